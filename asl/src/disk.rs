@@ -1,0 +1,181 @@
+//! The few things the store asks of a disk, as a trait: real files ([`real::RealDisk`]) and a simulated disk that tears,
+//! drops, flips and fails on purpose ([`memory::MemoryDisk`]) are its two implementations; design §6.
+//!
+//! Paths are relative to the store's root, with `/` between their parts, and never leave it. What is assumed of a disk is
+//! written down in `FORMAT.md`, "What is assumed of the disk".
+
+pub mod memory;
+mod mmap;
+pub mod real;
+
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Whether something is opened to be read, by any number of processes, or to be written, by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is modified, not even to repair.
+    ReadOnly,
+    /// The one writer: creates what is missing and cuts torn tails.
+    Write,
+}
+
+/// The bytes of a whole file that will never change again.
+pub type Sealed = Box<dyn Deref<Target = [u8]> + Send + Sync>;
+
+/// Held as long as a lock is; dropping it gives the lock back.
+pub type LockGuard = Box<dyn Send + Sync>;
+
+/// A directory of files that can be made durable.
+pub trait Disk: Send + Sync {
+    /// Opens a file; [`Mode::Write`] creates it, empty, if it does not exist.
+    ///
+    /// # Errors
+    /// Whatever the disk says; `NotFound` when reading a file that does not exist.
+    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Gives a file another name, replacing what had that name.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// The names (not paths) directly in a directory, sorted.
+    ///
+    /// # Errors
+    /// Whatever the disk says; `NotFound` when there is no such directory.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// Whether a file or directory of this name exists.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn exists(&self, path: &str) -> io::Result<bool>;
+
+    /// Makes a directory and those above it; not durable before [`Disk::sync_dir`] of the one above.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn create_dir_all(&self, dir: &str) -> io::Result<()>;
+
+    /// Makes the names in a directory durable; `""` is the root.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// Takes the lock of this name for this process, creating its file; `None` if another holder has it.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>>;
+}
+
+/// One open file. Reads and writes are positioned, so threads share a file without a cursor.
+pub trait DiskFile: Send + Sync {
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file holds no byte.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills `bytes` from `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file ends before; else whatever the disk says.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, growing the file (with zeros before, if it was shorter).
+    ///
+    /// # Errors
+    /// Whatever the disk says; any part of the bytes may have been written.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes contents and length durable.
+    ///
+    /// # Errors
+    /// Whatever the disk says; afterwards nothing is known about the writes since the last success.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts or grows (with zeros) to `len` bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// All bytes of a file that nobody will change or cut again, without copying where the platform can.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn map_sealed(&self) -> io::Result<Sealed>;
+}
+
+/// A disk operation that failed, with what was attempted on which file.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} {path}")]
+pub struct DiskError {
+    /// What was attempted, as a verb: `read`, `write`, `sync` …
+    pub action: &'static str,
+    /// Path inside the store.
+    pub path: String,
+    /// What the disk said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl DiskError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        self.source.kind() == io::ErrorKind::StorageFull
+    }
+}
+
+/// Adds what was attempted, and on what, to an I/O result.
+pub(crate) trait Context<T> {
+    fn during(self, action: &'static str, path: &str) -> Result<T, DiskError>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn during(self, action: &'static str, path: &str) -> Result<T, DiskError> {
+        self.map_err(|source| DiskError { action, path: path.to_owned(), source })
+    }
+}
+
+/// Makes `dir` (one level below the root) and its name durable.
+pub(crate) fn create_dir_durably(disk: &dyn Disk, dir: &str) -> Result<(), DiskError> {
+    disk.create_dir_all(dir).during("create directory", dir)?;
+    disk.sync_dir("").during("sync the directory above", dir)
+}
+
+/// The numbers `n` of the files `dir/NNNNNNNN.extension`, ascending; other names are not ours to judge. An absent
+/// directory holds none.
+pub(crate) fn list_numbered(disk: &dyn Disk, dir: &str, extension: &str) -> Result<Vec<u32>, DiskError> {
+    if !disk.exists(dir).during("look for", dir)? {
+        return Ok(Vec::new());
+    }
+    let names = disk.list(dir).during("list", dir)?;
+    let mut numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(extension)?.strip_suffix('.'))
+        .filter(|stem| stem.len() == 8 && stem.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter_map(|stem| stem.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}

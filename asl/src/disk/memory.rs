@@ -1,0 +1,474 @@
+//! A disk in memory for simulation: it knows what has been synced and what has not, loses power on purpose, and fails
+//! when told to. Everything it does follows from the calls made and the seeds given.
+//!
+//! The model: contents and length of a file are durable after [`DiskFile::sync`], a name after [`Disk::sync_dir`] of its
+//! directory. At [`MemoryDisk::crash`] each unsynced write is kept, dropped, cut at any byte, or kept in some of its
+//! 512-byte sectors only; unsynced writes do not wait for each other. Unsynced changes of names survive as a prefix, as on
+//! a journalling file system. A failed sync loses writes for good although they can still be read, as Linux does it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Disk, DiskFile, LockGuard, Mode, Sealed};
+
+const SECTOR: usize = 512;
+
+/// What an operation can be made to fail with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `EIO`: a write or sync that the device refuses.
+    Io,
+    /// `ENOSPC`: the disk is full.
+    NoSpace,
+}
+
+/// A simulated disk; clones share the same contents.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<u64, File>,
+    names: BTreeMap<String, Node>,
+    names_synced: BTreeMap<String, Node>,
+    names_pending: Vec<NameChange>,
+    locks: BTreeSet<String>,
+    operations: u64,
+    faults: BTreeMap<u64, Fault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Directory,
+    File(u64),
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Add(String, Node),
+    Rename(String, String),
+    Remove(String),
+}
+
+#[derive(Debug, Default)]
+struct File {
+    live: Vec<u8>,
+    synced: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    SetLen(usize),
+}
+
+impl MemoryDisk {
+    /// An empty disk that never fails until told to.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many modifying operations (open to write, write, sync, set length, rename, remove, make directory, sync
+    /// directory) have been attempted.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// Makes the modifying operation number `operation` (the first is 0) fail.
+    pub fn fail_at(&self, operation: u64, fault: Fault) {
+        self.lock().faults.insert(operation, fault);
+    }
+
+    /// Flips one bit of a file, in what is live and in what is durable. Says whether there is such a bit.
+    #[must_use]
+    pub fn flip_bit(&self, path: &str, bit: u64) -> bool {
+        let flip = |bytes: &mut Vec<u8>| {
+            let byte = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index));
+            byte.is_some_and(|byte| {
+                *byte ^= 1 << (bit % 8);
+                true
+            })
+        };
+        let mut state = self.lock();
+        state.file_mut(path).is_some_and(|file| {
+            flip(&mut file.synced);
+            flip(&mut file.live)
+        })
+    }
+
+    /// The live bytes of a file.
+    #[must_use]
+    pub fn contents(&self, path: &str) -> Option<Vec<u8>> {
+        self.lock().file_mut(path).map(|file| file.live.clone())
+    }
+
+    /// Paths of all files, sorted.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let state = self.lock();
+        let files = state.names.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+        files.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// The disk as a power loss at this moment may leave it; which of the possible ones, `seed` decides. This disk is
+    /// not changed.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let state = self.lock();
+        let mut names = state.names_synced.clone();
+        let kept = chance.below(state.names_pending.len() + 1);
+        for change in &state.names_pending[..kept] {
+            change.apply(&mut names);
+        }
+        let reachable = |path: &str| parents(path).all(|parent| names.get(parent) == Some(&Node::Directory));
+        let names: BTreeMap<_, _> =
+            names.iter().filter(|(path, _)| reachable(path)).map(|(path, node)| (path.clone(), *node)).collect();
+        let files = state.files.iter().map(|(id, file)| {
+            let bytes = file.after_crash(&mut chance);
+            (*id, File { live: bytes.clone(), synced: bytes, pending: Vec::new() })
+        });
+        let survived = State { files: files.collect(), names_synced: names.clone(), names, ..State::default() };
+        Self { state: Arc::new(Mutex::new(survived)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts a modifying operation and says whether it fails.
+    fn step(&mut self) -> Option<Fault> {
+        let fault = self.faults.remove(&self.operations);
+        self.operations += 1;
+        fault
+    }
+
+    fn attempt(&mut self) -> io::Result<()> {
+        self.step().map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.names_pending.push(change);
+    }
+
+    fn file_mut(&mut self, path: &str) -> Option<&mut File> {
+        match self.names.get(path) {
+            Some(Node::File(id)) => self.files.get_mut(id),
+            _ => None,
+        }
+    }
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<String, Node>) {
+        match self {
+            Self::Add(path, node) => {
+                names.insert(path.clone(), *node);
+            }
+            Self::Rename(from, to) => {
+                if let Some(node) = names.remove(from) {
+                    names.insert(to.clone(), node);
+                }
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Self::Add(path, _) | Self::Rename(path, _) | Self::Remove(path) => path,
+        }
+    }
+}
+
+impl File {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.live);
+        self.pending.push(change);
+    }
+
+    fn after_crash(&self, chance: &mut Chance) -> Vec<u8> {
+        let mut bytes = self.synced.clone();
+        for change in &self.pending {
+            match (chance.below(4), change) {
+                (0, _) => {}
+                (1, Change::Write { offset, bytes: written }) => {
+                    let kept = chance.below(written.len() + 1);
+                    write(&mut bytes, *offset, &written[..kept]);
+                }
+                (2, Change::Write { offset, bytes: written }) => write_some_sectors(&mut bytes, *offset, written, chance),
+                (_, change) => change.apply(&mut bytes),
+            }
+        }
+        bytes
+    }
+}
+
+impl Change {
+    fn apply(&self, target: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, bytes } => write(target, *offset, bytes),
+            Self::SetLen(len) => target.resize(*len, 0),
+        }
+    }
+}
+
+fn write(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if target.len() < end {
+        target.resize(end, 0);
+    }
+    target[offset..end].copy_from_slice(bytes);
+}
+
+fn write_some_sectors(target: &mut Vec<u8>, offset: usize, bytes: &[u8], chance: &mut Chance) {
+    let end = offset + bytes.len();
+    let mut start = offset;
+    while start < end {
+        let sector_end = end.min((start / SECTOR + 1) * SECTOR);
+        if chance.below(2) == 0 {
+            write(target, start, &bytes[start - offset..sector_end - offset]);
+        }
+        start = sector_end;
+    }
+}
+
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(end, _)| &path[..end])
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Self::Io => io::Error::other("injected input/output error"),
+            Self::NoSpace => io::Error::new(io::ErrorKind::StorageFull, "injected: no space left on device"),
+        }
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock();
+        if mode == Mode::Write {
+            state.attempt()?;
+        }
+        let id = match (state.names.get(path), mode) {
+            (Some(Node::File(id)), _) => *id,
+            (Some(Node::Directory), _) => return Err(io::ErrorKind::IsADirectory.into()),
+            (None, Mode::ReadOnly) => return Err(io::ErrorKind::NotFound.into()),
+            (None, Mode::Write) => {
+                if parents(path).any(|parent| state.names.get(parent) != Some(&Node::Directory)) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                let id = state.files.last_key_value().map_or(0, |(id, _)| id + 1);
+                state.files.insert(id, File::default());
+                state.change_name(NameChange::Add(path.to_owned(), Node::File(id)));
+                id
+            }
+        };
+        Ok(Arc::new(MemoryFile { disk: self.clone(), id, mode }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.attempt()?;
+        if !state.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.attempt()?;
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let state = self.lock();
+        if !dir.is_empty() && state.names.get(dir) != Some(&Node::Directory) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = state.names.keys().filter(|path| parent(path) == dir);
+        Ok(inside.map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).collect())
+    }
+
+    fn exists(&self, path: &str) -> io::Result<bool> {
+        Ok(path.is_empty() || self.lock().names.contains_key(path))
+    }
+
+    fn create_dir_all(&self, dir: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.attempt()?;
+        for path in parents(dir).chain([dir]) {
+            match state.names.get(path) {
+                Some(Node::Directory) => {}
+                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                None => state.change_name(NameChange::Add(path.to_owned(), Node::Directory)),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.attempt()?;
+        let pending = std::mem::take(&mut state.names_pending);
+        for change in pending {
+            if parent(change.path()) == dir {
+                change.apply(&mut state.names_synced);
+            } else {
+                state.names_pending.push(change);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
+        let taken = self.lock().locks.insert(path.to_owned());
+        Ok(taken.then(|| Box::new(MemoryLock { disk: self.clone(), path: path.to_owned() }) as LockGuard))
+    }
+}
+
+struct MemoryLock {
+    disk: MemoryDisk,
+    path: String,
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.disk.lock().locks.remove(&self.path);
+    }
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    disk: MemoryDisk,
+    id: u64,
+    mode: Mode,
+}
+
+impl MemoryFile {
+    fn with<T>(&self, action: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.disk.lock();
+        let file = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        action(file)
+    }
+
+    /// Like `with` for an operation that modifies: counted, refused on a file opened to be read, and may fail; `failed` then says what
+    /// a failure does all the same.
+    fn modify(
+        &self,
+        action: impl FnOnce(&mut File),
+        failed: impl FnOnce(&mut File, &mut Chance),
+    ) -> io::Result<()> {
+        if self.mode == Mode::ReadOnly {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut state = self.disk.lock();
+        let mut chance = Chance(state.operations);
+        let fault = state.step();
+        let file = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        match fault {
+            None => {
+                action(file);
+                Ok(())
+            }
+            Some(fault) => {
+                failed(file, &mut chance);
+                Err(fault.error())
+            }
+        }
+    }
+}
+
+fn index(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+impl DiskFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|file| Ok(file.live.len() as u64))
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let start = index(offset)?;
+        self.with(|file| {
+            let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let found = file.live.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+            bytes.copy_from_slice(found);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = index(offset)?;
+        let write = |bytes: &[u8]| Change::Write { offset, bytes: bytes.to_vec() };
+        self.modify(
+            |file| file.change(write(bytes)),
+            |file, chance| {
+                let kept = chance.below(bytes.len() + 1);
+                file.change(write(&bytes[..kept]));
+            },
+        )
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.modify(
+            |file| {
+                for change in std::mem::take(&mut file.pending) {
+                    change.apply(&mut file.synced);
+                }
+            },
+            |file, chance| file.pending.retain(|_| chance.below(2) == 0),
+        )
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = index(len)?;
+        self.modify(|file| file.change(Change::SetLen(len)), |_, _| {})
+    }
+
+    fn map_sealed(&self) -> io::Result<Sealed> {
+        self.with(|file| Ok(Box::new(file.live.clone()) as Sealed))
+    }
+}
+
+/// splitmix64: small, fast, and the same everywhere.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is not zero.
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder below a usize fits a usize")]
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}

@@ -1,0 +1,88 @@
+//! The 32 bytes at the start of every log segment and pack; `FORMAT.md`, "File header".
+//!
+//! Invariant: this layout is the same in every format version, so that a file of a newer version can be told from a
+//! damaged one.
+
+use crate::digest::hex;
+
+/// Byte ranges of the header.
+mod field {
+    use std::ops::Range;
+
+    pub(super) const MAGIC: Range<usize> = 0..8;
+    pub(super) const VERSION: Range<usize> = 8..10;
+    // 10..12 reserved, zero.
+    pub(super) const NUMBER: Range<usize> = 12..16;
+    pub(super) const CHECK: Range<usize> = 16..32;
+}
+
+/// Length of the header in bytes.
+pub(crate) const LEN: usize = 32;
+const _: () = assert!(field::CHECK.end == LEN, "no gap, no padding");
+
+/// The newest version of segments and packs that this program reads, and the one it writes.
+pub(crate) const VERSION: u16 = 1;
+
+/// Why 32 bytes are not the header that was expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    /// A sound header of a version this program does not know.
+    Version { found: u16 },
+    /// Not a sound header: what it should have held, and what it holds, in hex.
+    Damaged { expected: String, found: String },
+}
+
+/// The header of file `number` of the kind that `magic` names.
+pub(crate) fn encode(magic: [u8; 8], number: u32) -> [u8; LEN] {
+    encode_version(magic, number, VERSION)
+}
+
+fn encode_version(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    bytes[field::MAGIC].copy_from_slice(&magic);
+    bytes[field::VERSION].copy_from_slice(&version.to_le_bytes());
+    bytes[field::NUMBER].copy_from_slice(&number.to_le_bytes());
+    let check = check(&bytes);
+    bytes[field::CHECK].copy_from_slice(&check);
+    bytes
+}
+
+/// Checks that `bytes` starts with the header of file `number` of the kind that `magic` names.
+pub(crate) fn verify(bytes: &[u8], magic: [u8; 8], number: u32) -> Result<(), Invalid> {
+    let expected = encode(magic, number);
+    let found = &bytes[..LEN.min(bytes.len())];
+    if found == expected {
+        return Ok(());
+    }
+    if let Ok(found) = <[u8; LEN]>::try_from(found) {
+        let version = u16::from_le_bytes([found[field::VERSION.start], found[field::VERSION.start + 1]]);
+        if found == encode_version(magic, number, version) {
+            return Err(Invalid::Version { found: version });
+        }
+    }
+    Err(Invalid::Damaged { expected: hex(&expected), found: hex(found) })
+}
+
+fn check(bytes: &[u8; LEN]) -> [u8; 16] {
+    let mut check = [0; 16];
+    check.copy_from_slice(&blake3::hash(&bytes[..field::CHECK.start]).as_bytes()[..16]);
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let newer = encode_version(*b"UORLOG\0\0", 3, VERSION + 1);
+        assert_eq!(verify(&newer, *b"UORLOG\0\0", 3), Err(Invalid::Version { found: VERSION + 1 }));
+        for bit in 0..LEN * 8 {
+            let mut flipped = encode(*b"UORLOG\0\0", 3);
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(verify(&flipped, *b"UORLOG\0\0", 3), Err(Invalid::Damaged { .. })), "bit {bit}");
+        }
+        assert!(verify(&newer[..31], *b"UORLOG\0\0", 3).is_err());
+        assert!(verify(&encode(*b"UORLOG\0\0", 4), *b"UORLOG\0\0", 3).is_err());
+    }
+}
