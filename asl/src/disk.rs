@@ -179,3 +179,31 @@ pub(crate) fn list_numbered(disk: &dyn Disk, dir: &str, extension: &str) -> Resu
     numbers.sort_unstable();
     Ok(numbers)
 }
+
+/// Replaces a small file, or makes it: whoever looks, even after a crash, sees the old bytes or the new, whole.
+///
+/// # Errors
+/// [`DiskError`]; the old file is in place then.
+pub fn replace(disk: &dyn Disk, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    let new = format!("{path}.new");
+    let file = disk.open(&new, Mode::Write).during("create", &new)?;
+    file.set_len(0).during("empty", &new)?;
+    file.write_at(0, bytes).during("write", &new)?;
+    file.sync().during("sync", &new)?;
+    disk.rename(&new, path).during("put in place", path)?;
+    let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+    disk.sync_dir(dir).during("sync the directory of", path)
+}
+
+/// All bytes of a small file.
+///
+/// # Errors
+/// [`DiskError`].
+pub fn read_all(disk: &dyn Disk, path: &str) -> Result<Vec<u8>, DiskError> {
+    let file = disk.open(path, Mode::ReadOnly).during("open", path)?;
+    let len = file.len().during("measure", path)?;
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge.into()).during("read", path)?;
+    let mut bytes = vec![0; len];
+    file.read_at(0, &mut bytes).during("read", path)?;
+    Ok(bytes)
+}

@@ -3,7 +3,7 @@
 //! Invariant: this layout is the same in every format version, so that a file of a newer version can be told from a
 //! damaged one.
 
-use crate::digest::hex;
+use uor_index_format::codec::hex;
 
 /// Byte ranges of the header.
 mod field {

@@ -120,3 +120,83 @@ impl<T, R, E: std::error::Error + 'static> Drop for Publish<'_, T, R, E> {
         self.group.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const WRITERS: usize = 8;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the disk is full")]
+    struct Full;
+
+    /// How many pieces of work wait to be flushed.
+    fn queued<T, R, E>(group: &GroupCommit<T, R, E>) -> usize {
+        group.state.lock().unwrap().queue.len()
+    }
+
+    #[test]
+    fn writers_share_flushes_and_get_their_own_results() {
+        let group = GroupCommit::<usize, usize, Infallible>::new();
+        let flushes = AtomicUsize::new(0);
+        let first_began = Barrier::new(2);
+        let flush = |numbers: Vec<usize>| {
+            if flushes.fetch_add(1, Ordering::SeqCst) == 0 {
+                // The first flush lasts until everyone else has handed in their work.
+                first_began.wait();
+                while queued(&group) < WRITERS - 1 {
+                    thread::yield_now();
+                }
+            }
+            Ok(numbers.into_iter().map(|number| number * 10).collect())
+        };
+        thread::scope(|scope| {
+            let first = scope.spawn(|| group.submit(0, flush));
+            first_began.wait();
+            let submit = |number| group.submit(number, flush);
+            let others: Vec<_> = (1..WRITERS).map(|number| (number, scope.spawn(move || submit(number)))).collect();
+            assert_eq!(first.join().unwrap().unwrap(), 0);
+            for (number, writer) in others {
+                assert_eq!(writer.join().unwrap().unwrap(), number * 10);
+            }
+        });
+        assert_eq!(flushes.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_failed_flush_fails_its_group_and_no_other() {
+        let group = GroupCommit::<u8, u8, Full>::new();
+        let error = group.submit(1, |_| Err(Full)).unwrap_err();
+        assert!(matches!(error, GroupError::Flush { .. }));
+        assert_eq!(group.submit(2, Ok).unwrap(), 2);
+        assert!(group.state.lock().unwrap().results.is_empty());
+    }
+
+    #[test]
+    fn a_leader_that_panics_leaves_nobody_waiting() {
+        let group = GroupCommit::<u8, u8, Infallible>::new();
+        let led = Barrier::new(2);
+        thread::scope(|scope| {
+            let leader = scope.spawn(|| {
+                group.submit(1, |_| {
+                    led.wait();
+                    while queued(&group) < 1 {
+                        thread::yield_now();
+                    }
+                    panic!("on purpose")
+                })
+            });
+            led.wait();
+            assert_eq!(group.submit(2, Ok).unwrap(), 2, "the next group has its own leader");
+            assert!(leader.join().is_err());
+        });
+        let wrong_count = group.submit(3, |_| Ok(vec![]));
+        assert!(matches!(wrong_count, Err(GroupError::Abandoned)));
+    }
+}

@@ -19,7 +19,7 @@ pub const RECORDS_MAX: u32 = 65_536;
 /// Most membership commits that one commit can newly name.
 pub const LEARNED_MAX: u32 = 4096;
 /// Longest body, in bytes.
-pub const BODY_LEN_MAX: u32 = 16 << 20;
+pub const BODY_LEN_MAX: u32 = 8 << 20;
 
 const MAGIC: [u8; 4] = *b"UORC";
 const VERSION: u16 = 1;
@@ -151,9 +151,13 @@ impl CommitHeader {
             signature: reader.array("commit signature")?,
         };
         header.check()?;
+        if !verify(&header.domain, &header.hash(), &header.signature) {
+            return Err(Reader::invalid("commit signature", field::SIGNATURE.start, "it is not the domain's"));
+        }
         Ok(header)
     }
 
+    /// What can be said about number, predecessor and logseq without the commit before.
     fn check(&self) -> Result<(), DecodeError> {
         if self.number == 0 || (self.number == 1) != (self.previous == CommitHash::NONE) {
             return Err(Reader::invalid(
@@ -164,9 +168,6 @@ impl CommitHeader {
         }
         if self.logseq == LogSeq(0) {
             return Err(Reader::invalid("commit logseq", field::LOGSEQ.start, "logseq counts from 1"));
-        }
-        if !verify(&self.domain, &self.hash(), &self.signature) {
-            return Err(Reader::invalid("commit signature", field::SIGNATURE.start, "it is not the domain's"));
         }
         Ok(())
     }
@@ -217,6 +218,30 @@ pub enum SealError {
         /// Most allowed.
         max: u32,
     },
+    /// More membership commits are named than a commit holds.
+    #[error("a commit names at most {max} membership commits; got {count}")]
+    LearnedCount {
+        /// How many there are.
+        count: usize,
+        /// Most allowed.
+        max: u32,
+    },
+    /// Number, previous hash or logseq cannot be those of any commit.
+    #[error("a commit cannot have this number, previous hash or logseq")]
+    Header {
+        /// What a reader would say.
+        #[source]
+        source: DecodeError,
+    },
+    /// A record breaks a bound or rule of the format, so no reader would accept it.
+    #[error("the record of {id} breaks the format's rules")]
+    Record {
+        /// The id it is about.
+        id: crate::id::CanonicalId,
+        /// What a reader would say.
+        #[source]
+        source: DecodeError,
+    },
     /// The body is too long.
     #[error("the commit's body is {len} bytes; at most {max} are allowed: split it")]
     BodyLen {
@@ -237,7 +262,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Sorts the records, lays out the commit and signs it.
+    /// Sorts the records, lays out the commit and signs it. Refuses whatever [`Commit::decode`] would refuse.
     pub fn seal(draft: Draft, key: &SiteKey) -> Result<Self, SealError> {
         let Draft { number, previous, logseq, federation, wall_ms, mut learned, mut records } = draft;
         records.sort_by_key(Record::id);
@@ -250,10 +275,14 @@ impl Commit {
         let Some(record_count) = record_count else {
             return Err(SealError::RecordCount { count: records.len(), max: RECORDS_MAX });
         };
+        let Some(learned_count) = u32::try_from(learned.len()).ok().filter(|count| *count <= LEARNED_MAX) else {
+            return Err(SealError::LearnedCount { count: learned.len(), max: LEARNED_MAX });
+        };
+        for record in &records {
+            record.check().map_err(|source| SealError::Record { id: record.id(), source })?;
+        }
         let body = encode_body(&learned, &records);
-        let body_len = u32::try_from(body.len()).ok().filter(|len| *len <= BODY_LEN_MAX);
-        let learned_count = u32::try_from(learned.len()).ok().filter(|count| *count <= LEARNED_MAX);
-        let (Some(body_len), Some(learned_count)) = (body_len, learned_count) else {
+        let Some(body_len) = u32::try_from(body.len()).ok().filter(|len| *len <= BODY_LEN_MAX) else {
             return Err(SealError::BodyLen { len: body.len(), max: BODY_LEN_MAX });
         };
         let mut header = CommitHeader {
@@ -269,6 +298,7 @@ impl Commit {
             body_checksum: Checksum::of(&body),
             signature: [0; SIGNATURE_LEN],
         };
+        header.check().map_err(|source| SealError::Header { source })?;
         let hash = header.hash();
         header.signature = key.sign(&hash);
         Ok(Self { header, hash, learned, records })

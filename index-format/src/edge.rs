@@ -9,7 +9,7 @@ use crate::id::{ArtifactKey, CanonicalId, SiteId, context, derive};
 /// Longest edge type, in bytes.
 pub const EDGE_TYPE_LEN_MAX: u32 = 255;
 /// Most endpoints on one side of an edge.
-pub const ENDPOINTS_MAX: u32 = 65_536;
+pub const ENDPOINTS_MAX: u32 = 32_768;
 
 /// What an edge can touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -30,8 +30,12 @@ pub mod context {
     pub const STATE_ENTRY: &str = "uor 2026-11 state entry v1";
     /// [`StateRoot`](super::StateRoot).
     pub const STATE_ROOT: &str = "uor 2026-11 state root v1";
+    /// Digest of a state's sum alone, without a snapshot.
+    pub const STATE_SUM: &str = "uor 2026-11 state sum v1";
     /// The check inside an invitation ticket.
     pub const TICKET: &str = "uor 2026-11 ticket v1";
+    /// What an inviter remembers of a ticket's token.
+    pub const TICKET_TOKEN: &str = "uor 2026-11 ticket token v1";
 }
 
 /// A `derive_key` digest of `parts`, one after the other.

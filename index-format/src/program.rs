@@ -17,6 +17,8 @@ pub const NODES_MAX: u32 = 65_536;
 
 const MAGIC: [u8; 4] = *b"UORP";
 const VERSION: u16 = 1;
+/// Two one-byte names behind their lengths, flags, no parameters, no inputs.
+const NODE_LEN_MIN: usize = 5 + 5 + 1 + 4 + 4;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,7 +198,7 @@ impl Program {
             .map(|_| reader.string("input name", NAME_LEN_MAX).map(str::to_owned))
             .collect::<Result<_, _>>()?;
         let offset = reader.offset();
-        let count = reader.count("program nodes", NODES_MAX, 20)?;
+        let count = reader.count("program nodes", NODES_MAX, NODE_LEN_MIN)?;
         let nodes = (0..count).map(|_| decode_node(&mut reader)).collect::<Result<_, _>>()?;
         let count = reader.count("program outputs", PORTS_MAX, 10)?;
         let outputs = (0..count)

@@ -16,8 +16,10 @@ use crate::reference::RefAssignment;
 
 /// Length of a record without its body.
 pub const RECORD_LEN_MIN: usize = 84;
+const FLAGS_AT: usize = 33;
+const CHECKSUM_AT: usize = 48;
 /// Longest body, in bytes.
-pub const BODY_LEN_MAX: u32 = 8 << 20;
+pub const BODY_LEN_MAX: u32 = 4 << 20;
 
 /// Length and checksum of bytes that live in blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,8 +254,19 @@ impl Record {
         RECORD_LEN_MIN + self.content.body().len()
     }
 
+    /// Refuses what [`Record::decode`] would refuse, so that no writer signs a record that no reader accepts.
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        let body = self.content.body();
+        if body.len() > BODY_LEN_MAX as usize {
+            let (value, max) = (body.len() as u64, BODY_LEN_MAX.into());
+            return Err(DecodeError::TooLarge { field: "record body", offset: 0, value, max });
+        }
+        Content::decode(self.kind(), self.type_tag(), self.payload(), &body).map(drop)
+    }
+
     /// Reads a record and checks that its id, checksum and length follow from its content.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = reader.offset();
         let id = CanonicalId::from_bytes(reader.array("record id")?);
         let offset = reader.offset();
         let kind = Kind::from_u8(reader.u8("record kind")?).ok_or(Reader::invalid(
@@ -271,15 +284,19 @@ impl Record {
         let type_tag = match (flags, tag, kind) {
             (0, 0, _) => None,
             (1, tag, Kind::Artifact) => Some(tag),
-            _ => return Err(Reader::invalid("record flags", offset, "a type tag where none can be")),
+            _ => return Err(Reader::invalid("record flags", start + FLAGS_AT, "a type tag where none can be")),
         };
         let content = Content::decode(kind, type_tag, payload, body)?;
         if content.id().is_some_and(|derived| derived != id) {
-            return Err(Reader::invalid("record id", offset, "it does not follow from the record's content"));
+            return Err(Reader::invalid("record id", start, "it does not follow from the record's content"));
         }
         let record = Self { id, content };
         if record.payload() != payload {
-            return Err(Reader::invalid("payload checksum", offset, "it does not belong to the record's body"));
+            return Err(Reader::invalid(
+                "payload checksum",
+                start + CHECKSUM_AT,
+                "it does not belong to the record's body",
+            ));
         }
         Ok(record)
     }

@@ -104,6 +104,6 @@ impl StateHash {
     /// Digest of the sum alone: equal for equal sets, whatever the snapshot. Ranges are compared by it.
     pub fn digest(&self) -> [u8; 32] {
         let lanes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        derive(context::STATE_ROOT, &[&lanes])
+        derive(context::STATE_SUM, &[&lanes])
     }
 }

@@ -44,7 +44,7 @@ pub enum TicketError {
 impl Ticket {
     /// What the inviter remembers instead of the token.
     pub fn token_digest(token: &[u8; 16]) -> Checksum {
-        Checksum::from_bytes(derive(context::TICKET, &[token]))
+        Checksum::from_bytes(derive(context::TICKET_TOKEN, &[token]))
     }
 
     /// The text.

@@ -3,6 +3,8 @@
 //! Frames are laid out by `rkyv` and validated before a field is read; nothing in them is hashed or signed. The commits,
 //! proofs and digests they carry are the hand-laid bytes of the other modules, and are judged there.
 
+#![expect(missing_docs, reason = "rkyv derives archived twins of the enums without documentation")]
+
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -47,9 +49,17 @@ pub struct WireHead {
     pub hash: [u8; 32],
 }
 
+/// Where a site may be reached. A hint: whoever answers there still has to prove its key.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Contact {
+    /// The site.
+    pub site: [u8; 32],
+    /// A multiaddress.
+    pub address: String,
+}
+
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[rkyv(attr(expect(missing_docs, reason = "documented on the type it mirrors")))]
 pub enum Request {
     /// "This is how far I am; how far are you?" The first question on every connection.
     Frontier {
@@ -102,11 +112,12 @@ pub struct Position {
     pub state_root: [u8; 32],
     /// Encoded fork proofs it holds.
     pub fork_proofs: Vec<Vec<u8>>,
+    /// Where it and the sites it knows may be reached.
+    pub contacts: Vec<Contact>,
 }
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-#[rkyv(attr(expect(missing_docs, reason = "documented on the type it mirrors")))]
 pub enum Response {
     /// To [`Request::Frontier`].
     Frontier {

@@ -6,6 +6,9 @@
 //! 512-byte sectors only; unsynced writes do not wait for each other. Unsynced changes of names survive as a prefix, as on
 //! a journalling file system. A failed sync loses writes for good although they can still be read, as Linux does it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -116,6 +119,14 @@ impl MemoryDisk {
         files.map(|(path, _)| path.clone()).collect()
     }
 
+    /// Makes everything durable, as the kernel does by itself after some time.
+    pub fn settle(&self) {
+        let mut state = self.lock();
+        state.names_pending.clear();
+        state.names_synced = state.names.clone();
+        state.files.values_mut().for_each(File::settle);
+    }
+
     /// The disk as a power loss at this moment may leave it; which of the possible ones, `seed` decides. This disk is
     /// not changed.
     #[must_use]
@@ -198,6 +209,12 @@ impl File {
         self.pending.push(change);
     }
 
+    fn settle(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            change.apply(&mut self.synced);
+        }
+    }
+
     fn after_crash(&self, chance: &mut Chance) -> Vec<u8> {
         let mut bytes = self.synced.clone();
         for change in &self.pending {
@@ -207,7 +224,9 @@ impl File {
                     let kept = chance.below(written.len() + 1);
                     write(&mut bytes, *offset, &written[..kept]);
                 }
-                (2, Change::Write { offset, bytes: written }) => write_some_sectors(&mut bytes, *offset, written, chance),
+                (2, Change::Write { offset, bytes: written }) => {
+                    write_some_sectors(&mut bytes, *offset, written, chance)
+                }
                 (_, change) => change.apply(&mut bytes),
             }
         }
@@ -377,11 +396,7 @@ impl MemoryFile {
 
     /// Like `with` for an operation that modifies: counted, refused on a file opened to be read, and may fail; `failed` then says what
     /// a failure does all the same.
-    fn modify(
-        &self,
-        action: impl FnOnce(&mut File),
-        failed: impl FnOnce(&mut File, &mut Chance),
-    ) -> io::Result<()> {
+    fn modify(&self, action: impl FnOnce(&mut File), failed: impl FnOnce(&mut File, &mut Chance)) -> io::Result<()> {
         if self.mode == Mode::ReadOnly {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -434,14 +449,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.modify(
-            |file| {
-                for change in std::mem::take(&mut file.pending) {
-                    change.apply(&mut file.synced);
-                }
-            },
-            |file, chance| file.pending.retain(|_| chance.below(2) == 0),
-        )
+        self.modify(File::settle, |file, chance| file.pending.retain(|_| chance.below(2) == 0))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -1,0 +1,271 @@
+//! Payloads, named by their digest, in append-only packs. A payload of up to 4 MiB is one block; a longer one is cut by
+//! its content into chunks that payloads share, with a manifest that lists them. Layout, and every way a crash can fall:
+//! `FORMAT.md`, "Blocks"; design §6.
+//!
+//! Invariants:
+//! * what is read has the digest it was asked by, or reading fails and names file, offset and both digests;
+//! * a payload is visible only when all of it has been written and its digest is the one it was promised to have;
+//! * a payload is durable once [`Blocks::sync`] has returned, which a commit that names it has to wait for;
+//! * after a failed write or sync nothing is put until the packs are opened again.
+
+mod frame;
+mod manifest;
+mod pack;
+mod read;
+mod recover;
+mod verify;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use self::manifest::Chunk;
+pub use self::read::PayloadReader;
+pub use self::verify::{BlockDamage, Verified};
+pub use self::write::PutStats;
+use crate::disk::{Disk, DiskError, Mode};
+use uor_index_format::id::Checksum;
+
+/// The longest chunk, and the longest payload that is stored as one block, in bytes.
+pub const CHUNK_LEN_MAX: usize = 4 << 20;
+const CHUNK_LEN_AVERAGE: usize = 1 << 20;
+const CHUNK_LEN_MIN: usize = 256 << 10;
+
+const DIR: &str = "blocks";
+const EXTENSION: &str = "pack";
+const MAGIC: [u8; 8] = *b"UORPACK\0";
+
+/// Sizes that may differ between stores without changing the format.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// A pack is closed when the next block would make it longer than this many bytes; a longer block gets a pack of its
+    /// own.
+    pub pack_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pack_bytes: 256 << 20 }
+    }
+}
+
+/// What opening found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// Number of payloads.
+    pub payloads: u64,
+    /// Number of pack files.
+    pub packs: u32,
+    /// What was written but never synced, and is no whole block. Nothing that was acknowledged rests on it.
+    pub cut: Option<Cut>,
+    /// Damaged places, which only a reader passes over; a writer refuses to open.
+    pub damages: Vec<BlockDamage>,
+}
+
+/// A torn tail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The last pack's file.
+    pub file: String,
+    /// Where the valid blocks end.
+    pub offset: u64,
+    /// How many bytes came after; a writer cuts them off, a reader leaves them in place.
+    pub bytes: u64,
+}
+
+/// Why packs could not be opened, or a payload read or put.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlocksError {
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A file of a newer format.
+    #[error("{file} has format version {found}, this program reads up to {supported}")]
+    Newer {
+        /// The file's path inside the store.
+        file: String,
+        /// The version the file states.
+        found: u16,
+        /// The newest version this program reads.
+        supported: u16,
+    },
+    /// Bytes that had been durable are not what was written.
+    #[error("{0}")]
+    Damaged(BlockDamage),
+    /// A pack between others, or before them, is not there.
+    #[error("{file} is missing, though a later pack exists")]
+    MissingPack {
+        /// The missing file's path inside the store.
+        file: String,
+    },
+    /// No payload of this digest is here.
+    #[error("payload {checksum} is not stored here")]
+    Unknown {
+        /// The digest asked for.
+        checksum: Checksum,
+    },
+    /// A chunk of a payload is not here, though its manifest is.
+    #[error("chunk {chunk} of payload {checksum} is not stored here")]
+    MissingChunk {
+        /// The payload asked for.
+        checksum: Checksum,
+        /// The digest of its missing chunk.
+        chunk: Checksum,
+    },
+    /// A range that is not inside the payload.
+    #[error("bytes {start} to {end} are not inside payload {checksum} of {len} bytes")]
+    OutOfRange {
+        /// The payload asked for.
+        checksum: Checksum,
+        /// First byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
+        /// The payload's length.
+        len: u64,
+    },
+    /// A payload longer than the caller, or a manifest, has room for.
+    #[error("payload of {len} bytes is longer than {max}")]
+    TooLarge {
+        /// Its length, as far as it was read.
+        len: u64,
+        /// The longest possible.
+        max: u64,
+    },
+    /// The bytes put have another digest than they were promised to have; no payload was added.
+    #[error("payload should have checksum {expected}, the bytes have {found}")]
+    WrongChecksum {
+        /// The digest promised.
+        expected: Checksum,
+        /// The digest found.
+        found: Checksum,
+    },
+    /// Where the payload was to be read from, reading failed; no payload was added.
+    #[error("could not read the payload to be stored")]
+    Source {
+        /// What the source said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// zstd could not compress or decompress.
+    #[error("could not {action} block {digest}")]
+    Compression {
+        /// `compress` or `decompress`.
+        action: &'static str,
+        /// The block's name.
+        digest: Checksum,
+        /// What zstd said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An earlier write or sync failed: what is on the disk is known only after opening the packs again.
+    #[error("no payload can be stored since a write or sync failed; open the packs again")]
+    Poisoned,
+    /// The packs were opened to be read.
+    #[error("the packs were opened to be read")]
+    ReadOnly,
+}
+
+/// The open packs. Threads share them: reading waits for nothing, putting only to append.
+pub struct Blocks {
+    disk: Arc<dyn Disk>,
+    index: RwLock<Index>,
+    /// Where the next block goes; a reader has none.
+    tail: Option<pack::Tail>,
+    /// What a reader passed over when it opened the packs.
+    damages: Vec<BlockDamage>,
+}
+
+/// Where everything is. Rebuilt from the headers in the packs whenever they are opened.
+#[derive(Default)]
+struct Index {
+    packs: Vec<Arc<pack::Pack>>,
+    /// Whole payloads.
+    wholes: BTreeMap<Checksum, Location>,
+    /// Chunks of payloads that have manifests, unless they are whole payloads too.
+    parts: BTreeMap<Checksum, Location>,
+    manifests: BTreeMap<Checksum, Location>,
+}
+
+/// Where a block is, and what its header says.
+#[derive(Debug, Clone, Copy)]
+struct Location {
+    pack: u32,
+    offset: u64,
+    header: frame::Header,
+}
+
+impl Blocks {
+    /// Opens the packs on `disk`; see [`Blocks::open_with`].
+    ///
+    /// # Errors
+    /// As [`Blocks::open_with`].
+    pub fn open(disk: Arc<dyn Disk>, mode: Mode) -> Result<(Self, Recovery), BlocksError> {
+        Self::open_with(disk, mode, Options::default())
+    }
+
+    /// Opens the packs in directory `blocks` of `disk`, reading every header, and every byte of what is not known to be
+    /// durable. A writer creates the directory if there is none, cuts a torn tail, and makes every block durable that is
+    /// not known to be. A reader changes nothing, and passes over damaged headers.
+    ///
+    /// # Errors
+    /// [`BlocksError::Damaged`] to a writer; [`BlocksError::MissingPack`]; [`BlocksError::Newer`];
+    /// [`BlocksError::Disk`].
+    pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), BlocksError> {
+        recover::open(disk, mode, options)
+    }
+
+    /// Whether this payload is here (whether its bytes are sound is known only when they are read).
+    #[must_use]
+    pub fn has(&self, checksum: Checksum) -> bool {
+        let index = self.index();
+        index.wholes.contains_key(&checksum) || index.manifests.contains_key(&checksum)
+    }
+
+    /// Digests of all payloads, ascending.
+    #[must_use]
+    pub fn payloads(&self) -> Vec<Checksum> {
+        self.index().payloads()
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn payloads(&self) -> Vec<Checksum> {
+        let mut digests: Vec<Checksum> = self.wholes.keys().chain(self.manifests.keys()).copied().collect();
+        digests.sort_unstable();
+        digests.dedup();
+        digests
+    }
+
+    /// The pack of a location that this index gave.
+    fn pack(&self, number: u32) -> Arc<pack::Pack> {
+        Arc::clone(&self.packs[number as usize - 1])
+    }
+
+    fn chunk(&self, digest: Checksum) -> Option<Location> {
+        self.wholes.get(&digest).or_else(|| self.parts.get(&digest)).copied()
+    }
+
+    fn locations(&self) -> Vec<Location> {
+        self.wholes.values().chain(self.parts.values()).chain(self.manifests.values()).copied().collect()
+    }
+
+    fn insert(&mut self, location: Location) {
+        let map = match location.header.kind {
+            frame::Kind::Whole => &mut self.wholes,
+            frame::Kind::Part => &mut self.parts,
+            frame::Kind::Manifest => &mut self.manifests,
+            frame::Kind::Mark | frame::Kind::Seal => return,
+        };
+        map.entry(location.header.name).or_insert(location);
+    }
+}

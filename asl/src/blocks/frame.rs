@@ -1,0 +1,170 @@
+//! The 64 bytes before every block in a pack; `FORMAT.md`, "Block".
+//!
+//! Invariants: a header verifies only at the pack and offset it was written for. Decoding trusts nothing: no input panics,
+//! and none allocates out of proportion to its length.
+
+use super::CHUNK_LEN_MAX;
+use super::manifest::MANIFEST_LEN_MAX;
+use uor_index_format::codec::hex;
+use uor_index_format::id::Checksum;
+
+/// Byte ranges of a block's header; the stored bytes follow, padded with zeros to a multiple of [`ALIGN`].
+mod field {
+    use std::ops::Range;
+
+    pub(super) const STORED_LEN: Range<usize> = 0..4;
+    pub(super) const RAW_LEN: Range<usize> = 4..8;
+    pub(super) const KIND: usize = 8;
+    pub(super) const CODEC: usize = 9;
+    // 10..16 reserved, zero.
+    pub(super) const NAME: Range<usize> = 16..48;
+    pub(super) const CHECK: Range<usize> = 48..64;
+}
+
+/// Length of a block's header in bytes.
+pub(super) const HEADER_LEN: usize = 64;
+const _: () = assert!(field::CHECK.end == HEADER_LEN, "no gap, no padding");
+
+/// Blocks start at multiples of this.
+pub(super) const ALIGN: usize = 8;
+
+const CHECK_KEY: &[u8; 32] = b"uor-asl block header check v.1  ";
+
+/// What a block holds, which says what its name names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A whole payload; named by its digest.
+    Whole,
+    /// A chunk of payloads that have manifests, not a payload by itself; named by its digest.
+    Part,
+    /// The chunks of a payload; named by the payload's digest.
+    Manifest,
+    /// Nothing: everything before the offset in its name was durable when it was written.
+    Mark,
+    /// Like a mark, and ends a pack: the next block is in the next pack.
+    Seal,
+}
+
+/// How stored bytes become raw bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    /// They are the same.
+    Raw,
+    /// One zstd frame.
+    Zstd,
+}
+
+/// A block's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) codec: Codec,
+    pub(super) raw_len: u32,
+    pub(super) stored_len: u32,
+    pub(super) name: Checksum,
+}
+
+/// Why there is no valid header at some place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Invalid {
+    pub(super) what: &'static str,
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+impl Header {
+    /// A mark or seal that says that everything before `durable` was durable when it was written.
+    pub(super) fn mark(kind: Kind, durable: u64) -> Self {
+        let mut name = [0; 32];
+        name[..8].copy_from_slice(&durable.to_le_bytes());
+        Self { kind, codec: Codec::Raw, raw_len: 0, stored_len: 0, name: Checksum::from_bytes(name) }
+    }
+
+    /// The offset that a mark or seal vouches for; no other block does.
+    pub(super) fn durable(&self) -> Option<u64> {
+        let mut offset = [0; 8];
+        offset.copy_from_slice(&self.name.as_bytes()[..8]);
+        matches!(self.kind, Kind::Mark | Kind::Seal).then(|| u64::from_le_bytes(offset))
+    }
+
+    /// Length of the whole block, with header and padding.
+    pub(super) fn block_len(&self) -> u64 {
+        (HEADER_LEN + (self.stored_len as usize).next_multiple_of(ALIGN)) as u64
+    }
+
+    /// The bytes of this header at its place.
+    pub(super) fn encode(&self, pack: u32, offset: u64) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[field::STORED_LEN].copy_from_slice(&self.stored_len.to_le_bytes());
+        bytes[field::RAW_LEN].copy_from_slice(&self.raw_len.to_le_bytes());
+        bytes[field::KIND] = match self.kind {
+            Kind::Whole => 1,
+            Kind::Part => 2,
+            Kind::Manifest => 3,
+            Kind::Mark => 4,
+            Kind::Seal => 5,
+        };
+        bytes[field::CODEC] = match self.codec {
+            Codec::Raw => 0,
+            Codec::Zstd => 1,
+        };
+        bytes[field::NAME].copy_from_slice(self.name.as_bytes());
+        let check = check(&bytes, pack, offset);
+        bytes[field::CHECK].copy_from_slice(&check);
+        bytes
+    }
+
+    /// The header in `bytes`, which were read at `offset` of `pack`.
+    pub(super) fn decode(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64) -> Result<Self, Invalid> {
+        let found = check(bytes, pack, offset);
+        let expected = &bytes[field::CHECK];
+        if found != expected {
+            return Err(Invalid { what: "block header", expected: hex(expected), found: hex(&found) });
+        }
+        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let kind = match bytes[field::KIND] {
+            1 => Some((Kind::Whole, CHUNK_LEN_MAX)),
+            2 => Some((Kind::Part, CHUNK_LEN_MAX)),
+            3 => Some((Kind::Manifest, MANIFEST_LEN_MAX)),
+            4 => Some((Kind::Mark, 0)),
+            5 => Some((Kind::Seal, 0)),
+            _ => None,
+        };
+        let codec = match bytes[field::CODEC] {
+            0 => Some(Codec::Raw),
+            1 => Some(Codec::Zstd),
+            _ => None,
+        };
+        let (stored_len, raw_len) = (number(field::STORED_LEN.start), number(field::RAW_LEN.start));
+        match (kind, codec) {
+            (Some((kind, len_max)), Some(codec)) if raw_len as usize <= len_max && stored_len <= raw_len => {
+                Ok(Self { kind, codec, raw_len, stored_len, name: claimed_name(bytes) })
+            }
+            _ => Err(Invalid {
+                what: "block kind, codec and lengths",
+                expected: "known ones, within bounds".to_owned(),
+                found: format!("{}, {}, {stored_len} of {raw_len}", bytes[field::KIND], bytes[field::CODEC]),
+            }),
+        }
+    }
+}
+
+/// The name that a header claims, whether or not the header verifies.
+pub(super) fn claimed_name(bytes: &[u8; HEADER_LEN]) -> Checksum {
+    let mut name = [0; 32];
+    name.copy_from_slice(&bytes[field::NAME]);
+    Checksum::from_bytes(name)
+}
+
+/// Whether a valid header may start with these bytes: a cheap question that almost nothing else passes.
+pub(super) fn is_plausible(bytes: &[u8; HEADER_LEN]) -> bool {
+    (1..=5).contains(&bytes[field::KIND]) && bytes[field::CODEC] <= 1 && bytes[10..16] == [0; 6]
+}
+
+fn check(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_keyed(CHECK_KEY);
+    hasher.update(&pack.to_le_bytes()).update(&offset.to_le_bytes()).update(&bytes[..field::CHECK.start]);
+    let mut check = [0; 16];
+    hasher.finalize_xof().fill(&mut check);
+    check
+}

@@ -1,0 +1,181 @@
+//! Pack files: appending blocks, making them durable, closing a full pack and beginning the next.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::frame::{HEADER_LEN, Header, Kind};
+use super::{BlocksError, DIR, EXTENSION, MAGIC};
+use crate::disk::{Context, Disk, DiskFile, Mode};
+use crate::file_header;
+
+/// One pack file.
+pub(super) struct Pack {
+    pub(super) number: u32,
+    pub(super) path: String,
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+/// The end of the last pack, to which blocks are appended.
+pub(super) struct Tail {
+    state: Mutex<State>,
+    /// Told whenever a sync ends.
+    synced: Condvar,
+    pack_len_max: u64,
+}
+
+struct State {
+    pack: Arc<Pack>,
+    end: u64,
+    dirty: bool,
+    syncing: bool,
+    poisoned: bool,
+}
+
+impl Pack {
+    pub(super) fn path(number: u32) -> String {
+        format!("{DIR}/{number:08}.{EXTENSION}")
+    }
+
+    pub(super) fn open(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Self, BlocksError> {
+        let path = Self::path(number);
+        let file = disk.open(&path, mode).during("open", &path)?;
+        Ok(Self { number, path, file })
+    }
+
+    /// Creates pack `number`, empty and durable.
+    pub(super) fn create(disk: &dyn Disk, number: u32) -> Result<Self, BlocksError> {
+        let pack = Self::open(disk, number, Mode::Write)?;
+        pack.write(0, &file_header::encode(MAGIC, number))?;
+        pack.sync()?;
+        disk.sync_dir(DIR).during("sync", DIR)?;
+        Ok(pack)
+    }
+
+    pub(super) fn len(&self) -> Result<u64, BlocksError> {
+        Ok(self.file.len().during("measure", &self.path)?)
+    }
+
+    pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, BlocksError> {
+        let mut bytes = vec![0; len];
+        self.file.read_at(offset, &mut bytes).during("read", &self.path)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), BlocksError> {
+        Ok(self.file.write_at(offset, bytes).during("write", &self.path)?)
+    }
+
+    pub(super) fn sync(&self) -> Result<(), BlocksError> {
+        Ok(self.file.sync().during("sync", &self.path)?)
+    }
+}
+
+impl Tail {
+    /// The end of `pack`, everything in which is durable.
+    pub(super) fn new(pack: Arc<Pack>, end: u64, pack_len_max: u64) -> Self {
+        let state = State { pack, end, dirty: false, syncing: false, poisoned: false };
+        Self { state: Mutex::new(state), synced: Condvar::new(), pack_len_max }
+    }
+
+    /// Appends a block, unless `already` answers that it is not needed any more; tells `placed` where it is before
+    /// anybody else can append. `begun` is told of a pack that was begun for it.
+    pub(super) fn append(
+        &self,
+        disk: &dyn Disk,
+        header: &Header,
+        stored: &[u8],
+        already: impl FnOnce() -> bool,
+        begun: impl FnOnce(Arc<Pack>),
+        placed: impl FnOnce(u32, u64),
+    ) -> Result<u64, BlocksError> {
+        let mut state = self.lock();
+        state.check()?;
+        if already() {
+            return Ok(0);
+        }
+        let len = header.block_len();
+        let mut begun = Some(begun);
+        while state.is_full(len, self.pack_len_max) {
+            if state.syncing {
+                // Nobody closes a pack while it is uncertain whether its sync succeeds.
+                state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.check()?;
+                continue;
+            }
+            state.attempt(|state| state.begin_next(disk))?;
+            if let Some(begun) = begun.take() {
+                begun(Arc::clone(&state.pack));
+            }
+        }
+        state.attempt(|state| {
+            let mut bytes = Vec::with_capacity(HEADER_LEN + stored.len() + 7);
+            bytes.extend_from_slice(&header.encode(state.pack.number, state.end));
+            bytes.extend_from_slice(stored);
+            bytes.resize(bytes.len().next_multiple_of(super::frame::ALIGN), 0);
+            state.dirty = true;
+            state.pack.write(state.end, &bytes)
+        })?;
+        placed(state.pack.number, state.end);
+        state.end += len;
+        Ok(len)
+    }
+
+    /// Makes everything appended so far durable; free if it already is.
+    pub(super) fn sync(&self) -> Result<(), BlocksError> {
+        let mut state = self.lock();
+        while state.syncing {
+            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.check()?;
+        if !state.dirty {
+            return Ok(());
+        }
+        state.dirty = false;
+        state.syncing = true;
+        let (pack, durable) = (Arc::clone(&state.pack), state.end);
+        drop(state);
+        let result = pack.sync();
+        let mut state = self.lock();
+        state.syncing = false;
+        self.synced.notify_all();
+        state.attempt(|_| result)?;
+        // Without the mark opening has more to do, that is all; so failing to write it takes nothing back.
+        let mark = Header::mark(Kind::Mark, durable).encode(state.pack.number, state.end);
+        if state.attempt(|state| state.pack.write(state.end, &mark)).is_ok() {
+            state.end += HEADER_LEN as u64;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), BlocksError> {
+        if self.poisoned { Err(BlocksError::Poisoned) } else { Ok(()) }
+    }
+
+    /// Does what modifies the disk; if it fails, nothing modifies the disk again.
+    fn attempt(&mut self, action: impl FnOnce(&mut Self) -> Result<(), BlocksError>) -> Result<(), BlocksError> {
+        let result = action(self);
+        self.poisoned |= result.is_err();
+        result
+    }
+
+    fn is_full(&self, len: u64, len_max: u64) -> bool {
+        self.end + len > len_max && self.end > file_header::LEN as u64
+    }
+
+    fn begin_next(&mut self, disk: &dyn Disk) -> Result<(), BlocksError> {
+        // What a mark or seal vouches for has to be durable first, another mark included.
+        self.pack.sync()?;
+        let seal = Header::mark(Kind::Seal, self.end).encode(self.pack.number, self.end);
+        self.pack.write(self.end, &seal)?;
+        self.pack.sync()?;
+        self.pack = Arc::new(Pack::create(disk, self.pack.number + 1)?);
+        self.end = file_header::LEN as u64;
+        self.dirty = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,341 @@
+//! Whether a commit counts: chain, Lamport time, membership. A pure function of the commits judged before it.
+//!
+//! Each commit names the membership commits its writer knew, and is judged by exactly those: so every site reaches the same
+//! verdict whatever it has learned since. What cannot be judged yet, because something it rests on is missing, is
+//! [`Verdict::Parked`], never guessed. No right hangs on the merged order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uor_index_format::commit::{Commit, CommitHeader, ForkProof};
+use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
+use uor_index_format::membership::Genesis;
+use uor_index_format::record::Content;
+use uor_index_format::snapshot::Head;
+
+/// What becomes of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is the next of its domain and counts.
+    Counts,
+    /// It is here already.
+    Known,
+    /// It may count later, when what it rests on has arrived.
+    Parked(Parked),
+    /// It and a commit that is here prove that its writer forked its log.
+    Forks(Box<ForkProof>),
+    /// It can never count.
+    Refused(Refusal),
+}
+
+/// What a parked commit waits for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Parked {
+    /// Commits of its own domain before it.
+    #[error("commits of its domain from number {next} on are missing")]
+    Gap {
+        /// The number that would be next.
+        next: u64,
+    },
+    /// A membership commit its writer knew.
+    #[error("its writer knew of membership commit {commit}, which is not here yet")]
+    Membership {
+        /// The missing commit.
+        commit: CommitHash,
+    },
+    /// Its clock is too far ahead of everything seen: a poisoned clock must not poison everyone's.
+    #[error("its logseq {logseq} is more than {jump_max} above {seen}, the highest seen here")]
+    ClockJump {
+        /// The commit's logseq.
+        logseq: LogSeq,
+        /// The highest logseq seen here.
+        seen: LogSeq,
+        /// The federation's bound.
+        jump_max: u64,
+    },
+}
+
+/// Why a commit can never count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It does not continue the chain, though its number is next.
+    #[error("it names {named} as the commit before it; that is {head}")]
+    Chain {
+        /// The hash it names.
+        named: CommitHash,
+        /// The hash of the domain's last commit.
+        head: CommitHash,
+    },
+    /// Its logseq does not rise.
+    #[error("its logseq {logseq} is not above {before}")]
+    LogSeq {
+        /// The commit's logseq.
+        logseq: LogSeq,
+        /// Where it had to lie above: its domain's last commit, or for a first commit the admission.
+        before: LogSeq,
+    },
+    /// The membership digest does not belong to the membership commits it names.
+    #[error("its federation state {named} is not the digest of the membership commits it knew")]
+    FederationState {
+        /// The digest it names.
+        named: FederationState,
+    },
+    /// It names as a membership commit one that is not.
+    #[error("it names {commit} as a membership commit; that one changes no membership")]
+    NotMembership {
+        /// The commit.
+        commit: CommitHash,
+    },
+    /// Its writer had not been admitted when it was written.
+    #[error("its writer was not a member of the federation it names")]
+    NotAMember,
+    /// It carries a genesis or an admission of another federation, or a genesis where none can be.
+    #[error("it carries membership records that do not belong to this federation")]
+    ForeignMembership,
+    /// Its domain is frozen at an earlier commit, because its writer forked its log.
+    #[error("its domain is frozen from number {number} on: its writer forked its log there")]
+    Frozen {
+        /// The first number that does not count.
+        number: u64,
+    },
+}
+
+/// What is known of one domain.
+#[derive(Debug, Clone, Default)]
+struct Domain {
+    headers: Vec<CommitHeader>,
+    knows: BTreeSet<CommitHash>,
+}
+
+/// Who was admitted by one membership commit, and when.
+#[derive(Debug, Clone)]
+struct Membership {
+    members: Vec<SiteId>,
+    logseq: LogSeq,
+}
+
+/// Judges commits of one federation.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    federation: FederationId,
+    genesis: Option<Genesis>,
+    domains: BTreeMap<SiteId, Domain>,
+    memberships: BTreeMap<CommitHash, Membership>,
+    others: BTreeSet<CommitHash>,
+    forks: BTreeMap<SiteId, ForkProof>,
+    logseq_max: LogSeq,
+}
+
+impl Judge {
+    /// A judge that has seen nothing yet.
+    pub fn new(federation: FederationId) -> Self {
+        Self {
+            federation,
+            genesis: None,
+            domains: BTreeMap::new(),
+            memberships: BTreeMap::new(),
+            others: BTreeSet::new(),
+            forks: BTreeMap::new(),
+            logseq_max: LogSeq(0),
+        }
+    }
+
+    /// The federation.
+    pub const fn federation(&self) -> FederationId {
+        self.federation
+    }
+
+    /// The founding record, once it has been seen.
+    pub const fn genesis(&self) -> Option<&Genesis> {
+        self.genesis.as_ref()
+    }
+
+    /// The highest logseq of all commits that count.
+    pub const fn logseq_max(&self) -> LogSeq {
+        self.logseq_max
+    }
+
+    /// The last commit of `domain` that counts.
+    pub fn head(&self, domain: &SiteId) -> Option<Head> {
+        let header = self.domains.get(domain)?.headers.last()?;
+        Some(Head { number: header.number, hash: header.hash() })
+    }
+
+    /// The header of commit `number` of `domain`, if it counts.
+    pub fn header(&self, domain: &SiteId, number: u64) -> Option<&CommitHeader> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        self.domains.get(domain)?.headers.get(index)
+    }
+
+    /// Everyone who has been admitted, the founder included.
+    pub fn members(&self) -> BTreeSet<SiteId> {
+        self.memberships.values().flat_map(|membership| membership.members.iter().copied()).collect()
+    }
+
+    /// Proofs that writers forked their logs, by domain; of several, the one with the lowest number.
+    pub const fn forks(&self) -> &BTreeMap<SiteId, ForkProof> {
+        &self.forks
+    }
+
+    /// What the next commit of `domain` has to say about membership: the commits its writer has newly learned of, and the
+    /// digest of all it then knows.
+    pub fn membership_for(&self, domain: &SiteId) -> (Vec<CommitHash>, FederationState) {
+        let knows = self.domains.get(domain).map(|domain| &domain.knows);
+        let is_new = |hash: &&CommitHash| !knows.is_some_and(|knows| knows.contains(*hash));
+        let learned = self.memberships.keys().filter(is_new).copied().collect();
+        (learned, FederationState::of(self.memberships.keys()))
+    }
+
+    /// Judges a commit against everything that counts so far.
+    pub fn judge(&self, commit: &Commit) -> Verdict {
+        self.verdict(commit).err().unwrap_or(Verdict::Counts)
+    }
+
+    fn verdict(&self, commit: &Commit) -> Result<(), Verdict> {
+        let header = commit.header();
+        self.check_chain(header, commit.hash())?;
+        let knows = self.check_membership_view(commit)?;
+        self.check_writer(commit, &knows)?;
+        self.check_membership_records(commit)?;
+        self.check_clock(header)
+    }
+
+    fn check_chain(&self, header: &CommitHeader, hash: CommitHash) -> Result<(), Verdict> {
+        if let Some(known) = self.header(&header.domain, header.number) {
+            if known.hash() == hash {
+                return Err(Verdict::Known);
+            }
+            let proof = ForkProof::new(known.clone(), header.clone());
+            return Err(proof.map_or(Verdict::Known, |proof| Verdict::Forks(Box::new(proof))));
+        }
+        if let Some(proof) = self.forks.get(&header.domain).filter(|proof| proof.number() <= header.number) {
+            return Err(Verdict::Refused(Refusal::Frozen { number: proof.number() }));
+        }
+        let last = self.domains.get(&header.domain).and_then(|domain| domain.headers.last());
+        let next = last.map_or(1, |last| last.number + 1);
+        if header.number > next {
+            return Err(Verdict::Parked(Parked::Gap { next }));
+        }
+        let head = last.map_or(CommitHash::NONE, CommitHeader::hash);
+        if header.previous != head {
+            return Err(Verdict::Refused(Refusal::Chain { named: header.previous, head }));
+        }
+        match last {
+            Some(last) if header.logseq <= last.logseq => {
+                Err(Verdict::Refused(Refusal::LogSeq { logseq: header.logseq, before: last.logseq }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The membership commits the writer knew, all of which must be here and give the digest it signed.
+    fn check_membership_view(&self, commit: &Commit) -> Result<BTreeSet<CommitHash>, Verdict> {
+        let header = commit.header();
+        let mut knows = self.domains.get(&header.domain).map(|domain| domain.knows.clone()).unwrap_or_default();
+        for hash in commit.learned() {
+            if self.others.contains(hash) {
+                return Err(Verdict::Refused(Refusal::NotMembership { commit: *hash }));
+            }
+            if !self.memberships.contains_key(hash) {
+                return Err(Verdict::Parked(Parked::Membership { commit: *hash }));
+            }
+            knows.insert(*hash);
+        }
+        if FederationState::of(&knows) == header.federation {
+            Ok(knows)
+        } else {
+            Err(Verdict::Refused(Refusal::FederationState { named: header.federation }))
+        }
+    }
+
+    fn check_writer(&self, commit: &Commit, knows: &BTreeSet<CommitHash>) -> Result<(), Verdict> {
+        let header = commit.header();
+        if self.is_founding(commit) {
+            return Ok(());
+        }
+        let admitted = knows
+            .iter()
+            .filter_map(|hash| self.memberships.get(hash))
+            .filter(|membership| membership.members.contains(&header.domain))
+            .map(|membership| membership.logseq)
+            .min();
+        match admitted {
+            None => Err(Verdict::Refused(Refusal::NotAMember)),
+            Some(before) if header.logseq <= before => {
+                Err(Verdict::Refused(Refusal::LogSeq { logseq: header.logseq, before }))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn is_founding(&self, commit: &Commit) -> bool {
+        let founds =
+            |genesis: &Genesis| genesis.founder == commit.header().domain && genesis.federation_id() == self.federation;
+        commit.header().number == 1
+            && commit
+                .records()
+                .iter()
+                .any(|record| matches!(record.content(), Content::Genesis(genesis) if founds(genesis)))
+    }
+
+    fn check_membership_records(&self, commit: &Commit) -> Result<(), Verdict> {
+        let belongs = commit.records().iter().all(|record| match record.content() {
+            Content::Genesis(genesis) => genesis.federation_id() == self.federation && self.is_founding(commit),
+            Content::Admission(admission) => admission.federation == self.federation,
+            _ => true,
+        });
+        if belongs { Ok(()) } else { Err(Verdict::Refused(Refusal::ForeignMembership)) }
+    }
+
+    fn check_clock(&self, header: &CommitHeader) -> Result<(), Verdict> {
+        let Some(genesis) = &self.genesis else { return Ok(()) };
+        let (seen, jump_max) = (self.logseq_max, genesis.logseq_jump_max);
+        if header.logseq.0 > seen.0.saturating_add(jump_max) {
+            return Err(Verdict::Parked(Parked::ClockJump { logseq: header.logseq, seen, jump_max }));
+        }
+        Ok(())
+    }
+
+    /// Takes in a commit that [`Verdict::Counts`].
+    pub fn admit(&mut self, commit: &Commit) {
+        let (header, hash) = (commit.header(), commit.hash());
+        let mut members = Vec::new();
+        for record in commit.records() {
+            match record.content() {
+                Content::Genesis(genesis) => {
+                    members.push(genesis.founder);
+                    self.genesis = Some(genesis.clone());
+                }
+                Content::Admission(admission) => members.push(admission.site),
+                _ => {}
+            }
+        }
+        let domain = self.domains.entry(header.domain).or_default();
+        domain.knows.extend(commit.learned());
+        domain.headers.push(header.clone());
+        if members.is_empty() {
+            self.others.insert(hash);
+        } else {
+            domain.knows.insert(hash);
+            self.memberships.insert(hash, Membership { members, logseq: header.logseq });
+        }
+        self.logseq_max = self.logseq_max.max(header.logseq);
+    }
+
+    /// Takes in a proof of a fork: commits of its domain from its number on no longer count. Returns whether that is news.
+    /// Whoever holds commits that no longer count must judge anew from the start.
+    pub fn freeze(&mut self, proof: ForkProof) -> bool {
+        let is_news = self.forks.get(&proof.domain()).is_none_or(|known| proof.number() < known.number());
+        if is_news {
+            self.forks.insert(proof.domain(), proof);
+        }
+        is_news
+    }
+
+    /// Whether commits that were judged to count have since been disproved by a fork proof.
+    pub fn must_judge_anew(&self) -> bool {
+        self.forks.values().any(|proof| self.header(&proof.domain(), proof.number()).is_some())
+    }
+}

@@ -1,0 +1,355 @@
+//! Arbitrary values of every structure, and arbitrary damage to their bytes.
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use uor_index_format::commit::{Commit, Draft, ForkProof};
+use uor_index_format::edge::{Edge, Endpoint, Role};
+use uor_index_format::id::{
+    ArtifactKey, CanonicalId, Checksum, CommitHash, FederationId, FederationState, LogSeq, SiteId,
+};
+use uor_index_format::key::SiteKey;
+use uor_index_format::membership::{Admission, ConflictRule, Genesis};
+use uor_index_format::program::{Node, Program, Source};
+use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status, Step};
+use uor_index_format::record::{Content, Payload, Record};
+use uor_index_format::reference::RefAssignment;
+use uor_index_format::snapshot::{Head, Snapshot};
+use uor_index_format::ticket::Ticket;
+use uor_index_format::tree::{EntryKind, MODE_MASK, Tree, TreeEntry};
+use uor_index_format::wire::{Contact, Doorbell, Position, Refusal, Request, Response, WireHead};
+
+type Bytes32 = [u8; 32];
+
+fn key() -> impl Strategy<Value = ArtifactKey> {
+    any::<Bytes32>().prop_map(ArtifactKey::from_bytes)
+}
+
+fn id() -> impl Strategy<Value = CanonicalId> {
+    any::<Bytes32>().prop_map(CanonicalId::from_bytes)
+}
+
+fn checksum() -> impl Strategy<Value = Checksum> {
+    any::<Bytes32>().prop_map(Checksum::from_bytes)
+}
+
+fn commit_hash() -> impl Strategy<Value = CommitHash> {
+    any::<Bytes32>().prop_map(CommitHash::from_bytes)
+}
+
+fn site() -> impl Strategy<Value = SiteId> {
+    any::<Bytes32>().prop_map(SiteId::from_bytes)
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    (checksum(), any::<u64>()).prop_map(|(checksum, len)| Payload { checksum, len })
+}
+
+/// Any text of up to `len_max` bytes: a string is cut at the last character that fits.
+fn text(len_max: usize) -> impl Strategy<Value = String> {
+    vec(any::<char>(), 0..=len_max.min(40)).prop_map(move |characters| {
+        let mut text: String = characters.into_iter().collect();
+        while text.len() > len_max {
+            text.pop();
+        }
+        text
+    })
+}
+
+pub(crate) fn edge() -> impl Strategy<Value = Edge> {
+    let endpoint = || prop_oneof![key().prop_map(Endpoint::Artifact), site().prop_map(Endpoint::Site)];
+    let edge_type = text(255).prop_filter("an edge has a type", |text| !text.is_empty());
+    let role = prop_oneof![Just(Role::From), Just(Role::To), Just(Role::Both)];
+    (edge_type, vec(endpoint(), 1..4), vec(endpoint(), 1..4), role, proptest::option::of(key()))
+        .prop_map(|(edge_type, from, to, role, attribute)| Edge { edge_type, from, to, role, attribute })
+}
+
+pub(crate) fn reference() -> impl Strategy<Value = RefAssignment> {
+    (text(1024), text(1024), key()).prop_map(|(namespace, name, target)| RefAssignment { namespace, name, target })
+}
+
+pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
+    let rule = prop_oneof![Just(ConflictRule::First), Just(ConflictRule::Quorum), Just(ConflictRule::Manual)];
+    (site(), text(64), any::<[u8; 16]>(), rule, any::<u64>()).prop_map(
+        |(founder, name, nonce, conflict_rule, logseq_jump_max)| Genesis {
+            founder,
+            name,
+            nonce,
+            conflict_rule,
+            logseq_jump_max,
+        },
+    )
+}
+
+pub(crate) fn admission() -> impl Strategy<Value = Admission> {
+    (any::<Bytes32>(), site(), text(64)).prop_map(|(federation, site, name)| Admission {
+        federation: FederationId::from_bytes(federation),
+        site,
+        name,
+    })
+}
+
+pub(crate) fn derivation() -> impl Strategy<Value = Derivation> {
+    (key(), vec(key(), 0..5), vec(any::<u8>(), 0..50), text(255))
+        .prop_map(|(program, inputs, params, profile)| Derivation { program, inputs, params, profile })
+}
+
+fn failure() -> impl Strategy<Value = FailureKind> {
+    prop_oneof![
+        Just(FailureKind::Unreachable),
+        Just(FailureKind::OutOfBounds),
+        Just(FailureKind::DivisionByZero),
+        Just(FailureKind::IntegerOverflow),
+        Just(FailureKind::BadConversion),
+        Just(FailureKind::BadIndirectCall),
+        any::<i32>().prop_map(FailureKind::Explicit),
+        Just(FailureKind::OutOfRange),
+        Just(FailureKind::WrongInput),
+    ]
+}
+
+pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
+    let status =
+        prop_oneof![Just(Status::Ok), (text(8192), failure()).prop_map(|(node, kind)| Status::Failed { node, kind })];
+    let step = (text(8192), key(), checksum()).prop_map(|(label, receipt, outcome)| Step { label, receipt, outcome });
+    (status, vec((text(255), key()), 0..4), vec(step, 0..4)).prop_map(|(status, outputs, trace)| Outcome {
+        status,
+        outputs,
+        trace,
+    })
+}
+
+/// Programs: names are made unique by their position, sources are bent to what stands before.
+pub(crate) fn program() -> impl Strategy<Value = Program> {
+    let node = (
+        proptest::option::of(key()),
+        vec(any::<u8>(), 0..20),
+        vec((any::<bool>(), any::<Index>()), 0..4),
+        any::<bool>(),
+        "[a-z./0-9]{1,12}",
+    );
+    let output = (any::<bool>(), any::<Index>());
+    (0usize..4, vec(node, 1..8), vec(output, 1..4)).prop_map(|(inputs, nodes, outputs)| {
+        let pick = |(wants_node, index): (bool, Index), nodes: usize| match (wants_node && nodes > 0, inputs) {
+            (true, _) | (false, 0) if nodes > 0 => {
+                Some(Source::Node(u32::try_from(index.index(nodes)).expect("few nodes")))
+            }
+            (_, 0) => None,
+            (_, inputs) => Some(Source::Input(u32::try_from(index.index(inputs)).expect("few inputs"))),
+        };
+        let outputs = outputs.into_iter().enumerate();
+        let outputs = outputs.filter_map(|(at, wish)| Some((format!("o{at}"), pick(wish, nodes.len())?))).collect();
+        let nodes = nodes.into_iter().enumerate().map(|(at, (module, params, wishes, each, op))| {
+            let inputs: Vec<_> = wishes.into_iter().filter_map(|wish| pick(wish, at)).collect();
+            Node { name: format!("{at}"), op, module, params, each: each && !inputs.is_empty(), inputs }
+        });
+        let names = (0..inputs).map(|at| format!("i{at}")).collect();
+        Program::new(names, nodes.collect(), outputs).expect("valid by construction")
+    })
+}
+
+pub(crate) fn tree() -> impl Strategy<Value = Tree> {
+    let name = vec(any::<u8>(), 1..30)
+        .prop_map(|mut name| {
+            name.iter_mut().filter(|byte| matches!(**byte, 0 | b'/')).for_each(|byte| *byte = b'x');
+            name
+        })
+        .prop_filter("not a directory's own name", |name| !matches!(name.as_slice(), b"." | b".."));
+    let kind = prop_oneof![
+        (key(), any::<u64>()).prop_map(|(key, len)| EntryKind::File { key, len }),
+        key().prop_map(|key| EntryKind::Directory { key }),
+        vec(any::<u8>(), 0..30).prop_map(|target| EntryKind::Symlink { target }),
+    ];
+    btree_map(name, (0..=MODE_MASK, kind), 0..6).prop_map(|entries| {
+        let entries = entries.into_iter().map(|(name, (mode, kind))| TreeEntry { name, mode, kind });
+        Tree::new(entries.collect()).expect("valid by construction")
+    })
+}
+
+pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let head = (1..=u64::MAX, commit_hash()).prop_map(|(number, hash)| Head { number, hash });
+    (btree_map(site(), head, 0..5), any::<u64>())
+        .prop_map(|(frontier, logseq_max)| Snapshot { frontier, logseq_max: LogSeq(logseq_max) })
+}
+
+pub(crate) fn record() -> impl Strategy<Value = Record> {
+    let derived = prop_oneof![
+        (proptest::option::of(any::<u32>()), payload())
+            .prop_map(|(type_tag, payload)| Content::Artifact { type_tag, payload }),
+        (derivation(), payload()).prop_map(|(derivation, payload)| Content::Receipt { derivation, payload }),
+        edge().prop_map(Content::Edge),
+        reference().prop_map(Content::Ref),
+        genesis().prop_map(Content::Genesis),
+        admission().prop_map(Content::Admission),
+    ];
+    prop_oneof![
+        6 => derived.prop_map(|content| Record::new(content).expect("its id follows from its content")),
+        1 => id().prop_map(Record::tombstone),
+        1 => (id(), checksum()).prop_map(|(id, keep)| Record::resolution(id, keep)),
+    ]
+}
+
+/// A commit and the key that signed it.
+pub(crate) fn commit() -> impl Strategy<Value = (Commit, SiteKey)> {
+    let position = (1..=u64::MAX, commit_hash(), 1..=u64::MAX);
+    (any::<Bytes32>(), position, any::<Bytes32>(), any::<u64>(), vec(commit_hash(), 0..4), vec(record(), 1..6))
+        .prop_map(|(seed, (number, previous, logseq), federation, wall_ms, learned, mut records)| {
+            let key = SiteKey::from_seed(&seed);
+            records.sort_by_key(Record::id);
+            records.dedup_by_key(|record| record.id());
+            let draft = Draft {
+                number,
+                previous: if number == 1 { CommitHash::NONE } else { previous },
+                logseq: LogSeq(logseq),
+                federation: FederationState::from_bytes(federation),
+                wall_ms,
+                learned,
+                records,
+            };
+            (Commit::seal(draft, &key).expect("valid by construction"), key)
+        })
+}
+
+pub(crate) fn fork_proof() -> impl Strategy<Value = ForkProof> {
+    (commit(), any::<u64>()).prop_map(|((commit, key), wall_ms)| {
+        let header = commit.header();
+        let other = Draft {
+            number: header.number,
+            previous: header.previous,
+            logseq: header.logseq,
+            federation: header.federation,
+            wall_ms: header.wall_ms ^ wall_ms.max(1),
+            learned: Vec::new(),
+            records: commit.records().to_vec(),
+        };
+        let other = Commit::seal(other, &key).expect("valid by construction");
+        ForkProof::new(header.clone(), other.header().clone()).expect("they differ")
+    })
+}
+
+pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
+    (any::<Bytes32>(), site(), any::<[u8; 16]>(), vec(text(512), 0..4)).prop_map(
+        |(federation, inviter, token, addresses)| Ticket {
+            federation: FederationId::from_bytes(federation),
+            inviter,
+            token,
+            addresses,
+        },
+    )
+}
+
+pub(crate) fn doorbell() -> impl Strategy<Value = Doorbell> {
+    (any::<[Bytes32; 5]>(), any::<[u64; 2]>()).prop_map(
+        |([federation, domain, hash, snapshot, state_root], [number, logseq])| Doorbell {
+            federation,
+            domain,
+            number,
+            hash,
+            logseq,
+            snapshot,
+            state_root,
+        },
+    )
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    let head =
+        (any::<[Bytes32; 2]>(), any::<u64>()).prop_map(|([domain, hash], number)| WireHead { domain, number, hash });
+    let contact = (any::<Bytes32>(), text(100)).prop_map(|(site, address)| Contact { site, address });
+    (vec(head, 0..4), any::<u64>(), any::<Bytes32>(), vec(vec(any::<u8>(), 0..40), 0..3), vec(contact, 0..3)).prop_map(
+        |(heads, logseq_max, state_root, fork_proofs, contacts)| Position {
+            heads,
+            logseq_max,
+            state_root,
+            fork_proofs,
+            contacts,
+        },
+    )
+}
+
+pub(crate) fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        (any::<Bytes32>(), position()).prop_map(|(federation, position)| Request::Frontier { federation, position }),
+        (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(|([federation, domain, after_hash], after)| Request::Delta {
+            federation,
+            domain,
+            after,
+            after_hash
+        }),
+        (any::<[Bytes32; 2]>(), any::<[u64; 2]>()).prop_map(|([federation, checksum], [offset, len_max])| {
+            Request::Payload { federation, checksum, offset, len_max }
+        }),
+        (any::<Bytes32>(), any::<[u8; 16]>(), text(64)).prop_map(|(federation, token, name)| Request::Join {
+            federation,
+            token,
+            name
+        }),
+    ]
+}
+
+pub(crate) fn response() -> impl Strategy<Value = Response> {
+    let refusal = prop_oneof![
+        Just(Refusal::OtherFederation),
+        Just(Refusal::NotAMember),
+        Just(Refusal::NotHere),
+        Just(Refusal::Forked),
+        Just(Refusal::TicketUnknown),
+        Just(Refusal::Malformed),
+        Just(Refusal::Failed),
+    ];
+    prop_oneof![
+        position().prop_map(|position| Response::Frontier { position }),
+        (vec(vec(any::<u8>(), 0..60), 0..4), any::<u64>())
+            .prop_map(|(commits, commits_left)| Response::Delta { commits, commits_left }),
+        (any::<u64>(), vec(any::<u8>(), 0..100)).prop_map(|(total_len, bytes)| Response::Payload { total_len, bytes }),
+        any::<[Bytes32; 2]>().prop_map(|[domain, commit]| Response::Admitted { domain, commit }),
+        refusal.prop_map(|reason| Response::Refused { reason }),
+    ]
+}
+
+/// One piece of damage.
+#[derive(Debug, Clone)]
+pub(crate) enum Damage {
+    Flip(Index, u8),
+    Insert(Index, u8),
+    Delete(Index),
+    Truncate(Index),
+    Swap(Index, Index),
+    /// Overwrites four bytes: lengths and counts that are too large, off by one, or zero.
+    Word(Index, u32),
+}
+
+pub(crate) fn damage() -> impl Strategy<Value = Vec<Damage>> {
+    let word = prop_oneof![Just(0), 1..4u32, Just(65_536), Just(65_537), Just(u32::MAX), any::<u32>()];
+    let one = prop_oneof![
+        4 => (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
+        1 => any::<Index>().prop_map(Damage::Delete),
+        1 => any::<Index>().prop_map(Damage::Truncate),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Damage::Swap(one, other)),
+        2 => (any::<Index>(), word).prop_map(|(at, word)| Damage::Word(at, word)),
+    ];
+    vec(one, 1..4)
+}
+
+/// Applies damage.
+pub(crate) fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
+    for one in damage {
+        let len = bytes.len();
+        if len == 0 {
+            break;
+        }
+        match *one {
+            Damage::Flip(at, bit) => bytes[at.index(len)] ^= 1 << bit,
+            Damage::Insert(at, byte) => bytes.insert(at.index(len + 1), byte),
+            Damage::Delete(at) => drop(bytes.remove(at.index(len))),
+            Damage::Truncate(at) => bytes.truncate(at.index(len)),
+            Damage::Swap(one, other) => bytes.swap(one.index(len), other.index(len)),
+            Damage::Word(at, word) => {
+                let at = at.index(len);
+                bytes.iter_mut().skip(at).zip(word.to_le_bytes()).for_each(|(byte, new)| *byte = new);
+            }
+        }
+    }
+    bytes
+}

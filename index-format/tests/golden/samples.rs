@@ -1,0 +1,264 @@
+//! One fixed value of every structure. Keys come from fixed seeds, so the signatures are fixed too.
+
+use uor_index_format::commit::{Commit, Draft, ForkProof};
+use uor_index_format::edge::{Edge, Endpoint, Role};
+use uor_index_format::id::{ArtifactKey, Checksum, CommitHash, FederationId, FederationState, LogSeq};
+use uor_index_format::key::SiteKey;
+use uor_index_format::membership::{Admission, ConflictRule, Genesis};
+use uor_index_format::program::{self, Node, Program, Source};
+use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status, Step};
+use uor_index_format::record::{Kind, Payload, Record, artifact_key};
+use uor_index_format::reference::RefAssignment;
+use uor_index_format::snapshot::{Head, Snapshot};
+use uor_index_format::state::{Entry, StateHash};
+use uor_index_format::ticket::Ticket;
+use uor_index_format::tree::{EntryKind, Tree, TreeEntry};
+use uor_index_format::wire::{Contact, Doorbell, Position, WireHead};
+
+/// What the sample artifact holds.
+pub(crate) const PAYLOAD: &[u8] = b"hello, federation\n";
+/// 2026-11-21 00:00:00 UTC.
+const WALL_MS: u64 = 1_795_219_200_000;
+
+pub(crate) fn founder() -> SiteKey {
+    SiteKey::from_seed(&[1; 32])
+}
+
+pub(crate) fn member() -> SiteKey {
+    SiteKey::from_seed(&[2; 32])
+}
+
+pub(crate) fn artifact() -> Record {
+    Record::artifact(None, Payload::of(PAYLOAD))
+}
+
+pub(crate) fn key_of(record: &Record) -> ArtifactKey {
+    record.id().into()
+}
+
+pub(crate) fn genesis() -> Genesis {
+    Genesis {
+        founder: founder().site_id(),
+        name: "north".to_owned(),
+        nonce: *b"sixteen byte nce",
+        conflict_rule: ConflictRule::Quorum,
+        logseq_jump_max: 1 << 20,
+    }
+}
+
+pub(crate) fn federation() -> FederationId {
+    genesis().federation_id()
+}
+
+pub(crate) fn admission() -> Admission {
+    Admission { federation: federation(), site: member().site_id(), name: "south".to_owned() }
+}
+
+pub(crate) fn edge() -> Edge {
+    Edge {
+        edge_type: "used".to_owned(),
+        from: vec![Endpoint::Artifact(derivation().receipt_key())],
+        to: vec![Endpoint::Artifact(key_of(&artifact()))],
+        role: Role::From,
+        attribute: None,
+    }
+}
+
+pub(crate) fn edge_with_attribute() -> Edge {
+    Edge {
+        edge_type: "executed-by".to_owned(),
+        from: vec![Endpoint::Artifact(derivation().receipt_key()), Endpoint::Artifact(key_of(&artifact()))],
+        to: vec![Endpoint::Site(member().site_id())],
+        role: Role::Both,
+        attribute: Some(key_of(&artifact())),
+    }
+}
+
+pub(crate) fn reference() -> RefAssignment {
+    RefAssignment { namespace: "user".to_owned(), name: "data/iris".to_owned(), target: key_of(&artifact()) }
+}
+
+pub(crate) fn program() -> Program {
+    let node = |name: &str, op: &str, inputs: Vec<Source>| Node {
+        name: name.to_owned(),
+        op: op.to_owned(),
+        module: None,
+        params: Vec::new(),
+        inputs,
+        each: false,
+    };
+    let mut count = node("count", "pel.wasm/1", vec![Source::Input(0)]);
+    (count.module, count.params, count.each) = (Some(key_of(&artifact())), b"lines".to_vec(), true);
+    let inputs = vec!["files".to_owned(), "head".to_owned()];
+    let nodes = vec![count, node("report", "pel.bytes.concat/1", vec![Source::Input(1), Source::Node(0)])];
+    Program::new(inputs, nodes, vec![("report".to_owned(), Source::Node(1))]).expect("a valid program")
+}
+
+pub(crate) fn derivation() -> Derivation {
+    Derivation {
+        program: artifact_key(Some(program::TYPE_TAG), &Payload::of(&program().encode())),
+        inputs: vec![key_of(&artifact()), artifact_key(Some(7), &Payload::of(PAYLOAD))],
+        params: b"p".to_vec(),
+        profile: "uor.pel/1".to_owned(),
+    }
+}
+
+pub(crate) fn outcome() -> Outcome {
+    let step = |label: &str| Step {
+        label: label.to_owned(),
+        receipt: derivation().receipt_key(),
+        outcome: Checksum::of(label.as_bytes()),
+    };
+    Outcome {
+        status: Status::Ok,
+        outputs: vec![("report".to_owned(), key_of(&artifact()))],
+        trace: vec![step("count[a/b.txt]"), step("report")],
+    }
+}
+
+pub(crate) fn failed() -> Outcome {
+    let status = Status::Failed { node: "count".to_owned(), kind: FailureKind::Explicit(-3) };
+    Outcome { status, outputs: Vec::new(), trace: Vec::new() }
+}
+
+pub(crate) fn tree() -> Tree {
+    let entry = |name: &[u8], mode, kind| TreeEntry { name: name.to_vec(), mode, kind };
+    let key = key_of(&artifact());
+    Tree::new(vec![
+        entry(b"link", 0o777, EntryKind::Symlink { target: b"../a".to_vec() }),
+        entry(b"b.txt", 0o644, EntryKind::File { key, len: PAYLOAD.len() as u64 }),
+        entry(b"a", 0o755, EntryKind::Directory { key }),
+    ])
+    .expect("a valid tree")
+}
+
+/// One record of every kind but genesis.
+pub(crate) fn records() -> Vec<(&'static str, Record)> {
+    let gone = artifact_key(None, &Payload::of(b"gone"));
+    let disputed = Derivation { params: b"other".to_vec(), ..derivation() }.receipt_key();
+    vec![
+        ("record.artifact", artifact()),
+        ("record.artifact-tagged", Record::artifact(Some(7), Payload::of(PAYLOAD))),
+        ("record.receipt", Record::receipt(derivation(), Payload::of(&outcome().encode()))),
+        ("record.edge", Record::edge(edge())),
+        ("record.edge-with-attribute", Record::edge(edge_with_attribute())),
+        ("record.ref", Record::reference(reference())),
+        ("record.admission", Record::admission(admission())),
+        ("record.tombstone", Record::tombstone(gone.into())),
+        ("record.resolution", Record::resolution(disputed.into(), Checksum::of(&failed().encode()))),
+    ]
+}
+
+/// The founder's first commit: the genesis alone.
+pub(crate) fn first_commit() -> Commit {
+    let draft = Draft {
+        number: 1,
+        previous: CommitHash::NONE,
+        logseq: LogSeq(1),
+        federation: FederationState::of([]),
+        wall_ms: WALL_MS,
+        learned: Vec::new(),
+        records: vec![Record::genesis(genesis())],
+    };
+    Commit::seal(draft, &founder()).expect("a valid commit")
+}
+
+/// The founder's second commit: two learned membership commits of others, and nine records.
+pub(crate) fn second_commit(wall_ms_later: u64) -> Commit {
+    let learned = [0xc0, 0xc1].map(|byte| CommitHash::from_bytes([byte; 32])).to_vec();
+    let mut known = [&[first_commit().hash()], &learned[..]].concat();
+    known.sort();
+    let draft = Draft {
+        number: 2,
+        previous: first_commit().hash(),
+        logseq: LogSeq(7),
+        federation: FederationState::of(&known),
+        wall_ms: WALL_MS + wall_ms_later,
+        learned,
+        records: records().into_iter().map(|(_, record)| record).collect(),
+    };
+    Commit::seal(draft, &founder()).expect("a valid commit")
+}
+
+pub(crate) fn fork_proof() -> ForkProof {
+    ForkProof::new(second_commit(0).header().clone(), second_commit(1).header().clone()).expect("a fork")
+}
+
+pub(crate) fn snapshot() -> Snapshot {
+    let head = Head { number: 2, hash: second_commit(0).hash() };
+    let other = Head { number: 1, hash: CommitHash::from_bytes([0xc0; 32]) };
+    let frontier = [(founder().site_id(), head), (member().site_id(), other)].into_iter().collect();
+    Snapshot { frontier, logseq_max: LogSeq(7) }
+}
+
+/// A settled artifact with a type tag, and a receipt whose conflict withholds every claim.
+pub(crate) fn entries() -> [Entry; 2] {
+    let tagged = Record::artifact(Some(7), Payload::of(PAYLOAD));
+    let settled = Entry {
+        id: tagged.id(),
+        kind: Kind::Artifact,
+        type_tag: Some(7),
+        checksum: Some(tagged.payload().checksum),
+        payload_len: tagged.payload().len,
+        logseq: LogSeq(7),
+        conflict: false,
+        domains: 2,
+    };
+    let withheld = Entry {
+        id: derivation().receipt_key().into(),
+        kind: Kind::Receipt,
+        type_tag: None,
+        checksum: None,
+        payload_len: 0,
+        logseq: LogSeq(8),
+        conflict: true,
+        domains: 1,
+    };
+    [settled, withheld]
+}
+
+pub(crate) fn state() -> StateHash {
+    let mut state = StateHash::default();
+    entries().iter().for_each(|entry| state.add(entry));
+    state
+}
+
+pub(crate) fn ticket() -> Ticket {
+    Ticket {
+        federation: federation(),
+        inviter: founder().site_id(),
+        token: *b"sixteen byte tok",
+        addresses: vec!["/ip4/127.0.0.1/tcp/4711".to_owned()],
+    }
+}
+
+pub(crate) fn doorbell() -> Doorbell {
+    let commit = second_commit(0);
+    Doorbell {
+        federation: *federation().as_bytes(),
+        domain: *founder().site_id().as_bytes(),
+        number: commit.header().number,
+        hash: *commit.hash().as_bytes(),
+        logseq: commit.header().logseq.0,
+        snapshot: *snapshot().id().as_bytes(),
+        state_root: *state().root(&snapshot()).as_bytes(),
+    }
+}
+
+pub(crate) fn position() -> Position {
+    let head = |(domain, head): (&uor_index_format::id::SiteId, &Head)| WireHead {
+        domain: *domain.as_bytes(),
+        number: head.number,
+        hash: *head.hash.as_bytes(),
+    };
+    Position {
+        heads: snapshot().frontier.iter().map(head).collect(),
+        logseq_max: 7,
+        state_root: *state().root(&snapshot()).as_bytes(),
+        fork_proofs: vec![fork_proof().encode()],
+        contacts: vec![Contact {
+            site: *founder().site_id().as_bytes(),
+            address: "/ip4/127.0.0.1/tcp/4711".to_owned(),
+        }],
+    }
+}
