@@ -229,6 +229,18 @@ impl Blocks {
         self.index().payloads()
     }
 
+    /// Takes a damaged block for absent, so that what needs it can be put again; the new block then stands for good. Until
+    /// it is put again, the damaged one is back whenever the packs are opened.
+    pub fn forget(&self, damage: &BlockDamage) {
+        if let Some(name) = damage.block {
+            let mut index = self.index_mut();
+            let index = &mut *index;
+            for blocks in [&mut index.wholes, &mut index.parts, &mut index.manifests] {
+                blocks.remove(&name);
+            }
+        }
+    }
+
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -266,6 +278,7 @@ impl Index {
             frame::Kind::Manifest => &mut self.manifests,
             frame::Kind::Mark | frame::Kind::Seal => return,
         };
-        map.entry(location.header.name).or_insert(location);
+        // The last stands: a block is only put again if the one before was damaged.
+        map.insert(location.header.name, location);
     }
 }

@@ -22,6 +22,9 @@ const DIR: &str = "log";
 const EXTENSION: &str = "log";
 const MAGIC: [u8; 8] = *b"UORLOG\0\0";
 
+/// So that offsets, one frame over it included, fit 32 bits with room to spare.
+const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+
 /// Where an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogPosition {
@@ -61,6 +64,16 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { segment_bytes: 64 << 20, preallocate_bytes: 1 << 20 }
+    }
+}
+
+impl Options {
+    /// With these sizes where they are possible, else the nearest that are.
+    fn bounded(self) -> Self {
+        Self {
+            segment_bytes: self.segment_bytes.min(SEGMENT_BYTES_MAX),
+            preallocate_bytes: self.preallocate_bytes.clamp(1, SEGMENT_BYTES_MAX),
+        }
     }
 }
 
@@ -193,7 +206,7 @@ impl Log {
     /// [`LogError::Damaged`] or [`LogError::Missing`] if durable entries cannot be read; [`LogError::Newer`];
     /// [`LogError::Disk`].
     pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), LogError> {
-        recover::open(disk, mode, options)
+        recover::open(disk, mode, options.bounded())
     }
 
     /// All entries, oldest first, up to the end of the log as it is now.

@@ -377,6 +377,31 @@ fn a_damaged_chunk_names_every_payload_it_spoils() {
 }
 
 #[test]
+fn a_damaged_payload_can_be_put_again() {
+    for len in [900, 5 << 20] {
+        let disk = MemoryDisk::new();
+        let (blocks, _) = open_large(&disk, Mode::Write);
+        let bytes = noise(1, len);
+        blocks.put_bytes(&bytes).unwrap();
+        blocks.sync().unwrap();
+        assert!(disk.flip_bit("blocks/00000001.pack", 8 * 500));
+        assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has noticed yet");
+        let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
+        damages.iter().for_each(|damage| blocks.forget(damage));
+        assert!(matches!(
+            blocks.read_all(Checksum::of(&bytes), u64::MAX),
+            Err(BlocksError::Unknown { .. } | BlocksError::MissingChunk { .. })
+        ));
+        assert!(blocks.put_bytes(&bytes).unwrap().new_bytes > 0);
+        blocks.sync().unwrap();
+        for (blocks, _) in [(blocks, Recovery::default()), open_large(&disk, Mode::Write)] {
+            assert!(same(&blocks, &bytes));
+            assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+        }
+    }
+}
+
+#[test]
 fn every_truncation_is_named_or_a_torn_tail() {
     let (disk, all) = sample();
     let paths = disk.paths();

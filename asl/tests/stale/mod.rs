@@ -9,9 +9,9 @@ use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, DiskFile, LockGuard, Mode, Sealed};
 
 /// Shows zeros in `unwritten` of every file, the first time each is read there.
-pub struct StaleDisk {
-    pub disk: MemoryDisk,
-    pub unwritten: Range<u64>,
+pub(crate) struct StaleDisk {
+    pub(crate) disk: MemoryDisk,
+    pub(crate) unwritten: Range<u64>,
 }
 
 struct StaleFile {

@@ -1,0 +1,117 @@
+//! What the people who run a node should hear of.
+
+use uor_index_format::id::{Checksum, SiteId, StateRoot};
+
+/// Something worth a line in the node's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Commits of other sites were applied.
+    Applied {
+        /// Who sent them.
+        peer: SiteId,
+        /// How many.
+        commits: u64,
+    },
+    /// Everything the peer had is here.
+    Settled {
+        /// The peer.
+        peer: SiteId,
+        /// The highest logseq that is applied from it.
+        logseq: u64,
+    },
+    /// A commit can never count.
+    Refused {
+        /// Who sent it.
+        peer: SiteId,
+        /// Whose it is.
+        domain: SiteId,
+        /// Its number.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A commit waits for something.
+    Parked {
+        /// Whose it is.
+        domain: SiteId,
+        /// Its number.
+        number: u64,
+        /// For what.
+        reason: String,
+    },
+    /// A writer is proven to have forked its log; its domain is frozen.
+    Forked {
+        /// The writer.
+        domain: SiteId,
+        /// The first number that no longer counts.
+        number: u64,
+    },
+    /// A peer includes the same commits and claims another state: a defect or a lie. Run `uor-replay diff`.
+    Diverged {
+        /// The peer.
+        peer: SiteId,
+        /// The state root here.
+        ours: StateRoot,
+        /// The state root it claims.
+        theirs: StateRoot,
+    },
+    /// A peer belongs to another federation.
+    OtherFederation {
+        /// The peer.
+        peer: SiteId,
+    },
+    /// A peer that is not a member asked for something.
+    Stranger {
+        /// The peer.
+        peer: SiteId,
+    },
+    /// A peer refused us because it does not know of our admission (yet).
+    NotAdmitted {
+        /// The peer.
+        peer: SiteId,
+    },
+    /// A peer sent bytes that are no valid message.
+    Malformed {
+        /// The peer.
+        peer: SiteId,
+        /// What was wrong.
+        problem: String,
+    },
+    /// A peer sent bytes that are not the payload it was asked for.
+    WrongPayload {
+        /// The peer.
+        peer: SiteId,
+        /// The payload's checksum.
+        checksum: Checksum,
+    },
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Applied { peer, commits } => write!(f, "applied {commits} commits from {}", peer.short()),
+            Self::Settled { peer, logseq } => write!(f, "level with {} at logseq {logseq}", peer.short()),
+            Self::Refused { peer, domain, number, reason } => {
+                write!(f, "refused commit {number} of {} from {}: {reason}", domain.short(), peer.short())
+            }
+            Self::Parked { domain, number, reason } => {
+                write!(f, "commit {number} of {} waits: {reason}", domain.short())
+            }
+            Self::Forked { domain, number } => {
+                write!(f, "site {domain} forked its log at commit {number}: its commits from there on do not count")
+            }
+            Self::Diverged { peer, ours, theirs } => write!(
+                f,
+                "DIVERGED from {peer}: same commits, but its state root is {theirs}, ours {ours}; run `uor-replay diff`"
+            ),
+            Self::OtherFederation { peer } => write!(f, "{} belongs to another federation; disconnected", peer.short()),
+            Self::Stranger { peer } => write!(f, "{} is not a member; its question was refused", peer.short()),
+            Self::NotAdmitted { peer } => write!(f, "{} does not know of our admission yet", peer.short()),
+            Self::Malformed { peer, problem } => write!(f, "{} sent something malformed: {problem}", peer.short()),
+            Self::WrongPayload { peer, checksum } => {
+                write!(f, "{} sent wrong bytes for payload {checksum}; asking others", peer.short())
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The files of a tree in path order: directories are walked in the order of their entries, each before what follows it.
+//!
+//! Trees come from peers. A small chain of trees can stand for very many paths, so the walk is bounded; what is beyond the
+//! bounds, and what is no tree, fails as a wrong input, on every site alike.
+
+use std::vec::IntoIter;
+
+use uor_index_format::id::ArtifactKey;
+use uor_index_format::program::NAME_LEN_MAX;
+use uor_index_format::receipt::{FailureKind, LABEL_LEN_MAX, STEPS_MAX};
+use uor_index_format::tree::{self, EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
+
+use super::operate::{Halt, found};
+use super::{RunError, Runner};
+use crate::blob::to_vec;
+use crate::shelf::Shelf;
+
+/// Deepest nesting of directories.
+const DEPTH_MAX: usize = 256;
+/// Longest path as text, in bytes: what a label can hold beside a node's name and brackets.
+const PATH_LEN_MAX: usize = (LABEL_LEN_MAX - NAME_LEN_MAX - 2) as usize;
+/// Most entries of all directories together.
+const ENTRIES_MAX: usize = STEPS_MAX as usize;
+
+/// One file of a tree.
+pub(super) struct File {
+    /// Its path, as text for labels.
+    pub(super) path: String,
+    /// Its bytes.
+    pub(super) key: ArtifactKey,
+}
+
+/// The files of the tree with this key.
+pub(super) fn list(shelf: &dyn Shelf, root: &ArtifactKey, label: &str) -> Result<Vec<File>, Halt> {
+    let mut walk = Walk { shelf, label, files: Vec::new(), entries: 0 };
+    walk.directory(root, "", 0)?;
+    Ok(walk.files)
+}
+
+/// Whether an artifact is here, and if it is a tree, all that it holds.
+pub(super) fn is_whole(shelf: &dyn Shelf, key: &ArtifactKey) -> Result<bool, RunError> {
+    let Some(artifact) = shelf.find(key)? else { return Ok(false) };
+    if artifact.type_tag != Some(tree::TYPE_TAG) {
+        return Ok(true);
+    }
+    match list(shelf, key, "") {
+        Ok(files) => {
+            for file in files {
+                if shelf.find(&file.key)?.is_none() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Err(Halt::Failed(_)) => Ok(true),
+        Err(Halt::Error(RunError::Absent { .. })) => Ok(false),
+        Err(Halt::Error(error)) => Err(error),
+    }
+}
+
+struct Walk<'a> {
+    shelf: &'a dyn Shelf,
+    label: &'a str,
+    files: Vec<File>,
+    entries: usize,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, key: &ArtifactKey, path: &str, depth: usize) -> Result<(), Halt> {
+        let tree = load(self.shelf, key, self.label)?;
+        self.entries += tree.entries().len();
+        if depth > DEPTH_MAX || self.entries > ENTRIES_MAX {
+            return Err(FailureKind::WrongInput.into());
+        }
+        for entry in tree.entries() {
+            let path = join(path, &entry.name);
+            match &entry.kind {
+                EntryKind::Directory { key } => self.directory(key, &path, depth + 1)?,
+                EntryKind::Symlink { .. } => {}
+                EntryKind::File { .. } if path.len() > PATH_LEN_MAX => return Err(FailureKind::WrongInput.into()),
+                EntryKind::File { key, .. } => self.files.push(File { path, key: *key }),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path as text: what is not UTF-8, and control characters, are replaced or escaped. Labels are for people.
+fn join(directory: &str, name: &[u8]) -> String {
+    let mut path = directory.to_owned();
+    if !path.is_empty() {
+        path.push('/');
+    }
+    for character in String::from_utf8_lossy(name).chars() {
+        if character.is_control() {
+            path.extend(character.escape_default());
+        } else {
+            path.push(character);
+        }
+    }
+    path
+}
+
+fn load(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Tree, Halt> {
+    let artifact = found(shelf, key, label)?;
+    if artifact.type_tag != Some(tree::TYPE_TAG) || artifact.blob.size() > TREE_LEN_MAX {
+        return Err(FailureKind::WrongInput.into());
+    }
+    let unreadable = |source| RunError::Unreadable { label: label.to_owned(), key: *key, source };
+    let payload = to_vec(&*artifact.blob, TREE_LEN_MAX).map_err(unreadable)?;
+    Ok(Tree::decode(&payload).map_err(|_| FailureKind::WrongInput)?)
+}
+
+impl Runner<'_> {
+    /// The tree with the contents of its files replaced, in path order; names, modes and symlinks stay.
+    pub(super) fn rebuild(
+        &self,
+        key: &ArtifactKey,
+        results: &mut IntoIter<ArtifactKey>,
+        label: &str,
+    ) -> Result<ArtifactKey, Halt> {
+        let mut entries = Vec::new();
+        for entry in load(self.shelf, key, label)?.entries() {
+            let kind = match &entry.kind {
+                EntryKind::File { .. } => {
+                    // One result for each file that the list held.
+                    let key = results.next().ok_or(FailureKind::WrongInput)?;
+                    EntryKind::File { key, len: found(self.shelf, &key, label)?.blob.size() }
+                }
+                EntryKind::Directory { key } => EntryKind::Directory { key: self.rebuild(key, results, label)? },
+                EntryKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+            };
+            entries.push(TreeEntry { kind, ..entry.clone() });
+        }
+        let tree = Tree::new(entries).map_err(|_| FailureKind::WrongInput)?;
+        Ok(self.put_tagged(tree::TYPE_TAG, tree.encode())?)
+    }
+}

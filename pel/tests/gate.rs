@@ -1,0 +1,133 @@
+//! Every rule of the gate, broken once.
+
+use uor_pel::gate::{self, GateError, MODULE_LEN_MAX};
+
+/// A module that keeps every rule, with `extra` fields before the memory and `body` in `run`.
+fn module(extra: &str, body: &str) -> Vec<u8> {
+    wat(&format!("(module {extra} (memory (export \"memory\") 1 2) (func (export \"run\") {body}))"))
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the test's text is a module")
+}
+
+fn refusal(bytes: &[u8]) -> GateError {
+    match gate::check(bytes) {
+        Ok(_) => panic!("the gate let it through"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn what_keeps_the_rules_passes() {
+    for bytes in [
+        module("", ""),
+        module("(import \"uor\" \"fail\" (func (param i32)))", ""),
+        module("(table 1 65536 funcref)", ""),
+        module("(global (mut i64) (i64.const 0))", "(drop (i64.extend8_s (i64.const 200)))"),
+        module("", "(drop (i32.trunc_sat_f64_s (f64.const 1e300)))"),
+        module("", "(memory.fill (i32.const 0) (i32.const 1) (i32.const 2))"),
+        module("", "(drop (f32x4.add (v128.const f32x4 1 2 3 4) (v128.const f32x4 1 2 3 4)))"),
+        module("(func $other)", "(return_call $other)"),
+        module("(func $two (result i32 i32) (i32.const 1) (i32.const 2))", "(call $two) (drop) (drop)"),
+        wat(include_str!("../guests/wordcount.wat")),
+        include_bytes!("../guests/wordcount.wasm").to_vec(),
+    ] {
+        gate::check(&bytes).expect("it keeps every rule");
+    }
+}
+
+#[test]
+fn features_outside_the_set_are_refused() {
+    for (feature, bytes) in [
+        ("threads", wat("(module (memory (export \"memory\") 1 2 shared) (func (export \"run\")))")),
+        ("atomics", module("", "(drop (i32.atomic.load (i32.const 0)))")),
+        ("memory64", wat("(module (memory (export \"memory\") i64 1 2) (func (export \"run\")))")),
+        ("multi-memory", module("(memory 1 1)", "")),
+        ("custom page sizes", wat("(module (memory (export \"memory\") 1 2 (pagesize 1)) (func (export \"run\")))")),
+        ("relaxed SIMD", module("", "(drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0)))")),
+        ("GC", module("(type (struct))", "")),
+        ("external references", module("", "(drop (ref.null extern))")),
+        ("exceptions", module("(tag $t)", "(throw $t)")),
+        (
+            "wide arithmetic",
+            module("", "(i64.add128 (i64.const 0) (i64.const 0) (i64.const 0) (i64.const 0)) (drop) (drop)"),
+        ),
+        ("stack switching", module("(type $f (func)) (type $c (cont $f))", "")),
+        ("typed function references", module("(type $f (func))", "(call_ref $f (ref.null $f))")),
+        ("components", wat("(component)")),
+    ] {
+        let error = refusal(&bytes);
+        assert!(matches!(error, GateError::Invalid { .. }), "{feature}: {error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_module_are_refused() {
+    let good = module("", "");
+    for bytes in [&b""[..], b"\0asm", b"hello", &good[..good.len() - 1]] {
+        assert!(matches!(refusal(bytes), GateError::Invalid { .. }));
+    }
+}
+
+#[test]
+fn a_module_that_is_too_large_is_refused_unread() {
+    let len = usize::try_from(MODULE_LEN_MAX).expect("16 MiB") + 1;
+    assert!(matches!(refusal(&vec![0; len]), GateError::TooLarge { len: 16_777_217, max: MODULE_LEN_MAX }));
+}
+
+#[test]
+fn imports_are_the_abi_and_nothing_else() {
+    for (from, name, field) in [
+        ("env", "input_count", "(func (result i32))"),
+        ("uor", "clock", "(func (result i64))"),
+        ("wasi_snapshot_preview1", "random_get", "(func (param i32 i32) (result i32))"),
+    ] {
+        let error = refusal(&module(&format!("(import \"{from}\" \"{name}\" {field})"), ""));
+        assert!(
+            matches!(&error, GateError::Import { offset: 1.., module, name: got } if module == from && got == name)
+        );
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    for (name, field) in
+        [("fail", "(func)"), ("input_len", "(func (param i32) (result i32))"), ("input_count", "(global i32)")]
+    {
+        let error = refusal(&module(&format!("(import \"uor\" \"{name}\" {field})"), ""));
+        assert!(matches!(&error, GateError::ImportType { offset: 1.., name: got, .. } if got == name), "{error}");
+    }
+    let memory = refusal(&wat("(module (import \"uor\" \"memory\" (memory 1 2)) (func (export \"run\")))"));
+    assert!(matches!(memory, GateError::Import { .. }));
+}
+
+#[test]
+fn memories_and_tables_declare_their_maximum() {
+    for (limits, want) in [("1", None), ("1 4097", Some(4097))] {
+        let error = refusal(&wat(&format!("(module (memory (export \"memory\") {limits}) (func (export \"run\")))")));
+        assert!(matches!(error, GateError::Memory { declared, .. } if declared == want), "{error}");
+    }
+    for (limits, want) in [("1", None), ("1 65537", Some(65_537))] {
+        let error = refusal(&module(&format!("(table {limits} funcref)"), ""));
+        assert!(matches!(error, GateError::Table { declared, .. } if declared == want), "{error}");
+    }
+    let inverted = refusal(&wat("(module (memory (export \"memory\") 3 2) (func (export \"run\")))"));
+    assert!(matches!(inverted, GateError::Invalid { .. }));
+}
+
+#[test]
+fn nothing_runs_before_run() {
+    assert!(matches!(refusal(&module("(func $first) (start $first)", "")), GateError::Start { offset: 1.. }));
+}
+
+#[test]
+fn memory_and_run_are_exported() {
+    for text in [
+        "(module (func (export \"run\")))",
+        "(module (memory 1 2) (func (export \"run\")))",
+        "(module (func (export \"memory\")) (func (export \"run\")))",
+        "(module (memory (export \"memory\") 1 2))",
+        "(module (memory (export \"memory\") 1 2) (func (export \"run\") (param i32)))",
+        "(module (memory (export \"memory\") 1 2) (global (export \"run\") i32 (i32.const 0)))",
+    ] {
+        assert!(matches!(refusal(&wat(text)), GateError::Export { .. }), "{text}");
+    }
+}
