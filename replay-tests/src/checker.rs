@@ -48,8 +48,7 @@ fn same_state(one: &Node, other: &Node) -> Result<(), &'static str> {
         }),
         ("merged order", {
             let places = |view: &uor_asl::store::View| {
-                let mut places: Vec<_> =
-                    view.state().all_versions(view.head()).map(|version| version.place).collect();
+                let mut places: Vec<_> = view.state().all_versions(view.head()).map(|version| version.place).collect();
                 places.sort();
                 places
             };
@@ -68,10 +67,8 @@ fn same_state(one: &Node, other: &Node) -> Result<(), &'static str> {
 fn replay_agrees(node: &Node) -> Result<(), String> {
     let store = node.store();
     let view = store.view();
-    let commits: Vec<Commit> = view
-        .commits()
-        .filter_map(|named| store.read_commit(&named.domain, named.number).ok().flatten())
-        .collect();
+    let commits: Vec<Commit> =
+        view.commits().filter_map(|named| store.read_commit(&named.domain, named.number).ok().flatten()).collect();
     let replayed = replay(&commits, view.head(), view.state().rule());
     if replayed.root == view.state().root() { Ok(()) } else { Err("sequential replay gives another root".to_owned()) }
 }

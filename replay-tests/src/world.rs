@@ -37,11 +37,8 @@ impl Faults {
     /// A mixture that `seed` decides; about one run in six has a forked log.
     pub fn of_seed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0xfa17);
-        let weather = Weather {
-            loss: random.below(20),
-            duplication: random.below(30),
-            delay_ms_max: 1 + random.below(400),
-        };
+        let weather =
+            Weather { loss: random.below(20), duplication: random.below(30), delay_ms_max: 1 + random.below(400) };
         Self {
             weather,
             cut: random.below(12),
@@ -108,7 +105,9 @@ impl Node {
         let Some((store, _)) = &self.running else { return };
         match store.commit(&self.key, records, 0) {
             Ok(committed) => self.acknowledged.push(committed),
-            Err(error) => assert!(self.restored || !is_member(store, self.key.site_id()), "a member may write: {error}"),
+            Err(error) => {
+                assert!(self.restored || !is_member(store, self.key.site_id()), "a member may write: {error}")
+            }
         }
     }
 }

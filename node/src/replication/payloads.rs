@@ -57,9 +57,8 @@ impl Replicator {
 
     /// Asks the least busy peer that may have it.
     fn ask_payload(&mut self, store: &Store, checksum: Checksum, now_ms: u64) -> Result<(), StoreError> {
-        let may_have = |(_, peer): &(&SiteId, &mut super::Peer)| {
-            peer.payloads_asked < WINDOW && !peer.lacks.contains(&checksum)
-        };
+        let may_have =
+            |(_, peer): &(&SiteId, &mut super::Peer)| peer.payloads_asked < WINDOW && !peer.lacks.contains(&checksum);
         let chosen = self.peers.iter_mut().filter(may_have).min_by_key(|(_, peer)| peer.payloads_asked);
         let Some((&peer, state)) = chosen else { return Ok(()) };
         state.payloads_asked += 1;

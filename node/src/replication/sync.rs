@@ -79,8 +79,7 @@ impl Replicator {
         state.again = false;
         state.asked_last_ms = now_ms;
         state.lacks.clear();
-        let request =
-            Request::Frontier { federation: *store.federation().as_bytes(), position: self.position(store) };
+        let request = Request::Frontier { federation: *store.federation().as_bytes(), position: self.position(store) };
         self.ask(peer, Question::Frontier, &request, now_ms);
         Ok(())
     }
@@ -272,13 +271,7 @@ impl Replicator {
         }
     }
 
-    fn conversation_over(
-        &mut self,
-        store: &Store,
-        peer: SiteId,
-        fetch: &Fetch,
-        now_ms: u64,
-    ) -> Result<(), StoreError> {
+    fn conversation_over(&mut self, store: &Store, peer: SiteId, fetch: &Fetch, now_ms: u64) -> Result<(), StoreError> {
         let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
         state.stage = Stage::Idle;
         let again = std::mem::take(&mut state.again);

@@ -1,0 +1,70 @@
+//! Frames: a type byte, a 32-bit little-endian length, a body.
+
+use std::io::{self, Read, Write};
+
+use super::BODY_LEN_MAX;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Type {
+    /// Client: the command.
+    Request = 1,
+    /// Client: bytes of standard input; none at its end.
+    Input = 2,
+    /// Server: bytes for standard output.
+    Out = 16,
+    /// Server: bytes for standard error.
+    Err = 17,
+    /// Server: the command reads standard input.
+    InputWanted = 18,
+    /// Server: how far it has come.
+    Progress = 19,
+    /// Server: progress is over.
+    ProgressEnd = 20,
+    /// Server: the exit status, the last frame.
+    Exit = 21,
+}
+
+impl Type {
+    const ALL: [Self; 8] = [
+        Self::Request,
+        Self::Input,
+        Self::Out,
+        Self::Err,
+        Self::InputWanted,
+        Self::Progress,
+        Self::ProgressEnd,
+        Self::Exit,
+    ];
+}
+
+/// Writes one frame; the body has at most [`BODY_LEN_MAX`] bytes.
+pub(super) fn write(stream: &mut impl Write, kind: Type, body: &[u8]) -> io::Result<()> {
+    let len = u32::try_from(body.len()).ok().filter(|_| body.len() <= BODY_LEN_MAX);
+    let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"))?;
+    let mut bytes = Vec::with_capacity(5 + body.len());
+    bytes.push(kind as u8);
+    bytes.extend_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(body);
+    stream.write_all(&bytes)
+}
+
+/// Reads one frame. Memory grows with the bytes that arrive, not with the length that is claimed.
+pub(super) fn read(stream: &mut impl Read) -> io::Result<(Type, Vec<u8>)> {
+    let invalid = |problem| io::Error::new(io::ErrorKind::InvalidData, problem);
+    let mut head = [0; 5];
+    stream.read_exact(&mut head)?;
+    let [kind, len @ ..] = head;
+    let kind = Type::ALL.into_iter().find(|known| *known as u8 == kind).ok_or_else(|| invalid("unknown frame type"))?;
+    let len = u32::from_le_bytes(len);
+    if len as usize > BODY_LEN_MAX {
+        return Err(invalid("the frame is too long"));
+    }
+    let mut body = Vec::new();
+    stream.take(len.into()).read_to_end(&mut body)?;
+    if body.len() < len as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((kind, body))
+}

@@ -1,0 +1,336 @@
+//! The task that owns the swarm: it polls, matches and hands over.
+//!
+//! What it remembers is only what is under way: the address of a dial, the owner's name for a request, the channel of
+//! a response. Each entry leaves with the event that ends it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::{self, IdentTopic};
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::{self, InboundRequestId, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, identify, ping};
+use tokio::sync::mpsc;
+
+use super::behaviour::{Behaviour, BehaviourEvent};
+use super::key::{SiteKey, peer_id, site_key};
+use super::{NetCommand, NetEvent, REQUESTS_PER_PEER_MAX, ResponseToken};
+
+/// Events that commands may cause while the owner takes none; then commands wait too.
+const OUTBOX_MAX: usize = 1024;
+
+/// How long a shutdown waits for connections to close and for the owner to take what is left.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+type RequestEvent = request_response::Event<Vec<u8>, Vec<u8>>;
+
+/// An inbound request that has not ended: its channel is there until the owner has answered.
+struct Inbound {
+    request: InboundRequestId,
+    channel: Option<ResponseChannel<Vec<u8>>>,
+}
+
+/// The swarm and what is under way in it.
+pub(super) struct Driver {
+    swarm: Swarm<Behaviour>,
+    topic: IdentTopic,
+    outbox: VecDeque<NetEvent>,
+    dials: BTreeMap<ConnectionId, Multiaddr>,
+    requests: BTreeMap<OutboundRequestId, u64>,
+    inbound: BTreeMap<ResponseToken, Inbound>,
+    token_next: u64,
+    stopping: bool,
+}
+
+impl Driver {
+    pub(super) fn new(swarm: Swarm<Behaviour>, topic: String) -> Self {
+        Self {
+            swarm,
+            topic: IdentTopic::new(topic),
+            outbox: VecDeque::new(),
+            dials: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            token_next: 0,
+            stopping: false,
+        }
+    }
+
+    /// Runs until told to stop, or until either of its owner's ends is dropped.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<NetCommand>, events: mpsc::Sender<NetEvent>) {
+        while !self.stopping {
+            tokio::select! {
+                permit = events.reserve(), if !self.outbox.is_empty() => self.hand_over(permit),
+                command = commands.recv(), if self.outbox.len() < OUTBOX_MAX => {
+                    self.obey(command.unwrap_or(NetCommand::Shutdown));
+                }
+                event = self.swarm.select_next_some(), if self.outbox.is_empty() => self.report(event),
+                () = events.closed() => self.obey(NetCommand::Shutdown),
+            }
+        }
+        commands.close();
+        let mut deadline = pin!(tokio::time::sleep(SHUTDOWN_TIMEOUT));
+        while self.swarm.network_info().num_peers() > 0 || !self.outbox.is_empty() {
+            tokio::select! {
+                permit = events.reserve(), if !self.outbox.is_empty() => self.hand_over(permit),
+                event = self.swarm.select_next_some(), if self.outbox.is_empty() => self.report(event),
+                () = &mut deadline => break,
+            }
+        }
+        drop(self);
+        // A full channel means that nobody is waiting for this event; its end says the same.
+        let _ = events.try_send(NetEvent::Stopped);
+    }
+
+    /// Gives the owner the oldest event, or forgets all of them if there is no owner any more.
+    fn hand_over(&mut self, permit: Result<mpsc::Permit<'_, NetEvent>, mpsc::error::SendError<()>>) {
+        match permit {
+            Ok(permit) => {
+                if let Some(event) = self.outbox.pop_front() {
+                    permit.send(event);
+                }
+            }
+            Err(_) => self.outbox.clear(),
+        }
+    }
+
+    fn tell(&mut self, event: NetEvent) {
+        self.outbox.push_back(event);
+    }
+}
+
+/// From the owner to the swarm.
+impl Driver {
+    fn obey(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::Dial(address) => self.dial(address),
+            NetCommand::Publish(body) => self.publish(body),
+            NetCommand::Request { peer, id, body } => self.request(peer, id, body),
+            NetCommand::Respond { token, body } => self.respond(token, body),
+            NetCommand::Disconnect(peer) => self.disconnect(peer_id(&peer)),
+            NetCommand::Cut(cut) => self.cut(cut),
+            NetCommand::Shutdown => {
+                self.cut(true);
+                self.stopping = true;
+            }
+        }
+    }
+
+    fn dial(&mut self, address: Multiaddr) {
+        let peer = match address.iter().last() {
+            Some(Protocol::P2p(peer)) => peer,
+            _ => {
+                let reason = "the address names no peer: it must end in /p2p/<peer id>".to_owned();
+                return self.tell(NetEvent::DialFailed { address: Some(address), peer: None, reason });
+            }
+        };
+        // A port of its own: a reused one may still be waiting out a connection that was closed a moment ago.
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(vec![address.clone()])
+            .allocate_new_port()
+            .build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(connection, address);
+            }
+            Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.dial_failed(Some(address), Some(peer), &error),
+        }
+    }
+
+    fn publish(&mut self, body: Vec<u8>) {
+        let topic = self.topic.hash();
+        if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, body) {
+            let reason = match error {
+                gossipsub::PublishError::NoPeersSubscribedToTopic => "no peer is subscribed".to_owned(),
+                gossipsub::PublishError::AllQueuesFull(peers) => format!("the queues of all {peers} peers are full"),
+                other => chain(&other),
+            };
+            self.tell(NetEvent::PublishFailed { reason });
+        }
+    }
+
+    fn request(&mut self, peer: SiteKey, id: u64, body: Vec<u8>) {
+        let remote = peer_id(&peer);
+        // Without a connection, libp2p would dial on its own account.
+        if !self.swarm.is_connected(&remote) {
+            let reason = "the peer is not connected".to_owned();
+            return self.tell(NetEvent::RequestFailed { id, peer, reason });
+        }
+        let behaviour = &mut self.swarm.behaviour_mut().requests;
+        let waiting = self.requests.keys().filter(|request| behaviour.is_pending_outbound(&remote, request)).count();
+        if waiting >= REQUESTS_PER_PEER_MAX {
+            let reason = format!("{waiting} requests to this peer are unanswered, the most there may be");
+            return self.tell(NetEvent::RequestFailed { id, peer, reason });
+        }
+        let request = behaviour.send_request(&remote, body);
+        self.requests.insert(request, id);
+    }
+
+    /// If the asker has gone, the owner has been told so, or is about to be.
+    fn respond(&mut self, token: ResponseToken, body: Vec<u8>) {
+        if let Some(channel) = self.inbound.get_mut(&token).and_then(|inbound| inbound.channel.take()) {
+            let _ = self.swarm.behaviour_mut().requests.send_response(channel, body);
+        }
+    }
+
+    fn cut(&mut self, cut: bool) {
+        self.swarm.behaviour_mut().gate.cut(cut);
+        if cut {
+            let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+            for peer in connected {
+                self.disconnect(peer);
+            }
+        }
+    }
+
+    /// A peer that is not connected is as disconnected as asked for.
+    fn disconnect(&mut self, peer: PeerId) {
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+}
+
+/// From the swarm to the owner.
+impl Driver {
+    fn report(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.gossip_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.request_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.tell_of(peer_id, |peer| NetEvent::Identified { peer, agent: info.agent_version });
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.ping_event(&event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
+                self.dials.remove(&connection_id);
+                if num_established.get() == 1 {
+                    self.connected(peer_id, &endpoint);
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.tell_of(peer_id, |peer| NetEvent::Disconnected { peer });
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                let address = self.dials.remove(&connection_id);
+                self.dial_failed(address, peer_id, &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                let peer = Protocol::P2p(*self.swarm.local_peer_id());
+                self.tell(NetEvent::Listening(address.with(peer)));
+            }
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } | SwarmEvent::ListenerError { error, .. } => {
+                self.tell(NetEvent::ListenFailed { reason: chain(&error) });
+            }
+            // Steps of what is reported when it ends, and refusals of connections nobody here asked for.
+            _ => {}
+        }
+    }
+
+    /// Reports what a site did. The gate admits no other peers, but a message may be signed by one.
+    fn tell_of(&mut self, peer: PeerId, event: impl FnOnce(SiteKey) -> NetEvent) {
+        if let Some(site) = site_key(&peer) {
+            self.tell(event(site));
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        let address = endpoint.get_remote_address().clone();
+        let outbound = endpoint.is_dialer();
+        self.tell_of(peer, |peer| NetEvent::Connected { peer, address, outbound });
+    }
+
+    fn dial_failed(&mut self, address: Option<Multiaddr>, peer: Option<PeerId>, error: &DialError) {
+        let peer = peer.as_ref().and_then(site_key);
+        self.tell(NetEvent::DialFailed { address, peer, reason: dial_reason(error) });
+    }
+
+    fn gossip_event(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { message, .. } => {
+                if let Some(source) = message.source {
+                    self.tell_of(source, |from| NetEvent::Gossip { from, body: message.data });
+                }
+            }
+            gossipsub::Event::Subscribed { peer_id, .. } => {
+                self.tell_of(peer_id, |peer| NetEvent::Subscribed { peer });
+            }
+            // Doorbells promise no delivery, so a slow or deaf peer is no news.
+            _ => {}
+        }
+    }
+
+    /// A connection whose far end has fallen silent is given up; TCP by itself would believe in it for hours.
+    fn ping_event(&mut self, event: &ping::Event) {
+        if matches!(event.result, Err(ping::Failure::Timeout | ping::Failure::Other { .. })) {
+            self.swarm.close_connection(event.connection);
+        }
+    }
+
+    fn request_event(&mut self, event: RequestEvent) {
+        match event {
+            RequestEvent::Message { peer, message, .. } => match message {
+                request_response::Message::Request { request_id, request, channel } => {
+                    let token = ResponseToken(self.token_next);
+                    self.token_next += 1;
+                    self.inbound.insert(token, Inbound { request: request_id, channel: Some(channel) });
+                    self.tell_of(peer, |peer| NetEvent::Request { peer, token, body: request });
+                }
+                request_response::Message::Response { request_id, response } => {
+                    if let Some(id) = self.requests.remove(&request_id) {
+                        self.tell_of(peer, |peer| NetEvent::Response { id, peer, body: response });
+                    }
+                }
+            },
+            RequestEvent::OutboundFailure { peer, request_id, error, .. } => {
+                if let Some(id) = self.requests.remove(&request_id) {
+                    self.tell_of(peer, |peer| NetEvent::RequestFailed { id, peer, reason: chain(&error) });
+                }
+            }
+            RequestEvent::InboundFailure { peer, request_id, error, .. } => {
+                if let Some(token) = self.forget_inbound(request_id) {
+                    self.tell_of(peer, |peer| NetEvent::RespondFailed { peer, token, reason: chain(&error) });
+                }
+            }
+            RequestEvent::ResponseSent { request_id, .. } => {
+                self.forget_inbound(request_id);
+            }
+        }
+    }
+
+    /// The few inbound requests under way are searched: libp2p names them by an id that nobody else can make.
+    fn forget_inbound(&mut self, request: InboundRequestId) -> Option<ResponseToken> {
+        let token = self.inbound.iter().find(|(_, inbound)| inbound.request == request).map(|(token, _)| *token)?;
+        self.inbound.remove(&token);
+        Some(token)
+    }
+}
+
+/// Why no connection came of a dial, with what was expected and what was found.
+fn dial_reason(error: &DialError) -> String {
+    match error {
+        DialError::LocalPeerId { .. } => "the address leads back to this site".to_owned(),
+        DialError::NoAddresses => "the address is this site's own".to_owned(),
+        DialError::WrongPeerId { obtained, .. } => format!("another peer answers at this address: {obtained}"),
+        DialError::Denied { cause } => chain(cause),
+        DialError::Transport(attempts) => attempts.iter().map(|(_, error)| chain(error)).collect::<Vec<_>>().join("; "),
+        other => chain(other),
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,436 @@
+//! The one loop of a running node: network events and time go into the replication core, its effects come out into the
+//! network. Nothing is decided here.
+//!
+//! The swarm polls in a task of its own (`net`); this loop may wait for the disk without starving it. Commands of people
+//! run on other threads against the same [`Site`]; the loop notices that the store has grown and rings the doorbell.
+
+mod join;
+mod status;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use tokio::sync::mpsc;
+use uor_asl::disk::{DiskError, read_all, replace};
+use uor_asl::store::StoreError;
+use uor_index_format::id::{FederationId, SiteId};
+
+pub use self::join::{JoinError, Joined, join};
+pub use self::status::{NodeStatus, PeerStatus};
+use crate::net::{self, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle, ResponseToken};
+use crate::replication::{Effect, FederationLogTable, Replicator, table};
+use crate::site::{FileError, Redeemed, Site};
+
+/// How often the core is told that time has passed.
+const TICK: Duration = Duration::from_millis(100);
+/// How long shutting down may take before the rest is left to the operating system.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+/// Where the federation log table is kept.
+const TABLE_FILE: &str = "federation-log";
+/// Commands that may wait for the loop.
+const COMMANDS_MAX: usize = 16;
+
+/// What a node is told when it starts.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceConfig {
+    /// Multiaddresses to listen on; if there are none, every interface, at the port of the last time if it is free.
+    pub listen: Vec<String>,
+    /// Multiaddresses of peers, each ending in `/p2p/PEER`, beside those that are remembered.
+    pub peers: Vec<String>,
+    /// Whether SIGINT and SIGTERM end the node.
+    pub ends_on_signals: bool,
+}
+
+/// What a running node reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServiceEvent {
+    /// It listens here; the address ends in `/p2p/PEER`.
+    Listening(String),
+    /// It is ready: everything after this point is replicated.
+    Ready,
+    /// Something worth a line.
+    Notice(String),
+}
+
+/// Why a node could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// There are no threads to run on.
+    #[error("could not start the node's threads")]
+    Runtime(#[source] std::io::Error),
+    /// An address cannot be understood.
+    #[error("`{address}` is no multiaddress, such as /ip4/127.0.0.1/tcp/4001")]
+    Address {
+        /// The address as it was given.
+        address: String,
+        /// What is wrong with it.
+        #[source]
+        source: libp2p::multiaddr::Error,
+    },
+    /// A peer's address does not say who answers there.
+    #[error("`{address}` does not end in /p2p/PEER: copy it from the line `listening …` of that node")]
+    AddressWithoutPeer {
+        /// The address as it was given.
+        address: String,
+    },
+    /// The network could not start.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The network has gone.
+    #[error("the network stopped by itself")]
+    NetStopped,
+    /// The store failed: the node stops rather than guess.
+    #[error("the store failed, so the node stops")]
+    Store(#[from] StoreError),
+    /// A small file of the site could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The federation log table could not be written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Holds a running node from another thread.
+#[derive(Debug, Clone)]
+pub struct ServiceHandle {
+    commands: mpsc::Sender<ServiceCommand>,
+    status: Arc<Mutex<NodeStatus>>,
+}
+
+/// The node's side of a [`ServiceHandle`].
+#[derive(Debug)]
+pub struct ServiceControl {
+    commands: mpsc::Receiver<ServiceCommand>,
+    status: Arc<Mutex<NodeStatus>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ServiceCommand {
+    Cut(bool),
+    Stop,
+}
+
+/// Both ends of the handle of a node that is about to run.
+pub fn handle() -> (ServiceHandle, ServiceControl) {
+    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+    let status = Arc::new(Mutex::new(NodeStatus::default()));
+    (ServiceHandle { commands: sender, status: status.clone() }, ServiceControl { commands: receiver, status })
+}
+
+impl ServiceHandle {
+    /// Ends the node in good order.
+    pub fn stop(&self) {
+        // A node that has ended already needs no telling.
+        let _ = self.commands.blocking_send(ServiceCommand::Stop);
+    }
+
+    /// Cuts the node off: every connection is closed and every new one refused, both ways, until it is called with `false`.
+    pub fn cut(&self, is_cut: bool) {
+        let _ = self.commands.blocking_send(ServiceCommand::Cut(is_cut));
+    }
+
+    /// Peers, addresses and what waits, as of the last tick.
+    pub fn status(&self) -> NodeStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The gossip topic of a federation.
+fn topic(federation: FederationId) -> String {
+    format!("uor/1/{federation}")
+}
+
+/// Runs the node of `site` until it is stopped.
+///
+/// # Errors
+/// [`ServiceError`], also when the store fails while it runs.
+pub fn run(
+    site: &Arc<Site>,
+    config: &ServiceConfig,
+    control: ServiceControl,
+    on_event: &mut dyn FnMut(ServiceEvent),
+) -> Result<(), ServiceError> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let service = Service::start(site.clone(), config, control)?;
+        service.run(config.ends_on_signals, on_event).await
+    });
+    runtime.shutdown_timeout(SHUTDOWN);
+    result
+}
+
+/// Two threads: one polls the swarm while the other runs the loop.
+fn runtime() -> Result<tokio::runtime::Runtime, ServiceError> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(ServiceError::Runtime)
+}
+
+struct Service {
+    site: Arc<Site>,
+    core: Replicator,
+    net: NetHandle,
+    events: mpsc::Receiver<NetEvent>,
+    control: ServiceControl,
+    started: tokio::time::Instant,
+    listening: BTreeSet<String>,
+    is_ready: bool,
+    table_saved: FederationLogTable,
+}
+
+impl Service {
+    fn start(site: Arc<Site>, config: &ServiceConfig, control: ServiceControl) -> Result<Self, ServiceError> {
+        let table_saved = read_table(&site);
+        let mut core = Replicator::new(site.site_id(), table_saved.clone());
+        for address in &config.peers {
+            let (_, peer) = parse_peer(address)?;
+            core.add_address(address.clone(), Some(peer));
+        }
+        for peer in site.peers()? {
+            let site_id = peer.site_id.parse().ok();
+            peer.addresses.into_iter().for_each(|address| core.add_address(address, site_id));
+        }
+        let (net, events) = open_net(&site, &config.listen)?;
+        let (started, listening) = (tokio::time::Instant::now(), BTreeSet::new());
+        Ok(Self { site, core, net, events, control, started, listening, is_ready: false, table_saved })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn run(mut self, ends_on_signals: bool, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut signals = Signals::new(ends_on_signals).map_err(ServiceError::Runtime)?;
+        let result = loop {
+            let step = tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.take_event(event, on_event),
+                    None => break Err(ServiceError::NetStopped),
+                },
+                _ = ticks.tick() => self.tick(on_event),
+                command = self.control.commands.recv() => match command {
+                    Some(ServiceCommand::Cut(is_cut)) => {
+                        // Whoever cut the network may reconnect at once when it is mended.
+                        self.send(NetCommand::Cut(is_cut)).await
+                    }
+                    Some(ServiceCommand::Stop) | None => break Ok(()),
+                },
+                () = signals.arrive() => break Ok(()),
+            };
+            if let Err(error) = step {
+                break Err(error);
+            }
+            if let Err(error) = self.carry_out(on_event).await {
+                break Err(error);
+            }
+        };
+        self.shut_down().await;
+        result
+    }
+
+    fn take_event(&mut self, event: NetEvent, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
+        let (store, now_ms) = (self.site.store().clone(), self.now_ms());
+        match event {
+            NetEvent::Listening(address) => {
+                let address = address.to_string();
+                self.core.add_own_address(address.clone());
+                self.listening.insert(address.clone());
+                on_event(ServiceEvent::Listening(address));
+                let listening: Vec<String> = self.listening.iter().cloned().collect();
+                self.site.set_addresses(&listening)?;
+            }
+            NetEvent::Connected { peer, address, outbound } => {
+                let peer = SiteId::from_bytes(peer);
+                if outbound {
+                    self.site.remember_peer(peer, &with_peer(address, &peer))?;
+                }
+                self.core.handle_connected(&store, peer, now_ms)?;
+            }
+            NetEvent::Disconnected { peer } => self.core.handle_disconnected(SiteId::from_bytes(peer), now_ms),
+            NetEvent::Gossip { from, body } => {
+                self.core.handle_gossip(&store, SiteId::from_bytes(from), &body, now_ms)?;
+            }
+            NetEvent::Request { peer, token, body } => {
+                self.core.handle_request(&store, SiteId::from_bytes(peer), token.0, &body, now_ms)?;
+            }
+            NetEvent::Response { id, body, .. } => self.core.handle_response(&store, id, &body, now_ms)?,
+            NetEvent::RequestFailed { id, .. } => self.core.handle_request_failed(&store, id, now_ms)?,
+            NetEvent::ListenFailed { reason } => {
+                on_event(ServiceEvent::Notice(format!("stopped listening on an address: {reason}")));
+            }
+            NetEvent::Stopped => return Err(ServiceError::NetStopped),
+            // The core finds out by itself: a failed dial is tried again, gossip is only a doorbell.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
+        let (store, now_ms) = (self.site.store().clone(), self.now_ms());
+        self.core.handle_tick(&store, now_ms)?;
+        if !self.is_ready && !self.listening.is_empty() {
+            self.is_ready = true;
+            on_event(ServiceEvent::Ready);
+        }
+        if *self.core.federation_log_table() != self.table_saved {
+            self.table_saved = self.core.federation_log_table().clone();
+            let text = table::to_text(&self.table_saved);
+            replace(store.disk().as_ref(), TABLE_FILE, text.as_bytes())?;
+        }
+        let status = NodeStatus::of(&self.site, &self.core, &self.listening);
+        *self.control.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Redeem { token, site, secret, name } => self.redeem(token, site, &secret, &name, on_event),
+                Effect::Notice(notice) => on_event(ServiceEvent::Notice(notice.to_string())),
+                effect => match command_of(effect) {
+                    Some(command) => self.send(command).await?,
+                    None => on_event(ServiceEvent::Notice("an address that cannot be read was left out".to_owned())),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a ticket. What went wrong is told here, not to the stranger.
+    fn redeem(
+        &mut self,
+        token: u64,
+        site: SiteId,
+        secret: &[u8; 16],
+        name: &str,
+        on_event: &mut dyn FnMut(ServiceEvent),
+    ) {
+        let admitted = match self.site.redeem(secret, site, name) {
+            Ok(Redeemed::Admitted(committed)) => {
+                on_event(ServiceEvent::Notice(format!("admitted site {name} ({})", site.short())));
+                Some((committed.domain, committed.hash))
+            }
+            Ok(Redeemed::AlreadyMember) => {
+                let head = self.site.head().frontier.get(&self.site.site_id()).map(|head| head.hash);
+                head.map(|hash| (self.site.site_id(), hash))
+            }
+            Err(error) => {
+                on_event(ServiceEvent::Notice(format!("refused to admit {}: {error}", site.short())));
+                None
+            }
+        };
+        self.core.handle_redeemed(token, admitted);
+    }
+
+    async fn send(&mut self, command: NetCommand) -> Result<(), ServiceError> {
+        match self.net.send(command).await {
+            Ok(()) => Ok(()),
+            Err(CommandError::Stopped) => Err(ServiceError::NetStopped),
+            // Frames are bounded where they are made; what is refused here is asked again, or was only a doorbell.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn shut_down(mut self) {
+        if self.net.send(NetCommand::Shutdown).await.is_ok() {
+            let stopped = async { while self.events.recv().await.is_some_and(|event| event != NetEvent::Stopped) {} };
+            // Peers notice by themselves if this takes too long.
+            let _ = tokio::time::timeout(SHUTDOWN, stopped).await;
+        }
+    }
+}
+
+/// The network's command for an effect that is the network's; `None` for an address that cannot be read.
+fn command_of(effect: Effect) -> Option<NetCommand> {
+    Some(match effect {
+        Effect::Request { peer, id, frame } => NetCommand::Request { peer: *peer.as_bytes(), id, body: frame },
+        Effect::Respond { token, frame } => NetCommand::Respond { token: ResponseToken(token), body: frame },
+        Effect::Publish { frame } => NetCommand::Publish(frame),
+        Effect::Dial { address } => NetCommand::Dial(address.parse().ok()?),
+        Effect::Disconnect { peer } => NetCommand::Disconnect(*peer.as_bytes()),
+        Effect::Redeem { .. } | Effect::Notice(_) => return None,
+    })
+}
+
+/// A table that is absent or unreadable is an empty one: talking to the peers fills it again.
+fn read_table(site: &Site) -> FederationLogTable {
+    let bytes = read_all(site.store().disk().as_ref(), TABLE_FILE).unwrap_or_default();
+    table::from_text(&String::from_utf8_lossy(&bytes))
+}
+
+/// Opens the network on the given addresses; without any, on the port of the last time, or else on any.
+fn open_net(site: &Site, listen: &[String]) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
+    let mut config = NetConfig::new(site.key().seed(), topic(site.federation()));
+    if !listen.is_empty() {
+        config.listen = listen.iter().map(|address| parse(address)).collect::<Result<_, _>>()?;
+        return Ok(net::spawn(config)?);
+    }
+    let last_port = site.addresses()?.iter().find_map(|address| tcp_port(&address.parse().ok()?));
+    let mut any = Multiaddr::empty();
+    any.push(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
+    let on_port = |port| any.clone().with(Protocol::Tcp(port));
+    if let Some(port) = last_port {
+        config.listen = vec![on_port(port)];
+        if let Ok(opened) = net::spawn(config.clone()) {
+            return Ok(opened);
+        }
+    }
+    config.listen = vec![on_port(0)];
+    Ok(net::spawn(config)?)
+}
+
+/// Opens the network without listening: for a site that only dials.
+fn open_net_to_dial(site: &Site) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
+    Ok(net::spawn(NetConfig::new(site.key().seed(), topic(site.federation())))?)
+}
+
+fn tcp_port(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None })
+}
+
+fn parse(address: &str) -> Result<Multiaddr, ServiceError> {
+    address.parse().map_err(|source| ServiceError::Address { address: address.to_owned(), source })
+}
+
+/// An address and the site that is expected there.
+fn parse_peer(address: &str) -> Result<(Multiaddr, SiteId), ServiceError> {
+    let parsed = parse(address)?;
+    let site = match parsed.iter().last() {
+        Some(Protocol::P2p(peer)) => net::site_key(&peer).map(SiteId::from_bytes),
+        _ => None,
+    };
+    let site = site.ok_or_else(|| ServiceError::AddressWithoutPeer { address: address.to_owned() })?;
+    Ok((parsed, site))
+}
+
+fn with_peer(address: Multiaddr, peer: &SiteId) -> String {
+    let names_peer = matches!(address.iter().last(), Some(Protocol::P2p(_)));
+    let id = net::peer_id(peer.as_bytes());
+    if names_peer { address.to_string() } else { address.with(Protocol::P2p(id)).to_string() }
+}
+
+/// SIGINT and SIGTERM, if they are to end the node.
+struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
+
+impl Signals {
+    fn new(are_wanted: bool) -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let signals = || Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]);
+        are_wanted.then(signals).transpose().map(Self)
+    }
+
+    /// Comes back when one has arrived; never, if none is wanted.
+    async fn arrive(&mut self) {
+        match &mut self.0 {
+            Some([interrupt, terminate]) => {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Joining: a new site shows its ticket to the member that gave it, is admitted by a commit, and fetches the log.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use uor_asl::disk::Mode;
+use uor_index_format::id::{FederationId, SiteId};
+use uor_index_format::ticket::Ticket;
+use uor_index_format::wire::{Refusal, Request, Response};
+
+use super::{ServiceError, command_of, open_net_to_dial, parse_peer, runtime, with_peer};
+use crate::net::{NetCommand, NetEvent, NetHandle};
+use crate::replication::{Effect, FederationLogTable, Replicator};
+use crate::site::{FileError, InitError, OpenError, Site};
+
+/// How long joining may take in all.
+const JOIN: Duration = Duration::from_secs(60);
+/// The id of the one question that shows the ticket; the core counts its own from one.
+const JOIN_REQUEST: u64 = 0;
+
+/// A site that has become a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The new member.
+    pub site_id: SiteId,
+    /// Its federation.
+    pub federation_id: FederationId,
+    /// Its name.
+    pub name: String,
+    /// How many commits it has fetched.
+    pub commits: u64,
+}
+
+/// Why a site did not join. It is what it was before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The data directory could not be prepared.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The data directory could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A small file of the site could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The ticket names no address, and none was given.
+    #[error("the ticket names no address: it was made before `uor node` first ran there; name one with --peer")]
+    NoAddress,
+    /// Nobody could be reached.
+    #[error("could not reach the site that gave the ticket: {reason}")]
+    Unreachable {
+        /// What the last attempt said.
+        reason: String,
+    },
+    /// The ticket was refused.
+    #[error("the site that gave the ticket refuses: {0}")]
+    Refused(#[source] Refusal),
+    /// The answer made no sense.
+    #[error("the site that gave the ticket answered something else")]
+    Answer,
+    /// It took too long. If the admission was written meanwhile, `uor node` completes what is missing.
+    #[error("joining took longer than {} seconds", JOIN.as_secs())]
+    TimedOut,
+    /// The network or the store failed.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// Makes the site at `dir` a member of the ticket's federation.
+///
+/// # Errors
+/// [`JoinError`]; the directory is what it was before, unless the admission had been written already.
+pub fn join(dir: &Path, name: Option<&str>, ticket: &Ticket, peers: &[String]) -> Result<Joined, JoinError> {
+    let addresses: Vec<String> = peers.iter().chain(&ticket.addresses).cloned().collect();
+    if addresses.is_empty() {
+        return Err(JoinError::NoAddress);
+    }
+    addresses.iter().try_for_each(|address| parse_peer(address).map(drop))?;
+    let initialised = Site::init_joining(dir, name, ticket)?;
+    let joined = admit(dir, ticket, &addresses, &initialised.name);
+    match joined {
+        Ok(commits) => Ok(Joined {
+            site_id: initialised.site_id,
+            federation_id: ticket.federation,
+            name: initialised.name,
+            commits,
+        }),
+        Err(error) => {
+            // If something has arrived, the site stays, and `uor node` can complete it; the first error is the one to tell.
+            let _ = Site::join_abandoned(dir);
+            Err(error)
+        }
+    }
+}
+
+fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Result<u64, JoinError> {
+    let site = Arc::new(Site::open(dir, Mode::Write)?);
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let (net, events) = open_net_to_dial(&site)?;
+        let core = Replicator::new(site.site_id(), FederationLogTable::new());
+        let mut joining = Joining {
+            site: &site,
+            ticket,
+            name,
+            net,
+            events,
+            core,
+            reason: "no answer".to_owned(),
+            is_admitted: false,
+        };
+        let result = tokio::time::timeout(JOIN, joining.run(addresses)).await;
+        joining.shut_down().await;
+        result.unwrap_or(Err(JoinError::TimedOut))
+    });
+    runtime.shutdown_timeout(super::SHUTDOWN);
+    result?;
+    site.join_completed()?;
+    let commits = site.store().view().commits().count() as u64;
+    Ok(commits)
+}
+
+struct Joining<'a> {
+    site: &'a Arc<Site>,
+    ticket: &'a Ticket,
+    name: &'a str,
+    net: NetHandle,
+    events: mpsc::Receiver<NetEvent>,
+    core: Replicator,
+    /// Why the last dial failed.
+    reason: String,
+    is_admitted: bool,
+}
+
+impl Joining<'_> {
+    async fn run(&mut self, addresses: &[String]) -> Result<(), JoinError> {
+        let mut left = 0_usize;
+        for address in addresses {
+            let (address, _) = parse_peer(address)?;
+            self.send(NetCommand::Dial(address)).await?;
+            left += 1;
+        }
+        while !self.is_member() {
+            let event = self.events.recv().await.ok_or(ServiceError::NetStopped)?;
+            match event {
+                NetEvent::DialFailed { reason, .. } if !self.is_admitted => {
+                    self.reason = reason;
+                    left -= 1;
+                    if left == 0 {
+                        return Err(JoinError::Unreachable { reason: self.reason.clone() });
+                    }
+                }
+                event => self.take(event).await?,
+            }
+            self.carry_out().await?;
+        }
+        Ok(())
+    }
+
+    /// Everything has arrived once the site's own admission counts here.
+    fn is_member(&self) -> bool {
+        self.is_admitted && self.site.store().view().members().contains(&self.site.site_id())
+    }
+
+    async fn take(&mut self, event: NetEvent) -> Result<(), JoinError> {
+        let store = self.site.store().clone();
+        match event {
+            NetEvent::Connected { peer, address, .. } if SiteId::from_bytes(peer) == self.ticket.inviter => {
+                let inviter = SiteId::from_bytes(peer);
+                self.site.remember_peer(inviter, &with_peer(address, &inviter))?;
+                let join = Request::Join {
+                    federation: *self.ticket.federation.as_bytes(),
+                    token: self.ticket.token,
+                    name: self.name.to_owned(),
+                };
+                self.send(NetCommand::Request { peer, id: JOIN_REQUEST, body: join.encode() }).await?;
+            }
+            NetEvent::Response { id: JOIN_REQUEST, peer, body } => match Response::decode(&body) {
+                Ok(Response::Admitted { .. }) => {
+                    self.is_admitted = true;
+                    let inviter = SiteId::from_bytes(peer);
+                    self.core.handle_connected(&store, inviter, 0).map_err(ServiceError::from)?;
+                }
+                Ok(Response::Refused { reason }) => return Err(JoinError::Refused(reason)),
+                _ => return Err(JoinError::Answer),
+            },
+            NetEvent::RequestFailed { id: JOIN_REQUEST, reason, .. } => return Err(JoinError::Unreachable { reason }),
+            NetEvent::Response { id, body, .. } => {
+                self.core.handle_response(&store, id, &body, 0).map_err(ServiceError::from)?;
+            }
+            NetEvent::RequestFailed { reason, .. } => return Err(JoinError::Unreachable { reason }),
+            NetEvent::Disconnected { .. } if self.is_admitted => {
+                return Err(JoinError::Unreachable { reason: "the connection was closed".to_owned() });
+            }
+            NetEvent::Stopped => return Err(ServiceError::NetStopped.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Only questions are carried out: a site that is joining answers nobody.
+    async fn carry_out(&mut self) -> Result<(), JoinError> {
+        while let Some(effect) = self.core.poll_effect() {
+            if let effect @ Effect::Request { .. } = effect
+                && let Some(command) = command_of(effect)
+            {
+                self.send(command).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, command: NetCommand) -> Result<(), JoinError> {
+        self.net.send(command).await.map_err(|_| ServiceError::NetStopped)?;
+        Ok(())
+    }
+
+    async fn shut_down(&mut self) {
+        if self.net.send(NetCommand::Shutdown).await.is_ok() {
+            let stopped = async { while self.events.recv().await.is_some_and(|event| event != NetEvent::Stopped) {} };
+            let _ = tokio::time::timeout(super::SHUTDOWN, stopped).await;
+        }
+    }
+}

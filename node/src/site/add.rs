@@ -1,0 +1,432 @@
+//! Files and directories become artifacts.
+//!
+//! Bytes stream into blocks; records follow in commits of at most [`BATCH_RECORDS_MAX`], the topmost tree and the ref in the
+//! last. So memory does not grow with what is added, and a tree becomes visible only when all of it is durable. What was
+//! added before a failure stays, as files without a tree; adding again writes only the rest.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use uor_asl::blocks::BlocksError;
+use uor_asl::store::CommitError;
+use uor_index_format::id::{ArtifactKey, CanonicalId};
+use uor_index_format::record::{Payload, Record, artifact_key};
+use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, check_name};
+use uor_index_format::tree::{EntryKind, MODE_MASK, Tree, TreeEntry, TreeError};
+use uor_index_format::{program, snapshot, tree};
+
+use super::{Site, Sort, json, walk};
+
+/// Most records of one commit.
+pub(super) const BATCH_RECORDS_MAX: usize = 4096;
+
+/// One thing to be added.
+pub enum Source<'a> {
+    /// A file or a directory; a symlink given here is followed.
+    Path(PathBuf),
+    /// A stream, such as standard input.
+    Reader {
+        /// What it is called in results: `-`.
+        label: String,
+        /// Its bytes.
+        reader: &'a mut dyn Read,
+    },
+}
+
+impl Source<'_> {
+    fn label(&self) -> String {
+        match self {
+            Self::Path(path) => path.to_string_lossy().into_owned(),
+            Self::Reader { label, .. } => label.clone(),
+        }
+    }
+}
+
+/// How things are added.
+#[derive(Clone, Copy, Default)]
+pub struct AddOptions<'a> {
+    /// The type tag of every file.
+    pub type_tag: Option<u32>,
+    /// The name that the one source gets.
+    pub reference: Option<&'a str>,
+    /// Says which paths below a directory are taken; all, if absent.
+    pub filter: Option<&'a dyn Fn(&Path) -> bool>,
+}
+
+/// How far adding has come; no number ever falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes in all, where they could be counted beforehand.
+    pub bytes_total: Option<u64>,
+    /// Files read.
+    pub files: u64,
+    /// Files in all, where they could be counted beforehand.
+    pub files_total: Option<u64>,
+    /// Records that are durable.
+    pub records_durable: u64,
+}
+
+/// What happens while things are added.
+#[derive(Debug)]
+pub enum AddEvent<'a> {
+    /// It goes on.
+    Progress(Progress),
+    /// A source is durable and visible.
+    Added(&'a Added),
+}
+
+/// One source that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// The source as it was given.
+    pub path: String,
+    /// What it became.
+    #[serde(serialize_with = "json::text")]
+    pub key: ArtifactKey,
+    /// `file` or `tree`.
+    pub kind: Sort,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// How many files.
+    pub files: u64,
+    /// By how many bytes the blocks grew.
+    pub new_bytes: u64,
+    /// What is neither file, directory nor symlink, or this site's own data directory, and was left out.
+    pub skipped: Vec<String>,
+}
+
+/// Why something was not added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// It could not be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a socket, a device or the like.
+    #[error("{} is neither a file nor a directory", path.display())]
+    Special {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The type tag has a meaning of its own.
+    #[error("type tag {tag} is the tag of {}, which files do not get by hand", sort.with_article())]
+    ReservedTag {
+        /// The tag.
+        tag: u32,
+        /// What it marks.
+        sort: Sort,
+    },
+    /// A name was given for several things.
+    #[error("one name cannot be given to {sources} things: add them one by one")]
+    NameForMany {
+        /// How many sources there are.
+        sources: usize,
+    },
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A directory entry cannot stand in a tree.
+    #[error("could not make a tree of {}", path.display())]
+    Tree {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: TreeError,
+    },
+    /// The payload could not be stored.
+    #[error("could not store {path}")]
+    Blocks {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: BlocksError,
+    },
+    /// The records could not be written.
+    #[error("could not write the records")]
+    Commit(#[from] CommitError),
+}
+
+impl Site {
+    /// Adds sources one after the other; each is durable and visible once its [`AddEvent::Added`] has been told.
+    ///
+    /// # Errors
+    /// [`AddError`]. Sources that were told as added stay.
+    pub fn add(
+        &self,
+        sources: Vec<Source<'_>>,
+        options: &AddOptions<'_>,
+        on_event: &mut dyn FnMut(AddEvent<'_>),
+    ) -> Result<Vec<Added>, AddError> {
+        check_options(sources.len(), options)?;
+        let mut adding = Adding {
+            site: self,
+            options,
+            own: fs::metadata(&self.dir).ok().map(|own| identity(&own)),
+            progress: Progress::default(),
+            batch: BTreeMap::new(),
+            told_bytes: 0,
+            on_event,
+        };
+        adding.count(&sources)?;
+        sources.into_iter().map(|source| adding.source(source)).collect()
+    }
+}
+
+fn check_options(sources: usize, options: &AddOptions<'_>) -> Result<(), AddError> {
+    if let Some(tag) = options.type_tag {
+        let reserved =
+            [(tree::TYPE_TAG, Sort::Tree), (program::TYPE_TAG, Sort::Program), (snapshot::TYPE_TAG, Sort::Snapshot)];
+        if let Some((tag, sort)) = reserved.into_iter().find(|(reserved, _)| *reserved == tag) {
+            return Err(AddError::ReservedTag { tag, sort });
+        }
+    }
+    if let Some(name) = options.reference {
+        check_name(name)?;
+        if sources != 1 {
+            return Err(AddError::NameForMany { sources });
+        }
+    }
+    Ok(())
+}
+
+/// Device and inode: what makes two paths one file.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+struct Adding<'a> {
+    site: &'a Site,
+    options: &'a AddOptions<'a>,
+    own: Option<(u64, u64)>,
+    progress: Progress,
+    batch: BTreeMap<CanonicalId, Record>,
+    /// Bytes when progress was last told.
+    told_bytes: u64,
+    on_event: &'a mut dyn FnMut(AddEvent<'_>),
+}
+
+/// What one source adds up to.
+#[derive(Default)]
+struct Sums {
+    bytes: u64,
+    files: u64,
+    new_bytes: u64,
+    skipped: Vec<String>,
+}
+
+/// Progress is told at least this often, in bytes, and after every so many files.
+const TELL_BYTES: u64 = 4 << 20;
+const TELL_FILES: u64 = 64;
+
+impl Adding<'_> {
+    /// Counts what is to come, and finds out before anything is written whether it is there.
+    fn count(&mut self, sources: &[Source<'_>]) -> Result<(), AddError> {
+        let (mut bytes, mut files, mut all) = (0, 0, true);
+        for source in sources {
+            match source {
+                Source::Reader { .. } => all = false,
+                Source::Path(path) => {
+                    let metadata = fs::metadata(path).map_err(reading(path))?;
+                    if metadata.is_dir() {
+                        self.count_dir(path, &mut bytes, &mut files)?;
+                    } else if metadata.is_file() {
+                        bytes += metadata.len();
+                        files += 1;
+                    } else {
+                        return Err(AddError::Special { path: path.clone() });
+                    }
+                }
+            }
+        }
+        if all {
+            self.progress.bytes_total = Some(bytes);
+            self.progress.files_total = Some(files);
+        }
+        Ok(())
+    }
+
+    fn count_dir(&self, dir: &Path, bytes: &mut u64, files: &mut u64) -> Result<(), AddError> {
+        for entry in walk::sorted(dir).map_err(reading(dir))? {
+            let path = entry.path();
+            if !self.is_taken(&path) {
+                continue;
+            }
+            let metadata = entry.metadata().map_err(reading(&path))?;
+            if metadata.is_dir() && Some(identity(&metadata)) != self.own {
+                self.count_dir(&path, bytes, files)?;
+            } else if metadata.is_file() {
+                *bytes += metadata.len();
+                *files += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_taken(&self, path: &Path) -> bool {
+        self.options.filter.is_none_or(|filter| filter(path))
+    }
+
+    fn source(&mut self, source: Source<'_>) -> Result<Added, AddError> {
+        let path = source.label();
+        let mut sums = Sums::default();
+        let (key, kind) = match source {
+            Source::Reader { reader, label } => (self.stream(reader, &label, &mut sums)?.0, Sort::File),
+            Source::Path(path) if fs::metadata(&path).map_err(reading(&path))?.is_dir() => {
+                (self.directory(&path, &mut sums)?, Sort::Tree)
+            }
+            Source::Path(path) => (self.file(&path, &mut sums)?.0, Sort::File),
+        };
+        if let Some(name) = self.options.reference {
+            self.name(name, key)?;
+        }
+        self.flush()?;
+        let Sums { bytes, files, new_bytes, skipped } = sums;
+        let added = Added { path, key, kind, bytes, files, new_bytes, skipped };
+        (self.on_event)(AddEvent::Added(&added));
+        Ok(added)
+    }
+
+    fn directory(&mut self, dir: &Path, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
+        let mut entries = Vec::new();
+        for entry in walk::sorted(dir).map_err(reading(dir))? {
+            let path = entry.path();
+            if !self.is_taken(&path) {
+                continue;
+            }
+            let metadata = entry.metadata().map_err(reading(&path))?;
+            let kind = if Some(identity(&metadata)) == self.own {
+                None
+            } else if metadata.is_dir() {
+                Some(EntryKind::Directory { key: self.directory(&path, sums)? })
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(&path).map_err(reading(&path))?;
+                Some(EntryKind::Symlink { target: target.as_os_str().as_bytes().to_vec() })
+            } else if metadata.is_file() {
+                let (key, len) = self.file(&path, sums)?;
+                Some(EntryKind::File { key, len })
+            } else {
+                None
+            };
+            match kind {
+                Some(kind) => {
+                    let mode = metadata.permissions().mode() & MODE_MASK;
+                    entries.push(TreeEntry { name: entry.file_name().as_bytes().to_vec(), mode, kind });
+                }
+                None => sums.skipped.push(path.to_string_lossy().into_owned()),
+            }
+        }
+        let tree = Tree::new(entries).map_err(|source| AddError::Tree { path: dir.to_owned(), source })?.encode();
+        let label = dir.to_string_lossy();
+        let put = self.site.store.blocks().put_bytes(&tree).map_err(storing(&label))?;
+        sums.new_bytes += put.new_bytes;
+        self.record(Some(tree::TYPE_TAG), Payload { checksum: put.checksum, len: put.len })
+    }
+
+    fn file(&mut self, path: &Path, sums: &mut Sums) -> Result<(ArtifactKey, u64), AddError> {
+        let mut file = File::open(path).map_err(reading(path))?;
+        self.stream(&mut file, &path.to_string_lossy(), sums)
+    }
+
+    fn stream(&mut self, reader: &mut dyn Read, label: &str, sums: &mut Sums) -> Result<(ArtifactKey, u64), AddError> {
+        let before = self.progress.bytes;
+        let blocks = self.site.store.blocks();
+        let put = blocks.put(reader, &mut |bytes| self.tell_bytes(before + bytes)).map_err(storing(label))?;
+        sums.bytes += put.len;
+        sums.files += 1;
+        sums.new_bytes += put.new_bytes;
+        self.progress.bytes = before + put.len;
+        self.progress.files += 1;
+        if self.progress.files.is_multiple_of(TELL_FILES) {
+            self.tell();
+        }
+        let key = self.record(self.options.type_tag, Payload { checksum: put.checksum, len: put.len })?;
+        Ok((key, put.len))
+    }
+
+    /// Notes an artifact for the next commit, unless it is visible already.
+    fn record(&mut self, type_tag: Option<u32>, payload: Payload) -> Result<ArtifactKey, AddError> {
+        let key = artifact_key(type_tag, &payload);
+        if self.site.is_visible(&key.into()) {
+            self.site.payload_put(&payload);
+        } else {
+            self.batch.insert(key.into(), Record::artifact(type_tag, payload));
+        }
+        if self.batch.len() >= BATCH_RECORDS_MAX {
+            self.flush()?;
+        }
+        Ok(key)
+    }
+
+    fn name(&mut self, name: &str, target: ArtifactKey) -> Result<(), AddError> {
+        if self.site.ref_target(name, &self.site.head()) != Some(target) {
+            let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target };
+            self.batch.insert(assignment.id(), Record::reference(assignment));
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), AddError> {
+        let records: Vec<Record> = std::mem::take(&mut self.batch).into_values().collect();
+        let count = records.len() as u64;
+        if records.is_empty() {
+            // Payloads of records that had been visible without them.
+            self.site.store.blocks().sync().map_err(storing("payloads"))?;
+        } else {
+            self.site.commit(records)?;
+        }
+        self.progress.records_durable += count;
+        self.tell();
+        Ok(())
+    }
+
+    fn tell_bytes(&mut self, bytes: u64) {
+        self.progress.bytes = bytes;
+        if bytes - self.told_bytes >= TELL_BYTES {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        self.told_bytes = self.progress.bytes;
+        (self.on_event)(AddEvent::Progress(self.progress));
+    }
+}
+
+impl Site {
+    /// Whether something is visible now.
+    pub(super) fn is_visible(&self, id: &CanonicalId) -> bool {
+        let view = self.store.view();
+        view.state().get(id, view.head()).is_some()
+    }
+
+    /// Notes that a payload, which a record may have been waiting for, is in the blocks.
+    pub(super) fn payload_put(&self, payload: &Payload) {
+        let is_wanted = self.store.view().wanted().contains_key(&payload.checksum);
+        if is_wanted {
+            self.store.payload_arrived(&payload.checksum);
+        }
+    }
+}
+
+fn reading(path: &Path) -> impl FnOnce(io::Error) -> AddError {
+    move |source| AddError::Read { path: path.to_owned(), source }
+}
+
+fn storing(path: &str) -> impl FnOnce(BlocksError) -> AddError {
+    move |source| AddError::Blocks { path: path.to_owned(), source }
+}

@@ -1,0 +1,416 @@
+//! How a site comes to be, how it changes its federation, and how it is opened.
+//!
+//! `site.toml` is written last: a directory without it is no site. Making a site either succeeds or leaves the directory as
+//! it was. Joining puts the store of a site that had been a federation of one into `aside`, from where it comes back if
+//! nobody admits the site.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+use uor_asl::disk::real::RealDisk;
+use uor_asl::disk::{Disk, DiskError, LockGuard, Mode};
+use uor_asl::store::{CommitError, Store, StoreError};
+use uor_index_format::id::{FederationId, SiteId};
+use uor_index_format::key::SiteKey;
+use uor_index_format::membership::{ConflictRule, Genesis, SITE_NAME_LEN_MAX};
+use uor_index_format::record::Record;
+use uor_index_format::ticket::Ticket;
+
+use super::home::{ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, PEERS_FILE, SITE_FILE};
+use super::{FileError, Site, home, json, walk};
+
+/// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
+const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
+
+const LOCK_FILE: &str = "lock";
+const ASIDE_DIR: &str = "aside";
+/// What belongs to one federation; `store` first, so that a half-moved store is no store.
+const STORE_PARTS: [&str; 3] = ["store", "log", "blocks"];
+/// What else belongs to one federation and is of no use in another.
+const FEDERATION_FILES: [&str; 4] = [INVITES_FILE, KEPT_FILE, PEERS_FILE, ADDRESSES_FILE];
+
+/// A site that was just made, or is to join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Initialised {
+    /// The site.
+    #[serde(serialize_with = "json::text")]
+    pub site_id: SiteId,
+    /// Its federation.
+    #[serde(serialize_with = "json::text")]
+    pub federation_id: FederationId,
+    /// Its name.
+    pub name: String,
+    /// Its data directory.
+    pub data: PathBuf,
+}
+
+/// Why no site was made, or why it cannot join.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// There is a site already.
+    #[error("there is a site in {} already: choose another directory with --data", dir.display())]
+    Exists {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The directory holds other things.
+    #[error("{} holds files that are no site's: choose an empty directory with --data", dir.display())]
+    NotEmpty {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The site has written or received records, which joining would lose.
+    #[error(
+        "the site in {} has a history of {commits} commits in another federation, which joining would lose: join from an \
+         empty directory with --data",
+        dir.display()
+    )]
+    HasHistory {
+        /// The data directory.
+        dir: PathBuf,
+        /// How many commits its store holds.
+        commits: u64,
+    },
+    /// The site belongs to the federation already.
+    #[error("the site in {} is a member of this federation already", dir.display())]
+    AlreadyMember {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// Another process is using the directory.
+    #[error("{} is in use by another process: stop it, or choose another directory with --data", dir.display())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The name cannot be a site's.
+    #[error(
+        "`{name}` cannot be a site's name: it needs 1 to {SITE_NAME_LEN_MAX} bytes without quotes, backslashes or control characters"
+    )]
+    Name {
+        /// The name as it was given.
+        name: String,
+    },
+    /// The directory could not be made or changed.
+    #[error("could not {action} {}", path.display())]
+    Directory {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The system gave no randomness for a key.
+    #[error("the system gives no randomness")]
+    Randomness(#[source] getrandom::Error),
+    /// A small file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store could not be made.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The founding commit could not be written.
+    #[error("could not found the federation")]
+    Found(#[source] CommitError),
+    /// The site that is there could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Why a site could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is none.
+    #[error("there is no site in {}: make one with `uor init`, or name another directory with --data", dir.display())]
+    Absent {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another process is using it.
+    #[error("{} is in use by another process", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A small file could not be read.
+    #[error("could not open the site in {}", dir.display())]
+    File {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: FileError,
+    },
+    /// The store could not be opened.
+    #[error("could not open the store in {}", dir.display())]
+    Store {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl Site {
+    /// Makes the data directory, a key and a federation of one. `name` defaults to the host's name.
+    ///
+    /// # Errors
+    /// [`InitError`]; the directory is as it was then.
+    pub fn init(dir: &Path, name: Option<&str>, conflict_rule: ConflictRule) -> Result<Initialised, InitError> {
+        let name = site_name(name)?;
+        let key = SiteKey::from_seed(&random()?);
+        let genesis = Genesis {
+            founder: key.site_id(),
+            name: name.clone(),
+            nonce: random()?,
+            conflict_rule,
+            logseq_jump_max: LOGSEQ_JUMP_MAX,
+        };
+        let fresh = Fresh::begin(dir)?;
+        let disk = disk_in(dir);
+        home::write_key(dir, &key)?;
+        Store::create(&disk, genesis.federation_id())?;
+        let federation_id = genesis.federation_id();
+        Store::open(disk.clone(), Mode::Write)?
+            .commit(&key, vec![Record::genesis(genesis)], crate::clock::wall_ms())
+            .map_err(InitError::Found)?;
+        home::write_name(disk.as_ref(), &name)?;
+        fresh.keep();
+        Ok(Initialised { site_id: key.site_id(), federation_id, name, data: dir.to_owned() })
+    }
+
+    /// Makes a site that is to join the ticket's federation: a key and an empty store. The admission comes over the network;
+    /// then call [`Site::join_completed`], or [`join_abandoned`](Site::join_abandoned) if it is refused.
+    ///
+    /// A directory that holds a federation of one with nothing in it, or a site that was never admitted, will do: its key
+    /// stays.
+    ///
+    /// # Errors
+    /// [`InitError`]; the directory is as it was then.
+    pub fn init_joining(dir: &Path, name: Option<&str>, ticket: &Ticket) -> Result<Initialised, InitError> {
+        let disk = disk_in(dir);
+        if home::exists(disk.as_ref(), SITE_FILE)? {
+            return rejoin(dir, &disk, name, ticket.federation);
+        }
+        let name = site_name(name)?;
+        let key = SiteKey::from_seed(&random()?);
+        let fresh = Fresh::begin(dir)?;
+        home::write_key(dir, &key)?;
+        Store::create(&disk, ticket.federation)?;
+        home::write_name(disk.as_ref(), &name)?;
+        fresh.keep();
+        Ok(Initialised { site_id: key.site_id(), federation_id: ticket.federation, name, data: dir.to_owned() })
+    }
+
+    /// Forgets the federation of one that this site was before it joined.
+    ///
+    /// # Errors
+    /// [`InitError::Directory`].
+    pub fn join_completed(&self) -> Result<(), InitError> {
+        remove_all(&self.dir.join(ASIDE_DIR))
+    }
+
+    /// Takes [`Site::init_joining`] back, if nothing has arrived since: the site is again what it was before, or no site.
+    ///
+    /// # Errors
+    /// [`InitError::HasHistory`] if something has arrived; [`InitError`].
+    pub fn join_abandoned(dir: &Path) -> Result<(), InitError> {
+        let disk = disk_in(dir);
+        let commits = Self::open(dir, Mode::Write)?.commits_len();
+        if commits > 0 {
+            return Err(InitError::HasHistory { dir: dir.to_owned(), commits });
+        }
+        let lock = take_lock(dir, &disk)?;
+        let aside = dir.join(ASIDE_DIR);
+        if !home::exists(disk.as_ref(), ASIDE_DIR)? {
+            drop(lock);
+            clear(dir);
+            // Left in place if it holds what is not ours, or was there before and is a mount point.
+            let _ = fs::remove_dir(dir);
+            return Ok(());
+        }
+        STORE_PARTS.iter().try_for_each(|part| remove_all(&dir.join(part)))?;
+        STORE_PARTS.iter().rev().try_for_each(|part| move_if_there(&aside.join(part), &dir.join(part)))?;
+        remove_all(&aside)
+    }
+
+    /// Opens a data directory: for reading beside any writer, or as its one writer.
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the directory.
+    pub fn open(dir: &Path, mode: Mode) -> Result<Self, OpenError> {
+        let disk = disk_in(dir);
+        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        if !home::exists(disk.as_ref(), SITE_FILE).map_err(failed)? {
+            return Err(OpenError::Absent { dir: dir.to_owned() });
+        }
+        let name = home::read_name(disk.as_ref()).map_err(failed)?;
+        let key = home::read_key(disk.as_ref()).map_err(failed)?;
+        let store = Store::open(disk.clone(), mode).map_err(|source| match source {
+            StoreError::InUse => OpenError::InUse { dir: dir.to_owned() },
+            source => OpenError::Store { dir: dir.to_owned(), source },
+        })?;
+        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store: Arc::new(store), files: Mutex::new(()) })
+    }
+
+    fn commits_len(&self) -> u64 {
+        let view = self.store.view();
+        view.commits().count() as u64 + view.uncounted()
+    }
+}
+
+/// Gives a site that is there the empty store of another federation.
+fn rejoin(
+    dir: &Path,
+    disk: &Arc<dyn Disk>,
+    name: Option<&str>,
+    federation: FederationId,
+) -> Result<Initialised, InitError> {
+    let site_id = home::read_key(disk.as_ref())?.site_id();
+    let name = name.map_or_else(|| Ok(home::read_name(disk.as_ref())?), |name| site_name(Some(name)))?;
+    let in_place = home::exists(disk.as_ref(), STORE_PARTS[0])?;
+    if in_place && !must_be_replaced(dir, federation)? {
+        home::write_name(disk.as_ref(), &name)?;
+        return Ok(Initialised { site_id, federation_id: federation, name, data: dir.to_owned() });
+    }
+    let _lock = take_lock(dir, disk)?;
+    let aside = dir.join(ASIDE_DIR);
+    // What is aside already comes from an earlier attempt and is the site's own; what is here now is that attempt's.
+    if home::exists(disk.as_ref(), ASIDE_DIR)? {
+        STORE_PARTS.iter().try_for_each(|part| remove_all(&dir.join(part)))?;
+    } else {
+        fs::create_dir(&aside).map_err(during("make", &aside))?;
+        STORE_PARTS.iter().try_for_each(|part| move_if_there(&dir.join(part), &aside.join(part)))?;
+    }
+    FEDERATION_FILES.iter().try_for_each(|file| remove_all(&dir.join(file)))?;
+    Store::create(disk, federation)?;
+    home::write_name(disk.as_ref(), &name)?;
+    Ok(Initialised { site_id, federation_id: federation, name, data: dir.to_owned() })
+}
+
+/// Whether the store in place belongs to another federation; refuses if anything would be lost.
+fn must_be_replaced(dir: &Path, federation: FederationId) -> Result<bool, InitError> {
+    let site = Site::open(dir, Mode::Write).map_err(|error| match error {
+        OpenError::InUse { dir } => InitError::InUse { dir },
+        error => error.into(),
+    })?;
+    let commits = site.commits_len();
+    if site.federation() == federation {
+        return if commits == 0 { Ok(false) } else { Err(InitError::AlreadyMember { dir: dir.to_owned() }) };
+    }
+    let only_founded = commits == 1 && site.store().view().genesis().is_some_and(|it| it.founder == site.site_id());
+    if commits > 0 && !(only_founded && site.store().view().state().entries_len() == 1) {
+        return Err(InitError::HasHistory { dir: dir.to_owned(), commits });
+    }
+    Ok(true)
+}
+
+fn take_lock(dir: &Path, disk: &Arc<dyn Disk>) -> Result<LockGuard, InitError> {
+    let failed = |source| DiskError { action: "lock", path: LOCK_FILE.to_owned(), source };
+    let lock = disk.try_lock(LOCK_FILE).map_err(failed).map_err(FileError::from)?;
+    lock.ok_or_else(|| InitError::InUse { dir: dir.to_owned() })
+}
+
+fn disk_in(dir: &Path) -> Arc<dyn Disk> {
+    Arc::new(RealDisk::new(dir))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], InitError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(InitError::Randomness)?;
+    Ok(bytes)
+}
+
+/// The name that was given, or the host's as far as it can be one.
+fn site_name(given: Option<&str>) -> Result<String, InitError> {
+    let strange = |character: char| character.is_control() || matches!(character, '"' | '\\');
+    if let Some(name) = given {
+        let fits = (1..=SITE_NAME_LEN_MAX as usize).contains(&name.len()) && !name.chars().any(strange);
+        return if fits { Ok(name.to_owned()) } else { Err(InitError::Name { name: name.to_owned() }) };
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
+    let host = host.unwrap_or_default();
+    let host = host.trim();
+    let fits = (1..=SITE_NAME_LEN_MAX as usize).contains(&host.len()) && !host.chars().any(strange);
+    Ok(if fits { host.to_owned() } else { "site".to_owned() })
+}
+
+/// A directory that is empty again unless what was begun in it is kept.
+struct Fresh<'a> {
+    dir: &'a Path,
+    /// The uppermost directory that did not exist before.
+    made: Option<PathBuf>,
+    keep: bool,
+}
+
+impl<'a> Fresh<'a> {
+    fn begin(dir: &'a Path) -> Result<Self, InitError> {
+        match walk::sorted(dir) {
+            Ok(entries) if entries.is_empty() => Ok(Self { dir, made: None, keep: false }),
+            Ok(entries) if entries.iter().any(|entry| entry.file_name() == SITE_FILE) => {
+                Err(InitError::Exists { dir: dir.to_owned() })
+            }
+            Ok(_) => Err(InitError::NotEmpty { dir: dir.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let absent = |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
+                let made = dir.ancestors().take_while(absent).last().map(Path::to_owned);
+                let fresh = Self { dir, made, keep: false };
+                fs::create_dir_all(dir).map_err(during("make", dir))?;
+                Ok(fresh)
+            }
+            Err(error) => Err(during("read", dir)(error)),
+        }
+    }
+
+    fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        clear(self.dir);
+        if let Some(made) = &self.made {
+            // The error that led here is the one to report.
+            let _ = fs::remove_dir_all(made);
+        }
+    }
+}
+
+/// Removes everything that makes a directory a site, `site.toml` first, as far as possible.
+fn clear(dir: &Path) {
+    let files = [SITE_FILE, KEY_FILE, LOCK_FILE, ASIDE_DIR].into_iter().chain(STORE_PARTS).chain(FEDERATION_FILES);
+    for file in files {
+        let _ = remove_all(&dir.join(file));
+    }
+}
+
+fn remove_all(path: &Path) -> Result<(), InitError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(during("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn move_if_there(from: &Path, to: &Path) -> Result<(), InitError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(during("move", from)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn during(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InitError {
+    move |source| InitError::Directory { action, path: path.to_owned(), source }
+}

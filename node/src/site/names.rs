@@ -1,0 +1,152 @@
+//! Refs and tombstones.
+
+use serde::Serialize;
+use uor_asl::store::CommitError;
+use uor_index_format::id::{ArtifactKey, CanonicalId, LogSeq, SiteId};
+use uor_index_format::record::{Content, Kind, Record};
+use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, check_name};
+use uor_index_format::snapshot::Snapshot;
+
+use super::{Site, Sort, Target, json};
+
+/// One ref.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefListed {
+    /// Its name.
+    pub name: String,
+    /// What it points at.
+    #[serde(serialize_with = "json::text")]
+    pub key: ArtifactKey,
+    /// What that is, if it is visible.
+    pub kind: Option<Sort>,
+    /// When it was assigned.
+    #[serde(serialize_with = "json::logseq")]
+    pub logseq: LogSeq,
+    /// By which site.
+    #[serde(serialize_with = "json::text")]
+    pub domain: SiteId,
+}
+
+/// A ref that was assigned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefSet {
+    /// Its name.
+    pub name: String,
+    /// What it points at now.
+    #[serde(serialize_with = "json::text")]
+    pub key: ArtifactKey,
+    /// What it pointed at before.
+    #[serde(serialize_with = "json::text_option")]
+    pub previous: Option<ArtifactKey>,
+    /// When.
+    #[serde(serialize_with = "json::logseq")]
+    pub logseq: LogSeq,
+}
+
+/// What was tombstoned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// The id.
+    #[serde(serialize_with = "json::text")]
+    pub id: CanonicalId,
+    /// What it was.
+    pub kind: Sort,
+    /// When.
+    #[serde(serialize_with = "json::logseq")]
+    pub logseq: LogSeq,
+}
+
+/// Why a name was not assigned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefError {
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Names point at artifacts and receipts.
+    #[error("`{text}` is {}; a name points at an artifact or a receipt", found.with_article())]
+    WrongKind {
+        /// The text as it was given.
+        text: String,
+        /// What it is.
+        found: Sort,
+    },
+    /// It could not be written.
+    #[error("could not write the ref")]
+    Commit(#[from] CommitError),
+}
+
+/// Why nothing was tombstoned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// Membership does not end by tombstone.
+    #[error("`{text}` is {}; only artifacts, receipts, refs and edges can be removed", found.with_article())]
+    WrongKind {
+        /// The text as it was given.
+        text: String,
+        /// What it is.
+        found: Sort,
+    },
+    /// It could not be written.
+    #[error("could not write the tombstone")]
+    Commit(#[from] CommitError),
+}
+
+impl Site {
+    /// All names that people gave, ascending.
+    pub fn refs(&self, at: &Snapshot) -> Vec<RefListed> {
+        let view = self.store.view();
+        let state = view.state();
+        let mut listed: Vec<RefListed> = state
+            .entries(at)
+            .filter(|visible| visible.entry.kind == Kind::Ref)
+            .filter_map(|visible| {
+                let version = visible.version?;
+                let Content::Ref(assignment) = version.record.content() else { return None };
+                let target = state.get(&assignment.target.into(), at);
+                (assignment.namespace == NAMESPACE_USER).then(|| RefListed {
+                    name: assignment.name.clone(),
+                    key: assignment.target,
+                    kind: target.map(|visible| Sort::of(&visible.entry)),
+                    logseq: version.place.logseq,
+                    domain: version.place.domain,
+                })
+            })
+            .collect();
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        listed
+    }
+
+    /// Points a name at an artifact or receipt.
+    ///
+    /// # Errors
+    /// [`RefError`].
+    pub fn ref_set(&self, name: &str, target: &Target) -> Result<RefSet, RefError> {
+        check_name(name)?;
+        if !target.sort.has_payload() {
+            return Err(RefError::WrongKind { text: target.text.clone(), found: target.sort });
+        }
+        let previous = self.ref_target(name, &self.head());
+        let key = target.key();
+        let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target: key };
+        let logseq = self.commit(vec![Record::reference(assignment)])?.logseq;
+        Ok(RefSet { name: name.to_owned(), key, previous, logseq })
+    }
+
+    /// Tombstones an artifact, receipt, ref or edge. A target reached by a bare name is the ref, not what it points at.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn rm(&self, target: &Target) -> Result<Removed, RemoveError> {
+        let (id, kind) = match &target.via_ref {
+            Some(name) if !target.via_path => (RefAssignment::id_of(NAMESPACE_USER, name), Sort::Ref),
+            _ => (target.id, target.sort),
+        };
+        if matches!(kind, Sort::Genesis | Sort::Admission) {
+            return Err(RemoveError::WrongKind { text: target.text.clone(), found: kind });
+        }
+        let logseq = self.commit(vec![Record::tombstone(id)])?.logseq;
+        Ok(Removed { id, kind, logseq })
+    }
+}

@@ -1,0 +1,376 @@
+//! Payloads and trees on their way out.
+//!
+//! Bytes are verified against their checksum before they are given out. What is written to a path appears there whole or
+//! not at all, and nothing that exists is overwritten.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use uor_asl::blocks::BlocksError;
+use uor_index_format::DecodeError;
+use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
+use uor_index_format::snapshot::Snapshot;
+use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
+
+use super::{Site, Sort, Target, json};
+
+/// Permission bits that are restored. A tree from another site does not get to make a program run as somebody else.
+const RESTORED_MODE: u32 = 0o777;
+
+/// A payload that is here, as a stream that verifies itself.
+pub struct OpenedPayload<'a> {
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its bytes.
+    pub reader: Box<dyn Read + 'a>,
+}
+
+/// What an entry of a tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListedKind {
+    /// A file.
+    File,
+    /// A directory.
+    Tree,
+    /// A symbolic link.
+    Symlink,
+}
+
+/// One entry of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its name; bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// What it is.
+    pub kind: ListedKind,
+    /// Key of a file or directory.
+    #[serde(serialize_with = "json::text_option")]
+    pub key: Option<ArtifactKey>,
+    /// Length of a file in bytes.
+    pub bytes: Option<u64>,
+    /// Where a symlink points.
+    pub target: Option<String>,
+}
+
+impl Listed {
+    fn of(entry: &TreeEntry) -> Self {
+        let (kind, key, bytes, target) = match &entry.kind {
+            EntryKind::File { key, len } => (ListedKind::File, Some(*key), Some(*len), None),
+            EntryKind::Directory { key } => (ListedKind::Tree, Some(*key), None, None),
+            EntryKind::Symlink { target } => (ListedKind::Symlink, None, None, Some(lossy(target))),
+        };
+        Self { name: lossy(&entry.name), mode: entry.mode, kind, key, bytes, target }
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What was written out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Materialised {
+    /// What.
+    #[serde(serialize_with = "json::text")]
+    pub key: ArtifactKey,
+    /// Where.
+    pub path: PathBuf,
+    /// What it is: of a tree, a directory was made; of anything else, its bytes were written.
+    pub kind: Sort,
+    /// How many files.
+    pub files: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The records are in order; the bytes have not arrived here.
+    #[error(
+        "the payload of {id} ({len} bytes, checksum {checksum}) is not here yet: a node that is connected will fetch it"
+    )]
+    Missing {
+        /// Whose payload.
+        id: CanonicalId,
+        /// Its checksum.
+        checksum: Checksum,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Claims differ, and the federation's rule lets none stand.
+    #[error("{id} has conflicting claims and none stands: see `uor conflicts`, end it with `uor resolve`")]
+    Withheld {
+        /// The id.
+        id: CanonicalId,
+    },
+    /// It is something else than is needed.
+    #[error("`{text}` is {}; a {needed} is needed here", found.with_article())]
+    WrongKind {
+        /// The text as it was given.
+        text: String,
+        /// What it is.
+        found: Sort,
+        /// What was needed.
+        needed: &'static str,
+    },
+    /// Something inside a tree is not visible at the snapshot.
+    #[error("`{}` in the tree is {key}, which is not visible at this snapshot", path.display())]
+    Hidden {
+        /// Where in the tree.
+        path: PathBuf,
+        /// What should be there.
+        key: ArtifactKey,
+    },
+    /// The payload passes its checksum and is not what its type tag or kind says.
+    #[error("the payload of {id} is no valid {what}")]
+    Content {
+        /// Whose payload.
+        id: CanonicalId,
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong.
+        #[source]
+        source: DecodeError,
+    },
+    /// The blocks could not be read.
+    #[error("could not read the payload of {id}")]
+    Blocks {
+        /// Whose payload.
+        id: CanonicalId,
+        /// What is wrong.
+        #[source]
+        source: BlocksError,
+    },
+    /// There is something at the path already.
+    #[error("{} exists already: nothing was overwritten", path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It could not be written.
+    #[error("could not write {}", path.display())]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// What the system, or the payload's stream, said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ReadError {
+    /// Whether the records are in order and only bytes are missing here: done, but something needs attention.
+    pub const fn is_missing_payload(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+}
+
+impl Site {
+    /// The bytes of an artifact or receipt.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`], [`ReadError::Withheld`], [`ReadError::WrongKind`] or [`ReadError::Blocks`].
+    pub fn open_payload(&self, target: &Target) -> Result<OpenedPayload<'_>, ReadError> {
+        let checksum = self.checksum_here(target)?;
+        let failed = |source| ReadError::Blocks { id: target.id, source };
+        let reader = self.store.blocks().read(checksum).map_err(failed)?;
+        Ok(OpenedPayload { len: target.len, reader: Box::new(reader) })
+    }
+
+    /// The bytes of a file, for `cat`.
+    ///
+    /// # Errors
+    /// [`ReadError::WrongKind`] for a tree, or as [`Site::open_payload`].
+    pub fn open_file(&self, target: &Target) -> Result<OpenedPayload<'_>, ReadError> {
+        if target.sort == Sort::Tree {
+            return Err(wrong_kind(target, "file"));
+        }
+        self.open_payload(target)
+    }
+
+    /// The entries of a tree, ascending by name.
+    ///
+    /// # Errors
+    /// [`ReadError::WrongKind`] if it is none, or as [`Site::open_payload`].
+    pub fn list_tree(&self, target: &Target) -> Result<Vec<Listed>, ReadError> {
+        Ok(self.read_tree(target)?.entries().iter().map(Listed::of).collect())
+    }
+
+    /// Writes a file's bytes, or a whole tree, to `path`, which must not exist. `on_progress` is told files and bytes
+    /// written so far.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is left at `path` then.
+    pub fn materialise(
+        &self,
+        target: &Target,
+        at: &Snapshot,
+        path: &Path,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Materialised, ReadError> {
+        if path.symlink_metadata().is_ok() {
+            return Err(ReadError::Exists { path: path.to_owned() });
+        }
+        let partial = Partial::beside(path)?;
+        let mut out = Out { site: self, at, files: 0, bytes: 0, modes: Vec::new(), on_progress };
+        if target.sort == Sort::Tree {
+            out.directory(target, &partial.path, Path::new(""))?;
+        } else {
+            out.file(target, &partial.path)?;
+        }
+        out.set_modes()?;
+        let (files, bytes) = (out.files, out.bytes);
+        partial.put_at(path)?;
+        Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes })
+    }
+
+    pub(super) fn read_tree(&self, target: &Target) -> Result<Tree, ReadError> {
+        if target.sort != Sort::Tree {
+            return Err(wrong_kind(target, "tree"));
+        }
+        let payload = self.read_payload(target, TREE_LEN_MAX)?;
+        Tree::decode(&payload).map_err(|source| ReadError::Content { id: target.id, what: "tree", source })
+    }
+
+    /// A whole payload of at most `len_max` bytes.
+    pub(super) fn read_payload(&self, target: &Target, len_max: u64) -> Result<Vec<u8>, ReadError> {
+        let checksum = self.checksum_here(target)?;
+        let failed = |source| ReadError::Blocks { id: target.id, source };
+        self.store.blocks().read_all(checksum, len_max).map_err(failed)
+    }
+
+    pub(super) fn checksum_here(&self, target: &Target) -> Result<Checksum, ReadError> {
+        if !target.sort.has_payload() {
+            return Err(wrong_kind(target, "file"));
+        }
+        let checksum = target.checksum.ok_or(ReadError::Withheld { id: target.id })?;
+        if self.store.blocks().has(checksum) {
+            Ok(checksum)
+        } else {
+            Err(ReadError::Missing { id: target.id, checksum, len: target.len })
+        }
+    }
+}
+
+pub(super) fn wrong_kind(target: &Target, needed: &'static str) -> ReadError {
+    ReadError::WrongKind { text: target.text.clone(), found: target.sort, needed }
+}
+
+/// Something being written out.
+struct Out<'a> {
+    site: &'a Site,
+    at: &'a Snapshot,
+    files: u64,
+    bytes: u64,
+    /// Directories and the modes they get once nothing more is put into them, outermost first.
+    modes: Vec<(PathBuf, u32)>,
+    on_progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl Out<'_> {
+    fn directory(&mut self, tree: &Target, to: &Path, inside: &Path) -> Result<(), ReadError> {
+        let entries = self.site.read_tree(tree)?;
+        fs::create_dir(to).map_err(writing(to))?;
+        for entry in entries.entries() {
+            let name = OsString::from_vec(entry.name.clone());
+            let (to, inside) = (to.join(&name), inside.join(&name));
+            match &entry.kind {
+                EntryKind::Symlink { target } => {
+                    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &to).map_err(writing(&to))?;
+                }
+                EntryKind::Directory { key } => {
+                    let tree = self.lookup(*key, &inside)?;
+                    self.modes.push((to.clone(), entry.mode));
+                    self.directory(&tree, &to, &inside)?;
+                }
+                EntryKind::File { key, .. } => {
+                    let file = self.lookup(*key, &inside)?;
+                    self.file(&file, &to)?;
+                    set_mode(&to, entry.mode)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, target: &Target, to: &Path) -> Result<(), ReadError> {
+        let mut payload = self.site.open_payload(target)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(to).map_err(writing(to))?;
+        let before = self.bytes;
+        let mut window = vec![0; 1 << 16];
+        loop {
+            let len = payload.reader.read(&mut window).map_err(writing(to))?;
+            if len == 0 {
+                break;
+            }
+            io::Write::write_all(&mut file, window.get(..len).unwrap_or_default()).map_err(writing(to))?;
+            self.bytes += len as u64;
+            if self.bytes - before >= PROGRESS_BYTES {
+                (self.on_progress)(self.files, self.bytes);
+            }
+        }
+        self.files += 1;
+        (self.on_progress)(self.files, self.bytes);
+        Ok(())
+    }
+
+    fn lookup(&self, key: ArtifactKey, inside: &Path) -> Result<Target, ReadError> {
+        let hidden = |_| ReadError::Hidden { path: inside.to_owned(), key };
+        self.site.resolve_id(&key.into(), self.at).map_err(hidden)
+    }
+
+    fn set_modes(&mut self) -> Result<(), ReadError> {
+        self.modes.iter().rev().try_for_each(|(path, mode)| set_mode(path, *mode))
+    }
+}
+
+/// Files longer than this report on the way.
+const PROGRESS_BYTES: u64 = 8 << 20;
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), ReadError> {
+    fs::set_permissions(path, Permissions::from_mode(mode & RESTORED_MODE)).map_err(writing(path))
+}
+
+fn writing(path: &Path) -> impl Fn(io::Error) -> ReadError {
+    move |source| ReadError::Write { path: path.to_owned(), source }
+}
+
+/// A path beside the one that is wanted; whatever is there goes away unless it is put in its place.
+struct Partial {
+    path: PathBuf,
+}
+
+impl Partial {
+    fn beside(wanted: &Path) -> Result<Self, ReadError> {
+        let invalid = || writing(wanted)(io::ErrorKind::InvalidInput.into());
+        let mut name = OsString::from(".");
+        name.push(wanted.file_name().ok_or_else(invalid)?);
+        name.push(format!(".partial-{}", std::process::id()));
+        let path = wanted.with_file_name(name);
+        if path.symlink_metadata().is_ok() {
+            return Err(ReadError::Exists { path });
+        }
+        Ok(Self { path })
+    }
+
+    fn put_at(self, wanted: &Path) -> Result<(), ReadError> {
+        fs::rename(&self.path, wanted).map_err(writing(wanted))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After a rename nothing is there; before, the error that led here is the one to report.
+        let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+    }
+}

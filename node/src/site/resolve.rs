@@ -1,0 +1,374 @@
+//! From what a person types to the one thing it means.
+//!
+//! A name wins over an id: names that look like ids cannot be given. Whatever is not visible at the snapshot is not found,
+//! but what is known otherwise is said.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
+use uor_index_format::record::{Content, Kind};
+use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
+use uor_index_format::snapshot::Snapshot;
+use uor_index_format::state::Entry;
+use uor_index_format::tree::EntryKind;
+use uor_index_format::{program, snapshot, tree};
+
+use super::{ReadError, Site, json};
+
+/// Fewest digits of an id that a person may give.
+pub(super) const PREFIX_LEN_MIN: usize = 8;
+const ID_DIGITS: usize = 64;
+/// How many candidates of an ambiguous prefix are looked at.
+const CANDIDATES_MAX: usize = 16;
+
+/// What something is, in the words of the command line. Artifacts are told apart by their type tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// An artifact that is none of the following.
+    File,
+    /// A directory.
+    Tree,
+    /// A PEL program.
+    Program,
+    /// A snapshot.
+    Snapshot,
+    /// An execution receipt.
+    Receipt,
+    /// An edge.
+    Edge,
+    /// A name.
+    Ref,
+    /// The founding record of the federation.
+    Genesis,
+    /// The admission of a site.
+    Admission,
+}
+
+impl Sort {
+    /// The word used on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Tree => "tree",
+            Self::Program => "program",
+            Self::Snapshot => "snapshot",
+            Self::Receipt => "receipt",
+            Self::Edge => "edge",
+            Self::Ref => "ref",
+            Self::Genesis => "genesis",
+            Self::Admission => "admission",
+        }
+    }
+
+    /// The word with its article, for messages.
+    pub(super) const fn with_article(self) -> &'static str {
+        match self {
+            Self::File => "a file",
+            Self::Tree => "a tree",
+            Self::Program => "a program",
+            Self::Snapshot => "a snapshot",
+            Self::Receipt => "a receipt",
+            Self::Edge => "an edge",
+            Self::Ref => "a ref",
+            Self::Genesis => "a genesis",
+            Self::Admission => "an admission",
+        }
+    }
+
+    /// Whether it has a payload in blocks.
+    pub const fn has_payload(self) -> bool {
+        matches!(self, Self::File | Self::Tree | Self::Program | Self::Snapshot | Self::Receipt)
+    }
+
+    /// What a visible entry is.
+    pub const fn of(entry: &Entry) -> Self {
+        match (entry.kind, entry.type_tag) {
+            (Kind::Receipt, _) => Self::Receipt,
+            (Kind::Edge, _) => Self::Edge,
+            (Kind::Ref, _) => Self::Ref,
+            (Kind::Genesis, _) => Self::Genesis,
+            (Kind::Admission, _) => Self::Admission,
+            (_, Some(tree::TYPE_TAG)) => Self::Tree,
+            (_, Some(program::TYPE_TAG)) => Self::Program,
+            (_, Some(snapshot::TYPE_TAG)) => Self::Snapshot,
+            _ => Self::File,
+        }
+    }
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for Sort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// What a text was resolved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The text as it was given.
+    pub text: String,
+    /// The id.
+    pub id: CanonicalId,
+    /// What it is.
+    pub sort: Sort,
+    /// Its type tag.
+    pub type_tag: Option<u32>,
+    /// Checksum of the payload or body that stands; `None` while a conflict withholds all.
+    pub checksum: Option<Checksum>,
+    /// Length of that in bytes.
+    pub len: u64,
+    /// Whether there is an open conflict about it.
+    pub conflict: bool,
+    /// The ref it was reached by (before any `/path`), if it was.
+    pub via_ref: Option<String>,
+    /// Whether a path into a tree was followed.
+    pub via_path: bool,
+}
+
+impl Target {
+    /// The id as a key.
+    pub fn key(&self) -> ArtifactKey {
+        self.id.into()
+    }
+
+    fn of(text: &str, entry: &Entry) -> Self {
+        Self {
+            text: text.to_owned(),
+            id: entry.id,
+            sort: Sort::of(entry),
+            type_tag: entry.type_tag,
+            checksum: entry.checksum,
+            len: entry.payload_len,
+            conflict: entry.conflict,
+            via_ref: None,
+            via_path: false,
+        }
+    }
+}
+
+/// One of several things a prefix may mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// Its id.
+    #[serde(serialize_with = "json::text")]
+    pub id: CanonicalId,
+    /// What it is.
+    pub sort: Sort,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.sort)
+    }
+}
+
+/// Why a text means nothing here, or too much.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// Neither a name nor an id that is known.
+    #[error("there is no `{text}` here: it is neither a name (see `uor ls`) nor an id or its beginning")]
+    Unknown {
+        /// The text as it was given.
+        text: String,
+    },
+    /// Too few digits.
+    #[error("`{text}` is no name here, and too short for an id: give at least {PREFIX_LEN_MIN} of its digits")]
+    Short {
+        /// The text as it was given.
+        text: String,
+    },
+    /// Several things begin like this.
+    #[error("`{text}` is ambiguous, give more digits; it may be {}{}", list(candidates), if *more { " and others" } else { "" })]
+    Ambiguous {
+        /// The text as it was given.
+        text: String,
+        /// Things it may mean.
+        candidates: Vec<Candidate>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// It is known, and a tombstone shadows it.
+    #[error("{id} was removed; an older snapshot still shows it (`--at SNAPSHOT`)")]
+    Removed {
+        /// The id.
+        id: CanonicalId,
+    },
+    /// It is known, but came after the snapshot.
+    #[error("{id} is not in this snapshot; it was written later")]
+    Later {
+        /// The id.
+        id: CanonicalId,
+    },
+    /// The name points at something that is not visible.
+    #[error("name `{name}` points at {target}, which is not visible here")]
+    Dangling {
+        /// The name.
+        name: String,
+        /// What it points at.
+        target: ArtifactKey,
+    },
+    /// A path goes through something that is no directory.
+    #[error("`{at}` is {}, not a tree, so `{name}` cannot be in it", sort.with_article())]
+    NotATree {
+        /// The text up to there.
+        at: String,
+        /// What is there.
+        sort: Sort,
+        /// The next part of the path.
+        name: String,
+    },
+    /// A directory has no such entry.
+    #[error("`{at}` has no entry `{name}`")]
+    NoEntry {
+        /// The text up to there.
+        at: String,
+        /// The missing name.
+        name: String,
+    },
+    /// The path leads to a symlink, which has no key.
+    #[error("`{at}` is a symlink to `{target}`: give the path it points at")]
+    Symlink {
+        /// The text up to there.
+        at: String,
+        /// Where it points.
+        target: String,
+    },
+    /// No member is meant.
+    #[error("no site `{text}` is known here: give its name, or at least {PREFIX_LEN_MIN} digits of its id")]
+    UnknownSite {
+        /// The text as it was given.
+        text: String,
+    },
+    /// A directory on the path could not be read.
+    #[error("could not follow the path")]
+    Tree(#[from] ReadError),
+}
+
+fn list(candidates: &[Candidate]) -> String {
+    candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Site {
+    /// What `text` means at a snapshot: a ref's name, a full id, or a unique prefix of at least 8 digits; behind either, a
+    /// `/path` into a tree. Whoever wants the ref itself looks at [`Target::via_ref`].
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn resolve(&self, text: &str, at: &Snapshot) -> Result<Target, ResolveError> {
+        let (mut target, path) = self.resolve_head(text, at)?;
+        let mut walked = text.strip_suffix(path).unwrap_or(text).trim_end_matches('/').to_owned();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let entry = self.step(&target, &walked, name, at)?;
+            walked = format!("{walked}/{name}");
+            target = Target { via_ref: target.via_ref, via_path: true, ..Target::of(text, &entry) };
+        }
+        target.text = text.to_owned();
+        Ok(target)
+    }
+
+    /// What a full id means at a snapshot.
+    ///
+    /// # Errors
+    /// [`ResolveError::Unknown`], [`ResolveError::Removed`] or [`ResolveError::Later`].
+    pub fn resolve_id(&self, id: &CanonicalId, at: &Snapshot) -> Result<Target, ResolveError> {
+        let view = self.store.view();
+        if let Some(visible) = view.state().get(id, at) {
+            return Ok(Target::of(&id.to_string(), &visible.entry));
+        }
+        if view.state().versions(id, at).next().is_some() {
+            return Err(ResolveError::Removed { id: *id });
+        }
+        match view.state().versions(id, view.head()).next() {
+            Some(_) => Err(ResolveError::Later { id: *id }),
+            None => Err(ResolveError::Unknown { text: id.to_string() }),
+        }
+    }
+
+    /// What a name that people gave points at.
+    pub fn ref_target(&self, name: &str, at: &Snapshot) -> Option<ArtifactKey> {
+        self.ref_target_in(NAMESPACE_USER, name, at)
+    }
+
+    pub(super) fn ref_target_in(&self, namespace: &str, name: &str, at: &Snapshot) -> Option<ArtifactKey> {
+        let view = self.store.view();
+        let visible = view.state().get(&RefAssignment::id_of(namespace, name), at)?;
+        match visible.version?.record.content() {
+            Content::Ref(assignment) => Some(assignment.target),
+            _ => None,
+        }
+    }
+
+    /// The name or id that the text begins with, and the path behind it. The longest name wins.
+    fn resolve_head<'t>(&self, text: &'t str, at: &Snapshot) -> Result<(Target, &'t str), ResolveError> {
+        let ends = text.rmatch_indices('/').map(|(index, _)| index);
+        for end in std::iter::once(text.len()).chain(ends) {
+            let (name, path) = text.split_at(end);
+            if let Some(key) = self.ref_target(name, at) {
+                let dangling = |_| ResolveError::Dangling { name: name.to_owned(), target: key };
+                let target = self.resolve_id(&key.into(), at).map_err(dangling)?;
+                return Ok((Target { via_ref: Some(name.to_owned()), ..target }, path));
+            }
+        }
+        let (head, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+        Ok((self.resolve_digits(head, text, at, |_| true)?, path))
+    }
+
+    /// What digits mean, among visible things that are `wanted`.
+    pub(super) fn resolve_digits(
+        &self,
+        digits: &str,
+        text: &str,
+        at: &Snapshot,
+        wanted: impl Fn(Sort) -> bool,
+    ) -> Result<Target, ResolveError> {
+        let unknown = || ResolveError::Unknown { text: text.to_owned() };
+        if digits.is_empty() || digits.len() > ID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unknown());
+        }
+        if digits.len() < PREFIX_LEN_MIN {
+            return Err(ResolveError::Short { text: text.to_owned() });
+        }
+        let (known, visible) = {
+            let view = self.store.view();
+            let known = view.state().ids_with_prefix(digits, CANDIDATES_MAX);
+            let see = |id: &CanonicalId| Some(Target::of(text, &view.state().get(id, at)?.entry));
+            let visible: Vec<Target> = known.iter().filter_map(see).filter(|target| wanted(target.sort)).collect();
+            (known, visible)
+        };
+        match (visible.as_slice(), known.as_slice()) {
+            ([target], _) => Ok(target.clone()),
+            ([], [id]) => self.resolve_id(id, at),
+            ([], _) => Err(unknown()),
+            (several, _) => Err(ResolveError::Ambiguous {
+                text: text.to_owned(),
+                candidates: several.iter().map(|target| Candidate { id: target.id, sort: target.sort }).collect(),
+                more: known.len() == CANDIDATES_MAX,
+            }),
+        }
+    }
+
+    fn step(&self, tree: &Target, walked: &str, name: &str, at: &Snapshot) -> Result<Entry, ResolveError> {
+        if tree.sort != Sort::Tree {
+            return Err(ResolveError::NotATree { at: walked.to_owned(), sort: tree.sort, name: name.to_owned() });
+        }
+        let entries = self.read_tree(tree)?;
+        let absent = || ResolveError::NoEntry { at: walked.to_owned(), name: name.to_owned() };
+        let key = match &entries.get(name.as_bytes()).ok_or_else(absent)?.kind {
+            EntryKind::File { key, .. } | EntryKind::Directory { key } => *key,
+            EntryKind::Symlink { target } => {
+                let target = String::from_utf8_lossy(target).into_owned();
+                return Err(ResolveError::Symlink { at: format!("{walked}/{name}"), target });
+            }
+        };
+        let entry = self.store.view().state().get(&key.into(), at).map(|visible| visible.entry);
+        entry.map_or_else(|| Err(self.resolve_id(&key.into(), at).err().unwrap_or_else(absent)), Ok)
+    }
+}

@@ -1,0 +1,179 @@
+//! Real nodes over loopback: joining by ticket, replication, a network cut with writes on both sides, refusals.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use uor_asl::disk::Mode;
+use uor_index_format::id::ArtifactKey;
+use uor_index_format::membership::ConflictRule;
+use uor_index_format::record::{Payload, Record};
+use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
+use uor_node::clock::wall_ms;
+use uor_node::service::{self, JoinError, ServiceConfig, ServiceEvent, ServiceHandle};
+use uor_node::site::Site;
+
+/// No single step of a test waits longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Running {
+    site: Arc<Site>,
+    handle: ServiceHandle,
+    thread: Option<JoinHandle<()>>,
+    address: String,
+}
+
+impl Running {
+    fn start(dir: &Path, events: &Sender<ServiceEvent>) -> Self {
+        let site = Arc::new(Site::open(dir, Mode::Write).unwrap());
+        let (handle, control) = service::handle();
+        let config =
+            ServiceConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], peers: vec![], ends_on_signals: false };
+        let (first, started) = channel();
+        let (on_site, all) = (site.clone(), events.clone());
+        let thread = std::thread::spawn(move || {
+            let report = &mut |event: ServiceEvent| {
+                if let ServiceEvent::Listening(address) = &event {
+                    let _ = first.send(address.clone());
+                }
+                let _ = all.send(event);
+            };
+            service::run(&on_site, &config, control, report).unwrap();
+        });
+        let address = started.recv_timeout(PATIENCE).unwrap();
+        Self { site, handle, thread: Some(thread), address }
+    }
+
+    fn stop(mut self) {
+        self.handle.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    fn write(&self, records: Vec<Record>) {
+        self.site.store().commit(self.site.key(), records, wall_ms()).unwrap();
+    }
+
+    fn put(&self, bytes: &[u8]) -> Record {
+        let stats = self.site.store().blocks().put_bytes(bytes).unwrap();
+        Record::artifact(None, Payload { checksum: stats.checksum, len: bytes.len() as u64 })
+    }
+
+    fn name(&self, name: &str, target: ArtifactKey) -> Record {
+        let namespace = NAMESPACE_USER.to_owned();
+        Record::reference(RefAssignment { namespace, name: name.to_owned(), target })
+    }
+}
+
+/// Waits, on events, until all sites stand at one place and want no payload.
+fn agree(sites: &[&Running], events: &Receiver<ServiceEvent>) {
+    let head = |running: &Running| {
+        let view = running.site.store().view();
+        (view.head().clone(), view.state().root(), view.wanted().len())
+    };
+    let deadline = wall_ms() + u64::try_from(PATIENCE.as_millis()).unwrap();
+    loop {
+        let first = head(sites[0]);
+        if first.2 == 0 && sites.iter().all(|running| head(running) == first) {
+            return;
+        }
+        assert!(wall_ms() < deadline, "the sites do not agree");
+        // A payload arrives without a notice, so a quiet moment is a reason to look again as well.
+        match events.recv_timeout(Duration::from_millis(50)) {
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => panic!("every node has stopped"),
+        }
+    }
+}
+
+fn directory(root: &Path, name: &str) -> PathBuf {
+    root.join(name)
+}
+
+#[test]
+fn three_sites_join_replicate_part_and_agree_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (sender, events) = channel();
+    Site::init(&directory(root.path(), "a"), Some("a"), ConflictRule::First).unwrap();
+    let a = Running::start(&directory(root.path(), "a"), &sender);
+    for name in ["b", "c"] {
+        let ticket = a.site.invite(vec![a.address.clone()]).unwrap();
+        let dir = directory(root.path(), name);
+        let joined = service::join(&dir, Some(name), &ticket, &[]).unwrap();
+        assert_eq!(joined.federation_id, a.site.federation());
+        let again = service::join(&directory(root.path(), "thief"), Some("thief"), &ticket, &[]);
+        assert!(matches!(again, Err(JoinError::Refused(_))), "a ticket works once: {again:?}");
+        assert!(!directory(root.path(), "thief").exists(), "a refused join leaves no trace");
+    }
+    let b = Running::start(&directory(root.path(), "b"), &sender);
+    let c = Running::start(&directory(root.path(), "c"), &sender);
+
+    let long: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let (small, large) = (a.put(b"small"), a.put(&long));
+    let key = ArtifactKey::from(large.id());
+    a.write(vec![small, large, a.name("data/large", key)]);
+    agree(&[&a, &b, &c], &events);
+    let head = c.site.head();
+    let copy = c.site.store().payload(&key, &head, u64::MAX).unwrap().unwrap();
+    assert!(copy == long, "a payload of several parts arrives whole");
+
+    c.handle.cut(true);
+    let (here, there) = (a.put(b"written at a"), c.put(b"written at c"));
+    a.write(vec![a.name("data/x", ArtifactKey::from(here.id())), here]);
+    c.write(vec![c.name("data/x", ArtifactKey::from(there.id())), there]);
+    c.write(vec![Record::tombstone(key.into())]);
+    agree(&[&a, &b], &events);
+    assert_ne!(a.site.head(), c.site.head(), "the network is cut");
+    c.handle.cut(false);
+    agree(&[&a, &b, &c], &events);
+    let head = a.site.head();
+    assert!(b.site.store().view().state().get(&key.into(), &head).is_none(), "the tombstone has arrived");
+
+    [a, b, c].into_iter().for_each(Running::stop);
+}
+
+#[test]
+fn a_site_of_another_federation_is_shown_the_door() {
+    let root = tempfile::tempdir().unwrap();
+    let (sender, events) = channel();
+    for name in ["a", "stranger"] {
+        Site::init(&directory(root.path(), name), Some(name), ConflictRule::First).unwrap();
+    }
+    let a = Running::start(&directory(root.path(), "a"), &sender);
+    let site = Arc::new(Site::open(&directory(root.path(), "stranger"), Mode::Write).unwrap());
+    let (handle, control) = service::handle();
+    let config = ServiceConfig {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+        peers: vec![a.address.clone()],
+        ends_on_signals: false,
+    };
+    let on_site = site.clone();
+    let thread = std::thread::spawn(move || service::run(&on_site, &config, control, &mut |_| {}).unwrap());
+    let parted =
+        |event: ServiceEvent| matches!(event, ServiceEvent::Notice(text) if text.contains("another federation"));
+    while !parted(events.recv_timeout(PATIENCE).unwrap()) {}
+    assert_eq!(site.members().len(), 1, "nothing has crossed over");
+    assert_eq!(a.site.members().len(), 1, "nothing has crossed over");
+    handle.stop();
+    thread.join().unwrap();
+    a.stop();
+}
+
+#[test]
+fn a_node_that_cannot_reach_its_inviter_says_so_and_leaves_no_trace() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = directory(root.path(), "a");
+    Site::init(&dir, Some("a"), ConflictRule::First).unwrap();
+    let site = Site::open(&dir, Mode::Write).unwrap();
+    let peer = uor_node::net::peer_id(site.site_id().as_bytes());
+    let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}");
+    let ticket = site.invite(vec![nobody]).unwrap();
+    let joined = service::join(&directory(root.path(), "b"), Some("b"), &ticket, &[]);
+    assert!(matches!(joined, Err(JoinError::Unreachable { .. })), "{joined:?}");
+    assert!(!directory(root.path(), "b").exists());
+    let nowhere = site.invite(vec![]).unwrap();
+    assert!(matches!(service::join(&directory(root.path(), "b"), None, &nowhere, &[]), Err(JoinError::NoAddress)));
+}
