@@ -79,6 +79,9 @@ pub enum StoreError {
         #[source]
         source: DecodeError,
     },
+    /// An earlier write failed: what is in the log is known only after opening the store again.
+    #[error("the store takes nothing in since a write failed; open it again")]
+    Poisoned,
     /// The group of writers this call belonged to failed.
     #[error("the write failed")]
     Group(#[from] GroupError<StoreErrorInGroup>),
@@ -164,6 +167,8 @@ pub struct View {
     positions: BTreeMap<(SiteId, u64), (LogPosition, CommitHash, LogSeq)>,
     wanted: BTreeMap<Checksum, u64>,
     uncounted: u64,
+    /// Of each domain with commits that do not count, the highest number among them.
+    uncounted_heads: BTreeMap<SiteId, u64>,
 }
 
 impl View {
@@ -242,7 +247,8 @@ pub struct Store {
     log: Log,
     blocks: Blocks,
     group: GroupCommit<Work, Done, StoreErrorInGroup>,
-    judge: Mutex<Judge>,
+    /// Absent while a flush is at work and after one has failed: it has judged what may not be in the log.
+    judge: Mutex<Option<Judge>>,
     view: RwLock<View>,
     opened: Opened,
     _lock: Option<LockGuard>,
@@ -303,7 +309,7 @@ impl Store {
             log,
             blocks,
             group: GroupCommit::new(),
-            judge: Mutex::new(judge),
+            judge: Mutex::new(Some(judge)),
             view: RwLock::new(view),
             opened: Opened { log: log_recovery, blocks: blocks_recovery },
             _lock: lock,
@@ -417,29 +423,65 @@ impl Store {
         Ok(self.group.submit(work, |group| self.flush(group).map_err(|error| StoreErrorInGroup(Box::new(error))))?)
     }
 
-    fn judge(&self) -> MutexGuard<'_, Judge> {
+    fn judge(&self) -> MutexGuard<'_, Option<Judge>> {
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything one group does; only one flush runs at a time.
     fn flush(&self, group: Vec<Work>) -> Result<Vec<Done>, StoreError> {
-        let mut judge = self.judge();
+        let mut kept = self.judge();
+        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
         let mut batch = Batch::default();
-        let done = group.into_iter().map(|work| batch.take(work, &mut judge)).collect();
+        let work = group.into_iter().map(|work| self.take(work, &mut batch, &mut judge));
+        let done = work.collect::<Result<_, _>>()?;
+        self.write(&mut batch, &mut judge)?;
+        *kept = Some(judge);
+        Ok(done)
+    }
+
+    fn take(&self, work: Work, batch: &mut Batch, judge: &mut Judge) -> Result<Done, StoreError> {
+        Ok(match work {
+            Work::Local { key, records, wall_ms } => {
+                let uncounted = self.view().uncounted_heads.get(&key.site_id()).copied();
+                Done::Local(batch.seal(&key, records, wall_ms, uncounted, judge))
+            }
+            Work::Merge(commits) => {
+                let merge = |commit| {
+                    let verdict = batch.merge(commit, judge);
+                    self.heed(batch, judge).map(|()| verdict)
+                };
+                Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
+            }
+            Work::Freeze(proof) => {
+                let news = batch.freeze(*proof, judge);
+                self.heed(batch, judge)?;
+                Done::Frozen(news)
+            }
+        })
+    }
+
+    /// If a proof has disproved commits, what follows has to be judged without them.
+    fn heed(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+        if judge.must_judge_anew() { self.write(batch, judge) } else { Ok(()) }
+    }
+
+    /// Makes a batch durable, then visible.
+    fn write(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+        let batch = std::mem::take(batch);
         if batch.is_empty() {
-            return Ok(done);
+            return Ok(());
         }
         self.blocks.sync()?;
         let positions = self.log.append_batch(&batch.entries())?;
         self.log.sync()?;
-        if batch.proofs.is_empty() {
-            self.show(&batch.commits, &positions, &judge);
-        } else {
+        if judge.must_judge_anew() {
             let (judged_anew, view) = rebuild(self.federation, &self.log, &self.blocks)?;
             *judge = judged_anew;
             *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        } else {
+            self.show(&batch.commits, &positions, judge);
         }
-        Ok(done)
+        Ok(())
     }
 
     fn show(&self, commits: &[(Commit, Vec<u8>)], positions: &[LogPosition], judge: &Judge) {
@@ -469,23 +511,24 @@ impl Batch {
         commits.chain(self.proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()))).collect()
     }
 
-    fn take(&mut self, work: Work, judge: &mut Judge) -> Done {
-        match work {
-            Work::Local { key, records, wall_ms } => Done::Local(self.seal(&key, records, wall_ms, judge)),
-            Work::Merge(commits) => Done::Merged(commits.into_iter().map(|commit| self.merge(commit, judge)).collect()),
-            Work::Freeze(proof) => Done::Frozen(self.freeze(*proof, judge)),
-        }
-    }
-
     fn seal(
         &mut self,
         key: &SiteKey,
         records: Vec<Record>,
         wall_ms: u64,
+        uncounted: Option<u64>,
         judge: &mut Judge,
     ) -> Result<Committed, CommitError> {
         let domain = key.site_id();
         let head = judge.head(&domain);
+        // A number that others may know is never used again, be it that what had it no longer counts.
+        if let Some(proof) = judge.forks().get(&domain) {
+            return Err(Refusal::Frozen { number: proof.number() }.into());
+        }
+        if let Some(number) = uncounted.filter(|number| head.is_none_or(|head| head.number < *number)) {
+            let reason = format!("its commits up to number {number} rest on one that a fork proof took back");
+            return Err(CommitError::Parked { reason });
+        }
         let (learned, federation) = judge.membership_for(&domain);
         let draft = Draft {
             number: head.map_or(1, |head| head.number + 1),
@@ -543,6 +586,7 @@ impl View {
             positions: BTreeMap::new(),
             wanted: BTreeMap::new(),
             uncounted: 0,
+            uncounted_heads: BTreeMap::new(),
         }
     }
 
@@ -604,6 +648,11 @@ fn rebuild(federation: FederationId, log: &Log, blocks: &Blocks) -> Result<(Judg
         }
     }
     view.uncounted = waiting.len() as u64;
+    for position in waiting {
+        let header = decode(position, &log.read(position)?.body)?.header().clone();
+        let head = view.uncounted_heads.entry(header.domain).or_default();
+        *head = header.number.max(*head);
+    }
     view.settle(&judge);
     Ok((judge, view))
 }

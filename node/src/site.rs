@@ -7,8 +7,8 @@
 //! `names`, `add`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
 //! `shelf`, `programs`, `run` (what is computed from them); `status`.
 //!
-//! Invariants: what a method reports as done is durable; what fails makes nothing visible but what it had reported before;
-//! every read takes the snapshot it is to see, so a report never mixes two states.
+//! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
+//! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
 
 mod add;
 mod edges;

@@ -1,5 +1,7 @@
 //! The control socket: what goes in comes out, nobody else gets in, and nobody's end disturbs the others.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -123,6 +125,7 @@ fn standard_input_is_read_only_when_the_command_reads_it() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the names are sorted")]
 fn the_socket_is_its_owner_s_and_goes_with_the_server() {
     let dir = Dir::new();
     assert!(Client::connect(&dir.0).is_none());

@@ -183,7 +183,7 @@ impl Site {
             .commit(&key, vec![Record::genesis(genesis)], crate::clock::wall_ms())
             .map_err(InitError::Found)?;
         home::write_name(disk.as_ref(), &name)?;
-        fresh.keep();
+        fresh.keep()?;
         Ok(Initialised { site_id: key.site_id(), federation_id, name, data: dir.to_owned() })
     }
 
@@ -206,7 +206,7 @@ impl Site {
         home::write_key(dir, &key)?;
         Store::create(&disk, ticket.federation)?;
         home::write_name(disk.as_ref(), &name)?;
-        fresh.keep();
+        fresh.keep()?;
         Ok(Initialised { site_id: key.site_id(), federation_id: ticket.federation, name, data: dir.to_owned() })
     }
 
@@ -370,8 +370,18 @@ impl<'a> Fresh<'a> {
         }
     }
 
-    fn keep(mut self) {
+    /// Makes the names of the directories that were made durable, and keeps them.
+    fn keep(mut self) -> Result<(), InitError> {
+        if let Some(made) = &self.made {
+            let above = self.dir.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(made));
+            for dir in above.chain(made.parent()) {
+                // The parent of a relative path is the working directory.
+                let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+                fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(during("sync", dir))?;
+            }
+        }
         self.keep = true;
+        Ok(())
     }
 }
 

@@ -1,1 +1,7 @@
-fn main() {}
+//! `uor-replay`: the auditor. It reads and never modifies.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    uor_tools::front::uor_replay()
+}

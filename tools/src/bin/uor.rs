@@ -1,1 +1,7 @@
-fn main() {}
+//! `uor`: everything a person does at a site.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    uor_tools::front::uor()
+}

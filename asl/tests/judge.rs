@@ -1,0 +1,610 @@
+//! The rules of design §4 for what counts: each verdict reached by the smallest case that deserves it, and what becomes of a
+//! store whose writers fork their logs.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
+mod federation;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use uor_asl::disk::memory::MemoryDisk;
+use uor_asl::disk::{Disk, Mode};
+use uor_asl::judge::{Judge, Parked, Refusal, Verdict};
+use uor_asl::store::{CommitError, Store};
+use uor_index_format::commit::{Commit, Draft, ForkProof};
+use uor_index_format::id::{CommitHash, FederationState, LogSeq};
+use uor_index_format::membership::{Admission, ConflictRule, Genesis};
+use uor_index_format::record::{Payload, Record};
+
+use federation::{Federation, SITES, Step, key, mix, steps};
+
+/// The founder and admitter of the first other site, and the one admitted last, who has not written yet.
+const FOUNDER: usize = 0;
+const NEWCOMER: usize = SITES - 1;
+const OUTSIDER: usize = SITES + 1;
+
+/// Nobody but admitters has written; site 0 knows everything.
+fn young() -> (Federation, Judge) {
+    let federation = Federation::build(ConflictRule::First, &[]);
+    let judge = federation.judge(FOUNDER).clone();
+    (federation, judge)
+}
+
+fn word(text: &str) -> Vec<Record> {
+    vec![Record::artifact(None, Payload::of(text.as_bytes()))]
+}
+
+/// What a site whose knowledge is `judge` would write next.
+fn draft(judge: &Judge, site: usize, records: Vec<Record>) -> Draft {
+    let domain = key(site).site_id();
+    let head = judge.head(&domain);
+    let (learned, federation) = judge.membership_for(&domain);
+    Draft {
+        number: head.map_or(1, |head| head.number + 1),
+        previous: head.map_or(CommitHash::NONE, |head| head.hash),
+        logseq: judge.logseq_max().next().unwrap(),
+        federation,
+        wall_ms: 0,
+        learned,
+        records,
+    }
+}
+
+fn seal(draft: Draft, site: usize) -> Commit {
+    Commit::seal(draft, &key(site)).unwrap()
+}
+
+/// A commit that counts.
+fn next(judge: &mut Judge, site: usize, text: &str) -> Commit {
+    let commit = seal(draft(judge, site, word(text)), site);
+    count(judge, &commit);
+    commit
+}
+
+fn count(judge: &mut Judge, commit: &Commit) {
+    assert_eq!(judge.judge(commit), Verdict::Counts);
+    judge.admit(commit);
+}
+
+fn refused(judge: &Judge, draft: Draft, site: usize) -> Refusal {
+    match judge.judge(&seal(draft, site)) {
+        Verdict::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn parked(judge: &Judge, commit: &Commit) -> Parked {
+    match judge.judge(commit) {
+        Verdict::Parked(parked) => parked,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Another commit with the same number and place in the chain.
+fn twin(commit: &Commit, site: usize, text: &str) -> Commit {
+    let header = commit.header().clone();
+    let draft = Draft {
+        number: header.number,
+        previous: header.previous,
+        logseq: header.logseq,
+        federation: header.federation,
+        wall_ms: 0,
+        learned: commit.learned().to_vec(),
+        records: word(text),
+    };
+    seal(draft, site)
+}
+
+fn proof(one: &Commit, other: &Commit) -> ForkProof {
+    ForkProof::new(one.header().clone(), other.header().clone()).unwrap()
+}
+
+// The chain.
+
+#[test]
+fn a_commit_counts_once() {
+    let (_, mut judge) = young();
+    let commit = next(&mut judge, FOUNDER, "x");
+    assert_eq!(judge.judge(&commit), Verdict::Known);
+}
+
+#[test]
+fn a_gap_is_parked_until_it_is_filled() {
+    let (_, mut judge) = young();
+    let mut writer = judge.clone();
+    let next_number = judge.head(&key(FOUNDER).site_id()).unwrap().number + 1;
+    let commits = [next(&mut writer, FOUNDER, "x"), next(&mut writer, FOUNDER, "y")];
+    assert_eq!(parked(&judge, &commits[1]), Parked::Gap { next: next_number });
+    count(&mut judge, &commits[0]);
+    count(&mut judge, &commits[1]);
+    assert_eq!(parked(&Judge::new(judge.federation()), &commits[1]), Parked::Gap { next: 1 });
+}
+
+#[test]
+fn a_commit_that_names_another_predecessor_is_refused() {
+    let (_, judge) = young();
+    let fine = draft(&judge, FOUNDER, word("x"));
+    let (head, named) = (fine.previous, CommitHash::from_bytes([9; 32]));
+    assert_eq!(refused(&judge, Draft { previous: named, ..fine }, FOUNDER), Refusal::Chain { named, head });
+}
+
+#[test]
+fn logseq_rises_within_a_domain() {
+    let (_, mut judge) = young();
+    let before = next(&mut judge, FOUNDER, "x").header().logseq;
+    let fine = draft(&judge, FOUNDER, word("y"));
+    for logseq in [before, LogSeq(before.0 - 1), LogSeq(1)] {
+        assert_eq!(refused(&judge, Draft { logseq, ..fine.clone() }, FOUNDER), Refusal::LogSeq { logseq, before });
+    }
+    assert_eq!(judge.judge(&seal(Draft { logseq: before.next().unwrap(), ..fine }, FOUNDER)), Verdict::Counts);
+}
+
+// Admission.
+
+#[test]
+fn a_first_commit_lies_above_its_admission() {
+    let (federation, judge) = young();
+    let admission = federation.commits().last().unwrap();
+    assert!(admission.is_membership());
+    let before = admission.header().logseq;
+    let fine = draft(&judge, NEWCOMER, word("x"));
+    for logseq in [before, LogSeq(before.0 - 1)] {
+        assert_eq!(refused(&judge, Draft { logseq, ..fine.clone() }, NEWCOMER), Refusal::LogSeq { logseq, before });
+    }
+    assert_eq!(judge.judge(&seal(Draft { logseq: before.next().unwrap(), ..fine }, NEWCOMER)), Verdict::Counts);
+}
+
+#[test]
+fn of_several_admissions_the_earliest_is_enough() {
+    let (federation, mut judge) = young();
+    let first = federation.commits().last().unwrap().header().logseq;
+    let site = key(NEWCOMER).site_id();
+    let again = Admission { federation: federation.id(), site, name: "again".to_owned() };
+    let commit = seal(draft(&judge, FOUNDER, vec![Record::admission(again)]), FOUNDER);
+    count(&mut judge, &commit);
+    let early = Draft { logseq: first.next().unwrap(), ..draft(&judge, NEWCOMER, word("x")) };
+    assert!(early.logseq <= commit.header().logseq);
+    assert_eq!(judge.judge(&seal(early, NEWCOMER)), Verdict::Counts);
+}
+
+#[test]
+fn who_has_not_been_admitted_is_refused() {
+    let (federation, judge) = young();
+    assert_eq!(refused(&judge, draft(&judge, OUTSIDER, word("x")), OUTSIDER), Refusal::NotAMember);
+    let genesis = &federation.commits()[0];
+    let knows_little = Draft {
+        learned: vec![genesis.hash()],
+        federation: FederationState::of([&genesis.hash()]),
+        ..draft(&judge, NEWCOMER, word("x"))
+    };
+    assert_eq!(
+        refused(&judge, knows_little, NEWCOMER),
+        Refusal::NotAMember,
+        "a writer is judged by what it knew, not by what the judge has learned since"
+    );
+}
+
+#[test]
+fn a_writer_cannot_admit_itself() {
+    let (federation, judge) = young();
+    let admission =
+        Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "outsider".to_owned() };
+    let itself = draft(&judge, OUTSIDER, vec![Record::admission(admission)]);
+    assert_eq!(refused(&judge, itself, OUTSIDER), Refusal::NotAMember);
+}
+
+#[test]
+fn a_commit_waits_for_the_membership_it_knew() {
+    let (federation, judge) = young();
+    let commit = seal(draft(&judge, 1, word("x")), 1);
+    let mut other = Judge::new(federation.id());
+    count(&mut other, &federation.commits()[0]);
+    for missing in &federation.commits()[1..] {
+        if commit.header().number == other.head(&key(1).site_id()).map_or(1, |head| head.number + 1) {
+            assert!(matches!(parked(&other, &commit), Parked::Membership { .. }));
+        }
+        count(&mut other, missing);
+    }
+    count(&mut other, &commit);
+}
+
+#[test]
+fn the_digest_belongs_to_the_membership_that_is_named() {
+    let (_, mut judge) = young();
+    let fine = draft(&judge, NEWCOMER, word("x"));
+    let named = FederationState::from_bytes([9; 32]);
+    assert_eq!(
+        refused(&judge, Draft { federation: named, ..fine.clone() }, NEWCOMER),
+        Refusal::FederationState { named }
+    );
+    let learned = fine.learned[1..].to_vec();
+    let unnamed = Draft { learned, ..fine.clone() };
+    assert_eq!(refused(&judge, unnamed, NEWCOMER), Refusal::FederationState { named: fine.federation });
+    next(&mut judge, NEWCOMER, "x");
+    let later = draft(&judge, NEWCOMER, word("y"));
+    assert_eq!((later.learned.len(), later.federation), (0, fine.federation), "what was named once is known from then on");
+    assert_eq!(judge.judge(&seal(later, NEWCOMER)), Verdict::Counts);
+}
+
+#[test]
+fn an_ordinary_commit_is_no_membership() {
+    let (_, mut judge) = young();
+    let ordinary = next(&mut judge, FOUNDER, "x").hash();
+    let mut wrong = draft(&judge, NEWCOMER, word("y"));
+    wrong.learned.push(ordinary);
+    assert_eq!(refused(&judge, wrong, NEWCOMER), Refusal::NotMembership { commit: ordinary });
+}
+
+#[test]
+fn membership_records_belong_to_this_federation() {
+    let (federation, judge) = young();
+    let own = judge.genesis().unwrap().clone();
+    let other = Genesis { nonce: [1; 16], ..own.clone() };
+    let admission = |federation| Admission { federation, site: key(OUTSIDER).site_id(), name: "x".to_owned() };
+    let foreign = [
+        Record::genesis(other.clone()),
+        Record::genesis(own.clone()),
+        Record::admission(admission(other.federation_id())),
+    ];
+    for record in foreign {
+        for site in [FOUNDER, NEWCOMER] {
+            let wrong = draft(&judge, site, vec![record.clone()]);
+            assert_eq!(refused(&judge, wrong, site), Refusal::ForeignMembership);
+        }
+    }
+    let fine = draft(&judge, NEWCOMER, vec![Record::admission(admission(federation.id()))]);
+    assert_eq!(judge.judge(&seal(fine, NEWCOMER)), Verdict::Counts);
+
+    let nothing = Judge::new(federation.id());
+    let founding = |records, site| draft(&nothing, site, records);
+    assert_eq!(refused(&nothing, founding(vec![Record::genesis(other.clone())], FOUNDER), FOUNDER), Refusal::NotAMember);
+    assert_eq!(refused(&nothing, founding(vec![Record::genesis(own.clone())], 1), 1), Refusal::NotAMember);
+    let two = vec![Record::genesis(own), Record::genesis(other)];
+    assert_eq!(refused(&nothing, founding(two, FOUNDER), FOUNDER), Refusal::ForeignMembership);
+    assert_eq!(refused(&nothing, founding(word("x"), FOUNDER), FOUNDER), Refusal::NotAMember, "before any genesis");
+}
+
+/// "The order decides what is seen, never who may write."
+#[test]
+fn no_right_hangs_on_what_is_visible() {
+    let (federation, mut judge) = young();
+    let admission = federation.commits().last().unwrap();
+    let id = admission.records()[0].id();
+    let commit = seal(draft(&judge, FOUNDER, vec![Record::tombstone(id)]), FOUNDER);
+    count(&mut judge, &commit);
+    next(&mut judge, NEWCOMER, "still a member");
+    assert!(judge.members().contains(&key(NEWCOMER).site_id()));
+}
+
+// The clock.
+
+#[test]
+fn a_jumping_clock_is_parked_until_others_have_come_as_far() {
+    let (_, mut judge) = young();
+    let (seen, jump_max) = (judge.logseq_max(), judge.genesis().unwrap().logseq_jump_max);
+    let at = |judge: &Judge, site, logseq| seal(Draft { logseq: LogSeq(logseq), ..draft(judge, site, word("x")) }, site);
+    let logseq = LogSeq(seen.0 + jump_max + 1);
+    let jump = at(&judge, NEWCOMER, logseq.0);
+    assert_eq!(parked(&judge, &jump), Parked::ClockJump { logseq, seen, jump_max });
+    let furthest = at(&judge, FOUNDER, seen.0 + jump_max);
+    count(&mut judge, &furthest);
+    count(&mut judge, &jump);
+    assert_eq!(judge.logseq_max(), logseq);
+    assert!(matches!(parked(&judge, &at(&judge, NEWCOMER, u64::MAX)), Parked::ClockJump { .. }));
+}
+
+// Forks.
+
+#[test]
+fn two_commits_with_one_number_prove_a_fork() {
+    let (_, mut judge) = young();
+    let commit = next(&mut judge, 1, "one story");
+    let later = next(&mut judge, 1, "and on");
+    let other = twin(&commit, 1, "another story");
+    let Verdict::Forks(found) = judge.judge(&other) else { panic!("no fork") };
+    assert_eq!(*found, proof(&commit, &other));
+    assert_eq!((found.domain(), found.number()), (key(1).site_id(), commit.header().number));
+    assert!(!judge.must_judge_anew());
+    assert!(judge.freeze(*found.clone()), "news");
+    assert!(!judge.freeze(*found), "no news");
+    assert!(judge.must_judge_anew());
+    assert_eq!(judge.judge(&later), Verdict::Known);
+}
+
+#[test]
+fn a_frozen_domain_counts_up_to_the_fork_and_no_further() {
+    let (_, mut judge) = young();
+    let mut writer = judge.clone();
+    let commits = ["a", "b", "c", "d"].map(|text| next(&mut writer, 1, text));
+    let number = commits[2].header().number;
+    assert!(judge.freeze(proof(&commits[2], &twin(&commits[2], 1, "other"))));
+    assert!(!judge.must_judge_anew(), "nothing at or above the fork had been counted");
+    count(&mut judge, &commits[0]);
+    count(&mut judge, &commits[1]);
+    let frozen = Verdict::Refused(Refusal::Frozen { number });
+    assert_eq!(judge.judge(&commits[2]), frozen);
+    assert_eq!(judge.judge(&twin(&commits[2], 1, "other")), frozen);
+    assert_eq!(judge.judge(&commits[3]), frozen);
+    assert_eq!(judge.judge(&seal(draft(&judge, 2, word("x")), 2)), Verdict::Counts, "everyone else goes on");
+}
+
+#[test]
+fn of_several_proofs_the_lowest_decides() {
+    let (_, mut judge) = young();
+    let mut writer = judge.clone();
+    let commits = ["a", "b", "c"].map(|text| next(&mut writer, 1, text));
+    let [low, middle, high] = [0, 1, 2].map(|at: usize| proof(&commits[at], &twin(&commits[at], 1, "other")));
+    assert!(judge.freeze(middle.clone()));
+    assert!(!judge.freeze(high));
+    assert_eq!(judge.forks().get(&key(1).site_id()), Some(&middle));
+    assert!(judge.freeze(low.clone()));
+    assert!(!judge.freeze(middle));
+    assert_eq!(judge.forks().get(&key(1).site_id()), Some(&low));
+}
+
+// Stores and forks.
+
+fn store(federation: &Federation) -> Store {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    Store::create(&disk, federation.id()).unwrap();
+    Store::open(disk, Mode::Write).unwrap()
+}
+
+/// What two stores that know the same must agree on.
+fn summary(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
+    let view = store.view();
+    let forks: Vec<_> = view.forks().iter().map(|(domain, proof)| (*domain, proof.number())).collect();
+    let replayed = store.replay(view.head()).unwrap();
+    assert_eq!(replayed.root, view.state().root());
+    (view.head().clone(), replayed.root, forks, view.members().clone(), view.genesis().cloned())
+}
+
+fn reopened(store: Store) -> Store {
+    let disk = store.disk().clone();
+    drop(store);
+    Store::open(disk, Mode::Write).unwrap()
+}
+
+/// A federation whose site 1 has written four commits, of which the third is to be forked.
+fn forked() -> (Federation, Vec<Commit>, ForkProof) {
+    let (federation, mut judge) = young();
+    let commits: Vec<Commit> = ["a", "b", "c", "d"].map(|text| next(&mut judge, 1, text)).to_vec();
+    let proof = proof(&commits[2], &twin(&commits[2], 1, "other"));
+    (federation, commits, proof)
+}
+
+#[test]
+fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
+    let (federation, commits, proof) = forked();
+    let innocent = store(&federation);
+    innocent.merge(federation.commits().to_vec()).unwrap();
+    innocent.merge(commits[..2].to_vec()).unwrap();
+    assert!(innocent.freeze(proof.clone()).unwrap());
+    for twin_first in [false, true] {
+        let late = store(&federation);
+        late.merge(federation.commits().to_vec()).unwrap();
+        late.merge(commits.clone()).unwrap();
+        assert_ne!(summary(&late), summary(&innocent));
+        if twin_first {
+            let verdicts = late.merge(vec![twin(&commits[2], 1, "other")]).unwrap();
+            assert_eq!(verdicts, [Verdict::Forks(Box::new(proof.clone()))]);
+        } else {
+            assert!(late.freeze(proof.clone()).unwrap());
+        }
+        assert!(!late.freeze(proof.clone()).unwrap());
+        assert_eq!((late.view().uncounted(), late.view().commits().count()), (2, innocent.view().commits().count()));
+        assert_eq!(summary(&late), summary(&innocent));
+        assert!(late.commit_bytes(&key(1).site_id(), commits[2].header().number).unwrap().is_none());
+        let late = reopened(late);
+        assert_eq!(summary(&late), summary(&innocent));
+        let verdicts = late.merge(commits[2..].to_vec()).unwrap();
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refused(Refusal::Frozen { .. }))));
+        assert_eq!(late.verify(&mut |_| {}).unwrap().findings, []);
+    }
+}
+
+#[test]
+fn a_proof_that_came_first_holds_after_reopening() {
+    let (federation, commits, proof) = forked();
+    let early = store(&federation);
+    assert!(early.freeze(proof.clone()).unwrap());
+    let early = reopened(early);
+    assert_eq!(early.view().forks().get(&key(1).site_id()), Some(&proof));
+    early.merge(federation.commits().to_vec()).unwrap();
+    let verdicts = early.merge(commits).unwrap();
+    assert!(matches!(
+        verdicts[..],
+        [Verdict::Counts, Verdict::Counts, Verdict::Refused(Refusal::Frozen { .. }), Verdict::Refused(_)]
+    ));
+}
+
+#[test]
+fn a_lower_proof_takes_back_more() {
+    let (federation, commits, middle) = forked();
+    let low = proof(&commits[0], &twin(&commits[0], 1, "other"));
+    let low_only = store(&federation);
+    low_only.merge(federation.commits().to_vec()).unwrap();
+    low_only.freeze(low.clone()).unwrap();
+    let both = store(&federation);
+    both.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    assert!(both.freeze(middle.clone()).unwrap());
+    assert!(both.freeze(low).unwrap());
+    assert!(!both.freeze(middle).unwrap());
+    assert_eq!(summary(&both), summary(&low_only));
+    assert_eq!(summary(&reopened(both)), summary(&low_only));
+}
+
+#[test]
+fn whoever_forked_its_log_writes_no_more() {
+    let (federation, commits, proof) = forked();
+    let store = store(&federation);
+    store.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    store.commit(&key(1), word("before"), 0).unwrap();
+    store.freeze(proof).unwrap();
+    let error = store.commit(&key(1), word("after"), 0).unwrap_err();
+    assert!(matches!(error, CommitError::Refused(Refusal::Frozen { .. })), "{error:?}");
+    store.commit(&key(2), word("after"), 0).unwrap();
+}
+
+#[test]
+fn an_outsider_writes_nothing() {
+    let (federation, _) = young();
+    let store = store(&federation);
+    let error = store.commit(&key(FOUNDER), word("before the genesis"), 0).unwrap_err();
+    assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
+    store.merge(federation.commits().to_vec()).unwrap();
+    let before = summary(&store);
+    let error = store.commit(&key(OUTSIDER), word("x"), 0).unwrap_err();
+    assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
+    assert_eq!(summary(&store), before);
+}
+
+/// Site 1 admits an outsider, whom a newcomer's commit knows of; then site 1 turns out to have forked that very commit.
+fn forked_admission() -> (Federation, Commit, Commit, ForkProof) {
+    let (federation, mut judge) = young();
+    let admission =
+        Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "outsider".to_owned() };
+    let admits = seal(draft(&judge, 1, vec![Record::admission(admission)]), 1);
+    count(&mut judge, &admits);
+    let rests_on_it = next(&mut judge, NEWCOMER, "x");
+    let proof = proof(&admits, &twin(&admits, 1, "other"));
+    (federation, admits, rests_on_it, proof)
+}
+
+#[test]
+fn what_rests_on_a_membership_that_was_taken_back_does_not_count() {
+    let (federation, admits, rests_on_it, proof) = forked_admission();
+    let store = store(&federation);
+    store.merge(federation.commits().to_vec()).unwrap();
+    let before = summary(&store);
+    store.merge(vec![admits.clone(), rests_on_it.clone()]).unwrap();
+    assert!(store.view().members().contains(&key(OUTSIDER).site_id()));
+    store.freeze(proof).unwrap();
+    assert_eq!(store.view().uncounted(), 2);
+    assert!(!store.view().members().contains(&key(OUTSIDER).site_id()));
+    assert_ne!(summary(&store), before, "the proof itself is kept");
+    assert_eq!(store.view().state().root(), store.replay(store.view().head()).unwrap().root);
+    let verdicts = store.merge(vec![rests_on_it]).unwrap();
+    assert_eq!(verdicts, [Verdict::Parked(Parked::Membership { commit: admits.hash() })]);
+}
+
+/// Its next commit would take the number of one that others may hold: an honest writer would forge its own fork.
+#[test]
+fn a_writer_whose_commits_stopped_counting_does_not_use_their_numbers_again() {
+    let (federation, admits, rests_on_it, proof) = forked_admission();
+    let store = store(&federation);
+    store.merge(federation.commits().to_vec()).unwrap();
+    store.merge(vec![admits, rests_on_it.clone()]).unwrap();
+    store.freeze(proof).unwrap();
+    let write = |store: &Store| store.commit(&key(NEWCOMER), word("y"), 0);
+    assert!(matches!(write(&store), Err(CommitError::Parked { .. })));
+    let store = reopened(store);
+    assert!(matches!(write(&store), Err(CommitError::Parked { .. })));
+    store.commit(&key(2), word("y"), 0).unwrap();
+    assert!(store.view().forks().get(&key(NEWCOMER).site_id()).is_none());
+}
+
+/// Within one merge too, what follows a proof is judged in its light.
+#[test]
+fn verdicts_after_a_fork_know_of_it() {
+    let (federation, admits, rests_on_it, _) = forked_admission();
+    let store = store(&federation);
+    store.merge(federation.commits().to_vec()).unwrap();
+    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), rests_on_it]).unwrap();
+    assert!(matches!(verdicts[..], [Verdict::Counts, Verdict::Forks(_), Verdict::Parked(Parked::Membership { .. })]));
+    assert_eq!(store.view().uncounted(), 1);
+}
+
+/// Something a store can be told.
+#[derive(Debug, Clone)]
+enum News {
+    Commit(Box<Commit>),
+    Proof(Box<ForkProof>),
+}
+
+/// Tells a store everything in this order, again and again until nothing is news.
+fn tell(store: &Store, news: &[News]) {
+    loop {
+        let before = (store.view().head().clone(), store.view().forks().clone());
+        for news in news {
+            match news.clone() {
+                News::Commit(commit) => drop(store.merge(vec![*commit]).unwrap()),
+                News::Proof(proof) => drop(store.freeze(*proof).unwrap()),
+            }
+        }
+        if (store.view().head().clone(), store.view().forks().clone()) == before {
+            break;
+        }
+    }
+}
+
+fn shuffled(news: &[News], seed: u64) -> Vec<News> {
+    let mut order: Vec<(u64, &News)> =
+        news.iter().enumerate().map(|(index, news)| (mix(seed ^ index as u64), news)).collect();
+    order.sort_by_key(|(key, _)| *key);
+    order.into_iter().map(|(_, news)| news.clone()).collect()
+}
+
+/// The commits of a federation, and forks of some of them: as twins, as proofs, or as both.
+fn news_with_forks(federation: &Federation, forks: &[u64]) -> Vec<News> {
+    let commits = federation.commits();
+    let mut news: Vec<News> = commits.iter().map(|commit| News::Commit(Box::new(commit.clone()))).collect();
+    for seed in forks {
+        let at = usize::try_from(mix(*seed) % commits.len() as u64).unwrap();
+        let site = (0..SITES).find(|site| key(*site).site_id() == commits[at].header().domain).unwrap();
+        let twin = twin(&commits[at], site, &format!("fork {seed}"));
+        if !seed.is_multiple_of(3) {
+            news.push(News::Commit(Box::new(twin.clone())));
+        }
+        if seed % 3 != 1 {
+            news.push(News::Proof(Box::new(proof(&commits[at], &twin))));
+        }
+    }
+    news
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn forks_told_in_any_order_leave_equal_stores(
+        steps in steps(30), forks in prop::collection::vec(any::<u64>(), 1..4), seeds in any::<[u64; 2]>(),
+    ) {
+        let federation = Federation::build(ConflictRule::First, &steps);
+        let news = news_with_forks(&federation, &forks);
+        let stores = seeds.map(|seed| {
+            let store = store(&federation);
+            tell(&store, &shuffled(&news, seed));
+            store
+        });
+        // As nodes do: whoever has a proof passes it on.
+        let known = stores.each_ref().map(|store| store.view().forks().clone());
+        for (store, seed) in stores.iter().zip(seeds) {
+            let proofs = known.iter().flat_map(|forks| forks.values()).map(|proof| News::Proof(Box::new(proof.clone())));
+            let all: Vec<News> = news.iter().cloned().chain(proofs).collect();
+            tell(store, &shuffled(&all, seed));
+        }
+        let [one, two] = stores;
+        prop_assert_eq!(summary(&one), summary(&two));
+        prop_assert_eq!(one.verify(&mut |_| {}).unwrap().findings, vec![]);
+        let before = summary(&one);
+        prop_assert_eq!(summary(&reopened(one)), before);
+    }
+}
+
+/// The property above says something only if forks take back commits, and take down others with them.
+#[test]
+fn the_generator_reaches_forks_that_matter() {
+    let (mut uncounted, mut all) = (0, 0);
+    for seed in 0..30_u64 {
+        let steps: Vec<Step> = (0..30).map(|index| Step::from_seed(mix(seed << 8 | index))).collect();
+        let federation = Federation::build(ConflictRule::First, &steps);
+        let store = store(&federation);
+        tell(&store, &news_with_forks(&federation, &[mix(seed)]));
+        let view = store.view();
+        uncounted += u32::from(view.uncounted() > 1);
+        all += u32::from(view.commits().count() > 5 && !view.forks().is_empty());
+    }
+    assert!(uncounted > 5 && all > 5, "{uncounted} took back several, {all} left several");
+}

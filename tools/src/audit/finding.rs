@@ -1,0 +1,63 @@
+//! One thing that an audit found.
+
+use serde::Serialize;
+use uor_asl::blocks::BlockDamage;
+use uor_asl::verify::Finding as StoreFinding;
+
+/// One thing that is not as it should be, or could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is: `damage`, `replay`, `length`, `snapshot`, `fork`, `claim`, `receipt` …
+    pub kind: &'static str,
+    /// In words.
+    pub message: String,
+    /// The file, inside the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Where in the file, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Artifacts and receipts that it concerns.
+    pub keys: Vec<String>,
+}
+
+impl Finding {
+    /// A finding that no file is to blame for.
+    pub fn new(kind: &'static str, message: impl Into<String>, keys: Vec<String>) -> Self {
+        Self { kind, message: message.into(), file: None, offset: None, keys }
+    }
+
+    /// What verification of a store found.
+    pub fn of(found: &StoreFinding) -> Self {
+        match found {
+            StoreFinding::Block { damage, keys } => {
+                Self::of_damage(damage, keys.iter().map(ToString::to_string).collect())
+            }
+            StoreFinding::Replay { kept, replayed, first } => Self::new(
+                "replay",
+                format!("the kept state has root {kept}, sequential replay of the log gives {replayed}"),
+                first.iter().map(ToString::to_string).collect(),
+            ),
+            StoreFinding::Length { key, recorded, stored } => Self::new(
+                "length",
+                format!("the record of {key} says {recorded} bytes, {stored} are stored"),
+                vec![key.to_string()],
+            ),
+            _ => Self::new("other", format!("{found:?}"), Vec::new()),
+        }
+    }
+
+    fn of_damage(damage: &BlockDamage, keys: Vec<String>) -> Self {
+        Self {
+            file: Some(damage.file.clone()),
+            offset: Some(damage.offset),
+            ..Self::new("damage", damage.to_string(), keys)
+        }
+    }
+
+    /// Lines for people: the message, then what it concerns.
+    pub fn lines(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(|key| format!("  concerns {key}"));
+        std::iter::once(self.message.clone()).chain(keys).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! A store as a shelf for replaying runs: it gives, and takes nothing.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use uor_asl::store::Store;
+use uor_index_format::id::{ArtifactKey, Checksum};
+use uor_index_format::receipt::{Derivation, Outcome};
+use uor_index_format::record::Kind;
+use uor_pel::blob::Blob;
+use uor_pel::shelf::{Found, Shelf, ShelfError};
+
+/// Largest outcome that is read, in bytes.
+pub const OUTCOME_LEN_MAX: u64 = 256 << 20;
+
+/// The visible artifacts and receipts of a store at its head.
+#[derive(Clone)]
+pub struct StoreShelf(pub Arc<Store>);
+
+struct StoreBlob {
+    store: Arc<Store>,
+    checksum: Checksum,
+    len: u64,
+}
+
+impl Blob for StoreBlob {
+    fn size(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut reader = self.store.blocks().read_range(self.checksum, offset..end).map_err(io::Error::other)?;
+        reader.read_exact(buffer)
+    }
+}
+
+impl Shelf for StoreShelf {
+    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
+        let view = self.0.view();
+        let Some(visible) = view.state().get(&(*key).into(), view.head()) else { return Ok(None) };
+        let entry = visible.entry;
+        let here = entry.checksum.filter(|checksum| entry.kind == Kind::Artifact && self.0.blocks().has(*checksum));
+        Ok(here.map(|checksum| {
+            let blob = StoreBlob { store: Arc::clone(&self.0), checksum, len: entry.payload_len };
+            Found { type_tag: entry.type_tag, blob: Arc::new(blob) }
+        }))
+    }
+
+    fn put(&self, _: Option<u32>, _: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
+        Err(ShelfError::new("write to a store under audit", "it is only read"))
+    }
+
+    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
+        let checksum = {
+            let view = self.0.view();
+            let visible = view.state().get(&(*key).into(), view.head());
+            visible.filter(|visible| visible.entry.kind == Kind::Receipt).and_then(|visible| visible.entry.checksum)
+        };
+        checksum.map_or(Ok(None), |checksum| self.outcome(checksum))
+    }
+
+    fn put_receipt(&self, _: &Derivation, _: &Outcome) -> Result<(), ShelfError> {
+        Err(ShelfError::new("write to a store under audit", "it is only read"))
+    }
+}
+
+impl StoreShelf {
+    /// The outcome with this checksum, if its bytes are here.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if its bytes are damaged, or are no outcome.
+    pub fn outcome(&self, checksum: Checksum) -> Result<Option<Outcome>, ShelfError> {
+        if !self.0.blocks().has(checksum) {
+            return Ok(None);
+        }
+        let read = self.0.blocks().read_all(checksum, OUTCOME_LEN_MAX);
+        let bytes = read.map_err(|error| ShelfError::new("read a receipt's outcome", error))?;
+        Outcome::decode(&bytes).map(Some).map_err(|error| ShelfError::new("decode a receipt's outcome", error))
+    }
+}

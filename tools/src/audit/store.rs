@@ -1,0 +1,198 @@
+//! Opening stores to be audited, and finding the snapshot to audit them at.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uor_asl::blocks::BlocksError;
+use uor_asl::disk::real::RealDisk;
+use uor_asl::disk::{Disk, Mode};
+use uor_asl::log::LogError;
+use uor_asl::store::{Store, StoreError};
+use uor_index_format::id::{ArtifactKey, CanonicalId, SiteId};
+use uor_index_format::record::Content;
+use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
+use uor_index_format::snapshot::{self, Snapshot};
+
+use crate::exit::Failed;
+
+/// Largest snapshot artifact that is read, in bytes.
+const SNAPSHOT_LEN_MAX: u64 = 64 << 20;
+/// Fewest digits of an id's beginning.
+const PREFIX_LEN_MIN: usize = 8;
+
+/// A store under audit.
+pub struct Audited {
+    /// How the store was named.
+    pub name: String,
+    /// The store, open for reading.
+    pub store: Store,
+}
+
+/// Why an audit could not begin, or what it found while opening.
+#[derive(Debug, thiserror::Error)]
+#[error("could not open the store {name}")]
+pub struct OpenError {
+    /// How the store was named.
+    pub name: String,
+    /// Why.
+    #[source]
+    pub source: StoreError,
+}
+
+impl OpenError {
+    /// Whether bytes that had been durable are not what was written: a finding, not a failure to look.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            &self.source,
+            StoreError::Identity
+                | StoreError::Entry { .. }
+                | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
+                | StoreError::Blocks(BlocksError::Damaged(_) | BlocksError::MissingPack { .. })
+        )
+    }
+}
+
+/// Opens a data directory for reading.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(name: &Path, path: PathBuf) -> Result<Audited, OpenError> {
+    let name = name.to_string_lossy().into_owned();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
+    match Store::open(disk, Mode::ReadOnly) {
+        Ok(store) => Ok(Audited { name, store }),
+        Err(source) => Err(OpenError { name, source }),
+    }
+}
+
+/// Why a text names no snapshot of a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// Neither a label nor an id.
+    #[error("store {store} knows no snapshot `{text}`")]
+    Unknown {
+        /// How the store was named.
+        store: String,
+        /// The text.
+        text: String,
+    },
+    /// Several ids begin like this.
+    #[error("`{text}` is ambiguous in store {store}: give more digits")]
+    Ambiguous {
+        /// How the store was named.
+        store: String,
+        /// The text.
+        text: String,
+    },
+    /// The snapshot's own bytes are not here, or are none.
+    #[error("snapshot {id} cannot be read in store {store}")]
+    Unreadable {
+        /// How the store was named.
+        store: String,
+        /// The snapshot.
+        id: CanonicalId,
+    },
+}
+
+impl Audited {
+    /// The snapshot of everything in the store.
+    pub fn head(&self) -> Snapshot {
+        self.store.view().head().clone()
+    }
+
+    /// The snapshot that a full id, the beginning of one, or a label names.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn snapshot(&self, text: &str) -> Result<Snapshot, SnapshotError> {
+        let id = self.snapshot_id(text)?;
+        self.snapshot_of(&id).ok_or_else(|| SnapshotError::Unreadable { store: self.name.clone(), id })
+    }
+
+    fn snapshot_id(&self, text: &str) -> Result<CanonicalId, SnapshotError> {
+        let (store, text) = (self.name.clone(), text.to_owned());
+        let view = self.store.view();
+        let label = RefAssignment::id_of(NAMESPACE_SNAPSHOT, &text);
+        let labelled = view.state().get(&label, view.head()).and_then(|visible| visible.version);
+        if let Some(Content::Ref(assignment)) = labelled.map(|version| version.record.content()) {
+            return Ok(assignment.target.into());
+        }
+        if text.len() < PREFIX_LEN_MIN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(SnapshotError::Unknown { store, text });
+        }
+        let ids = view.state().ids_with_prefix(&text, usize::MAX);
+        let is_snapshot = |id: &CanonicalId| {
+            let mut versions = view.state().versions(id, view.head());
+            versions.any(|version| version.record.type_tag() == Some(snapshot::TYPE_TAG))
+        };
+        match ids.into_iter().filter(is_snapshot).collect::<Vec<_>>().as_slice() {
+            [] => Err(SnapshotError::Unknown { store, text }),
+            [id] => Ok(*id),
+            _ => Err(SnapshotError::Ambiguous { store, text }),
+        }
+    }
+
+    /// The snapshot with this id, if its bytes are here and sound. Tombstoned ones are still evidence.
+    pub fn snapshot_of(&self, id: &CanonicalId) -> Option<Snapshot> {
+        let payload = {
+            let view = self.store.view();
+            let mut versions = view.state().versions(id, view.head());
+            versions.find_map(|version| version.record.block_payload())?
+        };
+        let bytes = self.store.blocks().read_all(payload.checksum, SNAPSHOT_LEN_MAX).ok()?;
+        let snapshot = Snapshot::decode(&bytes).ok()?;
+        (CanonicalId::from(snapshot.id()) == *id).then_some(snapshot)
+    }
+
+    /// Every snapshot artifact in the store, ascending by id, whether or not it can be read.
+    pub fn snapshots(&self) -> Vec<ArtifactKey> {
+        let view = self.store.view();
+        let entries = view.state().entries(view.head());
+        entries
+            .filter(|visible| visible.entry.type_tag == Some(snapshot::TYPE_TAG))
+            .map(|visible| visible.entry.id.into())
+            .collect()
+    }
+
+    /// What of `snapshot` is missing here, by domain: the number that is needed and how many there are.
+    pub fn lacks(&self, snapshot: &Snapshot) -> Vec<(SiteId, u64, u64)> {
+        let view = self.store.view();
+        let have = |domain: &SiteId| view.head().frontier.get(domain).map_or(0, |head| head.number);
+        let needs = snapshot.frontier.iter().map(|(domain, head)| (*domain, head.number, have(domain)));
+        needs.filter(|(_, need, have)| have < need).collect()
+    }
+}
+
+/// The snapshot that a text names in any of the stores.
+///
+/// # Errors
+/// [`Failed`] with the first store's reason.
+pub fn snapshot_in(stores: &[Audited], text: &str) -> Result<Snapshot, Failed> {
+    let mut first = None;
+    for audited in stores {
+        match audited.snapshot(text) {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.map_or_else(|| Failed::new("no stores"), Failed::from))
+}
+
+/// Checks that stores can be compared at all.
+///
+/// # Errors
+/// [`Failed`] if two belong to different federations.
+pub fn one_federation(stores: &[Audited]) -> Result<(), Failed> {
+    let Some((first, others)) = stores.split_first() else { return Ok(()) };
+    let federation = first.store.federation();
+    match others.iter().find(|other| other.store.federation() != federation) {
+        None => Ok(()),
+        Some(other) => Err(Failed::new(format!(
+            "{} belongs to federation {federation}, {} to {}: there is nothing to compare",
+            first.name,
+            other.name,
+            other.store.federation()
+        ))),
+    }
+}

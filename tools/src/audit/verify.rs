@@ -1,0 +1,202 @@
+//! `verify`: one store, from its bytes up.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use uor_asl::store::StoreError;
+use uor_asl::verify::{Progress, TornTail};
+use uor_index_format::id::CanonicalId;
+
+use super::finding::Finding;
+use super::store::{Audited, OpenError, open};
+use crate::console::{Console, Meter};
+use crate::exit::{Failed, Outcome, Verdict};
+use crate::render::{count, size};
+
+/// What verification of one store saw.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// How the store was named.
+    pub store: String,
+    /// `agrees` or `diverges`.
+    pub verdict: &'static str,
+    /// Whether everything that is here is sound.
+    #[serde(skip)]
+    pub outcome: Verdict,
+    /// Commits that count.
+    pub commits: u64,
+    /// Commits that do not count because of a proven fork.
+    pub uncounted: u64,
+    /// Records that were replayed.
+    pub records: u64,
+    /// Visible entries.
+    pub entries: u64,
+    /// Payloads that were read.
+    pub payloads: u64,
+    /// Bytes of blocks that were read.
+    pub block_bytes: u64,
+    /// Snapshots whose root was held against replay.
+    pub snapshots: u64,
+    /// Artifacts and receipts whose payloads are not here: no damage.
+    pub missing: Vec<String>,
+    /// Ends of files that hold no whole entry: what a crash leaves of a write that was never acknowledged.
+    pub torn_tails: Vec<String>,
+    /// The state root, from replay; absent if the store could not be opened.
+    pub state_root: Option<String>,
+    /// Everything that is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+/// `uor-replay verify`.
+///
+/// # Errors
+/// [`Failed`] if the store could not be looked at.
+pub fn run(path: &Path, console: &mut Console<'_>) -> Outcome<Verdict> {
+    let verification = match open(path, console.path(path)) {
+        Ok(audited) => verify(&audited, &mut console.meter)?,
+        Err(error) if error.is_damage() => Verification::of_damage(&error),
+        Err(error) => return Err(error.into()),
+    };
+    console.meter.end();
+    console.show(&verification, human)?;
+    Ok(verification.outcome)
+}
+
+/// Verifies every byte of a store, and its snapshots against replay.
+///
+/// # Errors
+/// [`StoreError`] if the disk cannot be read.
+pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, StoreError> {
+    let verified = audited.store.verify(&mut |progress| match progress {
+        Progress::Payloads(read, total) => meter.bytes("reading payloads", read, Some(total)),
+        Progress::Replay => meter.end(),
+    })?;
+    let mut findings: Vec<Finding> = verified.findings.iter().map(Finding::of).collect();
+    findings.extend(forks(audited));
+    let snapshots = audited.snapshots();
+    let (mut compared, total) = (0, snapshots.len() as u64);
+    for id in snapshots {
+        compared += u64::from(snapshot(audited, &id.into(), &mut findings)?);
+        meter.items("replaying snapshots", compared, Some(total));
+    }
+    let outcome = if findings.is_empty() { Verdict::Agrees } else { Verdict::Diverges };
+    Ok(Verification {
+        store: audited.name.clone(),
+        verdict: outcome.name(),
+        outcome,
+        commits: verified.commits,
+        uncounted: verified.uncounted,
+        records: verified.records,
+        entries: verified.entries,
+        payloads: verified.payloads,
+        block_bytes: verified.block_bytes,
+        snapshots: compared,
+        missing: verified.missing.iter().map(ToString::to_string).collect(),
+        torn_tails: verified.torn.iter().map(torn).collect(),
+        state_root: Some(verified.state_root.to_string()),
+        findings,
+    })
+}
+
+fn torn(tail: &TornTail) -> String {
+    let TornTail { file, offset, bytes } = tail;
+    format!(
+        "{file} ends in {bytes} bytes that are no whole entry, from offset {offset}: never acknowledged, set aside by the next writer"
+    )
+}
+
+/// Proven forks: the store is sound, and one of its writers is not.
+fn forks(audited: &Audited) -> Vec<Finding> {
+    let view = audited.store.view();
+    let forks = view.forks().iter().map(|(domain, proof)| {
+        let [one, other] = proof.hashes();
+        let message = format!("site {domain} signed two commits with number {}: {one} and {other}", proof.number());
+        Finding::new("fork", message, vec![domain.to_string()])
+    });
+    forks.collect()
+}
+
+/// Holds a snapshot against replay; false if its bytes, or commits inside it, are not here.
+fn snapshot(audited: &Audited, id: &CanonicalId, findings: &mut Vec<Finding>) -> Result<bool, StoreError> {
+    let Some(snapshot) = audited.snapshot_of(id) else { return Ok(false) };
+    if !audited.store.view().has(&snapshot) {
+        return Ok(false);
+    }
+    let kept = audited.store.view().state().root_at(&snapshot);
+    let replayed = audited.store.replay(&snapshot)?.root;
+    if kept != replayed {
+        let message = format!("at snapshot {id} the kept state has root {kept}, replay gives {replayed}");
+        findings.push(Finding::new("snapshot", message, vec![id.to_string()]));
+    }
+    Ok(true)
+}
+
+impl Verification {
+    /// A store that is too damaged to be opened.
+    pub fn of_damage(error: &OpenError) -> Self {
+        let mut finding = Finding::new("damage", error.source.to_string(), Vec::new());
+        if let StoreError::Log(uor_asl::log::LogError::Damaged { file, offset, .. }) = &error.source {
+            (finding.file, finding.offset) = (Some(file.clone()), Some(*offset));
+        }
+        Self {
+            store: error.name.clone(),
+            verdict: Verdict::Diverges.name(),
+            outcome: Verdict::Diverges,
+            commits: 0,
+            uncounted: 0,
+            records: 0,
+            entries: 0,
+            payloads: 0,
+            block_bytes: 0,
+            snapshots: 0,
+            missing: Vec::new(),
+            torn_tails: Vec::new(),
+            state_root: None,
+            findings: vec![finding],
+        }
+    }
+
+    /// Lines for people.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "{}, {}, {}, {} in {}",
+            count(self.commits, "commit"),
+            count(self.records, "record"),
+            count(self.snapshots, "snapshot"),
+            count(self.payloads, "payload"),
+            size(self.block_bytes),
+        )];
+        if self.uncounted > 0 {
+            lines.push(format!("{} do not count, because of a fork", count(self.uncounted, "commit")));
+        }
+        if !self.missing.is_empty() {
+            lines.push(format!(
+                "{} not here: no damage, they may be fetched",
+                count(self.missing.len() as u64, "payload")
+            ));
+        }
+        lines.extend(self.torn_tails.iter().cloned());
+        lines.extend(self.state_root.iter().map(|root| format!("state root {root}")));
+        lines.extend(self.findings.iter().flat_map(Finding::lines));
+        lines
+    }
+}
+
+fn human(console: &mut Console<'_>, verification: &Verification) -> io::Result<()> {
+    let paint = console.paint();
+    let lines = verification.lines();
+    lines.iter().try_for_each(|line| console.line(line))?;
+    match verification.outcome {
+        Verdict::Agrees => console.line(paint.green("sound")),
+        _ => console.line(paint.red(&format!("NOT SOUND: {}", count(verification.findings.len() as u64, "finding")))),
+    }
+}
+
+/// Opens stores; one that cannot be opened fails the audit.
+///
+/// # Errors
+/// [`Failed`].
+pub fn open_all(paths: &[&Path], console: &Console<'_>) -> Outcome<Vec<Audited>> {
+    paths.iter().map(|path| open(path, console.path(path)).map_err(Failed::from)).collect()
+}

@@ -1,0 +1,199 @@
+//! How values look to a person: sizes, times, modes, colours and aligned tables.
+
+use std::fmt;
+
+/// Ids in tables are cut to this many digits, which is more than enough to type them back.
+const SHORT_LEN: usize = 12;
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint {
+    /// Whether to colour.
+    pub colour: bool,
+}
+
+impl Paint {
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A heading.
+    pub fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// Something that should not catch the eye.
+    pub fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    /// Something good.
+    pub fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    /// Something bad.
+    pub fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// Something to look at.
+    pub fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+}
+
+/// An id as tables show it: its first digits.
+pub fn short(id: impl fmt::Display) -> String {
+    id.to_string().chars().take(SHORT_LEN).collect()
+}
+
+/// An optional id as tables show it.
+pub fn short_or_dash(id: Option<impl fmt::Display>) -> String {
+    id.map_or_else(|| "-".to_owned(), short)
+}
+
+/// A number of bytes, with the decimal prefixes that disks are sold by: `999 B`, `1.2 kB`, `34.5 MB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut scaled = bytes / 100;
+    let mut unit = 0;
+    while scaled >= 10_000 {
+        scaled /= 1000;
+        unit += 1;
+    }
+    format!("{}.{} {}", scaled / 10, scaled % 10, UNITS.get(unit).unwrap_or(&"EB"))
+}
+
+/// `1 file`, `2 files`.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = if noun.ends_with('y') { format!("{}ies", noun.trim_end_matches('y')) } else { format!("{noun}s") };
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {plural}") }
+}
+
+/// A wall-clock stamp as UTC: `2026-11-21 03:33:39`.
+pub fn time(wall_ms: u64) -> String {
+    let seconds = wall_ms / 1000;
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// The Gregorian date, so many days after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + (month <= 2) as u64, month, day)
+}
+
+/// Permission bits as `ls -l` shows them, behind the letter of the kind.
+pub fn mode(letter: char, mode: u32) -> String {
+    let bits = "rwxrwxrwx".chars().enumerate();
+    let bits = bits.map(|(at, letter)| if mode >> (8 - at) & 1 == 1 { letter } else { '-' });
+    std::iter::once(letter).chain(bits).collect()
+}
+
+/// Text that came from elsewhere, safe for a terminal: control characters are escaped.
+pub fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Which side a column keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// An aligned table.
+pub struct Table {
+    headers: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings; one that begins with `>` keeps to the right.
+    pub fn new(headers: &[&'static str]) -> Self {
+        let headers = headers.iter().map(|header| match header.strip_prefix('>') {
+            Some(header) => (header, Align::Right),
+            None => (*header, Align::Left),
+        });
+        Self { headers: headers.collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.iter().map(|cell| plain(cell)).collect());
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The table's lines, headings first.
+    pub fn lines(&self, paint: Paint) -> Vec<String> {
+        let widths: Vec<usize> = self
+            .headers
+            .iter()
+            .enumerate()
+            .map(|(at, (header, _))| {
+                let cells = self.rows.iter().filter_map(|row| row.get(at));
+                cells.map(|cell| cell.chars().count()).chain([header.len()]).max().unwrap_or(0)
+            })
+            .collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| -> String {
+            let padded = cells.zip(&self.headers).zip(&widths).map(|((cell, (_, align)), width)| match align {
+                Align::Left => format!("{cell:<width$}"),
+                Align::Right => format!("{cell:>width$}"),
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        let headings = paint.dim(&line(&mut self.headers.iter().map(|(header, _)| *header)));
+        let rows = self.rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+        std::iter::once(headings).chain(rows).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_keep_one_decimal_and_never_round_up_to_a_unit() {
+        let shown: Vec<String> = [0, 999, 1000, 1_234, 999_999, 1_000_000, u64::MAX].map(size).to_vec();
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.2 kB", "999.9 kB", "1.0 MB", "18.4 EB"]);
+    }
+
+    #[test]
+    fn times_are_utc_across_leap_days() {
+        assert_eq!(time(0), "1970-01-01 00:00:00");
+        assert_eq!(time(951_827_696_000), "2000-02-29 12:34:56");
+        assert_eq!(time(4_107_542_400_000), "2100-03-01 00:00:00");
+    }
+
+    #[test]
+    fn a_table_aligns_and_escapes() {
+        let mut table = Table::new(&["name", ">bytes"]);
+        table.row(["a".to_owned(), "10".to_owned()]);
+        table.row(["\u{1b}[31m".to_owned(), "9".to_owned()]);
+        let lines = table.lines(Paint { colour: false });
+        assert_eq!(lines, ["name        bytes", "a              10", "\\u{1b}[31m      9"]);
+    }
+
+    #[test]
+    fn modes_look_like_ls() {
+        assert_eq!(mode('-', 0o644), "-rw-r--r--");
+        assert_eq!(mode('d', 0o755), "drwxr-xr-x");
+    }
+}
