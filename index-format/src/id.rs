@@ -24,6 +24,8 @@ pub mod context {
     pub const ADMISSION: &str = "uor 2026-11 admission v1";
     /// [`CommitHash`](super::CommitHash).
     pub const COMMIT: &str = "uor 2026-11 commit v1";
+    /// What a member signs to let another key read.
+    pub const READER: &str = "uor 2026-11 reader credential v1";
     /// [`FederationState`](super::FederationState).
     pub const FEDERATION_STATE: &str = "uor 2026-11 federation state v1";
     /// Expansion of one visible entry into the lanes of the state's set hash.

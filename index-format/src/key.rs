@@ -4,7 +4,7 @@ use std::fmt;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-use crate::id::{CommitHash, SiteId};
+use crate::id::{CommitHash, FederationId, SiteId, context, derive};
 
 /// Length of a signature in bytes.
 pub const SIGNATURE_LEN: usize = 64;
@@ -33,6 +33,20 @@ impl SiteKey {
     pub fn sign(&self, hash: &CommitHash) -> [u8; SIGNATURE_LEN] {
         self.0.sign(hash.as_bytes()).to_bytes()
     }
+
+    /// Lets the peer with key `reader` read what this member may read: an auditor with a key of its own.
+    pub fn vouch(&self, federation: &FederationId, reader: &SiteId) -> [u8; SIGNATURE_LEN] {
+        self.0.sign(&credential(federation, reader)).to_bytes()
+    }
+}
+
+fn credential(federation: &FederationId, reader: &SiteId) -> [u8; 32] {
+    derive(context::READER, &[federation.as_bytes(), reader.as_bytes()])
+}
+
+/// Whether `signature` is `member`'s word that `reader` may read.
+pub fn vouches(member: &SiteId, federation: &FederationId, reader: &SiteId, signature: &[u8; SIGNATURE_LEN]) -> bool {
+    is_signed(member, &credential(federation, reader), signature)
 }
 
 impl fmt::Debug for SiteKey {
@@ -44,6 +58,10 @@ impl fmt::Debug for SiteKey {
 /// Whether `signature` is `site`'s over `hash`. Strict: weak keys and malleable signatures are refused, so every site
 /// reaches the same verdict.
 pub fn verify(site: &SiteId, hash: &CommitHash, signature: &[u8; SIGNATURE_LEN]) -> bool {
+    is_signed(site, hash.as_bytes(), signature)
+}
+
+fn is_signed(site: &SiteId, message: &[u8; 32], signature: &[u8; SIGNATURE_LEN]) -> bool {
     VerifyingKey::from_bytes(site.as_bytes())
-        .is_ok_and(|key| key.verify_strict(hash.as_bytes(), &Signature::from_bytes(signature)).is_ok())
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }

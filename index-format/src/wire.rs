@@ -90,7 +90,16 @@ pub enum Request {
         /// Most bytes wanted.
         len_max: u64,
     },
-    /// "Admit me": the only question a stranger may ask.
+    /// "This member vouches for me": an auditor reads with a key of its own. Holds as long as the connection.
+    Read {
+        /// The federation.
+        federation: [u8; 32],
+        /// The member that vouches.
+        member: [u8; 32],
+        /// Its signature over federation and asker.
+        signature: [u8; 64],
+    },
+    /// "Admit me": beside showing a credential, the only question a stranger may ask.
     Join {
         /// The federation on the ticket.
         federation: [u8; 32],
@@ -145,6 +154,8 @@ pub enum Response {
         /// Hash of the commit.
         commit: [u8; 32],
     },
+    /// To [`Request::Read`]: ask on.
+    Welcome,
     /// The question cannot be answered.
     Refused {
         /// Why.

@@ -187,6 +187,7 @@ fn hold_frames(golden: &mut Golden) {
         ("wire.request.frontier", Request::Frontier { federation, position: position.clone() }),
         ("wire.request.delta", Request::Delta { federation, domain, after: 2, after_hash: hash }),
         ("wire.request.payload", Request::Payload { federation, checksum, offset: 4, len_max: 1 << 20 }),
+        ("wire.request.read", Request::Read { federation, member: domain, signature: [7; 64] }),
         (
             "wire.request.join",
             Request::Join { federation, token: samples::ticket().token, name: "south-station".to_owned() },
@@ -202,6 +203,7 @@ fn hold_frames(golden: &mut Golden) {
         ),
         ("wire.response.payload", Response::Payload { total_len: 18, bytes: samples::PAYLOAD[4..].to_vec() }),
         ("wire.response.admitted", Response::Admitted { domain, commit: hash }),
+        ("wire.response.welcome", Response::Welcome),
         ("wire.response.refused", Response::Refused { reason: Refusal::TicketUnknown }),
     ] {
         golden.both(name, &response, Response::encode, Response::decode);

@@ -16,7 +16,7 @@ pub mod payloads;
 pub mod sync;
 pub mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{CommitHash, SiteId};
@@ -107,6 +107,8 @@ enum Question {
 pub struct Replicator {
     me: SiteId,
     peers: BTreeMap<SiteId, Peer>,
+    /// Connected auditors for whom a member vouches: they may read, and are not listened to.
+    readers: BTreeSet<SiteId>,
     asked: BTreeMap<u64, Asked>,
     request_id_next: u64,
     effects: VecDeque<Effect>,
@@ -122,6 +124,7 @@ impl Replicator {
         Self {
             me,
             peers: BTreeMap::new(),
+            readers: BTreeSet::new(),
             asked: BTreeMap::new(),
             request_id_next: 1,
             effects: VecDeque::new(),
@@ -147,6 +150,11 @@ impl Replicator {
         self.peers.keys()
     }
 
+    /// Whether no question is out: nothing more comes before time passes or someone speaks.
+    pub fn is_waiting_for_nothing(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// Addresses worth dialling: given at the start, or told by peers.
     pub const fn book(&self) -> &Book {
         &self.book
@@ -157,6 +165,11 @@ impl Replicator {
         if site != Some(self.me) {
             self.book.add(address, site);
         }
+    }
+
+    /// The network is mended: every address is due at once.
+    pub fn dial_all_again(&mut self, now_ms: u64) {
+        self.book.start_afresh(now_ms);
     }
 
     /// An address at which this node listens: told to peers.
@@ -177,6 +190,7 @@ impl Replicator {
     /// The last connection with a peer has closed.
     pub fn handle_disconnected(&mut self, peer: SiteId, now_ms: u64) {
         self.peers.remove(&peer);
+        self.readers.remove(&peer);
         self.book.lost(&peer, now_ms);
         let lost: Vec<u64> = self.asked.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect();
         for id in lost {

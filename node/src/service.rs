@@ -5,6 +5,7 @@
 //! run on other threads against the same [`Site`]; the loop notices that the store has grown and rings the doorbell.
 
 mod join;
+mod replica;
 mod status;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use uor_asl::store::StoreError;
 use uor_index_format::id::{FederationId, SiteId};
 
 pub use self::join::{JoinError, Joined, join};
+pub use self::replica::{ReplicaError, replica};
 pub use self::status::{NodeStatus, PeerStatus};
 use crate::net::{self, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle, ResponseToken};
 use crate::replication::{Effect, FederationLogTable, Replicator, table};
@@ -215,8 +217,11 @@ impl Service {
                 _ = ticks.tick() => self.tick(on_event),
                 command = self.control.commands.recv() => match command {
                     Some(ServiceCommand::Cut(is_cut)) => {
-                        // Whoever cut the network may reconnect at once when it is mended.
-                        self.send(NetCommand::Cut(is_cut)).await
+                        let sent = self.send(NetCommand::Cut(is_cut)).await;
+                        if !is_cut {
+                            self.core.dial_all_again(self.now_ms());
+                        }
+                        sent
                     }
                     Some(ServiceCommand::Stop) | None => break Ok(()),
                 },
@@ -229,7 +234,7 @@ impl Service {
                 break Err(error);
             }
         };
-        self.shut_down().await;
+        shut_down(&self.net, &mut self.events).await;
         result
     }
 
@@ -335,13 +340,14 @@ impl Service {
             Err(_) => Ok(()),
         }
     }
+}
 
-    async fn shut_down(mut self) {
-        if self.net.send(NetCommand::Shutdown).await.is_ok() {
-            let stopped = async { while self.events.recv().await.is_some_and(|event| event != NetEvent::Stopped) {} };
-            // Peers notice by themselves if this takes too long.
-            let _ = tokio::time::timeout(SHUTDOWN, stopped).await;
-        }
+/// Closes the network in good order.
+async fn shut_down(net: &NetHandle, events: &mut mpsc::Receiver<NetEvent>) {
+    if net.send(NetCommand::Shutdown).await.is_ok() {
+        let stopped = async { while events.recv().await.is_some_and(|event| event != NetEvent::Stopped) {} };
+        // Peers notice by themselves if this takes too long.
+        let _ = tokio::time::timeout(SHUTDOWN, stopped).await;
     }
 }
 

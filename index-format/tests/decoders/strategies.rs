@@ -279,6 +279,12 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         (any::<[Bytes32; 2]>(), any::<[u64; 2]>()).prop_map(|([federation, checksum], [offset, len_max])| {
             Request::Payload { federation, checksum, offset, len_max }
         }),
+        (any::<[Bytes32; 2]>(), any::<[Bytes32; 2]>()).prop_map(|([federation, member], [left, right])| {
+            let mut signature = [0; 64];
+            signature[..32].copy_from_slice(&left);
+            signature[32..].copy_from_slice(&right);
+            Request::Read { federation, member, signature }
+        }),
         (any::<Bytes32>(), any::<[u8; 16]>(), text(64)).prop_map(|(federation, token, name)| Request::Join {
             federation,
             token,
@@ -298,6 +304,7 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
         Just(Refusal::Failed),
     ];
     prop_oneof![
+        Just(Response::Welcome),
         position().prop_map(|position| Response::Frontier { position }),
         (vec(vec(any::<u8>(), 0..60), 0..4), any::<u64>())
             .prop_map(|(commits, commits_left)| Response::Delta { commits, commits_left }),

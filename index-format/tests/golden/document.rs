@@ -65,7 +65,7 @@ fn header_fields_leave_no_gap() {
 }
 
 /// Every `derive_key` context, and what is hashed under it.
-const CONTEXTS: [(&str, &str, &str); 13] = [
+const CONTEXTS: [(&str, &str, &str); 14] = [
     ("artifact key", context::ARTIFACT, "has_type_tag 1, type_tag 4, payload length 8, payload checksum 32"),
     ("receipt key", context::RECEIPT, "the encoded derivation"),
     ("edge id", context::EDGE, "the edge's body up to and including `to`"),
@@ -79,6 +79,7 @@ const CONTEXTS: [(&str, &str, &str); 13] = [
     ("state sum", context::STATE_SUM, "the 1,024 lanes of the sum, 2 each"),
     ("ticket check", context::TICKET, "the ticket's bytes without the check; the first 4 are taken"),
     ("ticket token digest", context::TICKET_TOKEN, "the token, 16 bytes"),
+    ("reader credential", context::READER, "the federation's id, then the reader's key; a member signs the digest"),
 ];
 
 fn contexts() -> String {

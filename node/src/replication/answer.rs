@@ -1,9 +1,11 @@
-//! Answering peers. A stranger may only show a ticket; a member gets frontiers, deltas and payloads.
+//! Answering peers. A stranger may only show a ticket or a credential; a member, and an auditor for whom one vouches, gets
+//! frontiers, deltas and payloads. Only what a member says is heeded.
 
 use std::io::Read as _;
 
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{Checksum, CommitHash, FederationId, SiteId};
+use uor_index_format::key::vouches;
 use uor_index_format::wire::{DELTA_LEN_MAX, PART_LEN_MAX, Position, Refusal, Request, Response};
 
 use super::sync::{domains_ahead, snapshot_of};
@@ -35,12 +37,19 @@ impl Replicator {
             self.effects.push_back(Effect::Redeem { token, site: peer, secret, name });
             return Ok(());
         }
-        if !store.view().members().contains(&peer) {
+        if let Request::Read { member, signature, .. } = request {
+            let response = self.admit_reader(store, peer, SiteId::from_bytes(member), &signature);
+            self.respond(token, &response);
+            return Ok(());
+        }
+        let is_member = store.view().members().contains(&peer);
+        if !is_member && !self.readers.contains(&peer) {
             self.notice(Notice::Stranger { peer });
             self.respond(token, &refused(Refusal::NotAMember));
             return Ok(());
         }
         let response = match request {
+            Request::Frontier { .. } if !is_member => Response::Frontier { position: self.position(store) },
             Request::Frontier { position, .. } => self.answer_frontier(store, peer, &position, now_ms)?,
             Request::Delta { domain, after, after_hash, .. } => {
                 delta(store, &SiteId::from_bytes(domain), after, &CommitHash::from_bytes(after_hash))?
@@ -48,10 +57,22 @@ impl Replicator {
             Request::Payload { checksum, offset, len_max, .. } => {
                 part(store, Checksum::from_bytes(checksum), offset, len_max)
             }
-            Request::Join { .. } => refused(Refusal::Malformed),
+            Request::Join { .. } | Request::Read { .. } => refused(Refusal::Malformed),
         };
         self.respond(token, &response);
         Ok(())
+    }
+
+    /// Lets a peer read for as long as it is connected, if a member vouches for it.
+    fn admit_reader(&mut self, store: &Store, peer: SiteId, member: SiteId, signature: &[u8; 64]) -> Response {
+        let is_member = store.view().members().contains(&member);
+        if is_member && vouches(&member, &store.federation(), &peer, signature) {
+            self.readers.insert(peer);
+            Response::Welcome
+        } else {
+            self.notice(Notice::Stranger { peer });
+            refused(Refusal::NotAMember)
+        }
     }
 
     /// What the site made of a ticket that a stranger showed.
@@ -91,6 +112,7 @@ const fn federation_of(request: &Request) -> &[u8; 32] {
         Request::Frontier { federation, .. }
         | Request::Delta { federation, .. }
         | Request::Payload { federation, .. }
+        | Request::Read { federation, .. }
         | Request::Join { federation, .. } => federation,
     }
 }

@@ -58,6 +58,13 @@ impl Book {
         self.of(peer).for_each(|line| line.backoff_ms = BACKOFF_MS_MIN);
     }
 
+    /// Every address is due now, as if it had never failed.
+    pub fn start_afresh(&mut self, now_ms: u64) {
+        for line in self.lines.values_mut() {
+            (line.due_ms, line.backoff_ms) = (now_ms, BACKOFF_MS_MIN);
+        }
+    }
+
     /// A peer was lost: dial it again soon.
     pub fn lost(&mut self, peer: &SiteId, now_ms: u64) {
         self.of(peer).for_each(|line| line.due_ms = line.due_ms.max(now_ms.saturating_add(line.backoff_ms)));

@@ -10,7 +10,7 @@ use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::wire::{Refusal, Request, Response};
 
-use super::{ServiceError, command_of, open_net_to_dial, parse_peer, runtime, with_peer};
+use super::{ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down, with_peer};
 use crate::net::{NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 use crate::site::{FileError, InitError, OpenError, Site};
@@ -113,7 +113,7 @@ fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Resul
             is_admitted: false,
         };
         let result = tokio::time::timeout(JOIN, joining.run(addresses)).await;
-        joining.shut_down().await;
+        shut_down(&joining.net, &mut joining.events).await;
         result.unwrap_or(Err(JoinError::TimedOut))
     });
     runtime.shutdown_timeout(super::SHUTDOWN);
@@ -216,12 +216,5 @@ impl Joining<'_> {
     async fn send(&self, command: NetCommand) -> Result<(), JoinError> {
         self.net.send(command).await.map_err(|_| ServiceError::NetStopped)?;
         Ok(())
-    }
-
-    async fn shut_down(&mut self) {
-        if self.net.send(NetCommand::Shutdown).await.is_ok() {
-            let stopped = async { while self.events.recv().await.is_some_and(|event| event != NetEvent::Stopped) {} };
-            let _ = tokio::time::timeout(super::SHUTDOWN, stopped).await;
-        }
     }
 }
