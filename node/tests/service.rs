@@ -177,3 +177,35 @@ fn a_node_that_cannot_reach_its_inviter_says_so_and_leaves_no_trace() {
     let nowhere = site.invite(vec![]).unwrap();
     assert!(matches!(service::join(&directory(root.path(), "b"), None, &nowhere, &[]), Err(JoinError::NoAddress)));
 }
+
+#[test]
+fn an_auditor_pulls_a_replica_with_a_members_word_and_nobody_without() {
+    let root = tempfile::tempdir().unwrap();
+    let (sender, _events) = channel();
+    for name in ["a", "stranger"] {
+        Site::init(&directory(root.path(), name), Some(name), ConflictRule::First).unwrap();
+    }
+    let a = Running::start(&directory(root.path(), "a"), &sender);
+    let long: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
+    let record = a.put(&long);
+    let key = ArtifactKey::from(record.id());
+    a.write(vec![a.name("data/large", key), record]);
+
+    let pull = |voucher: &Site| {
+        let disk = Arc::new(uor_asl::disk::memory::MemoryDisk::new());
+        service::replica(&a.address, a.site.federation(), voucher.key(), disk, &mut |_, _| {})
+    };
+    let replica = pull(&a.site).unwrap();
+    let (theirs, ours) = (a.site.store().view(), replica.view());
+    assert_eq!(ours.head(), theirs.head());
+    assert_eq!(ours.state().root(), theirs.state().root());
+    assert!(ours.wanted().is_empty(), "every payload has come");
+    assert_eq!(theirs.members().len(), 1, "an auditor is no member");
+    drop((theirs, ours));
+    assert!(replica.payload(&key, &a.site.head(), u64::MAX).unwrap().unwrap() == long);
+
+    let stranger = Site::open(&directory(root.path(), "stranger"), Mode::Write).unwrap();
+    let refused = pull(&stranger).err().unwrap();
+    assert!(matches!(refused, service::ReplicaError::Refused { .. }), "{refused:?}");
+    a.stop();
+}
