@@ -223,7 +223,11 @@ fn the_digest_belongs_to_the_membership_that_is_named() {
     assert_eq!(refused(&judge, unnamed, NEWCOMER), Refusal::FederationState { named: fine.federation });
     next(&mut judge, NEWCOMER, "x");
     let later = draft(&judge, NEWCOMER, word("y"));
-    assert_eq!((later.learned.len(), later.federation), (0, fine.federation), "what was named once is known from then on");
+    assert_eq!(
+        (later.learned.len(), later.federation),
+        (0, fine.federation),
+        "what was named once is known from then on"
+    );
     assert_eq!(judge.judge(&seal(later, NEWCOMER)), Verdict::Counts);
 }
 
@@ -258,7 +262,10 @@ fn membership_records_belong_to_this_federation() {
 
     let nothing = Judge::new(federation.id());
     let founding = |records, site| draft(&nothing, site, records);
-    assert_eq!(refused(&nothing, founding(vec![Record::genesis(other.clone())], FOUNDER), FOUNDER), Refusal::NotAMember);
+    assert_eq!(
+        refused(&nothing, founding(vec![Record::genesis(other.clone())], FOUNDER), FOUNDER),
+        Refusal::NotAMember
+    );
     assert_eq!(refused(&nothing, founding(vec![Record::genesis(own.clone())], 1), 1), Refusal::NotAMember);
     let two = vec![Record::genesis(own), Record::genesis(other)];
     assert_eq!(refused(&nothing, founding(two, FOUNDER), FOUNDER), Refusal::ForeignMembership);
@@ -283,7 +290,8 @@ fn no_right_hangs_on_what_is_visible() {
 fn a_jumping_clock_is_parked_until_others_have_come_as_far() {
     let (_, mut judge) = young();
     let (seen, jump_max) = (judge.logseq_max(), judge.genesis().unwrap().logseq_jump_max);
-    let at = |judge: &Judge, site, logseq| seal(Draft { logseq: LogSeq(logseq), ..draft(judge, site, word("x")) }, site);
+    let at =
+        |judge: &Judge, site, logseq| seal(Draft { logseq: LogSeq(logseq), ..draft(judge, site, word("x")) }, site);
     let logseq = LogSeq(seen.0 + jump_max + 1);
     let jump = at(&judge, NEWCOMER, logseq.0);
     assert_eq!(parked(&judge, &jump), Parked::ClockJump { logseq, seen, jump_max });
@@ -565,7 +573,7 @@ fn news_with_forks(federation: &Federation, forks: &[u64]) -> Vec<News> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn forks_told_in_any_order_leave_equal_stores(

@@ -282,12 +282,8 @@ fn under_quorum_the_claim_of_most_domains_stands_disputed() {
     let words = [(CAROL, 1, outcome(b"x")), (ALICE, 2, outcome(b"y")), (BOB, 3, outcome(b"y"))];
     assert_eq!(seen(Quorum, &words), disputed(&outcome(b"y"), 2, 2));
     assert_eq!(seen(Quorum, &words[..2]), disputed(&outcome(b"x"), 1, 1), "a tie goes by the order");
-    let words = [
-        (CAROL, 1, outcome(b"x")),
-        (ALICE, 2, outcome(b"y")),
-        (ALICE, 3, outcome(b"y")),
-        (ALICE, 4, outcome(b"y")),
-    ];
+    let words =
+        [(CAROL, 1, outcome(b"x")), (ALICE, 2, outcome(b"y")), (ALICE, 3, outcome(b"y")), (ALICE, 4, outcome(b"y"))];
     assert_eq!(seen(Quorum, &words), disputed(&outcome(b"x"), 1, 1), "one domain has one voice");
 }
 
@@ -374,9 +370,8 @@ fn a_tombstone_ends_a_conflict_and_its_resolution() {
 fn snapshot(words: &[Word], numbers: &[(usize, u64)], logseq_max: u64) -> Snapshot {
     let commits = logs(words);
     let head = |site: usize, number: u64| {
-        let header = |commit: &&Commit| {
-            commit.header().domain == key(site).site_id() && commit.header().number == number
-        };
+        let header =
+            |commit: &&Commit| commit.header().domain == key(site).site_id() && commit.header().number == number;
         Head { number, hash: commits.iter().find(header).unwrap().hash() }
     };
     let frontier = numbers.iter().map(|(site, number)| (key(*site).site_id(), head(*site, *number))).collect();

@@ -296,6 +296,7 @@ impl Replicator {
             self.start_sync(store, peer, now_ms)?;
         }
         self.announce(store);
+        self.sweep_staging(store)?;
         self.fetch_payloads(store, now_ms)
     }
 
@@ -347,6 +348,17 @@ impl Replicator {
 
     fn notice(&mut self, notice: Notice) {
         self.effects.push_back(Effect::Notice(notice));
+    }
+
+    /// What a stranger is told of where this node stands: nothing.
+    const fn no_position() -> Position {
+        Position {
+            heads: Vec::new(),
+            logseq_max: 0,
+            state_root: [0; 32],
+            fork_proofs: Vec::new(),
+            contacts: Vec::new(),
+        }
     }
 
     /// Where this node stands.

@@ -13,43 +13,73 @@ pub const BACKOFF_MS_MAX: u64 = 30_000;
 pub const BACKOFF_MS_STRANGER: u64 = 600_000;
 /// Most addresses that are kept.
 const ADDRESSES_MAX: usize = 1024;
+/// Most addresses of one site that are kept on the word of peers.
+const HEARD_MAX: usize = 8;
 /// Longest address that is kept, in bytes.
 const ADDRESS_LEN_MAX: usize = 512;
 
 #[derive(Debug, Clone)]
 struct Line {
-    site: Option<SiteId>,
+    source: Source,
     due_ms: u64,
     backoff_ms: u64,
+}
+
+/// Whose word an address is, in ascending order of trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Hearsay,
+    SiteItself,
+    Owner,
 }
 
 /// The address book of a node.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
-    lines: BTreeMap<String, Line>,
+    /// By address and by who should answer there: a false claim to an address does not hide the true one.
+    lines: BTreeMap<(String, Option<SiteId>), Line>,
     own: BTreeSet<String>,
 }
 
 impl Book {
     /// Adds an address, due at once. A full book takes no more.
     pub fn add(&mut self, address: String, site: Option<SiteId>) {
+        self.insert(address, site, Source::Owner);
+    }
+
+    /// Adds an address of `site` on the word of the peer `teller`. Of each site only a few are kept; its own word replaces
+    /// hearsay.
+    pub fn hear(&mut self, address: String, site: SiteId, teller: SiteId) {
+        let source = if site == teller { Source::SiteItself } else { Source::Hearsay };
+        let heard = self.lines.iter().filter(|((_, of), line)| *of == Some(site) && line.source < Source::Owner);
+        if heard.clone().count() >= HEARD_MAX && !self.lines.contains_key(&(address.clone(), Some(site))) {
+            let Some(key) = heard.filter(|(_, line)| line.source < source).map(|(key, _)| key.clone()).next() else {
+                return;
+            };
+            self.lines.remove(&key);
+        }
+        self.insert(address, Some(site), source);
+    }
+
+    fn insert(&mut self, address: String, site: Option<SiteId>, source: Source) {
         let fits = self.lines.len() < ADDRESSES_MAX && address.len() <= ADDRESS_LEN_MAX;
         if fits && !self.own.contains(&address) {
-            let line = self.lines.entry(address).or_insert(Line { site, due_ms: 0, backoff_ms: BACKOFF_MS_MIN });
-            line.site = line.site.or(site);
+            let line = Line { source, due_ms: 0, backoff_ms: BACKOFF_MS_MIN };
+            let line = self.lines.entry((address, site)).or_insert(line);
+            line.source = line.source.max(source);
         }
     }
 
     /// Adds an address of this node itself.
     pub fn add_own(&mut self, address: String) {
-        self.lines.remove(&address);
+        self.lines.retain(|(known, _), _| *known != address);
         self.own.insert(address);
     }
 
     /// Known addresses by site, this node's first.
     pub fn contacts<'a>(&'a self, me: &'a SiteId) -> impl Iterator<Item = (&'a SiteId, &'a str)> {
         let own = self.own.iter().map(move |address| (me, address.as_str()));
-        let others = self.lines.iter().filter_map(|(address, line)| Some((line.site.as_ref()?, address.as_str())));
+        let others = self.lines.keys().filter_map(|(address, site)| Some((site.as_ref()?, address.as_str())));
         own.chain(others)
     }
 
@@ -77,14 +107,14 @@ impl Book {
 
     fn of(&mut self, peer: &SiteId) -> impl Iterator<Item = &mut Line> {
         let peer = *peer;
-        self.lines.values_mut().filter(move |line| line.site == Some(peer))
+        self.lines.iter_mut().filter(move |((_, site), _)| *site == Some(peer)).map(|(_, line)| line)
     }
 
     /// Addresses to dial now; each waits twice as long for its next turn.
     pub fn due(&mut self, now_ms: u64, is_connected: impl Fn(&SiteId) -> bool) -> Vec<String> {
         let mut due = Vec::new();
-        for (address, line) in &mut self.lines {
-            if line.due_ms <= now_ms && !line.site.is_some_and(|site| is_connected(&site)) {
+        for ((address, site), line) in &mut self.lines {
+            if line.due_ms <= now_ms && !site.is_some_and(|site| is_connected(&site)) {
                 line.due_ms = now_ms.saturating_add(line.backoff_ms);
                 line.backoff_ms = (line.backoff_ms * 2).min(BACKOFF_MS_MAX);
                 due.push(address.clone());

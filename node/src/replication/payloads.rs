@@ -3,8 +3,11 @@
 //! A payload of one part is checked and put away as it comes. A longer one gathers in `staging/` under its checksum, so that
 //! it goes on where it stopped after a lost peer or a restart; only when it is whole and its checksum is right does it enter
 //! the blocks.
+//!
+//! Only members are asked. All parts come from one peer while it lasts, so that wrong bytes have one author. Where several
+//! peers contributed to wrong bytes nobody is blamed, and the next try is one peer's from its first byte to its last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{Checksum, SiteId};
 use uor_index_format::wire::{PART_LEN_MAX, Request};
 
+use super::sync::Peer;
 use super::{Notice, Question, Replicator};
 
 /// Most payload questions that are out to one peer at once.
@@ -24,8 +28,13 @@ const STAGING: &str = "staging";
 #[derive(Debug, Default)]
 pub(super) struct Payloads {
     coming: BTreeSet<Checksum>,
-    /// Payloads whose staging began in this process. What an earlier one staged may be torn, and is then nobody's fault.
-    begun: BTreeSet<Checksum>,
+    /// Who sent all that is staged of a payload. What several peers or an earlier process staged has no one author, and may
+    /// be torn.
+    authors: BTreeMap<Checksum, SiteId>,
+    /// Payloads that came out wrong from several authors.
+    doubted: BTreeSet<Checksum>,
+    /// Whether what an earlier process staged of payloads that nobody wants any more has been removed.
+    is_swept: bool,
 }
 
 impl Payloads {
@@ -37,32 +46,50 @@ impl Payloads {
 impl Replicator {
     /// Asks for wanted payloads until every peer's window is full.
     pub(super) fn fetch_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
-        let room: usize = self.peers.values().map(|peer| WINDOW.saturating_sub(peer.payloads_asked)).sum();
-        if room == 0 {
-            return Ok(());
-        }
-        let coming = &self.payloads.coming;
         let wanted: Vec<Checksum> = {
             let view = store.view();
+            let members: Vec<&Peer> =
+                self.peers.iter().filter(|(site, _)| view.members().contains(*site)).map(|(_, peer)| peer).collect();
+            let room: usize = members.iter().map(|peer| WINDOW.saturating_sub(peer.payloads_asked)).sum();
+            if room == 0 {
+                return Ok(());
+            }
             let is_open = |checksum: &&Checksum| {
-                !coming.contains(*checksum) && self.peers.values().any(|peer| !peer.lacks.contains(*checksum))
+                !self.payloads.coming.contains(*checksum) && members.iter().any(|peer| !peer.lacks.contains(*checksum))
             };
             view.wanted().keys().filter(is_open).take(room).copied().collect()
         };
         for checksum in wanted {
-            self.ask_payload(store, checksum, now_ms)?;
+            if let Some(peer) = self.least_busy(store, &checksum) {
+                self.ask_payload(store, peer, checksum, now_ms)?;
+            }
         }
         Ok(())
     }
 
-    /// Asks the least busy peer that may have it.
-    fn ask_payload(&mut self, store: &Store, checksum: Checksum, now_ms: u64) -> Result<(), StoreError> {
-        let may_have =
-            |(_, peer): &(&SiteId, &mut super::Peer)| peer.payloads_asked < WINDOW && !peer.lacks.contains(&checksum);
-        let chosen = self.peers.iter_mut().filter(may_have).min_by_key(|(_, peer)| peer.payloads_asked);
-        let Some((&peer, state)) = chosen else { return Ok(()) };
+    /// The member that has least to do of those that may have a payload.
+    fn least_busy(&self, store: &Store, checksum: &Checksum) -> Option<SiteId> {
+        let view = store.view();
+        let may_have = |(site, peer): &(&SiteId, &Peer)| {
+            peer.payloads_asked < WINDOW && !peer.lacks.contains(checksum) && view.members().contains(*site)
+        };
+        let chosen = self.peers.iter().filter(may_have).min_by_key(|(_, peer)| peer.payloads_asked);
+        chosen.map(|(site, _)| *site)
+    }
+
+    fn ask_payload(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        checksum: Checksum,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
         state.payloads_asked += 1;
         self.payloads.coming.insert(checksum);
+        if self.payloads.doubted.contains(&checksum) && self.payloads.authors.get(&checksum) != Some(&peer) {
+            self.discard(store, &checksum)?;
+        }
         let request = Request::Payload {
             federation: *store.federation().as_bytes(),
             checksum: *checksum.as_bytes(),
@@ -83,39 +110,46 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.payload_answered(peer, checksum);
-        let Some(len) = store.view().wanted().get(&checksum).copied() else {
+        let Some(len_max) = store.view().wanted().get(&checksum).copied() else {
+            self.discard(store, &checksum)?;
             return self.fetch_payloads(store, now_ms);
         };
         let staged = staged_len(store, &checksum)?;
-        let fits = total_len == len && staged + bytes.len() as u64 <= len && (!bytes.is_empty() || len == 0);
+        // A record may lie about the length of a payload; it bounds what is staged, and the checksum decides. A part is
+        // exactly as long as was asked for: a peer that sends crumbs would hold a payload for ever.
+        let fits = total_len <= len_max
+            && total_len.checked_sub(staged).is_some_and(|rest| bytes.len() as u64 == rest.min(PART_LEN_MAX));
         if !fits {
             return self.payload_is_wrong(store, peer, checksum, now_ms);
         }
-        if staged + (bytes.len() as u64) < len {
-            stage(store, &checksum, staged, bytes)?;
-            if staged == 0 {
-                self.payloads.begun.insert(checksum);
-            }
-            return self.ask_payload(store, checksum, now_ms);
+        let is_whole = staged + (bytes.len() as u64) == total_len;
+        if !is_whole || staged > 0 {
+            self.stage(store, peer, checksum, staged, bytes)?;
+        }
+        if !is_whole {
+            return self.ask_payload(store, peer, checksum, now_ms);
         }
         let put = if staged == 0 {
             store.blocks().put_verified(checksum, &mut io::Cursor::new(bytes))
         } else {
-            stage(store, &checksum, staged, bytes)?;
-            let mut whole = Staged { file: open(store, &checksum)?, offset: 0, len };
+            let mut whole = Staged { file: open(store, &checksum)?, offset: 0, len: total_len };
             store.blocks().put_verified(checksum, &mut whole)
         };
+        let is_of_one = staged == 0 || self.payloads.authors.contains_key(&checksum);
+        self.discard(store, &checksum)?;
         match put {
             Ok(_) => {
-                self.discard(store, &checksum)?;
+                self.payloads.doubted.remove(&checksum);
                 store.payload_arrived(&checksum);
                 self.fetch_payloads(store, now_ms)
             }
-            Err(BlocksError::WrongChecksum { .. }) if staged > 0 && !self.payloads.begun.contains(&checksum) => {
-                self.discard(store, &checksum)?;
+            Err(BlocksError::WrongChecksum { .. } | BlocksError::TooLarge { .. }) if !is_of_one => {
+                self.payloads.doubted.insert(checksum);
                 self.fetch_payloads(store, now_ms)
             }
-            Err(BlocksError::WrongChecksum { .. }) => self.payload_is_wrong(store, peer, checksum, now_ms),
+            Err(BlocksError::WrongChecksum { .. } | BlocksError::TooLarge { .. }) => {
+                self.payload_is_wrong(store, peer, checksum, now_ms)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -141,7 +175,6 @@ impl Replicator {
         checksum: Checksum,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        self.discard(store, &checksum)?;
         self.notice(Notice::WrongPayload { peer, checksum });
         if let Some(state) = self.peers.get_mut(&peer) {
             state.lacks.insert(checksum);
@@ -149,9 +182,45 @@ impl Replicator {
         self.fetch_payloads(store, now_ms)
     }
 
+    /// Puts a part away until the others have come.
+    fn stage(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        checksum: Checksum,
+        staged: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        open(store, &checksum)?.write_at(staged, bytes).map_err(failed("write", &checksum))?;
+        if staged == 0 {
+            self.payloads.authors.insert(checksum, peer);
+        } else if self.payloads.authors.get(&checksum) != Some(&peer) {
+            self.payloads.authors.remove(&checksum);
+        }
+        Ok(())
+    }
+
+    /// Removes, once, what an earlier process staged of payloads that are here or that nobody wants any more.
+    pub(super) fn sweep_staging(&mut self, store: &Store) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.payloads.is_swept, true) {
+            return Ok(());
+        }
+        let disk_failed = |source| DiskError { action: "list", path: STAGING.to_owned(), source };
+        if !store.disk().exists(STAGING).map_err(disk_failed)? {
+            return Ok(());
+        }
+        for name in store.disk().list(STAGING).map_err(disk_failed)? {
+            let Ok(checksum) = name.parse::<Checksum>() else { continue };
+            if !store.view().wanted().contains_key(&checksum) {
+                self.discard(store, &checksum)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets what was staged of a payload.
-    fn discard(&mut self, store: &Store, checksum: &Checksum) -> Result<(), StoreError> {
-        self.payloads.begun.remove(checksum);
+    pub(super) fn discard(&mut self, store: &Store, checksum: &Checksum) -> Result<(), StoreError> {
+        self.payloads.authors.remove(checksum);
         if store.disk().exists(&path(checksum)).map_err(failed("look for", checksum))? {
             store.disk().remove(&path(checksum)).map_err(failed("remove", checksum))?;
         }
@@ -185,10 +254,6 @@ fn staged_len(store: &Store, checksum: &Checksum) -> Result<u64, StoreError> {
         return Ok(0);
     }
     open(store, checksum)?.len().map_err(failed("measure", checksum))
-}
-
-fn stage(store: &Store, checksum: &Checksum, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-    open(store, checksum)?.write_at(offset, bytes).map_err(failed("write", checksum))
 }
 
 /// Reads a staged payload from its start.

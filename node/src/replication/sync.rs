@@ -1,6 +1,6 @@
 //! One conversation with one peer: its frontier, then a delta of each domain in which it is ahead.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uor_asl::judge::Verdict;
 use uor_asl::store::{Store, StoreError};
@@ -46,6 +46,8 @@ struct Fetch {
     domains: VecDeque<SiteId>,
     /// The last commit of the first domain that was asked for or came.
     cursor: Cursor,
+    /// Whether the first domain is fetched from its start because the peer said that its log is another: once is enough.
+    restarted: bool,
     /// How many commits counted in this conversation.
     applied: u64,
 }
@@ -79,7 +81,8 @@ impl Replicator {
         state.again = false;
         state.asked_last_ms = now_ms;
         state.lacks.clear();
-        let request = Request::Frontier { federation: *store.federation().as_bytes(), position: self.position(store) };
+        let position = if store.view().members().contains(&peer) { self.position(store) } else { Self::no_position() };
+        let request = Request::Frontier { federation: *store.federation().as_bytes(), position };
         self.ask(peer, Question::Frontier, &request, now_ms);
         Ok(())
     }
@@ -106,33 +109,50 @@ impl Replicator {
             cursor: domains.front().map_or(Cursor::START, |domain| cursor_for(store, domain, &target)),
             target,
             domains,
+            restarted: false,
             applied: 0,
         };
         self.continue_fetch(store, peer, fetch, now_ms)
     }
 
-    /// Takes what a position says beside frontiers: proofs of forks, and addresses.
+    /// Takes what a position says beside frontiers: proofs of forks, and what a member says of addresses.
     pub(super) fn heed(&mut self, store: &Store, peer: SiteId, position: &Position) -> Result<(), StoreError> {
+        let mut proofs: BTreeMap<SiteId, ForkProof> = BTreeMap::new();
         for bytes in position.fork_proofs.iter().take(FORK_PROOFS_MAX) {
-            match ForkProof::decode(bytes) {
-                Ok(proof) => self.freeze(store, proof)?,
-                Err(error) => self.notice(Notice::Malformed { peer, problem: error.to_string() }),
+            let proof = match ForkProof::decode(bytes) {
+                Ok(proof) => proof,
+                Err(error) => {
+                    self.notice(Notice::Malformed { peer, problem: error.to_string() });
+                    break;
+                }
+            };
+            if proofs.get(&proof.domain()).is_none_or(|known| proof.number() < known.number()) {
+                proofs.insert(proof.domain(), proof);
             }
         }
+        for proof in proofs.into_values() {
+            self.freeze(store, proof)?;
+        }
+        let view = store.view();
         for contact in position.contacts.iter().take(super::CONTACTS_MAX) {
             let site = SiteId::from_bytes(contact.site);
-            if store.view().members().contains(&site) {
-                self.add_address(contact.address.clone(), Some(site));
+            if site != self.me && view.members().contains(&site) && view.members().contains(&peer) {
+                self.book.hear(contact.address.clone(), site, peer);
             }
         }
         Ok(())
     }
 
+    /// Heeds a proof that says something of the commits here, or of the next. Each proof may mean judging the whole log anew,
+    /// and a forked writer can make as many as there are numbers; one above that is told again when it matters.
     fn freeze(&mut self, store: &Store, proof: ForkProof) -> Result<(), StoreError> {
         let (domain, number) = (proof.domain(), proof.number());
         let worth_judging = {
             let view = store.view();
-            view.members().contains(&domain) && view.forks().get(&domain).is_none_or(|known| number < known.number())
+            let last = view.state().frontier().get(&domain).map_or(0, |head| head.number);
+            view.members().contains(&domain)
+                && number <= last.saturating_add(1)
+                && view.forks().get(&domain).is_none_or(|known| number < known.number())
         };
         if worth_judging && store.freeze(proof)? {
             self.notice(Notice::Forked { domain, number });
@@ -169,11 +189,16 @@ impl Replicator {
         let domain = fetch.domains.front().copied();
         let mut decoded = Vec::new();
         for bytes in commits {
-            match Commit::decode(bytes) {
-                Ok(commit) if Some(commit.header().domain) == domain => decoded.push(commit),
-                Ok(_) => self.notice(Notice::Malformed { peer, problem: "a commit of another domain".to_owned() }),
-                Err(error) => self.notice(Notice::Malformed { peer, problem: error.to_string() }),
-            }
+            let problem = match Commit::decode(bytes) {
+                Ok(commit) if Some(commit.header().domain) == domain => {
+                    decoded.push(commit);
+                    continue;
+                }
+                Ok(_) => "a commit of another domain".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            self.notice(Notice::Malformed { peer, problem });
+            break;
         }
         let is_whole = decoded.len() == commits.len() && !decoded.is_empty();
         let last = decoded.last().map(|commit| Cursor { after: commit.header().number, hash: commit.hash() });
@@ -187,7 +212,8 @@ impl Replicator {
         self.continue_fetch(store, peer, fetch, now_ms)
     }
 
-    /// Hands commits to the store; says whether all of them are in its log now.
+    /// Hands commits of one domain to the store; says whether all of them are in its log now. Only the first that does not
+    /// count is worth a notice: those after it rest on it.
     fn merge(
         &mut self,
         store: &Store,
@@ -200,9 +226,12 @@ impl Replicator {
         let verdicts = store.merge(commits)?;
         let mut all_known = true;
         for ((domain, number), verdict) in named.into_iter().zip(verdicts) {
-            all_known &= matches!(verdict, Verdict::Counts | Verdict::Known);
+            fetch.applied += u64::from(verdict == Verdict::Counts);
+            if !all_known || matches!(verdict, Verdict::Counts | Verdict::Known) {
+                continue;
+            }
+            all_known = false;
             match verdict {
-                Verdict::Counts => fetch.applied += 1,
                 Verdict::Forks(proof) => self.notice(Notice::Forked { domain, number: proof.number() }),
                 Verdict::Parked(reason) => self.notice(Notice::Parked { domain, number, reason: reason.to_string() }),
                 Verdict::Refused(reason) => {
@@ -223,14 +252,20 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         match (question, reason) {
+            (Question::Payload(checksum), Refusal::Malformed) => {
+                // The offset lies beyond the end: what is staged is longer than the payload.
+                self.discard(store, &checksum)?;
+                self.payload_failed(store, peer, checksum, now_ms)
+            }
             (Question::Payload(checksum), _) => self.payload_failed(store, peer, checksum, now_ms),
             (Question::Delta, Refusal::Forked) => {
                 // Our log of this domain is not theirs: fetch theirs from the start, the first difference proves the fork.
                 let Some(mut fetch) = self.take_fetch(peer) else { return Ok(()) };
-                if fetch.cursor.after == 0 {
+                if fetch.restarted || fetch.cursor.after == 0 {
                     next_domain(store, &mut fetch);
                 } else {
                     fetch.cursor = Cursor::START;
+                    fetch.restarted = true;
                 }
                 self.continue_fetch(store, peer, fetch, now_ms)
             }
@@ -285,12 +320,16 @@ impl Replicator {
         if again || fetch.applied > 0 { self.start_sync(store, peer, now_ms) } else { Ok(()) }
     }
 
-    /// Brings the federation log table up to date, and compares state roots where both sides include the same commits.
+    /// Brings the federation log table up to date, and compares state roots where both sides include the same commits. Only
+    /// members have a line, and only for what they can have.
     fn note_applied(&mut self, store: &Store, peer: SiteId, fetch: &Fetch) {
         let (has_all, ours) = {
             let view = store.view();
             let same = *view.head() == fetch.target;
-            (view.has(&fetch.target), same.then(|| view.state().root()))
+            let has_all = view.members().contains(&peer)
+                && view.has(&fetch.target)
+                && fetch.target.logseq_max <= view.head().logseq_max;
+            (has_all, same.then(|| view.state().root()))
         };
         if !has_all {
             return;
@@ -308,6 +347,7 @@ impl Replicator {
 
 fn next_domain(store: &Store, fetch: &mut Fetch) {
     fetch.domains.pop_front();
+    fetch.restarted = false;
     fetch.cursor = fetch.domains.front().map_or(Cursor::START, |domain| cursor_for(store, domain, &fetch.target));
 }
 
@@ -320,19 +360,21 @@ pub(super) fn snapshot_of(position: &Position) -> Snapshot {
     Snapshot { frontier, logseq_max: LogSeq(position.logseq_max) }
 }
 
-/// Domains in which `target` has a commit that is not here, and that are not frozen below it.
+/// Domains in which `target` has a commit that is not here, and that are not frozen below it. Nobody but a member has
+/// commits that count; before the founding commit is here, any domain may be the founder's.
 pub(super) fn domains_ahead(store: &Store, target: &Snapshot) -> impl Iterator<Item = SiteId> {
     let view = store.view();
     let ahead: Vec<SiteId> = target
         .frontier
         .iter()
         .filter(|(domain, head)| {
+            let may_count = view.members().is_empty() || view.members().contains(domain);
             let frozen = view.forks().get(domain).is_some_and(|proof| proof.number() <= head.number);
             let complete = |proof: &ForkProof| {
                 view.state().frontier().get(domain).map_or(0, |ours| ours.number) + 1 >= proof.number()
             };
             let done = frozen && view.forks().get(domain).is_some_and(complete);
-            !done && view.commit_hash(domain, head.number) != Some(head.hash)
+            may_count && !done && view.commit_hash(domain, head.number) != Some(head.hash)
         })
         .map(|(domain, _)| *domain)
         .collect();

@@ -56,7 +56,7 @@ pub enum JoinError {
         reason: String,
     },
     /// The ticket was refused.
-    #[error("the site that gave the ticket refuses: {0}")]
+    #[error("the site that gave the ticket refuses")]
     Refused(#[source] Refusal),
     /// The answer made no sense.
     #[error("the site that gave the ticket answered something else")]
