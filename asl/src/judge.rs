@@ -1,8 +1,8 @@
 //! Whether a commit counts: chain, Lamport time, membership. A pure function of the commits judged before it.
 //!
-//! Each commit names the membership commits its writer knew, and is judged by exactly those: so every site reaches the same
-//! verdict whatever it has learned since. What cannot be judged yet, because something it rests on is missing, is
-//! [`Verdict::Parked`], never guessed. No right hangs on the merged order.
+//! Each commit names the membership commits its writer knew, and counts if one of exactly those admitted the writer: so
+//! every site reaches the same verdict whatever it has learned since. What cannot be judged yet, because something it rests
+//! on is missing, is [`Verdict::Parked`], never guessed. No right hangs on the merged order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +38,8 @@ pub enum Parked {
         /// The number that would be next.
         next: u64,
     },
-    /// A membership commit its writer knew.
-    #[error("its writer knew of membership commit {commit}, which is not here yet")]
+    /// Its writer's admission, which may be in a membership commit that the writer knew.
+    #[error("its writer's admission is not here, nor is membership commit {commit}, which the writer knew")]
     Membership {
         /// The missing commit.
         commit: CommitHash,
@@ -81,12 +81,6 @@ pub enum Refusal {
     FederationState {
         /// The digest it names.
         named: FederationState,
-    },
-    /// It names as a membership commit one that is not.
-    #[error("it names {commit} as a membership commit; that one changes no membership")]
-    NotMembership {
-        /// The commit.
-        commit: CommitHash,
     },
     /// Its writer had not been admitted when it was written.
     #[error("its writer was not a member of the federation it names")]
@@ -182,10 +176,10 @@ impl Judge {
     /// What the next commit of `domain` has to say about membership: the commits its writer has newly learned of, and the
     /// digest of all it then knows.
     pub fn membership_for(&self, domain: &SiteId) -> (Vec<CommitHash>, FederationState) {
-        let knows = self.domains.get(domain).map(|domain| &domain.knows);
-        let is_new = |hash: &&CommitHash| !knows.is_some_and(|knows| knows.contains(*hash));
-        let learned = self.memberships.keys().filter(is_new).copied().collect();
-        (learned, FederationState::of(self.memberships.keys()))
+        let mut knows = self.domains.get(domain).map(|domain| domain.knows.clone()).unwrap_or_default();
+        let learned: Vec<CommitHash> = self.memberships.keys().filter(|hash| !knows.contains(*hash)).copied().collect();
+        knows.extend(&learned);
+        (learned, FederationState::of(&knows))
     }
 
     /// Judges a commit against everything that counts so far.
@@ -230,19 +224,11 @@ impl Judge {
         }
     }
 
-    /// The membership commits the writer knew, all of which must be here and give the digest it signed.
+    /// The membership commits the writer knew. They must give the digest it signed; which of them are here does not matter.
     fn check_membership_view(&self, commit: &Commit) -> Result<BTreeSet<CommitHash>, Verdict> {
         let header = commit.header();
         let mut knows = self.domains.get(&header.domain).map(|domain| domain.knows.clone()).unwrap_or_default();
-        for hash in commit.learned() {
-            if self.others.contains(hash) {
-                return Err(Verdict::Refused(Refusal::NotMembership { commit: *hash }));
-            }
-            if !self.memberships.contains_key(hash) {
-                return Err(Verdict::Parked(Parked::Membership { commit: *hash }));
-            }
-            knows.insert(*hash);
-        }
+        knows.extend(commit.learned());
         if FederationState::of(&knows) == header.federation {
             Ok(knows)
         } else {
@@ -250,6 +236,8 @@ impl Judge {
         }
     }
 
+    /// One of them has to have admitted the writer, below the commit. Another that is not here, perhaps because a fork took
+    /// it back, is nobody's concern but of those whom only it admitted: everyone else goes on.
     fn check_writer(&self, commit: &Commit, knows: &BTreeSet<CommitHash>) -> Result<(), Verdict> {
         let header = commit.header();
         if self.is_founding(commit) {
@@ -261,13 +249,16 @@ impl Judge {
             .filter(|membership| membership.members.contains(&header.domain))
             .map(|membership| membership.logseq)
             .min();
-        match admitted {
-            None => Err(Verdict::Refused(Refusal::NotAMember)),
-            Some(before) if header.logseq <= before => {
-                Err(Verdict::Refused(Refusal::LogSeq { logseq: header.logseq, before }))
-            }
-            Some(_) => Ok(()),
+        if admitted.is_some_and(|before| before < header.logseq) {
+            return Ok(());
         }
+        let is_missing = |hash: &&CommitHash| !self.memberships.contains_key(*hash) && !self.others.contains(*hash);
+        if let Some(missing) = knows.iter().find(is_missing) {
+            return Err(Verdict::Parked(Parked::Membership { commit: *missing }));
+        }
+        Err(Verdict::Refused(
+            admitted.map_or(Refusal::NotAMember, |before| Refusal::LogSeq { logseq: header.logseq, before }),
+        ))
     }
 
     fn is_founding(&self, commit: &Commit) -> bool {

@@ -263,6 +263,7 @@ impl Store {
         if disk.exists(IDENTITY_FILE).during("look for", IDENTITY_FILE)? {
             return Err(StoreError::Exists);
         }
+        disk.create_dir_all("").during("create", "the store's directory")?;
         let text = format!("{IDENTITY_TITLE}{IDENTITY_VERSION}\nfederation {federation}\n");
         crate::disk::replace(disk.as_ref(), IDENTITY_FILE, text.as_bytes())?;
         Ok(())

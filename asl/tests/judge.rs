@@ -195,17 +195,29 @@ fn a_writer_cannot_admit_itself() {
 }
 
 #[test]
-fn a_commit_waits_for_the_membership_it_knew() {
+fn a_commit_waits_for_its_writers_admission() {
+    let (federation, judge) = young();
+    let (admission, before) = federation.commits().split_last().unwrap();
+    let commit = seal(draft(&judge, NEWCOMER, word("x")), NEWCOMER);
+    let mut other = Judge::new(federation.id());
+    for earlier in before {
+        assert!(matches!(parked(&other, &commit), Parked::Membership { .. }));
+        count(&mut other, earlier);
+    }
+    assert_eq!(parked(&other, &commit), Parked::Membership { commit: admission.hash() });
+    count(&mut other, admission);
+    count(&mut other, &commit);
+}
+
+#[test]
+fn a_commit_waits_for_nobody_elses_admission() {
     let (federation, judge) = young();
     let commit = seal(draft(&judge, 1, word("x")), 1);
+    // Genesis, site 1's admission, and what site 1 wrote so far.
+    let (here, missing) = federation.commits().split_at(3);
+    assert!(missing.iter().all(|missing| commit.learned().contains(&missing.hash())));
     let mut other = Judge::new(federation.id());
-    count(&mut other, &federation.commits()[0]);
-    for missing in &federation.commits()[1..] {
-        if commit.header().number == other.head(&key(1).site_id()).map_or(1, |head| head.number + 1) {
-            assert!(matches!(parked(&other, &commit), Parked::Membership { .. }));
-        }
-        count(&mut other, missing);
-    }
+    here.iter().for_each(|here| count(&mut other, here));
     count(&mut other, &commit);
 }
 
@@ -232,12 +244,17 @@ fn the_digest_belongs_to_the_membership_that_is_named() {
 }
 
 #[test]
-fn an_ordinary_commit_is_no_membership() {
+fn an_ordinary_commit_admits_nobody() {
     let (_, mut judge) = young();
     let ordinary = next(&mut judge, FOUNDER, "x").hash();
-    let mut wrong = draft(&judge, NEWCOMER, word("y"));
-    wrong.learned.push(ordinary);
-    assert_eq!(refused(&judge, wrong, NEWCOMER), Refusal::NotMembership { commit: ordinary });
+    let only = |hash| Draft {
+        learned: vec![hash],
+        federation: FederationState::of([&hash]),
+        ..draft(&judge, NEWCOMER, word("y"))
+    };
+    assert_eq!(refused(&judge, only(ordinary), NEWCOMER), Refusal::NotAMember);
+    let unknown = CommitHash::from_bytes([9; 32]);
+    assert_eq!(parked(&judge, &seal(only(unknown), NEWCOMER)), Parked::Membership { commit: unknown });
 }
 
 #[test]
@@ -443,6 +460,26 @@ fn a_lower_proof_takes_back_more() {
     assert_eq!(summary(&reopened(both)), summary(&low_only));
 }
 
+/// In the log they stand before the commits that now bear their clocks out, the furthest first.
+#[test]
+fn commits_that_a_fork_left_ahead_of_the_clock_count_once_the_clock_has_come_as_far() {
+    let (federation, mut judge) = young();
+    let (seen, jump_max) = (judge.logseq_max().0, judge.genesis().unwrap().logseq_jump_max);
+    let jumps = [(1, 1), (1, 2), (2, 3), (3, 2), (4, 1)];
+    let commits = jumps.map(|(site, jumps)| {
+        let commit = seal(Draft { logseq: LogSeq(seen + jumps * jump_max), ..draft(&judge, site, word("x")) }, site);
+        count(&mut judge, &commit);
+        commit
+    });
+    let proof = proof(&commits[0], &twin(&commits[0], 1, "other"));
+    let store = store(&federation);
+    store.merge(federation.commits().to_vec()).unwrap();
+    store.merge(commits.to_vec()).unwrap();
+    store.freeze(proof).unwrap();
+    assert_eq!(store.view().uncounted(), 2, "those of the forked log");
+    assert_eq!(store.view().state().logseq_max(), commits[2].header().logseq);
+}
+
 #[test]
 fn whoever_forked_its_log_writes_no_more() {
     let (federation, commits, proof) = forked();
@@ -468,58 +505,83 @@ fn an_outsider_writes_nothing() {
     assert_eq!(summary(&store), before);
 }
 
-/// Site 1 admits an outsider, whom a newcomer's commit knows of; then site 1 turns out to have forked that very commit.
-fn forked_admission() -> (Federation, Commit, Commit, ForkProof) {
+/// Site 1 admits an outsider, who writes; everyone hears of it and a newcomer writes too. Then site 1 turns out to have
+/// forked that very admission.
+struct ForkedAdmission {
+    federation: Federation,
+    admits: Commit,
+    of_outsider: Commit,
+    of_newcomer: Commit,
+    proof: ForkProof,
+}
+
+fn forked_admission() -> ForkedAdmission {
     let (federation, mut judge) = young();
     let admission =
         Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "outsider".to_owned() };
     let admits = seal(draft(&judge, 1, vec![Record::admission(admission)]), 1);
     count(&mut judge, &admits);
-    let rests_on_it = next(&mut judge, NEWCOMER, "x");
+    let of_outsider = next(&mut judge, OUTSIDER, "x");
+    let of_newcomer = next(&mut judge, NEWCOMER, "y");
+    assert!(of_newcomer.learned().contains(&admits.hash()));
     let proof = proof(&admits, &twin(&admits, 1, "other"));
-    (federation, admits, rests_on_it, proof)
+    ForkedAdmission { federation, admits, of_outsider, of_newcomer, proof }
 }
 
+/// Design §9: "the domain is frozen at the last common commit, everyone else goes on".
 #[test]
-fn what_rests_on_a_membership_that_was_taken_back_does_not_count() {
-    let (federation, admits, rests_on_it, proof) = forked_admission();
-    let store = store(&federation);
-    store.merge(federation.commits().to_vec()).unwrap();
-    let before = summary(&store);
-    store.merge(vec![admits.clone(), rests_on_it.clone()]).unwrap();
-    assert!(store.view().members().contains(&key(OUTSIDER).site_id()));
-    store.freeze(proof).unwrap();
-    assert_eq!(store.view().uncounted(), 2);
-    assert!(!store.view().members().contains(&key(OUTSIDER).site_id()));
-    assert_ne!(summary(&store), before, "the proof itself is kept");
-    assert_eq!(store.view().state().root(), store.replay(store.view().head()).unwrap().root);
-    let verdicts = store.merge(vec![rests_on_it]).unwrap();
-    assert_eq!(verdicts, [Verdict::Parked(Parked::Membership { commit: admits.hash() })]);
+fn a_fork_takes_back_only_what_rests_on_it() {
+    let forked = forked_admission();
+    let proof_first = store(&forked.federation);
+    proof_first.freeze(forked.proof.clone()).unwrap();
+    proof_first.merge(forked.federation.commits().to_vec()).unwrap();
+    let missing = Verdict::Parked(Parked::Membership { commit: forked.admits.hash() });
+    let verdicts = proof_first.merge(vec![forked.of_outsider.clone(), forked.of_newcomer.clone()]).unwrap();
+    assert_eq!(verdicts, [missing.clone(), Verdict::Counts]);
+
+    let proof_last = store(&forked.federation);
+    proof_last.merge(forked.federation.commits().to_vec()).unwrap();
+    let all = vec![forked.admits, forked.of_outsider.clone(), forked.of_newcomer];
+    assert!(proof_last.merge(all).unwrap().iter().all(|verdict| *verdict == Verdict::Counts));
+    assert!(proof_last.view().members().contains(&key(OUTSIDER).site_id()));
+    proof_last.freeze(forked.proof).unwrap();
+    assert_eq!(proof_last.view().uncounted(), 2, "the admission, and what the outsider wrote");
+    assert!(!proof_last.view().members().contains(&key(OUTSIDER).site_id()));
+    assert_eq!(summary(&proof_last), summary(&proof_first));
+    assert_eq!(proof_last.merge(vec![forked.of_outsider]).unwrap(), [missing]);
+
+    let committed = proof_last.commit(&key(NEWCOMER), word("goes on"), 0).unwrap();
+    let commit = proof_last.read_commit(&committed.domain, committed.number).unwrap().unwrap();
+    assert_eq!(proof_first.merge(vec![commit]).unwrap(), [Verdict::Counts]);
+    assert_eq!(summary(&reopened(proof_last)), summary(&proof_first));
 }
 
 /// Its next commit would take the number of one that others may hold: an honest writer would forge its own fork.
 #[test]
 fn a_writer_whose_commits_stopped_counting_does_not_use_their_numbers_again() {
-    let (federation, admits, rests_on_it, proof) = forked_admission();
+    let ForkedAdmission { federation, admits, of_outsider, proof, .. } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
-    store.merge(vec![admits, rests_on_it.clone()]).unwrap();
+    store.merge(vec![admits, of_outsider]).unwrap();
     store.freeze(proof).unwrap();
-    let write = |store: &Store| store.commit(&key(NEWCOMER), word("y"), 0);
+    // Admitted again, by someone who is trusted: of what it wrote before, nothing can count any more.
+    let again = Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "again".to_owned() };
+    store.commit(&key(FOUNDER), vec![Record::admission(again)], 0).unwrap();
+    let write = |store: &Store| store.commit(&key(OUTSIDER), word("y"), 0);
     assert!(matches!(write(&store), Err(CommitError::Parked { .. })));
     let store = reopened(store);
     assert!(matches!(write(&store), Err(CommitError::Parked { .. })));
     store.commit(&key(2), word("y"), 0).unwrap();
-    assert!(store.view().forks().get(&key(NEWCOMER).site_id()).is_none());
+    assert!(store.view().forks().get(&key(OUTSIDER).site_id()).is_none());
 }
 
 /// Within one merge too, what follows a proof is judged in its light.
 #[test]
 fn verdicts_after_a_fork_know_of_it() {
-    let (federation, admits, rests_on_it, _) = forked_admission();
+    let ForkedAdmission { federation, admits, of_outsider, .. } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
-    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), rests_on_it]).unwrap();
+    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), of_outsider]).unwrap();
     assert!(matches!(verdicts[..], [Verdict::Counts, Verdict::Forks(_), Verdict::Parked(Parked::Membership { .. })]));
     assert_eq!(store.view().uncounted(), 1);
 }

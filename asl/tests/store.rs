@@ -458,30 +458,38 @@ fn threads_share_syncs_and_get_numbers_without_gaps() {
     let all = usize::from(THREADS) * usize::from(EACH);
     let federation = young();
     let disk = create(&federation);
-    let syncs = Arc::new(AtomicUsize::new(0));
+    let [syncs, working, writing] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
     let watcher: Watcher = {
-        let syncs = syncs.clone();
+        let (syncs, working, writing) = (syncs.clone(), working.clone(), writing.clone());
         Arc::new(move |event| {
             if event == Event::Sync {
                 syncs.fetch_add(1, Ordering::SeqCst);
-                // A sync takes its time; meanwhile the others queue.
-                (0..200).for_each(|_| thread::yield_now());
+                // A sync takes its time: until everyone who is going to write is at it, and a little longer.
+                let waiting = || writing.load(Ordering::SeqCst) < working.load(Ordering::SeqCst);
+                (0..1_000_000).take_while(|_| waiting()).for_each(|_| thread::yield_now());
+                (0..100).for_each(|_| thread::yield_now());
             }
         })
     };
     let store = Store::open(Arc::new(Watched { disk: disk.clone(), watcher }), Mode::Write).unwrap();
     store.merge(federation.commits().to_vec()).unwrap();
     let start = syncs.load(Ordering::SeqCst);
+    working.store(usize::from(THREADS), Ordering::SeqCst);
+    let write = |thread: u8, index: u8| {
+        writing.fetch_add(1, Ordering::SeqCst);
+        let committed = store.commit(&key(OWN), vec![artifact(&[thread, index])], 0).unwrap();
+        writing.fetch_sub(1, Ordering::SeqCst);
+        assert_eq!(store.view().commit_hash(&committed.domain, committed.number), Some(committed.hash));
+        committed
+    };
+    let (write, working) = (&write, &working);
     let mut done: Vec<Committed> = thread::scope(|scope| {
-        let write = |thread: u8| {
-            let one = |index: u8| {
-                let committed = store.commit(&key(OWN), vec![artifact(&[thread, index])], 0).unwrap();
-                assert_eq!(store.view().commit_hash(&committed.domain, committed.number), Some(committed.hash));
-                committed
-            };
-            (0..EACH).map(one).collect::<Vec<_>>()
+        let write_all = move |thread| {
+            let committed: Vec<Committed> = (0..EACH).map(|index| write(thread, index)).collect();
+            working.fetch_sub(1, Ordering::SeqCst);
+            committed
         };
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || write(thread))).collect();
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || write_all(thread))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let syncs = syncs.load(Ordering::SeqCst) - start;
@@ -667,4 +675,20 @@ fn a_sound_store_is_found_sound() {
     }
     assert!(store.view().uncounted() > 0);
     assert_eq!(open(&disk, Mode::ReadOnly).unwrap().verify(&mut |_| {}).unwrap().findings, []);
+}
+
+/// The log of another store, as long as this one's, is slipped under it: what it shows is then not what its log says.
+#[test]
+fn a_state_that_is_not_what_the_log_says_is_found() {
+    let (federation, log) = (young(), "log/00000001.log");
+    let (disk, store) = joined(&federation);
+    let (other_disk, other) = joined(&federation);
+    write(&store, b"x").unwrap();
+    write(&other, b"y").unwrap();
+    disk.open(log, Mode::Write).unwrap().write_at(0, &other_disk.contents(log).unwrap()).unwrap();
+    let findings = store.verify(&mut |_| {}).unwrap().findings;
+    let [Finding::Replay { kept, replayed, first }] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!(*kept, store.view().state().root());
+    assert_ne!(kept, replayed);
+    assert!(first.is_some());
 }

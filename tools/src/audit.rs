@@ -13,6 +13,9 @@ pub mod state;
 pub mod store;
 pub mod verify;
 
+use std::path::Path;
+
+use self::store::Opener;
 use crate::cli::replay::Command;
 use crate::console::Console;
 use crate::exit::{Outcome, Verdict};
@@ -21,12 +24,13 @@ use crate::exit::{Outcome, Verdict};
 ///
 /// # Errors
 /// [`crate::exit::Failed`] if the audit could not be completed.
-pub fn run(command: &Command, console: &mut Console<'_>) -> Outcome<Verdict> {
+pub fn run(command: &Command, voucher: Option<&Path>, console: &mut Console<'_>) -> Outcome<Verdict> {
+    let opener = Opener::new(voucher, &command.stores(), console);
     match command {
-        Command::Verify { store } => verify::run(store, console),
-        Command::State { store, at } => state::run(store, at.as_deref(), console),
-        Command::Diff { a, b, at } => diff::run(a, b, at.as_deref(), console),
-        Command::Exec(args) => exec::run(args, console),
-        Command::Audit { stores, at, report } => sites::run(stores, at.as_deref(), report.as_deref(), console),
+        Command::Verify { store } => verify::run(store, &opener, console),
+        Command::State { store, at } => state::run(store, at.as_deref(), &opener, console),
+        Command::Diff { a, b, at } => diff::run(a, b, at.as_deref(), &opener, console),
+        Command::Exec(args) => exec::run(args, &opener, console),
+        Command::Audit { stores, at, report } => sites::run(stores, at.as_deref(), report.as_deref(), &opener, console),
     }
 }

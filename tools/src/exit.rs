@@ -124,7 +124,8 @@ impl fmt::Display for Failed {
         let mut cause = self.error.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            if text != said {
+            // Some errors quote their cause.
+            if !said.ends_with(&text) {
                 write!(f, "\n  because {text}")?;
             }
             (said, cause) = (text, error.source());

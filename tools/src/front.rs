@@ -48,7 +48,7 @@ pub fn uor_replay() -> ExitCode {
     };
     let style = Style { json: parsed.json, quiet: parsed.quiet, colour: has_colour() && !parsed.json };
     let mut console = Console::of_process(style, cwd());
-    let result = audit::run(&parsed.command, &mut console).map(Verdict::status);
+    let result = audit::run(&parsed.command, parsed.voucher.as_deref(), &mut console).map(Verdict::status);
     exit_code(finish(result, Verdict::Incomplete.status(), &mut console))
 }
 

@@ -17,7 +17,7 @@ use uor_index_format::record::Kind;
 use uor_index_format::snapshot::{Frontier, Head, Snapshot};
 use uor_index_format::state::Entry;
 
-use super::store::{Audited, one_federation, snapshot_in};
+use super::store::{Audited, Opener, one_federation, snapshot_in};
 use super::verify::open_all;
 use crate::console::Console;
 use crate::exit::{Outcome, Verdict};
@@ -131,8 +131,8 @@ pub struct FrontierDifference {
 ///
 /// # Errors
 /// [`crate::exit::Failed`] if a store could not be looked at.
-pub fn run(a: &Path, b: &Path, at: Option<&str>, console: &mut Console<'_>) -> Outcome<Verdict> {
-    let stores = open_all(&[a, b], console)?;
+pub fn run(a: &Path, b: &Path, at: Option<&str>, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+    let stores = open_all(&[a, b], opener, console)?;
     let [a, b] = stores.as_slice() else { return Ok(Verdict::Incomplete) };
     one_federation(&stores)?;
     let target = at.map(|text| snapshot_in(&stores, text)).transpose()?;

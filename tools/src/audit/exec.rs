@@ -19,7 +19,7 @@ use uor_pel::replay::{Difference, Divergence, Side, Verdict as Replayed, replay}
 use uor_pel::run::Progress;
 
 use super::shelf::StoreShelf;
-use super::store::open;
+use super::store::Opener;
 use crate::cli::replay::{Exec, Which};
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
@@ -83,8 +83,8 @@ pub struct Inconclusive {
 ///
 /// # Errors
 /// [`Failed`] if the store could not be looked at, or has no such receipt.
-pub fn run(args: &Exec, console: &mut Console<'_>) -> Outcome<Verdict> {
-    let audited = open(&args.store, console.path(&args.store))?;
+pub fn run(args: &Exec, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+    let audited = opener.open(&args.store, console)?;
     let mut proven = Proven::new();
     let executed = execute(&audited.name, Arc::new(audited.store), &args.which, &mut proven, &mut console.meter)?;
     console.meter.end();

@@ -13,7 +13,8 @@ use uor_pel::shelf::{Found, Shelf, ShelfError};
 /// Largest outcome that is read, in bytes.
 pub const OUTCOME_LEN_MAX: u64 = 256 << 20;
 
-/// The visible artifacts and receipts of a store at its head.
+/// The receipts that are visible at a store's head, and every artifact whose bytes are here: what a run was fed proves the
+/// run even after a tombstone has shadowed it.
 #[derive(Clone)]
 pub struct StoreShelf(pub Arc<Store>);
 
@@ -37,13 +38,15 @@ impl Blob for StoreBlob {
 
 impl Shelf for StoreShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
-        let view = self.0.view();
-        let Some(visible) = view.state().get(&(*key).into(), view.head()) else { return Ok(None) };
-        let entry = visible.entry;
-        let here = entry.checksum.filter(|checksum| entry.kind == Kind::Artifact && self.0.blocks().has(*checksum));
-        Ok(here.map(|checksum| {
-            let blob = StoreBlob { store: Arc::clone(&self.0), checksum, len: entry.payload_len };
-            Found { type_tag: entry.type_tag, blob: Arc::new(blob) }
+        let (view, id) = (self.0.view(), (*key).into());
+        // The key names type tag, length and checksum, so every version says the same.
+        let mut versions = view.state().versions(&id, view.head());
+        let artifact = versions.find(|version| version.record.kind() == Kind::Artifact);
+        let found = artifact.and_then(|version| Some((version.record.type_tag(), version.record.block_payload()?)));
+        let here = found.filter(|(_, payload)| self.0.blocks().has(payload.checksum));
+        Ok(here.map(|(type_tag, payload)| {
+            let blob = StoreBlob { store: Arc::clone(&self.0), checksum: payload.checksum, len: payload.len };
+            Found { type_tag, blob: Arc::new(blob) }
         }))
     }
 

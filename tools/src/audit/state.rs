@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::store::open;
+use super::store::Opener;
 use crate::console::Console;
 use crate::exit::{Failed, Outcome, Verdict};
 use crate::render::count;
@@ -33,8 +33,8 @@ pub struct StateShown {
 ///
 /// # Errors
 /// [`Failed`] if the store could not be looked at, or lacks part of the snapshot.
-pub fn run(path: &Path, at: Option<&str>, console: &mut Console<'_>) -> Outcome<Verdict> {
-    let audited = open(path, console.path(path))?;
+pub fn run(path: &Path, at: Option<&str>, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+    let audited = opener.open(path, console)?;
     let snapshot = match at {
         Some(text) => audited.snapshot(text)?,
         None => audited.head(),

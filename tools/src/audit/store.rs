@@ -12,7 +12,10 @@ use uor_index_format::id::{ArtifactKey, CanonicalId, SiteId};
 use uor_index_format::record::Content;
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
 use uor_index_format::snapshot::{self, Snapshot};
+use uor_node::service::{ReplicaError, replica};
+use uor_node::site::{FileError, Site};
 
+use crate::console::Console;
 use crate::exit::Failed;
 
 /// Largest snapshot artifact that is read, in bytes.
@@ -24,44 +27,142 @@ const PREFIX_LEN_MIN: usize = 8;
 pub struct Audited {
     /// How the store was named.
     pub name: String,
-    /// The store, open for reading.
+    /// The store: a data directory, open for reading, or a replica of what a running node holds.
     pub store: Store,
+    /// Where the replica is; it goes when this does.
+    pub scratch: Option<Scratch>,
+}
+
+/// A folder that is removed with everything in it when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left behind is in the system's folder for temporary files.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 /// Why an audit could not begin, or what it found while opening.
 #[derive(Debug, thiserror::Error)]
-#[error("could not open the store {name}")]
-pub struct OpenError {
-    /// How the store was named.
-    pub name: String,
-    /// Why.
-    #[source]
-    pub source: StoreError,
+#[non_exhaustive]
+pub enum OpenError {
+    /// The data directory could not be opened.
+    #[error("could not open the store {name}")]
+    Directory {
+        /// How the store was named.
+        name: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The data directory has a newer format: the store in it may not be all there is.
+    #[error("could not open the data directory {name}")]
+    Newer {
+        /// How the store was named.
+        name: String,
+        /// What it says.
+        #[source]
+        source: FileError,
+    },
+    /// The running node gave no replica.
+    #[error("could not pull what the node at {name} holds")]
+    Node {
+        /// How the store was named.
+        name: String,
+        /// Why.
+        #[source]
+        source: ReplicaError,
+    },
+    /// A running node lets only those read for whom a member vouches.
+    #[error("a running node asks for a member's word: name the data directory of one with --as")]
+    NoVoucher,
+    /// The data directory of the member that is to vouch could not be opened.
+    #[error("could not open the data directory of the member that is to vouch")]
+    Voucher(#[source] uor_node::site::OpenError),
 }
 
 impl OpenError {
-    /// Whether bytes that had been durable are not what was written: a finding, not a failure to look.
-    pub const fn is_damage(&self) -> bool {
-        matches!(
-            &self.source,
-            StoreError::Identity
-                | StoreError::Entry { .. }
-                | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
-                | StoreError::Blocks(BlocksError::Damaged(_) | BlocksError::MissingPack { .. })
-        )
+    /// The damage, if bytes that had been durable are not what was written: a finding, not a failure to look.
+    pub const fn damage(&self) -> Option<&StoreError> {
+        match self {
+            Self::Directory { source, .. } if is_damage(source) => Some(source),
+            _ => None,
+        }
     }
+}
+
+const fn is_damage(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Identity
+            | StoreError::Entry { .. }
+            | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
+            | StoreError::Blocks(BlocksError::Damaged(_) | BlocksError::MissingPack { .. })
+    )
+}
+
+/// Opens what STORE arguments name: data directories, and running nodes by their multiaddress.
+#[derive(Debug)]
+pub struct Opener {
+    /// Data directory of the member that vouches at running nodes.
+    voucher: Option<PathBuf>,
+}
+
+impl Opener {
+    /// `voucher` as it was given, or else the first of `stores` that is a data directory.
+    pub fn new(voucher: Option<&Path>, stores: &[&Path], console: &Console<'_>) -> Self {
+        let directory = || stores.iter().copied().find(|store| !is_address(store));
+        Self { voucher: voucher.or_else(directory).map(|dir| console.path(dir)) }
+    }
+
+    /// Opens a store: a data directory for reading, beside any writer; or a replica of what a running node holds, pulled
+    /// now.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&self, name: &Path, console: &mut Console<'_>) -> Result<Audited, OpenError> {
+        if is_address(name) { self.pull(&name.to_string_lossy(), console) } else { open(name, console.path(name)) }
+    }
+
+    fn pull(&self, address: &str, console: &mut Console<'_>) -> Result<Audited, OpenError> {
+        let voucher = self.voucher.as_ref().ok_or(OpenError::NoVoucher)?;
+        let member = Site::open(voucher, Mode::ReadOnly).map_err(OpenError::Voucher)?;
+        let scratch = Scratch(scratch_dir());
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&scratch.0));
+        let pulled = replica(address, member.federation(), member.key(), disk, &mut |commits, payloads_wanted| {
+            let total = (payloads_wanted > 0).then_some(commits + payloads_wanted);
+            console.meter.items("pulling", commits, total);
+        });
+        console.meter.end();
+        let failed = |source| OpenError::Node { name: address.to_owned(), source };
+        Ok(Audited { name: address.to_owned(), store: pulled.map_err(failed)?, scratch: Some(scratch) })
+    }
+}
+
+/// A path that begins like a multiaddress and names a peer is one.
+fn is_address(store: &Path) -> bool {
+    let text = store.to_string_lossy();
+    ["/ip4/", "/ip6/", "/dns"].iter().any(|start| text.starts_with(start)) && text.contains("/p2p/")
+}
+
+fn scratch_dir() -> PathBuf {
+    let name = format!("uor-replay-{}-{}", std::process::id(), uor_node::clock::wall_ms());
+    std::env::temp_dir().join(name)
 }
 
 /// Opens a data directory for reading.
 ///
 /// # Errors
-/// [`OpenError`].
+/// [`OpenError::Directory`], [`OpenError::Newer`].
 pub fn open(name: &Path, path: PathBuf) -> Result<Audited, OpenError> {
     let name = name.to_string_lossy().into_owned();
+    Site::refuse_newer(&path).map_err(|source| OpenError::Newer { name: name.clone(), source })?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
     match Store::open(disk, Mode::ReadOnly) {
-        Ok(store) => Ok(Audited { name, store }),
-        Err(source) => Err(OpenError { name, source }),
+        Ok(store) => Ok(Audited { name, store, scratch: None }),
+        Err(source) => Err(OpenError::Directory { name, source }),
     }
 }
 

@@ -9,7 +9,7 @@ use uor_asl::verify::{Progress, TornTail};
 use uor_index_format::id::CanonicalId;
 
 use super::finding::Finding;
-use super::store::{Audited, OpenError, open};
+use super::store::{Audited, Opener};
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
 use crate::render::{count, size};
@@ -52,11 +52,13 @@ pub struct Verification {
 ///
 /// # Errors
 /// [`Failed`] if the store could not be looked at.
-pub fn run(path: &Path, console: &mut Console<'_>) -> Outcome<Verdict> {
-    let verification = match open(path, console.path(path)) {
+pub fn run(path: &Path, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+    let verification = match opener.open(path, console) {
         Ok(audited) => verify(&audited, &mut console.meter)?,
-        Err(error) if error.is_damage() => Verification::of_damage(&error),
-        Err(error) => return Err(error.into()),
+        Err(error) => match error.damage() {
+            Some(damage) => Verification::of_damage(path, damage),
+            None => return Err(error.into()),
+        },
     };
     console.meter.end();
     console.show(&verification, human)?;
@@ -134,13 +136,13 @@ fn snapshot(audited: &Audited, id: &CanonicalId, findings: &mut Vec<Finding>) ->
 
 impl Verification {
     /// A store that is too damaged to be opened.
-    pub fn of_damage(error: &OpenError) -> Self {
-        let mut finding = Finding::new("damage", error.source.to_string(), Vec::new());
-        if let StoreError::Log(uor_asl::log::LogError::Damaged { file, offset, .. }) = &error.source {
+    pub fn of_damage(store: &Path, damage: &StoreError) -> Self {
+        let mut finding = Finding::new("damage", damage.to_string(), Vec::new());
+        if let StoreError::Log(uor_asl::log::LogError::Damaged { file, offset, .. }) = damage {
             (finding.file, finding.offset) = (Some(file.clone()), Some(*offset));
         }
         Self {
-            store: error.name.clone(),
+            store: store.to_string_lossy().into_owned(),
             verdict: Verdict::Diverges.name(),
             outcome: Verdict::Diverges,
             commits: 0,
@@ -197,6 +199,6 @@ fn human(console: &mut Console<'_>, verification: &Verification) -> io::Result<(
 ///
 /// # Errors
 /// [`Failed`].
-pub fn open_all(paths: &[&Path], console: &Console<'_>) -> Outcome<Vec<Audited>> {
-    paths.iter().map(|path| open(path, console.path(path)).map_err(Failed::from)).collect()
+pub fn open_all(paths: &[&Path], opener: &Opener, console: &mut Console<'_>) -> Outcome<Vec<Audited>> {
+    paths.iter().map(|path| opener.open(path, console).map_err(Failed::from)).collect()
 }

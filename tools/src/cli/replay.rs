@@ -1,13 +1,13 @@
 //! The command line of `uor-replay`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 /// Audits stores: reads only, never modifies.
 #[derive(Debug, Parser)]
 #[command(name = "uor-replay", version, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "STORE is a data directory.\n\
+#[command(after_help = "STORE is a data directory, or a running node's multiaddress ending in /p2p/PEER.\n\
     Exit status: 0 agrees, 1 diverges, 2 could not be completed, 64 wrong usage.")]
 pub struct UorReplay {
     /// Print JSON: one document
@@ -16,6 +16,9 @@ pub struct UorReplay {
     /// No prose and no progress on standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Data directory of the member that vouches at running nodes [default: the first STORE that is a directory]
+    #[arg(long = "as", global = true, value_name = "DIR")]
+    pub voucher: Option<PathBuf>,
     /// What is to be audited.
     #[command(subcommand)]
     pub command: Command,
@@ -26,12 +29,12 @@ pub struct UorReplay {
 pub enum Command {
     /// Verify every byte of a store: frames, chain, signatures, payloads, index against log, snapshots against replay
     Verify {
-        /// The data directory
+        /// A data directory, or a running node's multiaddress
         store: PathBuf,
     },
     /// Replay the log in the one order and print the state root
     State {
-        /// The data directory
+        /// A data directory, or a running node's multiaddress
         store: PathBuf,
         /// As of this snapshot [default: everything]
         #[arg(long, value_name = "SNAPSHOT")]
@@ -39,7 +42,7 @@ pub enum Command {
     },
     /// Compare two stores: they agree, or the first record that differs and each side's claim
     Diff {
-        /// One data directory
+        /// One store
         a: PathBuf,
         /// Another
         b: PathBuf,
@@ -51,7 +54,7 @@ pub enum Command {
     Exec(Exec),
     /// All of these across sites, in one report
     Audit {
-        /// Two data directories or more
+        /// Two stores or more
         #[arg(required = true, num_args = 2.., value_name = "STORE")]
         stores: Vec<PathBuf>,
         /// As of this snapshot [default: what all have]
@@ -63,10 +66,22 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The stores that are named.
+    pub fn stores(&self) -> Vec<&Path> {
+        match self {
+            Self::Verify { store } | Self::State { store, .. } => vec![store],
+            Self::Diff { a, b, .. } => vec![a, b],
+            Self::Exec(args) => vec![&args.store],
+            Self::Audit { stores, .. } => stores.iter().map(PathBuf::as_path).collect(),
+        }
+    }
+}
+
 /// `uor-replay exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// The data directory
+    /// A data directory, or a running node's multiaddress
     pub store: PathBuf,
     /// Which receipts.
     #[command(flatten)]
