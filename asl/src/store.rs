@@ -1,9 +1,9 @@
 //! The store of one site: log, blocks, and the state they amount to.
 //!
 //! The story of a commit: payloads go into blocks; records are handed to [`Store::commit`]; one thread of those waiting
-//! syncs the blocks, seals and judges every commit of the group, appends them, syncs the log once, and only then makes
-//! them visible and acknowledges them. So what is acknowledged is durable, what is visible is durable, and a record never
-//! becomes durable before the payload it names.
+//! seals and judges every commit of the group, syncs the blocks, appends the commits, syncs the log once, and only then
+//! makes them visible and acknowledges them. So what is acknowledged is durable, what is visible is durable, and a record
+//! never becomes durable before the payload it names.
 //!
 //! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and applies its log anew:
 //! the log is the truth, everything else can be rebuilt from it.
@@ -233,7 +233,9 @@ impl View {
         self.positions.insert((header.domain, header.number), (position, commit.hash(), header.logseq));
         for payload in commit.records().iter().filter_map(Record::block_payload) {
             if !blocks.has(payload.checksum) {
-                self.wanted.insert(payload.checksum, payload.len);
+                // A record that claims a shorter length must not keep the true payload out.
+                let len = self.wanted.entry(payload.checksum).or_default();
+                *len = (*len).max(payload.len);
             }
         }
     }

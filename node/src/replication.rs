@@ -19,7 +19,7 @@ pub mod table;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uor_asl::store::{Store, StoreError};
-use uor_index_format::id::{CommitHash, SiteId};
+use uor_index_format::id::{CommitHash, SiteId, SnapshotId, StateRoot};
 use uor_index_format::snapshot::{Head, Snapshot};
 use uor_index_format::wire::{Contact, Doorbell, Position, Request, Response, WireHead};
 
@@ -200,19 +200,24 @@ impl Replicator {
         }
     }
 
-    /// Gossip has arrived. Only a member's doorbell is heeded, and all it does is start a conversation.
+    /// Gossip has arrived. Only a member's doorbell is heeded: it says that the member stands where we do, or starts a
+    /// conversation.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
     pub fn handle_gossip(&mut self, store: &Store, from: SiteId, frame: &[u8], now_ms: u64) -> Result<(), StoreError> {
         let Ok(doorbell) = Doorbell::decode(frame) else { return Ok(()) };
-        let news = {
+        let (is_ours, is_level, head_logseq, root) = {
             let view = store.view();
-            doorbell.federation == *store.federation().as_bytes()
-                && view.members().contains(&from)
-                && doorbell.snapshot != *view.head().id().as_bytes()
+            let is_ours = doorbell.federation == *store.federation().as_bytes() && view.members().contains(&from);
+            let is_level = doorbell.snapshot == *view.head().id().as_bytes();
+            (is_ours, is_level, view.head().logseq_max, view.state().root())
         };
-        if news && self.peers.contains_key(&from) {
+        if is_ours && is_level {
+            let snapshot = SnapshotId::from_bytes(doorbell.snapshot);
+            let state_root = StateRoot::from_bytes(doorbell.state_root);
+            self.note_position(from, Applied { snapshot, logseq: head_logseq, state_root }, Some(root));
+        } else if is_ours && self.peers.contains_key(&from) {
             self.start_sync(store, from, now_ms)?;
         }
         Ok(())

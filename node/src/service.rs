@@ -376,18 +376,22 @@ fn open_net(site: &Site, listen: &[String]) -> Result<(NetHandle, mpsc::Receiver
         config.listen = listen.iter().map(|address| parse(address)).collect::<Result<_, _>>()?;
         return Ok(net::spawn(config)?);
     }
-    let last_port = site.addresses()?.iter().find_map(|address| tcp_port(&address.parse().ok()?));
-    let mut any = Multiaddr::empty();
-    any.push(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
-    let on_port = |port| any.clone().with(Protocol::Tcp(port));
-    if let Some(port) = last_port {
-        config.listen = vec![on_port(port)];
+    let last: Vec<Multiaddr> = site.addresses()?.iter().filter_map(|address| address.parse().ok()).collect();
+    let [tcp, udp] = [last.iter().find_map(tcp_port), last.iter().find_map(udp_port)];
+    if tcp.is_some() || udp.is_some() {
+        config.listen = on_every_interface(tcp.unwrap_or(0), udp.unwrap_or(0));
         if let Ok(opened) = net::spawn(config.clone()) {
             return Ok(opened);
         }
     }
-    config.listen = vec![on_port(0)];
+    config.listen = on_every_interface(0, 0);
     Ok(net::spawn(config)?)
+}
+
+/// TCP and QUIC on every interface; port 0 is any free one.
+fn on_every_interface(tcp: u16, udp: u16) -> Vec<Multiaddr> {
+    let any = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
+    vec![any.clone().with(Protocol::Tcp(tcp)), any.with(Protocol::Udp(udp)).with(Protocol::QuicV1)]
 }
 
 /// Opens the network without listening: for a site that only dials.
@@ -397,6 +401,10 @@ fn open_net_to_dial(site: &Site) -> Result<(NetHandle, mpsc::Receiver<NetEvent>)
 
 fn tcp_port(address: &Multiaddr) -> Option<u16> {
     address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None })
+}
+
+fn udp_port(address: &Multiaddr) -> Option<u16> {
+    address.iter().find_map(|part| if let Protocol::Udp(port) = part { Some(port) } else { None })
 }
 
 fn parse(address: &str) -> Result<Multiaddr, ServiceError> {

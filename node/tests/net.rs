@@ -304,10 +304,7 @@ async fn a_request_to_nobody_or_one_too_many_fails_at_once() {
     }
     let (id, reason) = a.request_failed().await;
     assert_eq!(id, REQUESTS_PER_PEER_MAX as u64);
-    assert_eq!(
-        reason,
-        format!("{REQUESTS_PER_PEER_MAX} requests to this peer are unanswered, the most there may be")
-    );
+    assert_eq!(reason, format!("{REQUESTS_PER_PEER_MAX} requests to this peer are unanswered, the most there may be"));
 }
 
 /// The asker leaves before the answer: the request fails on its side, and its token is void on ours.

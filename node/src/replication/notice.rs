@@ -90,6 +90,7 @@ pub enum Notice {
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Applied { peer, commits: 1 } => write!(f, "applied 1 commit from {}", peer.short()),
             Self::Applied { peer, commits } => write!(f, "applied {commits} commits from {}", peer.short()),
             Self::Settled { peer, logseq } => write!(f, "level with {} at logseq {logseq}", peer.short()),
             Self::Refused { peer, domain, number, reason } => {

@@ -77,13 +77,7 @@ impl Replicator {
         chosen.map(|(site, _)| *site)
     }
 
-    fn ask_payload(
-        &mut self,
-        store: &Store,
-        peer: SiteId,
-        checksum: Checksum,
-        now_ms: u64,
-    ) -> Result<(), StoreError> {
+    fn ask_payload(&mut self, store: &Store, peer: SiteId, checksum: Checksum, now_ms: u64) -> Result<(), StoreError> {
         let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
         state.payloads_asked += 1;
         self.payloads.coming.insert(checksum);

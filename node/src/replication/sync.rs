@@ -331,16 +331,19 @@ impl Replicator {
                 && fetch.target.logseq_max <= view.head().logseq_max;
             (has_all, same.then(|| view.state().root()))
         };
-        if !has_all {
-            return;
+        if has_all {
+            let (snapshot, logseq) = (fetch.target.id(), fetch.target.logseq_max);
+            self.note_position(peer, Applied { snapshot, logseq, state_root: fetch.state_root }, ours);
         }
-        let logseq = fetch.target.logseq_max;
-        let applied = Applied { snapshot: fetch.target.id(), logseq, state_root: fetch.state_root };
+    }
+
+    /// Notes a position of a member that is wholly included here; `ours` is the state root here, if it is the same position.
+    pub(super) fn note_position(&mut self, peer: SiteId, applied: Applied, ours: Option<StateRoot>) {
         if self.table.insert(peer, applied) != Some(applied) {
-            self.notice(Notice::Settled { peer, logseq: logseq.0 });
+            self.notice(Notice::Settled { peer, logseq: applied.logseq.0 });
         }
-        if let Some(ours) = ours.filter(|ours| *ours != fetch.state_root) {
-            self.notice(Notice::Diverged { peer, ours, theirs: fetch.state_root });
+        if let Some(ours) = ours.filter(|ours| *ours != applied.state_root) {
+            self.notice(Notice::Diverged { peer, ours, theirs: applied.state_root });
         }
     }
 }

@@ -261,6 +261,17 @@ impl Site {
         Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store: Arc::new(store), files: Mutex::new(()) })
     }
 
+    /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
+    ///
+    /// # Errors
+    /// [`FileError::Newer`] alone: what else may be wrong with the small files is not the store's.
+    pub fn refuse_newer(dir: &Path) -> Result<(), FileError> {
+        match home::read_name(disk_in(dir).as_ref()) {
+            Err(error @ FileError::Newer { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn commits_len(&self) -> u64 {
         let view = self.store.view();
         view.commits().count() as u64 + view.uncounted()
