@@ -4,6 +4,7 @@
 
 mod audit;
 mod beside;
+mod nodes;
 mod support;
 mod walk;
 mod wrong;
