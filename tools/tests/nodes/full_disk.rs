@@ -1,0 +1,87 @@
+//! A disk that is full, for real: a small file system of its own, mounted where only this test sees it.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use uor_index_format::id::Checksum;
+
+use crate::node::{Node, trace};
+use crate::support::Bench;
+
+/// Set in the process that has a mount namespace of its own.
+const INSIDE: &str = "UOR_TEST_IN_MOUNT_NAMESPACE";
+
+#[test]
+fn a_full_disk_refuses_clearly_and_loses_nothing() {
+    if env::var_os(INSIDE).is_some() {
+        return with_a_full_disk();
+    }
+    let is_permitted = |flags: &&str| {
+        let mount = ["sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"];
+        let tried = Command::new("unshare").arg(flags).args(mount).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let Some(flags) = ["-m", "-rm"].iter().find(|flags| is_permitted(flags)) else {
+        eprintln!("SKIPPED: this system lets no one mount here, so no disk can be filled");
+        return;
+    };
+    let name = "full_disk::a_full_disk_refuses_clearly_and_loses_nothing";
+    let mut command = Command::new("unshare");
+    command.arg(flags).arg(env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn mount(bench: &Bench, options: &str) {
+    let target = bench.path("disk");
+    fs::create_dir_all(&target).unwrap();
+    assert!(
+        Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(target).status().unwrap().success()
+    );
+}
+
+/// Leaves no byte free.
+fn fill(bench: &Bench) {
+    let mut filler = File::options().create(true).append(true).open(bench.path("disk/filler")).unwrap();
+    for len in [1 << 16, 1 << 12, 1] {
+        while filler.write_all(&vec![1; len]).is_ok() {}
+    }
+}
+
+fn with_a_full_disk() {
+    let bench = Bench::bare();
+    let noise: Vec<u8> = (0..1_000_000u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    bench.write("noise", &noise);
+    bench.write("small", "small");
+    mount(&bench, "size=24m");
+    bench.uor(&["--data", "disk/site", "init", "--name", "here"]).ok();
+    bench.uor(&["--data", "disk/site", "add", "small", "--ref", "small"]).ok();
+    let before = trace(&bench, "disk/site");
+    let full = |args: &[&str]| {
+        bench.uor(&[&["--data", "disk/site"], args].concat()).fails(1, "No space left on device");
+        assert!(trace(&bench, "disk/site") == before, "{args:?} left a trace");
+    };
+
+    full(&["add", "noise"]);
+    bench.replay(&["verify", "disk/site"]).ok();
+    fill(&bench);
+    full(&["add", "noise", "--ref", "noise"]);
+    bench.uor(&["--data", "disk/other", "init"]).fails(1, "No space left on device");
+    assert!(!bench.path("disk/other").exists());
+    assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
+
+    fs::remove_file(bench.path("disk/filler")).unwrap();
+    let node = Node::start(&bench, "disk/site");
+    full(&["add", "noise"]);
+    assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
+    node.stop();
+
+    mount(&bench, "remount,size=128m");
+    bench.replay(&["verify", "disk/site"]).ok();
+    bench.uor(&["--data", "disk/site", "add", "noise", "--ref", "noise"]).ok();
+    assert!(bench.uor(&["--data", "disk/site", "cat", "noise"]).ok().out == noise);
+    bench.replay(&["verify", "disk/site"]).ok();
+}
