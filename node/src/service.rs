@@ -369,42 +369,46 @@ fn read_table(site: &Site) -> FederationLogTable {
     table::from_text(&String::from_utf8_lossy(&bytes))
 }
 
-/// Opens the network on the given addresses; without any, on the port of the last time, or else on any.
+/// Opens the network on the given addresses; without any, on every interface. Where any free port will do, that of the
+/// last time is tried first, so that peers find a node again that was restarted.
 fn open_net(site: &Site, listen: &[String]) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
     let mut config = NetConfig::new(site.key().seed(), topic(site.federation()));
-    if !listen.is_empty() {
-        config.listen = listen.iter().map(|address| parse(address)).collect::<Result<_, _>>()?;
-        return Ok(net::spawn(config)?);
-    }
+    let wished: Vec<Multiaddr> = match listen {
+        [] => on_every_interface(),
+        listen => listen.iter().map(|address| parse(address)).collect::<Result<_, _>>()?,
+    };
     let last: Vec<Multiaddr> = site.addresses()?.iter().filter_map(|address| address.parse().ok()).collect();
-    let [tcp, udp] = [last.iter().find_map(tcp_port), last.iter().find_map(udp_port)];
-    if tcp.is_some() || udp.is_some() {
-        config.listen = on_every_interface(tcp.unwrap_or(0), udp.unwrap_or(0));
-        if let Ok(opened) = net::spawn(config.clone()) {
-            return Ok(opened);
-        }
+    config.listen = wished.iter().map(|address| on_last_port(address, &last)).collect();
+    if config.listen != wished
+        && let Ok(opened) = net::spawn(config.clone())
+    {
+        return Ok(opened);
     }
-    config.listen = on_every_interface(0, 0);
+    config.listen = wished;
     Ok(net::spawn(config)?)
 }
 
-/// TCP and QUIC on every interface; port 0 is any free one.
-fn on_every_interface(tcp: u16, udp: u16) -> Vec<Multiaddr> {
+/// TCP and QUIC on every interface, at any free port.
+fn on_every_interface() -> Vec<Multiaddr> {
     let any = Multiaddr::empty().with(Protocol::Ip4(std::net::Ipv4Addr::UNSPECIFIED));
-    vec![any.clone().with(Protocol::Tcp(tcp)), any.with(Protocol::Udp(udp)).with(Protocol::QuicV1)]
+    vec![any.clone().with(Protocol::Tcp(0)), any.with(Protocol::Udp(0)).with(Protocol::QuicV1)]
+}
+
+/// An address with port 0 at the port of the first of `last` that is of the same kind.
+fn on_last_port(address: &Multiaddr, last: &[Multiaddr]) -> Multiaddr {
+    let tcp = last.iter().flatten().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    let udp = last.iter().flatten().find_map(|part| if let Protocol::Udp(port) = part { Some(port) } else { None });
+    let part = |part| match part {
+        Protocol::Tcp(0) => Protocol::Tcp(tcp.unwrap_or(0)),
+        Protocol::Udp(0) => Protocol::Udp(udp.unwrap_or(0)),
+        part => part,
+    };
+    address.iter().map(part).collect()
 }
 
 /// Opens the network without listening: for a site that only dials.
 fn open_net_to_dial(site: &Site) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
     Ok(net::spawn(NetConfig::new(site.key().seed(), topic(site.federation())))?)
-}
-
-fn tcp_port(address: &Multiaddr) -> Option<u16> {
-    address.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None })
-}
-
-fn udp_port(address: &Multiaddr) -> Option<u16> {
-    address.iter().find_map(|part| if let Protocol::Udp(port) = part { Some(port) } else { None })
 }
 
 fn parse(address: &str) -> Result<Multiaddr, ServiceError> {

@@ -1,5 +1,7 @@
 //! Five hundred worlds, each from its own seed, must settle on one state. `UOR_SEED=n` runs one world, `UOR_SEEDS=n` more.
 
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
 use uor_index_format::membership::ConflictRule;
 use uor_node::replication::Notice;
 use uor_replay_tests::checker::check;
