@@ -43,6 +43,7 @@ fn count() -> [u64; 3] {
     let mut in_word = false;
     let window = window();
     while offset < total {
+        // SAFETY: as above: at most `WINDOW_LEN` bytes are written into the window.
         let len = unsafe { input_read(0, offset, window.as_mut_ptr(), WINDOW_LEN as u32) };
         for byte in window.iter().take(len as usize) {
             let space = matches!(byte, b' ' | 9..=13);
@@ -78,6 +79,7 @@ fn write_name() {
         if offset == 0 {
             write(b" ");
         }
+        // SAFETY: at most `WINDOW_LEN` bytes are written into the window.
         let len = unsafe { params_read(offset, window.as_mut_ptr(), WINDOW_LEN as u32) };
         write(&window[..len as usize]);
         offset += len;

@@ -54,7 +54,8 @@ struct SiteShown {
 /// [`Failed`] if a step fails or anything disagrees; the sites are then left in place to be looked at.
 pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
     let began_ms = wall_ms();
-    let source = console.path(dir.unwrap_or_else(|| Path::new(".")));
+    // Collecting the components drops the `.` of the current directory.
+    let source: PathBuf = console.path(dir.unwrap_or_else(|| Path::new("."))).components().collect();
     let root = std::env::temp_dir().join(format!("uor-demo-{}-{began_ms}", std::process::id()));
     std::fs::create_dir_all(&root)
         .map_err(|error| Failed::from(error).hint("set TMPDIR to a folder that can be written"))?;
