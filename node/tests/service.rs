@@ -150,8 +150,11 @@ fn a_site_of_another_federation_is_shown_the_door() {
         peers: vec![a.address.clone()],
         ends_on_signals: false,
     };
-    let on_site = site.clone();
-    let thread = std::thread::spawn(move || service::run(&on_site, &config, control, &mut |_| {}).unwrap());
+    let (on_site, all) = (site.clone(), sender.clone());
+    let thread = std::thread::spawn(move || {
+        service::run(&on_site, &config, control, &mut |event| all.send(event).unwrap_or_default()).unwrap();
+    });
+    // Whichever side hears of the other federation first hangs up, and says so.
     let parted =
         |event: ServiceEvent| matches!(event, ServiceEvent::Notice(text) if text.contains("another federation"));
     while !parted(events.recv_timeout(PATIENCE).unwrap()) {}

@@ -33,7 +33,7 @@ pub struct Joined {
     pub commits: u64,
 }
 
-/// Why a site did not join. It is what it was before.
+/// Why a site did not join. It is what it was before, unless it had shown its ticket and got no clear refusal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
@@ -49,6 +49,12 @@ pub enum JoinError {
     /// The ticket names no address, and none was given.
     #[error("the ticket names no address: it was made before `uor node` first ran there; name one with --peer")]
     NoAddress,
+    /// An address is another site's.
+    #[error("`{address}` is not an address of the site that gave the ticket: name one that ends in its /p2p/PEER")]
+    OtherSite {
+        /// The address.
+        address: String,
+    },
     /// Nobody could be reached.
     #[error("could not reach the site that gave the ticket: {reason}")]
     Unreachable {
@@ -61,8 +67,8 @@ pub enum JoinError {
     /// The answer made no sense.
     #[error("the site that gave the ticket answered something else")]
     Answer,
-    /// It took too long. If the admission was written meanwhile, `uor node` completes what is missing.
-    #[error("joining took longer than {} seconds", JOIN.as_secs())]
+    /// It took too long. If the admission was written meanwhile, the same ticket or `uor node` completes what is missing.
+    #[error("joining took longer than {} seconds: join again with the same ticket", JOIN.as_secs())]
     TimedOut,
     /// The network or the store failed.
     #[error(transparent)]
@@ -72,35 +78,44 @@ pub enum JoinError {
 /// Makes the site at `dir` a member of the ticket's federation.
 ///
 /// # Errors
-/// [`JoinError`]; the directory is what it was before, unless the admission had been written already.
+/// [`JoinError`]; the directory is what it was before, unless the ticket was shown and not clearly refused: then its key
+/// stays, since it may have been admitted.
 pub fn join(dir: &Path, name: Option<&str>, ticket: &Ticket, peers: &[String]) -> Result<Joined, JoinError> {
     let addresses: Vec<String> = peers.iter().chain(&ticket.addresses).cloned().collect();
     if addresses.is_empty() {
         return Err(JoinError::NoAddress);
     }
-    addresses.iter().try_for_each(|address| parse_peer(address).map(drop))?;
+    for address in &addresses {
+        if parse_peer(address)?.1 != ticket.inviter {
+            return Err(JoinError::OtherSite { address: address.clone() });
+        }
+    }
     let initialised = Site::init_joining(dir, name, ticket)?;
-    let joined = admit(dir, ticket, &addresses, &initialised.name);
-    match joined {
+    match admit(dir, ticket, &addresses, &initialised.name) {
         Ok(commits) => Ok(Joined {
             site_id: initialised.site_id,
             federation_id: ticket.federation,
             name: initialised.name,
             commits,
         }),
-        Err(error) => {
-            // If something has arrived, the site stays, and `uor node` can complete it; the first error is the one to tell.
-            let _ = Site::join_abandoned(dir);
+        Err((error, may_be_admitted)) => {
+            // A site that may have been admitted keeps its key: the same ticket or `uor node` completes what is missing.
+            // The first error is the one to tell.
+            if !may_be_admitted {
+                let _ = Site::join_abandoned(dir);
+            }
             Err(error)
         }
     }
 }
 
-fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Result<u64, JoinError> {
-    let site = Arc::new(Site::open(dir, Mode::Write)?);
-    let runtime = runtime()?;
+/// Gives the number of commits that were fetched; or what went wrong, and whether the site may have been admitted.
+fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Result<u64, (JoinError, bool)> {
+    let untouched = |error: JoinError| (error, false);
+    let site = Arc::new(Site::open(dir, Mode::Write).map_err(|error| untouched(error.into()))?);
+    let runtime = runtime().map_err(|error| untouched(error.into()))?;
     let result = runtime.block_on(async {
-        let (net, events) = open_net_to_dial(&site)?;
+        let (net, events) = open_net_to_dial(&site).map_err(|error| untouched(error.into()))?;
         let core = Replicator::new(site.site_id(), FederationLogTable::new());
         let mut joining = Joining {
             site: &site,
@@ -110,15 +125,19 @@ fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Resul
             events,
             core,
             reason: "no answer".to_owned(),
+            is_asked: false,
             is_admitted: false,
         };
-        let result = tokio::time::timeout(JOIN, joining.run(addresses)).await;
+        let result = tokio::time::timeout(JOIN, joining.run(addresses)).await.unwrap_or(Err(JoinError::TimedOut));
         shut_down(&joining.net, &mut joining.events).await;
-        result.unwrap_or(Err(JoinError::TimedOut))
+        result.map_err(|error| {
+            let may_be_admitted = joining.is_asked && !matches!(error, JoinError::Refused(_));
+            (error, may_be_admitted)
+        })
     });
     runtime.shutdown_timeout(super::SHUTDOWN);
     result?;
-    site.join_completed()?;
+    site.join_completed().map_err(|error| (error.into(), true))?;
     let commits = site.store().view().commits().count() as u64;
     Ok(commits)
 }
@@ -132,6 +151,8 @@ struct Joining<'a> {
     core: Replicator,
     /// Why the last dial failed.
     reason: String,
+    /// Whether the ticket has been shown: from then on the site may have been admitted.
+    is_asked: bool,
     is_admitted: bool,
 }
 
@@ -176,6 +197,7 @@ impl Joining<'_> {
                     token: self.ticket.token,
                     name: self.name.to_owned(),
                 };
+                self.is_asked = true;
                 self.send(NetCommand::Request { peer, id: JOIN_REQUEST, body: join.encode() }).await?;
             }
             NetEvent::Response { id: JOIN_REQUEST, peer, body } => match Response::decode(&body) {

@@ -1,8 +1,7 @@
 //! Invitations, admissions, and who belongs to the federation.
 //!
-//! A ticket's token is a secret of which only a digest is kept. Whoever shows it first is admitted by a commit; only when
-//! that is durable is the digest forgotten. So a token never admits two sites, but for a crash between the two, after
-//! which it still works once.
+//! A ticket's token is a secret of which only a digest is kept. Whoever shows it first is admitted by a commit, before which
+//! the digest is forgotten for good. So a token never admits two sites; a crash between the two costs a new ticket.
 
 use std::collections::BTreeSet;
 
@@ -102,19 +101,24 @@ impl Site {
             return Err(RedeemError::Name);
         }
         let _guard = self.files_for_writing()?;
-        let mut open: BTreeSet<Checksum> = home::read_set(self.disk.as_ref(), INVITES_FILE)?;
-        if !open.remove(&Ticket::token_digest(token)) {
+        let before: BTreeSet<Checksum> = home::read_set(self.disk.as_ref(), INVITES_FILE)?;
+        let mut open = before.clone();
+        let is_open = open.remove(&Ticket::token_digest(token));
+        // A member may ask again: the answer to its first question may have been lost.
+        let is_member = self.store.view().members().contains(&site);
+        if !is_open && !is_member {
             return Err(RedeemError::TicketUnknown);
         }
-        let is_member = self.store.view().members().contains(&site);
-        let redeemed = if is_member {
-            Redeemed::AlreadyMember
-        } else {
-            let admission = Admission { federation: self.federation(), site, name: name.to_owned() };
-            Redeemed::Admitted(self.commit(vec![Record::admission(admission)])?)
-        };
         home::write_lines(self.disk.as_ref(), INVITES_FILE, open)?;
-        Ok(redeemed)
+        if is_member {
+            return Ok(Redeemed::AlreadyMember);
+        }
+        let admission = Admission { federation: self.federation(), site, name: name.to_owned() };
+        self.commit(vec![Record::admission(admission)]).map(Redeemed::Admitted).map_err(|error| {
+            // Nobody was admitted, so the ticket is good again; if even that fails, a new one has to be made.
+            let _ = home::write_lines(self.disk.as_ref(), INVITES_FILE, before);
+            error.into()
+        })
     }
 
     /// Everyone who may write, ascending by id.
