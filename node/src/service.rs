@@ -179,6 +179,8 @@ struct Service {
     control: ServiceControl,
     started: tokio::time::Instant,
     listening: BTreeSet<String>,
+    /// How many addresses there were at the last tick: once none is added, the node is ready.
+    listening_last: usize,
     is_ready: bool,
     table_saved: FederationLogTable,
 }
@@ -197,7 +199,18 @@ impl Service {
         }
         let (net, events) = open_net(&site, &config.listen)?;
         let (started, listening) = (tokio::time::Instant::now(), BTreeSet::new());
-        Ok(Self { site, core, net, events, control, started, listening, is_ready: false, table_saved })
+        Ok(Self {
+            site,
+            core,
+            net,
+            events,
+            control,
+            started,
+            listening,
+            listening_last: 0,
+            is_ready: false,
+            table_saved,
+        })
     }
 
     fn now_ms(&self) -> u64 {
@@ -278,7 +291,9 @@ impl Service {
     fn tick(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
         let (store, now_ms) = (self.site.store().clone(), self.now_ms());
         self.core.handle_tick(&store, now_ms)?;
-        if !self.is_ready && !self.listening.is_empty() {
+        let settled = self.listening.len() == self.listening_last;
+        self.listening_last = self.listening.len();
+        if !self.is_ready && settled && !self.listening.is_empty() {
             self.is_ready = true;
             on_event(ServiceEvent::Ready);
         }
