@@ -134,13 +134,7 @@ pub fn stand<'a>(versions: impl IntoIterator<Item = &'a Version>, rule: Conflict
     Some(visible(kind, standing, first, &claims, conflict))
 }
 
-fn visible(
-    kind: Kind,
-    standing: Option<&Version>,
-    first: &Version,
-    claims: &[&Version],
-    conflict: bool,
-) -> Visible {
+fn visible(kind: Kind, standing: Option<&Version>, first: &Version, claims: &[&Version], conflict: bool) -> Visible {
     let entry = Entry {
         id: first.place.id,
         kind,
@@ -297,10 +291,7 @@ impl State {
     }
 
     /// Every version inside a snapshot, ascending by id and then in the one order.
-    pub fn all_versions<'a>(
-        &'a self,
-        snapshot: &'a Snapshot,
-    ) -> impl Iterator<Item = Result<Version, ReadError>> + 'a {
+    pub fn all_versions<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Result<Version, ReadError>> + 'a {
         self.versions.values().flatten().filter(|version| version.is_within(snapshot)).cloned().map(Ok)
     }
 
