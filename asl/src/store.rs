@@ -469,7 +469,7 @@ impl Store {
             }
             Work::Merge(commits) => {
                 let merge = |commit| {
-                    let verdict = batch.merge(commit, judge);
+                    let verdict = batch.merge(commit, judge)?;
                     self.heed(batch, judge).map(|()| verdict)
                 };
                 Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
@@ -563,7 +563,7 @@ impl Batch {
         };
         let commit = Commit::seal(draft, key)?;
         let committed = Committed::of(&commit);
-        match self.merge(commit, judge) {
+        match self.merge(commit, judge).map_err(StoreError::from)? {
             Verdict::Counts | Verdict::Known => Ok(committed),
             Verdict::Refused(refusal) => Err(refusal.into()),
             Verdict::Parked(reason) => Err(CommitError::Parked { reason: reason.to_string() }),
@@ -571,8 +571,8 @@ impl Batch {
         }
     }
 
-    fn merge(&mut self, commit: Commit, judge: &mut Judge) -> Verdict {
-        let verdict = judge.judge(&commit);
+    fn merge(&mut self, commit: Commit, judge: &mut Judge) -> Result<Verdict, ReadError> {
+        let verdict = judge.judge(&commit, &())?;
         match &verdict {
             Verdict::Counts => {
                 judge.admit(&commit);
@@ -584,7 +584,7 @@ impl Batch {
             }
             Verdict::Known | Verdict::Parked(_) | Verdict::Refused(_) => {}
         }
-        verdict
+        Ok(verdict)
     }
 
     fn freeze(&mut self, proof: ForkProof, judge: &mut Judge) -> bool {
@@ -650,7 +650,7 @@ fn rebuild(federation: FederationId, log: &Log, blocks: &Blocks) -> Result<(Judg
         let found = found?;
         if found.kind == entry::COMMIT {
             let commit = decode(found.position, &found.body)?;
-            if !count(&commit, found.position, &mut judge, &mut view, blocks) {
+            if !count(&commit, found.position, &mut judge, &mut view, blocks)? {
                 waiting.push(found.position);
             }
         }
@@ -660,7 +660,7 @@ fn rebuild(federation: FederationId, log: &Log, blocks: &Blocks) -> Result<(Judg
         let mut still = Vec::new();
         for position in waiting {
             let commit = decode(position, &log.read(position)?.body)?;
-            if !count(&commit, position, &mut judge, &mut view, blocks) {
+            if !count(&commit, position, &mut judge, &mut view, blocks)? {
                 still.push(position);
             }
         }
@@ -679,8 +679,14 @@ fn rebuild(federation: FederationId, log: &Log, blocks: &Blocks) -> Result<(Judg
     Ok((judge, view))
 }
 
-fn count(commit: &Commit, position: LogPosition, judge: &mut Judge, view: &mut View, blocks: &Blocks) -> bool {
-    match judge.judge(commit) {
+fn count(
+    commit: &Commit,
+    position: LogPosition,
+    judge: &mut Judge,
+    view: &mut View,
+    blocks: &Blocks,
+) -> Result<bool, ReadError> {
+    Ok(match judge.judge(commit, &())? {
         Verdict::Counts => {
             judge.admit(commit);
             view.take_rule(judge);
@@ -689,5 +695,5 @@ fn count(commit: &Commit, position: LogPosition, judge: &mut Judge, view: &mut V
         }
         Verdict::Known => true,
         Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
-    }
+    })
 }
