@@ -357,7 +357,11 @@ fn a_frozen_domain_counts_up_to_the_fork_and_no_further() {
     assert_eq!(judge.judge(&commits[2], &()).unwrap(), frozen);
     assert_eq!(judge.judge(&twin(&commits[2], 1, "other"), &()).unwrap(), frozen);
     assert_eq!(judge.judge(&commits[3], &()).unwrap(), frozen);
-    assert_eq!(judge.judge(&seal(draft(&judge, 2, word("x")), 2)), Verdict::Counts, "everyone else goes on");
+    assert_eq!(
+        judge.judge(&seal(draft(&judge, 2, word("x")), 2), &()).unwrap(),
+        Verdict::Counts,
+        "everyone else goes on"
+    );
 }
 
 #[test]
