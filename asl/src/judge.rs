@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rkyv::{Archive, Deserialize, Serialize};
+use uor_index_format::DecodeError;
 use uor_index_format::commit::{Commit, CommitHeader, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::Genesis;
@@ -396,5 +398,63 @@ impl Judge {
     pub fn must_judge_anew(&self) -> bool {
         let last = |domain| self.domains.get(&domain).and_then(|domain| domain.last.as_ref());
         self.forks.values().any(|proof| last(proof.domain()).is_some_and(|last| proof.number() <= last.number))
+    }
+}
+
+/// What a judge remembers, as a checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    genesis: Option<Vec<u8>>,
+    /// Each domain's last header and the membership commits its writer knows.
+    domains: Vec<(Vec<u8>, Vec<[u8; 32]>)>,
+    /// Membership commits, whom each admitted, and its logseq.
+    memberships: Vec<([u8; 32], Vec<[u8; 32]>, u64)>,
+    forks: Vec<Vec<u8>>,
+    logseq_max: u64,
+}
+
+impl Judge {
+    /// What it remembers; commits before each domain's last are history's affair.
+    pub(crate) fn memory(&self) -> Memory {
+        let knows = |domain: &Domain| domain.knows.iter().map(|hash| *hash.as_bytes()).collect();
+        let admitted = |(hash, membership): (&CommitHash, &Membership)| {
+            let members = membership.members.iter().map(|site| *site.as_bytes()).collect();
+            (*hash.as_bytes(), members, membership.logseq.0)
+        };
+        Memory {
+            genesis: self.genesis.as_ref().map(Genesis::encode),
+            domains: self
+                .domains
+                .values()
+                .filter_map(|domain| Some((domain.last.as_ref()?.encode(), knows(domain))))
+                .collect(),
+            memberships: self.memberships.iter().map(admitted).collect(),
+            forks: self.forks.values().map(ForkProof::encode).collect(),
+            logseq_max: self.logseq_max.0,
+        }
+    }
+
+    /// The judge that remembered this.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if a part of it cannot be one.
+    pub(crate) fn remembering(federation: FederationId, memory: &Memory) -> Result<Self, DecodeError> {
+        let hashes = |hashes: &[[u8; 32]]| hashes.iter().map(|hash| CommitHash::from_bytes(*hash)).collect();
+        let mut judge = Self::new(federation);
+        judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
+        for (last, knows) in &memory.domains {
+            let last = CommitHeader::decode(last)?;
+            let domain = Domain { knows: hashes(knows), last: Some(last.clone()), recent: Vec::new() };
+            judge.domains.insert(last.domain, domain);
+        }
+        for (hash, members, logseq) in &memory.memberships {
+            let members = members.iter().map(|site| SiteId::from_bytes(*site)).collect();
+            judge.memberships.insert(CommitHash::from_bytes(*hash), Membership { members, logseq: LogSeq(*logseq) });
+        }
+        for proof in &memory.forks {
+            judge.freeze(ForkProof::decode(proof)?);
+        }
+        judge.logseq_max = LogSeq(memory.logseq_max);
+        Ok(judge)
     }
 }

@@ -35,6 +35,32 @@ pub struct LogPosition {
 }
 
 impl LogPosition {
+    /// Before every entry.
+    pub const START: Self = Self { segment: 1, offset: 32 };
+
+    /// As one number.
+    pub const fn to_u64(self) -> u64 {
+        (self.segment as u64) << 32 | self.offset as u64
+    }
+
+    /// The position that [`LogPosition::to_u64`] gave.
+    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
+    pub const fn from_u64(number: u64) -> Self {
+        Self { segment: (number >> 32) as u32, offset: number as u32 }
+    }
+
+    /// Where the body of the frame here begins.
+    #[must_use]
+    pub const fn body(self) -> Self {
+        Self { segment: self.segment, offset: self.offset + HEADER_LEN as u32 }
+    }
+
+    /// So many bytes on.
+    #[must_use]
+    pub fn plus(self, bytes: usize) -> Self {
+        Self { segment: self.segment, offset: self.offset + u32::try_from(bytes).unwrap_or(u32::MAX) }
+    }
+
     fn to_bytes(self) -> [u8; 8] {
         (u64::from(self.segment) << 32 | u64::from(self.offset)).to_le_bytes()
     }
@@ -49,6 +75,45 @@ pub struct Entry {
     pub kind: u8,
     /// The body it was appended with.
     pub body: Vec<u8>,
+}
+
+/// What was appended, for readers to take.
+pub struct Appended {
+    /// Where each entry is.
+    pub positions: Vec<LogPosition>,
+    bodies: Vec<(LogPosition, Arc<[u8]>)>,
+}
+
+/// The log's bytes.
+#[derive(Clone, Default)]
+pub struct LogView {
+    bodies: std::collections::BTreeMap<LogPosition, Arc<[u8]>>,
+    end: Option<LogPosition>,
+}
+
+impl LogView {
+    /// Takes.
+    pub fn take(&mut self, appended: Appended) {
+        self.bodies.extend(appended.bodies);
+    }
+
+    /// Bytes.
+    pub fn bytes(&self, at: LogPosition, len: usize) -> Result<&[u8], LogError> {
+        let none = || LogError::NoEntry { segment: at.segment, offset: at.offset };
+        let (start, body) = self.bodies.range(..=at).next_back().ok_or_else(none)?;
+        let from = (at.offset - start.offset) as usize;
+        body.get(from..from + len).ok_or_else(none)
+    }
+
+    /// Prefetch.
+    pub fn prefetch(&self, _: LogPosition) {}
+
+    /// End.
+    pub fn end(&self) -> LogPosition {
+        self.bodies
+            .last_key_value()
+            .map_or(LogPosition::START, |(at, body)| at.plus(body.len().next_multiple_of(frame::ALIGN)))
+    }
 }
 
 /// Sizes that may differ between stores without changing the format.
@@ -215,6 +280,21 @@ impl Log {
         Entries { segments, at: 0, bytes: None, offset: file_header::LEN }
     }
 
+    /// View.
+    pub fn view(&self) -> LogView {
+        let bodies =
+            self.entries().map(|entry| entry.unwrap()).map(|entry| (entry.position.body(), Arc::from(entry.body)));
+        LogView { bodies: bodies.collect(), end: None }
+    }
+
+    /// From.
+    pub fn entries_from(&self, from: LogPosition) -> Result<Entries, LogError> {
+        let mut entries = self.entries();
+        entries.at = from.segment as usize - 1;
+        entries.offset = from.offset as usize;
+        Ok(entries)
+    }
+
     /// The entry at `position`.
     ///
     /// # Errors
@@ -249,11 +329,13 @@ impl Log {
     /// # Errors
     /// [`LogError::TooLarge`] with nothing appended; [`LogError::Poisoned`]; [`LogError::ReadOnly`]; [`LogError::Disk`],
     /// after which the log is poisoned and any number of the entries may be there when it is opened again.
-    pub fn append_batch(&self, entries: &[(u8, &[u8])]) -> Result<Vec<LogPosition>, LogError> {
+    pub fn append_batch(&self, entries: &[(u8, &[u8])]) -> Result<Appended, LogError> {
         if let Some((_, body)) = entries.iter().find(|(_, body)| body.len() > BODY_LEN_MAX) {
             return Err(LogError::TooLarge { len: body.len(), max: BODY_LEN_MAX });
         }
-        self.with_tail(|tail| self.append_to(tail, entries))
+        let positions = self.with_tail(|tail| self.append_to(tail, entries))?;
+        let bodies = positions.iter().zip(entries).map(|(at, (_, body))| (at.body(), Arc::from(*body))).collect();
+        Ok(Appended { positions, bodies })
     }
 
     /// Makes everything appended so far durable; free if it already is.

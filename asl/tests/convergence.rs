@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
+mod lone;
 
+use lone::Lone;
 use proptest::prelude::*;
 use uor_asl::disk::Mode;
 use uor_asl::disk::memory::MemoryDisk;
@@ -125,7 +127,7 @@ proptest! {
         let federation = Federation::build(rule, &steps);
         let store = store_of(&federation, federation.commits(), 7);
         let snapshot = cut(federation.commits(), seed);
-        let mut alone = State::new(rule);
+        let mut alone = Lone::new(rule);
         for commit in federation.commits() {
             let header = commit.header();
             if snapshot.includes(&header.domain, header.number, header.logseq) {

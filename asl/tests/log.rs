@@ -23,7 +23,7 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Log, Recovery), LogError> {
 
 fn append(log: &Log, entries: &[(u8, Vec<u8>)]) -> Result<Vec<LogPosition>, LogError> {
     let entries: Vec<(u8, &[u8])> = entries.iter().map(|(kind, body)| (*kind, body.as_slice())).collect();
-    log.append_batch(&entries)
+    Ok(log.append_batch(&entries)?.positions)
 }
 
 fn entries(log: &Log) -> Result<Entries, LogError> {
