@@ -169,6 +169,12 @@ fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Option<Seen>)>
     Some((entry, standing.copied()))
 }
 
+/// Puts versions into the one order. A commit that began to count late may be indexed twice, its records are still one each.
+fn in_order(versions: &mut Vec<Seen>) {
+    versions.sort_unstable_by_key(|version| version.place);
+    versions.dedup_by_key(|version| version.place);
+}
+
 fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
     let claim = |version: &&Seen| version.is_claim() && version.checksum() == checksum;
     if versions.len() == 1 {
@@ -269,7 +275,7 @@ impl State {
             for (_, found) in these {
                 versions.extend(self.confirm(*found, &header.id)?);
             }
-            versions.sort_unstable_by_key(|version| version.place);
+            in_order(&mut versions);
             let before = stand(&versions, self.rule).map(|(entry, _)| entry);
             let (place, number) = (commit.place(record), commit.header().number);
             let after_it = versions.partition_point(|version| version.place < place);
@@ -445,7 +451,11 @@ impl State {
         let padded = format!("{prefix:0<64}");
         let Ok(start) = padded.parse::<CanonicalId>() else { return Ok(Vec::new()) };
         let mut ids: Vec<CanonicalId> = Vec::new();
-        for row in self.index.ascending(start, &Filter::ALL, self) {
+        let mut last = [0xff; CanonicalId::LEN];
+        last[..1].copy_from_slice(&start.as_bytes()[..1]);
+        let whole_byte = prefix.len() >= 2;
+        let end = if whole_byte { CanonicalId::from_bytes(last) } else { *Filter::ALL.ids.end() };
+        for row in self.index.ascending(&Filter { ids: start..=end, ..Filter::ALL }, self) {
             let (id, _) = row?;
             if !id.to_string().starts_with(&prefix) {
                 break;
@@ -585,7 +595,7 @@ impl<'a> At<'a> {
                 for (_, candidate) in these {
                     versions.extend(self.state.confirm(*candidate, id)?);
                 }
-                versions.sort_unstable_by_key(|version: &Seen| version.place);
+                in_order(&mut versions);
                 on_entry(start + at, stand(&versions, self.state.rule).map(|(entry, _)| entry));
             }
         }
@@ -594,13 +604,13 @@ impl<'a> At<'a> {
 
     /// Every version of `id`, in the one order.
     fn seen(&self, id: &CanonicalId) -> Result<Vec<Seen>, ReadError> {
-        let mut candidates = Vec::new();
-        self.state.index.candidates(id, &mut candidates)?;
+        let mut candidates = Vec::with_capacity(2);
+        self.state.index.candidates(id, |found| candidates.push(found))?;
         let mut versions = Vec::with_capacity(candidates.len());
         for found in candidates.into_iter().filter(|found| self.cut.includes(found.commit)) {
             versions.extend(self.state.confirm(found, id)?);
         }
-        versions.sort_unstable_by_key(|version| version.place);
+        in_order(&mut versions);
         Ok(versions)
     }
 }
@@ -687,7 +697,7 @@ impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> 
         let inside = found.into_iter().filter(|found| self.at.cut.includes(found.commit));
         let seen = inside.map(|found| self.at.state.seen(found, self.at.state.log.bytes(found.at, RecordHeader::LEN)?));
         Some(seen.collect::<Result<Vec<_>, _>>().map(|mut versions| {
-            versions.sort_unstable_by_key(|version| version.place);
+            in_order(&mut versions);
             versions
         }))
     }

@@ -79,7 +79,8 @@ impl Kind {
         matches!(self, Self::Artifact | Self::Receipt | Self::Genesis)
     }
 
-    fn from_u8(value: u8) -> Option<Self> {
+    /// The kind that is written as `value`, if one is.
+    pub fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
             0 => Self::Tombstone,
             1 => Self::Artifact,
