@@ -13,6 +13,8 @@ mod file_header;
 pub mod group;
 pub mod judge;
 pub mod log;
+mod pages;
+mod prefetch;
 pub mod replay;
 pub mod state;
 pub mod store;
