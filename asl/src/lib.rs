@@ -15,6 +15,8 @@ pub mod group;
 pub mod index;
 pub mod judge;
 pub mod log;
+mod pages;
+mod prefetch;
 pub mod replay;
 pub mod state;
 pub mod store;

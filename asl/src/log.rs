@@ -468,7 +468,7 @@ impl Entries {
             let bytes = match self.bytes.take() {
                 Some(bytes) => bytes,
                 None if sealed => segment.file.map_sealed().during("map", &path(segment.number))?,
-                None => Box::new(segment.read(0, segment.end)?),
+                None => segment.read(0, segment.end)?.into(),
             };
             let bytes = self.bytes.insert(bytes);
             let position = LogPosition { segment: segment.number, offset: offset_in_segment(self.offset) };
