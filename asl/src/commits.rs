@@ -116,6 +116,16 @@ impl Commits {
         self.domains.get(ordinal as usize).map(|domain| domain.site)
     }
 
+    /// The ordinal of a domain.
+    pub(crate) fn ordinal(&self, site: &SiteId) -> Option<u32> {
+        self.ordinals.get(site).copied()
+    }
+
+    /// How many rows are in memory only.
+    pub(crate) fn unstored_len(&self) -> u64 {
+        self.domains.iter().map(|domain| domain.recent.len() as u64).sum()
+    }
+
     /// How many commits count.
     pub(crate) fn len(&self) -> u64 {
         self.domains.iter().map(Domain::len).sum()
@@ -179,16 +189,21 @@ impl Commits {
     }
 
     /// Leaves to their files the rows that [`Unstored::store`] has stored.
-    pub(crate) fn stored(&mut self, stored: Vec<(Unstored, Arc<dyn DiskFile>)>) {
-        for (unstored, file) in stored {
+    ///
+    /// # Errors
+    /// [`DiskError`] if a file cannot be opened.
+    pub(crate) fn stored(&mut self, stored: Vec<Unstored>, disk: &dyn Disk) -> Result<(), DiskError> {
+        for unstored in stored {
             let Some(domain) = self.ordinals.get(&unstored.site).and_then(|at| self.domains.get_mut(*at as usize))
             else {
                 continue;
             };
+            let file = disk.open(&unstored.path, Mode::ReadOnly).during("open", &unstored.path)?;
             let len = unstored.len();
             domain.recent.drain(..unstored.rows.len());
             domain.stored = Some(Stored { file, path: unstored.path, site: unstored.site, len });
         }
+        Ok(())
     }
 }
 
@@ -303,7 +318,7 @@ impl Unstored {
     ///
     /// # Errors
     /// [`DiskError`]; the rows stored before are as they were.
-    pub(crate) fn store(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, DiskError> {
+    pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), DiskError> {
         let file = disk.open(&self.path, Mode::Write).during("open", &self.path)?;
         let mut bytes = Vec::with_capacity(self.rows.len() * ROW_LEN);
         for (number, row) in (self.stored_len + 1..).zip(&self.rows) {
@@ -318,7 +333,7 @@ impl Unstored {
             file.write_at(self.stored_len * ROW_LEN as u64, &bytes).during("append to", &self.path)?;
             file.sync().during("sync", &self.path)?;
         }
-        Ok(file)
+        Ok(())
     }
 }
 

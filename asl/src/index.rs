@@ -25,7 +25,7 @@ pub use self::head::Head;
 pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due};
 use self::segment::{Segment, prefix_of, shard_of};
 use crate::log::LogPosition;
-pub use crate::pages::PageDamage;
+use crate::pages::PageDamage;
 
 /// What a record is: what filters ask by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,8 +76,19 @@ pub struct Found {
 #[non_exhaustive]
 pub enum IndexError {
     /// A page is not what was written.
-    #[error(transparent)]
-    Page(#[from] PageDamage),
+    #[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
+    Page {
+        /// The file's path inside the store.
+        file: String,
+        /// Where the page starts, or the bytes that were asked for.
+        offset: u64,
+        /// Which check failed.
+        what: &'static str,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// The checks of a file's pages are not what was written.
     #[error("{file} is damaged: the check of its page checks should be {expected}, it is {found}")]
     Seal {
@@ -106,6 +117,13 @@ pub enum IndexError {
         /// The newest version this program reads.
         supported: u16,
     },
+}
+
+impl From<PageDamage> for IndexError {
+    fn from(damage: PageDamage) -> Self {
+        let PageDamage { file, offset, what, expected, found } = damage;
+        Self::Page { file, offset, what, expected, found }
+    }
 }
 
 /// Reads whole ids from the log.
@@ -168,11 +186,6 @@ impl Index {
         let head = Arc::new(std::mem::replace(&mut self.head, Head::new(self.seed)));
         self.frozen = Some(Arc::clone(&head));
         head
-    }
-
-    /// Whether a head has been set aside and is not yet a run.
-    pub(crate) const fn is_frozen(&self) -> bool {
-        self.frozen.is_some()
     }
 
     /// The frozen head has become the newest run.
@@ -261,9 +274,11 @@ impl Index {
         ids: &'a dyn Ids<Error = E>,
     ) -> impl Iterator<Item = Result<(CanonicalId, Found), E>> + use<'a, E> {
         let segments = self.runs.iter().filter_map(|run| run.segment(shard));
-        let segments = segments.flat_map(|segment| [stream(segment, filter, ids, false), stream(segment, filter, ids, true)]);
+        let segments =
+            segments.flat_map(|segment| [stream(segment, filter, ids, false), stream(segment, filter, ids, true)]);
         let ids_here = self.ids_of(shard, filter);
-        let heads = self.heads().map(|head| -> Stream<'a, E> { Box::new(head.sorted(&ids_here, filter).into_iter().map(Ok)) });
+        let heads =
+            self.heads().map(|head| -> Stream<'a, E> { Box::new(head.sorted(&ids_here, filter).into_iter().map(Ok)) });
         Merged { streams: segments.chain(heads).map(Iterator::peekable).collect() }
     }
 

@@ -12,7 +12,7 @@ use uor_index_format::commit::{Commit, CommitHeader, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::Genesis;
 use uor_index_format::record::Content;
-use uor_index_format::snapshot::Head;
+use uor_index_format::snapshot::{Frontier, Head};
 
 use crate::state::ReadError;
 
@@ -203,6 +203,11 @@ impl Judge {
     pub fn head(&self, domain: &SiteId) -> Option<Head> {
         let header = self.domains.get(domain)?.last.as_ref()?;
         Some(Head { number: header.number, hash: header.hash() })
+    }
+
+    /// The last commits that count, by domain.
+    pub fn frontier(&self) -> Frontier {
+        self.domains.keys().filter_map(|domain| Some((*domain, self.head(domain)?))).collect()
     }
 
     /// Leaves to history what has been admitted so far.

@@ -10,6 +10,8 @@
 mod sum;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 use std::thread;
 
 use uor_index_format::DecodeError;
@@ -23,10 +25,10 @@ use uor_index_format::snapshot::{Frontier, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 
 use self::sum::Sum;
-use crate::commits::{CommitRow, Commits, Cut};
-use crate::disk::DiskError;
+use crate::commits::{CommitRow, Commits, Cut, Unstored};
+use crate::disk::{Disk, DiskError};
 pub use crate::index::Filter;
-use crate::index::{Class, Found, Ids, Index, IndexError, Row};
+use crate::index::{Class, Found, Head, Ids, Index, IndexError, Row, Run};
 use crate::judge::History;
 use crate::log::{Appended, LogError, LogPosition, LogView};
 
@@ -340,6 +342,56 @@ impl State {
         self.sum.entries()
     }
 
+    /// Folds into the digest what waits to be.
+    pub(crate) fn fold(&self) {
+        self.sum.fold();
+    }
+
+    /// The digest of what is visible.
+    pub(crate) fn sum(&self) -> StateHash {
+        self.sum.whole().clone()
+    }
+
+    /// Ids with an open conflict.
+    pub(crate) const fn conflicting(&self) -> &BTreeSet<CanonicalId> {
+        &self.conflicts
+    }
+
+    /// The index.
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The log's bytes.
+    pub(crate) const fn log(&self) -> &LogView {
+        &self.log
+    }
+
+    /// Sets aside the records that are indexed in memory, to be written.
+    pub(crate) fn freeze(&mut self) -> Arc<Head> {
+        self.index.freeze()
+    }
+
+    /// What was set aside has become a run.
+    pub(crate) fn thaw(&mut self, run: Arc<Run>) {
+        self.index.thaw(run);
+    }
+
+    /// What was set aside has become a run, and these rows of the commit table are stored.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the table cannot be read.
+    pub(crate) fn sealed(&mut self, run: Arc<Run>, rows: Vec<Unstored>, disk: &dyn Disk) -> Result<(), DiskError> {
+        self.commits.stored(rows, disk)?;
+        self.index.thaw(run);
+        Ok(())
+    }
+
+    /// These runs have become one.
+    pub(crate) fn merged(&mut self, runs: Range<usize>, run: Arc<Run>) {
+        self.index.merged(runs, run);
+    }
+
     /// The commits that count.
     pub(crate) const fn commits(&self) -> &Commits {
         &self.commits
@@ -455,7 +507,7 @@ impl State {
         last[..1].copy_from_slice(&start.as_bytes()[..1]);
         let whole_byte = prefix.len() >= 2;
         let end = if whole_byte { CanonicalId::from_bytes(last) } else { *Filter::ALL.ids.end() };
-        for row in self.index.ascending(&Filter { ids: start..=end, ..Filter::ALL }, self) {
+        for row in self.index.ascending(&Filter { ids: start..=end, ..Filter::ALL }, &self.log) {
             let (id, _) = row?;
             if !id.to_string().starts_with(&prefix) {
                 break;
@@ -501,12 +553,12 @@ impl State {
     }
 }
 
-impl Ids for State {
+impl Ids for LogView {
     type Error = ReadError;
 
     fn id(&self, at: LogPosition) -> Result<CanonicalId, ReadError> {
         let mut id = [0; CanonicalId::LEN];
-        id.copy_from_slice(self.log.bytes(at, CanonicalId::LEN)?);
+        id.copy_from_slice(self.bytes(at, CanonicalId::LEN)?);
         Ok(CanonicalId::from_bytes(id))
     }
 }
@@ -624,7 +676,7 @@ impl<'a> At<'a> {
         let part = |thread: usize| {
             let mut sum = StateHash::default();
             for shard in (0..shards).skip(thread).step_by(threads) {
-                let rows = self.state.index.ascending_in(shard, &Filter::ALL, self.state);
+                let rows = self.state.index.ascending_in(shard, &Filter::ALL, &self.state.log);
                 for group in (Groups { at: self.clone(), rows: rows.peekable(), complete: true }) {
                     stand(&group?, self.state.rule).into_iter().for_each(|(entry, _)| sum.add(&entry));
                 }
@@ -650,12 +702,7 @@ impl<'a> At<'a> {
     /// The versions of each id of which `filter` takes one, ascending by id.
     fn into_groups(self, filter: &Filter) -> impl Iterator<Item = Result<Vec<Seen>, ReadError>> + use<'a> {
         let state = self.state;
-        let start = CanonicalId::from_bytes([0; 32]);
-        Groups {
-            at: self,
-            rows: state.index.ascending(start, filter, state).peekable(),
-            complete: *filter == Filter::ALL,
-        }
+        Groups { at: self, rows: state.index.ascending(filter, &state.log).peekable(), complete: filter.is_all() }
     }
 
     /// What stands and `filter` takes, ascending by id.

@@ -11,12 +11,14 @@
 mod checkpoint;
 mod flush;
 mod keep;
+mod keeper;
 mod open;
 mod removal;
 mod view;
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use uor_index_format::DecodeError;
 use uor_index_format::commit::{Commit, ForkProof, Prepared, SealError};
@@ -26,8 +28,8 @@ use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
 use self::flush::{Done, Work};
-pub use self::keep::Keeper;
 use self::keep::Keeping;
+pub use self::keeper::Keeper;
 use self::open::decode;
 use self::removal::Reason;
 pub use self::view::View;
@@ -96,6 +98,12 @@ pub enum StoreError {
         /// What is wrong with it.
         #[source]
         source: DecodeError,
+    },
+    /// The files of a run are not those that the checkpoint names; the index is then written anew.
+    #[error("the files of run {run} of the index are not those that the checkpoint names")]
+    StaleIndex {
+        /// The run's number.
+        run: u32,
     },
     /// An entry of the log is of a kind that this release does not know.
     #[error("the log's entry in segment {} at offset {} is of kind {kind}: upgrade uor", position.segment, position.offset)]
@@ -226,6 +234,12 @@ pub struct Store {
     judge: Mutex<Option<Judge>>,
     view: RwLock<View>,
     keeping: Mutex<Keeping>,
+    /// Told when housekeeping may be due.
+    work: Condvar,
+    /// Told when a piece of housekeeping has ended.
+    idle: Condvar,
+    /// Whether a keeper is at work.
+    is_kept: AtomicBool,
     opened: Opened,
     _lock: Option<LockGuard>,
 }
@@ -298,10 +312,18 @@ impl Store {
             judge: Mutex::new(None),
             view: RwLock::new(View::new(state)),
             keeping: Mutex::default(),
+            work: Condvar::new(),
+            idle: Condvar::new(),
+            is_kept: AtomicBool::new(false),
             opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None },
             _lock: lock,
         };
-        let (judge, view, rebuilt) = open::open(&store)?;
+        let mut keeping = Keeping::default();
+        let (judge, view, rebuilt) = open::open(&store, &mut keeping)?;
+        if mode == Mode::Write {
+            keeping.sweep(store.disk.as_ref())?;
+        }
+        store.keeping = Mutex::new(keeping);
         store.judge = Mutex::new(Some(judge));
         store.view = RwLock::new(view);
         store.opened.index = rebuilt;

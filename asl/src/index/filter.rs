@@ -87,10 +87,8 @@ impl Segment {
 
     fn select_in(&self, slots: Range<usize>, filter: &Filter) -> Result<Mask, IndexError> {
         let (codes, width) = self.class_codes(slots.clone())?;
-        let wanted: Vec<u32> = (0..)
-            .zip(self.classes())
-            .filter_map(|(code, class)| filter.takes_class(*class).then_some(code))
-            .collect();
+        let wanted: Vec<u32> =
+            (0..).zip(self.classes()).filter_map(|(code, class)| filter.takes_class(*class).then_some(code)).collect();
         let mut words = vec![0; slots.len().div_ceil(64)];
         let mut each = |range: Range<u32>| match width {
             1 => within_u8(codes, range, &mut words),
@@ -121,14 +119,14 @@ macro_rules! kernel {
         #[inline]
         fn $name(codes: &[u8], range: Range<u32>, words: &mut [u64]) {
             const WIDTH: usize = size_of::<$int>();
-            let (Ok(low), Ok(span)) = (<$int>::try_from(range.start), <$int>::try_from(range.end - range.start)) else {
-                return $twin(codes, range, words);
-            };
-            if span == 0 {
+            if range.is_empty() {
                 return;
             }
+            // Codes fit, all ones included, which stands for none.
+            #[expect(clippy::cast_possible_truncation, reason = "codes and their bounds fit their width")]
+            let (low, span) = (range.start as $int, (range.end - 1 - range.start) as $int);
             // One comparison for both bounds: what is below wraps around to above.
-            let (low, last) = (<$vector>::splat(low), <$vector>::splat(span - 1));
+            let (low, last) = (<$vector>::splat(low), <$vector>::splat(span));
             let vectors = codes.chunks_exact(WIDTH * 64);
             let done = vectors.len();
             for (bytes, word) in vectors.zip(words.iter_mut()) {
@@ -158,7 +156,6 @@ macro_rules! kernel {
     };
 }
 
-use wide::CmpEq as _;
 kernel!(within_u8, each_u8, u8, wide::u8x32, 32);
 kernel!(within_u16, each_u16, u16, wide::u16x16, 16);
 kernel!(within_u32, each_u32, u32, wide::u32x8, 8);

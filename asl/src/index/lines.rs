@@ -45,7 +45,10 @@ pub(super) fn lines_for(records: usize) -> usize {
 #[inline]
 pub(super) fn home(prefix: u64, lines: usize) -> (usize, u16) {
     let product = u128::from(prefix) * lines as u128;
-    #[expect(clippy::cast_possible_truncation, reason = "the product's upper half is less than `lines`; the rest is cut")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the product's upper half is less than `lines`; the rest is cut"
+    )]
     ((product >> 64) as usize, (product >> 48) as u16)
 }
 
@@ -155,7 +158,6 @@ impl<'a> Line<'a> {
         for (lane, bytes) in lanes.iter_mut().zip(self.0[field::FINGERPRINTS].chunks_exact(2)) {
             *lane = u16::from_le_bytes([bytes[0], bytes[1]]);
         }
-        use wide::CmpEq as _;
         let equal = wide::u16x16::new(lanes).simd_eq(wide::u16x16::splat(fingerprint)).to_bitmask();
         equal & ((1 << self.count().min(SLOTS)) - 1)
     }

@@ -18,19 +18,22 @@ pub(crate) struct Run {
 /// Records on their way into a run, by shard.
 pub(crate) struct RunBuilder {
     shard_bits: u32,
+    /// The first shard whose records are taken.
+    first: u32,
     commits: Vec<CommitRef>,
     shards: Vec<Vec<Item>>,
 }
 
 impl RunBuilder {
-    /// A run with so many shards, a power of two, and nothing in it.
-    pub(crate) fn new(shards: u32) -> Self {
-        Self { shard_bits: shards.trailing_zeros(), commits: Vec::new(), shards: vec![Vec::new(); shards as usize] }
+    /// Some shards of a run that has so many, a power of two, with nothing in them.
+    pub(crate) fn for_shards(shards: u32, taken: Range<u32>) -> Self {
+        let (shard_bits, first) = (shards.trailing_zeros(), taken.start);
+        Self { shard_bits, first, commits: Vec::new(), shards: taken.map(|_| Vec::new()).collect() }
     }
 
     /// A run with so many shards of what is in a head.
     pub(crate) fn of(head: &Head, shards: u32) -> Self {
-        let mut builder = Self::new(shards);
+        let mut builder = Self::for_shards(shards, 0..shards);
         builder.commits = head.commits().to_vec();
         head.rows().for_each(|row| builder.push(row.id.prefix(), row.at, row.class, row.commit));
         builder
@@ -42,26 +45,27 @@ impl RunBuilder {
         u32::try_from(self.commits.len() - 1).expect("a run has fewer commits than its log has bytes")
     }
 
-    /// Takes in a record.
+    /// Takes in a record, if it belongs into one of the shards.
     #[inline]
     pub(crate) fn push(&mut self, prefix: u64, at: LogPosition, class: Class, commit: u32) {
         let (shard, _) = segment::shard_of(prefix, self.shard_bits);
-        self.shards[shard as usize].push(Item { prefix, at, class, commit });
+        let items = shard.checked_sub(self.first).and_then(|shard| self.shards.get_mut(shard as usize));
+        items.into_iter().for_each(|items| items.push(Item { prefix, at, class, commit }));
     }
 
-    /// The files of the run, by shard, laid out on several threads. `number` names the run and no other.
+    /// The files of the shards, in their order, laid out on several threads. `number` names the run and no other.
     ///
     /// # Errors
     /// What `ids` cannot read.
     pub(crate) fn encode<E: Send>(self, number: u32, ids: &(dyn Ids<Error = E> + Sync)) -> Result<Vec<Vec<u8>>, E> {
-        let Self { shard_bits, commits, shards } = self;
+        let Self { shard_bits, first, commits, shards } = self;
         let threads = thread::available_parallelism().map_or(1, usize::from).min(shards.len()).max(1);
         let mut work: Vec<Vec<(usize, Vec<Item>)>> = (0..threads).map(|_| Vec::new()).collect();
         shards.into_iter().enumerate().for_each(|(shard, items)| work[shard % threads].push((shard, items)));
         let commits = &commits;
         let encode = |work: Vec<(usize, Vec<Item>)>| {
             let encode = |(shard, items): (usize, Vec<Item>)| {
-                let index = u32::try_from(shard).unwrap_or(u32::MAX);
+                let index = first + u32::try_from(shard).unwrap_or(u32::MAX);
                 let bytes = segment::encode(index, shard_bits, file_number(number, index), items, commits, ids)?;
                 Ok((shard, bytes))
             };

@@ -17,7 +17,7 @@ use super::lines::{self, LINE_LEN, Line, OVERFLOW_LEN, SLOTS};
 use super::{Class, CommitRef, Found, Ids, IndexError};
 use crate::disk::Sealed;
 use crate::log::LogPosition;
-use crate::pages::{CHECK_LEN, Identity, PAGE_LEN, Pages};
+use crate::pages::{PAGE, PageKey, Pages, checks_of};
 
 /// A stride is so many bytes of one log segment.
 const STRIDE_BITS: u32 = 25;
@@ -34,7 +34,10 @@ const STRIDE_LEN: usize = 8;
 /// Length of the check of the page checks, at the end of the file.
 pub(crate) const SEAL_LEN: usize = 16;
 
-const PAGE_KEY: &[u8; 32] = b"uor-asl index segment page, v. 1";
+/// Length of a page's check in bytes.
+const CHECK_LEN: usize = 8;
+
+const PAGE_ROLE: &str = "uor-asl index segment page v1";
 const SEAL_KEY: &[u8; 32] = b"uor-asl index segment seal, v. 1";
 
 /// Byte ranges of the header.
@@ -139,7 +142,8 @@ pub(super) fn encode<E>(
     section(&by_logseq.iter().flat_map(|commit| encode_commit(commits[*commit as usize])).collect::<Vec<_>>());
     section(&strides.encode());
     file.resize(file.len().next_multiple_of(ALIGN), 0);
-    let checks = Identity { key: PAGE_KEY, number: file_number }.checks(&file);
+    let checks: Vec<u8> =
+        checks_of(&PageKey::new(PAGE_ROLE, file_number), &file).into_iter().flat_map(u64::to_le_bytes).collect();
     let seal = seal_of(file_number, file.len(), &checks);
     file.extend_from_slice(&checks);
     file.extend_from_slice(&seal);
@@ -270,7 +274,8 @@ impl Segment {
     /// # Errors
     /// [`IndexError`] if it is no segment, of a newer version, or one of these is damaged.
     pub(super) fn open(file: String, file_number: u64, bytes: Sealed) -> Result<Self, IndexError> {
-        let content = |what: &str| IndexError::Content { file: file.clone(), what: what.to_owned() };
+        let name = file.clone();
+        let content = |what: &str| IndexError::Content { file: name.clone(), what: what.to_owned() };
         let header: [u8; HEADER_LEN] = bytes
             .first_chunk()
             .copied()
@@ -282,7 +287,10 @@ impl Segment {
         }
         let number = |range: Range<usize>| {
             let wide = header[range].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-            usize::try_from(wide).ok().filter(|number| *number < 1 << 40).ok_or_else(|| content("a length is out of range"))
+            usize::try_from(wide)
+                .ok()
+                .filter(|number| *number < 1 << 40)
+                .ok_or_else(|| content("a length is out of range"))
         };
         let (shard_bits, class_width, commit_width) =
             (header[field::SHARD_BITS], header[field::CLASS_WIDTH], header[field::COMMIT_WIDTH]);
@@ -310,22 +318,23 @@ impl Segment {
             end: 0,
         };
         sections.end = end.next_multiple_of(ALIGN);
-        let checks_len = sections.end.div_ceil(PAGE_LEN) * CHECK_LEN;
+        let checks_len = sections.end.div_ceil(PAGE) * CHECK_LEN;
         if bytes.len() != sections.end + checks_len + SEAL_LEN {
             return Err(content("its length is not what its header says"));
         }
-        let checks = bytes[sections.end..][..checks_len].to_vec();
-        let stored = &bytes[sections.end + checks_len..];
-        let seal = seal_of(file_number, sections.end, &checks);
-        if seal != stored {
+        let (checks, stored) = bytes[sections.end..].split_at(checks_len);
+        let seal = seal_of(file_number, sections.end, checks);
+        if seal != stored || bytes.is_cut() {
             let (expected, found) = (hex(stored), hex(&seal));
             return Err(IndexError::Seal { file, expected, found });
         }
-        let identity = Identity { key: PAGE_KEY, number: file_number };
-        let pages = Pages::new(file.clone(), identity, bytes, sections.end, checks)?;
+        let checks = checks.chunks_exact(CHECK_LEN).map(|check| u64_at(check, 0)).collect();
+        let key = PageKey::new(PAGE_ROLE, file_number);
+        let pages = Pages::new(file.clone(), bytes, sections.end, key, checks)?;
         // The header was read before it could be verified.
         pages.get(0..HEADER_LEN)?;
-        let decode = |bytes: &[u8]| decode_class(bytes).ok_or_else(|| content("it names a kind of record that there is not"));
+        let decode =
+            |bytes: &[u8]| decode_class(bytes).ok_or_else(|| content("it names a kind of record that there is not"));
         let classes = pages.get(sections.classes..sections.classes + classes * CLASS_LEN)?;
         let classes = classes.chunks_exact(CLASS_LEN).map(decode).collect::<Result<Vec<_>, _>>()?;
         let strides = pages.get(sections.strides..sections.strides + strides * STRIDE_LEN)?;
@@ -359,7 +368,7 @@ impl Segment {
 
     /// Length of the file, checks included, in bytes.
     pub(super) fn file_len(&self) -> u64 {
-        (self.pages.len() + self.pages.len().div_ceil(PAGE_LEN) * CHECK_LEN + SEAL_LEN) as u64
+        (self.pages.len() + self.pages.len().div_ceil(PAGE) * CHECK_LEN + SEAL_LEN) as u64
     }
 
     /// Number of slots, empty ones and the overflow's included.
@@ -374,7 +383,7 @@ impl Segment {
 
     /// Verifies every page.
     pub(super) fn verify(&self, on_damage: &mut dyn FnMut(IndexError)) {
-        self.pages.verify_all(&mut |damage| on_damage(damage.into()));
+        self.pages.verify_all(|_| {}).into_iter().for_each(|damage| on_damage(damage.into()));
     }
 
     /// Asks for the line where the search for a prefix begins.
@@ -386,11 +395,7 @@ impl Segment {
 
     /// Every record whose id may be the one with this prefix.
     #[inline]
-    pub(super) fn candidates(
-        &self,
-        prefix: u64,
-        on_found: &mut impl FnMut(Found),
-    ) -> Result<(), IndexError> {
+    pub(super) fn candidates(&self, prefix: u64, on_found: &mut impl FnMut(Found)) -> Result<(), IndexError> {
         let prefix = shard_of(prefix, self.shard_bits).1;
         let (home, fingerprint) = lines::home(prefix, self.lines);
         let first = self.line(home)?;

@@ -30,8 +30,8 @@ pub(super) struct StoredRun {
     pub(super) number: u32,
     /// Where in the log its range begins, and where it ends.
     pub(super) range: (u64, u64),
-    /// Check of each shard's file.
-    pub(super) checks: Vec<[u8; 16]>,
+    /// What names each shard's file and no other.
+    pub(super) seals: Vec<[u8; 16]>,
 }
 
 /// What is known at some place in the log.
@@ -84,13 +84,34 @@ impl Checkpoint {
         LogPosition::from_u64(self.through)
     }
 
-    pub(super) fn set_parts(&mut self, parts: &Parts) {
+    /// A checkpoint of these parts.
+    #[expect(clippy::too_many_arguments, reason = "one for each thing a checkpoint says, called once")]
+    pub(super) fn new(
+        through: LogPosition,
+        shards: u32,
+        next_run: u32,
+        runs: Vec<StoredRun>,
+        domains: Vec<([u8; 32], u64)>,
+        judge: judge::Memory,
+        (uncounted, uncounted_heads): (u64, Vec<([u8; 32], u64)>),
+        parts: &Parts,
+    ) -> Self {
         let pairs = |map: &BTreeMap<Checksum, u64>| map.iter().map(|(key, value)| (*key.as_bytes(), *value)).collect();
-        self.lanes = parts.sum.lanes().to_vec();
-        self.entries = parts.sum.entries();
-        self.conflicts = parts.conflicts.iter().map(|id| *id.as_bytes()).collect();
-        self.wanted = pairs(&parts.wanted);
-        self.erased = pairs(&parts.erased);
+        Self {
+            through: through.to_u64(),
+            shards,
+            next_run,
+            runs,
+            domains,
+            judge,
+            uncounted,
+            uncounted_heads,
+            lanes: parts.sum.lanes().to_vec(),
+            entries: parts.sum.entries(),
+            conflicts: parts.conflicts.iter().map(|id| *id.as_bytes()).collect(),
+            wanted: pairs(&parts.wanted),
+            erased: pairs(&parts.erased),
+        }
     }
 
     pub(super) fn parts(&self) -> Result<Parts, Unusable> {

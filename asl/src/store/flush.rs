@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
-use uor_index_format::id::{Checksum, CommitHash, SiteId};
+use uor_index_format::id::{Checksum, CommitHash};
 use uor_index_format::key::SiteKey;
 
 use super::open::rebuild;
@@ -93,7 +93,9 @@ impl Store {
 
     /// Judges the whole log again: a proof has disproved commits that had counted.
     fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
-        let (judged_anew, view) = rebuild(self)?;
+        let mut keeping = self.keeping();
+        keeping.forget(self)?;
+        let (judged_anew, view) = rebuild(self, &mut keeping)?;
         *judge = judged_anew;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(())
