@@ -475,7 +475,7 @@ impl Store {
             return Ok(());
         }
         self.blocks.sync()?;
-        let positions = self.log.append_batch(&batch.entries())?;
+        let positions = self.log.append_batch(&batch.entries())?.positions;
         self.log.sync()?;
         if judge.must_judge_anew() {
             let (judged_anew, view) = rebuild(self.federation, &self.log, &self.blocks)?;
