@@ -8,21 +8,25 @@
 //! * a payload is durable once [`Blocks::sync`] has returned, which a commit that names it has to wait for;
 //! * after a failed write or sync nothing is put until the packs are opened again.
 
+mod compress;
+mod cut;
 mod frame;
 mod manifest;
 mod pack;
+mod pins;
+mod pipeline;
 mod read;
 mod recover;
 mod verify;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::manifest::Chunk;
 pub use self::read::PayloadReader;
 pub use self::verify::{BlockDamage, Verified};
-pub use self::write::PutStats;
+pub use self::write::{PutOptions, PutStats};
 use crate::disk::{Disk, DiskError, Mode};
 use uor_index_format::id::Checksum;
 
@@ -41,11 +45,26 @@ pub struct Options {
     /// A pack is closed when the next block would make it longer than this many bytes; a longer block gets a pack of its
     /// own.
     pub pack_bytes: u64,
+    /// How many threads name and compress the chunks of one long payload; 0 for as many as the machine has, but at most
+    /// [`THREADS_MAX`]. With 1 everything is done in the caller's thread. What is stored does not depend on it.
+    pub threads: usize,
 }
+
+/// The most threads that are taken without being asked for.
+pub const THREADS_MAX: usize = 8;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pack_bytes: 256 << 20 }
+        Self { pack_bytes: 256 << 20, threads: 0 }
+    }
+}
+
+impl Options {
+    fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+            threads => threads,
+        }
     }
 }
 
@@ -175,6 +194,9 @@ pub struct Blocks {
     tail: Option<pack::Tail>,
     /// What a reader passed over when it opened the packs.
     damages: Vec<BlockDamage>,
+    /// What puts under way rest on.
+    pins: pins::PinBoard,
+    threads: usize,
 }
 
 /// Where everything is. Rebuilt from the headers in the packs whenever they are opened.
@@ -186,6 +208,9 @@ struct Index {
     /// Chunks of payloads that have manifests, unless they are whole payloads too.
     parts: BTreeMap<Checksum, Location>,
     manifests: BTreeMap<Checksum, Location>,
+    /// Places of blocks that were found to be damaged since the packs were opened: what needs them is stored again when
+    /// it is put again.
+    damaged: BTreeSet<(u32, u64)>,
 }
 
 /// Where a block is, and what its header says.
@@ -241,6 +266,14 @@ impl Blocks {
         }
     }
 
+    /// Remembers that a block is damaged, if reading it said so.
+    fn noting<T>(&self, location: Location, result: Result<T, BlocksError>) -> Result<T, BlocksError> {
+        if matches!(result, Err(BlocksError::Damaged(_))) {
+            self.index_mut().damaged.insert((location.pack, location.offset));
+        }
+        result
+    }
+
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,8 +296,39 @@ impl Index {
         Arc::clone(&self.packs[number as usize - 1])
     }
 
+    /// The block by which a payload is visible.
+    fn payload(&self, payload: Checksum) -> Option<Location> {
+        self.best(&self.wholes, &self.manifests, payload)
+    }
+
+    /// The block that holds the bytes of a chunk.
     fn chunk(&self, digest: Checksum) -> Option<Location> {
-        self.wholes.get(&digest).or_else(|| self.parts.get(&digest)).copied()
+        self.best(&self.wholes, &self.parts, digest)
+    }
+
+    /// The later of two blocks stands: it was only put because the other was found to be damaged.
+    fn best(
+        &self,
+        one: &BTreeMap<Checksum, Location>,
+        other: &BTreeMap<Checksum, Location>,
+        name: Checksum,
+    ) -> Option<Location> {
+        let both = [one.get(&name), other.get(&name)];
+        both.into_iter().flatten().copied().max_by_key(|at| (!self.is_damaged(at), at.pack, at.offset))
+    }
+
+    /// The block by which a payload is visible, unless it is known to be damaged.
+    fn sound(&self, payload: Checksum) -> Option<Location> {
+        self.payload(payload).filter(|location| !self.is_damaged(location))
+    }
+
+    /// The bytes of a chunk, unless they are known to be damaged.
+    fn sound_chunk(&self, digest: Checksum) -> Option<Location> {
+        self.chunk(digest).filter(|location| !self.is_damaged(location))
+    }
+
+    fn is_damaged(&self, location: &Location) -> bool {
+        self.damaged.contains(&(location.pack, location.offset))
     }
 
     fn locations(&self) -> Vec<Location> {

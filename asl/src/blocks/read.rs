@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::frame::{Codec, HEADER_LEN};
+use super::compress::decompress;
+use super::frame::{Codec, HEADER_LEN, Kind};
 use super::manifest::{Chunk, Manifest};
 use super::pack::Pack;
 use super::{BlockDamage, Blocks, BlocksError, Location};
@@ -32,8 +33,11 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Unknown`]; [`BlocksError::Damaged`] or [`BlocksError::Disk`] where its manifest cannot be read.
     pub fn payload_len(&self, checksum: Checksum) -> Result<u64, BlocksError> {
-        let whole = self.index().wholes.get(&checksum).map(|location| u64::from(location.header.raw_len));
-        whole.map_or_else(|| Ok(self.manifest(checksum)?.len), Ok)
+        let location = self.index().payload(checksum).ok_or(BlocksError::Unknown { checksum })?;
+        match location.header.kind {
+            Kind::Manifest => Ok(self.manifest(location)?.len),
+            _ => Ok(u64::from(location.header.raw_len)),
+        }
     }
 
     /// The chunks of a payload, in order: itself, if it is stored as one.
@@ -41,10 +45,10 @@ impl Blocks {
     /// # Errors
     /// As [`Blocks::payload_len`].
     pub fn chunks(&self, checksum: Checksum) -> Result<Vec<Chunk>, BlocksError> {
-        let whole = self.index().wholes.get(&checksum).copied();
-        match whole {
-            Some(location) => Ok(vec![Chunk { digest: checksum, len: location.header.raw_len }]),
-            None => Ok(self.manifest(checksum)?.chunks),
+        let location = self.index().payload(checksum).ok_or(BlocksError::Unknown { checksum })?;
+        match location.header.kind {
+            Kind::Manifest => Ok(self.manifest(location)?.chunks),
+            _ => Ok(vec![Chunk { digest: checksum, len: location.header.raw_len }]),
         }
     }
 
@@ -108,7 +112,7 @@ impl Blocks {
             let location = index.chunk(chunk.digest).ok_or(absent)?;
             (index.pack(location.pack), location)
         };
-        let bytes = read_block(&pack, &location)?;
+        let bytes = self.noting(location, read_block(&pack, &location))?;
         if bytes.len() == chunk.len as usize {
             return Ok(bytes);
         }
@@ -116,16 +120,15 @@ impl Blocks {
         Err(BlocksError::Damaged(location.damage(&pack, "chunk length", expected, found)))
     }
 
-    pub(super) fn manifest(&self, checksum: Checksum) -> Result<Manifest, BlocksError> {
-        let (pack, location) = {
-            let index = self.index();
-            let location = index.manifests.get(&checksum).copied().ok_or(BlocksError::Unknown { checksum })?;
-            (index.pack(location.pack), location)
+    /// The manifest at this place.
+    pub(super) fn manifest(&self, location: Location) -> Result<Manifest, BlocksError> {
+        let (pack, checksum) = (self.index().pack(location.pack), location.header.name);
+        let decode = |bytes: Vec<u8>| {
+            Manifest::decode(&bytes, checksum).map_err(|(expected, found)| {
+                BlocksError::Damaged(location.damage(&pack, "manifest", expected.to_string(), found.to_string()))
+            })
         };
-        let bytes = read_raw(&pack, &location)?;
-        Manifest::decode(&bytes, checksum).map_err(|(expected, found)| {
-            BlocksError::Damaged(location.damage(&pack, "manifest", expected.to_string(), found.to_string()))
-        })
+        self.noting(location, read_raw(&pack, &location).and_then(decode))
     }
 }
 
@@ -134,7 +137,7 @@ pub(super) fn read_block(pack: &Arc<Pack>, location: &Location) -> Result<Vec<u8
     let bytes = read_raw(pack, location)?;
     let expected = location.header.name;
     let found = match location.header.kind {
-        super::frame::Kind::Manifest => Manifest::decode(&bytes, expected)
+        Kind::Manifest => Manifest::decode(&bytes, expected)
             .map_or_else(|(expected, found)| (expected, found), |_| (expected, expected)),
         _ => (expected, Checksum::of(&bytes)),
     };
@@ -150,7 +153,7 @@ fn read_raw(pack: &Arc<Pack>, location: &Location) -> Result<Vec<u8>, BlocksErro
     let stored = pack.read(location.offset + HEADER_LEN as u64, header.stored_len as usize)?;
     let raw = match header.codec {
         Codec::Raw => Ok(stored),
-        Codec::Zstd => zstd::bulk::decompress(&stored, header.raw_len as usize),
+        Codec::Zstd => decompress(&stored, header.raw_len as usize),
     };
     match raw {
         Ok(raw) if raw.len() == header.raw_len as usize => Ok(raw),

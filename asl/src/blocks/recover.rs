@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use super::frame::{self, HEADER_LEN, Header, Invalid, Kind};
 use super::pack::{Pack, Tail};
+use super::pins::PinBoard;
 use super::read::read_block;
 use super::{BlockDamage, Blocks, BlocksError, Cut, DIR, EXTENSION, Index, Location, MAGIC, Options, Recovery};
 use crate::disk::{self, Context, Disk, Mode};
@@ -73,7 +74,8 @@ pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<
     let last = index.packs.last().filter(|_| mode == Mode::Write);
     let tail = last.map(|pack| Tail::new(Arc::clone(pack), end, options.pack_bytes));
     let damages = recovery.damages.clone();
-    Ok((Blocks { disk, index: RwLock::new(index), tail, damages }, recovery))
+    let (index, pins, threads) = (RwLock::new(index), PinBoard::default(), options.threads());
+    Ok((Blocks { disk, index, tail, damages, pins, threads }, recovery))
 }
 
 /// Walks the headers of a pack. In the last pack, what is invalid with no mark behind it ends the walk; everything else

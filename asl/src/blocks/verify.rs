@@ -70,6 +70,9 @@ impl Blocks {
         for location in &locations {
             let pack = self.index().pack(location.pack);
             if let Some(damage) = verify_block(&pack, location)? {
+                if damage.what != "padding" {
+                    self.index_mut().damaged.insert((location.pack, location.offset));
+                }
                 damaged.insert(location.header.name, verified.damages.len());
                 verified.damages.push(damage);
             }
@@ -95,7 +98,7 @@ impl Blocks {
     ) -> Result<(), BlocksError> {
         for location in locations.iter().filter(|location| location.header.kind == Kind::Manifest) {
             let checksum = location.header.name;
-            let manifest = match self.manifest(checksum) {
+            let manifest = match self.manifest(*location) {
                 Ok(manifest) => manifest,
                 Err(BlocksError::Damaged(_)) => continue,
                 Err(error) => return Err(error),
