@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use serde::Serialize;
-use uor_asl::blocks::BlocksError;
+use uor_asl::blocks::{BlocksError, PutOptions};
 use uor_asl::store::CommitError;
 use uor_index_format::id::{ArtifactKey, CanonicalId};
 use uor_index_format::record::{Payload, Record, artifact_key};
@@ -66,7 +66,7 @@ pub struct AddOptions<'a> {
     pub reference: Option<&'a str>,
     /// Says which paths below a directory are taken; all, if absent.
     pub filter: Option<&'a dyn Fn(&Path) -> bool>,
-    /// Reads every file, also those that look as they did when they were last read.
+    /// Reads every file, also those that look as they did when they were last read, and verifies what is stored of it.
     pub reread: bool,
     /// How many files are read at the same time; if absent, as many as the machine has cores.
     pub readers: Option<NonZeroUsize>,
@@ -188,7 +188,7 @@ impl Site {
     ) -> Result<Vec<Added>, AddError> {
         check_options(sources.len(), options)?;
         let cache = if options.reread { StatCache::default() } else { StatCache::load(self.disk.as_ref()) };
-        let shared = Shared::new(self.store.blocks());
+        let shared = Shared::new(self.store.blocks(), put_options(options));
         let own = fs::metadata(&self.dir).ok().map(|own| walk::identity(&own));
         let mut seen = Vec::new();
         let result = thread::scope(|scope| {
@@ -220,6 +220,11 @@ impl Site {
             drop(StatCache::load(disk).save(seen, disk));
         }
     }
+}
+
+/// Who has everything read means to have it sound.
+fn put_options(options: &AddOptions<'_>) -> PutOptions {
+    PutOptions { check_existing: options.reread, ..PutOptions::default() }
 }
 
 fn check_options(sources: usize, options: &AddOptions<'_>) -> Result<(), AddError> {
@@ -341,7 +346,9 @@ impl Adding<'_, '_> {
     fn stream(&mut self, reader: &mut dyn Read, label: &str, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
         let before = self.progress.bytes;
         let blocks = self.site.store.blocks();
-        let put = blocks.put(reader, &mut |bytes| self.tell_bytes(before + bytes)).map_err(storing(label))?;
+        let put_options = put_options(self.options);
+        let on_progress = &mut |bytes| self.tell_bytes(before + bytes);
+        let put = blocks.put_with(&put_options, reader, on_progress).map_err(storing(label))?;
         sums.new_bytes += put.new_bytes;
         self.files.has_read(put.len);
         self.file_added(Payload { checksum: put.checksum, len: put.len }, sums)
