@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::log::LogError;
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CanonicalId, Checksum, LogSeq, SiteId, StateRoot};
 use uor_index_format::membership::ConflictRule;
@@ -41,30 +42,65 @@ impl Version {
     }
 }
 
+/// Why the state could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Which entries are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    kind: Option<Kind>,
+    type_tag: Option<u32>,
+}
+
+impl Filter {
+    /// All of them.
+    pub const ALL: Self = Self { kind: None, type_tag: None };
+
+    /// Those of one kind.
+    pub const fn kind(kind: Kind) -> Self {
+        Self { kind: Some(kind), type_tag: None }
+    }
+
+    /// Artifacts with this type tag.
+    pub const fn type_tag(tag: u32) -> Self {
+        Self { kind: Some(Kind::Artifact), type_tag: Some(tag) }
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        self.kind.is_none_or(|kind| entry.kind == kind) && (self.type_tag.is_none() || entry.type_tag == self.type_tag)
+    }
+}
+
 /// What is visible about an id: the entry and the version that stands.
-#[derive(Debug, Clone, Copy)]
-pub struct Visible<'a> {
+#[derive(Debug, Clone)]
+pub struct Visible {
     /// The entry, as the state root sees it.
     pub entry: Entry,
     /// The version that stands; `None` while a conflict withholds all.
-    pub version: Option<&'a Version>,
+    pub version: Option<Version>,
 }
 
 /// Unequal claims about one id that nothing has settled.
 #[derive(Debug, Clone)]
-pub struct Conflict<'a> {
+pub struct Conflict {
     /// The id.
     pub id: CanonicalId,
     /// What it is.
     pub kind: Kind,
     /// Every claim that is not shadowed, in the one order.
-    pub claims: Vec<&'a Version>,
+    pub claims: Vec<Version>,
     /// Checksum of the claim that stands meanwhile.
     pub standing: Option<Checksum>,
 }
 
 /// Decides what stands among the versions of one id, given in the one order (design: "State").
-pub fn stand<'a>(versions: impl IntoIterator<Item = &'a Version>, rule: ConflictRule) -> Option<Visible<'a>> {
+pub fn stand<'a>(versions: impl IntoIterator<Item = &'a Version>, rule: ConflictRule) -> Option<Visible> {
     let mut claims: Vec<&Version> = Vec::new();
     let mut resolutions: Vec<&Version> = Vec::new();
     for version in versions {
@@ -98,13 +134,7 @@ pub fn stand<'a>(versions: impl IntoIterator<Item = &'a Version>, rule: Conflict
     Some(visible(kind, standing, first, &claims, conflict))
 }
 
-fn visible<'a>(
-    kind: Kind,
-    standing: Option<&'a Version>,
-    first: &Version,
-    claims: &[&Version],
-    conflict: bool,
-) -> Visible<'a> {
+fn visible(kind: Kind, standing: Option<&Version>, first: &Version, claims: &[&Version], conflict: bool) -> Visible {
     let entry = Entry {
         id: first.place.id,
         kind,
@@ -115,7 +145,7 @@ fn visible<'a>(
         conflict,
         domains: standing.map_or(0, |version| domains_claiming(claims, version.checksum())),
     };
-    Visible { entry, version: standing }
+    Visible { entry, version: standing.cloned() }
 }
 
 fn domains_claiming(claims: &[&Version], checksum: Checksum) -> u32 {
@@ -212,64 +242,85 @@ impl State {
     }
 
     /// The state root at any snapshot inside the frontier.
-    pub fn root_at(&self, snapshot: &Snapshot) -> StateRoot {
+    ///
+    /// # Errors
+    /// [`ReadError`], here and wherever the state is read.
+    pub fn root_at(&self, snapshot: &Snapshot) -> Result<StateRoot, ReadError> {
         let mut sum = StateHash::default();
-        self.entries(snapshot).for_each(|visible| sum.add(&visible.entry));
-        sum.root(snapshot)
+        for entry in self.entries(snapshot, &Filter::ALL) {
+            sum.add(&entry?);
+        }
+        Ok(sum.root(snapshot))
+    }
+
+    /// The entry of `id` at a snapshot.
+    pub fn entry(&self, id: &CanonicalId, snapshot: &Snapshot) -> Result<Option<Entry>, ReadError> {
+        Ok(self.get(id, snapshot)?.map(|visible| visible.entry))
     }
 
     /// What is visible about `id` at a snapshot.
-    pub fn get(&self, id: &CanonicalId, snapshot: &Snapshot) -> Option<Visible<'_>> {
-        stand(self.versions.get(id)?.iter().filter(|version| version.is_within(snapshot)), self.rule)
+    pub fn get(&self, id: &CanonicalId, snapshot: &Snapshot) -> Result<Option<Visible>, ReadError> {
+        let versions = self.versions.get(id).into_iter().flatten().filter(|version| version.is_within(snapshot));
+        Ok(stand(versions, self.rule))
     }
 
-    /// Everything visible at a snapshot, ascending by id.
-    pub fn entries<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Visible<'a>> {
-        self.entries_from(snapshot, CanonicalId::from_bytes([0; 32]))
+    /// The entries at a snapshot that `filter` takes, ascending by id.
+    pub fn entries<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        filter: &'a Filter,
+    ) -> impl Iterator<Item = Result<Entry, ReadError>> + 'a {
+        self.visible(snapshot, filter).map(|visible| Ok(visible?.entry))
     }
 
-    /// Everything visible at a snapshot from `start` on, ascending by id.
-    pub fn entries_from<'a>(&'a self, snapshot: &'a Snapshot, start: CanonicalId) -> impl Iterator<Item = Visible<'a>> {
+    /// What is visible at a snapshot and `filter` takes, ascending by id.
+    pub fn visible<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        filter: &'a Filter,
+    ) -> impl Iterator<Item = Result<Visible, ReadError>> + 'a {
         let within = |versions: &'a Vec<Version>| versions.iter().filter(|version| version.is_within(snapshot));
-        self.versions.range(start..).filter_map(move |(_, versions)| stand(within(versions), self.rule))
+        let visible = self.versions.values().filter_map(move |versions| stand(within(versions), self.rule));
+        visible.filter(|visible| filter.takes(&visible.entry)).map(Ok)
     }
 
     /// Every version of `id` inside a snapshot, shadowed or not, in the one order.
-    pub fn versions<'a>(
-        &'a self,
-        id: &CanonicalId,
-        snapshot: &'a Snapshot,
-    ) -> impl DoubleEndedIterator<Item = &'a Version> {
-        self.versions.get(id).into_iter().flatten().filter(|version| version.is_within(snapshot))
+    pub fn versions(&self, id: &CanonicalId, snapshot: &Snapshot) -> Result<Vec<Version>, ReadError> {
+        let versions = self.versions.get(id).into_iter().flatten();
+        Ok(versions.filter(|version| version.is_within(snapshot)).cloned().collect())
     }
 
     /// Every version inside a snapshot, ascending by id and then in the one order.
-    pub fn all_versions<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Version> {
-        self.versions.values().flatten().filter(|version| version.is_within(snapshot))
+    pub fn all_versions<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Result<Version, ReadError>> + 'a {
+        self.versions.values().flatten().filter(|version| version.is_within(snapshot)).cloned().map(Ok)
     }
 
     /// Open conflicts at a snapshot, ascending by id.
-    pub fn conflicts(&self, snapshot: &Snapshot) -> Vec<Conflict<'_>> {
+    pub fn conflicts(&self, snapshot: &Snapshot) -> Result<Vec<Conflict>, ReadError> {
         let at_head = *snapshot == self.head();
         let candidates: Vec<&CanonicalId> =
             if at_head { self.conflicts.iter().collect() } else { self.versions.keys().collect() };
-        candidates.into_iter().filter_map(|id| self.conflict(id, snapshot)).collect()
+        candidates.into_iter().filter_map(|id| self.conflict(id, snapshot).transpose()).collect()
     }
 
-    fn conflict(&self, id: &CanonicalId, snapshot: &Snapshot) -> Option<Conflict<'_>> {
-        let entry = self.get(id, snapshot)?.entry;
-        let within: Vec<&Version> =
-            self.versions.get(id)?.iter().filter(|version| version.is_within(snapshot)).collect();
-        let live = within.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |at| at + 1);
-        let claims = within.into_iter().skip(live).filter(|version| version.is_claim()).collect();
-        entry.conflict.then_some(Conflict { id: *id, kind: entry.kind, claims, standing: entry.checksum })
+    /// The conflict about `id` at a snapshot, if it is open.
+    pub fn conflict(&self, id: &CanonicalId, snapshot: &Snapshot) -> Result<Option<Conflict>, ReadError> {
+        let versions = self.versions(id, snapshot)?;
+        let Some(Entry { kind, conflict: true, checksum: standing, .. }) =
+            stand(&versions, self.rule).map(|visible| visible.entry)
+        else {
+            return Ok(None);
+        };
+        let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |at| at + 1);
+        let claims = versions.into_iter().skip(live).filter(Version::is_claim).collect();
+        Ok(Some(Conflict { id: *id, kind, claims, standing }))
     }
 
     /// Ids of all records, visible or not, whose id begins with the hexadecimal digits `prefix`; at most `limit`.
-    pub fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Vec<CanonicalId> {
+    pub fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<CanonicalId>, ReadError> {
         let padded = format!("{prefix:0<64}");
-        let Ok(start) = padded.to_ascii_lowercase().parse::<CanonicalId>() else { return Vec::new() };
+        let Ok(start) = padded.to_ascii_lowercase().parse::<CanonicalId>() else { return Ok(Vec::new()) };
         let matches = |id: &&CanonicalId| id.to_string().starts_with(&prefix.to_ascii_lowercase());
-        self.versions.range(start..).map(|(id, _)| id).take_while(matches).take(limit).copied().collect()
+        Ok(self.versions.range(start..).map(|(id, _)| id).take_while(matches).take(limit).copied().collect())
     }
 }

@@ -24,7 +24,7 @@ use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
 use crate::group::{GroupCommit, GroupError};
 use crate::judge::{Judge, Refusal, Verdict};
 use crate::log::{Log, LogError, LogPosition};
-use crate::state::State;
+use crate::state::{ReadError, State};
 
 /// Kinds of log entries.
 mod entry {
@@ -67,6 +67,9 @@ pub enum StoreError {
     /// The log could not be read or written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// Payloads could not be read or written.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
@@ -207,24 +210,40 @@ impl View {
         self.uncounted
     }
 
-    /// All commits that count, ascending by domain and number: domain, number, hash, logseq.
-    pub fn commits(&self) -> impl Iterator<Item = Committed> {
-        self.positions.iter().map(|((domain, number), (_, hash, logseq))| Committed {
-            domain: *domain,
-            number: *number,
-            hash: *hash,
-            logseq: *logseq,
+    /// How many commits count.
+    pub fn commits_len(&self) -> u64 {
+        self.positions.len() as u64
+    }
+
+    /// All commits that count, ascending by domain and number.
+    ///
+    /// # Errors
+    /// [`ReadError`], each time one cannot be read.
+    pub fn commits(&self) -> impl Iterator<Item = Result<Committed, ReadError>> {
+        self.positions.iter().map(|((domain, number), (_, hash, logseq))| {
+            Ok(Committed { domain: *domain, number: *number, hash: *hash, logseq: *logseq })
         })
     }
 
     /// The hash of commit `number` of `domain`, if it counts.
-    pub fn commit_hash(&self, domain: &SiteId, number: u64) -> Option<CommitHash> {
-        self.positions.get(&(*domain, number)).map(|(_, hash, _)| *hash)
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn commit_hash(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHash>, ReadError> {
+        Ok(self.positions.get(&(*domain, number)).map(|(_, hash, _)| *hash))
     }
 
     /// Whether everything inside `snapshot` is here and of the same chains.
-    pub fn has(&self, snapshot: &Snapshot) -> bool {
-        snapshot.frontier.iter().all(|(domain, head)| self.commit_hash(domain, head.number) == Some(head.hash))
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn has(&self, snapshot: &Snapshot) -> Result<bool, ReadError> {
+        for (domain, head) in &snapshot.frontier {
+            if self.commit_hash(domain, head.number)? != Some(head.hash) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn apply(&mut self, commit: &Commit, position: LogPosition, blocks: &Blocks) {
@@ -415,7 +434,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Blocks`] if it is longer than `len_max` or cannot be read.
     pub fn payload(&self, key: &ArtifactKey, snapshot: &Snapshot, len_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let checksum = self.view().state.get(&(*key).into(), snapshot).and_then(|visible| visible.entry.checksum);
+        let checksum = self.view().state.entry(&(*key).into(), snapshot)?.and_then(|entry| entry.checksum);
         match checksum.filter(|checksum| self.blocks.has(*checksum)) {
             Some(checksum) => Ok(Some(self.blocks.read_all(checksum, len_max)?)),
             None => Ok(None),

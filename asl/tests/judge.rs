@@ -418,7 +418,7 @@ fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
             assert!(late.freeze(proof.clone()).unwrap());
         }
         assert!(!late.freeze(proof.clone()).unwrap());
-        assert_eq!((late.view().uncounted(), late.view().commits().count()), (2, innocent.view().commits().count()));
+        assert_eq!((late.view().uncounted(), late.view().commits_len()), (2, innocent.view().commits_len()));
         assert_eq!(summary(&late), summary(&innocent));
         assert!(late.commit_bytes(&key(1).site_id(), commits[2].header().number).unwrap().is_none());
         let late = reopened(late);

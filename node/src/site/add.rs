@@ -20,6 +20,7 @@ use std::thread;
 
 use serde::Serialize;
 use uor_asl::blocks::{BlocksError, PutOptions};
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
 use uor_index_format::id::{ArtifactKey, CanonicalId};
 use uor_index_format::record::{Payload, Record, artifact_key};
@@ -170,6 +171,9 @@ pub enum AddError {
         #[source]
         source: BlocksError,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The records could not be written.
     #[error("could not write the records")]
     Commit(#[from] CommitError),
@@ -366,7 +370,7 @@ impl Adding<'_, '_> {
     /// Notes an artifact for the next commit, unless it is visible already.
     fn record(&mut self, type_tag: Option<u32>, payload: Payload) -> Result<ArtifactKey, AddError> {
         let key = artifact_key(type_tag, &payload);
-        if self.site.is_visible(&key.into()) {
+        if self.site.is_visible(&key.into())? {
             self.site.payload_put(&payload);
         } else {
             self.batch.insert(key.into(), Record::artifact(type_tag, payload));
@@ -378,7 +382,7 @@ impl Adding<'_, '_> {
     }
 
     fn name(&mut self, name: &str, target: ArtifactKey) -> Result<(), AddError> {
-        if self.site.ref_target(name, &self.site.head()) != Some(target) {
+        if self.site.ref_target(name, &self.site.head())? != Some(target) {
             let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target };
             self.batch.insert(assignment.id(), Record::reference(assignment));
         }
@@ -416,9 +420,9 @@ impl Adding<'_, '_> {
 
 impl Site {
     /// Whether something is visible now.
-    pub(super) fn is_visible(&self, id: &CanonicalId) -> bool {
+    pub(super) fn is_visible(&self, id: &CanonicalId) -> Result<bool, StateError> {
         let view = self.store.view();
-        view.state().get(id, view.head()).is_some()
+        Ok(view.state().entry(id, view.head())?.is_some())
     }
 
     /// Notes that a payload, which a record may have been waiting for, is in the blocks.
