@@ -25,6 +25,7 @@ mod resolve;
 mod run;
 mod shelf;
 mod snapshots;
+mod stat_cache;
 mod status;
 mod walk;
 
