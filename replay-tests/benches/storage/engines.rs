@@ -218,5 +218,5 @@ pub(crate) fn check_holds(system: &dyn System, rows: Range<u64>) -> Result<()> {
     const SAMPLES: u64 = 10_000;
     let step = ((rows.end - rows.start) / SAMPLES).max(1);
     let queries = Queries::exactly(rows.step_by(usize::try_from(step).unwrap_or(usize::MAX)));
-    lookups::check(system.reader(None)?.as_mut(), &queries)
+    lookups::check(system.reader(None)?.as_mut(), &queries, false)
 }

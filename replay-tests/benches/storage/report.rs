@@ -121,6 +121,7 @@ impl Report {
     /// Prints all tables.
     pub(crate) fn print(&self) -> Result<()> {
         let tables: String = WORKS.iter().map(|work| self.table(work)).collect::<std::result::Result<_, _>>()?;
+        writeln!(stdout(), "system, figure, how many times better ours is, note")?;
         Ok(stdout().write_all(tables.as_bytes())?)
     }
 
