@@ -36,6 +36,7 @@ const ON_RANDOM: &[&str] = &[
     "replay",
 ];
 const LOAD_ASCENDING: &str = "load-ascending";
+const LOAD_UNLOGGED: &str = "load-unlogged";
 const AS_OF: &str = "as-of";
 
 const REPEATS: usize = 3;
@@ -75,7 +76,7 @@ impl<'a> Bench<'a> {
 
     /// Whether any work of this module is wanted.
     pub(crate) fn is_wanted(wants: &dyn Fn(&str) -> bool) -> bool {
-        ON_RANDOM.iter().chain(&[LOAD_ASCENDING, AS_OF]).any(|work| wants(work))
+        ON_RANDOM.iter().chain(&[LOAD_ASCENDING, LOAD_UNLOGGED, AS_OF]).any(|work| wants(work))
     }
 
     /// All works of one system.
@@ -86,6 +87,9 @@ impl<'a> Bench<'a> {
         }
         if (self.wants)(LOAD_ASCENDING) {
             self.load_ascending(kind, &dir, report)?;
+        }
+        if (self.wants)(LOAD_UNLOGGED) {
+            self.load_unlogged(kind, &dir, report)?;
         }
         if (self.wants)(AS_OF) {
             self.as_of(kind, &dir, report)?;
@@ -168,6 +172,17 @@ impl<'a> Bench<'a> {
         system.load(Order::Ascending, &mut std::iter::once(sorted(0..self.records)), &mut watch)?;
         check_holds(system.as_ref(), 0..self.records)?;
         report.add(LOAD_ASCENDING, kind.name, self.records as f64 / watch.total().as_secs_f64(), "")
+    }
+
+    fn load_unlogged(&self, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
+        let mut system = (kind.open)(&files::fresh(dir)?, Keys::Plain)?;
+        if !system.has_unlogged() {
+            return Ok(());
+        }
+        let mut watch = Watch::default();
+        system.load(Order::Unlogged, &mut chunks(0..self.records, 1), &mut watch)?;
+        check_holds(system.as_ref(), 0..self.records)?;
+        report.add(LOAD_UNLOGGED, kind.name, self.records as f64 / watch.total().as_secs_f64(), "")
     }
 
     /// Half of the records come as version 1, the others as version 2; what is asked for is the state at version 1.

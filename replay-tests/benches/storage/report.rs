@@ -89,8 +89,8 @@ impl Report {
         self.of(work).find(|figure| figure.system == system)
     }
 
-    fn best_peer(&self, work: &str) -> Option<&Figure> {
-        let peers = self.of(work).filter(|figure| figure.system != uor::NAME);
+    fn best(&self, work: &str, is_in: impl Fn(&str) -> bool) -> Option<&Figure> {
+        let peers = self.of(work).filter(|figure| is_in(&figure.system));
         peers.reduce(|best, figure| if figure.times_better_than(best.value) > 1.0 { figure } else { best })
     }
 
@@ -105,8 +105,12 @@ impl Report {
             Goal::Times(factor, against) => {
                 let (other, name) = match against {
                     Against::BestPeer(work) => {
-                        let best = self.best_peer(work)?;
+                        let best = self.best(work, |system| system != uor::NAME)?;
                         (best, format!("the best peer, {}", best.system))
+                    }
+                    Against::BestOf(systems) => {
+                        let best = self.best(work.name, |system| systems.contains(&system))?;
+                        (best, format!("the best of {}, {}", systems.join(" and "), best.system))
                     }
                     Against::Ours(work) => (self.figure(work, uor::NAME)?, format!("ours at {work}")),
                     Against::Machine(work) => (self.figure(work, MACHINE)?, format!("the machine at {work}")),

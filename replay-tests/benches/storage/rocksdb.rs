@@ -1,4 +1,4 @@
-//! RocksDB. Bulk loads without its write-ahead log and with one flush at the end, or by ingestion when they are sorted.
+//! RocksDB. Bulk loads go through its write-ahead log in batches, around it, or by ingestion when they are sorted.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -78,14 +78,20 @@ impl System for RocksDb {
             return self.ingest(chunks, watch);
         }
         let mut options = WriteOptions::default();
-        options.disable_wal(true);
+        options.disable_wal(order == Order::Unlogged);
         for chunk in chunks {
             watch.time(|| chunk.chunks(BATCH_ROWS).try_for_each(|rows| self.write(rows, &options)))?;
         }
-        Ok(watch.time(|| self.database.flush())?)
+        let end = || if order == Order::Unlogged { self.database.flush() } else { self.database.flush_wal(true) };
+        Ok(watch.time(end)?)
+    }
+
+    fn has_unlogged(&self) -> bool {
+        true
     }
 
     fn settle(&mut self) -> Result<()> {
+        self.database.flush()?;
         while self.is_busy()? {
             sleep(Duration::from_millis(20));
         }

@@ -13,13 +13,15 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>
 /// A durable commit that is prepared and waits to be made.
 pub(crate) type Staged<'a> = Box<dyn FnOnce() -> Result<()> + Send + 'a>;
 
-/// The order in which rows of a bulk load come.
+/// How rows of a bulk load come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// By no order of their ids.
     Random,
     /// Ascending by id; the database is empty before.
     Ascending,
+    /// By no order, and without the log that would keep what is written before the durable end.
+    Unlogged,
 }
 
 /// What a peer finds rows by.
@@ -69,6 +71,11 @@ impl Keys {
 pub(crate) trait System: Send + Sync {
     /// Writes many rows as fast as it can, durable when this returns; what the watch is given counts.
     fn load(&mut self, order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()>;
+
+    /// Whether a load can do without a log that it otherwise writes.
+    fn has_unlogged(&self) -> bool {
+        false
+    }
 
     /// Waits until no work is left that a load has put off.
     fn settle(&mut self) -> Result<()> {

@@ -52,6 +52,7 @@ pub(crate) struct Sizes {
 struct Trees<'a> {
     dir: &'a Path,
     sources: &'a Path,
+    sizes: Sizes,
     wants: &'a dyn Fn(&str) -> bool,
     report: &'a mut Report,
 }
@@ -69,7 +70,7 @@ pub(crate) fn measure(
     make_large(&sources.join(RANDOM), sizes.large_bytes, noise)?;
     make_large(&sources.join(TEXT), sizes.large_bytes, text)?;
     make_tree(&sources.join(TREE), sizes.files)?;
-    let mut trees = Trees { dir, sources: &sources, wants, report };
+    let mut trees = Trees { dir, sources: &sources, sizes, wants, report };
     trees.read_and_hash()?;
     for archive in archives::all(program).iter().filter(|archive| wants_system(archive.name())) {
         trees.random(archive.as_ref())?;
@@ -96,8 +97,13 @@ impl<'a> Trees<'a> {
         works.iter().any(|work| (self.wants)(work))
     }
 
-    fn tell(&mut self, work: &str, system: &str, value: f64) -> Result<()> {
-        if (self.wants)(work) { self.report.add(work, system, value, "") } else { Ok(()) }
+    fn tell(&mut self, work: &str, system: &str, source: &str, value: f64) -> Result<()> {
+        if !(self.wants)(work) {
+            return Ok(());
+        }
+        let Sizes { large_bytes, files } = self.sizes;
+        let note = if source == TREE { format!("{files} files") } else { format!("{} MiB", large_bytes >> 20) };
+        self.report.add(work, system, value, note)
     }
 
     fn read_and_hash(&mut self) -> Result<()> {
@@ -108,7 +114,7 @@ impl<'a> Trees<'a> {
                 read.map(|_| duration.as_secs_f64())
             })
             .collect::<Result<_>>()?;
-        self.tell("read-and-hash", MACHINE, median(seconds.into_iter().skip(1).collect()))
+        self.tell("read-and-hash", MACHINE, RANDOM, median(seconds.into_iter().skip(1).collect()))
     }
 
     fn place(&self, archive: &dyn Archive, name: &'static str) -> Result<Place<'a>> {
@@ -153,11 +159,11 @@ impl<'a> Trees<'a> {
         // Back to what it was, for the next program.
         flip_middle_byte(&source)?;
         let name = archive.name();
-        self.tell("add-random", name, first)?;
-        self.tell("add-random-bytes", name, bytes as f64)?;
-        self.tell("readd-random", name, again)?;
-        self.tell("edit", name, edited)?;
-        self.tell("edit-bytes", name, edited_bytes as f64)
+        self.tell("add-random", name, RANDOM, first)?;
+        self.tell("add-random-bytes", name, RANDOM, bytes as f64)?;
+        self.tell("readd-random", name, RANDOM, again)?;
+        self.tell("edit", name, RANDOM, edited)?;
+        self.tell("edit-bytes", name, RANDOM, edited_bytes as f64)
     }
 
     fn text(&mut self, archive: &dyn Archive) -> Result<()> {
@@ -167,8 +173,8 @@ impl<'a> Trees<'a> {
         let place = self.place(archive, TEXT)?;
         let (seconds, bytes) = self.add(archive, &place, 1)?;
         self.check(archive, &place, 1)?;
-        self.tell("add-text", archive.name(), seconds)?;
-        self.tell("add-text-bytes", archive.name(), bytes as f64)
+        self.tell("add-text", archive.name(), TEXT, seconds)?;
+        self.tell("add-text-bytes", archive.name(), TEXT, bytes as f64)
     }
 
     fn tree(&mut self, archive: &dyn Archive) -> Result<()> {
@@ -179,9 +185,9 @@ impl<'a> Trees<'a> {
         let (first, bytes) = self.add(archive, &place, 1)?;
         self.check(archive, &place, 1)?;
         let (again, _) = self.add(archive, &place, 2)?;
-        self.tell("add-tree", archive.name(), first)?;
-        self.tell("add-tree-bytes", archive.name(), bytes as f64)?;
-        self.tell("readd-tree", archive.name(), again)
+        self.tell("add-tree", archive.name(), TREE, first)?;
+        self.tell("add-tree-bytes", archive.name(), TREE, bytes as f64)?;
+        self.tell("readd-tree", archive.name(), TREE, again)
     }
 }
 
