@@ -130,6 +130,12 @@ impl Pages {
         damages
     }
 
+    /// All bytes of the file, those after the pages too, none of them verified: for who verifies them by other means, and
+    /// asks [`Pages::not_cut`] afterwards.
+    pub(crate) fn unverified(&self) -> &[u8] {
+        &self.bytes
+    }
+
     #[inline]
     fn is_seen(&self, page: usize) -> bool {
         self.seen.get(page / 64).is_some_and(|bits| bits.load(Ordering::Relaxed) >> (page % 64) & 1 == 1)
@@ -170,8 +176,9 @@ impl Pages {
         self.not_cut()
     }
 
+    /// Whether all that was read until now was the file's.
     #[inline]
-    fn not_cut(&self) -> Result<(), PageDamage> {
+    pub(crate) fn not_cut(&self) -> Result<(), PageDamage> {
         // Whoever saw zeros in place of a lost page sees the mark that was set before.
         fence(Ordering::Acquire);
         if self.bytes.is_cut() { Err(self.cut()) } else { Ok(()) }

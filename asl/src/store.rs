@@ -448,7 +448,245 @@ impl Store {
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn empty_index(&self) -> Index {
-        Index::new(self.options.shards.get(), self.options.seed)
+    /// Everything one group does; only one flush runs at a time.
+    fn flush(&self, group: Vec<Work>) -> Result<Vec<Done>, StoreError> {
+        let mut kept = self.judge();
+        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
+        let mut batch = Batch::default();
+        let work = group.into_iter().map(|work| self.take(work, &mut batch, &mut judge));
+        let done = work.collect::<Result<_, _>>()?;
+        self.write(&mut batch, &mut judge)?;
+        *kept = Some(judge);
+        Ok(done)
+    }
+
+    fn take(&self, work: Work, batch: &mut Batch, judge: &mut Judge) -> Result<Done, StoreError> {
+        Ok(match work {
+            Work::Local { key, records, wall_ms } => {
+                let uncounted = self.view().uncounted_heads.get(&key.site_id()).copied();
+                Done::Local(batch.seal(&key, records, wall_ms, uncounted, judge))
+            }
+            Work::Merge(commits) => {
+                let merge = |commit| {
+                    let verdict = batch.merge(commit, judge);
+                    self.heed(batch, judge).map(|()| verdict)
+                };
+                Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
+            }
+            Work::Freeze(proof) => {
+                let news = batch.freeze(*proof, judge);
+                self.heed(batch, judge)?;
+                Done::Frozen(news)
+            }
+        })
+    }
+
+    /// If a proof has disproved commits, what follows has to be judged without them.
+    fn heed(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+        if judge.must_judge_anew() { self.write(batch, judge) } else { Ok(()) }
+    }
+
+    /// Makes a batch durable, then visible.
+    fn write(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+        let batch = std::mem::take(batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.blocks.sync()?;
+        let positions = self.log.append_batch(&batch.entries())?.positions;
+        self.log.sync()?;
+        if judge.must_judge_anew() {
+            let (judged_anew, view) = rebuild(self.federation, &self.log, &self.blocks)?;
+            *judge = judged_anew;
+            *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        } else {
+            self.show(&batch.commits, &positions, judge);
+        }
+        Ok(())
+    }
+
+    fn show(&self, commits: &[(Commit, Vec<u8>)], positions: &[LogPosition], judge: &Judge) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.take_rule(judge);
+        for ((commit, _), position) in commits.iter().zip(positions) {
+            view.apply(commit, *position, &self.blocks);
+        }
+        view.settle(judge);
+    }
+}
+
+/// What one flush appends.
+#[derive(Default)]
+struct Batch {
+    commits: Vec<(Commit, Vec<u8>)>,
+    proofs: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.proofs.is_empty()
+    }
+
+    fn entries(&self) -> Vec<(u8, &[u8])> {
+        let commits = self.commits.iter().map(|(_, bytes)| (entry::COMMIT, bytes.as_slice()));
+        commits.chain(self.proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()))).collect()
+    }
+
+    fn seal(
+        &mut self,
+        key: &SiteKey,
+        records: Vec<Record>,
+        wall_ms: u64,
+        uncounted: Option<u64>,
+        judge: &mut Judge,
+    ) -> Result<Committed, CommitError> {
+        let domain = key.site_id();
+        let head = judge.head(&domain);
+        // A number that others may know is never used again, be it that what had it no longer counts.
+        if let Some(proof) = judge.forks().get(&domain) {
+            return Err(Refusal::Frozen { number: proof.number() }.into());
+        }
+        if let Some(number) = uncounted.filter(|number| head.is_none_or(|head| head.number < *number)) {
+            let reason = format!("its commits up to number {number} rest on one that a fork proof took back");
+            return Err(CommitError::Parked { reason });
+        }
+        let (learned, federation) = judge.membership_for(&domain);
+        let draft = Draft {
+            number: head.map_or(1, |head| head.number + 1),
+            previous: head.map_or(CommitHash::NONE, |head| head.hash),
+            logseq: judge.logseq_max().next().ok_or(CommitError::ClockExhausted)?,
+            federation,
+            wall_ms,
+            learned,
+            records,
+        };
+        let commit = Commit::seal(draft, key)?;
+        let committed = Committed::of(&commit);
+        match self.merge(commit, judge) {
+            Verdict::Counts | Verdict::Known => Ok(committed),
+            Verdict::Refused(refusal) => Err(refusal.into()),
+            Verdict::Parked(reason) => Err(CommitError::Parked { reason: reason.to_string() }),
+            Verdict::Forks(proof) => Err(Refusal::Frozen { number: proof.number() }.into()),
+        }
+    }
+
+    fn merge(&mut self, commit: Commit, judge: &mut Judge) -> Verdict {
+        let verdict = judge.judge(&commit);
+        match &verdict {
+            Verdict::Counts => {
+                judge.admit(&commit);
+                let bytes = commit.encode();
+                self.commits.push((commit, bytes));
+            }
+            Verdict::Forks(proof) => {
+                self.freeze((**proof).clone(), judge);
+            }
+            Verdict::Known | Verdict::Parked(_) | Verdict::Refused(_) => {}
+        }
+        verdict
+    }
+
+    fn freeze(&mut self, proof: ForkProof, judge: &mut Judge) -> bool {
+        let bytes = proof.encode();
+        let news = judge.freeze(proof);
+        if news {
+            self.proofs.push(bytes);
+        }
+        news
+    }
+}
+
+impl View {
+    fn empty() -> Self {
+        Self {
+            state: State::new(ConflictRule::default()),
+            head: Snapshot::default(),
+            genesis: None,
+            members: BTreeSet::new(),
+            forks: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            uncounted: 0,
+            uncounted_heads: BTreeMap::new(),
+        }
+    }
+
+    /// The rule for conflicts comes with the genesis, which is the first commit that can count.
+    fn take_rule(&mut self, judge: &Judge) {
+        if let Some(genesis) = judge.genesis().filter(|_| self.genesis.is_none()) {
+            self.state = State::new(genesis.conflict_rule);
+            self.genesis = Some(genesis.clone());
+        }
+    }
+
+    /// Takes over what follows from the commits just applied.
+    fn settle(&mut self, judge: &Judge) {
+        self.head = self.state.head();
+        self.members = judge.members();
+        self.forks = judge.forks().clone();
+    }
+}
+
+fn decode(position: LogPosition, body: &[u8]) -> Result<Commit, StoreError> {
+    Commit::decode(body).map_err(|source| StoreError::Entry { position, source })
+}
+
+/// Judges and applies the whole log: first the fork proofs, then the commits in the order they arrived; what cannot be
+/// judged because of a proof is tried again until nothing more counts.
+fn rebuild(federation: FederationId, log: &Log, blocks: &Blocks) -> Result<(Judge, View), StoreError> {
+    let mut judge = Judge::new(federation);
+    let mut view = View::empty();
+    for found in log.entries() {
+        let found = found?;
+        if found.kind == entry::FORK_PROOF {
+            let proof = ForkProof::decode(&found.body)
+                .map_err(|source| StoreError::Entry { position: found.position, source })?;
+            judge.freeze(proof);
+        }
+    }
+    let mut waiting = Vec::new();
+    for found in log.entries() {
+        let found = found?;
+        if found.kind == entry::COMMIT {
+            let commit = decode(found.position, &found.body)?;
+            if !count(&commit, found.position, &mut judge, &mut view, blocks) {
+                waiting.push(found.position);
+            }
+        }
+    }
+    loop {
+        let before = waiting.len();
+        let mut still = Vec::new();
+        for position in waiting {
+            let commit = decode(position, &log.read(position)?.body)?;
+            if !count(&commit, position, &mut judge, &mut view, blocks) {
+                still.push(position);
+            }
+        }
+        waiting = still;
+        if waiting.len() == before {
+            break;
+        }
+    }
+    view.uncounted = waiting.len() as u64;
+    for position in waiting {
+        let header = decode(position, &log.read(position)?.body)?.header().clone();
+        let head = view.uncounted_heads.entry(header.domain).or_default();
+        *head = header.number.max(*head);
+    }
+    view.settle(&judge);
+    Ok((judge, view))
+}
+
+fn count(commit: &Commit, position: LogPosition, judge: &mut Judge, view: &mut View, blocks: &Blocks) -> bool {
+    match judge.judge(commit) {
+        Verdict::Counts => {
+            judge.admit(commit);
+            view.take_rule(judge);
+            view.apply(commit, position, blocks);
+            true
+        }
+        Verdict::Known => true,
+        Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
     }
 }
