@@ -8,9 +8,11 @@
 //! them. What is acknowledged is durable, and nothing is visible that is not.
 
 pub mod blocks;
+mod commits;
 pub mod disk;
 mod file_header;
 pub mod group;
+pub mod index;
 pub mod judge;
 pub mod log;
 mod pages;

@@ -24,11 +24,16 @@ use self::tail::Tail;
 pub use self::verify::LogVerified;
 pub use self::view::{Entries, LogView};
 use crate::disk::{Disk, DiskError, Mode};
+use crate::file_header;
 use crate::pages::PageDamage;
 
 /// How many bytes of an entry's frame are before its body.
 pub const ENTRY_HEADER_LEN: u32 = 32;
 const _: () = assert!(ENTRY_HEADER_LEN as usize == frame::HEADER_LEN, "one length, two types");
+
+/// Frames start behind the file's header.
+const FIRST_OFFSET: u32 = 32;
+const _: () = assert!(FIRST_OFFSET as usize == file_header::LEN, "one length, two types");
 
 const DIR: &str = "log";
 const EXTENSION: &str = "log";
@@ -50,14 +55,39 @@ pub struct LogPosition {
 }
 
 impl LogPosition {
-    /// Where the body of the entry at this position starts.
+    /// Where the first entry of a log is.
+    pub const START: Self = Self { segment: 1, offset: FIRST_OFFSET };
+
+    /// As one number, in the same order.
     #[must_use]
-    pub fn body(self) -> Self {
-        Self { offset: self.offset.saturating_add(ENTRY_HEADER_LEN), ..self }
+    pub const fn to_u64(self) -> u64 {
+        (self.segment as u64) << 32 | self.offset as u64
+    }
+
+    /// The position that [`LogPosition::to_u64`] gave.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
+    pub const fn from_u64(number: u64) -> Self {
+        Self { segment: (number >> 32) as u32, offset: number as u32 }
+    }
+
+    /// Where the body of the entry at this position starts.
+    #[inline]
+    #[must_use]
+    pub const fn body(self) -> Self {
+        Self { segment: self.segment, offset: self.offset.saturating_add(ENTRY_HEADER_LEN) }
+    }
+
+    /// So many bytes on, in the same segment.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { segment: self.segment, offset: self.offset.saturating_add(bytes) }
     }
 
     fn to_bytes(self) -> [u8; 8] {
-        (u64::from(self.segment) << 32 | u64::from(self.offset)).to_le_bytes()
+        self.to_u64().to_le_bytes()
     }
 }
 
