@@ -8,6 +8,7 @@
 //! them. What is acknowledged is durable, and nothing is visible that is not.
 
 pub mod blocks;
+mod changes;
 mod commits;
 pub mod disk;
 mod file_header;

@@ -24,16 +24,11 @@ use self::tail::Tail;
 pub use self::verify::LogVerified;
 pub use self::view::{Entries, LogView};
 use crate::disk::{Disk, DiskError, Mode};
-use crate::file_header;
 use crate::pages::PageDamage;
 
 /// How many bytes of an entry's frame are before its body.
 pub const ENTRY_HEADER_LEN: u32 = 32;
 const _: () = assert!(ENTRY_HEADER_LEN as usize == frame::HEADER_LEN, "one length, two types");
-
-/// Frames start behind the file's header.
-const FIRST_OFFSET: u32 = 32;
-const _: () = assert!(FIRST_OFFSET as usize == file_header::LEN, "one length, two types");
 
 const DIR: &str = "log";
 const EXTENSION: &str = "log";
@@ -55,13 +50,26 @@ pub struct LogPosition {
 }
 
 impl LogPosition {
-    /// Where the first entry of a log is.
-    pub const START: Self = Self { segment: 1, offset: FIRST_OFFSET };
+    /// Where the first entry of a log starts.
+    pub const START: Self = Self { segment: 1, offset: 32 };
 
-    /// As one number, in the same order.
+    /// Where the body of the entry at this position starts.
     #[must_use]
-    pub const fn to_u64(self) -> u64 {
-        (self.segment as u64) << 32 | self.offset as u64
+    pub fn body(self) -> Self {
+        Self { offset: self.offset.saturating_add(ENTRY_HEADER_LEN), ..self }
+    }
+
+    /// So many bytes on.
+    #[must_use]
+    pub fn plus(self, bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { offset: self.offset.saturating_add(bytes), ..self }
+    }
+
+    /// As one number, which ascends as positions do.
+    #[must_use]
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.segment) << 32 | u64::from(self.offset)
     }
 
     /// The position that [`LogPosition::to_u64`] gave.
@@ -69,21 +77,6 @@ impl LogPosition {
     #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
     pub const fn from_u64(number: u64) -> Self {
         Self { segment: (number >> 32) as u32, offset: number as u32 }
-    }
-
-    /// Where the body of the entry at this position starts.
-    #[inline]
-    #[must_use]
-    pub const fn body(self) -> Self {
-        Self { segment: self.segment, offset: self.offset.saturating_add(ENTRY_HEADER_LEN) }
-    }
-
-    /// So many bytes on, in the same segment.
-    #[inline]
-    #[must_use]
-    pub fn plus(self, bytes: usize) -> Self {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Self { segment: self.segment, offset: self.offset.saturating_add(bytes) }
     }
 
     fn to_bytes(self) -> [u8; 8] {

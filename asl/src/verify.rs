@@ -100,12 +100,15 @@ impl Store {
     /// [`StoreError`] if the log cannot be read.
     pub fn replay(&self, target: &Snapshot) -> Result<Replayed, StoreError> {
         let rule = self.view().state().rule();
-        let commits = self.counted_commits()?;
+        let commits = self.read_commits()?;
         Ok(replay(&commits, target, rule))
     }
 
-    /// Every commit that counts, ascending by domain and number.
-    fn counted_commits(&self) -> Result<Vec<Commit>, StoreError> {
+    /// Every commit that counts, ascending by domain and number: for [`replay`] at several targets.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub fn read_commits(&self) -> Result<Vec<Commit>, StoreError> {
         let named: Vec<_> = self.view().commits().collect::<Result<_, _>>()?;
         let read = |named: &crate::store::Committed| self.read_commit(&named.domain, named.number).transpose();
         named.iter().filter_map(read).collect()

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::closed::Closed;
 use super::frame::{self, HEADER_LEN, Role};
 use super::growing::Growing;
-use super::{Appended, Entry, FIRST_OFFSET, LogError, LogPosition, damaged, offset_in_segment};
+use super::{Appended, Entry, LogError, LogPosition, damaged, offset_in_segment};
+use crate::file_header;
 use crate::prefetch;
 
 /// The log as it was at some moment. Cheap to clone.
@@ -82,7 +83,7 @@ impl LogView {
     /// All entries, oldest first.
     #[must_use]
     pub fn entries(&self) -> Entries {
-        Entries { view: self.clone(), at: LogPosition::START }
+        Entries { view: self.clone(), at: LogPosition { segment: 1, offset: offset_in_segment(file_header::LEN) } }
     }
 
     /// The entries from `position` on, which is where a frame starts or the log ends.
@@ -146,7 +147,7 @@ impl Entries {
             let bytes = self.view.segment(segment)?;
             let rest = bytes.get(offset as usize..).unwrap_or_default();
             if rest.is_empty() {
-                self.at = LogPosition { segment: segment + 1, offset: FIRST_OFFSET };
+                self.at = LogPosition { segment: segment + 1, offset: offset_in_segment(file_header::LEN) };
                 continue;
             }
             let found = frame::decode(position, rest);

@@ -127,7 +127,9 @@ fn replay(
     keeping: &mut Keeping,
 ) -> Result<(), StoreError> {
     let mut waiting = Vec::new();
-    for found in store.log.entries_from(from)? {
+    // A reader finds no first segment where nothing was ever written.
+    let entries = if from == LogPosition::START { store.log.entries() } else { store.log.entries_from(from)? };
+    for found in entries {
         let found = found?;
         keeping.spill(store, view, found.position)?;
         match found.kind {
