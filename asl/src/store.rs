@@ -8,6 +8,8 @@
 //! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and applies its log anew:
 //! the log is the truth, everything else can be rebuilt from it.
 
+mod collect;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use serde::Serialize;
 use uor_asl::disk::real::RealDisk;
@@ -258,7 +258,8 @@ impl Site {
             StoreError::InUse => OpenError::InUse { dir: dir.to_owned() },
             source => OpenError::Store { dir: dir.to_owned(), source },
         })?;
-        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store: Arc::new(store), files: Mutex::new(()) })
+        let (files, putting) = (Mutex::default(), RwLock::default());
+        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store: Arc::new(store), files, putting })
     }
 
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
