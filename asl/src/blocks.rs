@@ -8,21 +8,28 @@
 //! * a payload is durable once [`Blocks::sync`] has returned, which a commit that names it has to wait for;
 //! * after a failed write or sync nothing is put until the packs are opened again.
 
+mod collect;
 mod compress;
 mod cut;
+mod erase;
 mod frame;
+mod index;
+mod list;
 mod manifest;
 mod pack;
 mod pins;
 mod pipeline;
 mod read;
+mod record;
 mod recover;
+mod scan;
 mod verify;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::collect::Collected;
+pub use self::erase::Erased;
 pub use self::manifest::Chunk;
 pub use self::read::PayloadReader;
 pub use self::verify::{BlockDamage, Verified};
@@ -38,6 +45,8 @@ const CHUNK_LEN_MIN: usize = 256 << 10;
 const DIR: &str = "blocks";
 const EXTENSION: &str = "pack";
 const MAGIC: [u8; 8] = *b"UORPACK\0";
+/// The version of packs that are written; 1 had no records of what is gone.
+const VERSION: u16 = 2;
 
 /// Sizes that may differ between stores without changing the format.
 #[derive(Debug, Clone, Copy)]
@@ -112,8 +121,8 @@ pub enum BlocksError {
     /// Bytes that had been durable are not what was written.
     #[error("{0}")]
     Damaged(BlockDamage),
-    /// A pack between others, or before them, is not there.
-    #[error("{file} is missing, though a later pack exists")]
+    /// A pack that was begun, and never removed on purpose, is not there.
+    #[error("{file} is missing, though it was never removed")]
     MissingPack {
         /// The missing file's path inside the store.
         file: String,
@@ -189,36 +198,16 @@ pub enum BlocksError {
 /// The open packs. Threads share them: reading waits for nothing, putting only to append.
 pub struct Blocks {
     disk: Arc<dyn Disk>,
-    index: RwLock<Index>,
+    index: RwLock<index::Index>,
     /// Where the next block goes; a reader has none.
     tail: Option<pack::Tail>,
     /// What a reader passed over when it opened the packs.
     damages: Vec<BlockDamage>,
     /// What puts under way rest on.
     pins: pins::PinBoard,
+    /// Held while something is erased or collected.
+    maintenance: Mutex<()>,
     threads: usize,
-}
-
-/// Where everything is. Rebuilt from the headers in the packs whenever they are opened.
-#[derive(Default)]
-struct Index {
-    packs: Vec<Arc<pack::Pack>>,
-    /// Whole payloads.
-    wholes: BTreeMap<Checksum, Location>,
-    /// Chunks of payloads that have manifests, unless they are whole payloads too.
-    parts: BTreeMap<Checksum, Location>,
-    manifests: BTreeMap<Checksum, Location>,
-    /// Places of blocks that were found to be damaged since the packs were opened: what needs them is stored again when
-    /// it is put again.
-    damaged: BTreeSet<(u32, u64)>,
-}
-
-/// Where a block is, and what its header says.
-#[derive(Debug, Clone, Copy)]
-struct Location {
-    pack: u32,
-    offset: u64,
-    header: frame::Header,
 }
 
 impl Blocks {
@@ -244,8 +233,7 @@ impl Blocks {
     /// Whether this payload is here (whether its bytes are sound is known only when they are read).
     #[must_use]
     pub fn has(&self, checksum: Checksum) -> bool {
-        let index = self.index();
-        index.wholes.contains_key(&checksum) || index.manifests.contains_key(&checksum)
+        self.index().payload(checksum).is_some()
     }
 
     /// Digests of all payloads, ascending.
@@ -259,90 +247,24 @@ impl Blocks {
     pub fn forget(&self, damage: &BlockDamage) {
         if let Some(name) = damage.block {
             let mut index = self.index_mut();
-            let index = &mut *index;
-            for blocks in [&mut index.wholes, &mut index.parts, &mut index.manifests] {
-                blocks.remove(&name);
-            }
+            let places: Vec<_> = index.blocks(name).map(|at| at.place).collect();
+            index.bury(places);
         }
     }
 
     /// Remembers that a block is damaged, if reading it said so.
-    fn noting<T>(&self, location: Location, result: Result<T, BlocksError>) -> Result<T, BlocksError> {
+    fn noting<T>(&self, found: &index::Found, result: Result<T, BlocksError>) -> Result<T, BlocksError> {
         if matches!(result, Err(BlocksError::Damaged(_))) {
-            self.index_mut().damaged.insert((location.pack, location.offset));
+            self.index_mut().note_damage(found.at.place);
         }
         result
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
+    fn index(&self) -> RwLockReadGuard<'_, index::Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+    fn index_mut(&self) -> RwLockWriteGuard<'_, index::Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Index {
-    fn payloads(&self) -> Vec<Checksum> {
-        let mut digests: Vec<Checksum> = self.wholes.keys().chain(self.manifests.keys()).copied().collect();
-        digests.sort_unstable();
-        digests.dedup();
-        digests
-    }
-
-    /// The pack of a location that this index gave.
-    fn pack(&self, number: u32) -> Arc<pack::Pack> {
-        Arc::clone(&self.packs[number as usize - 1])
-    }
-
-    /// The block by which a payload is visible.
-    fn payload(&self, payload: Checksum) -> Option<Location> {
-        self.best(&self.wholes, &self.manifests, payload)
-    }
-
-    /// The block that holds the bytes of a chunk.
-    fn chunk(&self, digest: Checksum) -> Option<Location> {
-        self.best(&self.wholes, &self.parts, digest)
-    }
-
-    /// The later of two blocks stands: it was only put because the other was found to be damaged.
-    fn best(
-        &self,
-        one: &BTreeMap<Checksum, Location>,
-        other: &BTreeMap<Checksum, Location>,
-        name: Checksum,
-    ) -> Option<Location> {
-        let both = [one.get(&name), other.get(&name)];
-        both.into_iter().flatten().copied().max_by_key(|at| (!self.is_damaged(at), at.pack, at.offset))
-    }
-
-    /// The block by which a payload is visible, unless it is known to be damaged.
-    fn sound(&self, payload: Checksum) -> Option<Location> {
-        self.payload(payload).filter(|location| !self.is_damaged(location))
-    }
-
-    /// The bytes of a chunk, unless they are known to be damaged.
-    fn sound_chunk(&self, digest: Checksum) -> Option<Location> {
-        self.chunk(digest).filter(|location| !self.is_damaged(location))
-    }
-
-    fn is_damaged(&self, location: &Location) -> bool {
-        self.damaged.contains(&(location.pack, location.offset))
-    }
-
-    fn locations(&self) -> Vec<Location> {
-        self.wholes.values().chain(self.parts.values()).chain(self.manifests.values()).copied().collect()
-    }
-
-    fn insert(&mut self, location: Location) {
-        let map = match location.header.kind {
-            frame::Kind::Whole => &mut self.wholes,
-            frame::Kind::Part => &mut self.parts,
-            frame::Kind::Manifest => &mut self.manifests,
-            frame::Kind::Mark | frame::Kind::Seal => return,
-        };
-        // The last stands: a block is only put again if the one before was damaged.
-        map.insert(location.header.name, location);
     }
 }

@@ -9,11 +9,15 @@
 
 pub mod blocks;
 mod changes;
+mod commits;
 pub mod disk;
 mod file_header;
 pub mod group;
+pub mod index;
 pub mod judge;
 pub mod log;
+mod pages;
+mod prefetch;
 pub mod replay;
 pub mod state;
 pub mod store;

@@ -195,7 +195,7 @@ impl Store {
                     findings.push(Finding::Length { key: entry.id, recorded: entry.payload_len, stored });
                 }
                 Err(_) if self.blocks().has(checksum) => {}
-                Err(_) if self.blocks().erased(checksum) => absent.erased.push(entry.id),
+                Err(_) if view.erased(&checksum).is_some() => absent.erased.push(entry.id),
                 Err(_) => absent.missing.push(entry.id),
             }
         }

@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
+mod lone;
 
+use std::num::NonZeroU32;
+
+use lone::Lone;
 use proptest::prelude::*;
 use uor_asl::disk::Mode;
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::judge::Verdict;
 use uor_asl::replay::replay;
 use uor_asl::state::{Filter, State};
-use uor_asl::store::Store;
+use uor_asl::store::{Options, Store};
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CanonicalId, LogSeq};
 use uor_index_format::membership::ConflictRule;
@@ -35,11 +39,12 @@ fn shuffled(commits: &[Commit], seed: u64) -> Vec<Commit> {
     order.into_iter().map(|(_, commit)| commit).collect()
 }
 
-/// A store that receives `commits` in batches until nothing more counts.
+/// A store that receives `commits` in batches until nothing more counts. Its index is cut into shards, and written and
+/// merged, as the size of the batches decides: none of it may show.
 fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store {
     let disk: std::sync::Arc<dyn uor_asl::disk::Disk> = std::sync::Arc::new(MemoryDisk::new());
     Store::create(&disk, federation.id()).unwrap();
-    let store = Store::open(disk, Mode::Write).unwrap();
+    let store = Store::open_with(disk, Mode::Write, options(batch)).unwrap();
     let mut waiting = commits.to_vec();
     while !waiting.is_empty() {
         let before = waiting.len();
@@ -58,6 +63,11 @@ fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store 
         assert!(waiting.len() < before, "commits wait for ever: {waiting:?}");
     }
     store
+}
+
+fn options(batch: usize) -> Options {
+    let shards = NonZeroU32::new(1 << (batch % 4)).unwrap();
+    Options { shards, head_records_max: batch as u64 * 2, seed: batch as u64, ..Options::default() }
 }
 
 fn entries(state: &State, snapshot: &Snapshot) -> Vec<Entry> {
@@ -125,7 +135,7 @@ proptest! {
         let federation = Federation::build(rule, &steps);
         let store = store_of(&federation, federation.commits(), 7);
         let snapshot = cut(federation.commits(), seed);
-        let mut alone = State::new(rule);
+        let mut alone = Lone::new(rule);
         for commit in federation.commits() {
             let header = commit.header();
             if snapshot.includes(&header.domain, header.number, header.logseq) {
@@ -141,8 +151,17 @@ proptest! {
         let store = store_of(&federation, federation.commits(), 7);
         let (disk, root) = (store.disk().clone(), store.view().state().root());
         drop(store);
-        let reopened = Store::open(disk, Mode::Write).unwrap();
+        let reader = Store::open_with(disk.clone(), Mode::ReadOnly, options(7)).unwrap();
+        prop_assert_eq!(&reader.opened().index, &None, "the checkpoint serves");
+        prop_assert_eq!(reader.view().state().root(), root);
+        let elsewhere = Store::open_with(disk.clone(), Mode::ReadOnly, options(5)).unwrap();
+        let was_sealed = disk.exists("index/checkpoint").unwrap();
+        prop_assert_eq!(elsewhere.opened().index.is_some(), was_sealed, "other shards are written anew");
+        prop_assert_eq!(elsewhere.view().state().root_at(elsewhere.view().head()).unwrap(), root);
+        let reopened = Store::open_with(disk, Mode::Write, options(7)).unwrap();
         prop_assert_eq!(reopened.view().state().root(), root);
+        reopened.settle().unwrap();
+        prop_assert_eq!(reopened.view().state().root_at(reopened.view().head()).unwrap(), root);
         let verified = reopened.verify(&mut |_| {}).unwrap();
         prop_assert_eq!(verified.findings, vec![]);
         prop_assert_eq!(verified.state_root, root);

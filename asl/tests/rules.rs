@@ -5,10 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
+mod lone;
+
 use std::collections::BTreeMap;
 
+use lone::Lone;
 use uor_asl::replay::replay;
 use uor_asl::state::{Filter, State};
+
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, CommitHash, FederationState, LogSeq};
@@ -98,14 +102,12 @@ fn logs(words: &[Word]) -> Vec<Commit> {
     commits
 }
 
-fn state_of<'a>(rule: ConflictRule, commits: impl IntoIterator<Item = &'a Commit>) -> State {
-    let mut state = State::new(rule);
-    commits.into_iter().for_each(|commit| state.apply(commit));
-    state
+fn state_of<'a>(rule: ConflictRule, commits: impl IntoIterator<Item = &'a Commit>) -> Lone {
+    Lone::of(rule, commits)
 }
 
 /// States of these logs in several orders of arrival; each domain's commits keep theirs.
-fn arrivals(rule: ConflictRule, commits: &[Commit]) -> Vec<State> {
+fn arrivals(rule: ConflictRule, commits: &[Commit]) -> Vec<Lone> {
     let domains: Vec<_> = SITES.map(|site| key(site).site_id()).to_vec();
     let of = |domain| commits.iter().filter(move |commit| commit.header().domain == domain);
     let forth = state_of(rule, domains.iter().flat_map(|domain| of(*domain)));
@@ -432,7 +434,7 @@ fn a_snapshot_shows_its_state_for_ever() {
     for rule in [First, Quorum, Manual] {
         let mut commits = logs(&words);
         commits.sort_by_key(|commit| commit.header().logseq);
-        let mut state = State::new(rule);
+        let mut state = Lone::new(rule);
         let mut kept = Vec::new();
         let entries = |state: &State, at: &Snapshot| -> Vec<Entry> {
             state.entries(at, &Filter::ALL).map(Result::unwrap).collect()

@@ -183,7 +183,7 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
         if number == 1 {
             other = Some(Commit::seal(draft("another story".to_owned()), &key(site)).unwrap());
         }
-        assert_eq!(judge.judge(&commit), Verdict::Counts);
+        assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Counts);
         judge.admit(&commit);
         commits.push(commit);
     }

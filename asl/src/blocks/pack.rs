@@ -4,7 +4,9 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::frame::{ALIGN, HEADER_LEN, Header, Kind};
-use super::{BlocksError, DIR, EXTENSION, MAGIC};
+use super::index::Place;
+use super::list::List;
+use super::{BlocksError, DIR, EXTENSION, MAGIC, VERSION};
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use crate::file_header;
 
@@ -39,9 +41,21 @@ pub(super) struct Tail {
 struct State {
     pack: Arc<Pack>,
     end: u64,
+    /// Nothing more is appended to a pack of an older version.
+    outdated: bool,
     dirty: bool,
     syncing: bool,
+    /// Whether the pack must stay the last one for now.
+    held: bool,
     poisoned: bool,
+}
+
+/// What is to be done before a block is appended, and about it.
+pub(super) struct Append<'a> {
+    pub(super) header: Header,
+    pub(super) stored: &'a [u8],
+    /// Whether the pack stays the last until it is let go.
+    pub(super) hold: bool,
 }
 
 impl Pack {
@@ -59,9 +73,13 @@ impl Pack {
     /// Creates pack `number`, empty and durable.
     pub(super) fn create(disk: &dyn Disk, number: u32) -> Result<Self, BlocksError> {
         let pack = Self::open(disk, number, Mode::Write)?;
-        pack.write(0, &file_header::encode(MAGIC, number))?;
+        pack.write(0, &file_header::encode_version(MAGIC, number, VERSION))?;
         pack.sync()?;
         disk.sync_dir(DIR).during("sync", DIR)?;
+        let list = List::read(disk)?;
+        if list.last < number {
+            List { last: number, ..list }.write(disk)?;
+        }
         Ok(pack)
     }
 
@@ -146,9 +164,9 @@ impl Pack {
 
 impl Tail {
     /// The end of `pack`, everything in which is durable.
-    pub(super) fn new(pack: Arc<Pack>, end: u64, pack_len_max: u64) -> Self {
+    pub(super) fn new(pack: Arc<Pack>, end: u64, outdated: bool, pack_len_max: u64) -> Self {
         pack.pending_mut().start = end;
-        let state = State { pack, end, dirty: false, syncing: false, poisoned: false };
+        let state = State { pack, end, outdated, dirty: false, syncing: false, held: false, poisoned: false };
         Self { state: Mutex::new(state), synced: Condvar::new(), pack_len_max }
     }
 
@@ -157,22 +175,21 @@ impl Tail {
     pub(super) fn append(
         &self,
         disk: &dyn Disk,
-        header: &Header,
-        stored: &[u8],
+        block: &Append<'_>,
         already: impl FnOnce() -> bool,
         begun: impl FnOnce(Arc<Pack>),
-        placed: impl FnOnce(u32, u64),
+        placed: impl FnOnce(Place),
     ) -> Result<u64, BlocksError> {
         let mut state = self.lock();
         state.check()?;
         if already() {
             return Ok(0);
         }
-        let len = header.block_len();
+        let len = block.header.block_len();
         let mut begun = Some(begun);
         while state.is_full(len, self.pack_len_max) {
-            if state.syncing {
-                // Nobody closes a pack while it is uncertain whether its sync succeeds.
+            if state.syncing || state.held {
+                // Nobody closes a pack while it is uncertain whether its sync succeeds, or while it must stay the last.
                 state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.check()?;
                 continue;
@@ -183,10 +200,33 @@ impl Tail {
             }
         }
         state.dirty = true;
-        state.attempt(|state| state.pack.append(&header.encode(state.pack.number, state.end), stored))?;
-        placed(state.pack.number, state.end);
+        let header = block.header.encode(state.pack.number, state.end);
+        state.attempt(|state| state.pack.append(&header, block.stored))?;
+        placed(Place { pack: state.pack.number, offset: state.end });
         state.end += len;
+        state.held |= block.hold;
         Ok(len)
+    }
+
+    /// Lets the pack be closed again.
+    pub(super) fn release(&self) {
+        self.lock().held = false;
+        self.synced.notify_all();
+    }
+
+    /// Where the next block goes, unless it begins a pack.
+    pub(super) fn end(&self) -> Result<Place, BlocksError> {
+        let state = self.lock();
+        state.check()?;
+        Ok(Place { pack: state.pack.number, offset: state.end })
+    }
+
+    /// Does what modifies the disk apart from appending; if it fails, nothing modifies the disk again.
+    pub(super) fn attempt(&self, action: impl FnOnce() -> Result<(), BlocksError>) -> Result<(), BlocksError> {
+        self.lock().check()?;
+        let result = action();
+        self.lock().poisoned |= result.is_err();
+        result
     }
 
     /// Makes everything appended so far durable; free if it already is.
@@ -239,7 +279,9 @@ impl State {
     }
 
     fn is_full(&self, len: u64, len_max: u64) -> bool {
-        self.end + len > len_max && self.end > file_header::LEN as u64
+        // What is only a header may exceed: it can be written while the pack must stay the last.
+        let exceeds = self.end + len > len_max && len > HEADER_LEN as u64;
+        self.outdated || (exceeds && self.end > file_header::LEN as u64)
     }
 
     fn begin_next(&mut self, disk: &dyn Disk) -> Result<(), BlocksError> {
@@ -250,6 +292,7 @@ impl State {
         self.pack.flush()?;
         self.pack.sync()?;
         self.pack = Arc::new(Pack::create(disk, self.pack.number + 1)?);
+        self.outdated = false;
         self.end = file_header::LEN as u64;
         self.pack.pending_mut().start = self.end;
         self.dirty = false;

@@ -54,7 +54,38 @@ impl Drop for Pins<'_> {
     }
 }
 
+/// While this is held, names that are unpinned are kept in mind.
+pub(super) struct Watch<'a>(&'a PinBoard);
+
+/// While this is held, nothing is pinned or unpinned.
+pub(super) struct Pinned<'a>(MutexGuard<'a, State>);
+
+impl Pinned<'_> {
+    /// Whether a put rests on this name, or has since watching began.
+    pub(super) fn contains(&self, name: Checksum) -> bool {
+        self.0.pinned.contains_key(&name) || self.0.kept.as_ref().is_some_and(|kept| kept.contains(&name))
+    }
+}
+
+impl Watch<'_> {
+    pub(super) fn pinned(&self) -> Pinned<'_> {
+        Pinned(self.0.lock())
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.lock().kept = None;
+    }
+}
+
 impl PinBoard {
+    /// Begins to watch; the caller sees to it that only one does at a time.
+    pub(super) fn watch(&self) -> Watch<'_> {
+        self.lock().kept = Some(BTreeSet::new());
+        Watch(self)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

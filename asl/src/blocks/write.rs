@@ -5,11 +5,13 @@ use std::io::Read;
 use super::compress::compress;
 use super::cut::{Cutter, Piece};
 use super::frame::{Codec, Header, Kind};
+use super::index::{Found, Location};
 use super::manifest::{Chunk, Manifest};
+use super::pack::Append;
 use super::pins::Pins;
 use super::pipeline::Appended;
 use super::read::read_block;
-use super::{Blocks, BlocksError, CHUNK_LEN_MAX, Location, pipeline};
+use super::{Blocks, BlocksError, CHUNK_LEN_MAX, pipeline};
 use uor_index_format::id::Checksum;
 
 /// What putting a payload did.
@@ -104,17 +106,22 @@ impl Blocks {
 
     /// Appends a block, if no one else did so meanwhile, and says by how much the packs grew.
     fn append(&self, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
-        let name = header.name;
+        let already = || {
+            let index = self.index();
+            let found = if header.kind == Kind::Part { index.chunk(header.name) } else { index.payload(header.name) };
+            index.sound(found).is_some()
+        };
+        self.append_unless(already, &Append { header, stored, hold: false })
+    }
+
+    /// Appends a block unless it is `already` here, and says by how much the packs grew.
+    pub(super) fn append_unless(&self, already: impl FnOnce() -> bool, block: &Append<'_>) -> Result<u64, BlocksError> {
         self.tail()?.append(
             &*self.disk,
-            &header,
-            stored,
-            || match header.kind {
-                Kind::Part => self.index().sound_chunk(name).is_some(),
-                _ => self.index().sound(name).is_some(),
-            },
-            |pack| self.index_mut().packs.push(pack),
-            |pack, offset| self.index_mut().insert(Location { pack, offset, header }),
+            block,
+            already,
+            |pack| drop(self.index_mut().packs.insert(pack.number, pack)),
+            |place| self.index_mut().insert(Location { place, header: block.header }),
         )
     }
 }
@@ -231,24 +238,23 @@ impl Put<'_> {
 
     /// Whether the payload needs no other block than its chunks.
     fn is_here(&self, name: Checksum) -> Result<bool, BlocksError> {
-        let found = self.blocks.index().sound(name);
+        let found = self.blocks.index().payload(name);
         self.is_sound(found)
     }
 
     fn has_chunk(&self, name: Checksum) -> Result<bool, BlocksError> {
-        let found = self.blocks.index().sound_chunk(name);
+        let found = self.blocks.index().chunk(name);
         self.is_sound(found)
     }
 
     /// Whether a block can stand for the same bytes put again: it is not known to be damaged, and verifies if that was
     /// asked for.
-    fn is_sound(&self, found: Option<Location>) -> Result<bool, BlocksError> {
-        let Some(location) = found else { return Ok(false) };
+    fn is_sound(&self, found: Option<Found>) -> Result<bool, BlocksError> {
+        let Some(found) = self.blocks.index().sound(found) else { return Ok(false) };
         if !self.options.check_existing {
             return Ok(true);
         }
-        let pack = self.blocks.index().pack(location.pack);
-        match self.blocks.noting(location, read_block(&pack, &location)) {
+        match self.blocks.noting(&found, read_block(&found)) {
             Ok(_) => Ok(true),
             Err(BlocksError::Damaged(_)) => Ok(false),
             Err(error) => Err(error),
@@ -268,6 +274,6 @@ fn check_len(len: u64, max: u64) -> Result<(), BlocksError> {
 }
 
 /// Blocks are at most 64 MiB long.
-fn block_len(bytes: &[u8]) -> u32 {
+pub(super) fn block_len(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("blocks are bounded before they are appended")
 }

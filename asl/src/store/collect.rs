@@ -11,7 +11,8 @@ use uor_index_format::id::Checksum;
 use uor_index_format::record::{Kind, Record};
 use uor_index_format::snapshot::Snapshot;
 
-use super::{Store, StoreError, View};
+use super::removal::Reason;
+use super::{Payloads, Store, StoreError, View};
 use crate::blocks::Collected;
 use crate::state::{Filter, ReadError};
 
@@ -30,7 +31,7 @@ impl Store {
         snapshots: &[Snapshot],
         also: &BTreeSet<Checksum>,
         dry_run: bool,
-        _wall_ms: u64,
+        wall_ms: u64,
         on_progress: &mut dyn FnMut(u64),
     ) -> Result<Collected, StoreError> {
         let head = self.view().head().clone();
@@ -46,15 +47,24 @@ impl Store {
             live.sort_unstable();
             live.dedup();
         }
-        let collected = self.blocks.collect(&mut |checksum| live.binary_search(&checksum).is_ok(), dry_run)?;
-        if !dry_run {
-            self.want_since(&head)?;
+        let mut is_live = |checksum: Checksum| live.binary_search(&checksum).is_ok();
+        if dry_run {
+            return Ok(self.blocks.collect(&mut is_live, true)?);
         }
+        // The word comes first: what is gone without it would be fetched again.
+        let garbage: Vec<Checksum> =
+            self.blocks.payloads().into_iter().filter(|checksum| !is_live(*checksum)).collect();
+        self.note_removal(Reason::Collected, garbage, wall_ms)?;
+        let collected = self.blocks.collect(&mut is_live, false)?;
+        self.want_since(&head)?;
         Ok(collected)
     }
 
     /// Wants what records that arrived after `head` name and is not here: it may have been, until it was freed.
     fn want_since(&self, head: &Snapshot) -> Result<(), StoreError> {
+        if self.options.payloads == Payloads::OnDemand {
+            return Ok(());
+        }
         let now = self.view().head().clone();
         for (domain, newest) in &now.frontier {
             let first = head.frontier.get(domain).map_or(0, |head| head.number) + 1;
@@ -62,7 +72,7 @@ impl Store {
                 let Some(commit) = self.read_commit(domain, number)? else { continue };
                 let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
                 for payload in commit.records().iter().filter_map(Record::block_payload) {
-                    if !self.blocks.has(payload.checksum) && !self.blocks.erased(payload.checksum) {
+                    if !self.blocks.has(payload.checksum) && view.erased(&payload.checksum).is_none() {
                         let len = view.wanted.entry(payload.checksum).or_default();
                         *len = payload.len.max(*len);
                     }

@@ -1,7 +1,6 @@
 //! Erasing a payload on request: its bytes go for good, here. Records stay, and so does their proof: they cover its checksum.
 
 use serde::Serialize;
-use uor_asl::blocks::Erased;
 use uor_asl::disk::Mode;
 use uor_asl::state::ReadError as StateError;
 use uor_asl::store::StoreError;
@@ -73,14 +72,10 @@ impl Site {
         if self.kept()?.contains(&key) {
             return Err(EraseError::Kept { key });
         }
-        let wall_ms = wall_ms();
-        let is_erased = self.store.blocks().erased(checksum);
-        let erased = if is_erased {
-            Erased::default()
-        } else {
-            self.store.blocks().erase(checksum).map_err(StoreError::from)?
-        };
-        Ok(ErasedPayload { key, checksum, bytes: erased.bytes, wall_ms })
+        let bytes = self.store.erase(checksum, wall_ms())?.bytes;
+        // It may have been erased before.
+        let wall_ms = self.store.view().erased(&checksum).unwrap_or_default();
+        Ok(ErasedPayload { key, checksum, bytes, wall_ms })
     }
 
     /// The payload of something that was removed.

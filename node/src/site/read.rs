@@ -111,16 +111,16 @@ pub enum ReadError {
     },
     /// The bytes were erased here on request.
     #[error(
-        "the payload of {id} (checksum {checksum}) was erased here{}: it comes back only if the same bytes are added",
-        wall_ms.map(|wall_ms| format!(" on {} UTC", utc(wall_ms))).unwrap_or_default()
+        "the payload of {id} (checksum {checksum}) was erased here on {} UTC: it comes back only if the same bytes are added",
+        utc(*wall_ms)
     )]
     Erased {
         /// Whose payload.
         id: CanonicalId,
         /// Its checksum.
         checksum: Checksum,
-        /// When, in milliseconds since 1970, if that is known.
-        wall_ms: Option<u64>,
+        /// When, in milliseconds since 1970.
+        wall_ms: u64,
     },
     /// Claims differ, and the federation's rule lets none stand.
     #[error("{id} has conflicting claims and none stands: see `uor conflicts`, end it with `uor resolve`")]
@@ -274,8 +274,8 @@ impl Site {
         let checksum = target.checksum.ok_or(ReadError::Withheld { id: target.id })?;
         if self.store.blocks().has(checksum) {
             Ok(checksum)
-        } else if self.store.blocks().erased(checksum) {
-            Err(ReadError::Erased { id: target.id, checksum, wall_ms: None })
+        } else if let Some(wall_ms) = self.store.view().erased(&checksum) {
+            Err(ReadError::Erased { id: target.id, checksum, wall_ms })
         } else {
             Err(ReadError::Missing { id: target.id, checksum, len: target.len })
         }

@@ -448,13 +448,16 @@ impl Site {
     }
 
     pub(super) fn resolve_snapshot(&self, text: &str, at: &Snapshot) -> Result<Target, SnapshotError> {
-        let unknown = |source| SnapshotError::Unknown { text: text.to_owned(), source };
+        let unknown = |source| match source {
+            ResolveError::State(error) => SnapshotError::State(error),
+            source => SnapshotError::Unknown { text: text.to_owned(), source },
+        };
         let target = match self.ref_target_in(NAMESPACE_SNAPSHOT, text, at)? {
             Some(id) => self.resolve_id(&id.into(), at).map_err(unknown)?,
-            None => {
-                let meant = self.resolve_digits(text, text, at, |sort| sort == Sort::Snapshot);
-                meant.or_else(|_| self.resolve(text, at)).map_err(unknown)?
-            }
+            None => match self.resolve_digits(text, text, at, |sort| sort == Sort::Snapshot) {
+                Err(ResolveError::State(error)) => return Err(error.into()),
+                meant => meant.or_else(|_| self.resolve(text, at)).map_err(unknown)?,
+            },
         };
         if target.sort == Sort::Snapshot {
             Ok(target)

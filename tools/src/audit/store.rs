@@ -283,6 +283,7 @@ pub fn snapshot_in(stores: &[Audited], text: &str) -> Result<Snapshot, Failed> {
     for audited in stores {
         match audited.snapshot(text) {
             Ok(snapshot) => return Ok(snapshot),
+            Err(error @ SnapshotError::State(_)) => return Err(error.into()),
             Err(error) => first = first.or(Some(error)),
         }
     }
