@@ -74,7 +74,10 @@ fn a_file_is_read_again_when_asked_to() {
     let first = bench.uor(&["add", "tree", "--json"]).ok().json();
     for args in [&["add", "tree", "--json"][..], &["add", "tree", "--json", "--checksum"]] {
         let again = bench.uor(args).ok().json();
-        assert_eq!((&again["key"], &again["bytes"], &again["files"]), (&first["key"], &first["bytes"], &first["files"]));
+        assert_eq!(
+            (&again["key"], &again["bytes"], &again["files"]),
+            (&first["key"], &first["bytes"], &first["files"])
+        );
         assert_eq!(again["new_bytes"], 0);
     }
 }
