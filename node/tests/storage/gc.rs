@@ -254,3 +254,48 @@ fn every_claim_about_a_receipt_stays() {
     remove(&site, &derivation.receipt_key().to_string());
     assert_eq!(gc(&site).payloads, 3);
 }
+
+#[test]
+fn what_was_freed_or_erased_is_not_wanted_again() {
+    let scratch = Scratch::new("unwanted");
+    let site = scratch.site("a");
+    let [gone, secret] = [b"gone", b"aloe"].map(|bytes| add(&site, &scratch.file("f", bytes)).key.to_string());
+    remove(&site, &gone);
+    assert_eq!(gc(&site).payloads, 1);
+    site.erase(&secret, &site.head()).unwrap();
+    let mut site = Some(site);
+    for _ in 0..2 {
+        let site = site.take().unwrap_or_else(|| scratch.open("a"));
+        assert_eq!(site.status().unwrap().missing_payloads, 0);
+    }
+}
+
+#[test]
+fn what_arrives_while_garbage_is_collected_is_wanted_if_it_was_freed() {
+    let scratch = Scratch::new("arrives");
+    let site = scratch.site("a");
+    let gone = add(&site, &scratch.file("f", b"text")).key.to_string();
+    remove(&site, &gone);
+    // A record that arrives after it was judged what lives, as if from another site.
+    let record = Record::artifact(None, Payload::of(b"text"));
+    let mut records = Some(vec![record]);
+    let entries = 3_000;
+    for number in 0..entries {
+        site.store().blocks().put_bytes(&noise(number, 8)).unwrap();
+    }
+    let many = (0..entries).map(|number| Record::artifact(None, Payload::of(&noise(number, 8)))).collect();
+    site.store().commit(site.key(), many, 0).unwrap();
+    let on_progress = &mut |_| {
+        if let Some(records) = records.take() {
+            std::thread::scope(|scope| {
+                scope.spawn(|| site.store().commit(site.key(), records, 0).unwrap());
+            });
+        }
+    };
+    site.store().collect(&[], &BTreeSet::new(), false, 0, on_progress).unwrap();
+    for site in [Some(site), None] {
+        let site = site.unwrap_or_else(|| scratch.open("a"));
+        let wanted: Vec<_> = site.store().view().wanted().keys().copied().collect();
+        assert_eq!(wanted, [Checksum::of(b"text")]);
+    }
+}
