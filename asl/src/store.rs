@@ -370,7 +370,7 @@ impl Store {
         let work = Work::Local { key: Box::new(key.clone()), prepared: Prepared::new(records)?, wall_ms };
         match self.submit(work)? {
             Done::Local(result) => result,
-            Done::Merged(_) | Done::Frozen(_) | Done::Removed => unreachable!("local work has a local answer"),
+            Done::Merged(_) | Done::Frozen(_) => unreachable!("local work has a local answer"),
         }
     }
 
@@ -382,7 +382,7 @@ impl Store {
     pub fn merge(&self, commits: Vec<Commit>) -> Result<Vec<Verdict>, StoreError> {
         match self.submit(Work::Merge(commits))? {
             Done::Merged(verdicts) => Ok(verdicts),
-            Done::Local(_) | Done::Frozen(_) | Done::Removed => unreachable!("a merge is answered by verdicts"),
+            Done::Local(_) | Done::Frozen(_) => unreachable!("a merge is answered by verdicts"),
         }
     }
 
@@ -393,7 +393,7 @@ impl Store {
     pub fn freeze(&self, proof: ForkProof) -> Result<bool, StoreError> {
         match self.submit(Work::Freeze(Box::new(proof)))? {
             Done::Frozen(news) => Ok(news),
-            Done::Local(_) | Done::Merged(_) | Done::Removed => {
+            Done::Local(_) | Done::Merged(_) => {
                 unreachable!("a proof is answered by whether it was news")
             }
         }
@@ -426,7 +426,7 @@ impl Store {
         if self.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {
             return Ok(Erased::default());
         }
-        self.note_removal(Reason::Erased, vec![checksum], wall_ms)?;
+        self.note_removal(Reason::Erased, wall_ms, || Ok(vec![checksum]))?;
         Ok(self.blocks.erase(checksum)?)
     }
 

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{CommitError, Committed, Store};
+use uor_asl::store::{CommitError, Committed, Keeper, Store};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
@@ -71,6 +71,8 @@ pub struct Site {
     name: String,
     key: SiteKey,
     store: Arc<Store>,
+    /// Does the store's housekeeping, unless it was opened to be read; writes its index when the site is let go of.
+    _keeper: Option<Keeper>,
     /// Held while one of the small files is read and replaced.
     files: Mutex<()>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.

@@ -56,11 +56,11 @@ pub enum GcError {
 
 impl Site {
     /// Frees what neither the head nor a kept snapshot shows; with `dry_run`, says what that would be. `on_progress` is told
-    /// how many visible entries have been looked at.
+    /// at how many snapshots, of how many, was looked.
     ///
     /// # Errors
     /// [`GcError`]; nothing was freed, unless the disk refused in between.
-    pub fn gc(&self, dry_run: bool, on_progress: &mut dyn FnMut(u64)) -> Result<Gathered, GcError> {
+    pub fn gc(&self, dry_run: bool, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Gathered, GcError> {
         if self.mode == Mode::ReadOnly {
             return Err(FileError::ReadOnly.into());
         }

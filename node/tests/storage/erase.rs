@@ -69,7 +69,7 @@ fn what_other_payloads_need_stays() {
     assert!(cat(&site, &other) == bytes);
     assert!(matches!(refused(&site, &one), ReadError::Erased { .. }));
     check_sound(&site);
-    site.gc(false, &mut |_| {}).unwrap();
+    site.gc(false, &mut |_, _| {}).unwrap();
     assert!(cat(&site, &other) == bytes);
     assert!(matches!(refused(&site, &one), ReadError::Erased { .. }));
 }

@@ -12,7 +12,8 @@ use crate::render::{count, plain, size};
 /// [`crate::exit::Failed`].
 pub fn gc(dry_run: bool, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let meter = &mut console.meter;
-    let gathered = context.site.gc(dry_run, &mut |entries| meter.items("looking at what is shown", entries, None))?;
+    let on_progress = &mut |done, total| meter.items("looking at what is shown", done, Some(total));
+    let gathered = context.site.gc(dry_run, on_progress)?;
     console.meter.end();
     console.show(&gathered, |console, gathered| {
         let (payloads, bytes) = (count(gathered.payloads, "payload"), size(gathered.bytes_freed));
