@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use serde::Serialize;
 use uor_asl::disk::real::RealDisk;
@@ -276,8 +276,8 @@ impl Site {
         let store = Arc::new(store);
         let keeper = (mode == Mode::Write).then(|| Keeper::start(Arc::clone(&store))).transpose();
         let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?;
-        let files = Mutex::new(());
-        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store, _keeper: keeper, files })
+        let (files, putting) = (Mutex::default(), RwLock::default());
+        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store, _keeper: keeper, files, putting })
     }
 
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
