@@ -141,6 +141,7 @@ pub(crate) const WORKS: &[Work] = &[
     work("snapshot", "durable snapshot after 1,000 changes", Seconds, &[Figure(0.01)]),
     work("replay", "sequential replay of the log", RECORDS, &[Figure(1e6)]),
     work("read-and-hash", "reading the large file (in the page cache) and BLAKE3, one thread", Seconds, &[]),
+    work("read-hash-write", "the same, and writing a copy with one sync", Seconds, &[]),
     work(
         "add-random",
         "add a large file that does not compress",
