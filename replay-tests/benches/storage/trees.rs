@@ -30,6 +30,7 @@ pub(crate) const WORKS: &[&str] = &[
     "add-tree-bytes",
 ];
 
+const REPOSITORIES: &str = "repositories";
 const RANDOM: &str = "random";
 const TEXT: &str = "text";
 const TREE: &str = "tree";
@@ -78,6 +79,7 @@ pub(crate) fn measure(
         trees.text(archive.as_ref())?;
         trees.tree(archive.as_ref())?;
     }
+    fs::remove_dir_all(dir.join(REPOSITORIES))?;
     Ok(fs::remove_dir_all(&sources)?)
 }
 
@@ -128,7 +130,7 @@ impl<'a> Trees<'a> {
     }
 
     fn place(&self, archive: &dyn Archive, name: &'static str) -> Result<Place<'a>> {
-        let repository = files::fresh(&self.dir.join("repositories"))?.join(archive.name());
+        let repository = files::fresh(&self.dir.join(REPOSITORIES))?.join(archive.name());
         let place = Place { repository, sources: self.sources, name };
         archive.init(&place)?;
         Ok(place)

@@ -41,7 +41,7 @@ impl Unit {
             }
             Self::BytesPerSecond => scaled(&[(1e9, "GB/s"), (1e6, "MB/s"), (1.0, "B/s")]),
             Self::Seconds => scaled(&[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]),
-            Self::Bytes => scaled(&[(1e9, "GB"), (1e6, "MB"), (1e4, "kB"), (1.0, "B")]),
+            Self::Bytes => scaled(&[(1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")]),
         }
     }
 }
