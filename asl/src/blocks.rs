@@ -8,21 +8,32 @@
 //! * a payload is durable once [`Blocks::sync`] has returned, which a commit that names it has to wait for;
 //! * after a failed write or sync nothing is put until the packs are opened again.
 
+mod collect;
+mod compress;
+mod cut;
+mod erase;
 mod frame;
+mod index;
+mod list;
 mod manifest;
 mod pack;
+mod pins;
+mod pipeline;
 mod read;
+mod record;
 mod recover;
+mod scan;
 mod verify;
 mod write;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use self::collect::Collected;
+pub use self::erase::Erased;
 pub use self::manifest::Chunk;
 pub use self::read::PayloadReader;
 pub use self::verify::{BlockDamage, Verified};
-pub use self::write::PutStats;
+pub use self::write::{PutOptions, PutStats};
 use crate::disk::{Disk, DiskError, Mode};
 use uor_index_format::id::Checksum;
 
@@ -34,6 +45,8 @@ const CHUNK_LEN_MIN: usize = 256 << 10;
 const DIR: &str = "blocks";
 const EXTENSION: &str = "pack";
 const MAGIC: [u8; 8] = *b"UORPACK\0";
+/// The version of packs that are written; 1 had no records of what is gone.
+const VERSION: u16 = 2;
 
 /// Sizes that may differ between stores without changing the format.
 #[derive(Debug, Clone, Copy)]
@@ -41,11 +54,26 @@ pub struct Options {
     /// A pack is closed when the next block would make it longer than this many bytes; a longer block gets a pack of its
     /// own.
     pub pack_bytes: u64,
+    /// How many threads name and compress the chunks of one long payload; 0 for as many as the machine has, but at most
+    /// [`THREADS_MAX`]. With 1 everything is done in the caller's thread. What is stored does not depend on it.
+    pub threads: usize,
 }
+
+/// The most threads that are taken without being asked for.
+pub const THREADS_MAX: usize = 8;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pack_bytes: 256 << 20 }
+        Self { pack_bytes: 256 << 20, threads: 0 }
+    }
+}
+
+impl Options {
+    fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+            threads => threads,
+        }
     }
 }
 
@@ -93,8 +121,8 @@ pub enum BlocksError {
     /// Bytes that had been durable are not what was written.
     #[error("{0}")]
     Damaged(BlockDamage),
-    /// A pack between others, or before them, is not there.
-    #[error("{file} is missing, though a later pack exists")]
+    /// A pack that was begun, and never removed on purpose, is not there.
+    #[error("{file} is missing, though it was never removed")]
     MissingPack {
         /// The missing file's path inside the store.
         file: String,
@@ -170,30 +198,16 @@ pub enum BlocksError {
 /// The open packs. Threads share them: reading waits for nothing, putting only to append.
 pub struct Blocks {
     disk: Arc<dyn Disk>,
-    index: RwLock<Index>,
+    index: RwLock<index::Index>,
     /// Where the next block goes; a reader has none.
     tail: Option<pack::Tail>,
     /// What a reader passed over when it opened the packs.
     damages: Vec<BlockDamage>,
-}
-
-/// Where everything is. Rebuilt from the headers in the packs whenever they are opened.
-#[derive(Default)]
-struct Index {
-    packs: Vec<Arc<pack::Pack>>,
-    /// Whole payloads.
-    wholes: BTreeMap<Checksum, Location>,
-    /// Chunks of payloads that have manifests, unless they are whole payloads too.
-    parts: BTreeMap<Checksum, Location>,
-    manifests: BTreeMap<Checksum, Location>,
-}
-
-/// Where a block is, and what its header says.
-#[derive(Debug, Clone, Copy)]
-struct Location {
-    pack: u32,
-    offset: u64,
-    header: frame::Header,
+    /// What puts under way rest on.
+    pins: pins::PinBoard,
+    /// Held while something is erased or collected.
+    maintenance: Mutex<()>,
+    threads: usize,
 }
 
 impl Blocks {
@@ -219,8 +233,7 @@ impl Blocks {
     /// Whether this payload is here (whether its bytes are sound is known only when they are read).
     #[must_use]
     pub fn has(&self, checksum: Checksum) -> bool {
-        let index = self.index();
-        index.wholes.contains_key(&checksum) || index.manifests.contains_key(&checksum)
+        self.index().payload(checksum).is_some()
     }
 
     /// Digests of all payloads, ascending.
@@ -234,51 +247,24 @@ impl Blocks {
     pub fn forget(&self, damage: &BlockDamage) {
         if let Some(name) = damage.block {
             let mut index = self.index_mut();
-            let index = &mut *index;
-            for blocks in [&mut index.wholes, &mut index.parts, &mut index.manifests] {
-                blocks.remove(&name);
-            }
+            let places: Vec<_> = index.blocks(name).map(|at| at.place).collect();
+            index.bury(places);
         }
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
+    /// Remembers that a block is damaged, if reading it said so.
+    fn noting<T>(&self, found: &index::Found, result: Result<T, BlocksError>) -> Result<T, BlocksError> {
+        if matches!(result, Err(BlocksError::Damaged(_))) {
+            self.index_mut().note_damage(found.at.place);
+        }
+        result
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, index::Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+    fn index_mut(&self) -> RwLockWriteGuard<'_, index::Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Index {
-    fn payloads(&self) -> Vec<Checksum> {
-        let mut digests: Vec<Checksum> = self.wholes.keys().chain(self.manifests.keys()).copied().collect();
-        digests.sort_unstable();
-        digests.dedup();
-        digests
-    }
-
-    /// The pack of a location that this index gave.
-    fn pack(&self, number: u32) -> Arc<pack::Pack> {
-        Arc::clone(&self.packs[number as usize - 1])
-    }
-
-    fn chunk(&self, digest: Checksum) -> Option<Location> {
-        self.wholes.get(&digest).or_else(|| self.parts.get(&digest)).copied()
-    }
-
-    fn locations(&self) -> Vec<Location> {
-        self.wholes.values().chain(self.parts.values()).chain(self.manifests.values()).copied().collect()
-    }
-
-    fn insert(&mut self, location: Location) {
-        let map = match location.header.kind {
-            frame::Kind::Whole => &mut self.wholes,
-            frame::Kind::Part => &mut self.parts,
-            frame::Kind::Manifest => &mut self.manifests,
-            frame::Kind::Mark | frame::Kind::Seal => return,
-        };
-        // The last stands: a block is only put again if the one before was damaged.
-        map.insert(location.header.name, location);
     }
 }

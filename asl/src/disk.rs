@@ -7,6 +7,8 @@
 pub mod memory;
 mod mmap;
 pub mod real;
+#[cfg(target_os = "linux")]
+mod sigbus;
 
 use std::io;
 use std::ops::Deref;
@@ -22,7 +24,45 @@ pub enum Mode {
 }
 
 /// The bytes of a whole file that will never change again.
-pub type Sealed = Box<dyn Deref<Target = [u8]> + Send + Sync>;
+#[derive(Debug)]
+pub struct Sealed(SealedBytes);
+
+#[derive(Debug)]
+enum SealedBytes {
+    Owned(Vec<u8>),
+    Mapped(mmap::Map),
+}
+
+impl Sealed {
+    /// Whether some of the bytes could not be read, because the file was cut or its disk failed, and read as zeros since.
+    /// Asked after the bytes have been read, it says whether they were the file's.
+    #[inline]
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        match &self.0 {
+            SealedBytes::Owned(_) => false,
+            SealedBytes::Mapped(map) => map.is_cut(),
+        }
+    }
+}
+
+impl Deref for Sealed {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            SealedBytes::Owned(bytes) => bytes,
+            SealedBytes::Mapped(map) => map,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Sealed {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(SealedBytes::Owned(bytes))
+    }
+}
 
 /// Held as long as a lock is; dropping it gives the lock back.
 pub type LockGuard = Box<dyn Send + Sync>;

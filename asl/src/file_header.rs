@@ -20,7 +20,7 @@ mod field {
 pub(crate) const LEN: usize = 32;
 const _: () = assert!(field::CHECK.end == LEN, "no gap, no padding");
 
-/// The newest version of segments and packs that this program reads, and the one it writes.
+/// The newest version of packs that this program reads, and the one it writes.
 pub(crate) const VERSION: u16 = 1;
 
 /// Why 32 bytes are not the header that was expected.
@@ -37,7 +37,8 @@ pub(crate) fn encode(magic: [u8; 8], number: u32) -> [u8; LEN] {
     encode_version(magic, number, VERSION)
 }
 
-fn encode_version(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
+/// As [`encode`], of another version than packs have.
+pub(crate) fn encode_version(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     bytes[field::MAGIC].copy_from_slice(&magic);
     bytes[field::VERSION].copy_from_slice(&version.to_le_bytes());
@@ -49,18 +50,20 @@ fn encode_version(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
 
 /// Checks that `bytes` starts with the header of file `number` of the kind that `magic` names.
 pub(crate) fn verify(bytes: &[u8], magic: [u8; 8], number: u32) -> Result<(), Invalid> {
-    let expected = encode(magic, number);
+    version(bytes, magic, number, VERSION).map(|_| ())
+}
+
+/// The version, at most `newest`, in the header of file `number` of the kind that `magic` names.
+pub(crate) fn version(bytes: &[u8], magic: [u8; 8], number: u32, newest: u16) -> Result<u16, Invalid> {
     let found = &bytes[..LEN.min(bytes.len())];
-    if found == expected {
-        return Ok(());
-    }
-    if let Ok(found) = <[u8; LEN]>::try_from(found) {
+    if found.len() == LEN {
         let version = u16::from_le_bytes([found[field::VERSION.start], found[field::VERSION.start + 1]]);
         if found == encode_version(magic, number, version) {
-            return Err(Invalid::Version { found: version });
+            let known = (1..=newest).contains(&version);
+            return if known { Ok(version) } else { Err(Invalid::Version { found: version }) };
         }
     }
-    Err(Invalid::Damaged { expected: hex(&expected), found: hex(found) })
+    Err(Invalid::Damaged { expected: hex(&encode_version(magic, number, newest)), found: hex(found) })
 }
 
 fn check(bytes: &[u8; LEN]) -> [u8; 16] {

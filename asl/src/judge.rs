@@ -6,11 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rkyv::{Archive, Deserialize, Serialize};
+use uor_index_format::DecodeError;
 use uor_index_format::commit::{Commit, CommitHeader, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::Genesis;
 use uor_index_format::record::Content;
-use uor_index_format::snapshot::Head;
+use uor_index_format::snapshot::{Frontier, Head};
+
+use crate::state::ReadError;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,10 +100,38 @@ pub enum Refusal {
     },
 }
 
+/// The commits that count and that a judge no longer remembers itself.
+pub trait History {
+    /// The header of commit `number` of `domain`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if it is there and cannot be read.
+    fn header(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHeader>, ReadError>;
+
+    /// Whether a commit of this hash counts.
+    ///
+    /// # Errors
+    /// [`ReadError`] if that cannot be said.
+    fn holds(&self, hash: &CommitHash) -> Result<bool, ReadError>;
+}
+
+/// No history: the judge remembers everything.
+impl History for () {
+    fn header(&self, _: &SiteId, _: u64) -> Result<Option<CommitHeader>, ReadError> {
+        Ok(None)
+    }
+
+    fn holds(&self, _: &CommitHash) -> Result<bool, ReadError> {
+        Ok(false)
+    }
+}
+
 /// What is known of one domain.
 #[derive(Debug, Clone, Default)]
 struct Domain {
-    headers: Vec<CommitHeader>,
+    last: Option<CommitHeader>,
+    /// The last commits, up to `last`, that history may not hold yet.
+    recent: Vec<CommitHeader>,
     knows: BTreeSet<CommitHash>,
 }
 
@@ -110,6 +142,24 @@ struct Membership {
     logseq: LogSeq,
 }
 
+/// Why there is no verdict, or one other than "counts".
+enum Not {
+    Counted(Verdict),
+    Readable(ReadError),
+}
+
+impl From<Verdict> for Not {
+    fn from(verdict: Verdict) -> Self {
+        Self::Counted(verdict)
+    }
+}
+
+impl From<ReadError> for Not {
+    fn from(error: ReadError) -> Self {
+        Self::Readable(error)
+    }
+}
+
 /// Judges commits of one federation.
 #[derive(Debug, Clone)]
 pub struct Judge {
@@ -117,7 +167,6 @@ pub struct Judge {
     genesis: Option<Genesis>,
     domains: BTreeMap<SiteId, Domain>,
     memberships: BTreeMap<CommitHash, Membership>,
-    others: BTreeSet<CommitHash>,
     forks: BTreeMap<SiteId, ForkProof>,
     logseq_max: LogSeq,
 }
@@ -130,7 +179,6 @@ impl Judge {
             genesis: None,
             domains: BTreeMap::new(),
             memberships: BTreeMap::new(),
-            others: BTreeSet::new(),
             forks: BTreeMap::new(),
             logseq_max: LogSeq(0),
         }
@@ -153,14 +201,34 @@ impl Judge {
 
     /// The last commit of `domain` that counts.
     pub fn head(&self, domain: &SiteId) -> Option<Head> {
-        let header = self.domains.get(domain)?.headers.last()?;
+        let header = self.domains.get(domain)?.last.as_ref()?;
         Some(Head { number: header.number, hash: header.hash() })
     }
 
-    /// The header of commit `number` of `domain`, if it counts.
-    pub fn header(&self, domain: &SiteId, number: u64) -> Option<&CommitHeader> {
-        let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        self.domains.get(domain)?.headers.get(index)
+    /// The last commits that count, by domain.
+    pub fn frontier(&self) -> Frontier {
+        self.domains.keys().filter_map(|domain| Some((*domain, self.head(domain)?))).collect()
+    }
+
+    /// Leaves to history what has been admitted so far.
+    pub fn forget_recent(&mut self) {
+        self.domains.values_mut().for_each(|domain| domain.recent.clear());
+    }
+
+    fn recent(&self) -> impl Iterator<Item = &CommitHeader> {
+        self.domains.values().flat_map(|domain| &domain.recent)
+    }
+
+    fn header(&self, domain: &SiteId, number: u64, history: &dyn History) -> Result<Option<CommitHeader>, ReadError> {
+        let Some(known) = self.domains.get(domain) else { return Ok(None) };
+        if known.last.as_ref().is_none_or(|last| last.number < number) {
+            return Ok(None);
+        }
+        let first_recent = known.recent.first().map_or(u64::MAX, |header| header.number);
+        match number.checked_sub(first_recent).and_then(|index| usize::try_from(index).ok()) {
+            Some(index) => Ok(known.recent.get(index).cloned()),
+            None => history.header(domain, number),
+        }
     }
 
     /// Everyone who has been admitted, the founder included.
@@ -183,42 +251,49 @@ impl Judge {
     }
 
     /// Judges a commit against everything that counts so far.
-    pub fn judge(&self, commit: &Commit) -> Verdict {
-        self.verdict(commit).err().unwrap_or(Verdict::Counts)
+    ///
+    /// # Errors
+    /// [`ReadError`] if what `history` holds cannot be read.
+    pub fn judge(&self, commit: &Commit, history: &dyn History) -> Result<Verdict, ReadError> {
+        match self.verdict(commit, history) {
+            Ok(()) => Ok(Verdict::Counts),
+            Err(Not::Counted(verdict)) => Ok(verdict),
+            Err(Not::Readable(error)) => Err(error),
+        }
     }
 
-    fn verdict(&self, commit: &Commit) -> Result<(), Verdict> {
+    fn verdict(&self, commit: &Commit, history: &dyn History) -> Result<(), Not> {
         let header = commit.header();
-        self.check_chain(header, commit.hash())?;
+        self.check_chain(header, commit.hash(), history)?;
         let knows = self.check_membership_view(commit)?;
-        self.check_writer(commit, &knows)?;
+        self.check_writer(commit, &knows, history)?;
         self.check_membership_records(commit)?;
-        self.check_clock(header)
+        Ok(self.check_clock(header)?)
     }
 
-    fn check_chain(&self, header: &CommitHeader, hash: CommitHash) -> Result<(), Verdict> {
-        if let Some(known) = self.header(&header.domain, header.number) {
+    fn check_chain(&self, header: &CommitHeader, hash: CommitHash, history: &dyn History) -> Result<(), Not> {
+        if let Some(known) = self.header(&header.domain, header.number, history)? {
             if known.hash() == hash {
-                return Err(Verdict::Known);
+                return Err(Verdict::Known.into());
             }
-            let proof = ForkProof::new(known.clone(), header.clone());
-            return Err(proof.map_or(Verdict::Known, |proof| Verdict::Forks(Box::new(proof))));
+            let proof = ForkProof::new(known, header.clone());
+            return Err(proof.map_or(Verdict::Known, |proof| Verdict::Forks(Box::new(proof))).into());
         }
         if let Some(proof) = self.forks.get(&header.domain).filter(|proof| proof.number() <= header.number) {
-            return Err(Verdict::Refused(Refusal::Frozen { number: proof.number() }));
+            return Err(Verdict::Refused(Refusal::Frozen { number: proof.number() }).into());
         }
-        let last = self.domains.get(&header.domain).and_then(|domain| domain.headers.last());
+        let last = self.domains.get(&header.domain).and_then(|domain| domain.last.as_ref());
         let next = last.map_or(1, |last| last.number + 1);
         if header.number > next {
-            return Err(Verdict::Parked(Parked::Gap { next }));
+            return Err(Verdict::Parked(Parked::Gap { next }).into());
         }
         let head = last.map_or(CommitHash::NONE, CommitHeader::hash);
         if header.previous != head {
-            return Err(Verdict::Refused(Refusal::Chain { named: header.previous, head }));
+            return Err(Verdict::Refused(Refusal::Chain { named: header.previous, head }).into());
         }
         match last {
             Some(last) if header.logseq <= last.logseq => {
-                Err(Verdict::Refused(Refusal::LogSeq { logseq: header.logseq, before: last.logseq }))
+                Err(Verdict::Refused(Refusal::LogSeq { logseq: header.logseq, before: last.logseq }).into())
             }
             _ => Ok(()),
         }
@@ -238,7 +313,7 @@ impl Judge {
 
     /// One of them has to have admitted the writer, below the commit. Another that is not here, perhaps because a fork took
     /// it back, is nobody's concern but of those whom only it admitted: everyone else goes on.
-    fn check_writer(&self, commit: &Commit, knows: &BTreeSet<CommitHash>) -> Result<(), Verdict> {
+    fn check_writer(&self, commit: &Commit, knows: &BTreeSet<CommitHash>, history: &dyn History) -> Result<(), Not> {
         let header = commit.header();
         if self.is_founding(commit) {
             return Ok(());
@@ -252,13 +327,13 @@ impl Judge {
         if admitted.is_some_and(|before| before < header.logseq) {
             return Ok(());
         }
-        let is_missing = |hash: &&CommitHash| !self.memberships.contains_key(*hash) && !self.others.contains(*hash);
-        if let Some(missing) = knows.iter().find(is_missing) {
-            return Err(Verdict::Parked(Parked::Membership { commit: *missing }));
+        for hash in knows.iter().filter(|hash| !self.memberships.contains_key(*hash)) {
+            if !self.recent().any(|recent| recent.hash() == *hash) && !history.holds(hash)? {
+                return Err(Verdict::Parked(Parked::Membership { commit: *hash }).into());
+            }
         }
-        Err(Verdict::Refused(
-            admitted.map_or(Refusal::NotAMember, |before| Refusal::LogSeq { logseq: header.logseq, before }),
-        ))
+        let refusal = admitted.map_or(Refusal::NotAMember, |before| Refusal::LogSeq { logseq: header.logseq, before });
+        Err(Verdict::Refused(refusal).into())
     }
 
     fn is_founding(&self, commit: &Commit) -> bool {
@@ -305,10 +380,9 @@ impl Judge {
         }
         let domain = self.domains.entry(header.domain).or_default();
         domain.knows.extend(commit.learned());
-        domain.headers.push(header.clone());
-        if members.is_empty() {
-            self.others.insert(hash);
-        } else {
+        domain.last = Some(header.clone());
+        domain.recent.push(header.clone());
+        if !members.is_empty() {
             domain.knows.insert(hash);
             self.memberships.insert(hash, Membership { members, logseq: header.logseq });
         }
@@ -327,6 +401,65 @@ impl Judge {
 
     /// Whether commits that were judged to count have since been disproved by a fork proof.
     pub fn must_judge_anew(&self) -> bool {
-        self.forks.values().any(|proof| self.header(&proof.domain(), proof.number()).is_some())
+        let last = |domain| self.domains.get(&domain).and_then(|domain| domain.last.as_ref());
+        self.forks.values().any(|proof| last(proof.domain()).is_some_and(|last| proof.number() <= last.number))
+    }
+}
+
+/// What a judge remembers, as a checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    genesis: Option<Vec<u8>>,
+    /// Each domain's last header and the membership commits its writer knows.
+    domains: Vec<(Vec<u8>, Vec<[u8; 32]>)>,
+    /// Membership commits, whom each admitted, and its logseq.
+    memberships: Vec<([u8; 32], Vec<[u8; 32]>, u64)>,
+    forks: Vec<Vec<u8>>,
+    logseq_max: u64,
+}
+
+impl Judge {
+    /// What it remembers; commits before each domain's last are history's affair.
+    pub(crate) fn memory(&self) -> Memory {
+        let knows = |domain: &Domain| domain.knows.iter().map(|hash| *hash.as_bytes()).collect();
+        let admitted = |(hash, membership): (&CommitHash, &Membership)| {
+            let members = membership.members.iter().map(|site| *site.as_bytes()).collect();
+            (*hash.as_bytes(), members, membership.logseq.0)
+        };
+        Memory {
+            genesis: self.genesis.as_ref().map(Genesis::encode),
+            domains: self
+                .domains
+                .values()
+                .filter_map(|domain| Some((domain.last.as_ref()?.encode(), knows(domain))))
+                .collect(),
+            memberships: self.memberships.iter().map(admitted).collect(),
+            forks: self.forks.values().map(ForkProof::encode).collect(),
+            logseq_max: self.logseq_max.0,
+        }
+    }
+
+    /// The judge that remembered this.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if a part of it cannot be one.
+    pub(crate) fn remembering(federation: FederationId, memory: &Memory) -> Result<Self, DecodeError> {
+        let hashes = |hashes: &[[u8; 32]]| hashes.iter().map(|hash| CommitHash::from_bytes(*hash)).collect();
+        let mut judge = Self::new(federation);
+        judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
+        for (last, knows) in &memory.domains {
+            let last = CommitHeader::decode(last)?;
+            let domain = Domain { knows: hashes(knows), last: Some(last.clone()), recent: Vec::new() };
+            judge.domains.insert(last.domain, domain);
+        }
+        for (hash, members, logseq) in &memory.memberships {
+            let members = members.iter().map(|site| SiteId::from_bytes(*site)).collect();
+            judge.memberships.insert(CommitHash::from_bytes(*hash), Membership { members, logseq: LogSeq(*logseq) });
+        }
+        for proof in &memory.forks {
+            judge.freeze(ForkProof::decode(proof)?);
+        }
+        judge.logseq_max = LogSeq(memory.logseq_max);
+        Ok(judge)
     }
 }

@@ -8,11 +8,16 @@
 //! them. What is acknowledged is durable, and nothing is visible that is not.
 
 pub mod blocks;
+mod changes;
+mod commits;
 pub mod disk;
 mod file_header;
 pub mod group;
+pub mod index;
 pub mod judge;
 pub mod log;
+mod pages;
+mod prefetch;
 pub mod replay;
 pub mod state;
 pub mod store;

@@ -7,36 +7,80 @@
 //! * after a failed write or sync nothing is appended until the log is opened again, which writes the entries that may not
 //!   have reached the disk once more.
 
+mod closed;
 mod frame;
+mod growing;
 mod recover;
 mod scan;
+mod tail;
+mod verify;
+mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use self::closed::Closed;
 pub use self::frame::BODY_LEN_MAX;
-use self::frame::{HEADER_LEN, MARK_LEN, Role};
-use crate::disk::{Context, Disk, DiskError, DiskFile, Mode, Sealed};
-use crate::file_header;
+use self::tail::Tail;
+pub use self::verify::LogVerified;
+pub use self::view::{Entries, LogView};
+use crate::disk::{Disk, DiskError, Mode};
+use crate::pages::PageDamage;
+
+/// How many bytes of an entry's frame are before its body.
+pub const ENTRY_HEADER_LEN: u32 = 32;
+const _: () = assert!(ENTRY_HEADER_LEN as usize == frame::HEADER_LEN, "one length, two types");
 
 const DIR: &str = "log";
 const EXTENSION: &str = "log";
 const MAGIC: [u8; 8] = *b"UORLOG\0\0";
 
+/// The newest version of segments that this program reads, and the one it writes.
+const VERSION: u16 = 2;
+
 /// So that offsets, one frame over it included, fit 32 bits with room to spare.
 const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 
-/// Where an entry is.
+/// A byte of the log: where an entry's frame starts, or any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogPosition {
     /// Number of the segment file, from 1.
     pub segment: u32,
-    /// Byte offset of the frame in its file.
+    /// Byte offset in its file.
     pub offset: u32,
 }
 
 impl LogPosition {
+    /// Where the first entry of a log starts.
+    pub const START: Self = Self { segment: 1, offset: 32 };
+
+    /// Where the body of the entry at this position starts.
+    #[must_use]
+    pub fn body(self) -> Self {
+        Self { offset: self.offset.saturating_add(ENTRY_HEADER_LEN), ..self }
+    }
+
+    /// So many bytes on.
+    #[must_use]
+    pub fn plus(self, bytes: usize) -> Self {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { offset: self.offset.saturating_add(bytes), ..self }
+    }
+
+    /// As one number, which ascends as positions do.
+    #[must_use]
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.segment) << 32 | u64::from(self.offset)
+    }
+
+    /// The position that [`LogPosition::to_u64`] gave.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
+    pub const fn from_u64(number: u64) -> Self {
+        Self { segment: (number >> 32) as u32, offset: number as u32 }
+    }
+
     fn to_bytes(self) -> [u8; 8] {
-        (u64::from(self.segment) << 32 | u64::from(self.offset)).to_le_bytes()
+        self.to_u64().to_le_bytes()
     }
 }
 
@@ -55,15 +99,15 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// A segment is closed when the next frame would make it longer than this many bytes; at most 1 GiB. A longer frame
-    /// gets a segment of its own.
+    /// gets a segment of its own. What closes a segment comes on top.
     pub segment_bytes: u32,
-    /// Space is written with zeros in steps of this many bytes, so that most appends overwrite.
+    /// Space is written with zeros in steps of this many bytes, so that most small appends overwrite.
     pub preallocate_bytes: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, preallocate_bytes: 1 << 20 }
+        Self { segment_bytes: 32 << 20, preallocate_bytes: 1 << 20 }
     }
 }
 
@@ -80,8 +124,8 @@ impl Options {
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Number of entries in the log.
-    pub entries: u64,
+    /// Number of entries in the last segment; the others are not looked at.
+    pub entries_last: u64,
     /// Number of segment files.
     pub segments: u32,
     /// What was written but never synced, and is no whole entry: the torn tail.
@@ -146,6 +190,14 @@ pub enum LogError {
         /// Offset asked for.
         offset: u32,
     },
+    /// A place at which no frame starts, or a damaged one.
+    #[error("no entry of the log starts at offset {offset} of segment {segment}")]
+    NoFrame {
+        /// Segment asked for.
+        segment: u32,
+        /// Offset asked for.
+        offset: u32,
+    },
     /// An entry longer than a frame may be; nothing was appended.
     #[error("an entry of {len} bytes is longer than {max}")]
     TooLarge {
@@ -162,31 +214,33 @@ pub enum LogError {
     ReadOnly,
 }
 
+impl From<PageDamage> for LogError {
+    fn from(PageDamage { file, offset, what, expected, found }: PageDamage) -> Self {
+        Self::Damaged { file, offset, what, expected, found }
+    }
+}
+
+/// What appending gives.
+#[derive(Clone)]
+pub struct Appended {
+    /// Where the entries are, in the order they were given.
+    pub positions: Vec<LogPosition>,
+    /// The log with them.
+    view: LogView,
+}
+
 /// An open log. Threads share it: reading does not wait for appending.
 pub struct Log {
     disk: Arc<dyn Disk>,
-    mode: Mode,
     options: Options,
-    segments: RwLock<Vec<Segment>>,
-    tail: Mutex<Tail>,
+    view: RwLock<LogView>,
+    /// `None` where it was opened to be read.
+    tail: Option<Mutex<Appending>>,
 }
 
-#[derive(Clone)]
-struct Segment {
-    number: u32,
-    file: Arc<dyn DiskFile>,
-    /// Where its valid frames end.
-    end: usize,
-}
-
-/// The state of the last segment, which only appending changes.
-struct Tail {
-    /// Length of its file: up to here, appending overwrites.
-    allocated: usize,
-    dirty: bool,
+struct Appending {
+    tail: Tail,
     poisoned: bool,
-    /// A mark may be half-written behind the last entry.
-    mark_failed: bool,
 }
 
 impl Log {
@@ -198,9 +252,10 @@ impl Log {
         Self::open_with(disk, mode, Options::default())
     }
 
-    /// Opens the log in directory `log` of `disk`, verifying every frame. A writer creates the log if there is none,
-    /// cuts a torn tail (after saving its bytes beside it), and makes every entry durable that is not known to be. A
-    /// reader changes nothing, sees a valid prefix while a writer is at work, and an empty log if there is none.
+    /// Opens the log in directory `log` of `disk`, verifying every frame of the last segment; the others are verified when
+    /// they are read. A writer creates the log if there is none, cuts a torn tail (after saving its bytes beside it), and
+    /// makes every entry durable that is not known to be. A reader changes nothing, sees a valid prefix while a writer is
+    /// at work, and an empty log if there is none.
     ///
     /// # Errors
     /// [`LogError::Damaged`] or [`LogError::Missing`] if durable entries cannot be read; [`LogError::Newer`];
@@ -209,38 +264,39 @@ impl Log {
         recover::open(disk, mode, options.bounded())
     }
 
+    /// The log as it is now.
+    #[must_use]
+    pub fn view(&self) -> LogView {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// All entries, oldest first, up to the end of the log as it is now.
+    #[must_use]
     pub fn entries(&self) -> Entries {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Entries { segments, at: 0, bytes: None, offset: file_header::LEN }
+        self.view().entries()
+    }
+
+    /// The entries from `position` on, up to the end of the log as it is now; see [`LogView::entries_from`].
+    ///
+    /// # Errors
+    /// As [`LogView::entries_from`].
+    pub fn entries_from(&self, position: LogPosition) -> Result<Entries, LogError> {
+        self.view().entries_from(position)
     }
 
     /// The entry at `position`.
     ///
     /// # Errors
-    /// [`LogError::NoEntry`] past the end of the log; [`LogError::Damaged`] if no entry verifies there.
+    /// As [`LogView::read`].
     pub fn read(&self, position: LogPosition) -> Result<Entry, LogError> {
-        let LogPosition { segment: number, offset } = position;
-        let absent = LogError::NoEntry { segment: number, offset };
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        let Some(segment) = index.and_then(|index| segments.get(index)).cloned() else {
-            return Err(absent);
-        };
-        drop(segments);
-        let start = offset as usize;
-        if start + HEADER_LEN > segment.end {
-            return Err(absent);
-        }
-        let damaged = |invalid| damaged(number, start, invalid);
-        let mut bytes = segment.read(start, HEADER_LEN)?;
-        let header = frame::decode_header(position, &bytes).map_err(damaged)?;
-        if header.role != Role::Entry || start + header.frame_len() > segment.end {
-            return Err(absent);
-        }
-        bytes.extend(segment.read(start + HEADER_LEN, header.frame_len() - HEADER_LEN)?);
-        let found = frame::decode(position, &bytes).map_err(damaged)?;
-        Ok(Entry { position, kind: found.kind, body: found.body.to_vec() })
+        self.view().read(position)
+    }
+
+    /// Reads everything, in parallel, and verifies every check there is; `on_bytes` is told of each number of bytes that is
+    /// done, from several threads.
+    #[must_use]
+    pub fn verify(&self, on_bytes: &(dyn Fn(u64) + Sync)) -> LogVerified {
+        verify::verify(&*self.disk, &self.view(), on_bytes)
     }
 
     /// Appends entries of a kind and a body each, in this order, and says where they are. They are durable after the next
@@ -249,11 +305,25 @@ impl Log {
     /// # Errors
     /// [`LogError::TooLarge`] with nothing appended; [`LogError::Poisoned`]; [`LogError::ReadOnly`]; [`LogError::Disk`],
     /// after which the log is poisoned and any number of the entries may be there when it is opened again.
-    pub fn append_batch(&self, entries: &[(u8, &[u8])]) -> Result<Vec<LogPosition>, LogError> {
+    pub fn append_batch(&self, entries: &[(u8, &[u8])]) -> Result<Appended, LogError> {
         if let Some((_, body)) = entries.iter().find(|(_, body)| body.len() > BODY_LEN_MAX) {
             return Err(LogError::TooLarge { len: body.len(), max: BODY_LEN_MAX });
         }
-        self.with_tail(|tail| self.append_to(tail, entries))
+        self.with_tail(|tail| {
+            let mut positions = Vec::with_capacity(entries.len());
+            let mut rest = entries;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(tail.fitting(rest, self.options));
+                if now.is_empty() {
+                    tail.close()?;
+                    *tail = Tail::create(&*self.disk, tail.number + 1, self.options)?;
+                } else {
+                    tail.append(now, &mut positions, self.options)?;
+                }
+                rest = later;
+            }
+            Ok(Appended { positions, view: self.publish(tail) })
+        })
     }
 
     /// Makes everything appended so far durable; free if it already is.
@@ -261,183 +331,38 @@ impl Log {
     /// # Errors
     /// [`LogError::Poisoned`]; [`LogError::ReadOnly`]; [`LogError::Disk`], after which the log is poisoned.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.with_tail(|tail| self.sync_tail(tail))
+        self.with_tail(|tail| {
+            tail.sync()?;
+            self.publish(tail);
+            Ok(())
+        })
     }
 
     /// Runs what modifies the log; if it fails, nothing modifies the log again.
     fn with_tail<T>(&self, action: impl FnOnce(&mut Tail) -> Result<T, LogError>) -> Result<T, LogError> {
-        if self.mode == Mode::ReadOnly {
-            return Err(LogError::ReadOnly);
-        }
-        let mut tail = lock(&self.tail);
-        if tail.poisoned {
+        let mut appending = lock(self.tail.as_ref().ok_or(LogError::ReadOnly)?);
+        if appending.poisoned {
             return Err(LogError::Poisoned);
         }
-        tail.poisoned = true;
-        let result = action(&mut tail)?;
-        tail.poisoned = tail.mark_failed;
+        appending.poisoned = true;
+        let result = action(&mut appending.tail)?;
+        appending.poisoned = appending.tail.mark_failed;
         Ok(result)
     }
 
-    fn append_to(&self, tail: &mut Tail, entries: &[(u8, &[u8])]) -> Result<Vec<LogPosition>, LogError> {
-        let mut positions = Vec::with_capacity(entries.len());
-        let mut segment = self.last();
-        let mut frames = Vec::new();
-        for (kind, body) in entries {
-            let used = segment.end + frames.len();
-            let full = used + frame::frame_len(body.len()) + MARK_LEN > self.options.segment_bytes as usize;
-            if full && used > file_header::LEN {
-                self.write_frames(tail, &segment, std::mem::take(&mut frames))?;
-                segment = self.next_segment(tail)?;
-            }
-            let offset = offset_in_segment(segment.end + frames.len());
-            let position = LogPosition { segment: segment.number, offset };
-            frame::encode(position, Role::Entry, *kind, body, &mut frames);
-            positions.push(position);
+    /// Shows the tail as it is now to whoever looks from now on.
+    fn publish(&self, tail: &Tail) -> LogView {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if view.end.segment < tail.number {
+            let closed = view.end.segment..tail.number;
+            let closed = closed.map(|number| Arc::new(Closed::new(Arc::clone(&self.disk), number)));
+            let all = view.closed.iter().cloned().chain(closed).collect();
+            view.closed = Arc::new(all);
         }
-        self.write_frames(tail, &segment, frames)?;
-        Ok(positions)
+        view.last = tail.bytes.shared();
+        view.end = tail.position();
+        view.clone()
     }
-
-    /// Writes frames at the end of the last segment, together with zeros for the next ones and always for a mark.
-    fn write_frames(&self, tail: &mut Tail, segment: &Segment, mut bytes: Vec<u8>) -> Result<(), LogError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let end = segment.end + bytes.len();
-        if end + MARK_LEN > tail.allocated {
-            tail.allocated = (end + MARK_LEN).next_multiple_of(self.options.preallocate_bytes as usize);
-            bytes.resize(tail.allocated - segment.end, 0);
-        }
-        tail.dirty = true;
-        segment.file.write_at(segment.end as u64, &bytes).during("append to", &path(segment.number))?;
-        self.set_end(end);
-        Ok(())
-    }
-
-    fn sync_tail(&self, tail: &mut Tail) -> Result<(), LogError> {
-        if !tail.dirty {
-            return Ok(());
-        }
-        let segment = self.last();
-        segment.file.sync().during("sync", &path(segment.number))?;
-        tail.dirty = false;
-        // The mark itself becomes durable with the next sync. Without it opening has more to do, that is all; so failing to
-        // write it takes nothing back, but nothing may be appended after what it left.
-        match segment.file.write_at(segment.end as u64, &segment.mark(Role::Mark)) {
-            Ok(()) => self.set_end(segment.end + MARK_LEN),
-            Err(_) => tail.mark_failed = true,
-        }
-        Ok(())
-    }
-
-    /// Closes the last segment, durably, and creates the next.
-    fn next_segment(&self, tail: &mut Tail) -> Result<Segment, LogError> {
-        let last = self.last();
-        let name = path(last.number);
-        let end = last.end + MARK_LEN;
-        // What a mark or seal vouches for has to be durable first, another mark included.
-        last.file.sync().during("sync", &name)?;
-        last.file.write_at(last.end as u64, &last.mark(Role::Seal)).during("seal", &name)?;
-        last.file.set_len(end as u64).during("cut to its content", &name)?;
-        last.file.sync().during("sync", &name)?;
-        self.set_end(end);
-        let (segment, allocated) = create_segment(&*self.disk, last.number + 1, self.options)?;
-        tail.allocated = allocated;
-        tail.dirty = false;
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).push(segment.clone());
-        Ok(segment)
-    }
-
-    fn last(&self) -> Segment {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        segments.last().cloned().expect("a log opened to be written has a segment")
-    }
-
-    fn set_end(&self, end: usize) {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(segment) = segments.last_mut() {
-            segment.end = end;
-        }
-    }
-}
-
-/// The entries of a log, oldest first.
-pub struct Entries {
-    segments: Vec<Segment>,
-    /// Index of the segment being read.
-    at: usize,
-    /// Its bytes, once read.
-    bytes: Option<Sealed>,
-    /// Where its next frame starts.
-    offset: usize,
-}
-
-impl Entries {
-    fn step(&mut self) -> Result<Option<Entry>, LogError> {
-        while let Some(segment) = self.segments.get(self.at) {
-            if self.offset >= segment.end {
-                self.at += 1;
-                self.bytes = None;
-                self.offset = file_header::LEN;
-                continue;
-            }
-            let sealed = self.at + 1 < self.segments.len();
-            let bytes = match self.bytes.take() {
-                Some(bytes) => bytes,
-                None if sealed => segment.file.map_sealed().during("map", &path(segment.number))?,
-                None => Box::new(segment.read(0, segment.end)?),
-            };
-            let bytes = self.bytes.insert(bytes);
-            let position = LogPosition { segment: segment.number, offset: offset_in_segment(self.offset) };
-            let rest = bytes.get(self.offset..).unwrap_or_default();
-            let found =
-                frame::decode(position, rest).map_err(|invalid| damaged(segment.number, self.offset, invalid))?;
-            self.offset += found.len;
-            if found.role == Role::Entry {
-                return Ok(Some(Entry { position, kind: found.kind, body: found.body.to_vec() }));
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Iterator for Entries {
-    type Item = Result<Entry, LogError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step().transpose();
-        if matches!(step, Some(Err(_))) {
-            self.at = self.segments.len();
-        }
-        step
-    }
-}
-
-impl Segment {
-    /// The mark or seal to write at its end.
-    fn mark(&self, role: Role) -> Vec<u8> {
-        let position = LogPosition { segment: self.number, offset: offset_in_segment(self.end) };
-        frame::encode_mark(position, role)
-    }
-
-    fn read(&self, offset: usize, len: usize) -> Result<Vec<u8>, LogError> {
-        let mut bytes = vec![0; len];
-        self.file.read_at(offset as u64, &mut bytes).during("read", &path(self.number))?;
-        Ok(bytes)
-    }
-}
-
-/// Creates segment `number` with its first zeros, durably, and says how long its file is.
-fn create_segment(disk: &dyn Disk, number: u32, options: Options) -> Result<(Segment, usize), LogError> {
-    let name = path(number);
-    let file = disk.open(&name, Mode::Write).during("create", &name)?;
-    let mut bytes = file_header::encode(MAGIC, number).to_vec();
-    bytes.resize(bytes.len().next_multiple_of(options.preallocate_bytes as usize), 0);
-    file.write_at(0, &bytes).during("write", &name)?;
-    file.sync().during("sync", &name)?;
-    disk.sync_dir(DIR).during("sync", DIR)?;
-    Ok((Segment { number, file, end: file_header::LEN }, bytes.len()))
 }
 
 fn path(segment: u32) -> String {

@@ -8,28 +8,45 @@
 //! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and applies its log anew:
 //! the log is the truth, everything else can be rebuilt from it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+mod checkpoint;
+mod flush;
+mod keep;
+mod keeper;
+mod open;
+mod removal;
+mod view;
+
+use std::num::NonZeroU32;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use uor_index_format::DecodeError;
-use uor_index_format::commit::{Commit, Draft, ForkProof, SealError};
+use uor_index_format::commit::{Commit, ForkProof, Prepared, SealError};
 use uor_index_format::id::{ArtifactKey, Checksum, CommitHash, FederationId, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
-use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use self::flush::{Done, Work};
+use self::keep::Keeping;
+pub use self::keeper::Keeper;
+use self::open::decode;
+use self::removal::Reason;
+pub use self::view::View;
 use crate::blocks::{Blocks, BlocksError};
 use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
 use crate::group::{GroupCommit, GroupError};
+use crate::index::Index;
 use crate::judge::{Judge, Refusal, Verdict};
 use crate::log::{Log, LogError, LogPosition};
-use crate::state::State;
+use crate::state::{ReadError, State};
+use uor_index_format::membership::ConflictRule;
 
 /// Kinds of log entries.
 mod entry {
     pub(super) const COMMIT: u8 = 1;
     pub(super) const FORK_PROOF: u8 = 2;
+    pub(super) const REMOVAL: u8 = 3;
 }
 
 const IDENTITY_FILE: &str = "store";
@@ -67,6 +84,9 @@ pub enum StoreError {
     /// The log could not be read or written.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// Payloads could not be read or written.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
@@ -78,6 +98,20 @@ pub enum StoreError {
         /// What is wrong with it.
         #[source]
         source: DecodeError,
+    },
+    /// The files of a run are not those that the checkpoint names; the index is then written anew.
+    #[error("the files of run {run} of the index are not those that the checkpoint names")]
+    StaleIndex {
+        /// The run's number.
+        run: u32,
+    },
+    /// An entry of the log is of a kind that this release does not know.
+    #[error("the log's entry in segment {} at offset {} is of kind {kind}: upgrade uor", position.segment, position.offset)]
+    UnknownEntry {
+        /// Where it is.
+        position: LogPosition,
+        /// Its kind.
+        kind: u8,
     },
     /// An earlier write failed: what is in the log is known only after opening the store again.
     #[error("the store takes nothing in since a write failed; open it again")]
@@ -116,6 +150,46 @@ pub enum CommitError {
     Store(#[from] StoreError),
 }
 
+impl From<ReadError> for CommitError {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Which payloads a store keeps an eye on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Payloads {
+    /// All that records name: those that are not here are wanted.
+    #[default]
+    Everything,
+    /// None: whoever needs one asks for it.
+    OnDemand,
+}
+
+/// What may differ between stores of one federation, and between openings of one store.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Into how many shards the index is cut; a power of two. If it is not what it was, the index is written anew.
+    pub shards: NonZeroU32,
+    /// So many records are indexed in memory before the index is written.
+    pub head_records_max: u64,
+    /// Mixed into the index's hash tables, so that nobody who does not know it can write ids that collide there.
+    pub seed: u64,
+    /// Which payloads are wanted.
+    pub payloads: Payloads,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            shards: NonZeroU32::MIN.saturating_add(3),
+            head_records_max: 1 << 20,
+            seed: 0,
+            payloads: Payloads::default(),
+        }
+    }
+}
+
 /// A commit that is durable and visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
@@ -136,18 +210,6 @@ impl Committed {
     }
 }
 
-enum Work {
-    Local { key: Box<SiteKey>, records: Vec<Record>, wall_ms: u64 },
-    Merge(Vec<Commit>),
-    Freeze(Box<ForkProof>),
-}
-
-enum Done {
-    Local(Result<Committed, CommitError>),
-    Merged(Vec<Verdict>),
-    Frozen(bool),
-}
-
 /// What opening a store found.
 #[derive(Debug, Clone, Default)]
 pub struct Opened {
@@ -155,96 +217,15 @@ pub struct Opened {
     pub log: crate::log::Recovery,
     /// What the blocks' recovery did.
     pub blocks: crate::blocks::Recovery,
-}
-
-/// Everything that is durable, as readers see it.
-pub struct View {
-    state: State,
-    head: Snapshot,
-    genesis: Option<Genesis>,
-    members: BTreeSet<SiteId>,
-    forks: BTreeMap<SiteId, ForkProof>,
-    positions: BTreeMap<(SiteId, u64), (LogPosition, CommitHash, LogSeq)>,
-    wanted: BTreeMap<Checksum, u64>,
-    uncounted: u64,
-    /// Of each domain with commits that do not count, the highest number among them.
-    uncounted_heads: BTreeMap<SiteId, u64>,
-}
-
-impl View {
-    /// The state.
-    pub const fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// The snapshot of everything here.
-    pub const fn head(&self) -> &Snapshot {
-        &self.head
-    }
-
-    /// The federation's founding record, once it has arrived.
-    pub const fn genesis(&self) -> Option<&Genesis> {
-        self.genesis.as_ref()
-    }
-
-    /// Everyone who may write.
-    pub const fn members(&self) -> &BTreeSet<SiteId> {
-        &self.members
-    }
-
-    /// Proofs that writers forked their logs, by domain.
-    pub const fn forks(&self) -> &BTreeMap<SiteId, ForkProof> {
-        &self.forks
-    }
-
-    /// Payloads that records name and that are not here, with their lengths.
-    pub const fn wanted(&self) -> &BTreeMap<Checksum, u64> {
-        &self.wanted
-    }
-
-    /// How many commits lie in the log and do not count, because a fork proof froze their domain or one they rest on.
-    pub const fn uncounted(&self) -> u64 {
-        self.uncounted
-    }
-
-    /// All commits that count, ascending by domain and number: domain, number, hash, logseq.
-    pub fn commits(&self) -> impl Iterator<Item = Committed> {
-        self.positions.iter().map(|((domain, number), (_, hash, logseq))| Committed {
-            domain: *domain,
-            number: *number,
-            hash: *hash,
-            logseq: *logseq,
-        })
-    }
-
-    /// The hash of commit `number` of `domain`, if it counts.
-    pub fn commit_hash(&self, domain: &SiteId, number: u64) -> Option<CommitHash> {
-        self.positions.get(&(*domain, number)).map(|(_, hash, _)| *hash)
-    }
-
-    /// Whether everything inside `snapshot` is here and of the same chains.
-    pub fn has(&self, snapshot: &Snapshot) -> bool {
-        snapshot.frontier.iter().all(|(domain, head)| self.commit_hash(domain, head.number) == Some(head.hash))
-    }
-
-    fn apply(&mut self, commit: &Commit, position: LogPosition, blocks: &Blocks) {
-        let header = commit.header();
-        self.state.apply(commit);
-        self.positions.insert((header.domain, header.number), (position, commit.hash(), header.logseq));
-        for payload in commit.records().iter().filter_map(Record::block_payload) {
-            if !blocks.has(payload.checksum) {
-                // A record that claims a shorter length must not keep the true payload out.
-                let len = self.wanted.entry(payload.checksum).or_default();
-                *len = (*len).max(payload.len);
-            }
-        }
-    }
+    /// Why the index had to be written anew from the log, if it had.
+    pub index: Option<String>,
 }
 
 /// An open store.
 pub struct Store {
     federation: FederationId,
     mode: Mode,
+    options: Options,
     disk: Arc<dyn Disk>,
     log: Log,
     blocks: Blocks,
@@ -252,6 +233,13 @@ pub struct Store {
     /// Absent while a flush is at work and after one has failed: it has judged what may not be in the log.
     judge: Mutex<Option<Judge>>,
     view: RwLock<View>,
+    keeping: Mutex<Keeping>,
+    /// Told when housekeeping may be due.
+    work: Condvar,
+    /// Told when a piece of housekeeping has ended.
+    idle: Condvar,
+    /// Whether a keeper is at work.
+    is_kept: AtomicBool,
     opened: Opened,
     _lock: Option<LockGuard>,
 }
@@ -297,6 +285,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Absent`], [`StoreError::InUse`], or whatever is wrong with its files, by name.
     pub fn open(disk: Arc<dyn Disk>, mode: Mode) -> Result<Self, StoreError> {
+        Self::open_with(disk, mode, Options::default())
+    }
+
+    /// Opens the store on `disk` with these options.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<Self, StoreError> {
         let federation = Self::identity(&disk)?;
         let lock = match mode {
             Mode::ReadOnly => None,
@@ -304,19 +300,34 @@ impl Store {
         };
         let (blocks, blocks_recovery) = Blocks::open(disk.clone(), mode)?;
         let (log, log_recovery) = Log::open(disk.clone(), mode)?;
-        let (judge, view) = rebuild(federation, &log, &blocks)?;
-        Ok(Self {
+        let state = State::new(ConflictRule::default(), Index::new(options.shards.get(), options.seed), log.view());
+        let mut store = Self {
             federation,
             mode,
+            options,
             disk,
             log,
             blocks,
             group: GroupCommit::new(),
-            judge: Mutex::new(Some(judge)),
-            view: RwLock::new(view),
-            opened: Opened { log: log_recovery, blocks: blocks_recovery },
+            judge: Mutex::new(None),
+            view: RwLock::new(View::new(state)),
+            keeping: Mutex::default(),
+            work: Condvar::new(),
+            idle: Condvar::new(),
+            is_kept: AtomicBool::new(false),
+            opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None },
             _lock: lock,
-        })
+        };
+        let mut keeping = Keeping::default();
+        let (judge, view, rebuilt) = open::open(&store, &mut keeping)?;
+        if mode == Mode::Write {
+            keeping.sweep(store.disk.as_ref())?;
+        }
+        store.keeping = Mutex::new(keeping);
+        store.judge = Mutex::new(Some(judge));
+        store.view = RwLock::new(view);
+        store.opened.index = rebuilt;
+        Ok(store)
     }
 
     /// The federation.
@@ -355,10 +366,10 @@ impl Store {
     /// [`CommitError`]; nothing is visible then. After a failed write or sync the store takes no more commits until it is
     /// opened again.
     pub fn commit(&self, key: &SiteKey, records: Vec<Record>, wall_ms: u64) -> Result<Committed, CommitError> {
-        let work = Work::Local { key: Box::new(key.clone()), records, wall_ms };
+        let work = Work::Local { key: Box::new(key.clone()), prepared: Prepared::new(records)?, wall_ms };
         match self.submit(work)? {
             Done::Local(result) => result,
-            Done::Merged(_) | Done::Frozen(_) => unreachable!("local work has a local answer"),
+            Done::Merged(_) | Done::Frozen(_) | Done::Removed => unreachable!("local work has a local answer"),
         }
     }
 
@@ -370,7 +381,7 @@ impl Store {
     pub fn merge(&self, commits: Vec<Commit>) -> Result<Vec<Verdict>, StoreError> {
         match self.submit(Work::Merge(commits))? {
             Done::Merged(verdicts) => Ok(verdicts),
-            Done::Local(_) | Done::Frozen(_) => unreachable!("a merge is answered by verdicts"),
+            Done::Local(_) | Done::Frozen(_) | Done::Removed => unreachable!("a merge is answered by verdicts"),
         }
     }
 
@@ -381,7 +392,9 @@ impl Store {
     pub fn freeze(&self, proof: ForkProof) -> Result<bool, StoreError> {
         match self.submit(Work::Freeze(Box::new(proof)))? {
             Done::Frozen(news) => Ok(news),
-            Done::Local(_) | Done::Merged(_) => unreachable!("a proof is answered by whether it was news"),
+            Done::Local(_) | Done::Merged(_) | Done::Removed => {
+                unreachable!("a proof is answered by whether it was news")
+            }
         }
     }
 
@@ -390,8 +403,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Log`] if they cannot be read.
     pub fn commit_bytes(&self, domain: &SiteId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let position = self.view().positions.get(&(*domain, number)).map(|(position, _, _)| *position);
-        position.map(|position| Ok(self.log.read(position)?.body)).transpose()
+        let row = self.view().state().commits().row(domain, number)?;
+        row.map(|row| Ok(self.log.read(row.at)?.body)).transpose()
     }
 
     /// Commit `number` of `domain`, if it counts.
@@ -399,8 +412,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Log`] or [`StoreError::Entry`] if it cannot be read.
     pub fn read_commit(&self, domain: &SiteId, number: u64) -> Result<Option<Commit>, StoreError> {
-        let position = self.view().positions.get(&(*domain, number)).map(|(position, _, _)| *position);
-        position.map(|position| decode(position, &self.log.read(position)?.body)).transpose()
+        let row = self.view().state().commits().row(domain, number)?;
+        row.map(|row| decode(row.at, &self.log.read(row.at)?.body)).transpose()
+    }
+
+    /// Erases a payload on request: its bytes go for good, and the log says when. Records that name it stay as they are. It
+    /// comes back only if it is put again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<(), StoreError> {
+        self.note_removal(Reason::Erased, vec![checksum], wall_ms)
     }
 
     /// Tells the store that a wanted payload has been put into its blocks.
@@ -415,260 +437,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Blocks`] if it is longer than `len_max` or cannot be read.
     pub fn payload(&self, key: &ArtifactKey, snapshot: &Snapshot, len_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let checksum = self.view().state.get(&(*key).into(), snapshot).and_then(|visible| visible.entry.checksum);
+        let checksum = self.view().state().entry(&(*key).into(), snapshot)?.and_then(|entry| entry.checksum);
         match checksum.filter(|checksum| self.blocks.has(*checksum)) {
             Some(checksum) => Ok(Some(self.blocks.read_all(checksum, len_max)?)),
             None => Ok(None),
         }
     }
 
-    fn submit(&self, work: Work) -> Result<Done, StoreError> {
-        Ok(self.group.submit(work, |group| self.flush(group).map_err(|error| StoreErrorInGroup(Box::new(error))))?)
-    }
-
-    fn judge(&self) -> MutexGuard<'_, Option<Judge>> {
+    pub(super) fn judge(&self) -> MutexGuard<'_, Option<Judge>> {
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything one group does; only one flush runs at a time.
-    fn flush(&self, group: Vec<Work>) -> Result<Vec<Done>, StoreError> {
-        let mut kept = self.judge();
-        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
-        let mut batch = Batch::default();
-        let work = group.into_iter().map(|work| self.take(work, &mut batch, &mut judge));
-        let done = work.collect::<Result<_, _>>()?;
-        self.write(&mut batch, &mut judge)?;
-        *kept = Some(judge);
-        Ok(done)
-    }
-
-    fn take(&self, work: Work, batch: &mut Batch, judge: &mut Judge) -> Result<Done, StoreError> {
-        Ok(match work {
-            Work::Local { key, records, wall_ms } => {
-                let uncounted = self.view().uncounted_heads.get(&key.site_id()).copied();
-                Done::Local(batch.seal(&key, records, wall_ms, uncounted, judge))
-            }
-            Work::Merge(commits) => {
-                let merge = |commit| {
-                    let verdict = batch.merge(commit, judge);
-                    self.heed(batch, judge).map(|()| verdict)
-                };
-                Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
-            }
-            Work::Freeze(proof) => {
-                let news = batch.freeze(*proof, judge);
-                self.heed(batch, judge)?;
-                Done::Frozen(news)
-            }
-        })
-    }
-
-    /// If a proof has disproved commits, what follows has to be judged without them.
-    fn heed(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
-        if judge.must_judge_anew() { self.write(batch, judge) } else { Ok(()) }
-    }
-
-    /// Makes a batch durable, then visible.
-    fn write(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
-        let batch = std::mem::take(batch);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.blocks.sync()?;
-        let positions = self.log.append_batch(&batch.entries())?;
-        self.log.sync()?;
-        if judge.must_judge_anew() {
-            let (judged_anew, view) = rebuild(self.federation, &self.log, &self.blocks)?;
-            *judge = judged_anew;
-            *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        } else {
-            self.show(&batch.commits, &positions, judge);
-        }
-        Ok(())
-    }
-
-    fn show(&self, commits: &[(Commit, Vec<u8>)], positions: &[LogPosition], judge: &Judge) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.take_rule(judge);
-        for ((commit, _), position) in commits.iter().zip(positions) {
-            view.apply(commit, *position, &self.blocks);
-        }
-        view.settle(judge);
-    }
-}
-
-/// What one flush appends.
-#[derive(Default)]
-struct Batch {
-    commits: Vec<(Commit, Vec<u8>)>,
-    proofs: Vec<Vec<u8>>,
-}
-
-impl Batch {
-    fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.proofs.is_empty()
-    }
-
-    fn entries(&self) -> Vec<(u8, &[u8])> {
-        let commits = self.commits.iter().map(|(_, bytes)| (entry::COMMIT, bytes.as_slice()));
-        commits.chain(self.proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()))).collect()
-    }
-
-    fn seal(
-        &mut self,
-        key: &SiteKey,
-        records: Vec<Record>,
-        wall_ms: u64,
-        uncounted: Option<u64>,
-        judge: &mut Judge,
-    ) -> Result<Committed, CommitError> {
-        let domain = key.site_id();
-        let head = judge.head(&domain);
-        // A number that others may know is never used again, be it that what had it no longer counts.
-        if let Some(proof) = judge.forks().get(&domain) {
-            return Err(Refusal::Frozen { number: proof.number() }.into());
-        }
-        if let Some(number) = uncounted.filter(|number| head.is_none_or(|head| head.number < *number)) {
-            let reason = format!("its commits up to number {number} rest on one that a fork proof took back");
-            return Err(CommitError::Parked { reason });
-        }
-        let (learned, federation) = judge.membership_for(&domain);
-        let draft = Draft {
-            number: head.map_or(1, |head| head.number + 1),
-            previous: head.map_or(CommitHash::NONE, |head| head.hash),
-            logseq: judge.logseq_max().next().ok_or(CommitError::ClockExhausted)?,
-            federation,
-            wall_ms,
-            learned,
-            records,
-        };
-        let commit = Commit::seal(draft, key)?;
-        let committed = Committed::of(&commit);
-        match self.merge(commit, judge) {
-            Verdict::Counts | Verdict::Known => Ok(committed),
-            Verdict::Refused(refusal) => Err(refusal.into()),
-            Verdict::Parked(reason) => Err(CommitError::Parked { reason: reason.to_string() }),
-            Verdict::Forks(proof) => Err(Refusal::Frozen { number: proof.number() }.into()),
-        }
-    }
-
-    fn merge(&mut self, commit: Commit, judge: &mut Judge) -> Verdict {
-        let verdict = judge.judge(&commit);
-        match &verdict {
-            Verdict::Counts => {
-                judge.admit(&commit);
-                let bytes = commit.encode();
-                self.commits.push((commit, bytes));
-            }
-            Verdict::Forks(proof) => {
-                self.freeze((**proof).clone(), judge);
-            }
-            Verdict::Known | Verdict::Parked(_) | Verdict::Refused(_) => {}
-        }
-        verdict
-    }
-
-    fn freeze(&mut self, proof: ForkProof, judge: &mut Judge) -> bool {
-        let bytes = proof.encode();
-        let news = judge.freeze(proof);
-        if news {
-            self.proofs.push(bytes);
-        }
-        news
-    }
-}
-
-impl View {
-    fn empty() -> Self {
-        Self {
-            state: State::new(ConflictRule::default()),
-            head: Snapshot::default(),
-            genesis: None,
-            members: BTreeSet::new(),
-            forks: BTreeMap::new(),
-            positions: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            uncounted: 0,
-            uncounted_heads: BTreeMap::new(),
-        }
-    }
-
-    /// The rule for conflicts comes with the genesis, which is the first commit that can count.
-    fn take_rule(&mut self, judge: &Judge) {
-        if let Some(genesis) = judge.genesis().filter(|_| self.genesis.is_none()) {
-            self.state = State::new(genesis.conflict_rule);
-            self.genesis = Some(genesis.clone());
-        }
-    }
-
-    /// Takes over what follows from the commits just applied.
-    fn settle(&mut self, judge: &Judge) {
-        self.head = self.state.head();
-        self.members = judge.members();
-        self.forks = judge.forks().clone();
-    }
-}
-
-fn decode(position: LogPosition, body: &[u8]) -> Result<Commit, StoreError> {
-    Commit::decode(body).map_err(|source| StoreError::Entry { position, source })
-}
-
-/// Judges and applies the whole log: first the fork proofs, then the commits in the order they arrived; what cannot be
-/// judged because of a proof is tried again until nothing more counts.
-fn rebuild(federation: FederationId, log: &Log, blocks: &Blocks) -> Result<(Judge, View), StoreError> {
-    let mut judge = Judge::new(federation);
-    let mut view = View::empty();
-    for found in log.entries() {
-        let found = found?;
-        if found.kind == entry::FORK_PROOF {
-            let proof = ForkProof::decode(&found.body)
-                .map_err(|source| StoreError::Entry { position: found.position, source })?;
-            judge.freeze(proof);
-        }
-    }
-    let mut waiting = Vec::new();
-    for found in log.entries() {
-        let found = found?;
-        if found.kind == entry::COMMIT {
-            let commit = decode(found.position, &found.body)?;
-            if !count(&commit, found.position, &mut judge, &mut view, blocks) {
-                waiting.push(found.position);
-            }
-        }
-    }
-    loop {
-        let before = waiting.len();
-        let mut still = Vec::new();
-        for position in waiting {
-            let commit = decode(position, &log.read(position)?.body)?;
-            if !count(&commit, position, &mut judge, &mut view, blocks) {
-                still.push(position);
-            }
-        }
-        waiting = still;
-        if waiting.len() == before {
-            break;
-        }
-    }
-    view.uncounted = waiting.len() as u64;
-    for position in waiting {
-        let header = decode(position, &log.read(position)?.body)?.header().clone();
-        let head = view.uncounted_heads.entry(header.domain).or_default();
-        *head = header.number.max(*head);
-    }
-    view.settle(&judge);
-    Ok((judge, view))
-}
-
-fn count(commit: &Commit, position: LogPosition, judge: &mut Judge, view: &mut View, blocks: &Blocks) -> bool {
-    match judge.judge(commit) {
-        Verdict::Counts => {
-            judge.admit(commit);
-            view.take_rule(judge);
-            view.apply(commit, position, blocks);
-            true
-        }
-        Verdict::Known => true,
-        Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
+    fn empty_index(&self) -> Index {
+        Index::new(self.options.shards.get(), self.options.seed)
     }
 }

@@ -13,6 +13,7 @@ use uor_index_format::snapshot::Snapshot;
 use crate::blocks::BlockDamage;
 use crate::disk::Mode;
 use crate::replay::{Replayed, replay};
+use crate::state::{Filter, ReadError};
 use crate::store::{Store, StoreError};
 
 /// How far verification has come.
@@ -99,13 +100,16 @@ impl Store {
     /// [`StoreError`] if the log cannot be read.
     pub fn replay(&self, target: &Snapshot) -> Result<Replayed, StoreError> {
         let rule = self.view().state().rule();
-        let commits = self.counted_commits()?;
+        let commits = self.read_commits()?;
         Ok(replay(&commits, target, rule))
     }
 
-    /// Every commit that counts, ascending by domain and number.
-    fn counted_commits(&self) -> Result<Vec<Commit>, StoreError> {
-        let named: Vec<_> = self.view().commits().collect();
+    /// Every commit that counts, ascending by domain and number: for [`replay`] at several targets.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub fn read_commits(&self) -> Result<Vec<Commit>, StoreError> {
+        let named: Vec<_> = self.view().commits().collect::<Result<_, _>>()?;
         let read = |named: &crate::store::Committed| self.read_commit(&named.domain, named.number).transpose();
         named.iter().filter_map(read).collect()
     }
@@ -119,16 +123,16 @@ impl Store {
         on_progress(Progress::Replay);
         let head = self.view().head().clone();
         let replayed = self.replay(&head)?;
-        let mut findings: Vec<Finding> = self.compare_replay(&replayed).into_iter().collect();
-        let keys = self.keys_by_checksum();
+        let mut findings: Vec<Finding> = self.compare_replay(&replayed)?.into_iter().collect();
+        let keys = self.keys_by_checksum()?;
         for damage in blocks.damages {
             let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
-        let missing = self.check_lengths(&mut findings);
+        let missing = self.check_lengths(&mut findings)?;
         let view = self.view();
         Ok(Verified {
-            commits: view.commits().count() as u64,
+            commits: view.commits_len(),
             uncounted: view.uncounted(),
             records: replayed.records,
             entries: replayed.entries.len() as u64,
@@ -150,34 +154,35 @@ impl Store {
         tails.map(|(file, offset, bytes)| TornTail { file, offset, bytes }).collect()
     }
 
-    fn compare_replay(&self, replayed: &Replayed) -> Option<Finding> {
+    fn compare_replay(&self, replayed: &Replayed) -> Result<Option<Finding>, ReadError> {
         let view = self.view();
-        let kept: Vec<_> = view.state().entries(view.head()).map(|visible| visible.entry).collect();
+        let kept: Vec<_> = view.state().entries(view.head(), &Filter::ALL).collect::<Result<_, _>>()?;
         let root = view.state().root();
         if root == replayed.root && kept == replayed.entries {
-            return None;
+            return Ok(None);
         }
         let differs = kept.iter().zip(&replayed.entries).find(|(kept, replayed)| kept != replayed);
-        Some(Finding::Replay { kept: root, replayed: replayed.root, first: differs.map(|(kept, _)| kept.id) })
+        Ok(Some(Finding::Replay { kept: root, replayed: replayed.root, first: differs.map(|(kept, _)| kept.id) }))
     }
 
     /// Artifacts and receipts by the payload they name: of every version, so that older snapshots are covered too.
-    fn keys_by_checksum(&self) -> BTreeMap<Checksum, BTreeSet<CanonicalId>> {
+    fn keys_by_checksum(&self) -> Result<BTreeMap<Checksum, BTreeSet<CanonicalId>>, ReadError> {
         let view = self.view();
         let mut keys: BTreeMap<Checksum, BTreeSet<CanonicalId>> = BTreeMap::new();
         for version in view.state().all_versions(view.head()) {
+            let version = version?;
             if let Some(payload) = version.record.block_payload() {
                 keys.entry(payload.checksum).or_default().insert(version.place.id);
             }
         }
-        keys
+        Ok(keys)
     }
 
-    fn check_lengths(&self, findings: &mut Vec<Finding>) -> Vec<CanonicalId> {
+    fn check_lengths(&self, findings: &mut Vec<Finding>) -> Result<Vec<CanonicalId>, ReadError> {
         let view = self.view();
         let mut missing = Vec::new();
-        for visible in view.state().entries(view.head()) {
-            let entry = visible.entry;
+        for entry in view.state().entries(view.head(), &Filter::ALL) {
+            let entry = entry?;
             let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
                 continue;
             };
@@ -190,6 +195,6 @@ impl Store {
                 Err(_) => missing.push(entry.id),
             }
         }
-        missing
+        Ok(missing)
     }
 }

@@ -16,7 +16,7 @@ use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
 /// Small enough that a few payloads fill a pack.
-const OPTIONS: Options = Options { pack_bytes: 4096 };
+const OPTIONS: Options = Options { pack_bytes: 4096, threads: 2 };
 
 fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Blocks, Recovery), BlocksError> {
     Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS)
@@ -413,9 +413,10 @@ fn every_truncation_is_named_or_a_torn_tail() {
             let (reader, recovery) = open(&disk, Mode::ReadOnly).unwrap();
             let lost = all.iter().any(|bytes| !same(&reader, bytes));
             let named = recovery.damages.iter().any(|damage| &damage.file == path);
-            assert!(!lost || named || Some(path) == paths.last(), "{path} cut at {cut} went unnoticed");
+            let is_last = Some(path) == paths.iter().rfind(|path| path.ends_with(".pack"));
+            assert!(!lost || named || (is_last && cut >= 32), "{path} cut at {cut} went unnoticed");
             match open(&disk, Mode::Write) {
-                Ok(_) => assert_eq!(Some(path), paths.last(), "cut at {cut}"),
+                Ok(_) => assert!(is_last && cut >= 32, "cut at {cut}"),
                 Err(BlocksError::Damaged(damage)) => assert_eq!(&damage.file, path),
                 Err(error) => panic!("{error}"),
             }
@@ -478,6 +479,8 @@ fn a_block_completed_while_it_was_read_is_no_damage() {
         blocks.put_bytes(bytes).unwrap();
         blocks.sync().unwrap();
     }
+    // It would miss the list of packs, too.
+    disk.remove("blocks/packs.list").unwrap();
     let stale = stale::StaleDisk { disk, unwritten: 32..96 };
     let (reader, recovery) = Blocks::open_with(Arc::new(stale), Mode::ReadOnly, OPTIONS).unwrap();
     assert_eq!((recovery.damages, recovery.cut), (vec![], None));
@@ -488,7 +491,8 @@ fn a_block_completed_while_it_was_read_is_no_damage() {
 fn a_damaged_file_header_is_no_unfinished_pack() {
     let disk = MemoryDisk::new();
     let (blocks, _) = open(&disk, Mode::Write).unwrap();
-    blocks.put_bytes(b"not yet synced, so no mark vouches for it").unwrap();
+    // Not yet synced, so no mark vouches for it; but written, because it is long.
+    blocks.put_bytes(&noise(1, 200_000)).unwrap();
     disk.settle();
     assert!(disk.flip_bit("blocks/00000001.pack", 3));
     assert!(matches!(open(&disk, Mode::Write), Err(BlocksError::Damaged(damage)) if damage.offset == 0));
@@ -524,10 +528,10 @@ fn a_newer_version_and_a_missing_pack_are_refused_by_name() {
     header.extend_from_slice(&blake3::hash(&header).as_bytes()[..16]);
     disk.open(path, Mode::Write).unwrap().write_at(0, &header).unwrap();
     let error = open(&disk, Mode::ReadOnly).err().unwrap();
-    assert_eq!(error.to_string(), "blocks/00000001.pack has format version 9, this program reads up to 1");
+    assert_eq!(error.to_string(), "blocks/00000001.pack has format version 9, this program reads up to 2");
     disk.remove(path).unwrap();
     let error = open(&disk, Mode::ReadOnly).err().unwrap();
-    assert_eq!(error.to_string(), "blocks/00000001.pack is missing, though a later pack exists");
+    assert_eq!(error.to_string(), "blocks/00000001.pack is missing, though it was never removed");
 }
 
 #[test]
@@ -625,7 +629,7 @@ fn the_bytes_of_a_small_pack_are_golden() {
     blocks.sync().unwrap();
     let bytes = disk.contents("blocks/00000001.pack").unwrap();
     let hex = |range: std::ops::Range<usize>| bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(0..32), "554f525041434b000100000001000000dffc84a2275d7e3e4606a688daccc40f");
+    assert_eq!(hex(0..32), "554f525041434b000200000001000000ec71538e2140b1973d44a292bed4a9ac");
     assert_eq!(hex(32..48), "03000000030000000100000000000000");
     assert_eq!(hex(48..80), "36964decb9821e9ccce2b07dfbaa3d5da2d272f53163c86c1a092a63dc4a8b4a");
     assert_eq!(hex(80..96), "49432c05e4710d2a853c36cb907163a8");
@@ -633,4 +637,34 @@ fn the_bytes_of_a_small_pack_are_golden() {
     assert_eq!(hex(104..152), ["00000000000000000400000000000000", "6800000000000000", &"00".repeat(24)].concat());
     assert_eq!(hex(152..168), "4193f4433170edf77dcebfd00713cfff");
     assert_eq!(bytes.len(), 168);
+}
+
+#[test]
+fn packs_of_the_first_version_are_read_and_left_as_they_are() {
+    let hex = concat!(
+        "554f525041434b000100000001000000dffc84a2275d7e3e4606a688daccc40f03000000030000000100000000000000",
+        "36964decb9821e9ccce2b07dfbaa3d5da2d272f53163c86c1a092a63dc4a8b4a49432c05e4710d2a853c36cb907163a8",
+        "756f720000000000000000000000000004000000000000006800000000000000000000000000000000000000000000000000",
+        "000000000000",
+        "4193f4433170edf77dcebfd00713cfff",
+    );
+    let bytes: Vec<u8> =
+        (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let disk = MemoryDisk::new();
+    disk.create_dir_all("blocks").unwrap();
+    let path = "blocks/00000001.pack";
+    disk.open(path, Mode::Write).unwrap().write_at(0, &bytes).unwrap();
+    let (reader, recovery) = open(&disk, Mode::ReadOnly).unwrap();
+    assert_eq!((recovery.payloads, &recovery.damages, recovery.cut), (1, &vec![], None));
+    assert_eq!(reader.read_all(Checksum::of(b"uor"), 3).unwrap(), b"uor");
+    for _ in 0..2 {
+        let (writer, _) = open(&disk, Mode::Write).unwrap();
+        assert_eq!(writer.put_bytes(b"uor").unwrap().new_bytes, 0);
+        writer.put_bytes(b"more").unwrap();
+        writer.sync().unwrap();
+        assert_eq!(writer.payloads().len(), 2);
+    }
+    assert!(disk.contents(path).unwrap().starts_with(&bytes));
+    assert_eq!(disk.contents(path).unwrap().len(), bytes.len() + 64, "closed by a seal");
+    assert_eq!(disk.contents("blocks/00000002.pack").unwrap()[8], 2);
 }

@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
+mod lone;
 
+use std::num::NonZeroU32;
+
+use lone::Lone;
 use proptest::prelude::*;
 use uor_asl::disk::Mode;
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::judge::Verdict;
 use uor_asl::replay::replay;
-use uor_asl::state::State;
-use uor_asl::store::Store;
+use uor_asl::state::{Filter, State};
+use uor_asl::store::{Options, Store};
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CanonicalId, LogSeq};
 use uor_index_format::membership::ConflictRule;
@@ -35,11 +39,12 @@ fn shuffled(commits: &[Commit], seed: u64) -> Vec<Commit> {
     order.into_iter().map(|(_, commit)| commit).collect()
 }
 
-/// A store that receives `commits` in batches until nothing more counts.
+/// A store that receives `commits` in batches until nothing more counts. Its index is cut into shards, and written and
+/// merged, as the size of the batches decides: none of it may show.
 fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store {
     let disk: std::sync::Arc<dyn uor_asl::disk::Disk> = std::sync::Arc::new(MemoryDisk::new());
     Store::create(&disk, federation.id()).unwrap();
-    let store = Store::open(disk, Mode::Write).unwrap();
+    let store = Store::open_with(disk, Mode::Write, options(batch)).unwrap();
     let mut waiting = commits.to_vec();
     while !waiting.is_empty() {
         let before = waiting.len();
@@ -60,12 +65,17 @@ fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store 
     store
 }
 
+fn options(batch: usize) -> Options {
+    let shards = NonZeroU32::new(1 << (batch % 4)).unwrap();
+    Options { shards, head_records_max: batch as u64 * 2, seed: batch as u64, ..Options::default() }
+}
+
 fn entries(state: &State, snapshot: &Snapshot) -> Vec<Entry> {
-    state.entries(snapshot).map(|visible| visible.entry).collect()
+    state.entries(snapshot, &Filter::ALL).map(Result::unwrap).collect()
 }
 
 fn conflicts(state: &State, snapshot: &Snapshot) -> Vec<CanonicalId> {
-    state.conflicts(snapshot).into_iter().map(|conflict| conflict.id).collect()
+    state.conflicts(snapshot).unwrap().into_iter().map(|conflict| conflict.id).collect()
 }
 
 /// A snapshot that cuts every domain and the clock somewhere; `seed` decides where.
@@ -100,7 +110,7 @@ proptest! {
         prop_assert_eq!(one.state().root(), two.state().root());
         prop_assert_eq!(entries(one.state(), one.head()), entries(two.state(), two.head()));
         prop_assert_eq!(conflicts(one.state(), one.head()), conflicts(two.state(), two.head()));
-        prop_assert_eq!(one.state().root(), one.state().root_at(one.head()));
+        prop_assert_eq!(one.state().root(), one.state().root_at(one.head()).unwrap());
     }
 
     #[test]
@@ -115,7 +125,7 @@ proptest! {
             let replayed = replay(federation.commits(), &snapshot, rule);
             prop_assert_eq!(&replayed.entries, &entries(view.state(), &snapshot));
             prop_assert_eq!(&replayed.conflicts, &conflicts(view.state(), &snapshot));
-            prop_assert_eq!(replayed.root, view.state().root_at(&snapshot));
+            prop_assert_eq!(replayed.root, view.state().root_at(&snapshot).unwrap());
         }
         prop_assert_eq!(store.replay(view.head()).unwrap().root, view.state().root());
     }
@@ -125,7 +135,7 @@ proptest! {
         let federation = Federation::build(rule, &steps);
         let store = store_of(&federation, federation.commits(), 7);
         let snapshot = cut(federation.commits(), seed);
-        let mut alone = State::new(rule);
+        let mut alone = Lone::new(rule);
         for commit in federation.commits() {
             let header = commit.header();
             if snapshot.includes(&header.domain, header.number, header.logseq) {
@@ -141,8 +151,17 @@ proptest! {
         let store = store_of(&federation, federation.commits(), 7);
         let (disk, root) = (store.disk().clone(), store.view().state().root());
         drop(store);
-        let reopened = Store::open(disk, Mode::Write).unwrap();
+        let reader = Store::open_with(disk.clone(), Mode::ReadOnly, options(7)).unwrap();
+        prop_assert_eq!(&reader.opened().index, &None, "the checkpoint serves");
+        prop_assert_eq!(reader.view().state().root(), root);
+        let elsewhere = Store::open_with(disk.clone(), Mode::ReadOnly, options(5)).unwrap();
+        let was_sealed = disk.exists("index/checkpoint").unwrap();
+        prop_assert_eq!(elsewhere.opened().index.is_some(), was_sealed, "other shards are written anew");
+        prop_assert_eq!(elsewhere.view().state().root_at(elsewhere.view().head()).unwrap(), root);
+        let reopened = Store::open_with(disk, Mode::Write, options(7)).unwrap();
         prop_assert_eq!(reopened.view().state().root(), root);
+        reopened.settle().unwrap();
+        prop_assert_eq!(reopened.view().state().root_at(reopened.view().head()).unwrap(), root);
         let verified = reopened.verify(&mut |_| {}).unwrap();
         prop_assert_eq!(verified.findings, vec![]);
         prop_assert_eq!(verified.state_root, root);
@@ -163,10 +182,10 @@ fn the_generator_reaches_conflicts_tombstones_and_ties() {
         let all = logseqs.len();
         logseqs.sort();
         logseqs.dedup();
-        seen[0] += u32::from(!view.state().conflicts(view.head()).is_empty());
+        seen[0] += u32::from(!conflicts(view.state(), view.head()).is_empty());
         seen[1] += u32::from(records().any(uor_index_format::record::Record::is_tombstone));
         seen[2] += u32::from(logseqs.len() < all);
-        seen[3] += u32::from(view.state().entries(view.head()).any(|visible| visible.entry.domains > 1));
+        seen[3] += u32::from(entries(view.state(), view.head()).iter().any(|entry| entry.domains > 1));
     }
     assert!(seen.iter().all(|count| *count > 10), "conflicts, tombstones, equal logseqs, corroborations: {seen:?}");
 }

@@ -63,19 +63,19 @@ fn next(judge: &mut Judge, site: usize, text: &str) -> Commit {
 }
 
 fn count(judge: &mut Judge, commit: &Commit) {
-    assert_eq!(judge.judge(commit), Verdict::Counts);
+    assert_eq!(judge.judge(commit, &()).unwrap(), Verdict::Counts);
     judge.admit(commit);
 }
 
 fn refused(judge: &Judge, draft: Draft, site: usize) -> Refusal {
-    match judge.judge(&seal(draft, site)) {
+    match judge.judge(&seal(draft, site), &()).unwrap() {
         Verdict::Refused(refusal) => refusal,
         other => panic!("{other:?}"),
     }
 }
 
 fn parked(judge: &Judge, commit: &Commit) -> Parked {
-    match judge.judge(commit) {
+    match judge.judge(commit, &()).unwrap() {
         Verdict::Parked(parked) => parked,
         other => panic!("{other:?}"),
     }
@@ -106,7 +106,7 @@ fn proof(one: &Commit, other: &Commit) -> ForkProof {
 fn a_commit_counts_once() {
     let (_, mut judge) = young();
     let commit = next(&mut judge, FOUNDER, "x");
-    assert_eq!(judge.judge(&commit), Verdict::Known);
+    assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Known);
 }
 
 #[test]
@@ -137,7 +137,10 @@ fn logseq_rises_within_a_domain() {
     for logseq in [before, LogSeq(before.0 - 1), LogSeq(1)] {
         assert_eq!(refused(&judge, Draft { logseq, ..fine.clone() }, FOUNDER), Refusal::LogSeq { logseq, before });
     }
-    assert_eq!(judge.judge(&seal(Draft { logseq: before.next().unwrap(), ..fine }, FOUNDER)), Verdict::Counts);
+    assert_eq!(
+        judge.judge(&seal(Draft { logseq: before.next().unwrap(), ..fine }, FOUNDER), &()).unwrap(),
+        Verdict::Counts
+    );
 }
 
 // Admission.
@@ -152,7 +155,10 @@ fn a_first_commit_lies_above_its_admission() {
     for logseq in [before, LogSeq(before.0 - 1)] {
         assert_eq!(refused(&judge, Draft { logseq, ..fine.clone() }, NEWCOMER), Refusal::LogSeq { logseq, before });
     }
-    assert_eq!(judge.judge(&seal(Draft { logseq: before.next().unwrap(), ..fine }, NEWCOMER)), Verdict::Counts);
+    assert_eq!(
+        judge.judge(&seal(Draft { logseq: before.next().unwrap(), ..fine }, NEWCOMER), &()).unwrap(),
+        Verdict::Counts
+    );
 }
 
 #[test]
@@ -165,7 +171,7 @@ fn of_several_admissions_the_earliest_is_enough() {
     count(&mut judge, &commit);
     let early = Draft { logseq: first.next().unwrap(), ..draft(&judge, NEWCOMER, word("x")) };
     assert!(early.logseq <= commit.header().logseq);
-    assert_eq!(judge.judge(&seal(early, NEWCOMER)), Verdict::Counts);
+    assert_eq!(judge.judge(&seal(early, NEWCOMER), &()).unwrap(), Verdict::Counts);
 }
 
 #[test]
@@ -240,7 +246,7 @@ fn the_digest_belongs_to_the_membership_that_is_named() {
         (0, fine.federation),
         "what was named once is known from then on"
     );
-    assert_eq!(judge.judge(&seal(later, NEWCOMER)), Verdict::Counts);
+    assert_eq!(judge.judge(&seal(later, NEWCOMER), &()).unwrap(), Verdict::Counts);
 }
 
 #[test]
@@ -275,7 +281,7 @@ fn membership_records_belong_to_this_federation() {
         }
     }
     let fine = draft(&judge, NEWCOMER, vec![Record::admission(admission(federation.id()))]);
-    assert_eq!(judge.judge(&seal(fine, NEWCOMER)), Verdict::Counts);
+    assert_eq!(judge.judge(&seal(fine, NEWCOMER), &()).unwrap(), Verdict::Counts);
 
     let nothing = Judge::new(federation.id());
     let founding = |records, site| draft(&nothing, site, records);
@@ -327,14 +333,14 @@ fn two_commits_with_one_number_prove_a_fork() {
     let commit = next(&mut judge, 1, "one story");
     let later = next(&mut judge, 1, "and on");
     let other = twin(&commit, 1, "another story");
-    let Verdict::Forks(found) = judge.judge(&other) else { panic!("no fork") };
+    let Verdict::Forks(found) = judge.judge(&other, &()).unwrap() else { panic!("no fork") };
     assert_eq!(*found, proof(&commit, &other));
     assert_eq!((found.domain(), found.number()), (key(1).site_id(), commit.header().number));
     assert!(!judge.must_judge_anew());
     assert!(judge.freeze(*found.clone()), "news");
     assert!(!judge.freeze(*found), "no news");
     assert!(judge.must_judge_anew());
-    assert_eq!(judge.judge(&later), Verdict::Known);
+    assert_eq!(judge.judge(&later, &()).unwrap(), Verdict::Known);
 }
 
 #[test]
@@ -348,10 +354,14 @@ fn a_frozen_domain_counts_up_to_the_fork_and_no_further() {
     count(&mut judge, &commits[0]);
     count(&mut judge, &commits[1]);
     let frozen = Verdict::Refused(Refusal::Frozen { number });
-    assert_eq!(judge.judge(&commits[2]), frozen);
-    assert_eq!(judge.judge(&twin(&commits[2], 1, "other")), frozen);
-    assert_eq!(judge.judge(&commits[3]), frozen);
-    assert_eq!(judge.judge(&seal(draft(&judge, 2, word("x")), 2)), Verdict::Counts, "everyone else goes on");
+    assert_eq!(judge.judge(&commits[2], &()).unwrap(), frozen);
+    assert_eq!(judge.judge(&twin(&commits[2], 1, "other"), &()).unwrap(), frozen);
+    assert_eq!(judge.judge(&commits[3], &()).unwrap(), frozen);
+    assert_eq!(
+        judge.judge(&seal(draft(&judge, 2, word("x")), 2), &()).unwrap(),
+        Verdict::Counts,
+        "everyone else goes on"
+    );
 }
 
 #[test]
@@ -418,7 +428,7 @@ fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
             assert!(late.freeze(proof.clone()).unwrap());
         }
         assert!(!late.freeze(proof.clone()).unwrap());
-        assert_eq!((late.view().uncounted(), late.view().commits().count()), (2, innocent.view().commits().count()));
+        assert_eq!((late.view().uncounted(), late.view().commits_len()), (2, innocent.view().commits_len()));
         assert_eq!(summary(&late), summary(&innocent));
         assert!(late.commit_bytes(&key(1).site_id(), commits[2].header().number).unwrap().is_none());
         let late = reopened(late);

@@ -23,7 +23,12 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Log, Recovery), LogError> {
 
 fn append(log: &Log, entries: &[(u8, Vec<u8>)]) -> Result<Vec<LogPosition>, LogError> {
     let entries: Vec<(u8, &[u8])> = entries.iter().map(|(kind, body)| (*kind, body.as_slice())).collect();
-    log.append_batch(&entries)
+    Ok(log.append_batch(&entries)?.positions)
+}
+
+/// Opens the log and reads all of it.
+fn read(disk: &MemoryDisk, mode: Mode) -> Result<Entries, LogError> {
+    entries(&open(disk, mode)?.0)
 }
 
 fn entries(log: &Log) -> Result<Entries, LogError> {
@@ -89,9 +94,8 @@ impl Model {
     fn open(&mut self, disk: &MemoryDisk) -> Log {
         loop {
             match open(disk, Mode::Write) {
-                Ok((log, recovery)) => {
+                Ok((log, _)) => {
                     let found = entries(&log).unwrap();
-                    assert_eq!(recovery.entries, found.len() as u64);
                     self.check(&found);
                     *self = Self { synced: found, unsynced: Vec::new() };
                     return log;
@@ -187,8 +191,8 @@ proptest! {
         }
         disk.open(&path, Mode::Write).unwrap().write_at(0, &bytes).unwrap();
         for mode in [Mode::ReadOnly, Mode::Write] {
-            match open(&disk, mode) {
-                Ok((log, _)) => prop_assert!(all.starts_with(&entries(&log).unwrap())),
+            match read(&disk, mode) {
+                Ok(found) => prop_assert!(all.starts_with(&found)),
                 Err(LogError::Damaged { file, .. }) => prop_assert_eq!(&file, &path),
                 Err(error) => panic!("{error}"),
             }
@@ -249,9 +253,9 @@ fn every_flipped_bit_is_an_error_or_harmless() {
             let disk = disk.crash(0);
             assert!(disk.flip_bit(&path, bit));
             for mode in [Mode::ReadOnly, Mode::Write] {
-                match open(&disk, mode) {
-                    Ok((log, _)) => {
-                        assert_eq!(entries(&log).unwrap(), all, "bit {bit} of {path}");
+                match read(&disk, mode) {
+                    Ok(found) => {
+                        assert_eq!(found, all, "bit {bit} of {path}");
                         harmless += 1;
                     }
                     Err(LogError::Damaged { file, offset, .. }) => {
@@ -276,9 +280,8 @@ fn every_truncation_is_an_error_or_a_prefix() {
         for cut in 0..len {
             let disk = disk.crash(0);
             disk.open(path, Mode::Write).unwrap().set_len(cut).unwrap();
-            match open(&disk, Mode::ReadOnly) {
-                Ok((log, _)) => {
-                    let found = entries(&log).unwrap();
+            match read(&disk, Mode::ReadOnly) {
+                Ok(found) => {
                     assert!(all.starts_with(&found), "{path} cut at {cut}");
                     assert!(Some(path) == paths.last() || found == all, "{path} cut at {cut} went unnoticed");
                 }
@@ -302,12 +305,12 @@ fn a_newer_version_is_refused_by_name() {
     let (disk, _) = sample();
     let file = disk.open("log/00000001.log", Mode::Write).unwrap();
     let mut header = disk.contents("log/00000001.log").unwrap()[..16].to_vec();
-    header[8] = 2;
+    header[8] = 3;
     header.extend_from_slice(&blake3::hash(&header).as_bytes()[..16]);
     file.write_at(0, &header).unwrap();
     for mode in [Mode::ReadOnly, Mode::Write] {
-        let error = open(&disk, mode).err().unwrap();
-        assert_eq!(error.to_string(), "log/00000001.log has format version 2, this program reads up to 1");
+        let error = read(&disk, mode).err().unwrap();
+        assert_eq!(error.to_string(), "log/00000001.log has format version 3, this program reads up to 2");
     }
 }
 
@@ -345,7 +348,6 @@ fn a_frame_copied_elsewhere_does_not_verify() {
     let at = |index: usize| positions[index].offset as usize..positions[index].offset as usize + 40;
     let first = disk.contents(path).unwrap()[at(0)].to_vec();
     disk.open(path, Mode::Write).unwrap().write_at(u64::from(positions[1].offset), &first).unwrap();
-    assert!(matches!(log.read(positions[1]), Err(LogError::Damaged { .. })));
     assert!(matches!(open(&disk, Mode::ReadOnly), Err(LogError::Damaged { offset: 72, .. })));
 }
 
@@ -398,7 +400,7 @@ fn real_files_hold_a_log() {
     drop(log);
     let (log, recovery) = Log::open_with(disk, Mode::ReadOnly, OPTIONS).unwrap();
     assert_eq!(entries(&log).unwrap(), all);
-    assert_eq!((recovery.entries, recovery.cut), (100, None));
+    assert_eq!(recovery.cut, None);
     assert!(recovery.segments > 5);
     assert!(matches!(append(&log, &all), Err(LogError::ReadOnly)));
 }
@@ -424,18 +426,101 @@ fn an_oversized_entry_is_refused_and_harms_nothing() {
     assert_eq!(entries(&log).unwrap(), vec![(1, b"small".to_vec())]);
 }
 
+/// The rows of 32 bytes that `path` has, in hex.
+fn rows(disk: &MemoryDisk, path: &str) -> Vec<String> {
+    let hex = |row: &[u8]| row.iter().map(|byte| format!("{byte:02x}")).collect();
+    disk.contents(path).unwrap().chunks(32).map(hex).collect()
+}
+
+fn two_segments() -> Entries {
+    vec![(5, b"uor".to_vec()), (6, b"an entry that makes it two segments".to_vec())]
+}
+
+const TWO_SEGMENTS: Options = Options { segment_bytes: 128, preallocate_bytes: 64 };
+
 #[test]
 fn the_bytes_of_a_small_log_are_golden() {
     let disk = MemoryDisk::new();
-    let (log, _) = open(&disk, Mode::Write).unwrap();
-    append(&log, &[(5, b"uor".to_vec())]).unwrap();
-    log.sync().unwrap();
-    let bytes = disk.contents("log/00000001.log").unwrap();
-    let hex = |range: std::ops::Range<usize>| bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(0..32), "554f524c4f4700000100000001000000be535ca57f13777c57845d98d3027984");
-    assert_eq!(hex(32..64), "030000000500000058148b359c9aea43e6e98b1308738804b464f085cf07bb98");
-    assert_eq!(hex(64..72), "756f720000000000");
-    assert_eq!(hex(72..104), "0000000000010000819480207b5bd17cd9970675cb3a801e917c3fd5a9d5fb91");
-    assert!(bytes[104..].iter().all(|byte| *byte == 0));
-    assert_eq!(bytes.len(), 128);
+    let (log, _) = Log::open_with(Arc::new(disk.clone()), Mode::Write, TWO_SEGMENTS).unwrap();
+    for entry in two_segments() {
+        append(&log, &[entry]).unwrap();
+        log.sync().unwrap();
+    }
+    assert_eq!(rows(&disk, "log/00000001.log"), GOLDEN_CLOSED);
+    assert_eq!(rows(&disk, "log/00000002.log"), GOLDEN_LAST);
+}
+
+const GOLDEN_CLOSED: &[&str] = &[
+    "554f524c4f470000020000000100000090981cf4c475bedaa065aa8fa35157ee",
+    "030000000500000058148b359c9aea43e6e98b1308738804b464f085cf07bb98",
+    "756f7200000000000000000000010000819480207b5bd17cd9970675cb3a801e",
+    "917c3fd5a9d5fb910800000000030000b29856f336fcc0410476c3c7ca9d3d66",
+    "ca3942b7ec1196e0dcb867daa4349f8000000000000200005899dd12a48d2971",
+    "68e7027d7a492ed02c9e7eea20199a81",
+];
+const GOLDEN_LAST: &[&str] = &[
+    "554f524c4f47000002000000020000004cc994cd69285b8ef33a25599b648b2a",
+    "2300000006000000ff0c6e9aff5279a801af0ec20acff55d05f01d6f25359d7b",
+    "616e20656e7472792074686174206d616b65732069742074776f207365676d65",
+    "6e7473000000000000000000000100004f5574bb790751379a51cac255723604",
+    "88c4fae422a4b84d",
+];
+
+/// The same two entries as version 1 wrote them.
+const VERSION_1_CLOSED: &[&str] = &[
+    "554f524c4f4700000100000001000000be535ca57f13777c57845d98d3027984",
+    "030000000500000058148b359c9aea43e6e98b1308738804b464f085cf07bb98",
+    "756f7200000000000000000000010000819480207b5bd17cd9970675cb3a801e",
+    "917c3fd5a9d5fb9100000000000200004bba4a3916fcfa5d1ff9f3d759e0d040",
+    "a086ba28114eda60",
+];
+const VERSION_1_LAST: &[&str] = &[
+    "554f524c4f4700000100000002000000fcf9776212f093a2ea83971166d832a5",
+    "2300000006000000ff0c6e9aff5279a801af0ec20acff55d05f01d6f25359d7b",
+    "616e20656e7472792074686174206d616b65732069742074776f207365676d65",
+    "6e7473000000000000000000000100004f5574bb790751379a51cac255723604",
+    "88c4fae422a4b84d000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+];
+
+/// A log that a program wrote which knew only version 1.
+fn version_1() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    disk.create_dir_all("log").unwrap();
+    for (path, rows) in [("log/00000001.log", VERSION_1_CLOSED), ("log/00000002.log", VERSION_1_LAST)] {
+        let digits = rows.concat();
+        let bytes: Vec<u8> =
+            (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect();
+        disk.open(path, Mode::Write).unwrap().write_at(0, &bytes).unwrap();
+    }
+    disk.settle();
+    disk
+}
+
+#[test]
+fn version_1_is_read_and_continued() {
+    let disk = version_1();
+    assert_eq!(read(&disk, Mode::ReadOnly).unwrap(), two_segments());
+    let (log, _) = Log::open_with(Arc::new(disk.clone()), Mode::Write, TWO_SEGMENTS).unwrap();
+    let mut all = two_segments();
+    for number in 0..4 {
+        all.push((number, vec![number; 20]));
+        append(&log, &all[all.len() - 1..]).unwrap();
+        log.sync().unwrap();
+    }
+    for log in [log, open(&disk, Mode::ReadOnly).unwrap().0] {
+        assert_eq!(entries(&log).unwrap(), all);
+        let verified = log.verify(&|_| {});
+        assert!(verified.damages.is_empty() && verified.entries == 6, "{verified:?}");
+    }
+    let versions: Vec<u8> = disk.paths().iter().map(|path| disk.contents(path).unwrap()[8]).collect();
+    assert_eq!(versions[..3], [1, 1, 2], "a segment is finished in the version it was begun in");
+    for path in ["log/00000001.log", "log/00000002.log"] {
+        for bit in 0..disk.contents(path).unwrap().len() as u64 * 8 {
+            let disk = disk.crash(0);
+            assert!(disk.flip_bit(path, bit));
+            assert!(matches!(read(&disk, Mode::ReadOnly), Err(LogError::Damaged { file, .. }) if file == path));
+            assert!(!open(&disk, Mode::ReadOnly).unwrap().0.verify(&|_| {}).damages.is_empty(), "bit {bit} of {path}");
+        }
+    }
 }

@@ -198,6 +198,11 @@ impl Writer {
         Self(Vec::new())
     }
 
+    /// Starts empty, with room for this many bytes.
+    pub fn with_capacity(len: usize) -> Self {
+        Self(Vec::with_capacity(len))
+    }
+
     /// Starts with a magic number and a version.
     pub fn with_header(magic: [u8; 4], version: u16) -> Self {
         let mut writer = Self::new();

@@ -99,7 +99,7 @@ impl CommitHeader {
 
     /// Hash of the header without its signature.
     pub fn hash(&self) -> CommitHash {
-        CommitHash::from_bytes(derive(context::COMMIT, &[&self.signed_part()]))
+        CommitHash::from_bytes(derive(&context::COMMIT, &[&self.signed_part()]))
     }
 
     /// The bytes: what a fork proof keeps.
@@ -252,38 +252,74 @@ pub enum SealError {
     },
 }
 
-/// A commit, valid once built: see the module's invariants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    header: CommitHeader,
-    hash: CommitHash,
-    learned: Vec<CommitHash>,
-    records: Vec<Record>,
+/// What chains a commit to those before it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Position in the domain, from 1.
+    pub number: u64,
+    /// Hash of the commit before.
+    pub previous: CommitHash,
+    /// Lamport time.
+    pub logseq: LogSeq,
+    /// Digest of all membership commits the writer knows.
+    pub federation: FederationState,
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Membership commits the writer learned of since its last commit, ascending.
+    pub learned: Vec<CommitHash>,
 }
 
-impl Commit {
-    /// Sorts the records, lays out the commit and signs it. Refuses whatever [`Commit::decode`] would refuse.
-    pub fn seal(draft: Draft, key: &SiteKey) -> Result<Self, SealError> {
-        let Draft { number, previous, logseq, federation, wall_ms, mut learned, mut records } = draft;
-        records.sort_by_key(Record::id);
-        learned.sort();
-        learned.dedup();
-        if let Some(pair) = records.windows(2).find(|pair| matches!(pair, [a, b] if a.id() == b.id())) {
-            return Err(SealError::DuplicateId { id: pair[0].id() });
-        }
+/// Records laid out for a commit whose place in the log is not known yet: everything that costs time and needs no lock.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    records: Vec<Record>,
+    record_count: u32,
+    /// Room for a header, then the records' bytes.
+    bytes: Vec<u8>,
+    /// Of the records' bytes.
+    checksum: Checksum,
+}
+
+impl Prepared {
+    /// Sorts and lays out records, given in any order. Refuses whatever [`Commit::decode`] would refuse of them.
+    pub fn new(records: Vec<Record>) -> Result<Self, SealError> {
         let record_count = u32::try_from(records.len()).ok().filter(|count| (1..=RECORDS_MAX).contains(count));
         let Some(record_count) = record_count else {
             return Err(SealError::RecordCount { count: records.len(), max: RECORDS_MAX });
         };
-        let Some(learned_count) = u32::try_from(learned.len()).ok().filter(|count| *count <= LEARNED_MAX) else {
-            return Err(SealError::LearnedCount { count: learned.len(), max: LEARNED_MAX });
-        };
+        let records = sorted(records);
+        if let Some(pair) = records.windows(2).find(|pair| matches!(pair, [a, b] if a.id() == b.id())) {
+            return Err(SealError::DuplicateId { id: pair[0].id() });
+        }
         for record in &records {
             record.check().map_err(|source| SealError::Record { id: record.id(), source })?;
         }
-        let body = encode_body(&learned, &records);
-        let Some(body_len) = u32::try_from(body.len()).ok().filter(|len| *len <= BODY_LEN_MAX) else {
-            return Err(SealError::BodyLen { len: body.len(), max: BODY_LEN_MAX });
+        let mut writer = Writer::with_capacity(CommitHeader::LEN + records.len() * RECORD_LEN_MIN);
+        writer.raw(&[0; CommitHeader::LEN]);
+        records.iter().for_each(|record| record.encode(&mut writer));
+        let bytes = writer.into_bytes();
+        let checksum = Checksum::of(&bytes[CommitHeader::LEN..]);
+        Ok(Self { records, record_count, bytes, checksum })
+    }
+
+    /// Links the records to the log and signs them.
+    pub fn seal(self, link: Link, key: &SiteKey) -> Result<Commit, SealError> {
+        let Self { records, record_count, mut bytes, checksum } = self;
+        let Link { number, previous, logseq, federation, wall_ms, mut learned } = link;
+        learned.sort();
+        learned.dedup();
+        let Some(learned_count) = u32::try_from(learned.len()).ok().filter(|count| *count <= LEARNED_MAX) else {
+            return Err(SealError::LearnedCount { count: learned.len(), max: LEARNED_MAX });
+        };
+        let mut body_checksum = checksum;
+        if !learned.is_empty() {
+            let named = learned.iter().flat_map(|hash| *hash.as_bytes());
+            bytes.splice(CommitHeader::LEN..CommitHeader::LEN, named);
+            body_checksum = Checksum::of(&bytes[CommitHeader::LEN..]);
+        }
+        let len = bytes.len() - CommitHeader::LEN;
+        let Some(body_len) = u32::try_from(len).ok().filter(|len| *len <= BODY_LEN_MAX) else {
+            return Err(SealError::BodyLen { len, max: BODY_LEN_MAX });
         };
         let mut header = CommitHeader {
             domain: key.site_id(),
@@ -295,13 +331,43 @@ impl Commit {
             body_len,
             learned_count,
             record_count,
-            body_checksum: Checksum::of(&body),
+            body_checksum,
             signature: [0; SIGNATURE_LEN],
         };
         header.check().map_err(|source| SealError::Header { source })?;
         let hash = header.hash();
         header.signature = key.sign(&hash);
-        Ok(Self { header, hash, learned, records })
+        bytes[..CommitHeader::LEN].copy_from_slice(&header.encode());
+        Ok(Commit { header, hash, learned, records, bytes })
+    }
+}
+
+/// The records by id. They are long and ids are digests, so places are sorted by the ids' first bytes and then taken.
+fn sorted(records: Vec<Record>) -> Vec<Record> {
+    if records.is_sorted_by_key(Record::id) {
+        return records;
+    }
+    let mut places: Vec<(u64, usize)> = records.iter().map(|record| record.id().prefix()).zip(0..).collect();
+    places.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| records[a.1].id().cmp(&records[b.1].id())));
+    let mut records: Vec<Option<Record>> = records.into_iter().map(Some).collect();
+    places.into_iter().filter_map(|(_, at)| records[at].take()).collect()
+}
+
+/// A commit, valid once built: see the module's invariants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    header: CommitHeader,
+    hash: CommitHash,
+    learned: Vec<CommitHash>,
+    records: Vec<Record>,
+    bytes: Vec<u8>,
+}
+
+impl Commit {
+    /// Sorts the records, lays out the commit and signs it. Refuses whatever [`Commit::decode`] would refuse.
+    pub fn seal(draft: Draft, key: &SiteKey) -> Result<Self, SealError> {
+        let Draft { number, previous, logseq, federation, wall_ms, learned, records } = draft;
+        Prepared::new(records)?.seal(Link { number, previous, logseq, federation, wall_ms, learned }, key)
     }
 
     /// The header.
@@ -340,10 +406,23 @@ impl Commit {
     }
 
     /// The bytes: stored and sent.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A copy of [`Commit::as_bytes`].
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.header.encode();
-        bytes.extend_from_slice(&encode_body(&self.learned, &self.records));
-        bytes
+        self.bytes.clone()
+    }
+
+    /// Where each record's bytes begin in [`Commit::as_bytes`], in the order of [`Commit::records`].
+    pub fn record_offsets(&self) -> impl Iterator<Item = usize> {
+        let first = CommitHeader::LEN + self.learned.len() * CommitHash::LEN;
+        self.records.iter().scan(first, |next, record| {
+            let offset = *next;
+            *next += record.encoded_len();
+            Some(offset)
+        })
     }
 
     /// Reads a commit and checks everything that can be checked without other commits.
@@ -371,17 +450,8 @@ impl Commit {
             return Err(Reader::invalid("commit body", offset, "not in ascending order, or empty"));
         }
         let hash = header.hash();
-        Ok(Self { header, hash, learned, records })
+        Ok(Self { header, hash, learned, records, bytes: bytes.to_vec() })
     }
-}
-
-fn encode_body(learned: &[CommitHash], records: &[Record]) -> Vec<u8> {
-    let mut writer = Writer::new();
-    learned.iter().for_each(|hash| {
-        writer.raw(hash.as_bytes());
-    });
-    records.iter().for_each(|record| record.encode(&mut writer));
-    writer.into_bytes()
 }
 
 /// Two signed headers of one domain with one number: proof that its writer forked its log.

@@ -90,7 +90,7 @@ pub struct Edge {
 impl Edge {
     /// The id: over type, `from` and `to`.
     pub fn id(&self) -> CanonicalId {
-        CanonicalId::from_bytes(derive(context::EDGE, &[&self.identity()]))
+        CanonicalId::from_bytes(derive(&context::EDGE, &[&self.identity()]))
     }
 
     fn identity(&self) -> Vec<u8> {

@@ -5,44 +5,72 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
+
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 
 use crate::codec::{from_hex, hex};
 
 /// The `derive_key` contexts of all ids and digests. A context never changes its meaning; a new meaning gets a new one.
 pub mod context {
+    use super::Context;
+
     /// [`ArtifactKey`](super::ArtifactKey) of an artifact.
-    pub const ARTIFACT: &str = "uor 2026-11 artifact key v1";
+    pub static ARTIFACT: Context = Context::new("uor 2026-11 artifact key v1");
     /// [`ArtifactKey`](super::ArtifactKey) of a receipt: its derivation.
-    pub const RECEIPT: &str = "uor 2026-11 receipt derivation v1";
+    pub static RECEIPT: Context = Context::new("uor 2026-11 receipt derivation v1");
     /// Id of a TGK edge.
-    pub const EDGE: &str = "uor 2026-11 tgk edge v1";
+    pub static EDGE: Context = Context::new("uor 2026-11 tgk edge v1");
     /// Id of a ref.
-    pub const REF: &str = "uor 2026-11 ref v1";
+    pub static REF: Context = Context::new("uor 2026-11 ref v1");
     /// [`FederationId`](super::FederationId): the id of a genesis record.
-    pub const FEDERATION: &str = "uor 2026-11 federation v1";
+    pub static FEDERATION: Context = Context::new("uor 2026-11 federation v1");
     /// Id of an admission.
-    pub const ADMISSION: &str = "uor 2026-11 admission v1";
+    pub static ADMISSION: Context = Context::new("uor 2026-11 admission v1");
     /// [`CommitHash`](super::CommitHash).
-    pub const COMMIT: &str = "uor 2026-11 commit v1";
+    pub static COMMIT: Context = Context::new("uor 2026-11 commit v1");
     /// What a member signs to let another key read.
-    pub const READER: &str = "uor 2026-11 reader credential v1";
+    pub static READER: Context = Context::new("uor 2026-11 reader credential v1");
     /// [`FederationState`](super::FederationState).
-    pub const FEDERATION_STATE: &str = "uor 2026-11 federation state v1";
+    pub static FEDERATION_STATE: Context = Context::new("uor 2026-11 federation state v1");
     /// Expansion of one visible entry into the lanes of the state's set hash.
-    pub const STATE_ENTRY: &str = "uor 2026-11 state entry v1";
+    pub static STATE_ENTRY: Context = Context::new("uor 2026-11 state entry v1");
     /// [`StateRoot`](super::StateRoot).
-    pub const STATE_ROOT: &str = "uor 2026-11 state root v1";
+    pub static STATE_ROOT: Context = Context::new("uor 2026-11 state root v1");
     /// Digest of a state's sum alone, without a snapshot.
-    pub const STATE_SUM: &str = "uor 2026-11 state sum v1";
+    pub static STATE_SUM: Context = Context::new("uor 2026-11 state sum v1");
     /// The check inside an invitation ticket.
-    pub const TICKET: &str = "uor 2026-11 ticket v1";
+    pub static TICKET: Context = Context::new("uor 2026-11 ticket v1");
     /// What an inviter remembers of a ticket's token.
-    pub const TICKET_TOKEN: &str = "uor 2026-11 ticket token v1";
+    pub static TICKET_TOKEN: Context = Context::new("uor 2026-11 ticket token v1");
+}
+
+/// One context of [`context`]: its text, and the key that BLAKE3 makes of it once.
+#[derive(Debug)]
+pub struct Context {
+    text: &'static str,
+    key: OnceLock<ContextKey>,
+}
+
+impl Context {
+    const fn new(text: &'static str) -> Self {
+        Self { text, key: OnceLock::new() }
+    }
+
+    /// The text, as `blake3::derive_key` takes it.
+    pub const fn text(&self) -> &'static str {
+        self.text
+    }
+
+    /// A hasher that has seen nothing but the context.
+    pub(crate) fn hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_from_context_key(self.key.get_or_init(|| hash_derive_key_context(self.text)))
+    }
 }
 
 /// A `derive_key` digest of `parts`, one after the other.
-pub(crate) fn derive(context: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key(context);
+pub(crate) fn derive(context: &Context, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = context.hasher();
     for part in parts {
         hasher.update(part);
     }
@@ -148,6 +176,17 @@ impl From<CanonicalId> for ArtifactKey {
     }
 }
 
+impl CanonicalId {
+    /// The first eight bytes as a number: ids ascend as their prefixes do, and digests hardly ever share one.
+    pub fn prefix(&self) -> u64 {
+        let mut prefix = 0;
+        for byte in &self.0[..8] {
+            prefix = prefix << 8 | u64::from(*byte);
+        }
+        prefix
+    }
+}
+
 impl Checksum {
     /// The checksum of `payload`.
     pub fn of(payload: &[u8]) -> Self {
@@ -163,7 +202,7 @@ impl CommitHash {
 impl FederationState {
     /// The state of a writer that knows exactly these membership commits, given in ascending order.
     pub fn of<'a>(membership_commits: impl IntoIterator<Item = &'a CommitHash>) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(context::FEDERATION_STATE);
+        let mut hasher = context::FEDERATION_STATE.hasher();
         for hash in membership_commits {
             hasher.update(hash.as_bytes());
         }

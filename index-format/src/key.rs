@@ -41,7 +41,7 @@ impl SiteKey {
 }
 
 fn credential(federation: &FederationId, reader: &SiteId) -> [u8; 32] {
-    derive(context::READER, &[federation.as_bytes(), reader.as_bytes()])
+    derive(&context::READER, &[federation.as_bytes(), reader.as_bytes()])
 }
 
 /// Whether `signature` is `member`'s word that `reader` may read.

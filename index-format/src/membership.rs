@@ -48,7 +48,7 @@ pub struct Genesis {
 impl Genesis {
     /// The federation this record founds.
     pub fn federation_id(&self) -> FederationId {
-        FederationId::from_bytes(derive(context::FEDERATION, &[&self.encode()]))
+        FederationId::from_bytes(derive(&context::FEDERATION, &[&self.encode()]))
     }
 
     /// The record body.
@@ -93,7 +93,7 @@ impl Admission {
     /// The id: over federation and site, so that two members who admit the same site meet at one id.
     pub fn id(&self) -> CanonicalId {
         let parts: [&[u8]; 2] = [self.federation.as_bytes(), self.site.as_bytes()];
-        CanonicalId::from_bytes(derive(context::ADMISSION, &parts))
+        CanonicalId::from_bytes(derive(&context::ADMISSION, &parts))
     }
 
     /// The record body.

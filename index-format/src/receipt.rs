@@ -31,7 +31,7 @@ pub struct Derivation {
 impl Derivation {
     /// The receipt's key.
     pub fn receipt_key(&self) -> ArtifactKey {
-        ArtifactKey::from_bytes(derive(context::RECEIPT, &[&self.encode()]))
+        ArtifactKey::from_bytes(derive(&context::RECEIPT, &[&self.encode()]))
     }
 
     /// The record body.

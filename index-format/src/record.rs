@@ -79,7 +79,8 @@ impl Kind {
         matches!(self, Self::Artifact | Self::Receipt | Self::Genesis)
     }
 
-    fn from_u8(value: u8) -> Option<Self> {
+    /// The kind that is written as `value`, if one is.
+    pub fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
             0 => Self::Tombstone,
             1 => Self::Artifact,
@@ -141,7 +142,7 @@ pub fn artifact_key(type_tag: Option<u32>, payload: &Payload) -> ArtifactKey {
     let tag = type_tag.unwrap_or(0).to_le_bytes();
     let parts: [&[u8]; 4] =
         [&[u8::from(type_tag.is_some())], &tag, &payload.len.to_le_bytes(), payload.checksum.as_bytes()];
-    ArtifactKey::from_bytes(derive(context::ARTIFACT, &parts))
+    ArtifactKey::from_bytes(derive(&context::ARTIFACT, &parts))
 }
 
 impl Record {
@@ -267,6 +268,56 @@ impl Record {
     /// Reads a record and checks that its id, checksum and length follow from its content.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
+        let (header, record) = Self::read(reader)?;
+        if record.content.id().is_some_and(|derived| derived != header.id) {
+            return Err(Reader::invalid("record id", start, "it does not follow from the record's content"));
+        }
+        if record.payload() != header.payload {
+            return Err(Reader::invalid(
+                "payload checksum",
+                start + CHECKSUM_AT,
+                "it does not belong to the record's body",
+            ));
+        }
+        Ok(record)
+    }
+
+    /// Reads a record that [`Record::decode`] has accepted before, from bytes that are known to be the same: does not derive
+    /// its id and checksum again.
+    pub fn decode_again(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(&mut Reader::new(bytes)).map(|(_, record)| record)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<(RecordHeader, Self), DecodeError> {
+        let header = RecordHeader::read(reader)?;
+        let body = reader.take("record body", header.body_len as usize)?;
+        let content = Content::decode(header.kind, header.type_tag, header.payload, body)?;
+        Ok((header, Self { id: header.id, content }))
+    }
+}
+
+/// The fixed part of a record: all of it but the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// The id the record is about.
+    pub id: CanonicalId,
+    /// Its kind.
+    pub kind: Kind,
+    /// The type tag, of an artifact that has one.
+    pub type_tag: Option<u32>,
+    /// The claim, as [`Record::payload`] says.
+    pub payload: Payload,
+    /// Length of the body that follows, in bytes.
+    pub body_len: u32,
+}
+
+impl RecordHeader {
+    /// Length in bytes.
+    pub const LEN: usize = RECORD_LEN_MIN;
+
+    /// Reads the fixed part of the record that begins here.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = reader.offset();
         let id = CanonicalId::from_bytes(reader.array("record id")?);
         let offset = reader.offset();
         let kind = Kind::from_u8(reader.u8("record kind")?).ok_or(Reader::invalid(
@@ -279,26 +330,20 @@ impl Record {
         let tag = reader.u32("type tag")?;
         let len = reader.u64("payload length")?;
         let checksum = Checksum::from_bytes(reader.array("payload checksum")?);
-        let payload = Payload { checksum, len };
-        let body = reader.bytes("record body", BODY_LEN_MAX)?;
+        let offset = reader.offset();
+        let body_len = match reader.u32("record body")? {
+            len if len > BODY_LEN_MAX => {
+                let (value, max) = (len.into(), BODY_LEN_MAX.into());
+                return Err(DecodeError::TooLarge { field: "record body", offset, value, max });
+            }
+            len => len,
+        };
         let type_tag = match (flags, tag, kind) {
             (0, 0, _) => None,
             (1, tag, Kind::Artifact) => Some(tag),
             _ => return Err(Reader::invalid("record flags", start + FLAGS_AT, "a type tag where none can be")),
         };
-        let content = Content::decode(kind, type_tag, payload, body)?;
-        if content.id().is_some_and(|derived| derived != id) {
-            return Err(Reader::invalid("record id", start, "it does not follow from the record's content"));
-        }
-        let record = Self { id, content };
-        if record.payload() != payload {
-            return Err(Reader::invalid(
-                "payload checksum",
-                start + CHECKSUM_AT,
-                "it does not belong to the record's body",
-            ));
-        }
-        Ok(record)
+        Ok(Self { id, kind, type_tag, payload: Payload { checksum, len }, body_len })
     }
 }
 

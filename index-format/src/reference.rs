@@ -53,7 +53,7 @@ impl RefAssignment {
     pub fn id_of(namespace: &str, name: &str) -> CanonicalId {
         let mut writer = Writer::new();
         writer.bytes(namespace.as_bytes()).bytes(name.as_bytes());
-        CanonicalId::from_bytes(derive(context::REF, &[&writer.into_bytes()]))
+        CanonicalId::from_bytes(derive(&context::REF, &[&writer.into_bytes()]))
     }
 
     /// The id of the ref that is assigned.

@@ -4,12 +4,12 @@
 //! Adding or removing an entry costs constant time, and the sum does not depend on the order of additions or on how a node
 //! shards its index. Construction: Lewi, Kim, Maykov, Weis, "Securing Update Propagation with Homomorphic Hashing", 2019.
 
-use crate::codec::Writer;
 use crate::id::{CanonicalId, Checksum, LogSeq, StateRoot, context, derive};
 use crate::record::Kind;
 use crate::snapshot::Snapshot;
 
-const LANES: usize = 1024;
+/// Lanes of the sum, of 16 bits each.
+pub const LANES: usize = 1024;
 
 /// What is visible about one id at a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,20 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Length of [`Entry::encode`].
+    pub const ENCODED_LEN: usize = 78;
+
     /// The bytes that enter the set hash.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> [u8; Self::ENCODED_LEN] {
         let flags =
             u8::from(self.type_tag.is_some()) | u8::from(self.conflict) << 1 | u8::from(self.checksum.is_none()) << 2;
-        let mut writer = Writer::new();
-        writer.raw(self.id.as_bytes()).u8(self.kind as u8).u8(flags).u32(self.type_tag.unwrap_or(0));
-        writer.raw(self.checksum.unwrap_or(Checksum::from_bytes([0; 32])).as_bytes()).u64(self.logseq.0);
-        writer.into_bytes()
+        let mut bytes = [0; Self::ENCODED_LEN];
+        bytes[..32].copy_from_slice(self.id.as_bytes());
+        bytes[32..34].copy_from_slice(&[self.kind as u8, flags]);
+        bytes[34..38].copy_from_slice(&self.type_tag.unwrap_or(0).to_le_bytes());
+        bytes[38..70].copy_from_slice(self.checksum.unwrap_or(Checksum::from_bytes([0; 32])).as_bytes());
+        bytes[70..].copy_from_slice(&self.logseq.0.to_le_bytes());
+        bytes
     }
 }
 
@@ -64,22 +70,32 @@ impl std::fmt::Debug for StateHash {
 }
 
 impl StateHash {
+    /// The sum with these lanes over this many entries, as [`StateHash::lanes`] and [`StateHash::entries`] gave them.
+    pub fn from_parts(lanes: &[u16; LANES], entries: u64) -> Self {
+        Self { lanes: Box::new(*lanes), entries }
+    }
+
+    /// The lanes.
+    pub fn lanes(&self) -> &[u16; LANES] {
+        &self.lanes
+    }
+
     /// Adds an entry.
     pub fn add(&mut self, entry: &Entry) {
         self.combine(entry, u16::wrapping_add);
-        self.entries += 1;
+        self.entries = self.entries.wrapping_add(1);
     }
 
-    /// Takes away an entry that was added before.
+    /// Takes away an entry; of a sum that does not hold it, the difference to one that does is left.
     pub fn remove(&mut self, entry: &Entry) {
         self.combine(entry, u16::wrapping_sub);
-        self.entries -= 1;
+        self.entries = self.entries.wrapping_sub(1);
     }
 
-    /// Adds a whole sum: of another shard or range.
+    /// Adds a whole sum: of another shard or range, or what has changed since.
     pub fn merge(&mut self, other: &Self) {
         self.lanes.iter_mut().zip(other.lanes.iter()).for_each(|(lane, value)| *lane = lane.wrapping_add(*value));
-        self.entries += other.entries;
+        self.entries = self.entries.wrapping_add(other.entries);
     }
 
     /// How many entries are in the sum.
@@ -87,9 +103,9 @@ impl StateHash {
         self.entries
     }
 
-    fn combine(&mut self, entry: &Entry, operation: fn(u16, u16) -> u16) {
+    fn combine(&mut self, entry: &Entry, operation: impl Fn(u16, u16) -> u16) {
         let mut expanded = [0; LANES * 2];
-        blake3::Hasher::new_derive_key(context::STATE_ENTRY).update(&entry.encode()).finalize_xof().fill(&mut expanded);
+        context::STATE_ENTRY.hasher().update(&entry.encode()).finalize_xof().fill(&mut expanded);
         for (lane, pair) in self.lanes.iter_mut().zip(expanded.chunks_exact(2)) {
             *lane = operation(*lane, u16::from_le_bytes([pair[0], pair[1]]));
         }
@@ -98,12 +114,12 @@ impl StateHash {
     /// The state root at `snapshot`.
     pub fn root(&self, snapshot: &Snapshot) -> StateRoot {
         let lanes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        StateRoot::from_bytes(derive(context::STATE_ROOT, &[&snapshot.encode(), &lanes]))
+        StateRoot::from_bytes(derive(&context::STATE_ROOT, &[&snapshot.encode(), &lanes]))
     }
 
     /// Digest of the sum alone: equal for equal sets, whatever the snapshot. Ranges are compared by it.
     pub fn digest(&self) -> [u8; 32] {
         let lanes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        derive(context::STATE_SUM, &[&lanes])
+        derive(&context::STATE_SUM, &[&lanes])
     }
 }

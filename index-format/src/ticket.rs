@@ -44,7 +44,7 @@ pub enum TicketError {
 impl Ticket {
     /// What the inviter remembers instead of the token.
     pub fn token_digest(token: &[u8; 16]) -> Checksum {
-        Checksum::from_bytes(derive(context::TICKET_TOKEN, &[token]))
+        Checksum::from_bytes(derive(&context::TICKET_TOKEN, &[token]))
     }
 
     /// The text.
@@ -56,7 +56,7 @@ impl Ticket {
             writer.bytes(address.as_bytes());
         });
         let mut bytes = writer.into_bytes();
-        let check = derive(context::TICKET, &[&bytes]);
+        let check = derive(&context::TICKET, &[&bytes]);
         bytes.extend_from_slice(&check[..CHECK_LEN]);
         format!("{PREFIX}{}", hex(&bytes))
     }
@@ -67,7 +67,7 @@ impl Ticket {
         let bytes = from_hex(digits).ok_or(TicketError::Damaged)?;
         let (content, check) =
             bytes.len().checked_sub(CHECK_LEN).and_then(|at| bytes.split_at_checked(at)).ok_or(TicketError::Damaged)?;
-        if derive(context::TICKET, &[content])[..CHECK_LEN] != *check {
+        if derive(&context::TICKET, &[content])[..CHECK_LEN] != *check {
             return Err(TicketError::Damaged);
         }
         let mut reader = Reader::new(content);

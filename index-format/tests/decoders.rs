@@ -198,7 +198,7 @@ proptest! {
         prop_assume!(content != whole[..whole.len() - 4]);
         let unchecked = format!("{prefix}{}", hex(&[&content, &whole[whole.len() - 4..]].concat()));
         prop_assert_eq!(Ticket::from_text(&unchecked), Err(TicketError::Damaged));
-        let check = blake3::derive_key(context::TICKET, &content);
+        let check = blake3::derive_key(context::TICKET.text(), &content);
         let checked = format!("{prefix}{}", hex(&[&content, &check[..4]].concat()));
         if let Ok(accepted) = bounded(checked.len(), || Ticket::from_text(&checked)) {
             prop_assert_eq!(accepted.to_text(), checked);
@@ -214,7 +214,7 @@ fn resealed(mut bytes: Vec<u8>, key: &SiteKey) -> Vec<u8> {
     let checksum = blake3::hash(&bytes[CommitHeader::LEN..]);
     bytes[field::BODY_LEN].copy_from_slice(&body_len.to_le_bytes());
     bytes[field::BODY_CHECKSUM].copy_from_slice(checksum.as_bytes());
-    let hash = blake3::derive_key(context::COMMIT, &bytes[..field::SIGNATURE.start]);
+    let hash = blake3::derive_key(context::COMMIT.text(), &bytes[..field::SIGNATURE.start]);
     bytes[field::SIGNATURE].copy_from_slice(&key.sign(&CommitHash::from_bytes(hash)));
     bytes
 }

@@ -313,7 +313,7 @@ impl Replicator {
                 return;
             }
             self.announced = Some(view.head().clone());
-            let head = view.state().frontier().get(&self.me).copied();
+            let head = view.head().frontier.get(&self.me).copied();
             let head = head.unwrap_or(Head { number: 0, hash: CommitHash::NONE });
             Doorbell {
                 federation: *store.federation().as_bytes(),
@@ -369,7 +369,7 @@ impl Replicator {
     /// Where this node stands.
     fn position(&self, store: &Store) -> Position {
         let view = store.view();
-        let heads = view.state().frontier().iter().map(|(domain, head)| WireHead {
+        let heads = view.head().frontier.iter().map(|(domain, head)| WireHead {
             domain: *domain.as_bytes(),
             number: head.number,
             hash: *head.hash.as_bytes(),

@@ -302,7 +302,7 @@ impl Service {
             let text = table::to_text(&self.table_saved);
             replace(store.disk().as_ref(), TABLE_FILE, text.as_bytes())?;
         }
-        let status = NodeStatus::of(&self.site, &self.core, &self.listening);
+        let status = NodeStatus::of(&self.site, &self.core, &self.listening).map_err(StoreError::from)?;
         *self.control.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         Ok(())
     }

@@ -25,6 +25,7 @@ mod resolve;
 mod run;
 mod shelf;
 mod snapshots;
+mod stat_cache;
 mod status;
 mod walk;
 
@@ -55,7 +56,7 @@ pub use snapshots::{
     Applied, Change, DomainApplied, EntryListed, SnapshotCreated, SnapshotDiff, SnapshotError, SnapshotListed,
     SnapshotShown,
 };
-pub use status::{DiskUse, DomainStatus, Status};
+pub use status::{DiskUse, DomainStatus, Status, StatusError};
 
 /// One data directory, opened by this process.
 pub struct Site {

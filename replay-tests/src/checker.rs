@@ -1,7 +1,10 @@
 //! What must be equal once a world has settled. File layout, arrival order and clocks are not compared.
 
-use uor_asl::replay::replay;
-use uor_index_format::commit::Commit;
+use uor_asl::state::{Filter, ReadError};
+use uor_asl::store::View;
+use uor_index_format::id::{CanonicalId, Checksum};
+use uor_index_format::order::Place;
+use uor_index_format::state::Entry;
 use uor_node::replication::Notice;
 
 use crate::world::{Node, World};
@@ -14,7 +17,9 @@ pub fn check(world: &World) -> Result<(), String> {
     let first = &world.nodes[0];
     let restored = world.nodes.iter().any(Node::was_restored);
     for (index, node) in world.nodes.iter().enumerate() {
-        same_state(first, node).map_err(|what| format!("node {index} and node 0 differ in {what}"))?;
+        if let Some(what) = difference(first, node).map_err(unread)? {
+            return Err(format!("node {index} and node 0 differ in {what}"));
+        }
         replay_agrees(node).map_err(|what| format!("node {index}: {what}"))?;
         payloads_are_here(node, restored).map_err(|what| format!("node {index}: {what}"))?;
         acknowledged_is_kept(node).map_err(|what| format!("node {index}: {what}"))?;
@@ -33,50 +38,52 @@ pub fn check(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-fn same_state(one: &Node, other: &Node) -> Result<(), &'static str> {
+fn difference(one: &Node, other: &Node) -> Result<Option<&'static str>, ReadError> {
     let (one, other) = (one.store().view(), other.store().view());
     let equal = [
         ("frontier", one.head() == other.head()),
         ("state root", one.state().root() == other.state().root()),
         ("members", one.members() == other.members()),
         ("fork proofs", one.forks().keys().eq(other.forks().keys())),
-        ("entries", {
-            let entries = |view: &uor_asl::store::View| -> Vec<_> {
-                view.state().entries(view.head()).map(|visible| visible.entry).collect()
-            };
-            entries(&one) == entries(&other)
-        }),
-        ("merged order", {
-            let places = |view: &uor_asl::store::View| {
-                let mut places: Vec<_> = view.state().all_versions(view.head()).map(|version| version.place).collect();
-                places.sort();
-                places
-            };
-            places(&one) == places(&other)
-        }),
-        ("conflicts", {
-            let ids = |view: &uor_asl::store::View| -> Vec<_> {
-                view.state().conflicts(view.head()).iter().map(|conflict| (conflict.id, conflict.standing)).collect()
-            };
-            ids(&one) == ids(&other)
-        }),
+        ("entries", entries(&one)? == entries(&other)?),
+        ("merged order", places(&one)? == places(&other)?),
+        ("conflicts", conflicts(&one)? == conflicts(&other)?),
     ];
-    equal.into_iter().find(|(_, equal)| !equal).map_or(Ok(()), |(what, _)| Err(what))
+    Ok(equal.into_iter().find(|(_, equal)| !equal).map(|(what, _)| what))
+}
+
+fn unread(error: impl std::error::Error) -> String {
+    format!("the store cannot be read: {error}")
+}
+
+fn entries(view: &View) -> Result<Vec<Entry>, ReadError> {
+    view.state().entries(view.head(), &Filter::ALL).collect()
+}
+
+fn places(view: &View) -> Result<Vec<Place>, ReadError> {
+    let versions = view.state().all_versions(view.head());
+    let mut places = versions.map(|version| Ok(version?.place)).collect::<Result<Vec<_>, ReadError>>()?;
+    places.sort();
+    Ok(places)
+}
+
+fn conflicts(view: &View) -> Result<Vec<(CanonicalId, Option<Checksum>)>, ReadError> {
+    let conflicts = view.state().conflicts(view.head())?;
+    Ok(conflicts.iter().map(|conflict| (conflict.id, conflict.standing)).collect())
 }
 
 fn replay_agrees(node: &Node) -> Result<(), String> {
     let store = node.store();
-    let view = store.view();
-    let commits: Vec<Commit> =
-        view.commits().filter_map(|named| store.read_commit(&named.domain, named.number).ok().flatten()).collect();
-    let replayed = replay(&commits, view.head(), view.state().rule());
-    if replayed.root == view.state().root() { Ok(()) } else { Err("sequential replay gives another root".to_owned()) }
+    let head = store.view().head().clone();
+    let replayed = store.replay(&head).map_err(unread)?;
+    let agrees = replayed.root == store.view().state().root();
+    if agrees { Ok(()) } else { Err("sequential replay gives another root".to_owned()) }
 }
 
 /// All bytes are sound, and there; only a site that was restored from a backup may have lost some for good.
 fn payloads_are_here(node: &Node, restored: bool) -> Result<(), String> {
     let store = node.store();
-    let verified = store.verify(&mut |_| {}).map_err(|error| error.to_string())?;
+    let verified = store.verify(&mut |_| {}).map_err(unread)?;
     if (restored || verified.missing.is_empty()) && verified.findings.is_empty() {
         Ok(())
     } else {
@@ -90,9 +97,11 @@ fn acknowledged_is_kept(node: &Node) -> Result<(), String> {
         return Ok(());
     }
     let view = node.store().view();
-    let lost = node
-        .acknowledged
-        .iter()
-        .find(|committed| view.commit_hash(&committed.domain, committed.number) != Some(committed.hash));
-    lost.map_or(Ok(()), |lost| Err(format!("acknowledged commit {} is gone", lost.number)))
+    for committed in &node.acknowledged {
+        let kept = view.commit_hash(&committed.domain, committed.number).map_err(unread)?;
+        if kept != Some(committed.hash) {
+            return Err(format!("acknowledged commit {} is gone", committed.number));
+        }
+    }
+    Ok(())
 }

@@ -209,8 +209,8 @@ impl World {
         let node = |(index, node): (usize, &Node)| {
             let view = node.store().view();
             let heads: Vec<String> = view
-                .state()
-                .frontier()
+                .head()
+                .frontier
                 .iter()
                 .map(|(domain, head)| format!("{}:{}:{}", domain.short(), head.number, head.hash.short()))
                 .collect();

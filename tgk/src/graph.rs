@@ -2,47 +2,49 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uor_asl::state::State;
+use uor_asl::state::{Filter, ReadError, State};
 use uor_index_format::edge::{Edge, Endpoint};
 use uor_index_format::order::Place;
-use uor_index_format::record::Content;
+use uor_index_format::record::{Content, Kind};
 use uor_index_format::snapshot::Snapshot;
 
 /// An edge with the place of the record that stands for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlacedEdge<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedEdge {
     /// Where that record stands in the one order.
     pub place: Place,
     /// The edge.
-    pub edge: &'a Edge,
+    pub edge: Edge,
 }
 
 /// The graph at a snapshot.
 #[derive(Debug, Clone, Default)]
-pub struct Graph<'a> {
+pub struct Graph {
     /// In the one order.
-    edges: Vec<PlacedEdge<'a>>,
+    edges: Vec<PlacedEdge>,
     /// Indices of the edges that start at an endpoint, ascending.
     starting: BTreeMap<Endpoint, Vec<usize>>,
     /// Indices of the edges that end at an endpoint, ascending.
     ending: BTreeMap<Endpoint, Vec<usize>>,
 }
 
-impl<'a> Graph<'a> {
+impl Graph {
     /// The graph of what is visible at a snapshot: shadowed and tombstoned edges are not in it.
-    pub fn at(state: &'a State, snapshot: &'a Snapshot) -> Self {
-        let visible = state.entries(snapshot).filter_map(|visible| {
-            let version = visible.version?;
-            match version.record.content() {
-                Content::Edge(edge) => Some(PlacedEdge { place: version.place, edge }),
-                _ => None,
+    ///
+    /// # Errors
+    /// [`ReadError`] if the state cannot be read.
+    pub fn at(state: &State, snapshot: &Snapshot) -> Result<Self, ReadError> {
+        let mut edges = Vec::new();
+        for visible in state.visible(snapshot, &Filter::kind(Kind::Edge)) {
+            let Some(version) = visible?.version else { continue };
+            if let Content::Edge(edge) = version.record.content() {
+                edges.push(PlacedEdge { place: version.place, edge: edge.clone() });
             }
-        });
-        Self::of(visible)
+        }
+        Ok(Self::of(edges))
     }
 
-    fn of(edges: impl Iterator<Item = PlacedEdge<'a>>) -> Self {
-        let mut edges: Vec<PlacedEdge<'a>> = edges.collect();
+    fn of(mut edges: Vec<PlacedEdge>) -> Self {
         edges.sort_by_key(|placed| placed.place);
         let (mut starting, mut ending) = (BTreeMap::new(), BTreeMap::new());
         for (index, placed) in edges.iter().enumerate() {
@@ -53,29 +55,29 @@ impl<'a> Graph<'a> {
     }
 
     /// All edges, in the one order.
-    pub fn edges(&self) -> &[PlacedEdge<'a>] {
+    pub fn edges(&self) -> &[PlacedEdge] {
         &self.edges
     }
 
     /// Edges whose `from` holds this endpoint, in the one order.
-    pub fn starting_at(&self, endpoint: &Endpoint) -> impl Iterator<Item = PlacedEdge<'a>> {
+    pub fn starting_at(&self, endpoint: &Endpoint) -> impl Iterator<Item = &PlacedEdge> {
         self.listed(self.starting.get(endpoint))
     }
 
     /// Edges whose `to` holds this endpoint, in the one order.
-    pub fn ending_at(&self, endpoint: &Endpoint) -> impl Iterator<Item = PlacedEdge<'a>> {
+    pub fn ending_at(&self, endpoint: &Endpoint) -> impl Iterator<Item = &PlacedEdge> {
         self.listed(self.ending.get(endpoint))
     }
 
     /// Edges that touch this endpoint on either side, each once, in the one order.
-    pub fn touching(&self, endpoint: &Endpoint) -> impl Iterator<Item = PlacedEdge<'a>> {
+    pub fn touching(&self, endpoint: &Endpoint) -> impl Iterator<Item = &PlacedEdge> {
         let sides = [self.starting.get(endpoint), self.ending.get(endpoint)];
         let indices: BTreeSet<usize> = sides.into_iter().flatten().flatten().copied().collect();
-        indices.into_iter().filter_map(|index| self.edges.get(index).copied())
+        indices.into_iter().filter_map(|index| self.edges.get(index))
     }
 
-    fn listed(&self, indices: Option<&Vec<usize>>) -> impl Iterator<Item = PlacedEdge<'a>> {
-        indices.into_iter().flatten().filter_map(|index| self.edges.get(*index).copied())
+    fn listed(&self, indices: Option<&Vec<usize>>) -> impl Iterator<Item = &PlacedEdge> {
+        indices.into_iter().flatten().filter_map(|index| self.edges.get(*index))
     }
 }
 

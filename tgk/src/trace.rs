@@ -81,7 +81,7 @@ pub struct Trace {
 }
 
 /// Walks from `start`, over at most `depth_max` edges in a row (any number, if `None`).
-pub fn trace(graph: &Graph<'_>, start: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace {
+pub fn trace(graph: &Graph, start: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace {
     let mut walk = Walk {
         trace: Trace { start, direction, reached: Vec::new(), followed: Vec::new(), is_cut: false },
         seen: BTreeSet::new(),
@@ -110,7 +110,7 @@ impl Walk {
         }
     }
 
-    fn leave(&mut self, graph: &Graph<'_>, endpoint: Endpoint, depth: u32, depth_max: Option<u32>) {
+    fn leave(&mut self, graph: &Graph, endpoint: Endpoint, depth: u32, depth_max: Option<u32>) {
         let direction = self.trace.direction;
         let edges: Vec<_> = match direction {
             Direction::Up => graph.ending_at(&endpoint).collect(),
@@ -126,7 +126,7 @@ impl Walk {
             }
             self.taken.insert(placed.place);
             self.trace.followed.push(Followed { place: placed.place, edge: placed.edge.clone(), depth: depth + 1 });
-            direction.far(placed.edge).iter().for_each(|far| self.reach(*far, depth + 1));
+            direction.far(&placed.edge).iter().for_each(|far| self.reach(*far, depth + 1));
         }
     }
 }

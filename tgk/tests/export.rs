@@ -56,7 +56,7 @@ fn traced(from: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace
         state.apply(&commit);
     }
     let at = state.head();
-    trace(&Graph::at(&state, &at), from, direction, depth_max)
+    trace(&Graph::at(&state, &at).expect("a state in memory"), from, direction, depth_max)
 }
 
 fn names() -> Names {

@@ -185,7 +185,7 @@ proptest! {
         at.logseq_max = LogSeq(logseq_max.min(at.logseq_max.0));
         at.frontier.values_mut().take(1).for_each(|head| head.number = head.number.min(cut.max(1)));
         let expected = model(&commits, &at);
-        let graph = Graph::at(&state, &at);
+        let graph = Graph::at(&state, &at).unwrap();
         let got: Vec<_> = graph.edges().iter().map(|placed| (placed.place, placed.edge.clone())).collect();
         prop_assert_eq!(got, expected.clone().into_iter().collect::<Vec<_>>());
         for end in (0..ENDS).map(end) {
@@ -215,7 +215,7 @@ proptest! {
         let mut at = state.head();
         at.logseq_max = LogSeq(logseq_max);
         let edges = model(&commits, &at);
-        let graph = Graph::at(&state, &at);
+        let graph = Graph::at(&state, &at).unwrap();
         for direction in [Direction::Up, Direction::Down] {
             check(&trace(&graph, start, direction, depth_max), &edges, depth_max)?;
         }
@@ -231,7 +231,7 @@ proptest! {
         let at = one.head();
         prop_assert_eq!(&at, &other.head());
         for direction in [Direction::Up, Direction::Down] {
-            let traces = [&one, &other].map(|state| trace(&Graph::at(state, &at), start, direction, None));
+            let traces = [&one, &other].map(|state| trace(&Graph::at(state, &at).unwrap(), start, direction, None));
             prop_assert_eq!(&traces[0], &traces[1]);
         }
     }

@@ -154,6 +154,9 @@ pub struct Add {
     /// Point this name at what is added
     #[arg(long = "ref", value_name = "NAME")]
     pub reference: Option<String>,
+    /// Read every file, also those that look unchanged since they were added
+    #[arg(long)]
+    pub checksum: bool,
 }
 
 fn type_tag(text: &str) -> Result<u32, std::num::ParseIntError> {

@@ -43,6 +43,67 @@ pub(super) enum Kind {
     Mark,
     /// Like a mark, and ends a pack: the next block is in the next pack.
     Seal,
+    /// A payload whose bytes were erased, and the places of the blocks that held them; named by the payload.
+    Erased,
+    /// Places of blocks that nothing needs any more; named by nothing.
+    Dropped,
+    /// Nothing: the erasing of the payload that names it is complete.
+    Zeroed,
+}
+
+impl Kind {
+    /// Whether it makes a payload visible.
+    pub(super) fn is_payload(self) -> bool {
+        matches!(self, Self::Whole | Self::Manifest)
+    }
+
+    /// Whether it holds the bytes that its name is the digest of.
+    pub(super) fn is_chunk(self) -> bool {
+        matches!(self, Self::Whole | Self::Part)
+    }
+
+    /// Whether it can be asked for by its name.
+    pub(super) fn is_named(self) -> bool {
+        self.is_stored() || self == Self::Erased
+    }
+
+    /// Whether it holds bytes of payloads.
+    pub(super) fn is_stored(self) -> bool {
+        self.is_payload() || self.is_chunk()
+    }
+
+    /// Whether it names places of blocks that are no more.
+    pub(super) fn is_record(self) -> bool {
+        matches!(self, Self::Erased | Self::Dropped)
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Whole => 1,
+            Self::Part => 2,
+            Self::Manifest => 3,
+            Self::Mark => 4,
+            Self::Seal => 5,
+            Self::Erased => 6,
+            Self::Dropped => 7,
+            Self::Zeroed => 8,
+        }
+    }
+
+    /// The kind of a code, and the most raw bytes it can have.
+    fn of(code: u8) -> Option<(Self, usize)> {
+        Some(match code {
+            1 => (Self::Whole, CHUNK_LEN_MAX),
+            2 => (Self::Part, CHUNK_LEN_MAX),
+            3 => (Self::Manifest, MANIFEST_LEN_MAX),
+            4 => (Self::Mark, 0),
+            5 => (Self::Seal, 0),
+            6 => (Self::Erased, MANIFEST_LEN_MAX),
+            7 => (Self::Dropped, MANIFEST_LEN_MAX),
+            8 => (Self::Zeroed, 0),
+            _ => return None,
+        })
+    }
 }
 
 /// How stored bytes become raw bytes.
@@ -77,7 +138,12 @@ impl Header {
     pub(super) fn mark(kind: Kind, durable: u64) -> Self {
         let mut name = [0; 32];
         name[..8].copy_from_slice(&durable.to_le_bytes());
-        Self { kind, codec: Codec::Raw, raw_len: 0, stored_len: 0, name: Checksum::from_bytes(name) }
+        Self::named(kind, Checksum::from_bytes(name))
+    }
+
+    /// A block that has nothing but a kind and a name.
+    pub(super) fn named(kind: Kind, name: Checksum) -> Self {
+        Self { kind, codec: Codec::Raw, raw_len: 0, stored_len: 0, name }
     }
 
     /// The offset that a mark or seal vouches for; no other block does.
@@ -97,13 +163,7 @@ impl Header {
         let mut bytes = [0; HEADER_LEN];
         bytes[field::STORED_LEN].copy_from_slice(&self.stored_len.to_le_bytes());
         bytes[field::RAW_LEN].copy_from_slice(&self.raw_len.to_le_bytes());
-        bytes[field::KIND] = match self.kind {
-            Kind::Whole => 1,
-            Kind::Part => 2,
-            Kind::Manifest => 3,
-            Kind::Mark => 4,
-            Kind::Seal => 5,
-        };
+        bytes[field::KIND] = self.kind.code();
         bytes[field::CODEC] = match self.codec {
             Codec::Raw => 0,
             Codec::Zstd => 1,
@@ -122,14 +182,7 @@ impl Header {
             return Err(Invalid { what: "block header", expected: hex(expected), found: hex(&found) });
         }
         let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let kind = match bytes[field::KIND] {
-            1 => Some((Kind::Whole, CHUNK_LEN_MAX)),
-            2 => Some((Kind::Part, CHUNK_LEN_MAX)),
-            3 => Some((Kind::Manifest, MANIFEST_LEN_MAX)),
-            4 => Some((Kind::Mark, 0)),
-            5 => Some((Kind::Seal, 0)),
-            _ => None,
-        };
+        let kind = Kind::of(bytes[field::KIND]);
         let codec = match bytes[field::CODEC] {
             0 => Some(Codec::Raw),
             1 => Some(Codec::Zstd),
@@ -158,7 +211,7 @@ pub(super) fn claimed_name(bytes: &[u8; HEADER_LEN]) -> Checksum {
 
 /// Whether a valid header may start with these bytes: a cheap question that almost nothing else passes.
 pub(super) fn is_plausible(bytes: &[u8; HEADER_LEN]) -> bool {
-    (1..=5).contains(&bytes[field::KIND]) && bytes[field::CODEC] <= 1 && bytes[10..16] == [0; 6]
+    Kind::of(bytes[field::KIND]).is_some() && bytes[field::CODEC] <= 1 && bytes[10..16] == [0; 6]
 }
 
 fn check(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64) -> [u8; 16] {

@@ -1,17 +1,33 @@
 //! Pack files: appending blocks, making them durable, closing a full pack and beginning the next.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::frame::{HEADER_LEN, Header, Kind};
-use super::{BlocksError, DIR, EXTENSION, MAGIC};
+use super::frame::{ALIGN, HEADER_LEN, Header, Kind};
+use super::index::Place;
+use super::list::List;
+use super::{BlocksError, DIR, EXTENSION, MAGIC, VERSION};
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use crate::file_header;
+
+/// Small blocks are written together, so many bytes at a time.
+const BUFFER_LEN: usize = 1 << 20;
+/// What is longer than this is not copied to be written with others.
+const BUFFERED_LEN_MAX: usize = 128 << 10;
 
 /// One pack file.
 pub(super) struct Pack {
     pub(super) number: u32,
     pub(super) path: String,
     pub(super) file: Arc<dyn DiskFile>,
+    /// Whoever holds the tail's lock may change it; reading needs no other lock.
+    pending: RwLock<Pending>,
+}
+
+/// The end of a pack that has been appended but not written.
+struct Pending {
+    start: u64,
+    bytes: Vec<u8>,
 }
 
 /// The end of the last pack, to which blocks are appended.
@@ -25,9 +41,21 @@ pub(super) struct Tail {
 struct State {
     pack: Arc<Pack>,
     end: u64,
+    /// Nothing more is appended to a pack of an older version.
+    outdated: bool,
     dirty: bool,
     syncing: bool,
+    /// Whether the pack must stay the last one for now.
+    held: bool,
     poisoned: bool,
+}
+
+/// What is to be done before a block is appended, and about it.
+pub(super) struct Append<'a> {
+    pub(super) header: Header,
+    pub(super) stored: &'a [u8],
+    /// Whether the pack stays the last until it is let go.
+    pub(super) hold: bool,
 }
 
 impl Pack {
@@ -38,15 +66,20 @@ impl Pack {
     pub(super) fn open(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Self, BlocksError> {
         let path = Self::path(number);
         let file = disk.open(&path, mode).during("open", &path)?;
-        Ok(Self { number, path, file })
+        let pending = RwLock::new(Pending { start: u64::MAX, bytes: Vec::new() });
+        Ok(Self { number, path, file, pending })
     }
 
     /// Creates pack `number`, empty and durable.
     pub(super) fn create(disk: &dyn Disk, number: u32) -> Result<Self, BlocksError> {
         let pack = Self::open(disk, number, Mode::Write)?;
-        pack.write(0, &file_header::encode(MAGIC, number))?;
+        pack.write(0, &file_header::encode_version(MAGIC, number, VERSION))?;
         pack.sync()?;
         disk.sync_dir(DIR).during("sync", DIR)?;
+        let list = List::read(disk)?;
+        if list.last < number {
+            List { last: number, ..list }.write(disk)?;
+        }
         Ok(pack)
     }
 
@@ -56,8 +89,68 @@ impl Pack {
 
     pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, BlocksError> {
         let mut bytes = vec![0; len];
-        self.file.read_at(offset, &mut bytes).during("read", &self.path)?;
+        self.read_at(offset, &mut bytes).during("read", &self.path)?;
         Ok(bytes)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let pending = self.pending();
+        let written = pending.start.saturating_sub(offset).min(bytes.len() as u64);
+        let (written, buffered) = bytes.split_at_mut(usize::try_from(written).unwrap_or(usize::MAX));
+        if !buffered.is_empty() {
+            let at = (offset + written.len() as u64).checked_sub(pending.start).and_then(|at| usize::try_from(at).ok());
+            let found = at.and_then(|at| pending.bytes.get(at..at + buffered.len()));
+            buffered.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        }
+        drop(pending);
+        if written.is_empty() { Ok(()) } else { self.file.read_at(offset, written) }
+    }
+
+    /// Appends one block, whose end is not written before it is flushed. Only whoever holds the tail's lock may do this.
+    fn append(&self, header: &[u8; HEADER_LEN], stored: &[u8]) -> Result<(), BlocksError> {
+        let is_long = stored.len() > BUFFERED_LEN_MAX;
+        let padding_len = stored.len().next_multiple_of(ALIGN) - stored.len();
+        {
+            let mut pending = self.pending_mut();
+            pending.bytes.extend_from_slice(header);
+            if !is_long {
+                pending.bytes.extend_from_slice(stored);
+                pending.bytes.extend_from_slice(&[0; ALIGN][..padding_len]);
+            }
+        }
+        if is_long {
+            self.flush()?;
+            let start = self.pending().start;
+            self.write(start, stored)?;
+            let mut pending = self.pending_mut();
+            pending.start += stored.len() as u64;
+            pending.bytes.extend_from_slice(&[0; ALIGN][..padding_len]);
+        } else if self.pending().bytes.len() >= BUFFER_LEN {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was appended, while others may read it.
+    fn flush(&self) -> Result<(), BlocksError> {
+        let pending = self.pending();
+        if pending.bytes.is_empty() {
+            return Ok(());
+        }
+        self.write(pending.start, &pending.bytes)?;
+        drop(pending);
+        let mut pending = self.pending_mut();
+        pending.start += pending.bytes.len() as u64;
+        pending.bytes.clear();
+        Ok(())
+    }
+
+    fn pending(&self) -> RwLockReadGuard<'_, Pending> {
+        self.pending.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pending_mut(&self) -> RwLockWriteGuard<'_, Pending> {
+        self.pending.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), BlocksError> {
@@ -71,8 +164,9 @@ impl Pack {
 
 impl Tail {
     /// The end of `pack`, everything in which is durable.
-    pub(super) fn new(pack: Arc<Pack>, end: u64, pack_len_max: u64) -> Self {
-        let state = State { pack, end, dirty: false, syncing: false, poisoned: false };
+    pub(super) fn new(pack: Arc<Pack>, end: u64, outdated: bool, pack_len_max: u64) -> Self {
+        pack.pending_mut().start = end;
+        let state = State { pack, end, outdated, dirty: false, syncing: false, held: false, poisoned: false };
         Self { state: Mutex::new(state), synced: Condvar::new(), pack_len_max }
     }
 
@@ -81,22 +175,21 @@ impl Tail {
     pub(super) fn append(
         &self,
         disk: &dyn Disk,
-        header: &Header,
-        stored: &[u8],
+        block: &Append<'_>,
         already: impl FnOnce() -> bool,
         begun: impl FnOnce(Arc<Pack>),
-        placed: impl FnOnce(u32, u64),
+        placed: impl FnOnce(Place),
     ) -> Result<u64, BlocksError> {
         let mut state = self.lock();
         state.check()?;
         if already() {
             return Ok(0);
         }
-        let len = header.block_len();
+        let len = block.header.block_len();
         let mut begun = Some(begun);
         while state.is_full(len, self.pack_len_max) {
-            if state.syncing {
-                // Nobody closes a pack while it is uncertain whether its sync succeeds.
+            if state.syncing || state.held {
+                // Nobody closes a pack while it is uncertain whether its sync succeeds, or while it must stay the last.
                 state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.check()?;
                 continue;
@@ -106,17 +199,34 @@ impl Tail {
                 begun(Arc::clone(&state.pack));
             }
         }
-        state.attempt(|state| {
-            let mut bytes = Vec::with_capacity(HEADER_LEN + stored.len() + 7);
-            bytes.extend_from_slice(&header.encode(state.pack.number, state.end));
-            bytes.extend_from_slice(stored);
-            bytes.resize(bytes.len().next_multiple_of(super::frame::ALIGN), 0);
-            state.dirty = true;
-            state.pack.write(state.end, &bytes)
-        })?;
-        placed(state.pack.number, state.end);
+        state.dirty = true;
+        let header = block.header.encode(state.pack.number, state.end);
+        state.attempt(|state| state.pack.append(&header, block.stored))?;
+        placed(Place { pack: state.pack.number, offset: state.end });
         state.end += len;
+        state.held |= block.hold;
         Ok(len)
+    }
+
+    /// Lets the pack be closed again.
+    pub(super) fn release(&self) {
+        self.lock().held = false;
+        self.synced.notify_all();
+    }
+
+    /// Where the next block goes, unless it begins a pack.
+    pub(super) fn end(&self) -> Result<Place, BlocksError> {
+        let state = self.lock();
+        state.check()?;
+        Ok(Place { pack: state.pack.number, offset: state.end })
+    }
+
+    /// Does what modifies the disk apart from appending; if it fails, nothing modifies the disk again.
+    pub(super) fn attempt(&self, action: impl FnOnce() -> Result<(), BlocksError>) -> Result<(), BlocksError> {
+        self.lock().check()?;
+        let result = action();
+        self.lock().poisoned |= result.is_err();
+        result
     }
 
     /// Makes everything appended so far durable; free if it already is.
@@ -129,6 +239,7 @@ impl Tail {
         if !state.dirty {
             return Ok(());
         }
+        state.attempt(|state| state.pack.flush())?;
         state.dirty = false;
         state.syncing = true;
         let (pack, durable) = (Arc::clone(&state.pack), state.end);
@@ -140,7 +251,11 @@ impl Tail {
         state.attempt(|_| result)?;
         // Without the mark opening has more to do, that is all; so failing to write it takes nothing back.
         let mark = Header::mark(Kind::Mark, durable).encode(state.pack.number, state.end);
-        if state.attempt(|state| state.pack.write(state.end, &mark)).is_ok() {
+        let written = state.attempt(|state| {
+            state.pack.append(&mark, &[])?;
+            state.pack.flush()
+        });
+        if written.is_ok() {
             state.end += HEADER_LEN as u64;
         }
         Ok(())
@@ -164,17 +279,22 @@ impl State {
     }
 
     fn is_full(&self, len: u64, len_max: u64) -> bool {
-        self.end + len > len_max && self.end > file_header::LEN as u64
+        // What is only a header may exceed: it can be written while the pack must stay the last.
+        let exceeds = self.end + len > len_max && len > HEADER_LEN as u64;
+        self.outdated || (exceeds && self.end > file_header::LEN as u64)
     }
 
     fn begin_next(&mut self, disk: &dyn Disk) -> Result<(), BlocksError> {
         // What a mark or seal vouches for has to be durable first, another mark included.
+        self.pack.flush()?;
         self.pack.sync()?;
-        let seal = Header::mark(Kind::Seal, self.end).encode(self.pack.number, self.end);
-        self.pack.write(self.end, &seal)?;
+        self.pack.append(&Header::mark(Kind::Seal, self.end).encode(self.pack.number, self.end), &[])?;
+        self.pack.flush()?;
         self.pack.sync()?;
         self.pack = Arc::new(Pack::create(disk, self.pack.number + 1)?);
+        self.outdated = false;
         self.end = file_header::LEN as u64;
+        self.pack.pending_mut().start = self.end;
         self.dirty = false;
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::frame::{Codec, HEADER_LEN};
+use super::compress::decompress;
+use super::frame::{Codec, HEADER_LEN, Kind};
+use super::index::Found;
 use super::manifest::{Chunk, Manifest};
-use super::pack::Pack;
-use super::{BlockDamage, Blocks, BlocksError, Location};
+use super::{BlockDamage, Blocks, BlocksError, record};
 use uor_index_format::id::Checksum;
 
 /// The bytes of a payload, or of a range of it, one chunk in memory at a time.
@@ -32,8 +32,11 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Unknown`]; [`BlocksError::Damaged`] or [`BlocksError::Disk`] where its manifest cannot be read.
     pub fn payload_len(&self, checksum: Checksum) -> Result<u64, BlocksError> {
-        let whole = self.index().wholes.get(&checksum).map(|location| u64::from(location.header.raw_len));
-        whole.map_or_else(|| Ok(self.manifest(checksum)?.len), Ok)
+        let found = self.index().payload(checksum).ok_or(BlocksError::Unknown { checksum })?;
+        match found.at.header.kind {
+            Kind::Manifest => Ok(self.manifest(&found)?.len),
+            _ => Ok(u64::from(found.at.header.raw_len)),
+        }
     }
 
     /// The chunks of a payload, in order: itself, if it is stored as one.
@@ -41,10 +44,10 @@ impl Blocks {
     /// # Errors
     /// As [`Blocks::payload_len`].
     pub fn chunks(&self, checksum: Checksum) -> Result<Vec<Chunk>, BlocksError> {
-        let whole = self.index().wholes.get(&checksum).copied();
-        match whole {
-            Some(location) => Ok(vec![Chunk { digest: checksum, len: location.header.raw_len }]),
-            None => Ok(self.manifest(checksum)?.chunks),
+        let found = self.index().payload(checksum).ok_or(BlocksError::Unknown { checksum })?;
+        match found.at.header.kind {
+            Kind::Manifest => Ok(self.manifest(&found)?.chunks),
+            _ => Ok(vec![Chunk { digest: checksum, len: found.at.header.raw_len }]),
         }
     }
 
@@ -102,70 +105,72 @@ impl Blocks {
 
     /// The bytes of a chunk of payload `checksum`.
     pub(super) fn read_chunk(&self, checksum: Checksum, chunk: Chunk) -> Result<Vec<u8>, BlocksError> {
-        let (pack, location) = {
-            let index = self.index();
-            let absent = BlocksError::MissingChunk { checksum, chunk: chunk.digest };
-            let location = index.chunk(chunk.digest).ok_or(absent)?;
-            (index.pack(location.pack), location)
-        };
-        let bytes = read_block(&pack, &location)?;
+        let absent = BlocksError::MissingChunk { checksum, chunk: chunk.digest };
+        let found = self.index().chunk(chunk.digest).ok_or(absent)?;
+        let bytes = self.noting(&found, read_block(&found))?;
         if bytes.len() == chunk.len as usize {
             return Ok(bytes);
         }
-        let (expected, found) = (format!("{} bytes", chunk.len), format!("{} bytes", bytes.len()));
-        Err(BlocksError::Damaged(location.damage(&pack, "chunk length", expected, found)))
+        let (expected, actual) = (format!("{} bytes", chunk.len), format!("{} bytes", bytes.len()));
+        Err(BlocksError::Damaged(found.damage("chunk length", expected, actual)))
     }
 
-    pub(super) fn manifest(&self, checksum: Checksum) -> Result<Manifest, BlocksError> {
-        let (pack, location) = {
-            let index = self.index();
-            let location = index.manifests.get(&checksum).copied().ok_or(BlocksError::Unknown { checksum })?;
-            (index.pack(location.pack), location)
-        };
-        let bytes = read_raw(&pack, &location)?;
-        Manifest::decode(&bytes, checksum).map_err(|(expected, found)| {
-            BlocksError::Damaged(location.damage(&pack, "manifest", expected.to_string(), found.to_string()))
-        })
+    /// The manifest in this block.
+    pub(super) fn manifest(&self, found: &Found) -> Result<Manifest, BlocksError> {
+        self.noting(found, read_manifest(found))
     }
 }
 
-/// The verified bytes of a block that is no mark.
-pub(super) fn read_block(pack: &Arc<Pack>, location: &Location) -> Result<Vec<u8>, BlocksError> {
-    let bytes = read_raw(pack, location)?;
-    let expected = location.header.name;
-    let found = match location.header.kind {
-        super::frame::Kind::Manifest => Manifest::decode(&bytes, expected)
-            .map_or_else(|(expected, found)| (expected, found), |_| (expected, expected)),
-        _ => (expected, Checksum::of(&bytes)),
+fn read_manifest(found: &Found) -> Result<Manifest, BlocksError> {
+    let bytes = read_raw(found)?;
+    Manifest::decode(&bytes, found.at.header.name).map_err(|(expected, actual)| {
+        BlocksError::Damaged(found.damage("manifest", expected.to_string(), actual.to_string()))
+    })
+}
+
+/// The verified bytes of a block.
+pub(super) fn read_block(found: &Found) -> Result<Vec<u8>, BlocksError> {
+    let bytes = read_raw(found)?;
+    let name = found.at.header.name;
+    let (expected, actual) = match found.at.header.kind {
+        Kind::Manifest => Manifest::decode(&bytes, name).map_or_else(|differ| differ, |_| (name, name)),
+        Kind::Erased | Kind::Dropped => record::decode(name, &bytes).map_or_else(|differ| differ, |_| (name, name)),
+        Kind::Whole | Kind::Part => (name, Checksum::of(&bytes)),
+        Kind::Mark | Kind::Seal | Kind::Zeroed => (name, name),
     };
-    if found.0 == found.1 {
+    if expected == actual {
         return Ok(bytes);
     }
-    Err(BlocksError::Damaged(location.damage(pack, "contents", found.0.to_string(), found.1.to_string())))
+    Err(BlocksError::Damaged(found.damage("contents", expected.to_string(), actual.to_string())))
+}
+
+/// The stored bytes of a block, not verified.
+pub(super) fn read_stored(found: &Found) -> Result<Vec<u8>, BlocksError> {
+    found.pack.read(found.at.place.offset + HEADER_LEN as u64, found.at.header.stored_len as usize)
 }
 
 /// The bytes of a block, decompressed but not yet verified.
-fn read_raw(pack: &Arc<Pack>, location: &Location) -> Result<Vec<u8>, BlocksError> {
-    let header = location.header;
-    let stored = pack.read(location.offset + HEADER_LEN as u64, header.stored_len as usize)?;
+fn read_raw(found: &Found) -> Result<Vec<u8>, BlocksError> {
+    let header = found.at.header;
+    let stored = read_stored(found)?;
     let raw = match header.codec {
         Codec::Raw => Ok(stored),
-        Codec::Zstd => zstd::bulk::decompress(&stored, header.raw_len as usize),
+        Codec::Zstd => decompress(&stored, header.raw_len as usize),
     };
     match raw {
         Ok(raw) if raw.len() == header.raw_len as usize => Ok(raw),
         other => {
-            let found = other.map_or_else(|error| error.to_string(), |raw| format!("{} bytes", raw.len()));
+            let actual = other.map_or_else(|error| error.to_string(), |raw| format!("{} bytes", raw.len()));
             let expected = format!("{} bytes", header.raw_len);
-            Err(BlocksError::Damaged(location.damage(pack, "decompressed contents", expected, found)))
+            Err(BlocksError::Damaged(found.damage("decompressed contents", expected, actual)))
         }
     }
 }
 
-impl Location {
-    pub(super) fn damage(&self, pack: &Pack, what: &'static str, expected: String, found: String) -> BlockDamage {
-        let (file, offset) = (pack.path.clone(), self.offset);
-        BlockDamage { file, offset, block: Some(self.header.name), what, expected, found, payloads: Vec::new() }
+impl Found {
+    pub(super) fn damage(&self, what: &'static str, expected: String, found: String) -> BlockDamage {
+        let (file, offset) = (self.pack.path.clone(), self.at.place.offset);
+        BlockDamage { file, offset, block: Some(self.at.header.name), what, expected, found, payloads: Vec::new() }
     }
 }
 

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use super::frame::{HEADER_LEN, Kind};
+use super::index::{Found, Location};
 use super::manifest::Manifest;
-use super::pack::Pack;
 use super::read::read_block;
-use super::{Blocks, BlocksError, Location};
+use super::{Blocks, BlocksError};
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
 
@@ -61,15 +60,18 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Disk`]; damage is not an error here but the answer.
     pub fn verify(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, BlocksError> {
-        let mut locations = self.index().locations();
-        locations.sort_unstable_by_key(|location| (location.pack, location.offset));
+        let locations = self.index().used();
         let total = locations.iter().map(|location| location.header.block_len()).sum();
         let (payloads, damages) = (self.index().payloads().len() as u64, self.damages.clone());
         let mut verified = Verified { payloads, damages, ..Verified::default() };
         let mut damaged = BTreeMap::new();
         for location in &locations {
-            let pack = self.index().pack(location.pack);
-            if let Some(damage) = verify_block(&pack, location)? {
+            // What has been collected since needs no verifying.
+            let Some(found) = self.index().locate(location) else { continue };
+            if let Some(damage) = verify_block(&found)? {
+                if damage.what != "padding" {
+                    self.index_mut().note_damage(location.place);
+                }
                 damaged.insert(location.header.name, verified.damages.len());
                 verified.damages.push(damage);
             }
@@ -95,7 +97,8 @@ impl Blocks {
     ) -> Result<(), BlocksError> {
         for location in locations.iter().filter(|location| location.header.kind == Kind::Manifest) {
             let checksum = location.header.name;
-            let manifest = match self.manifest(checksum) {
+            let Some(found) = self.index().locate(location) else { continue };
+            let manifest = match self.manifest(&found) {
                 Ok(manifest) => manifest,
                 Err(BlocksError::Damaged(_)) => continue,
                 Err(error) => return Err(error),
@@ -106,10 +109,9 @@ impl Blocks {
                 verified.damages[*position].payloads.push(checksum);
             }
             if spoiled.is_empty()
-                && let Some((what, expected, found)) = self.verify_payload(&manifest)?
+                && let Some((what, expected, actual)) = self.verify_payload(&manifest)?
             {
-                let pack = self.index().pack(location.pack);
-                verified.damages.push(location.damage(&pack, what, expected, found));
+                verified.damages.push(found.damage(what, expected, actual));
             }
         }
         Ok(())
@@ -137,20 +139,20 @@ impl Blocks {
 }
 
 /// Verifies header, contents and padding of a block.
-fn verify_block(pack: &Arc<Pack>, location: &Location) -> Result<Option<BlockDamage>, BlocksError> {
-    let stored = location.header.encode(location.pack, location.offset);
-    let found = pack.read(location.offset, HEADER_LEN)?;
-    if found != stored {
-        return Ok(Some(location.damage(pack, "block header", hex(&stored), hex(&found))));
+fn verify_block(found: &Found) -> Result<Option<BlockDamage>, BlocksError> {
+    let Location { place, header } = found.at;
+    let (expected, actual) = (header.encode(place.pack, place.offset), found.pack.read(place.offset, HEADER_LEN)?);
+    if actual != expected {
+        return Ok(Some(found.damage("block header", hex(&expected), hex(&actual))));
     }
-    match read_block(pack, location) {
+    match read_block(found) {
         Ok(_) => {}
         Err(BlocksError::Damaged(damage)) => return Ok(Some(damage)),
         Err(error) => return Err(error),
     }
-    let end = HEADER_LEN as u64 + u64::from(location.header.stored_len);
-    let padding_len = usize::try_from(location.header.block_len() - end).unwrap_or(0);
-    let padding = pack.read(location.offset + end, padding_len)?;
+    let end = HEADER_LEN as u64 + u64::from(header.stored_len);
+    let padding_len = usize::try_from(header.block_len() - end).unwrap_or(0);
+    let padding = found.pack.read(place.offset + end, padding_len)?;
     let clean = padding.iter().all(|byte| *byte == 0);
-    Ok((!clean).then(|| location.damage(pack, "padding", hex(&vec![0; padding_len]), hex(&padding))))
+    Ok((!clean).then(|| found.damage("padding", hex(&vec![0; padding_len]), hex(&padding))))
 }

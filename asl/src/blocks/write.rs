@@ -1,16 +1,18 @@
 //! Putting payloads: cut, named, compressed where it pays, appended once.
 
-use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::Read;
 
+use super::compress::compress;
+use super::cut::{Cutter, Piece};
 use super::frame::{Codec, Header, Kind};
-use super::manifest::{CHUNK_COUNT_MAX, Chunk, Manifest};
-use super::{Blocks, BlocksError, CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX, CHUNK_LEN_MIN, Location};
+use super::index::{Found, Location};
+use super::manifest::{Chunk, Manifest};
+use super::pack::Append;
+use super::pins::Pins;
+use super::pipeline::Appended;
+use super::read::read_block;
+use super::{Blocks, BlocksError, CHUNK_LEN_MAX, pipeline};
 use uor_index_format::id::Checksum;
-
-const ZSTD_LEVEL: i32 = 3;
-/// Shorter blocks are not worth a try.
-const COMPRESS_LEN_MIN: usize = 64;
 
 /// What putting a payload did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +25,27 @@ pub struct PutStats {
     pub new_bytes: u64,
 }
 
+/// How a payload is put.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PutOptions {
+    /// The digest it must have.
+    pub expected: Option<Checksum>,
+    /// The longest it may be, in bytes. Reading stops where it is exceeded, and what was stored of it until then is dead
+    /// space.
+    pub len_max: Option<u64>,
+    /// Whether blocks that are here already are read and verified, and stored again if they are damaged.
+    pub check_existing: bool,
+}
+
 impl Blocks {
-    /// Stores what `source` gives until its end, in constant memory; `on_progress` is told after every chunk how many
+    /// Stores what `source` gives until its end, in bounded memory; `on_progress` is told after every chunk how many
     /// bytes have been read.
     ///
     /// # Errors
     /// [`BlocksError::Source`]; [`BlocksError::TooLarge`]; [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`];
     /// [`BlocksError::Disk`]. In each case no payload was added.
     pub fn put(&self, source: &mut dyn Read, on_progress: &mut dyn FnMut(u64)) -> Result<PutStats, BlocksError> {
-        self.put_expecting(None, source, on_progress)
+        self.put_with(&PutOptions::default(), source, on_progress)
     }
 
     /// Stores these bytes.
@@ -47,7 +61,35 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::WrongChecksum`], or as [`Blocks::put`]. In each case no payload was added.
     pub fn put_verified(&self, expected: Checksum, source: &mut dyn Read) -> Result<PutStats, BlocksError> {
-        self.put_expecting(Some(expected), source, &mut |_| {})
+        self.put_with(&PutOptions { expected: Some(expected), ..PutOptions::default() }, source, &mut |_| {})
+    }
+
+    /// Stores what `source` gives until its end, as `options` say.
+    ///
+    /// # Errors
+    /// As [`Blocks::put`]; [`BlocksError::WrongChecksum`].
+    pub fn put_with(
+        &self,
+        options: &PutOptions,
+        source: &mut dyn Read,
+        on_progress: &mut dyn FnMut(u64),
+    ) -> Result<PutStats, BlocksError> {
+        self.tail()?;
+        let len_max = options.len_max.unwrap_or(u64::MAX);
+        // One byte more shows that it is longer.
+        let source: &mut dyn Read = &mut source.take(len_max.saturating_add(1));
+        let mut head = Vec::new();
+        let read = source.take(CHUNK_LEN_MAX as u64 + 1).read_to_end(&mut head);
+        read.map_err(|source| BlocksError::Source { source })?;
+        check_len(head.len() as u64, len_max)?;
+        let put = Put { blocks: self, options, pins: Pins::new(&self.pins) };
+        let stats = if head.len() <= CHUNK_LEN_MAX {
+            put.whole(&head)?
+        } else {
+            put.chunked(&mut Cutting { cutter: Cutter::new(head, source), len: 0, len_max, on_progress })?
+        };
+        on_progress(stats.len);
+        Ok(stats)
     }
 
     /// Makes everything put so far durable; free if it already is.
@@ -58,117 +100,180 @@ impl Blocks {
         self.tail()?.sync()
     }
 
-    fn tail(&self) -> Result<&super::pack::Tail, BlocksError> {
+    pub(super) fn tail(&self) -> Result<&super::pack::Tail, BlocksError> {
         self.tail.as_ref().ok_or(BlocksError::ReadOnly)
     }
 
-    fn put_expecting(
-        &self,
-        expected: Option<Checksum>,
-        source: &mut dyn Read,
-        on_progress: &mut dyn FnMut(u64),
-    ) -> Result<PutStats, BlocksError> {
-        self.tail()?;
-        let mut head = Vec::new();
-        let len = CHUNK_LEN_MAX as u64 + 1;
-        source.take(len).read_to_end(&mut head).map_err(|source| BlocksError::Source { source })?;
-        let stats = if head.len() <= CHUNK_LEN_MAX {
-            self.put_whole(expected, &head)?
-        } else {
-            self.put_chunks(expected, &mut (&*head).chain(source), on_progress)?
-        };
-        on_progress(stats.len);
-        Ok(stats)
-    }
-
-    fn put_whole(&self, expected: Option<Checksum>, bytes: &[u8]) -> Result<PutStats, BlocksError> {
-        let checksum = Checksum::of(bytes);
-        check(expected, checksum)?;
-        let len = chunk_len(bytes);
-        let new_bytes = if self.has(checksum) {
-            0
-        } else if self.index().parts.contains_key(&checksum) {
-            // The bytes are there, as a part of something longer.
-            let manifest = Manifest::new(checksum, vec![Chunk { digest: checksum, len }]);
-            self.append(Kind::Manifest, checksum, &manifest.encode())?
-        } else {
-            self.append(Kind::Whole, checksum, bytes)?
-        };
-        Ok(PutStats { checksum, len: u64::from(len), new_bytes })
-    }
-
-    fn put_chunks(
-        &self,
-        expected: Option<Checksum>,
-        source: &mut dyn Read,
-        on_progress: &mut dyn FnMut(u64),
-    ) -> Result<PutStats, BlocksError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut chunks = Vec::new();
-        let (mut len, mut new_bytes) = (0, 0);
-        for chunk in fastcdc::v2020::StreamCDC::new(source, CHUNK_LEN_MIN, CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX) {
-            let bytes = chunk.map_err(|error| BlocksError::Source { source: io::Error::from(error) })?.data;
-            hasher.update(&bytes);
-            let chunk = Chunk { digest: Checksum::of(&bytes), len: chunk_len(&bytes) };
-            len += u64::from(chunk.len);
-            if chunks.len() == CHUNK_COUNT_MAX {
-                return Err(BlocksError::TooLarge { len, max: len - u64::from(chunk.len) });
-            }
-            chunks.push(chunk);
-            if self.index().chunk(chunk.digest).is_none() {
-                new_bytes += self.append(Kind::Part, chunk.digest, &bytes)?;
-            }
-            on_progress(len);
-        }
-        let checksum = Checksum::from_bytes(*hasher.finalize().as_bytes());
-        check(expected, checksum)?;
-        if !self.has(checksum) {
-            new_bytes += self.append(Kind::Manifest, checksum, &Manifest::new(checksum, chunks).encode())?;
-        }
-        Ok(PutStats { checksum, len, new_bytes })
-    }
-
     /// Appends a block, if no one else did so meanwhile, and says by how much the packs grew.
-    fn append(&self, kind: Kind, name: Checksum, raw: &[u8]) -> Result<u64, BlocksError> {
-        let (codec, stored) = compress(name, raw)?;
-        let header = Header { kind, codec, raw_len: chunk_len(raw), stored_len: chunk_len(&stored), name };
+    fn append(&self, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
+        let already = || {
+            let index = self.index();
+            let found = if header.kind == Kind::Part { index.chunk(header.name) } else { index.payload(header.name) };
+            index.sound(found).is_some()
+        };
+        self.append_unless(already, &Append { header, stored, hold: false })
+    }
+
+    /// Appends a block unless it is `already` here, and says by how much the packs grew.
+    pub(super) fn append_unless(&self, already: impl FnOnce() -> bool, block: &Append<'_>) -> Result<u64, BlocksError> {
         self.tail()?.append(
             &*self.disk,
-            &header,
-            &stored,
-            || match kind {
-                Kind::Part => self.index().chunk(name).is_some(),
-                _ => self.has(name),
-            },
-            |pack| self.index_mut().packs.push(pack),
-            |pack, offset| self.index_mut().insert(Location { pack, offset, header }),
+            block,
+            already,
+            |pack| drop(self.index_mut().packs.insert(pack.number, pack)),
+            |place| self.index_mut().insert(Location { place, header: block.header }),
         )
     }
 }
 
-fn check(expected: Option<Checksum>, found: Checksum) -> Result<(), BlocksError> {
-    match expected {
-        Some(expected) if expected != found => Err(BlocksError::WrongChecksum { expected, found }),
-        _ => Ok(()),
+/// One payload being put; threads share it.
+pub(super) struct Put<'a> {
+    blocks: &'a Blocks,
+    options: &'a PutOptions,
+    pins: Pins<'a>,
+}
+
+/// Its chunks, as they are read.
+pub(super) struct Cutting<'a> {
+    cutter: Cutter<'a>,
+    len: u64,
+    len_max: u64,
+    on_progress: &'a mut dyn FnMut(u64),
+}
+
+/// A chunk whose bytes have been looked at, and what is to be appended for it.
+pub(super) struct Prepared {
+    pub(super) chunk: Chunk,
+    /// Held until it is appended, so that the cutter's buffers bound what is under way.
+    piece: Piece,
+    stored: Stored,
+}
+
+enum Stored {
+    AlreadyHere,
+    Raw,
+    Zstd(Vec<u8>),
+}
+
+impl Cutting<'_> {
+    /// The next chunk; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, BlocksError> {
+        let piece = self.cutter.next().map_err(|source| BlocksError::Source { source })?;
+        if let Some(piece) = &piece {
+            self.len += piece.bytes().len() as u64;
+            check_len(self.len, self.len_max)?;
+            (self.on_progress)(self.len);
+        }
+        Ok(piece)
     }
+}
+
+impl Put<'_> {
+    fn whole(&self, bytes: &[u8]) -> Result<PutStats, BlocksError> {
+        let checksum = Checksum::of(bytes);
+        self.check_digest(checksum)?;
+        self.pins.pin(checksum);
+        let len = block_len(bytes);
+        let new_bytes = if self.is_here(checksum)? {
+            0
+        } else if self.has_chunk(checksum)? {
+            // The bytes are there, as a part of something longer.
+            self.append_manifest(checksum, vec![Chunk { digest: checksum, len }])?
+        } else {
+            let (codec, stored) = compress(checksum, bytes)?;
+            let stored_len = block_len(&stored);
+            let header = Header { kind: Kind::Whole, codec, raw_len: len, stored_len, name: checksum };
+            self.blocks.append(header, &stored)?
+        };
+        Ok(PutStats { checksum, len: u64::from(len), new_bytes })
+    }
+
+    fn chunked(&self, cutting: &mut Cutting<'_>) -> Result<PutStats, BlocksError> {
+        let pipeline::Outcome { checksum, appended } = match self.blocks.threads {
+            0 | 1 => pipeline::inline(self, cutting)?,
+            threads => pipeline::parallel(self, threads, cutting)?,
+        };
+        self.check_digest(checksum)?;
+        self.pins.pin(checksum);
+        let Appended { chunks, len, mut new_bytes } = appended;
+        if !self.is_here(checksum)? {
+            new_bytes += self.append_manifest(checksum, chunks)?;
+        }
+        Ok(PutStats { checksum, len, new_bytes })
+    }
+
+    /// Names a chunk, and compresses it unless it is here.
+    pub(super) fn prepare(&self, piece: Piece) -> Result<Prepared, BlocksError> {
+        let bytes = piece.bytes();
+        let chunk = Chunk { digest: Checksum::of(bytes), len: block_len(bytes) };
+        self.pins.pin(chunk.digest);
+        let stored = if self.has_chunk(chunk.digest)? {
+            Stored::AlreadyHere
+        } else {
+            match compress(chunk.digest, bytes)? {
+                (Codec::Raw, _) => Stored::Raw,
+                (Codec::Zstd, stored) => Stored::Zstd(stored.into_owned()),
+            }
+        };
+        Ok(Prepared { chunk, piece, stored })
+    }
+
+    /// Appends a chunk unless it is here, and says by how much the packs grew.
+    pub(super) fn append_prepared(&self, prepared: &Prepared) -> Result<u64, BlocksError> {
+        let (codec, stored) = match &prepared.stored {
+            Stored::AlreadyHere => return Ok(0),
+            Stored::Raw => (Codec::Raw, prepared.piece.bytes()),
+            Stored::Zstd(stored) => (Codec::Zstd, stored.as_slice()),
+        };
+        let Chunk { digest: name, len: raw_len } = prepared.chunk;
+        self.blocks.append(Header { kind: Kind::Part, codec, raw_len, stored_len: block_len(stored), name }, stored)
+    }
+
+    fn append_manifest(&self, name: Checksum, chunks: Vec<Chunk>) -> Result<u64, BlocksError> {
+        let raw = Manifest::new(name, chunks).encode();
+        let (codec, stored) = compress(name, &raw)?;
+        let (raw_len, stored_len) = (block_len(&raw), block_len(&stored));
+        self.blocks.append(Header { kind: Kind::Manifest, codec, raw_len, stored_len, name }, &stored)
+    }
+
+    /// Whether the payload needs no other block than its chunks.
+    fn is_here(&self, name: Checksum) -> Result<bool, BlocksError> {
+        let found = self.blocks.index().payload(name);
+        self.is_sound(found)
+    }
+
+    fn has_chunk(&self, name: Checksum) -> Result<bool, BlocksError> {
+        let found = self.blocks.index().chunk(name);
+        self.is_sound(found)
+    }
+
+    /// Whether a block can stand for the same bytes put again: it is not known to be damaged, and verifies if that was
+    /// asked for.
+    fn is_sound(&self, found: Option<Found>) -> Result<bool, BlocksError> {
+        let Some(found) = self.blocks.index().sound(found) else { return Ok(false) };
+        if !self.options.check_existing {
+            return Ok(true);
+        }
+        match self.blocks.noting(&found, read_block(&found)) {
+            Ok(_) => Ok(true),
+            Err(BlocksError::Damaged(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_digest(&self, found: Checksum) -> Result<(), BlocksError> {
+        match self.options.expected {
+            Some(expected) if expected != found => Err(BlocksError::WrongChecksum { expected, found }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_len(len: u64, max: u64) -> Result<(), BlocksError> {
+    if len > max { Err(BlocksError::TooLarge { len, max }) } else { Ok(()) }
 }
 
 /// Blocks are at most 64 MiB long.
-fn chunk_len(bytes: &[u8]) -> u32 {
+pub(super) fn block_len(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("blocks are bounded before they are appended")
-}
-
-/// The bytes to store: compressed where that saves at least a sixteenth.
-fn compress(name: Checksum, raw: &[u8]) -> Result<(Codec, Cow<'_, [u8]>), BlocksError> {
-    if raw.len() >= COMPRESS_LEN_MIN {
-        let compressed = zstd::bulk::compress(raw, ZSTD_LEVEL).map_err(|source| BlocksError::Compression {
-            action: "compress",
-            digest: name,
-            source,
-        })?;
-        if compressed.len() <= raw.len() - raw.len() / 16 {
-            return Ok((Codec::Zstd, Cow::Owned(compressed)));
-        }
-    }
-    Ok((Codec::Raw, Cow::Borrowed(raw)))
 }

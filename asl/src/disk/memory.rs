@@ -458,7 +458,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn map_sealed(&self) -> io::Result<Sealed> {
-        self.with(|file| Ok(Box::new(file.live.clone()) as Sealed))
+        self.with(|file| Ok(file.live.clone().into()))
     }
 }
 

@@ -132,7 +132,7 @@ mod tests {
         disk.sync_dir("a").unwrap();
         disk.open("a/one", Mode::Write).unwrap();
         assert_eq!(disk.list("a").unwrap(), ["one", "two"]);
-        assert_eq!(&**disk.open("a/two", Mode::ReadOnly).unwrap().map_sealed().unwrap(), b"\0\0\0xyz");
+        assert_eq!(&*disk.open("a/two", Mode::ReadOnly).unwrap().map_sealed().unwrap(), b"\0\0\0xyz");
         assert!(disk.open("a/one", Mode::ReadOnly).unwrap().map_sealed().unwrap().is_empty());
         file.set_len(4).unwrap();
         assert_eq!(file.len().unwrap(), 4);

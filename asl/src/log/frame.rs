@@ -43,6 +43,19 @@ pub(super) enum Role {
     Mark,
     /// A mark that ends a segment: the next entry is in the next segment.
     Seal,
+    /// It carries the page checks of everything before it in its segment.
+    Checks,
+}
+
+impl Role {
+    fn to_byte(self) -> u8 {
+        match self {
+            Self::Entry => 0,
+            Self::Mark => 1,
+            Self::Seal => 2,
+            Self::Checks => 3,
+        }
+    }
 }
 
 /// A frame that verified, borrowed from the bytes of its segment.
@@ -84,30 +97,27 @@ pub(super) fn frame_len(body_len: usize) -> usize {
     HEADER_LEN + body_len.next_multiple_of(ALIGN)
 }
 
-/// Appends the frame for `position` to `out`. The body is at most [`BODY_LEN_MAX`] long.
-pub(super) fn encode(position: LogPosition, role: Role, kind: u8, body: &[u8], out: &mut Vec<u8>) {
+/// Writes the frame for `position` to `out`, which has the length of the frame. The body is at most [`BODY_LEN_MAX`] long.
+pub(super) fn encode(position: LogPosition, role: Role, kind: u8, body: &[u8], out: &mut [u8]) {
     let body_len = u32::try_from(body.len()).expect("the caller bounds the body");
-    let mut header = [0; HEADER_LEN];
-    header[field::BODY_LEN].copy_from_slice(&body_len.to_le_bytes());
-    header[field::KIND] = kind;
-    header[field::ROLE] = match role {
-        Role::Entry => 0,
-        Role::Mark => 1,
-        Role::Seal => 2,
-    };
     let mut head = [0; 8];
-    head.copy_from_slice(&header[..8]);
-    let body_check = body_check(position, head, body);
-    header[field::BODY_CHECK].copy_from_slice(&body_check);
-    header[field::HEADER_CHECK].copy_from_slice(&header_check(position, head, body_check));
-    out.extend_from_slice(&header);
-    out.extend_from_slice(body);
-    out.resize(out.len() + body.len().next_multiple_of(ALIGN) - body.len(), 0);
+    head[field::BODY_LEN].copy_from_slice(&body_len.to_le_bytes());
+    head[field::KIND] = kind;
+    head[field::ROLE] = role.to_byte();
+    let body_end = HEADER_LEN + body.len();
+    out[HEADER_LEN..body_end].copy_from_slice(body);
+    out[body_end..].fill(0);
+    // What is hashed before the body stands before it for a moment, where its check goes: so one call hashes it all.
+    out[field::BODY_CHECK].copy_from_slice(&prefix(position, head));
+    let body_check: [u8; 16] = truncated(blake3::keyed_hash(BODY_KEY, &out[field::BODY_CHECK.start..body_end]));
+    out[..8].copy_from_slice(&head);
+    out[field::HEADER_CHECK].copy_from_slice(&header_check(position, head, body_check));
+    out[field::BODY_CHECK].copy_from_slice(&body_check);
 }
 
 /// The mark or seal for `position`.
-pub(super) fn encode_mark(position: LogPosition, role: Role) -> Vec<u8> {
-    let mut mark = Vec::with_capacity(MARK_LEN);
+pub(super) fn encode_mark(position: LogPosition, role: Role) -> [u8; MARK_LEN] {
+    let mut mark = [0; MARK_LEN];
     encode(position, role, 0, &[], &mut mark);
     mark
 }
@@ -157,10 +167,11 @@ pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Heade
         (0, 0..=BODY_LEN_MAX) => Role::Entry,
         (1, 0) => Role::Mark,
         (2, 0) => Role::Seal,
+        (3, 0..=BODY_LEN_MAX) => Role::Checks,
         (role, _) => {
             return Err(Invalid {
                 what: "role and length",
-                expected: format!("0 with at most {BODY_LEN_MAX} bytes, 1 or 2 with none"),
+                expected: format!("0 or 3 with at most {BODY_LEN_MAX} bytes, 1 or 2 with none"),
                 found: format!("{role} with {body_len} bytes"),
             });
         }
@@ -169,17 +180,27 @@ pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Heade
 }
 
 fn header_check(position: LogPosition, head: [u8; 8], body_check: [u8; 16]) -> [u8; 8] {
-    let mut hasher = blake3::Hasher::new_keyed(HEADER_KEY);
-    hasher.update(&position.to_bytes()).update(&head).update(&body_check);
-    let mut check = [0; 8];
-    hasher.finalize_xof().fill(&mut check);
-    check
+    let mut hashed = [0; 32];
+    hashed[..16].copy_from_slice(&prefix(position, head));
+    hashed[16..].copy_from_slice(&body_check);
+    truncated(blake3::keyed_hash(HEADER_KEY, &hashed))
 }
 
 fn body_check(position: LogPosition, head: [u8; 8], body: &[u8]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_keyed(BODY_KEY);
-    hasher.update(&position.to_bytes()).update(&head).update(body);
-    let mut check = [0; 16];
-    hasher.finalize_xof().fill(&mut check);
+    truncated(hasher.update(&prefix(position, head)).update(body).finalize())
+}
+
+/// What every check begins with.
+fn prefix(position: LogPosition, head: [u8; 8]) -> [u8; 16] {
+    let mut prefix = [0; 16];
+    prefix[..8].copy_from_slice(&position.to_bytes());
+    prefix[8..].copy_from_slice(&head);
+    prefix
+}
+
+fn truncated<const LEN: usize>(hash: blake3::Hash) -> [u8; LEN] {
+    let mut check = [0; LEN];
+    check.copy_from_slice(&hash.as_bytes()[..LEN]);
     check
 }

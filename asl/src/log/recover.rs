@@ -2,20 +2,29 @@
 
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::closed::{self, Closed};
+use super::growing::Writer;
 use super::scan::{self, Scan};
-use super::{
-    Cut, DIR, EXTENSION, Log, LogError, MAGIC, Options, Recovery, Role, Segment, Tail, create_segment, damaged, frame,
-    path,
-};
-use crate::disk::{self, Context, Disk, Mode};
+use super::tail::Tail;
+use super::view::LogView;
+use super::{Appending, Cut, DIR, EXTENSION, Log, LogError, LogPosition, Options, Recovery, damaged, frame, path};
+use crate::disk::{self, Context, Disk, DiskFile, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
 
-/// What is in a segment's file.
+/// What is in the last segment's file.
 enum Content {
-    Frames(Scan),
-    /// The last segment, whose creation was cut short: nothing was ever appended to it.
+    Frames(Scan, u16),
+    /// Its creation was cut short: nothing was ever appended to it.
     Unborn(frame::Invalid),
+}
+
+/// The last segment's file.
+struct Last {
+    number: u32,
+    file: Arc<dyn DiskFile>,
+    bytes: Vec<u8>,
+    content: Content,
 }
 
 pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Log, Recovery), LogError> {
@@ -26,170 +35,114 @@ pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<
     if let Some(missing) = (1..).zip(&numbers).find(|(expected, number)| expected != *number) {
         return Err(LogError::Missing { file: path(missing.0) });
     }
-    let mut recovery = Recovery::default();
-    let mut segments = Vec::with_capacity(numbers.len());
-    let mut allocated = 0;
-    for number in &numbers {
-        let last = Some(number) == numbers.last();
-        let name = path(*number);
-        // Sealed segments are never opened to write.
-        let file = disk.open(&name, if last { mode } else { Mode::ReadOnly }).during("open", &name)?;
-        let mut segment = Segment { number: *number, file, end: 0 };
-        if last {
-            let (bytes, content) = read_last(&segment)?;
-            allocated = bytes.len();
-            segment.end = match &content {
-                Content::Frames(scan) => scan.end,
-                Content::Unborn(_) => 0,
+    let last = numbers.last().map(|number| read_last(&*disk, *number, mode)).transpose()?;
+    let mut recovery = last.as_ref().map(Last::recovery).unwrap_or_default();
+    let (number, bytes, tail) = match (last, mode) {
+        (last, Mode::Write) => {
+            let tail = match last {
+                Some(last) => last.repair(&*disk, &mut recovery, options)?,
+                None => Tail::create(&*disk, 1, options)?,
             };
-            recovery.cut = torn_tail(&segment, &bytes, &content);
-            if let Content::Frames(scan) = &content {
-                recovery.entries += scan.entries;
-            }
-            if mode == Mode::Write {
-                (segment, allocated) = repair(&*disk, segment, &bytes, &content, &mut recovery, options)?;
-            } else if segment.end == 0 {
-                continue;
-            }
-        } else {
-            let scan = read_sealed(&segment)?;
-            segment.end = scan.end;
-            recovery.entries += scan.entries;
+            (tail.number, tail.bytes.shared(), Some(Mutex::new(Appending { tail, poisoned: false })))
         }
-        segments.push(segment);
-    }
-    if mode == Mode::Write && segments.is_empty() {
-        let (segment, len) = create_segment(&*disk, 1, options)?;
-        segments.push(segment);
-        allocated = len;
-    }
-    recovery.segments = u32::try_from(segments.len()).unwrap_or(u32::MAX);
-    let tail = Tail { allocated, dirty: false, poisoned: false, mark_failed: false };
-    let log = Log { disk, mode, options, segments: RwLock::new(segments), tail: Mutex::new(tail) };
-    Ok((log, recovery))
-}
-
-/// A segment that was closed holds valid frames, the last of which is a seal.
-fn read_sealed(segment: &Segment) -> Result<Scan, LogError> {
-    check_size(segment)?;
-    let bytes = segment.file.map_sealed().during("map", &path(segment.number))?;
-    verify_header(segment.number, &bytes)?.map_err(|invalid| damaged(segment.number, 0, invalid))?;
-    let mut scan = scan::scan(segment.number, &bytes);
-    match scan.stopped.take() {
-        None if scan.sealed => Ok(scan),
-        None => {
-            let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-            Err(damaged(segment.number, scan.end, frame::Invalid { what: "end of segment", expected, found }))
-        }
-        Some(invalid) => Err(damaged(segment.number, scan.end, invalid)),
-    }
+        (Some(last), Mode::ReadOnly) => (last.number, Writer::new(&last.bytes[..last.end()], 0).shared(), None),
+        (None, Mode::ReadOnly) => (1, Writer::new(&[], 0).shared(), None),
+    };
+    recovery.segments = if bytes.bytes().is_empty() { number - 1 } else { number };
+    let end = bytes.bytes().len().max(file_header::LEN);
+    let closed = (1..number).map(|number| Arc::new(Closed::new(Arc::clone(&disk), number))).collect();
+    let end = LogPosition { segment: number, offset: super::offset_in_segment(end) };
+    let view = LogView { closed: Arc::new(closed), last: bytes, end };
+    Ok((Log { disk, options, view: RwLock::new(view), tail }, recovery))
 }
 
 /// Reads the last segment, to which a writer may be appending. An invalid frame before a mark is damage, and so is an
 /// invalid file header before a frame; but only if it is still there when the file is read again.
-fn read_last(segment: &Segment) -> Result<(Vec<u8>, Content), LogError> {
+fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError> {
+    let name = path(number);
+    let file = disk.open(&name, mode).during("open", &name)?;
     let mut damage_before: Option<usize> = None;
     loop {
-        let len = check_size(segment)?;
-        let bytes = segment.read(0, len)?;
-        let header = verify_header(segment.number, &bytes)?;
-        let (content, end) = match header {
-            Ok(()) => {
-                let scan = scan::scan(segment.number, &bytes);
+        let len = closed::check_size(number, file.len().during("measure", &name)?)?;
+        let mut bytes = vec![0; len];
+        file.read_at(0, &mut bytes).during("read", &name)?;
+        let (content, end) = match closed::version(number, &bytes)? {
+            Ok(version) => {
+                let scan = scan::scan(number, &bytes);
                 let end = scan.end;
-                (Content::Frames(scan), end)
+                (Content::Frames(scan, version), end)
             }
             Err(invalid) => (Content::Unborn(invalid), 0),
         };
-        let (invalid, proof) = match &content {
-            Content::Frames(Scan { stopped: None, .. }) => return Ok((bytes, content)),
-            Content::Frames(Scan { stopped: Some(invalid), .. }) => {
-                let claimed = scan::claimed_len(segment.number, &bytes, end);
-                (invalid, scan::find_mark(segment.number, &bytes, end + claimed).is_some())
+        let proven = match &content {
+            Content::Frames(Scan { stopped: None, .. }, _) => None,
+            Content::Frames(Scan { stopped: Some(invalid), .. }, _) => {
+                let claimed = scan::claimed_len(number, &bytes, end);
+                scan::find_mark(number, &bytes, end + claimed).map(|_| invalid.clone())
             }
-            Content::Unborn(invalid) => (invalid, scan::scan(segment.number, &bytes).end > file_header::LEN),
+            Content::Unborn(invalid) => (scan::scan(number, &bytes).end > file_header::LEN).then(|| invalid.clone()),
         };
-        if !proof {
-            return Ok((bytes, content));
-        }
-        if damage_before == Some(end) {
-            return Err(damaged(segment.number, end, invalid.clone()));
-        }
-        damage_before = Some(end);
-    }
-}
-
-fn check_size(segment: &Segment) -> Result<usize, LogError> {
-    let len = segment.file.len().during("measure", &path(segment.number))?;
-    u32::try_from(len).map(|len| len as usize).map_err(|_| LogError::Damaged {
-        file: path(segment.number),
-        offset: 0,
-        what: "file length",
-        expected: format!("less than {} bytes", u32::MAX),
-        found: format!("{len} bytes"),
-    })
-}
-
-fn verify_header(number: u32, bytes: &[u8]) -> Result<Result<(), frame::Invalid>, LogError> {
-    match file_header::verify(bytes, MAGIC, number) {
-        Ok(()) => Ok(Ok(())),
-        Err(file_header::Invalid::Version { found }) => {
-            Err(LogError::Newer { file: path(number), found, supported: file_header::VERSION })
-        }
-        Err(file_header::Invalid::Damaged { expected, found }) => {
-            Ok(Err(frame::Invalid { what: "file header", expected, found }))
+        match proven {
+            None => return Ok(Last { number, file, bytes, content }),
+            Some(invalid) if damage_before == Some(end) => return Err(damaged(number, end, invalid)),
+            Some(_) => damage_before = Some(end),
         }
     }
 }
 
-fn torn_tail(segment: &Segment, bytes: &[u8], content: &Content) -> Option<Cut> {
-    let stopped = match content {
-        Content::Frames(scan) => scan.stopped.is_some(),
-        Content::Unborn(_) => scan::content_len(bytes) > 0,
-    };
-    stopped.then(|| Cut {
-        file: path(segment.number),
-        offset: segment.end as u64,
-        bytes: (scan::content_len(bytes) - segment.end) as u64,
-        saved: None,
-    })
-}
+impl Last {
+    /// Where its valid frames end.
+    fn end(&self) -> usize {
+        match &self.content {
+            Content::Frames(scan, _) => scan.end,
+            Content::Unborn(_) => 0,
+        }
+    }
 
-/// Makes the last segment one that can be appended to: saves and cuts the torn tail, and writes what may not be durable
-/// once more. A kernel that failed to sync may still show bytes it has given up writing.
-fn repair(
-    disk: &dyn Disk,
-    mut segment: Segment,
-    bytes: &[u8],
-    content: &Content,
-    recovery: &mut Recovery,
-    options: Options,
-) -> Result<(Segment, usize), LogError> {
-    let name = path(segment.number);
-    let mut allocated = bytes.len();
-    if let Some(cut) = &mut recovery.cut {
-        let start = segment.end;
-        let torn = &bytes[start..scan::content_len(bytes)];
-        cut.saved = Some(save(disk, segment.number, start, torn)?);
-        segment.file.set_len(start as u64).during("cut the torn tail of", &name)?;
-        segment.file.sync().during("sync", &name)?;
-        allocated = start;
+    fn recovery(&self) -> Recovery {
+        let (entries_last, torn) = match &self.content {
+            Content::Frames(scan, _) => (scan.entries, scan.stopped.is_some()),
+            Content::Unborn(_) => (0, scan::content_len(&self.bytes) > 0),
+        };
+        let cut = torn.then(|| Cut {
+            file: path(self.number),
+            offset: self.end() as u64,
+            bytes: (scan::content_len(&self.bytes) - self.end()) as u64,
+            saved: None,
+        });
+        Recovery { entries_last, segments: 0, cut }
     }
-    let Content::Frames(scan) = content else {
-        return create_segment(disk, segment.number, options);
-    };
-    // From the last mark on, and with it: it may be one of those bytes.
-    let unsure = &bytes[scan.durable..scan.end];
-    segment.file.write_at(scan.durable as u64, unsure).during("rewrite", &name)?;
-    let ends_marked = scan.durable > 0 && unsure.len() == frame::MARK_LEN;
-    if !ends_marked {
-        segment.file.sync().during("sync", &name)?;
-        disk.sync_dir(DIR).during("sync", DIR)?;
-        segment.file.write_at(scan.end as u64, &segment.mark(Role::Mark)).during("write", &name)?;
-        segment.end += frame::MARK_LEN;
-        allocated = allocated.max(segment.end);
+
+    /// Makes it one that can be appended to: saves and cuts the torn tail, and writes what may not be durable once more. A
+    /// kernel that failed to sync may still show bytes it has given up writing.
+    fn repair(self, disk: &dyn Disk, recovery: &mut Recovery, options: Options) -> Result<Tail, LogError> {
+        let end = self.end();
+        let Self { number, file, bytes, content } = self;
+        let name = path(number);
+        let mut allocated = bytes.len();
+        if let Some(cut) = &mut recovery.cut {
+            cut.saved = Some(save(disk, number, end, &bytes[end..scan::content_len(&bytes)])?);
+            file.set_len(end as u64).during("cut the torn tail of", &name)?;
+            file.sync().during("sync", &name)?;
+            allocated = end;
+        }
+        let Content::Frames(scan, version) = content else {
+            return Tail::create(disk, number, options);
+        };
+        // From the last mark on, and with it: it may be one of those bytes.
+        let unsure = &bytes[scan.durable..scan.end];
+        file.write_at(scan.durable as u64, unsure).during("rewrite", &name)?;
+        let ends_marked = scan.durable > 0 && unsure.len() == frame::MARK_LEN;
+        let mut tail = Tail::new(number, version, file, &bytes[..scan.end], allocated, options);
+        tail.sealed = scan.sealed;
+        if !ends_marked {
+            tail.file.sync().during("sync", &name)?;
+            disk.sync_dir(DIR).during("sync", DIR)?;
+            tail.write_mark().during("write", &name)?;
+            tail.allocated = tail.allocated.max(tail.end());
+        }
+        Ok(tail)
     }
-    Ok((segment, allocated))
 }
 
 /// Copies torn bytes to a file beside the segment; its name follows from the bytes, so doing it twice is doing it once.

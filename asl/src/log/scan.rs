@@ -32,6 +32,7 @@ pub(super) fn scan(segment: u32, bytes: &[u8]) -> Scan {
                 match found.role {
                     Role::Entry => scan.entries += 1,
                     Role::Mark | Role::Seal => scan.durable = scan.end,
+                    Role::Checks => {}
                 }
                 scan.sealed = found.role == Role::Seal;
                 scan.end += found.len;
@@ -52,7 +53,7 @@ pub(super) fn find_mark(segment: u32, bytes: &[u8], from: usize) -> Option<usize
         // A mark has an empty body and role 1 or 2; almost nothing else passes this, so almost nothing is hashed.
         candidate[..5] == [0; 5] && [1, 2].contains(&candidate[5]) && {
             let position = LogPosition { segment, offset: offset_in_segment(*start) };
-            frame::decode(position, candidate).is_ok_and(|found| found.role != Role::Entry)
+            frame::decode(position, candidate).is_ok_and(|found| [Role::Mark, Role::Seal].contains(&found.role))
         }
     })
 }

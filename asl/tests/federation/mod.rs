@@ -169,7 +169,7 @@ impl Federation {
 
     fn write(&mut self, site: usize, records: Vec<Record>) {
         let commit = Commit::seal(self.draft(site, records), &key(site)).unwrap();
-        assert_eq!(self.judges[site].judge(&commit), Verdict::Counts);
+        assert_eq!(self.judges[site].judge(&commit, &()).unwrap(), Verdict::Counts);
         self.judges[site].admit(&commit);
         self.commits.push(commit);
     }
@@ -178,11 +178,11 @@ impl Federation {
         let known: Vec<Commit> = self
             .commits
             .iter()
-            .filter(|commit| self.judges[from].header(&commit.header().domain, commit.header().number).is_some())
+            .filter(|commit| self.judges[from].judge(commit, &()).unwrap() == Verdict::Known)
             .cloned()
             .collect();
         for commit in known {
-            if self.judges[site].judge(&commit) == Verdict::Counts {
+            if self.judges[site].judge(&commit, &()).unwrap() == Verdict::Counts {
                 self.judges[site].admit(&commit);
             }
         }

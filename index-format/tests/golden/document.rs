@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use uor_index_format::commit::{CommitHeader, field};
-use uor_index_format::id::context;
+use uor_index_format::id::{Context, context};
 use uor_index_format::{commit, edge, membership, program, receipt, record, reference, snapshot, ticket, tree, wire};
 
 /// What stands between `<!-- golden: name -->` and `<!-- golden end -->`, given the vectors.
@@ -65,31 +65,31 @@ fn header_fields_leave_no_gap() {
 }
 
 /// Every `derive_key` context, and what is hashed under it.
-const CONTEXTS: [(&str, &str, &str); 14] = [
-    ("artifact key", context::ARTIFACT, "has_type_tag 1, type_tag 4, payload length 8, payload checksum 32"),
-    ("receipt key", context::RECEIPT, "the encoded derivation"),
-    ("edge id", context::EDGE, "the edge's body up to and including `to`"),
-    ("ref id", context::REF, "the ref's body up to and including the name"),
-    ("federation id", context::FEDERATION, "the encoded genesis"),
-    ("admission id", context::ADMISSION, "federation 32, site 32"),
-    ("commit hash", context::COMMIT, "the header without its signature: bytes 0..176"),
-    ("federation state", context::FEDERATION_STATE, "hashes of the known membership commits, ascending, 32 each"),
-    ("state entry", context::STATE_ENTRY, "the encoded entry; 2,048 bytes of extendable output are taken"),
-    ("state root", context::STATE_ROOT, "the encoded snapshot, then the 1,024 lanes of the sum, 2 each"),
-    ("state sum", context::STATE_SUM, "the 1,024 lanes of the sum, 2 each"),
-    ("ticket check", context::TICKET, "the ticket's bytes without the check; the first 4 are taken"),
-    ("ticket token digest", context::TICKET_TOKEN, "the token, 16 bytes"),
-    ("reader credential", context::READER, "the federation's id, then the reader's key; a member signs the digest"),
+static CONTEXTS: [(&str, &Context, &str); 14] = [
+    ("artifact key", &context::ARTIFACT, "has_type_tag 1, type_tag 4, payload length 8, payload checksum 32"),
+    ("receipt key", &context::RECEIPT, "the encoded derivation"),
+    ("edge id", &context::EDGE, "the edge's body up to and including `to`"),
+    ("ref id", &context::REF, "the ref's body up to and including the name"),
+    ("federation id", &context::FEDERATION, "the encoded genesis"),
+    ("admission id", &context::ADMISSION, "federation 32, site 32"),
+    ("commit hash", &context::COMMIT, "the header without its signature: bytes 0..176"),
+    ("federation state", &context::FEDERATION_STATE, "hashes of the known membership commits, ascending, 32 each"),
+    ("state entry", &context::STATE_ENTRY, "the encoded entry; 2,048 bytes of extendable output are taken"),
+    ("state root", &context::STATE_ROOT, "the encoded snapshot, then the 1,024 lanes of the sum, 2 each"),
+    ("state sum", &context::STATE_SUM, "the 1,024 lanes of the sum, 2 each"),
+    ("ticket check", &context::TICKET, "the ticket's bytes without the check; the first 4 are taken"),
+    ("ticket token digest", &context::TICKET_TOKEN, "the token, 16 bytes"),
+    ("reader credential", &context::READER, "the federation's id, then the reader's key; a member signs the digest"),
 ];
 
 fn contexts() -> String {
-    let rows = CONTEXTS.into_iter().map(|(digest, context, over)| format!("| {digest} | `{context}` | {over} |"));
+    let rows = CONTEXTS.iter().map(|(digest, context, over)| format!("| {digest} | `{}` | {over} |", context.text()));
     format!("| digest | context | over |\n|---|---|---|\n{}", lines(rows))
 }
 
 #[test]
 fn every_context_is_used_once() {
-    let mut contexts = CONTEXTS.map(|(_, context, _)| context);
+    let mut contexts = CONTEXTS.each_ref().map(|(_, context, _)| context.text());
     contexts.sort_unstable();
     assert!(contexts.is_sorted_by(|one, next| one < next));
 }

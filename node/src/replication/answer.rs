@@ -92,7 +92,7 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<Response, StoreError> {
         self.heed(store, peer, theirs)?;
-        if domains_ahead(store, &snapshot_of(theirs)).next().is_some() {
+        if !domains_ahead(store, &snapshot_of(theirs))?.is_empty() {
             self.start_sync(store, peer, now_ms)?;
         }
         Ok(Response::Frontier { position: self.position(store) })
@@ -118,8 +118,8 @@ const fn federation_of(request: &Request) -> &[u8; 32] {
 }
 
 fn delta(store: &Store, domain: &SiteId, after: u64, after_hash: &CommitHash) -> Result<Response, StoreError> {
-    let last = store.view().state().frontier().get(domain).map_or(0, |head| head.number);
-    if after > 0 && store.view().commit_hash(domain, after) != Some(*after_hash) {
+    let last = store.view().head().frontier.get(domain).map_or(0, |head| head.number);
+    if after > 0 && store.view().commit_hash(domain, after)? != Some(*after_hash) {
         return Ok(refused(if after > last { Refusal::NotHere } else { Refusal::Forked }));
     }
     let mut commits: Vec<Vec<u8>> = Vec::new();

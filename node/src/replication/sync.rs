@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uor_asl::judge::Verdict;
+use uor_asl::state::ReadError;
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::id::{Checksum, CommitHash, LogSeq, SiteId, StateRoot};
@@ -103,7 +104,7 @@ impl Replicator {
     ) -> Result<(), StoreError> {
         self.heed(store, peer, position)?;
         let target = snapshot_of(position);
-        let domains: VecDeque<SiteId> = domains_ahead(store, &target).collect();
+        let domains = VecDeque::from(domains_ahead(store, &target)?);
         let fetch = Fetch {
             state_root: StateRoot::from_bytes(position.state_root),
             cursor: domains.front().map_or(Cursor::START, |domain| cursor_for(store, domain, &target)),
@@ -149,7 +150,7 @@ impl Replicator {
         let (domain, number) = (proof.domain(), proof.number());
         let worth_judging = {
             let view = store.view();
-            let last = view.state().frontier().get(&domain).map_or(0, |head| head.number);
+            let last = view.head().frontier.get(&domain).map_or(0, |head| head.number);
             view.members().contains(&domain)
                 && number <= last.saturating_add(1)
                 && view.forks().get(&domain).is_none_or(|known| number < known.number())
@@ -314,7 +315,7 @@ impl Replicator {
             self.notice(Notice::Applied { peer, commits: fetch.applied });
             self.announce(store);
         }
-        self.note_applied(store, peer, fetch);
+        self.note_applied(store, peer, fetch)?;
         self.fetch_payloads(store, now_ms)?;
         // What came may be what a parked commit waited for, so ask again until a round brings nothing.
         if again || fetch.applied > 0 { self.start_sync(store, peer, now_ms) } else { Ok(()) }
@@ -322,12 +323,12 @@ impl Replicator {
 
     /// Brings the federation log table up to date, and compares state roots where both sides include the same commits. Only
     /// members have a line, and only for what they can have.
-    fn note_applied(&mut self, store: &Store, peer: SiteId, fetch: &Fetch) {
+    fn note_applied(&mut self, store: &Store, peer: SiteId, fetch: &Fetch) -> Result<(), ReadError> {
         let (has_all, ours) = {
             let view = store.view();
             let same = *view.head() == fetch.target;
             let has_all = view.members().contains(&peer)
-                && view.has(&fetch.target)
+                && view.has(&fetch.target)?
                 && fetch.target.logseq_max <= view.head().logseq_max;
             (has_all, same.then(|| view.state().root()))
         };
@@ -335,6 +336,7 @@ impl Replicator {
             let (snapshot, logseq) = (fetch.target.id(), fetch.target.logseq_max);
             self.note_position(peer, Applied { snapshot, logseq, state_root: fetch.state_root }, ours);
         }
+        Ok(())
     }
 
     /// Notes a position of a member that is wholly included here; `ours` is the state root here, if it is the same position.
@@ -365,30 +367,26 @@ pub(super) fn snapshot_of(position: &Position) -> Snapshot {
 
 /// Domains in which `target` has a commit that is not here, and that are not frozen below it. Nobody but a member has
 /// commits that count; before the founding commit is here, any domain may be the founder's.
-pub(super) fn domains_ahead(store: &Store, target: &Snapshot) -> impl Iterator<Item = SiteId> {
+pub(super) fn domains_ahead(store: &Store, target: &Snapshot) -> Result<Vec<SiteId>, ReadError> {
     let view = store.view();
-    let ahead: Vec<SiteId> = target
-        .frontier
-        .iter()
-        .filter(|(domain, head)| {
-            let may_count = view.members().is_empty() || view.members().contains(domain);
-            let frozen = view.forks().get(domain).is_some_and(|proof| proof.number() <= head.number);
-            let complete = |proof: &ForkProof| {
-                view.state().frontier().get(domain).map_or(0, |ours| ours.number) + 1 >= proof.number()
-            };
-            let done = frozen && view.forks().get(domain).is_some_and(complete);
-            may_count && !done && view.commit_hash(domain, head.number) != Some(head.hash)
-        })
-        .map(|(domain, _)| *domain)
-        .collect();
-    ahead.into_iter()
+    let mut ahead = Vec::new();
+    for (domain, head) in &target.frontier {
+        let may_count = view.members().is_empty() || view.members().contains(domain);
+        let last = view.head().frontier.get(domain).map_or(0, |ours| ours.number);
+        let frozen = view.forks().get(domain).filter(|proof| proof.number() <= head.number);
+        let done = frozen.is_some_and(|proof| last + 1 >= proof.number());
+        if may_count && !done && view.commit_hash(domain, head.number)? != Some(head.hash) {
+            ahead.push(*domain);
+        }
+    }
+    Ok(ahead)
 }
 
 /// After our own last commit; from the start where the peer's log of that domain is not ours.
 fn cursor_for(store: &Store, domain: &SiteId, target: &Snapshot) -> Cursor {
     let view = store.view();
     let theirs = target.frontier.get(domain).map_or(0, |head| head.number);
-    match view.state().frontier().get(domain) {
+    match view.head().frontier.get(domain) {
         Some(ours) if ours.number < theirs => Cursor { after: ours.number, hash: ours.hash },
         _ => Cursor::START,
     }

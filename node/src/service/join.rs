@@ -138,7 +138,7 @@ fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Resul
     runtime.shutdown_timeout(super::SHUTDOWN);
     result?;
     site.join_completed().map_err(|error| (error.into(), true))?;
-    let commits = site.store().view().commits().count() as u64;
+    let commits = site.store().view().commits_len();
     Ok(commits)
 }
 

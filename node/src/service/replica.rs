@@ -111,7 +111,7 @@ impl Pull<'_> {
         loop {
             let (commits, wanted) = {
                 let view = self.store.view();
-                (view.commits().count() as u64, view.wanted().len() as u64)
+                (view.commits_len(), view.wanted().len() as u64)
             };
             on_progress(commits, wanted);
             // A payload that the node does not have either is not waited for: the core has no question out then.

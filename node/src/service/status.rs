@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use uor_asl::state::ReadError;
 use uor_index_format::id::SiteId;
 
 use crate::replication::{Applied, Replicator};
@@ -35,11 +36,11 @@ pub struct PeerStatus {
 }
 
 impl NodeStatus {
-    pub(super) fn of(site: &Site, core: &Replicator, listening: &BTreeSet<String>) -> Self {
+    pub(super) fn of(site: &Site, core: &Replicator, listening: &BTreeSet<String>) -> Result<Self, ReadError> {
         let logseq = site.store().view().state().logseq_max();
         let connected: BTreeSet<SiteId> = core.connected().copied().collect();
         let applied: BTreeMap<SiteId, Applied> = core.federation_log_table().clone();
-        let others = site.members().into_iter().filter(|member| member.site_id != site.site_id());
+        let others = site.members()?.into_iter().filter(|member| member.site_id != site.site_id());
         let peers = others.map(|member| {
             let applied = applied.get(&member.site_id);
             PeerStatus {
@@ -51,6 +52,6 @@ impl NodeStatus {
                 lag: applied.map(|applied| logseq.0.saturating_sub(applied.logseq.0)),
             }
         });
-        Self { listening: listening.iter().cloned().collect(), peers: peers.collect() }
+        Ok(Self { listening: listening.iter().cloned().collect(), peers: peers.collect() })
     }
 }

@@ -1,26 +1,37 @@
 //! Files and directories become artifacts.
 //!
-//! Bytes stream into blocks; records follow in commits of at most [`BATCH_RECORDS_MAX`], the topmost tree and the ref in the
-//! last. So memory does not grow with what is added, and a tree becomes visible only when all of it is durable. What was
-//! added before a failure stays, as files without a tree; adding again writes only the rest.
+//! Several threads read files, and put their bytes into blocks ([`files`]); one walks the directories ahead of them, takes
+//! their results in the order of the walk, and builds trees from the inside out ([`tree`]). So what is added, and in which
+//! commits, does not depend on which thread is quicker.
+//!
+//! Records follow the bytes in commits of at most [`BATCH_RECORDS_MAX`], the topmost tree and the ref in the last. So memory
+//! does not grow with what is added, and a tree becomes visible only when all of it is durable. What was added before a
+//! failure stays, as files without a tree; adding again writes only the rest.
+
+mod files;
+mod tree;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::Serialize;
-use uor_asl::blocks::BlocksError;
+use uor_asl::blocks::{BlocksError, PutOptions};
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
 use uor_index_format::id::{ArtifactKey, CanonicalId};
 use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, check_name};
-use uor_index_format::tree::{EntryKind, MODE_MASK, Tree, TreeEntry, TreeError};
-use uor_index_format::{program, snapshot, tree};
+use uor_index_format::tree::TreeError;
+use uor_index_format::{program, snapshot, tree as tree_format};
 
-use super::{Site, Sort, json, walk};
+use self::files::{Files, Shared};
+use super::stat_cache::{Seen, Stamp, StatCache};
+use super::walk::{self, Step, Taken, Walk, reading};
+use super::{Site, Sort, json};
 
 /// Most records of one commit.
 pub(super) const BATCH_RECORDS_MAX: usize = 4096;
@@ -56,6 +67,10 @@ pub struct AddOptions<'a> {
     pub reference: Option<&'a str>,
     /// Says which paths below a directory are taken; all, if absent.
     pub filter: Option<&'a dyn Fn(&Path) -> bool>,
+    /// Reads every file, also those that look as they did when they were last read, and verifies what is stored of it.
+    pub reread: bool,
+    /// How many files are read at the same time; if absent, as many as the machine has cores.
+    pub readers: Option<NonZeroUsize>,
 }
 
 /// How far adding has come; no number ever falls.
@@ -156,6 +171,9 @@ pub enum AddError {
         #[source]
         source: BlocksError,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The records could not be written.
     #[error("could not write the records")]
     Commit(#[from] CommitError),
@@ -173,24 +191,53 @@ impl Site {
         on_event: &mut dyn FnMut(AddEvent<'_>),
     ) -> Result<Vec<Added>, AddError> {
         check_options(sources.len(), options)?;
-        let mut adding = Adding {
-            site: self,
-            options,
-            own: fs::metadata(&self.dir).ok().map(|own| identity(&own)),
-            progress: Progress::default(),
-            batch: BTreeMap::new(),
-            told_bytes: 0,
-            on_event,
-        };
-        adding.count(&sources)?;
-        sources.into_iter().map(|source| adding.source(source)).collect()
+        let cache = if options.reread { StatCache::default() } else { StatCache::load(self.disk.as_ref()) };
+        let shared = Shared::new(self.store.blocks(), put_options(options));
+        let own = fs::metadata(&self.dir).ok().map(|own| walk::identity(&own));
+        let mut seen = Vec::new();
+        let result = thread::scope(|scope| {
+            let adding = Adding {
+                site: self,
+                options,
+                taken: Taken { filter: options.filter, own },
+                cache: &cache,
+                files: Files::new(scope, &shared, options.readers),
+                progress: Progress::default(),
+                batch: BTreeMap::new(),
+                read: Vec::new(),
+                seen: &mut seen,
+                told_files: 0,
+                told_bytes: 0,
+                on_event,
+            };
+            adding.all(sources)
+        });
+        drop(cache);
+        self.remember(seen);
+        result
     }
+
+    /// Remembers files, so that they are not read again. What was added is none the worse if that fails.
+    fn remember(&self, seen: Vec<Seen>) {
+        if let Some(_guard) = self.files_for_writing().ok().filter(|_| !seen.is_empty()) {
+            let disk = self.disk.as_ref();
+            drop(StatCache::load(disk).save(seen, disk));
+        }
+    }
+}
+
+/// Who has everything read means to have it sound.
+fn put_options(options: &AddOptions<'_>) -> PutOptions {
+    PutOptions { check_existing: options.reread, ..PutOptions::default() }
 }
 
 fn check_options(sources: usize, options: &AddOptions<'_>) -> Result<(), AddError> {
     if let Some(tag) = options.type_tag {
-        let reserved =
-            [(tree::TYPE_TAG, Sort::Tree), (program::TYPE_TAG, Sort::Program), (snapshot::TYPE_TAG, Sort::Snapshot)];
+        let reserved = [
+            (tree_format::TYPE_TAG, Sort::Tree),
+            (program::TYPE_TAG, Sort::Program),
+            (snapshot::TYPE_TAG, Sort::Snapshot),
+        ];
         if let Some((tag, sort)) = reserved.into_iter().find(|(reserved, _)| *reserved == tag) {
             return Err(AddError::ReservedTag { tag, sort });
         }
@@ -204,18 +251,21 @@ fn check_options(sources: usize, options: &AddOptions<'_>) -> Result<(), AddErro
     Ok(())
 }
 
-/// Device and inode: what makes two paths one file.
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
-struct Adding<'a> {
+/// Sources on their way in.
+struct Adding<'a, 'scope> {
     site: &'a Site,
     options: &'a AddOptions<'a>,
-    own: Option<(u64, u64)>,
+    taken: Taken<'a>,
+    cache: &'a StatCache,
+    files: Files<'scope>,
     progress: Progress,
     batch: BTreeMap<CanonicalId, Record>,
-    /// Bytes when progress was last told.
+    /// Files that were read, and whose records are not durable yet.
+    read: Vec<Seen>,
+    /// Files that were read, and whose records are.
+    seen: &'a mut Vec<Seen>,
+    /// What progress was told last.
+    told_files: u64,
     told_bytes: u64,
     on_event: &'a mut dyn FnMut(AddEvent<'_>),
 }
@@ -233,7 +283,12 @@ struct Sums {
 const TELL_BYTES: u64 = 4 << 20;
 const TELL_FILES: u64 = 64;
 
-impl Adding<'_> {
+impl Adding<'_, '_> {
+    fn all(mut self, sources: Vec<Source<'_>>) -> Result<Vec<Added>, AddError> {
+        self.count(&sources)?;
+        sources.into_iter().map(|source| self.source(source)).collect()
+    }
+
     /// Counts what is to come, and finds out before anything is written whether it is there.
     fn count(&mut self, sources: &[Source<'_>]) -> Result<(), AddError> {
         let (mut bytes, mut files, mut all) = (0, 0, true);
@@ -243,7 +298,14 @@ impl Adding<'_> {
                 Source::Path(path) => {
                     let metadata = fs::metadata(path).map_err(reading(path))?;
                     if metadata.is_dir() {
-                        self.count_dir(path, &mut bytes, &mut files)?;
+                        for step in Walk::new(path, self.taken)? {
+                            if let Step::Met { metadata, .. } = step?
+                                && metadata.is_file()
+                            {
+                                bytes += metadata.len();
+                                files += 1;
+                            }
+                        }
                     } else if metadata.is_file() {
                         bytes += metadata.len();
                         files += 1;
@@ -260,36 +322,20 @@ impl Adding<'_> {
         Ok(())
     }
 
-    fn count_dir(&self, dir: &Path, bytes: &mut u64, files: &mut u64) -> Result<(), AddError> {
-        for entry in walk::sorted(dir).map_err(reading(dir))? {
-            let path = entry.path();
-            if !self.is_taken(&path) {
-                continue;
-            }
-            let metadata = entry.metadata().map_err(reading(&path))?;
-            if metadata.is_dir() && Some(identity(&metadata)) != self.own {
-                self.count_dir(&path, bytes, files)?;
-            } else if metadata.is_file() {
-                *bytes += metadata.len();
-                *files += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn is_taken(&self, path: &Path) -> bool {
-        self.options.filter.is_none_or(|filter| filter(path))
-    }
-
     fn source(&mut self, source: Source<'_>) -> Result<Added, AddError> {
         let path = source.label();
         let mut sums = Sums::default();
         let (key, kind) = match source {
-            Source::Reader { reader, label } => (self.stream(reader, &label, &mut sums)?.0, Sort::File),
-            Source::Path(path) if fs::metadata(&path).map_err(reading(&path))?.is_dir() => {
-                (self.directory(&path, &mut sums)?, Sort::Tree)
+            Source::Reader { reader, label } => (self.stream(reader, &label, &mut sums)?, Sort::File),
+            Source::Path(path) => {
+                let metadata = fs::metadata(&path).map_err(reading(&path))?;
+                if metadata.is_dir() {
+                    (self.directory(&path, &mut sums)?, Sort::Tree)
+                } else {
+                    let file = self.begin_file(path, &metadata);
+                    (self.end_file(file, &mut sums)?.0, Sort::File)
+                }
             }
-            Source::Path(path) => (self.file(&path, &mut sums)?.0, Sort::File),
         };
         if let Some(name) = self.options.reference {
             self.name(name, key)?;
@@ -301,67 +347,30 @@ impl Adding<'_> {
         Ok(added)
     }
 
-    fn directory(&mut self, dir: &Path, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
-        let mut entries = Vec::new();
-        for entry in walk::sorted(dir).map_err(reading(dir))? {
-            let path = entry.path();
-            if !self.is_taken(&path) {
-                continue;
-            }
-            let metadata = entry.metadata().map_err(reading(&path))?;
-            let kind = if Some(identity(&metadata)) == self.own {
-                None
-            } else if metadata.is_dir() {
-                Some(EntryKind::Directory { key: self.directory(&path, sums)? })
-            } else if metadata.is_symlink() {
-                let target = fs::read_link(&path).map_err(reading(&path))?;
-                Some(EntryKind::Symlink { target: target.as_os_str().as_bytes().to_vec() })
-            } else if metadata.is_file() {
-                let (key, len) = self.file(&path, sums)?;
-                Some(EntryKind::File { key, len })
-            } else {
-                None
-            };
-            match kind {
-                Some(kind) => {
-                    let mode = metadata.permissions().mode() & MODE_MASK;
-                    entries.push(TreeEntry { name: entry.file_name().as_bytes().to_vec(), mode, kind });
-                }
-                None => sums.skipped.push(path.to_string_lossy().into_owned()),
-            }
-        }
-        let tree = Tree::new(entries).map_err(|source| AddError::Tree { path: dir.to_owned(), source })?.encode();
-        let label = dir.to_string_lossy();
-        let put = self.site.store.blocks().put_bytes(&tree).map_err(storing(&label))?;
-        sums.new_bytes += put.new_bytes;
-        self.record(Some(tree::TYPE_TAG), Payload { checksum: put.checksum, len: put.len })
-    }
-
-    fn file(&mut self, path: &Path, sums: &mut Sums) -> Result<(ArtifactKey, u64), AddError> {
-        let mut file = File::open(path).map_err(reading(path))?;
-        self.stream(&mut file, &path.to_string_lossy(), sums)
-    }
-
-    fn stream(&mut self, reader: &mut dyn Read, label: &str, sums: &mut Sums) -> Result<(ArtifactKey, u64), AddError> {
+    fn stream(&mut self, reader: &mut dyn Read, label: &str, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
         let before = self.progress.bytes;
         let blocks = self.site.store.blocks();
-        let put = blocks.put(reader, &mut |bytes| self.tell_bytes(before + bytes)).map_err(storing(label))?;
-        sums.bytes += put.len;
-        sums.files += 1;
+        let put_options = put_options(self.options);
+        let on_progress = &mut |bytes| self.tell_bytes(before + bytes);
+        let put = blocks.put_with(&put_options, reader, on_progress).map_err(storing(label))?;
         sums.new_bytes += put.new_bytes;
-        self.progress.bytes = before + put.len;
+        self.files.has_read(put.len);
+        self.file_added(Payload { checksum: put.checksum, len: put.len }, sums)
+    }
+
+    /// Notes a file whose bytes are in the blocks.
+    fn file_added(&mut self, payload: Payload, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
+        sums.bytes += payload.len;
+        sums.files += 1;
         self.progress.files += 1;
-        if self.progress.files.is_multiple_of(TELL_FILES) {
-            self.tell();
-        }
-        let key = self.record(self.options.type_tag, Payload { checksum: put.checksum, len: put.len })?;
-        Ok((key, put.len))
+        self.tell_bytes(self.files.bytes());
+        self.record(self.options.type_tag, payload)
     }
 
     /// Notes an artifact for the next commit, unless it is visible already.
     fn record(&mut self, type_tag: Option<u32>, payload: Payload) -> Result<ArtifactKey, AddError> {
         let key = artifact_key(type_tag, &payload);
-        if self.site.is_visible(&key.into()) {
+        if self.site.is_visible(&key.into())? {
             self.site.payload_put(&payload);
         } else {
             self.batch.insert(key.into(), Record::artifact(type_tag, payload));
@@ -373,7 +382,7 @@ impl Adding<'_> {
     }
 
     fn name(&mut self, name: &str, target: ArtifactKey) -> Result<(), AddError> {
-        if self.site.ref_target(name, &self.site.head()) != Some(target) {
+        if self.site.ref_target(name, &self.site.head())? != Some(target) {
             let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target };
             self.batch.insert(assignment.id(), Record::reference(assignment));
         }
@@ -389,29 +398,31 @@ impl Adding<'_> {
         } else {
             self.site.commit(records)?;
         }
+        self.seen.append(&mut self.read);
         self.progress.records_durable += count;
         self.tell();
         Ok(())
     }
 
+    /// Tells progress if there is enough to tell.
     fn tell_bytes(&mut self, bytes: u64) {
         self.progress.bytes = bytes;
-        if bytes - self.told_bytes >= TELL_BYTES {
+        if bytes - self.told_bytes >= TELL_BYTES || self.progress.files - self.told_files >= TELL_FILES {
             self.tell();
         }
     }
 
     fn tell(&mut self) {
-        self.told_bytes = self.progress.bytes;
+        (self.told_bytes, self.told_files) = (self.progress.bytes, self.progress.files);
         (self.on_event)(AddEvent::Progress(self.progress));
     }
 }
 
 impl Site {
     /// Whether something is visible now.
-    pub(super) fn is_visible(&self, id: &CanonicalId) -> bool {
+    pub(super) fn is_visible(&self, id: &CanonicalId) -> Result<bool, StateError> {
         let view = self.store.view();
-        view.state().get(id, view.head()).is_some()
+        Ok(view.state().entry(id, view.head())?.is_some())
     }
 
     /// Notes that a payload, which a record may have been waiting for, is in the blocks.
@@ -421,10 +432,6 @@ impl Site {
             self.store.payload_arrived(&payload.checksum);
         }
     }
-}
-
-fn reading(path: &Path) -> impl FnOnce(io::Error) -> AddError {
-    move |source| AddError::Read { path: path.to_owned(), source }
 }
 
 fn storing(path: &str) -> impl FnOnce(BlocksError) -> AddError {

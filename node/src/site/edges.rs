@@ -1,6 +1,7 @@
 //! Edges, and what they say about where something came from.
 
 use serde::Serialize;
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
 use uor_index_format::edge::{EDGE_TYPE_LEN_MAX, ENDPOINTS_MAX, Edge, Endpoint, Role};
 use uor_index_format::id::{ArtifactKey, CanonicalId, LogSeq};
@@ -66,7 +67,7 @@ pub struct EdgeListed {
 }
 
 impl EdgeListed {
-    fn of(placed: PlacedEdge<'_>) -> Self {
+    fn of(placed: &PlacedEdge) -> Self {
         let Edge { edge_type, from, to, role, attribute } = placed.edge.clone();
         let (id, logseq) = (placed.place.id, placed.place.logseq);
         Self { id, edge_type, from, to, role: role.name(), attribute, logseq }
@@ -141,15 +142,28 @@ impl Site {
     }
 
     /// Visible edges that touch an endpoint, in the one order.
-    pub fn edges_of(&self, endpoint: &Endpoint, at: &Snapshot) -> Vec<EdgeListed> {
-        let view = self.store.view();
-        let graph = Graph::at(view.state(), at);
-        graph.touching(endpoint).map(EdgeListed::of).collect()
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn edges_of(&self, endpoint: &Endpoint, at: &Snapshot) -> Result<Vec<EdgeListed>, StateError> {
+        Ok(self.graph(at)?.touching(endpoint).map(EdgeListed::of).collect())
     }
 
     /// What something came from, or what came from it, over at most `depth_max` edges. `uor_tgk::export` renders it.
-    pub fn trace(&self, start: &Endpoint, direction: Direction, depth_max: Option<u32>, at: &Snapshot) -> Trace {
-        let view = self.store.view();
-        trace(&Graph::at(view.state(), at), *start, direction, depth_max)
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn trace(
+        &self,
+        start: &Endpoint,
+        direction: Direction,
+        depth_max: Option<u32>,
+        at: &Snapshot,
+    ) -> Result<Trace, StateError> {
+        Ok(trace(&self.graph(at)?, *start, direction, depth_max))
+    }
+
+    fn graph(&self, at: &Snapshot) -> Result<Graph, StateError> {
+        Graph::at(self.store.view().state(), at)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use uor_asl::state::Version;
+use uor_asl::state::{Conflict, ReadError as StateError, Version};
 use uor_asl::store::{CommitError, Committed, StoreError, View};
 use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId};
 use uor_index_format::record::{Kind, Record};
@@ -107,6 +107,9 @@ pub enum HistoryError {
         #[source]
         source: StoreError,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// Why a conflict was not ended.
@@ -133,6 +136,9 @@ pub enum ResolutionError {
         /// Checksums of the claims.
         claims: Vec<Checksum>,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// It could not be written.
     #[error("could not write the resolution")]
     Commit(#[from] CommitError),
@@ -146,11 +152,12 @@ impl Site {
     /// The last `limit` commits (all, if `None`) of one domain or of all, newest last.
     ///
     /// # Errors
-    /// [`HistoryError::Read`].
+    /// [`HistoryError`].
     pub fn log(&self, domain: Option<SiteId>, limit: Option<usize>) -> Result<Vec<LogListed>, HistoryError> {
         let mut commits: Vec<Committed> = {
             let view = self.store.view();
-            view.commits().filter(|commit| domain.is_none_or(|domain| domain == commit.domain)).collect()
+            let is_meant = |commit: &Committed| domain.is_none_or(|domain| domain == commit.domain);
+            view.commits().filter(|commit| commit.as_ref().map_or(true, is_meant)).collect::<Result<_, _>>()?
         };
         commits.sort_by_key(|commit| (commit.logseq, commit.domain));
         commits.drain(..commits.len().saturating_sub(limit.unwrap_or(usize::MAX)));
@@ -170,35 +177,35 @@ impl Site {
             *kinds.entry(record.kind().name()).or_default() += 1;
         }
         let (records, wall_ms) = (commit.records().len() as u64, commit.header().wall_ms);
-        let name = self.name_of(&domain);
+        let name = self.name_of(&domain)?;
         Ok(Some(LogListed { domain, name, number, logseq, hash, records, kinds, wall_ms }))
     }
 
     /// Open conflicts, ascending by id.
-    pub fn conflicts(&self, at: &Snapshot) -> Vec<ConflictListed> {
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn conflicts(&self, at: &Snapshot) -> Result<Vec<ConflictListed>, StateError> {
         let view = self.store.view();
-        let conflicts = view.state().conflicts(at);
-        let listed = conflicts.iter().map(|conflict| ConflictListed {
-            id: conflict.id,
-            kind: conflict.kind,
-            claims: conflict.claims.iter().map(|claim| self.claim(&view, claim)).collect(),
-            standing: conflict.standing,
-        });
-        listed.collect()
+        let listed = |conflict: Conflict| {
+            let claims = conflict.claims.iter().map(|claim| self.claim(&view, claim)).collect::<Result<_, _>>()?;
+            Ok(ConflictListed { id: conflict.id, kind: conflict.kind, claims, standing: conflict.standing })
+        };
+        view.state().conflicts(at)?.into_iter().map(listed).collect()
     }
 
-    pub(super) fn claim(&self, view: &View, version: &Version) -> ClaimListed {
+    pub(super) fn claim(&self, view: &View, version: &Version) -> Result<ClaimListed, StateError> {
         let (domain, payload) = (version.place.domain, version.record.payload());
-        ClaimListed {
+        Ok(ClaimListed {
             domain,
-            name: site_name(view, self.federation(), &domain),
+            name: site_name(view, self.federation(), &domain)?,
             number: version.number,
-            hash: view.commit_hash(&domain, version.number),
+            hash: view.commit_hash(&domain, version.number)?,
             logseq: version.place.logseq,
             checksum: payload.checksum,
             bytes: payload.len,
             here: version.record.block_payload().is_none() || self.store.blocks().has(payload.checksum),
-        }
+        })
     }
 
     /// Ends a conflict: the claim whose checksum begins with `keep` (at least 8 digits) stands.
@@ -208,9 +215,9 @@ impl Site {
     pub fn resolve_conflict(&self, id: &str, keep: &str) -> Result<Resolved, ResolutionError> {
         let head = self.head();
         let id = self.resolve(id, &head)?.id;
-        let conflict = self.conflicts(&head).into_iter().find(|conflict| conflict.id == id);
+        let conflict = self.store.view().state().conflict(&id, &head)?;
         let conflict = conflict.ok_or(ResolutionError::NoConflict { id })?;
-        let mut claims: Vec<Checksum> = conflict.claims.iter().map(|claim| claim.checksum).collect();
+        let mut claims: Vec<Checksum> = conflict.claims.iter().map(|claim| claim.record.payload().checksum).collect();
         claims.sort_unstable();
         claims.dedup();
         let prefix = keep.to_ascii_lowercase();

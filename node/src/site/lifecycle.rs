@@ -274,7 +274,7 @@ impl Site {
 
     fn commits_len(&self) -> u64 {
         let view = self.store.view();
-        view.commits().count() as u64 + view.uncounted()
+        view.commits_len() + view.uncounted()
     }
 }
 

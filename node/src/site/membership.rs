@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::{CommitError, Committed, View};
 use uor_index_format::id::{CanonicalId, Checksum, FederationId, SiteId};
 use uor_index_format::membership::{Admission, SITE_NAME_LEN_MAX};
@@ -122,11 +123,14 @@ impl Site {
     }
 
     /// Everyone who may write, ascending by id.
-    pub fn members(&self) -> Vec<MemberListed> {
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn members(&self) -> Result<Vec<MemberListed>, StateError> {
         let view = self.store.view();
-        let listed = |site_id: &SiteId| MemberListed {
-            site_id: *site_id,
-            name: site_name(&view, self.federation(), site_id).unwrap_or_default(),
+        let listed = |site_id: &SiteId| {
+            let name = site_name(&view, self.federation(), site_id)?.unwrap_or_default();
+            Ok(MemberListed { site_id: *site_id, name })
         };
         view.members().iter().map(listed).collect()
     }
@@ -134,9 +138,9 @@ impl Site {
     /// The site that a full id, a unique prefix of at least 8 digits or a member's unique name means.
     ///
     /// # Errors
-    /// [`ResolveError::UnknownSite`] or [`ResolveError::Ambiguous`].
+    /// [`ResolveError::UnknownSite`], [`ResolveError::Ambiguous`] or [`ResolveError::State`].
     pub fn resolve_site(&self, text: &str) -> Result<SiteId, ResolveError> {
-        let members = self.members();
+        let members = self.members()?;
         let prefix = text.to_ascii_lowercase();
         let is_prefix = prefix.len() >= super::resolve::PREFIX_LEN_MIN;
         let means = |member: &&MemberListed| {
@@ -159,19 +163,23 @@ impl Site {
     }
 
     /// The name of a site, if its genesis or admission is here.
-    pub fn name_of(&self, site: &SiteId) -> Option<String> {
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn name_of(&self, site: &SiteId) -> Result<Option<String>, StateError> {
         site_name(&self.store.view(), self.federation(), site)
     }
 }
 
 /// The name that the genesis or the last admission inside the log gives a site, whether or not it is visible.
-pub(super) fn site_name(view: &View, federation: FederationId, site: &SiteId) -> Option<String> {
+pub(super) fn site_name(view: &View, federation: FederationId, site: &SiteId) -> Result<Option<String>, StateError> {
     if let Some(genesis) = view.genesis().filter(|genesis| genesis.founder == *site) {
-        return Some(genesis.name.clone());
+        return Ok(Some(genesis.name.clone()));
     }
     let id = Admission { federation, site: *site, name: String::new() }.id();
-    view.state().versions(&id, view.head()).rev().find_map(|version| match version.record.content() {
+    let versions = view.state().versions(&id, view.head())?;
+    Ok(versions.iter().rev().find_map(|version| match version.record.content() {
         Content::Admission(admission) => Some(admission.name.clone()),
         _ => None,
-    })
+    }))
 }

@@ -1,6 +1,7 @@
 //! Refs and tombstones.
 
 use serde::Serialize;
+use uor_asl::state::{Filter, ReadError as StateError};
 use uor_asl::store::CommitError;
 use uor_index_format::id::{ArtifactKey, CanonicalId, LogSeq, SiteId};
 use uor_index_format::record::{Content, Kind, Record};
@@ -71,6 +72,9 @@ pub enum RefError {
         /// What it is.
         found: Sort,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// It could not be written.
     #[error("could not write the ref")]
     Commit(#[from] CommitError),
@@ -95,27 +99,28 @@ pub enum RemoveError {
 
 impl Site {
     /// All names that people gave, ascending.
-    pub fn refs(&self, at: &Snapshot) -> Vec<RefListed> {
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn refs(&self, at: &Snapshot) -> Result<Vec<RefListed>, StateError> {
         let view = self.store.view();
-        let state = view.state();
-        let mut listed: Vec<RefListed> = state
-            .entries(at)
-            .filter(|visible| visible.entry.kind == Kind::Ref)
-            .filter_map(|visible| {
-                let version = visible.version?;
-                let Content::Ref(assignment) = version.record.content() else { return None };
-                let target = state.get(&assignment.target.into(), at);
-                (assignment.namespace == NAMESPACE_USER).then(|| RefListed {
+        let mut listed = Vec::new();
+        for visible in view.state().visible(at, &Filter::kind(Kind::Ref)) {
+            let Some(version) = visible?.version else { continue };
+            let Content::Ref(assignment) = version.record.content() else { continue };
+            if assignment.namespace == NAMESPACE_USER {
+                let target = view.state().entry(&assignment.target.into(), at)?;
+                listed.push(RefListed {
                     name: assignment.name.clone(),
                     key: assignment.target,
-                    kind: target.map(|visible| Sort::of(&visible.entry)),
+                    kind: target.as_ref().map(Sort::of),
                     logseq: version.place.logseq,
                     domain: version.place.domain,
-                })
-            })
-            .collect();
+                });
+            }
+        }
         listed.sort_by(|a, b| a.name.cmp(&b.name));
-        listed
+        Ok(listed)
     }
 
     /// Points a name at an artifact or receipt.
@@ -127,7 +132,7 @@ impl Site {
         if !target.sort.has_payload() {
             return Err(RefError::WrongKind { text: target.text.clone(), found: target.sort });
         }
-        let previous = self.ref_target(name, &self.head());
+        let previous = self.ref_target(name, &self.head())?;
         let key = target.key();
         let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target: key };
         let logseq = self.commit(vec![Record::reference(assignment)])?.logseq;

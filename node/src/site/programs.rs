@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
 use uor_index_format::id::ArtifactKey;
 use uor_index_format::program::{Program, TYPE_TAG};
@@ -104,6 +105,9 @@ pub enum ProgramError {
     /// The payloads could not be stored.
     #[error("could not store the program")]
     Blocks(#[from] BlocksError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The records could not be written.
     #[error("could not write the program's records")]
     Commit(#[from] CommitError),
@@ -125,12 +129,14 @@ impl Site {
             let put = self.store.blocks().put_bytes(bytes)?;
             new_bytes += put.new_bytes;
             let record = Record::artifact(type_tag, Payload { checksum: put.checksum, len: put.len });
-            if !self.is_visible(&record.id()) {
+            if !self.is_visible(&record.id())? {
                 records.insert(record.id(), record);
             }
         }
         let program = ProgramChecked::of(&program);
-        if let Some(name) = reference.filter(|name| self.ref_target(name, &self.head()) != Some(program.key)) {
+        if let Some(name) = reference
+            && self.ref_target(name, &self.head())? != Some(program.key)
+        {
             let (namespace, name) = (NAMESPACE_USER.to_owned(), name.to_owned());
             let record = Record::reference(RefAssignment { namespace, name, target: program.key });
             records.insert(record.id(), record);

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
+use uor_asl::state::ReadError as StateError;
 use uor_index_format::DecodeError;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
-use super::{Site, Sort, Target, json};
+use super::{ResolveError, Site, Sort, Target, json};
 
 /// Permission bits that are restored. A tree from another site does not get to make a program run as somebody else.
 const RESTORED_MODE: u32 = 0o777;
@@ -151,6 +152,9 @@ pub enum ReadError {
         #[source]
         source: BlocksError,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// There is something at the path already.
     #[error("{} exists already: nothing was overwritten", path.display())]
     Exists {
@@ -325,7 +329,10 @@ impl Out<'_> {
     }
 
     fn lookup(&self, key: ArtifactKey, inside: &Path) -> Result<Target, ReadError> {
-        let hidden = |_| ReadError::Hidden { path: inside.to_owned(), key };
+        let hidden = |error| match error {
+            ResolveError::State(error) => ReadError::State(error),
+            _ => ReadError::Hidden { path: inside.to_owned(), key },
+        };
         self.site.resolve_id(&key.into(), self.at).map_err(hidden)
     }
 

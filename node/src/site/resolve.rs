@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use uor_asl::state::ReadError as StateError;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::record::{Content, Kind};
 use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
@@ -138,7 +139,7 @@ impl Target {
         self.id.into()
     }
 
-    fn of(text: &str, entry: &Entry) -> Self {
+    pub(super) fn of(text: &str, entry: &Entry) -> Self {
         Self {
             text: text.to_owned(),
             id: entry.id,
@@ -250,6 +251,9 @@ pub enum ResolveError {
     /// A directory on the path could not be read.
     #[error("could not follow the path")]
     Tree(#[from] ReadError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 fn list(candidates: &[Candidate]) -> String {
@@ -277,33 +281,42 @@ impl Site {
     /// What a full id means at a snapshot.
     ///
     /// # Errors
-    /// [`ResolveError::Unknown`], [`ResolveError::Removed`] or [`ResolveError::Later`].
+    /// [`ResolveError::Unknown`], [`ResolveError::Removed`], [`ResolveError::Later`] or [`ResolveError::State`].
     pub fn resolve_id(&self, id: &CanonicalId, at: &Snapshot) -> Result<Target, ResolveError> {
         let view = self.store.view();
-        if let Some(visible) = view.state().get(id, at) {
-            return Ok(Target::of(&id.to_string(), &visible.entry));
+        let state = view.state();
+        if let Some(entry) = state.entry(id, at)? {
+            return Ok(Target::of(&id.to_string(), &entry));
         }
-        if view.state().versions(id, at).next().is_some() {
+        if !state.versions(id, at)?.is_empty() {
             return Err(ResolveError::Removed { id: *id });
         }
-        match view.state().versions(id, view.head()).next() {
-            Some(_) => Err(ResolveError::Later { id: *id }),
-            None => Err(ResolveError::Unknown { text: id.to_string() }),
+        if !state.versions(id, view.head())?.is_empty() {
+            return Err(ResolveError::Later { id: *id });
         }
+        Err(ResolveError::Unknown { text: id.to_string() })
     }
 
     /// What a name that people gave points at.
-    pub fn ref_target(&self, name: &str, at: &Snapshot) -> Option<ArtifactKey> {
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn ref_target(&self, name: &str, at: &Snapshot) -> Result<Option<ArtifactKey>, StateError> {
         self.ref_target_in(NAMESPACE_USER, name, at)
     }
 
-    pub(super) fn ref_target_in(&self, namespace: &str, name: &str, at: &Snapshot) -> Option<ArtifactKey> {
-        let view = self.store.view();
-        let visible = view.state().get(&RefAssignment::id_of(namespace, name), at)?;
-        match visible.version?.record.content() {
+    pub(super) fn ref_target_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        at: &Snapshot,
+    ) -> Result<Option<ArtifactKey>, StateError> {
+        let visible = self.store.view().state().get(&RefAssignment::id_of(namespace, name), at)?;
+        let version = visible.and_then(|visible| visible.version);
+        Ok(version.and_then(|version| match version.record.content() {
             Content::Ref(assignment) => Some(assignment.target),
             _ => None,
-        }
+        }))
     }
 
     /// The name or id that the text begins with, and the path behind it. The longest name wins.
@@ -311,8 +324,11 @@ impl Site {
         let ends = text.rmatch_indices('/').map(|(index, _)| index);
         for end in std::iter::once(text.len()).chain(ends) {
             let (name, path) = text.split_at(end);
-            if let Some(key) = self.ref_target(name, at) {
-                let dangling = |_| ResolveError::Dangling { name: name.to_owned(), target: key };
+            if let Some(key) = self.ref_target(name, at)? {
+                let dangling = |error| match error {
+                    ResolveError::State(_) => error,
+                    _ => ResolveError::Dangling { name: name.to_owned(), target: key },
+                };
                 let target = self.resolve_id(&key.into(), at).map_err(dangling)?;
                 return Ok((Target { via_ref: Some(name.to_owned()), ..target }, path));
             }
@@ -338,9 +354,12 @@ impl Site {
         }
         let (known, visible) = {
             let view = self.store.view();
-            let known = view.state().ids_with_prefix(digits, CANDIDATES_MAX);
-            let see = |id: &CanonicalId| Some(Target::of(text, &view.state().get(id, at)?.entry));
-            let visible: Vec<Target> = known.iter().filter_map(see).filter(|target| wanted(target.sort)).collect();
+            let known = view.state().ids_with_prefix(digits, CANDIDATES_MAX)?;
+            let mut visible = Vec::new();
+            for id in &known {
+                let target = view.state().entry(id, at)?.map(|entry| Target::of(text, &entry));
+                visible.extend(target.filter(|target| wanted(target.sort)));
+            }
             (known, visible)
         };
         match (visible.as_slice(), known.as_slice()) {
@@ -368,7 +387,7 @@ impl Site {
                 return Err(ResolveError::Symlink { at: format!("{walked}/{name}"), target });
             }
         };
-        let entry = self.store.view().state().get(&key.into(), at).map(|visible| visible.entry);
+        let entry = self.store.view().state().entry(&key.into(), at)?;
         entry.map_or_else(|| Err(self.resolve_id(&key.into(), at).err().unwrap_or_else(absent)), Ok)
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde::Serialize;
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
 use uor_index_format::commit::BODY_LEN_MAX;
 use uor_index_format::edge::{Edge, Endpoint, Role};
@@ -172,6 +173,9 @@ pub enum RunError {
     /// The program could not be run to a result; nothing was written.
     #[error("the run came to no result")]
     Run(#[from] uor_pel::run::RunError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Receipts and outputs could not be written.
     #[error("could not write the run's records")]
     Commit(#[from] CommitError),
@@ -213,7 +217,7 @@ impl Site {
             on_progress(told);
         })?;
         let mut records = shelf.into_records();
-        records.extend(self.new_edges(&task.derivation, &report.outcome));
+        records.extend(self.new_edges(&task.derivation, &report.outcome)?);
         self.commit_in_order(records)?;
         let (status, failure) = status(&report.outcome.status);
         Ok(Ran {
@@ -225,7 +229,7 @@ impl Site {
             executed: report.executed as u64,
             reused: report.reused as u64,
             sites: vec![self.site_id()],
-            conflict: self.is_contested(&report.receipt, &report.outcome.trace),
+            conflict: self.is_contested(&report.receipt, &report.outcome.trace)?,
         })
     }
 
@@ -234,7 +238,7 @@ impl Site {
     /// # Errors
     /// [`ReadError::WrongKind`] if it is none; [`ReadError`].
     pub fn receipt_show(&self, target: &Target, at: &Snapshot) -> Result<ReceiptShown, ReadError> {
-        let derivation = shelf::derivation(&self.store, &target.key(), at).filter(|_| target.sort == Sort::Receipt);
+        let derivation = shelf::derivation(&self.store, &target.key(), at)?.filter(|_| target.sort == Sort::Receipt);
         let Some(Derivation { program, inputs, profile, .. }) = derivation else {
             return Err(wrong_kind(target, "receipt"));
         };
@@ -256,7 +260,7 @@ impl Site {
             failure,
             outputs,
             trace: trace.into_iter().map(step).collect(),
-            claims: self.claims(target, at),
+            claims: self.claims(target, at)?,
             conflict: target.conflict,
         })
     }
@@ -289,7 +293,7 @@ impl Site {
     }
 
     /// The edges of a run that are not visible yet.
-    fn new_edges(&self, derivation: &Derivation, outcome: &Outcome) -> Vec<Record> {
+    fn new_edges(&self, derivation: &Derivation, outcome: &Outcome) -> Result<Vec<Record>, StateError> {
         let receipt = Endpoint::Artifact(derivation.receipt_key());
         let used = [derivation.program].into_iter().chain(derivation.inputs.iter().copied());
         let generated = outcome.outputs.iter().map(|(_, key)| *key);
@@ -304,9 +308,14 @@ impl Site {
             edge(USED, used.map(Endpoint::Artifact).collect(), vec![receipt]),
             edge(GENERATED, vec![receipt], generated.map(Endpoint::Artifact).collect()),
         ];
-        // A failed run generated nothing, and an edge needs an end.
-        let is_new = |edge: &Edge| edge.is_valid() && !self.is_visible(&edge.id());
-        edges.into_iter().filter(is_new).map(Record::edge).collect()
+        let mut records = Vec::new();
+        for edge in edges {
+            // A failed run generated nothing, and an edge needs an end.
+            if edge.is_valid() && !self.is_visible(&edge.id())? {
+                records.push(Record::edge(edge));
+            }
+        }
+        Ok(records)
     }
 
     /// One commit, or as few as can hold the records in their order, so that what is visible never names what is not.
@@ -329,18 +338,26 @@ impl Site {
     }
 
     /// Whether the receipt, or one in its trace, has claims that differ.
-    fn is_contested(&self, receipt: &ArtifactKey, trace: &[uor_index_format::receipt::Step]) -> bool {
+    fn is_contested(
+        &self,
+        receipt: &ArtifactKey,
+        trace: &[uor_index_format::receipt::Step],
+    ) -> Result<bool, StateError> {
         let view = self.store.view();
-        let mut receipts = trace.iter().map(|step| step.receipt).chain([*receipt]);
-        receipts.any(|key| view.state().get(&key.into(), view.head()).is_some_and(|visible| visible.entry.conflict))
+        for key in trace.iter().map(|step| step.receipt).chain([*receipt]) {
+            if view.state().entry(&key.into(), view.head())?.is_some_and(|entry| entry.conflict) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every unshadowed claim about something, in the one order.
-    fn claims(&self, target: &Target, at: &Snapshot) -> Vec<ClaimListed> {
+    fn claims(&self, target: &Target, at: &Snapshot) -> Result<Vec<ClaimListed>, StateError> {
         let view = self.store.view();
-        let versions: Vec<_> = view.state().versions(&target.id, at).collect();
+        let versions = view.state().versions(&target.id, at)?;
         let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |index| index + 1);
-        let claims = versions.into_iter().skip(live).filter(|version| version.record.block_payload().is_some());
+        let claims = versions.iter().skip(live).filter(|version| version.record.block_payload().is_some());
         claims.map(|version| self.claim(&view, version)).collect()
     }
 }

@@ -8,11 +8,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::Store;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, SiteId};
 use uor_index_format::receipt::{Derivation, Outcome};
 use uor_index_format::record::{Content, Kind, Payload, Record, artifact_key};
 use uor_index_format::snapshot::Snapshot;
+use uor_index_format::state::Entry;
 use uor_pel::blob::{Blob, BlobReader};
 use uor_pel::shelf::{Found, Shelf, ShelfError};
 
@@ -62,19 +64,29 @@ impl StoreShelf {
     }
 
     /// Type tag and payload of a visible artifact.
-    fn artifact(&self, key: &ArtifactKey) -> Option<(Option<u32>, Payload)> {
-        let view = self.store.view();
-        let entry = view.state().get(&(*key).into(), &self.at)?.entry;
-        let checksum = entry.checksum.filter(|_| entry.kind == Kind::Artifact)?;
-        Some((entry.type_tag, Payload { checksum, len: entry.payload_len }))
+    fn artifact(&self, key: &ArtifactKey) -> Result<Option<(Option<u32>, Payload)>, ShelfError> {
+        let entry = self.entry(key, Kind::Artifact)?;
+        Ok(entry.and_then(|entry| {
+            let payload = Payload { checksum: entry.checksum?, len: entry.payload_len };
+            Some((entry.type_tag, payload))
+        }))
+    }
+
+    /// What is visible under a key, if it is of this kind.
+    fn entry(&self, key: &ArtifactKey, kind: Kind) -> Result<Option<Entry>, ShelfError> {
+        let entry = self.store.view().state().entry(&(*key).into(), &self.at);
+        Ok(entry.map_err(|error| ShelfError::new("read the state", error))?.filter(|entry| entry.kind == kind))
     }
 
     /// Whether the writer's own unshadowed claim about an id is this one.
-    fn is_claimed(&self, id: &CanonicalId, checksum: &Checksum) -> bool {
-        let view = self.store.view();
-        let claims = view.state().versions(id, view.head()).rev().take_while(|version| !version.record.is_tombstone());
+    fn is_claimed(&self, id: &CanonicalId, checksum: &Checksum) -> Result<bool, ShelfError> {
+        let versions = {
+            let view = self.store.view();
+            view.state().versions(id, view.head()).map_err(|error| ShelfError::new("read the state", error))?
+        };
+        let claims = versions.iter().rev().take_while(|version| !version.record.is_tombstone());
         let mut own = claims.filter(|version| version.place.domain == self.writer);
-        own.any(|version| version.record.block_payload().is_some_and(|payload| payload.checksum == *checksum))
+        Ok(own.any(|version| version.record.block_payload().is_some_and(|payload| payload.checksum == *checksum)))
     }
 
     fn put_blob(&self, blob: &dyn Blob) -> Result<Payload, ShelfError> {
@@ -88,14 +100,14 @@ impl StoreShelf {
 impl Shelf for StoreShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
         let left = self.left().artifacts.get(key).copied();
-        let known = left.or_else(|| self.artifact(key));
+        let known = if left.is_some() { left } else { self.artifact(key)? };
         Ok(known.and_then(|(type_tag, payload)| self.found(type_tag, payload)))
     }
 
     fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
         let payload = self.put_blob(&*blob)?;
         let key = artifact_key(type_tag, &payload);
-        let is_visible = self.artifact(&key).is_some();
+        let is_visible = self.artifact(&key)?.is_some();
         let mut left = self.left();
         if left.artifacts.insert(key, (type_tag, payload)).is_none() && !is_visible {
             left.records.push(Record::artifact(type_tag, payload));
@@ -107,11 +119,7 @@ impl Shelf for StoreShelf {
         if let Some(outcome) = self.left().receipts.get(key) {
             return Ok(Some(outcome.clone()));
         }
-        let checksum = {
-            let view = self.store.view();
-            let entry = view.state().get(&(*key).into(), &self.at).map(|visible| visible.entry);
-            entry.filter(|entry| entry.kind == Kind::Receipt).and_then(|entry| entry.checksum)
-        };
+        let checksum = self.entry(key, Kind::Receipt)?.and_then(|entry| entry.checksum);
         let Some(checksum) = checksum.filter(|checksum| self.store.blocks().has(*checksum)) else { return Ok(None) };
         let bytes = self.store.blocks().read_all(checksum, OUTCOME_LEN_MAX);
         let bytes = bytes.map_err(|error| ShelfError::new("read a receipt", error))?;
@@ -122,7 +130,7 @@ impl Shelf for StoreShelf {
     fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
         let payload = self.put_blob(&outcome.encode())?;
         let key = derivation.receipt_key();
-        let is_claimed = self.is_claimed(&key.into(), &payload.checksum);
+        let is_claimed = self.is_claimed(&key.into(), &payload.checksum)?;
         let mut left = self.left();
         if left.receipts.insert(key, outcome.clone()).is_none() && !is_claimed {
             left.records.push(Record::receipt(derivation.clone(), payload));
@@ -132,12 +140,12 @@ impl Shelf for StoreShelf {
 }
 
 /// What a receipt inside a snapshot was run from: every claim about it says the same.
-pub(super) fn derivation(store: &Store, key: &ArtifactKey, at: &Snapshot) -> Option<Derivation> {
-    let view = store.view();
-    view.state().versions(&(*key).into(), at).find_map(|version| match version.record.content() {
+pub(super) fn derivation(store: &Store, key: &ArtifactKey, at: &Snapshot) -> Result<Option<Derivation>, StateError> {
+    let versions = store.view().state().versions(&(*key).into(), at)?;
+    Ok(versions.iter().find_map(|version| match version.record.content() {
         Content::Receipt { derivation, .. } => Some(derivation.clone()),
         _ => None,
-    })
+    }))
 }
 
 /// A payload with random access.

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
 use uor_asl::disk::Mode;
-use uor_asl::state::Visible;
-use uor_asl::store::{CommitError, View};
+use uor_asl::state::{Filter, ReadError as StateError, State};
+use uor_asl::store::{CommitError, StoreError, View};
 use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId, SnapshotId, StateRoot};
 use uor_index_format::record::{Content, Kind, Payload, Record};
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, NameError, RefAssignment, check_name};
 use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Snapshot, TYPE_TAG};
+use uor_index_format::state::{Entry, StateHash};
 
 use super::home::KEPT_FILE;
 use super::membership::site_name;
@@ -148,14 +149,17 @@ pub struct EntryListed {
 }
 
 impl EntryListed {
-    fn of(visible: &Visible<'_>) -> Self {
-        let entry = &visible.entry;
-        let name = visible.version.and_then(|version| match version.record.content() {
+    fn of(entry: &Entry, state: &State, at: &Snapshot) -> Result<Self, StateError> {
+        let version = match entry.kind {
+            Kind::Ref => state.get(&entry.id, at)?.and_then(|visible| visible.version),
+            _ => None,
+        };
+        let name = version.and_then(|version| match version.record.content() {
             Content::Ref(assignment) => Some(assignment.name.clone()),
             _ => None,
         });
         let kind = Sort::of(entry);
-        Self { id: entry.id, kind, checksum: entry.checksum, logseq: entry.logseq, conflict: entry.conflict, name }
+        Ok(Self { id: entry.id, kind, checksum: entry.checksum, logseq: entry.logseq, conflict: entry.conflict, name })
     }
 }
 
@@ -223,6 +227,12 @@ pub enum SnapshotError {
     /// Its payload could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The label cannot be a name.
     #[error(transparent)]
     Label(#[from] NameError),
@@ -251,17 +261,17 @@ impl Site {
         let target = self.resolve_snapshot(text, &head)?;
         let snapshot = self.read_snapshot(&target)?;
         let view = self.store.view();
-        let lacks =
-            snapshot.frontier.iter().find(|(domain, head)| view.commit_hash(domain, head.number) != Some(head.hash));
-        match lacks {
-            None => Ok(snapshot),
-            Some((domain, needed)) => Err(SnapshotError::Behind {
-                id: target.key(),
-                domain: *domain,
-                needed: needed.number,
-                here: head.frontier.get(domain).map_or(0, |head| head.number),
-            }),
+        for (domain, needed) in &snapshot.frontier {
+            if view.commit_hash(domain, needed.number)? != Some(needed.hash) {
+                return Err(SnapshotError::Behind {
+                    id: target.key(),
+                    domain: *domain,
+                    needed: needed.number,
+                    here: head.frontier.get(domain).map_or(0, |head| head.number),
+                });
+            }
         }
+        Ok(snapshot)
     }
 
     /// Stores the snapshot of everything here, without the commit that stores it; kept until dropped.
@@ -285,7 +295,7 @@ impl Site {
         self.store.blocks().put_bytes(&bytes)?;
         let snapshot_id = snapshot.id();
         let mut records = Vec::new();
-        if !self.is_visible(&snapshot_id.into()) {
+        if !self.is_visible(&snapshot_id.into())? {
             records.push(Record::artifact(Some(TYPE_TAG), payload));
         }
         if let Some(label) = label {
@@ -303,19 +313,20 @@ impl Site {
     /// Stored snapshots, oldest first.
     ///
     /// # Errors
-    /// [`SnapshotError::File`]. One whose payload is not here, or is no snapshot whoever signed it, is listed without it.
+    /// [`SnapshotError`]. One whose payload is not here, or is no snapshot whoever signed it, is listed without it.
     pub fn snapshots(&self) -> Result<Vec<SnapshotListed>, SnapshotError> {
         let head = self.head();
         let kept = self.kept()?;
-        let labels = self.labels(&head);
-        let ids: Vec<CanonicalId> = {
+        let labels = self.labels(&head)?;
+        let targets = {
             let view = self.store.view();
-            let is_snapshot = |visible: &Visible<'_>| Sort::of(&visible.entry) == Sort::Snapshot;
-            view.state().entries(&head).filter(is_snapshot).map(|visible| visible.entry.id).collect()
+            let listed = |entry: Entry| Target::of(&entry.id.to_string(), &entry);
+            let filter = Filter::type_tag(TYPE_TAG);
+            let entries = view.state().entries(&head, &filter);
+            entries.map(|entry| entry.map(listed)).collect::<Result<Vec<_>, _>>()?
         };
         let mut listed = Vec::new();
-        for id in ids {
-            let Ok(target) = self.resolve_id(&id, &head) else { continue };
+        for target in targets {
             let snapshot = match self.read_snapshot(&target) {
                 Err(SnapshotError::Read(_)) => None,
                 other => Some(other?),
@@ -341,29 +352,32 @@ impl Site {
         let snapshot = self.at(Some(text))?;
         let snapshot_id = snapshot.id();
         let kept = self.kept()?.contains(&snapshot_id);
-        let labels = self.labels(&self.head()).remove(&snapshot_id).unwrap_or_default();
+        let labels = self.labels(&self.head())?.remove(&snapshot_id).unwrap_or_default();
         let view = self.store.view();
-        let applied = applied(&view, &snapshot);
+        let applied = applied(&view, &snapshot)?;
         let mut kinds = BTreeMap::new();
         let mut records: BTreeMap<SiteId, u64> = BTreeMap::new();
         for record in &applied {
             *kinds.entry(record.kind.name()).or_default() += 1;
             *records.entry(record.domain).or_default() += 1;
         }
-        let (mut entries, mut conflicts) = (0, 0);
-        for visible in view.state().entries(&snapshot) {
-            entries += 1;
-            conflicts += u64::from(visible.entry.conflict);
+        let (mut sum, mut conflicts) = (StateHash::default(), 0);
+        for entry in view.state().entries(&snapshot, &Filter::ALL) {
+            let entry = entry?;
+            conflicts += u64::from(entry.conflict);
+            sum.add(&entry);
         }
-        let state_root = view.state().root_at(&snapshot);
-        let domains = snapshot.frontier.iter().map(|(domain, head)| DomainApplied {
-            domain: *domain,
-            name: site_name(&view, self.federation(), domain),
-            number: head.number,
-            hash: head.hash,
-            records: records.get(domain).copied().unwrap_or(0),
+        let domains = snapshot.frontier.iter().map(|(domain, head)| {
+            Ok(DomainApplied {
+                domain: *domain,
+                name: site_name(&view, self.federation(), domain)?,
+                number: head.number,
+                hash: head.hash,
+                records: records.get(domain).copied().unwrap_or(0),
+            })
         });
-        let domains = domains.collect();
+        let domains = domains.collect::<Result<_, StateError>>()?;
+        let (state_root, entries) = (sum.root(&snapshot), sum.entries());
         let Snapshot { frontier, logseq_max } = snapshot;
         Ok(SnapshotShown {
             snapshot_id,
@@ -388,29 +402,25 @@ impl Site {
         let (at_a, at_b) = (self.at(Some(a))?, self.at(Some(b))?);
         let mut diff =
             SnapshotDiff { a: at_a.id(), b: at_b.id(), added: Vec::new(), removed: Vec::new(), changed: Vec::new() };
+        let ids = self.store.changed_ids(&at_a, &at_b)?;
         let view = self.store.view();
-        let mut before = view.state().entries(&at_a).peekable();
-        let mut after = view.state().entries(&at_b).peekable();
-        loop {
-            let order = match (before.peek(), after.peek()) {
-                (None, None) => return Ok(diff),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(before), Some(after)) => before.entry.id.cmp(&after.entry.id),
-            };
-            match order {
-                std::cmp::Ordering::Less => diff.removed.extend(before.next().as_ref().map(EntryListed::of)),
-                std::cmp::Ordering::Greater => diff.added.extend(after.next().as_ref().map(EntryListed::of)),
-                std::cmp::Ordering::Equal => {
-                    if let (Some(before), Some(after)) = (before.next(), after.next())
-                        && before.entry.encode() != after.entry.encode()
-                    {
-                        let (before, after) = (EntryListed::of(&before), EntryListed::of(&after));
-                        diff.changed.push(Change { before, after });
-                    }
+        let state = view.state();
+        for id in &ids {
+            let (before, after) = (state.entry(id, &at_a)?, state.entry(id, &at_b)?);
+            if before.as_ref().map(Entry::encode) == after.as_ref().map(Entry::encode) {
+                continue;
+            }
+            let before = before.map(|entry| EntryListed::of(&entry, state, &at_a)).transpose()?;
+            let after = after.map(|entry| EntryListed::of(&entry, state, &at_b)).transpose()?;
+            match (before, after) {
+                (Some(before), Some(after)) => diff.changed.push(Change { before, after }),
+                (before, after) => {
+                    diff.removed.extend(before);
+                    diff.added.extend(after);
                 }
             }
         }
+        Ok(diff)
     }
 
     /// Keeps a snapshot here: garbage collection will not touch what it sees.
@@ -434,13 +444,16 @@ impl Site {
     }
 
     fn resolve_snapshot(&self, text: &str, at: &Snapshot) -> Result<Target, SnapshotError> {
-        let unknown = |source| SnapshotError::Unknown { text: text.to_owned(), source };
-        let target = match self.ref_target_in(NAMESPACE_SNAPSHOT, text, at) {
+        let unknown = |source| match source {
+            ResolveError::State(error) => SnapshotError::State(error),
+            source => SnapshotError::Unknown { text: text.to_owned(), source },
+        };
+        let target = match self.ref_target_in(NAMESPACE_SNAPSHOT, text, at)? {
             Some(id) => self.resolve_id(&id.into(), at).map_err(unknown)?,
-            None => {
-                let meant = self.resolve_digits(text, text, at, |sort| sort == Sort::Snapshot);
-                meant.or_else(|_| self.resolve(text, at)).map_err(unknown)?
-            }
+            None => match self.resolve_digits(text, text, at, |sort| sort == Sort::Snapshot) {
+                Err(ResolveError::State(error)) => return Err(error.into()),
+                meant => meant.or_else(|_| self.resolve(text, at)).map_err(unknown)?,
+            },
         };
         if target.sort == Sort::Snapshot {
             Ok(target)
@@ -456,10 +469,11 @@ impl Site {
     }
 
     /// Labels of snapshots, ascending.
-    fn labels(&self, at: &Snapshot) -> BTreeMap<SnapshotId, Vec<String>> {
+    fn labels(&self, at: &Snapshot) -> Result<BTreeMap<SnapshotId, Vec<String>>, StateError> {
         let mut labels: BTreeMap<SnapshotId, Vec<String>> = BTreeMap::new();
         let view = self.store.view();
-        for version in view.state().entries(at).filter_map(|visible| visible.version) {
+        for visible in view.state().visible(at, &Filter::kind(Kind::Ref)) {
+            let Some(version) = visible?.version else { continue };
             if let Content::Ref(assignment) = version.record.content()
                 && assignment.namespace == NAMESPACE_SNAPSHOT
             {
@@ -467,7 +481,7 @@ impl Site {
             }
         }
         labels.values_mut().for_each(|labels| labels.sort());
-        labels
+        Ok(labels)
     }
 
     fn kept(&self) -> Result<BTreeSet<SnapshotId>, FileError> {
@@ -485,8 +499,8 @@ impl Site {
 }
 
 /// Every record inside a snapshot, in the one order.
-fn applied(view: &View, snapshot: &Snapshot) -> Vec<Applied> {
-    let mut versions: Vec<_> = view.state().all_versions(snapshot).collect();
+fn applied(view: &View, snapshot: &Snapshot) -> Result<Vec<Applied>, StateError> {
+    let mut versions = view.state().all_versions(snapshot).collect::<Result<Vec<_>, _>>()?;
     versions.sort_by_key(|version| version.place);
     let listed = versions.into_iter().map(|version| Applied {
         logseq: version.place.logseq,
@@ -495,5 +509,5 @@ fn applied(view: &View, snapshot: &Snapshot) -> Vec<Applied> {
         domain: version.place.domain,
         number: version.number,
     });
-    listed.collect()
+    Ok(listed.collect())
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use uor_asl::disk::{Disk, DiskError, Mode};
-use uor_asl::store::View;
+use uor_asl::state::ReadError as StateError;
+use uor_asl::store::StoreError;
 use uor_index_format::id::{CommitHash, FederationId, LogSeq, SiteId, StateRoot};
 use uor_index_format::snapshot::Frontier;
 
-use super::membership::site_name;
 use super::{FileError, MemberListed, Site, home, json};
 
 /// What a site amounts to. Peers and lag are the node's to add.
@@ -83,49 +83,70 @@ pub struct DiskUse {
     pub blocks_bytes: u64,
 }
 
+/// Why it cannot be said what a site amounts to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// The sizes of files could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A commit could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Site {
     /// What the site amounts to, now.
     ///
     /// # Errors
-    /// [`FileError`] if the sizes of files cannot be read.
-    pub fn status(&self) -> Result<Status, FileError> {
-        let members = self.members();
+    /// [`StatusError`].
+    pub fn status(&self) -> Result<Status, StatusError> {
+        let members = self.members()?;
         let disk = DiskUse { log_bytes: self.dir_bytes("log")?, blocks_bytes: self.dir_bytes("blocks")? };
-        let view = self.store.view();
-        let (state, head) = (view.state(), view.head());
-        Ok(Status {
-            site_id: self.site_id(),
-            name: self.name.clone(),
-            data: self.dir.clone(),
-            federation_id: self.federation(),
-            conflict_rule: view.genesis().map(|genesis| genesis.conflict_rule.name()),
-            members,
-            domains: self.domains(&view),
-            frontier: head.frontier.clone(),
-            logseq_max: head.logseq_max,
-            state_root: state.root(),
-            entries: state.entries_len(),
-            conflicts: state.conflicts(head).len() as u64,
-            forks: view.forks().keys().copied().collect(),
-            uncounted: view.uncounted(),
-            missing_payloads: view.wanted().len() as u64,
-            missing_bytes: view.wanted().values().sum(),
-            disk,
-        })
+        let mut status = {
+            let view = self.store.view();
+            let (state, head) = (view.state(), view.head());
+            Status {
+                site_id: self.site_id(),
+                name: self.name.clone(),
+                data: self.dir.clone(),
+                federation_id: self.federation(),
+                conflict_rule: view.genesis().map(|genesis| genesis.conflict_rule.name()),
+                members,
+                domains: Vec::new(),
+                frontier: head.frontier.clone(),
+                logseq_max: head.logseq_max,
+                state_root: state.root(),
+                entries: state.entries_len(),
+                conflicts: state.conflicts(head)?.len() as u64,
+                forks: view.forks().keys().copied().collect(),
+                uncounted: view.uncounted(),
+                missing_payloads: view.wanted().len() as u64,
+                missing_bytes: view.wanted().values().sum(),
+                disk,
+            }
+        };
+        status.domains = self.domains(&status.frontier)?;
+        Ok(status)
     }
 
-    fn domains(&self, view: &View) -> Vec<DomainStatus> {
-        let is_head =
-            |domain: &SiteId, number: u64| view.head().frontier.get(domain).is_some_and(|it| it.number == number);
-        let heads = view.commits().filter(|commit| is_head(&commit.domain, commit.number));
-        let listed = heads.map(|commit| DomainStatus {
-            domain: commit.domain,
-            name: site_name(view, self.federation(), &commit.domain),
-            commits: commit.number,
-            logseq: commit.logseq,
-            hash: commit.hash,
-        });
-        listed.collect()
+    fn domains(&self, frontier: &Frontier) -> Result<Vec<DomainStatus>, StatusError> {
+        let mut listed = Vec::new();
+        for (domain, head) in frontier {
+            // Absent only if a fork has disproved it this moment.
+            let Some(commit) = self.store.read_commit(domain, head.number)? else { continue };
+            listed.push(DomainStatus {
+                domain: *domain,
+                name: self.name_of(domain)?,
+                commits: head.number,
+                logseq: commit.header().logseq,
+                hash: head.hash,
+            });
+        }
+        Ok(listed)
     }
 
     fn dir_bytes(&self, dir: &'static str) -> Result<u64, FileError> {

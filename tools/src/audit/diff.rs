@@ -5,14 +5,14 @@
 //! comparison goes on below it. Beyond the common part, two sites may still contradict each other: a receipt for which each
 //! alone claims something else, or for which one knows a claim that refutes what the other has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use serde::Serialize;
-use uor_asl::state::{State, Visible};
+use uor_asl::state::{Filter, ReadError, State, Visible};
 use uor_asl::store::StoreError;
-use uor_index_format::id::{CanonicalId, LogSeq, SiteId};
+use uor_index_format::id::{CanonicalId, SiteId};
 use uor_index_format::record::Kind;
 use uor_index_format::snapshot::{Frontier, Head, Snapshot};
 use uor_index_format::state::Entry;
@@ -147,10 +147,10 @@ pub fn run(a: &Path, b: &Path, at: Option<&str>, opener: &Opener, console: &mut 
 /// [`StoreError`] if a log cannot be read.
 pub fn diff(a: &Audited, b: &Audited, target: Option<Snapshot>) -> Result<Difference, StoreError> {
     let given = target.is_some();
-    let (common, mut forks) = common(&[a, b]);
+    let (common, mut forks) = common(&[a, b])?;
     let at = target.unwrap_or(common);
     forks.retain(|fork| !given || at.frontier.iter().any(|(domain, head)| fork.is_within(domain, head)));
-    let complete = !at.frontier.is_empty() && [a, b].iter().all(|audited| audited.store.view().has(&at));
+    let complete = !at.frontier.is_empty() && a.store.view().has(&at)? && b.store.view().has(&at)?;
     let mut difference = Difference {
         verdict: "",
         outcome: if forks.is_empty() { Verdict::Agrees } else { Verdict::Diverges },
@@ -168,7 +168,7 @@ pub fn diff(a: &Audited, b: &Audited, target: Option<Snapshot>) -> Result<Differ
     if complete {
         difference.compare_states(a, b, &at)?;
         if difference.first.is_none() && !given {
-            difference.first = contradiction(a, b);
+            difference.first = contradiction(a, b)?;
         }
         if difference.first.is_some() {
             difference.outcome = Verdict::Diverges;
@@ -188,51 +188,49 @@ impl Fork {
 
 /// What all stores have: of each domain that all know, the longest common beginning; and where chains differ (between the
 /// first store and another).
-pub fn common(stores: &[&Audited]) -> (Snapshot, Vec<Fork>) {
+///
+/// # Errors
+/// [`StoreError`] if a log cannot be read.
+pub fn common(stores: &[&Audited]) -> Result<(Snapshot, Vec<Fork>), StoreError> {
     let mut snapshot = Snapshot::default();
     let mut forks = Vec::new();
-    let Some((first, others)) = stores.split_first() else { return (snapshot, forks) };
-    let view = first.store.view();
-    let logseqs: BTreeMap<_, _> =
-        view.commits().map(|commit| ((commit.domain, commit.number), commit.logseq)).collect();
-    let mut frontier = Frontier::new();
-    for (domain, head) in &view.head().frontier {
+    let Some((first, others)) = stores.split_first() else { return Ok((snapshot, forks)) };
+    for (domain, head) in &first.head().frontier {
         let mut shared = head.number;
         for other in others {
-            let hash_here = |number| view.commit_hash(domain, number);
+            let hash_here = |number| first.store.view().commit_hash(domain, number);
             let hash_there = |number| other.store.view().commit_hash(domain, number);
             let theirs = other.head().frontier.get(domain).map_or(0, |head| head.number);
             shared = shared.min(theirs);
             // Chains are linked: once they differ they differ for ever, so the first difference can be searched for.
-            if let Some(number) = first_where(shared, |number| hash_here(number) != hash_there(number)) {
-                if let (Some(a), Some(b)) = (hash_here(number), hash_there(number)) {
+            let differs = |number| Ok::<_, ReadError>(hash_here(number)? != hash_there(number)?);
+            if let Some(number) = first_where(shared, differs)? {
+                if let (Some(a), Some(b)) = (hash_here(number)?, hash_there(number)?) {
                     let (domain, hash_a, hash_b) = (domain.to_string(), a.to_string(), b.to_string());
                     forks.push(Fork { domain, number, hash_a, hash_b });
                 }
                 shared = number - 1;
             }
         }
-        if let Some(hash) = view.commit_hash(domain, shared) {
-            frontier.insert(*domain, Head { number: shared, hash });
+        if let Some(commit) = first.store.read_commit(domain, shared)? {
+            snapshot.frontier.insert(*domain, Head { number: shared, hash: commit.hash() });
+            snapshot.logseq_max = snapshot.logseq_max.max(commit.header().logseq);
         }
     }
-    let reached = frontier.iter().filter_map(|(domain, head)| logseqs.get(&(*domain, head.number)));
-    snapshot.logseq_max = reached.max().copied().unwrap_or(LogSeq(0));
-    snapshot.frontier = frontier;
-    (snapshot, forks)
+    Ok((snapshot, forks))
 }
 
 /// The first number from 1 to `last` for which `holds` is true, if it is true from there on.
-fn first_where(last: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
-    if last == 0 || !holds(last) {
-        return None;
+fn first_where<E>(last: u64, holds: impl Fn(u64) -> Result<bool, E>) -> Result<Option<u64>, E> {
+    if last == 0 || !holds(last)? {
+        return Ok(None);
     }
     let (mut low, mut high) = (1, last);
     while low < high {
         let middle = low + (high - low) / 2;
-        if holds(middle) { high = middle } else { low = middle + 1 }
+        if holds(middle)? { high = middle } else { low = middle + 1 }
     }
-    Some(low)
+    Ok(Some(low))
 }
 
 fn frontiers(a: &Audited, b: &Audited, at: &Snapshot) -> Vec<FrontierDifference> {
@@ -254,16 +252,13 @@ impl Difference {
         self.state_root_a = Some(replayed_a.root.to_string());
         self.state_root_b = Some(replayed_b.root.to_string());
         self.entries = replayed_a.entries.len() as u64;
-        if replayed_a.root != replayed_b.root {
-            self.first = first_difference(&replayed_a.entries, &replayed_b.entries).map(|(entry_a, entry_b)| {
-                let id = entry_a.or(entry_b).map(|entry| entry.id);
-                FirstDifference {
-                    id: id.map(|id| id.to_string()).unwrap_or_default(),
-                    kind: entry_a.or(entry_b).map_or("", |entry| entry.kind.name()),
-                    beyond_common: false,
-                    a: id.and_then(|id| claim(a, &id, at)),
-                    b: id.and_then(|id| claim(b, &id, at)),
-                }
+        if let Some(Entry { id, kind, .. }) = first_difference(&replayed_a.entries, &replayed_b.entries) {
+            self.first = Some(FirstDifference {
+                id: id.to_string(),
+                kind: kind.name(),
+                beyond_common: false,
+                a: claim(a, id, at)?,
+                b: claim(b, id, at)?,
             });
         }
         Ok(())
@@ -305,64 +300,67 @@ impl Difference {
     }
 }
 
-/// The first pair that differs of two lists ascending by id.
-fn first_difference<'a>(a: &'a [Entry], b: &'a [Entry]) -> Option<(Option<&'a Entry>, Option<&'a Entry>)> {
+/// The first entry that differs of two lists ascending by id.
+fn first_difference<'a>(a: &'a [Entry], b: &'a [Entry]) -> Option<&'a Entry> {
     // Corroboration differs while claims are under way, and is not part of the state.
     let same = |a: &Entry, b: &Entry| a.encode() == b.encode();
     let at = a.iter().zip(b).position(|(a, b)| !same(a, b)).unwrap_or(a.len().min(b.len()));
-    match (a.get(at), b.get(at)) {
-        (None, None) => None,
-        (Some(a), Some(b)) if a.id < b.id => Some((Some(a), None)),
-        (Some(a), Some(b)) if b.id < a.id => Some((None, Some(b))),
-        pair => Some(pair),
-    }
+    a.get(at).into_iter().chain(b.get(at)).min_by_key(|entry| entry.id)
 }
 
-fn claim(audited: &Audited, id: &CanonicalId, at: &Snapshot) -> Option<Claim> {
+fn claim(audited: &Audited, id: &CanonicalId, at: &Snapshot) -> Result<Option<Claim>, ReadError> {
     let view = audited.store.view();
-    let visible = view.state().get(id, at)?;
-    let place = visible.version.map(|version| (version.place.domain, version.number));
-    Some(Claim {
-        checksum: visible.entry.checksum.map(|checksum| checksum.to_string()),
-        bytes: visible.entry.payload_len,
-        logseq: visible.entry.logseq.0,
-        conflict: visible.entry.conflict,
+    let Some(Visible { entry, version }) = view.state().get(id, at)? else { return Ok(None) };
+    let place = version.map(|version| (version.place.domain, version.number));
+    let hash = place.map(|(domain, number)| view.commit_hash(&domain, number)).transpose()?.flatten();
+    Ok(Some(Claim {
+        checksum: entry.checksum.map(|checksum| checksum.to_string()),
+        bytes: entry.payload_len,
+        logseq: entry.logseq.0,
+        conflict: entry.conflict,
         domain: place.map(|(domain, _)| domain.to_string()),
         number: place.map(|(_, number)| number),
-        hash: place.and_then(|(domain, number)| view.commit_hash(&domain, number)).map(|hash| hash.to_string()),
-        claims: if visible.entry.conflict { rivals(view.state(), id, at) } else { Vec::new() },
-    })
+        hash: hash.map(|hash| hash.to_string()),
+        claims: rivals(view.state(), id, at)?,
+    }))
 }
 
-fn rivals(state: &State, id: &CanonicalId, at: &Snapshot) -> Vec<RivalClaim> {
-    let versions: Vec<_> = state.versions(id, at).collect();
-    let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |at| at + 1);
-    let claims = versions.into_iter().skip(live).filter(|version| version.record.kind() != Kind::Resolution);
-    let shown = claims.map(|version| RivalClaim {
+/// The claims of an open conflict, if there is one.
+fn rivals(state: &State, id: &CanonicalId, at: &Snapshot) -> Result<Vec<RivalClaim>, ReadError> {
+    let claims = state.conflict(id, at)?.map(|conflict| conflict.claims).unwrap_or_default();
+    let shown = claims.into_iter().map(|version| RivalClaim {
         checksum: version.record.payload().checksum.to_string(),
         domain: version.place.domain.to_string(),
         number: version.number,
     });
-    shown.collect()
+    Ok(shown.collect())
 }
 
 /// The first artifact or receipt of which the stores, each at its own head, know different claims.
-fn contradiction(a: &Audited, b: &Audited) -> Option<FirstDifference> {
-    let (view_a, view_b) = (a.store.view(), b.store.view());
-    let (head_a, head_b) = (view_a.head(), view_b.head());
-    let contradicts = |mine: &Visible<'_>| {
-        let theirs = view_b.state().get(&mine.entry.id, head_b);
-        let same = |a: &Entry, b: &Entry| (a.checksum, a.conflict) == (b.checksum, b.conflict);
-        mine.entry.kind.first_stands() && theirs.is_some_and(|theirs| !same(&mine.entry, &theirs.entry))
-    };
-    let id = view_a.state().entries(head_a).find(contradicts).map(|visible| (visible.entry.id, visible.entry.kind));
-    id.map(|(id, kind)| FirstDifference {
+fn contradiction(a: &Audited, b: &Audited) -> Result<Option<FirstDifference>, ReadError> {
+    let Some((id, kind)) = contradicted(a, b)? else { return Ok(None) };
+    Ok(Some(FirstDifference {
         id: id.to_string(),
         kind: kind.name(),
         beyond_common: true,
-        a: claim(a, &id, head_a),
-        b: claim(b, &id, head_b),
-    })
+        a: claim(a, &id, &a.head())?,
+        b: claim(b, &id, &b.head())?,
+    }))
+}
+
+fn contradicted(a: &Audited, b: &Audited) -> Result<Option<(CanonicalId, Kind)>, ReadError> {
+    let (a, b) = (a.store.view(), b.store.view());
+    for mine in a.state().entries(a.head(), &Filter::ALL) {
+        let mine = mine?;
+        if !mine.kind.first_stands() {
+            continue;
+        }
+        let theirs = b.state().entry(&mine.id, b.head())?;
+        if theirs.is_some_and(|theirs| (theirs.checksum, theirs.conflict) != (mine.checksum, mine.conflict)) {
+            return Ok(Some((mine.id, mine.kind)));
+        }
+    }
+    Ok(None)
 }
 
 fn claim_line(claim: Option<&Claim>) -> String {
@@ -399,7 +397,7 @@ mod tests {
         for last in 0..40 {
             for first in 1..=last + 1 {
                 let expected = (first <= last).then_some(first);
-                assert_eq!(first_where(last, |number| number >= first), expected, "{first} of {last}");
+                assert_eq!(first_where(last, |number| Ok::<_, ()>(number >= first)), Ok(expected), "{first} of {last}");
             }
         }
     }

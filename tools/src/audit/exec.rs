@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde::Serialize;
+use uor_asl::state::{Filter, ReadError};
 use uor_asl::store::Store;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, SiteId};
 use uor_index_format::receipt::{Derivation, Status, Step};
@@ -181,19 +182,21 @@ fn prove(shelf: &StoreShelf, receipt: ArtifactKey, checksum: Checksum, proven: &
 
 /// Every claim about the chosen receipts that no tombstone shadows, ascending by receipt and then by checksum.
 fn claims(store: &Store, which: &Which) -> Outcome<Vec<Claim>> {
+    let chosen = which.receipt.as_ref().map(|text| receipt_id(store, text)).transpose()?;
     let view = store.view();
-    let head = view.head();
-    let wanted = which.receipt.as_ref().map(|text| receipt_id(store, text)).transpose()?;
-    let entries = view.state().entries(head).filter(|visible| visible.entry.kind == Kind::Receipt);
-    let mut claims: BTreeMap<(ArtifactKey, Checksum), Claim> = BTreeMap::new();
-    for visible in entries {
-        let id = visible.entry.id;
-        if wanted.is_some_and(|wanted| wanted != id) || !is_sampled(&id, which.sample) {
-            continue;
+    let (state, head) = (view.state(), view.head());
+    let ids = match chosen {
+        Some(id) => vec![id],
+        None => {
+            let receipts = Filter::kind(Kind::Receipt);
+            state.entries(head, &receipts).map(|entry| Ok(entry?.id)).collect::<Result<_, ReadError>>()?
         }
-        let versions: Vec<_> = view.state().versions(&id, head).collect();
+    };
+    let mut claims: BTreeMap<(ArtifactKey, Checksum), Claim> = BTreeMap::new();
+    for id in ids.into_iter().filter(|id| is_sampled(id, which.sample)) {
+        let versions = state.versions(&id, head)?;
         let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |at| at + 1);
-        for version in versions.into_iter().skip(live) {
+        for version in versions.iter().skip(live) {
             let Content::Receipt { derivation, payload } = version.record.content() else { continue };
             let (receipt, checksum) = (ArtifactKey::from(id), payload.checksum);
             let claim = claims.entry((receipt, checksum)).or_insert_with(|| Claim {
@@ -211,12 +214,14 @@ fn claims(store: &Store, which: &Which) -> Outcome<Vec<Claim>> {
 fn receipt_id(store: &Store, text: &str) -> Outcome<CanonicalId> {
     let view = store.view();
     let is_hex = text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let found = if is_hex { view.state().ids_with_prefix(text, usize::MAX) } else { Vec::new() };
-    let is_receipt = |id: &&CanonicalId| {
-        view.state().get(id, view.head()).is_some_and(|visible| visible.entry.kind == Kind::Receipt)
-    };
-    match found.iter().filter(is_receipt).collect::<Vec<_>>().as_slice() {
-        [id] => Ok(**id),
+    let found = if is_hex { view.state().ids_with_prefix(text, usize::MAX)? } else { Vec::new() };
+    let mut receipts = Vec::new();
+    for id in found {
+        let entry = view.state().entry(&id, view.head())?;
+        receipts.extend(entry.filter(|entry| entry.kind == Kind::Receipt).map(|_| id));
+    }
+    match receipts.as_slice() {
+        [id] => Ok(*id),
         [] => Err(Failed::new(format!("there is no receipt `{text}` here"))
             .hint("give its id in hexadecimal, or at least the first 8 digits")),
         several => Err(Failed::new(format!("`{text}` is ambiguous: {} receipts begin like this", several.len()))),

@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 use std::sync::Arc;
 
+use uor_asl::state::ReadError;
 use uor_asl::store::Store;
 use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::receipt::{Derivation, Outcome};
@@ -36,12 +37,18 @@ impl Blob for StoreBlob {
     }
 }
 
+fn unread(error: ReadError) -> ShelfError {
+    ShelfError::new("read the state", error)
+}
+
 impl Shelf for StoreShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
-        let (view, id) = (self.0.view(), (*key).into());
+        let versions = {
+            let view = self.0.view();
+            view.state().versions(&(*key).into(), view.head()).map_err(unread)?
+        };
         // The key names type tag, length and checksum, so every version says the same.
-        let mut versions = view.state().versions(&id, view.head());
-        let artifact = versions.find(|version| version.record.kind() == Kind::Artifact);
+        let artifact = versions.iter().find(|version| version.record.kind() == Kind::Artifact);
         let found = artifact.and_then(|version| Some((version.record.type_tag(), version.record.block_payload()?)));
         let here = found.filter(|(_, payload)| self.0.blocks().has(payload.checksum));
         Ok(here.map(|(type_tag, payload)| {
@@ -57,8 +64,8 @@ impl Shelf for StoreShelf {
     fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
         let checksum = {
             let view = self.0.view();
-            let visible = view.state().get(&(*key).into(), view.head());
-            visible.filter(|visible| visible.entry.kind == Kind::Receipt).and_then(|visible| visible.entry.checksum)
+            let entry = view.state().entry(&(*key).into(), view.head()).map_err(unread)?;
+            entry.filter(|entry| entry.kind == Kind::Receipt).and_then(|entry| entry.checksum)
         };
         checksum.map_or(Ok(None), |checksum| self.outcome(checksum))
     }

@@ -83,7 +83,10 @@ pub fn run(
 /// [`Failed`] if a disk cannot be read, or there is no engine.
 pub fn audit(stores: Vec<Audited>, target: Option<Snapshot>, meter: &mut Meter<'_>) -> Outcome<Report> {
     let all: Vec<&Audited> = stores.iter().collect();
-    let at = target.unwrap_or_else(|| common(&all).0);
+    let at = match target {
+        Some(target) => target,
+        None => common(&all)?.0,
+    };
     let given = Some(at.clone());
     let mut report = Report {
         verdict: "",

@@ -39,12 +39,12 @@ pub fn run(path: &Path, at: Option<&str>, opener: &Opener, console: &mut Console
         Some(text) => audited.snapshot(text)?,
         None => audited.head(),
     };
-    if !audited.store.view().has(&snapshot) {
+    if !audited.store.view().has(&snapshot)? {
         return Err(Failed::new(format!("store {} does not hold all of snapshot {}", audited.name, snapshot.id()))
             .hint("`uor status` shows what it holds; a running node fetches the rest"));
     }
     let replayed = audited.store.replay(&snapshot)?;
-    let kept = audited.store.view().state().root_at(&snapshot);
+    let kept = audited.store.view().state().root_at(&snapshot)?;
     let shown = StateShown {
         state_root: replayed.root.to_string(),
         logseq_max: snapshot.logseq_max.0,

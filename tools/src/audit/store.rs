@@ -7,8 +7,9 @@ use uor_asl::blocks::BlocksError;
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::LogError;
+use uor_asl::state::{Filter, ReadError};
 use uor_asl::store::{Store, StoreError};
-use uor_index_format::id::{ArtifactKey, CanonicalId, SiteId};
+use uor_index_format::id::{CanonicalId, SiteId};
 use uor_index_format::record::Content;
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
 use uor_index_format::snapshot::{self, Snapshot};
@@ -194,6 +195,9 @@ pub enum SnapshotError {
         /// The snapshot.
         id: CanonicalId,
     },
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] ReadError),
 }
 
 impl Audited {
@@ -208,26 +212,28 @@ impl Audited {
     /// [`SnapshotError`].
     pub fn snapshot(&self, text: &str) -> Result<Snapshot, SnapshotError> {
         let id = self.snapshot_id(text)?;
-        self.snapshot_of(&id).ok_or_else(|| SnapshotError::Unreadable { store: self.name.clone(), id })
+        self.snapshot_of(&id)?.ok_or_else(|| SnapshotError::Unreadable { store: self.name.clone(), id })
     }
 
     fn snapshot_id(&self, text: &str) -> Result<CanonicalId, SnapshotError> {
         let (store, text) = (self.name.clone(), text.to_owned());
         let view = self.store.view();
         let label = RefAssignment::id_of(NAMESPACE_SNAPSHOT, &text);
-        let labelled = view.state().get(&label, view.head()).and_then(|visible| visible.version);
-        if let Some(Content::Ref(assignment)) = labelled.map(|version| version.record.content()) {
+        let labelled = view.state().get(&label, view.head())?.and_then(|visible| visible.version);
+        if let Some(Content::Ref(assignment)) = labelled.as_ref().map(|version| version.record.content()) {
             return Ok(assignment.target.into());
         }
         if text.len() < PREFIX_LEN_MIN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(SnapshotError::Unknown { store, text });
         }
-        let ids = view.state().ids_with_prefix(&text, usize::MAX);
-        let is_snapshot = |id: &CanonicalId| {
-            let mut versions = view.state().versions(id, view.head());
-            versions.any(|version| version.record.type_tag() == Some(snapshot::TYPE_TAG))
-        };
-        match ids.into_iter().filter(is_snapshot).collect::<Vec<_>>().as_slice() {
+        let mut snapshots = Vec::new();
+        for id in view.state().ids_with_prefix(&text, usize::MAX)? {
+            let versions = view.state().versions(&id, view.head())?;
+            if versions.iter().any(|version| version.record.type_tag() == Some(snapshot::TYPE_TAG)) {
+                snapshots.push(id);
+            }
+        }
+        match snapshots.as_slice() {
             [] => Err(SnapshotError::Unknown { store, text }),
             [id] => Ok(*id),
             _ => Err(SnapshotError::Ambiguous { store, text }),
@@ -235,25 +241,28 @@ impl Audited {
     }
 
     /// The snapshot with this id, if its bytes are here and sound. Tombstoned ones are still evidence.
-    pub fn snapshot_of(&self, id: &CanonicalId) -> Option<Snapshot> {
-        let payload = {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the state cannot be read.
+    pub fn snapshot_of(&self, id: &CanonicalId) -> Result<Option<Snapshot>, ReadError> {
+        let versions = {
             let view = self.store.view();
-            let mut versions = view.state().versions(id, view.head());
-            versions.find_map(|version| version.record.block_payload())?
+            view.state().versions(id, view.head())?
         };
-        let bytes = self.store.blocks().read_all(payload.checksum, SNAPSHOT_LEN_MAX).ok()?;
-        let snapshot = Snapshot::decode(&bytes).ok()?;
-        (CanonicalId::from(snapshot.id()) == *id).then_some(snapshot)
+        let payload = versions.iter().find_map(|version| version.record.block_payload());
+        let bytes = payload.and_then(|payload| self.store.blocks().read_all(payload.checksum, SNAPSHOT_LEN_MAX).ok());
+        let snapshot = bytes.and_then(|bytes| Snapshot::decode(&bytes).ok());
+        Ok(snapshot.filter(|snapshot| CanonicalId::from(snapshot.id()) == *id))
     }
 
     /// Every snapshot artifact in the store, ascending by id, whether or not it can be read.
-    pub fn snapshots(&self) -> Vec<ArtifactKey> {
+    ///
+    /// # Errors
+    /// [`ReadError`] if the state cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<CanonicalId>, ReadError> {
         let view = self.store.view();
-        let entries = view.state().entries(view.head());
-        entries
-            .filter(|visible| visible.entry.type_tag == Some(snapshot::TYPE_TAG))
-            .map(|visible| visible.entry.id.into())
-            .collect()
+        let filter = Filter::type_tag(snapshot::TYPE_TAG);
+        view.state().entries(view.head(), &filter).map(|entry| Ok(entry?.id)).collect()
     }
 
     /// What of `snapshot` is missing here, by domain: the number that is needed and how many there are.
@@ -274,6 +283,7 @@ pub fn snapshot_in(stores: &[Audited], text: &str) -> Result<Snapshot, Failed> {
     for audited in stores {
         match audited.snapshot(text) {
             Ok(snapshot) => return Ok(snapshot),
+            Err(error @ SnapshotError::State(_)) => return Err(error.into()),
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -4,9 +4,11 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
+use uor_asl::replay::replay;
 use uor_asl::store::StoreError;
 use uor_asl::verify::{Progress, TornTail};
-use uor_index_format::id::CanonicalId;
+use uor_index_format::commit::Commit;
+use uor_index_format::snapshot::Snapshot;
 
 use super::finding::Finding;
 use super::store::{Audited, Opener};
@@ -76,12 +78,7 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
     })?;
     let mut findings: Vec<Finding> = verified.findings.iter().map(Finding::of).collect();
     findings.extend(forks(audited));
-    let snapshots = audited.snapshots();
-    let (mut compared, total) = (0, snapshots.len() as u64);
-    for id in snapshots {
-        compared += u64::from(snapshot(audited, &id.into(), &mut findings)?);
-        meter.items("replaying snapshots", compared, Some(total));
-    }
+    let compared = snapshots(audited, &mut findings, meter)?;
     let outcome = if findings.is_empty() { Verdict::Agrees } else { Verdict::Diverges };
     Ok(Verification {
         store: audited.name.clone(),
@@ -119,15 +116,40 @@ fn forks(audited: &Audited) -> Vec<Finding> {
     forks.collect()
 }
 
-/// Holds a snapshot against replay; false if its bytes, or commits inside it, are not here.
-fn snapshot(audited: &Audited, id: &CanonicalId, findings: &mut Vec<Finding>) -> Result<bool, StoreError> {
-    let Some(snapshot) = audited.snapshot_of(id) else { return Ok(false) };
-    if !audited.store.view().has(&snapshot) {
+/// Holds the snapshots against replay; says how many. Not compared is what cannot be read, or includes commits that are not
+/// here.
+fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'_>) -> Result<u64, StoreError> {
+    let ids = audited.snapshots()?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let commits = audited.store.read_commits()?;
+    let (mut compared, total) = (0, ids.len() as u64);
+    for id in ids {
+        let snapshot = audited.snapshot_of(&id)?;
+        if let Some(snapshot) = snapshot {
+            compared += u64::from(compare(audited, &commits, &snapshot, findings)?);
+        }
+        meter.items("replaying snapshots", compared, Some(total));
+    }
+    Ok(compared)
+}
+
+/// Holds a snapshot against replay; false if commits inside it are not here.
+fn compare(
+    audited: &Audited,
+    commits: &[Commit],
+    snapshot: &Snapshot,
+    findings: &mut Vec<Finding>,
+) -> Result<bool, StoreError> {
+    let view = audited.store.view();
+    if !view.has(snapshot)? {
         return Ok(false);
     }
-    let kept = audited.store.view().state().root_at(&snapshot);
-    let replayed = audited.store.replay(&snapshot)?.root;
+    let kept = view.state().root_at(snapshot)?;
+    let replayed = replay(commits, snapshot, view.state().rule()).root;
     if kept != replayed {
+        let id = snapshot.id();
         let message = format!("at snapshot {id} the kept state has root {kept}, replay gives {replayed}");
         findings.push(Finding::new("snapshot", message, vec![id.to_string()]));
     }

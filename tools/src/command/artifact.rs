@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_index_format::codec::hex;
-use uor_node::site::{AddEvent, AddOptions, Added, Listed, ListedKind, Site, Sort, Source, Target};
+use uor_node::site::{AddEvent, AddOptions, Added, Listed, ListedKind, Progress, Site, Sort, Source, Target};
 
 use super::{Context, name};
 use crate::cli::{Add, Cat, Get, Ls};
@@ -39,12 +39,17 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             None => sources.push(Source::Path(path)),
         }
     }
-    let options = AddOptions { type_tag: args.type_tag, reference: args.reference.as_deref(), filter: None };
+    let options = AddOptions {
+        type_tag: args.type_tag,
+        reference: args.reference.as_deref(),
+        reread: args.checksum,
+        ..AddOptions::default()
+    };
     let mut given = args.paths.iter();
     let mut written = Ok(());
     let mut skipped = Vec::new();
     context.site.add(sources, &options, &mut |event| match event {
-        AddEvent::Progress(now) => meter.bytes("adding", now.bytes, now.bytes_total),
+        AddEvent::Progress(now) => meter.bytes(&adding(&now), now.bytes, now.bytes_total),
         AddEvent::Added(added) => {
             meter.end();
             let path = given.next().map_or_else(|| added.path.clone(), |path| path.display().to_string());
@@ -64,6 +69,13 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
         .iter()
         .for_each(|path| console.warn(format!("left out {}: neither file, directory nor symlink", plain(path))));
     Ok(Exit::Done)
+}
+
+fn adding(now: &Progress) -> String {
+    match now.files_total {
+        Some(total) => format!("adding {} of {}", now.files, count(total, "file")),
+        None => "adding".to_owned(),
+    }
 }
 
 fn human_added(added: &Added) -> String {

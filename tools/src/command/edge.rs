@@ -41,7 +41,7 @@ pub fn add(args: &EdgeAdd, context: &Context<'_>, console: &mut Console<'_>) -> 
 pub fn ls(key: &str, at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let at = context.at(at)?;
     let endpoint = context.site.resolve_endpoint(key, &at)?;
-    let edges = context.site.edges_of(&endpoint, &at);
+    let edges = context.site.edges_of(&endpoint, &at)?;
     if edges.is_empty() {
         console.note(format!("No edge touches {key}."));
     }
@@ -74,8 +74,8 @@ pub fn trace(args: &Trace, context: &Context<'_>, console: &mut Console<'_>) -> 
     let at = context.at(args.at.as_deref())?;
     let start = context.site.resolve_endpoint(&args.key, &at)?;
     let direction = if args.down { Direction::Down } else { Direction::Up };
-    let trace = context.site.trace(&start, direction, args.depth, &at);
-    let names = names(context, &at);
+    let trace = context.site.trace(&start, direction, args.depth, &at)?;
+    let names = names(context, &at)?;
     if console.style.json && args.format == TraceFormat::Text {
         console.out.json(&json::Trace::of(&trace, &names))?;
         return Ok(Exit::Done);
@@ -96,15 +96,15 @@ pub fn trace(args: &Trace, context: &Context<'_>, console: &mut Console<'_>) -> 
 }
 
 /// Refs and members name what they point at; of several refs, the first.
-fn names(context: &Context<'_>, at: &uor_index_format::snapshot::Snapshot) -> export::Names {
+fn names(context: &Context<'_>, at: &uor_index_format::snapshot::Snapshot) -> Outcome<export::Names> {
     let mut names = export::Names::new();
-    for listed in context.site.refs(at) {
+    for listed in context.site.refs(at)? {
         names.entry(Endpoint::Artifact(listed.key)).or_insert(listed.name);
     }
-    for member in context.site.members() {
+    for member in context.site.members()? {
         names.insert(Endpoint::Site(member.site_id), member.name);
     }
-    names
+    Ok(names)
 }
 
 mod json {

@@ -51,7 +51,7 @@ pub(super) fn site(name: Option<&str>, short_id: String) -> String {
 /// # Errors
 /// [`crate::exit::Failed`].
 pub fn conflicts(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
-    let conflicts = context.site.conflicts(&context.site.head());
+    let conflicts = context.site.conflicts(&context.site.head())?;
     if conflicts.is_empty() {
         console.note("No open conflicts.");
     }

@@ -25,7 +25,7 @@ pub fn set(name: &str, key: &str, context: &Context<'_>, console: &mut Console<'
 /// # Errors
 /// [`crate::exit::Failed`].
 pub fn ls(at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
-    let refs = context.site.refs(&context.at(at)?);
+    let refs = context.site.refs(&context.at(at)?)?;
     if refs.is_empty() && !console.style.json {
         console.note("There are no refs yet: `uor add PATH --ref NAME` or `uor ref set NAME KEY` makes one.");
         return Ok(Exit::Done);

@@ -25,7 +25,7 @@ pub struct Bar {
 
 impl ProgressDisplay for Bar {
     fn show(&mut self, progress: &Progress) {
-        let bar = self.bar.get_or_insert_with(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
+        let bar = self.bar.get_or_insert_with(|| begin(progress.position));
         let template = match (progress.unit, progress.total) {
             (Unit::Bytes, Some(_)) => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
             (Unit::Bytes, None) => "{msg} {bytes} {bytes_per_sec}",
@@ -47,6 +47,13 @@ impl ProgressDisplay for Bar {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A bar whose rate counts from here: what was done before it was shown was done over an unknown time.
+fn begin(position: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_position(position);
+    bar.reset_eta();
+    bar
 }
 
 /// This process's streams, for a command that runs in the node.

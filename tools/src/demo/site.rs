@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use uor_asl::disk::Mode;
+use uor_asl::state::ReadError;
 use uor_index_format::id::StateRoot;
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::snapshot::Snapshot;
@@ -65,9 +66,9 @@ impl Running {
     }
 
     /// Whether every commit of `target` is here, and every payload.
-    fn has(&self, target: &Snapshot) -> bool {
+    fn has(&self, target: &Snapshot) -> Result<bool, ReadError> {
         let view = self.site.store().view();
-        view.has(target) && view.wanted().is_empty()
+        Ok(view.wanted().is_empty() && view.has(target)?)
     }
 
     fn payloads_lacking(&self) -> u64 {
@@ -136,21 +137,28 @@ impl Federation {
         let mut complete_ms = vec![None; self.sites.len()];
         let note = |this: &Self, complete_ms: &mut Vec<Option<u64>>| {
             for (running, complete_ms) in this.sites.iter().zip(complete_ms) {
-                if complete_ms.is_none() && running.has(&target) {
+                if complete_ms.is_none() && running.has(&target)? {
                     *complete_ms = Some(wall_ms().saturating_sub(began_ms));
                 }
             }
+            Ok::<_, ReadError>(())
         };
         let agreed = |this: &Self| {
             let first = this.lab().position();
-            this.sites.iter().all(|running| running.has(&target) && running.position() == first)
+            for running in &this.sites {
+                if running.position() != first || !running.has(&target)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         };
         self.wait(agreed, |this| {
-            note(this, &mut complete_ms);
+            note(this, &mut complete_ms)?;
             let lacking = this.sites.iter().map(Running::payloads_lacking).max().unwrap_or(0);
             console.meter.items("payloads on their way", lacking, None);
+            Ok(())
         })?;
-        note(self, &mut complete_ms);
+        note(self, &mut complete_ms)?;
         console.meter.end();
         for (running, complete_ms) in self.sites.iter_mut().zip(complete_ms) {
             running.complete_ms += complete_ms.unwrap_or_default();
@@ -178,7 +186,7 @@ impl Federation {
     /// Cuts the last site off, and proves that it is.
     pub(super) fn cut(&self) -> Outcome<()> {
         self.plant().handle.cut(true);
-        self.wait(|this| this.plant().connections() == 0, |_| {})
+        self.wait(|this| Ok(this.plant().connections() == 0), |_| Ok(()))
     }
 
     /// Mends the network.
@@ -190,15 +198,19 @@ impl Federation {
     pub(super) fn agree_without_plant(&self) -> Outcome<()> {
         let agreed = |this: &Self| {
             let (lab, hospital) = (this.lab(), this.hospital());
-            lab.position() == hospital.position() && lab.payloads_lacking() + hospital.payloads_lacking() == 0
+            Ok(lab.position() == hospital.position() && lab.payloads_lacking() + hospital.payloads_lacking() == 0)
         };
-        self.wait(agreed, |_| {})
+        self.wait(agreed, |_| Ok(()))
     }
 
-    fn wait(&self, is_over: impl Fn(&Self) -> bool, mut meanwhile: impl FnMut(&Self)) -> Outcome<()> {
+    fn wait(
+        &self,
+        is_over: impl Fn(&Self) -> Result<bool, ReadError>,
+        mut meanwhile: impl FnMut(&Self) -> Result<(), ReadError>,
+    ) -> Outcome<()> {
         let deadline_ms = wall_ms().saturating_add(PATIENCE_MS);
-        while !is_over(self) {
-            meanwhile(self);
+        while !is_over(self)? {
+            meanwhile(self)?;
             if let Some(dead) = self.sites.iter().find(|running| running.thread.is_finished()) {
                 return Err(Failed::new(format!("the node of {} ended by itself", dead.name)));
             }

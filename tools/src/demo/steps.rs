@@ -66,7 +66,8 @@ pub(super) struct Counted {
 pub(super) fn ingest(federation: &Federation, dir: &Path, console: &mut Console<'_>) -> Outcome<Ingested> {
     let kept = not_ignored(dir)?;
     let filter = |path: &Path| kept.contains(path);
-    let options = AddOptions { type_tag: None, reference: Some(SOURCE), filter: Some(&filter) };
+    let options =
+        AddOptions { type_tag: None, reference: Some(SOURCE), filter: Some(&filter), ..AddOptions::default() };
     let added = federation.lab().site.add(vec![Source::Path(dir.to_owned())], &options, &mut |event| {
         if let AddEvent::Progress(progress) = event {
             console.meter.bytes("adding", progress.bytes, progress.bytes_total);
@@ -169,7 +170,7 @@ pub(super) fn write_apart(federation: &mut Federation, console: &mut Console<'_>
 fn review(site: &Site, text: &str, role: Role) -> Outcome<()> {
     let mut bytes = text.as_bytes();
     let source = Source::Reader { label: "review".to_owned(), reader: &mut bytes };
-    let options = AddOptions { type_tag: None, reference: Some(VERDICT), filter: None };
+    let options = AddOptions { type_tag: None, reference: Some(VERDICT), filter: None, ..AddOptions::default() };
     site.add(vec![source], &options, &mut |_| {})?;
     site.edge_add(&EdgeDraft {
         edge_type: "reviewed".to_owned(),

@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::{Value, json};
 use uor_asl::disk::Mode;
+use uor_asl::state::Filter;
 use uor_index_format::tree::{self, EntryKind, Tree};
 use uor_node::clock::wall_ms;
 use uor_node::site::Site;
@@ -148,15 +149,16 @@ fn whole_trees(bench: &Bench) -> BTreeMap<String, usize> {
     let view = site.store().view();
     let (head, blocks) = (view.head(), site.store().blocks());
     let mut trees = BTreeMap::new();
-    for visible in view.state().entries(head).filter(|visible| visible.entry.type_tag == Some(tree::TYPE_TAG)) {
-        let bytes = blocks.read_all(visible.entry.checksum.unwrap(), 1 << 30).unwrap();
+    for entry in view.state().entries(head, &Filter::type_tag(tree::TYPE_TAG)) {
+        let whole = entry.unwrap();
+        let bytes = blocks.read_all(whole.checksum.unwrap(), 1 << 30).unwrap();
         let tree = Tree::decode(&bytes).unwrap();
         for entry in tree.entries() {
             let EntryKind::File { key, .. } = entry.kind else { panic!("there are only files") };
-            let file = view.state().get(&key.into(), head).expect("a tree is visible after its files");
-            assert!(blocks.has(file.entry.checksum.unwrap()));
+            let file = view.state().entry(&key.into(), head).unwrap().expect("a tree is visible after its files");
+            assert!(blocks.has(file.checksum.unwrap()));
         }
-        trees.insert(visible.entry.id.to_string(), tree.entries().len());
+        trees.insert(whole.id.to_string(), tree.entries().len());
     }
     trees
 }

@@ -1,0 +1,159 @@
+//! Erasing payloads on request: what only they need is overwritten with zeros, and a record says so.
+//!
+//! The record is durable before the first byte is overwritten, so a crash in between is finished when the packs are opened;
+//! headers stay, so packs are walked as before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+
+use super::compress::compress;
+use super::frame::{HEADER_LEN, Header, Kind};
+use super::index::{Found, Index, Location, Place};
+use super::pack::{Append, Pack};
+use super::record::{self, PLACES_MAX};
+use super::scan::{self, End};
+use super::write::block_len;
+use super::{Blocks, BlocksError};
+use crate::disk::{Context, Disk, Mode};
+use uor_index_format::id::Checksum;
+
+const ZEROS_LEN: usize = 1 << 20;
+
+/// What erasing a payload did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// How many blocks were overwritten.
+    pub blocks: u64,
+    /// How many bytes they held.
+    pub bytes: u64,
+}
+
+impl Blocks {
+    /// Whether this payload was erased, and has not been put since.
+    #[must_use]
+    pub fn erased(&self, checksum: Checksum) -> bool {
+        self.index().is_erased(checksum)
+    }
+
+    /// Overwrites with zeros whatever of this payload no other payload needs, every copy of it, and remembers that it was
+    /// erased; that it is durable when this returns. A payload that is not here is remembered too. Putting it again ends
+    /// that. What a put under way rests on stays.
+    ///
+    /// # Errors
+    /// [`BlocksError::Damaged`] where headers or manifests that must be read are damaged, and nothing was erased;
+    /// [`BlocksError::TooLarge`] where it has more blocks than a record has room for; [`BlocksError::Poisoned`];
+    /// [`BlocksError::ReadOnly`]; [`BlocksError::Disk`], after which opening the packs finishes what was begun.
+    pub fn erase(&self, checksum: Checksum) -> Result<Erased, BlocksError> {
+        let tail = self.tail()?;
+        let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let watch = self.pins.watch();
+        let only_its = self.chunks_of_only(checksum)?;
+        let mut doomed = Vec::new();
+        for walked in self.scan(tail.end()?)? {
+            if let Some(damage) = walked.damages.into_iter().next() {
+                return Err(BlocksError::Damaged(damage));
+            }
+            doomed.extend(walked.blocks.into_iter().filter(|at| match at.header.kind {
+                Kind::Manifest => at.header.name == checksum,
+                kind => kind.is_chunk() && only_its.contains(&at.header.name),
+            }));
+        }
+        if doomed.len() > PLACES_MAX {
+            return Err(BlocksError::TooLarge { len: doomed.len() as u64, max: PLACES_MAX as u64 });
+        }
+        let found = {
+            let pinned = watch.pinned();
+            let mut index = self.index_mut();
+            doomed.retain(|at| !pinned.contains(at.header.name));
+            index.bury(doomed.iter().map(|at| at.place));
+            doomed.iter().filter_map(|at| index.locate(at)).collect::<Vec<_>>()
+        };
+        let places: Vec<Place> = doomed.iter().map(|at| at.place).collect();
+        self.append_record(Kind::Erased, checksum, &places, true)?;
+        let erased = self.sync().and_then(|()| tail.attempt(|| zero(&*self.disk, &found)));
+        let recorded = erased.and_then(|()| {
+            let header = Header::named(Kind::Zeroed, checksum);
+            self.append_unless(|| false, &Append { header, stored: &[], hold: false })
+        });
+        tail.release();
+        recorded?;
+        let bytes = doomed.iter().map(|at| u64::from(at.header.stored_len)).sum();
+        Ok(Erased { blocks: doomed.len() as u64, bytes })
+    }
+
+    /// Digests of the chunks of a payload that no other payload has.
+    fn chunks_of_only(&self, checksum: Checksum) -> Result<BTreeSet<Checksum>, BlocksError> {
+        let mut chunks: BTreeSet<Checksum> = match self.chunks(checksum) {
+            Ok(chunks) => chunks.iter().map(|chunk| chunk.digest).collect(),
+            Err(BlocksError::Unknown { .. }) => [checksum].into(),
+            Err(error) => return Err(error),
+        };
+        let others = self.payloads();
+        for other in others.into_iter().filter(|other| *other != checksum) {
+            for chunk in self.chunks(other)? {
+                chunks.remove(&chunk.digest);
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// The headers of all packs, up to `end`.
+    pub(super) fn scan(&self, end: Place) -> Result<Vec<scan::Walk>, BlocksError> {
+        let packs: Vec<_> = self.index().packs.range(..=end.pack).map(|(_, pack)| pack.clone()).collect();
+        let len = |pack: &Pack| if pack.number == end.pack { Ok(end.offset) } else { pack.len() };
+        packs.iter().map(|pack| scan::walk_to(pack, len(pack)?, End::Closed)).collect()
+    }
+
+    /// Appends a record of blocks that are no more.
+    pub(super) fn append_record(
+        &self,
+        kind: Kind,
+        name: Checksum,
+        places: &[Place],
+        hold: bool,
+    ) -> Result<(), BlocksError> {
+        let raw = record::encode(name, places);
+        let (codec, stored) = compress(name, &raw)?;
+        let header = Header { kind, codec, raw_len: block_len(&raw), stored_len: block_len(&stored), name };
+        self.append_unless(|| false, &Append { header, stored: &stored, hold })?;
+        Ok(())
+    }
+}
+
+/// The blocks at these places, as far as their packs are still there.
+pub(super) fn located(index: &Index, places: &[Place]) -> Result<Vec<Found>, BlocksError> {
+    let mut all = Vec::new();
+    for place in places {
+        let Some(pack) = index.packs.get(&place.pack) else { continue };
+        let bytes = pack.read(place.offset, HEADER_LEN)?;
+        let bytes = bytes.first_chunk().expect("as many bytes were read");
+        let header = Header::decode(bytes, place.pack, place.offset)
+            .map_err(|invalid| BlocksError::Damaged(invalid.damage(pack, place.offset, None)))?;
+        all.push(Found { pack: pack.clone(), at: Location { place: *place, header } });
+    }
+    Ok(all)
+}
+
+/// Overwrites the stored bytes of these blocks with zeros, durably.
+pub(super) fn zero(disk: &dyn Disk, blocks: &[Found]) -> Result<(), BlocksError> {
+    let mut by_pack: BTreeMap<u32, Vec<&Location>> = BTreeMap::new();
+    for found in blocks {
+        by_pack.entry(found.at.place.pack).or_default().push(&found.at);
+    }
+    let zeros = vec![0; ZEROS_LEN];
+    for (number, blocks) in by_pack {
+        let path = Pack::path(number);
+        let file = disk.open(&path, Mode::Write).during("open", &path)?;
+        for at in blocks {
+            let mut offset = at.place.offset + HEADER_LEN as u64;
+            let end = offset + u64::from(at.header.stored_len);
+            while offset < end {
+                let len = usize::try_from(end - offset).unwrap_or(ZEROS_LEN).min(ZEROS_LEN);
+                file.write_at(offset, &zeros[..len]).during("erase in", &path)?;
+                offset += len as u64;
+            }
+        }
+        file.sync().during("sync", &path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Which packs there should be; `FORMAT.md`, "List of packs". It is replaced as a whole.
+
+use std::collections::BTreeSet;
+
+use super::{BlockDamage, BlocksError, DIR};
+use crate::disk::{self, Disk};
+use uor_index_format::codec::hex;
+
+const MAGIC: [u8; 8] = *b"UORPLST\0";
+const VERSION: u16 = 1;
+const HEAD_LEN: usize = 20;
+const CHECK_LEN: usize = 32;
+
+/// Which packs have been begun, and which of them are no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct List {
+    /// The highest number of a pack that was begun when this was written; one may have been since.
+    pub(super) last: u32,
+    /// Numbers of packs that were removed on purpose; they are never used again.
+    pub(super) removed: BTreeSet<u32>,
+}
+
+pub(super) fn path() -> String {
+    format!("{DIR}/packs.list")
+}
+
+impl List {
+    /// The list on disk; empty where there is none, as in a store of the first version.
+    pub(super) fn read(disk: &dyn Disk) -> Result<Self, BlocksError> {
+        let path = path();
+        if !disk.exists(&path).map_err(|source| disk::DiskError { action: "look for", path: path.clone(), source })? {
+            return Ok(Self::default());
+        }
+        Self::decode(&disk::read_all(disk, &path)?, path)
+    }
+
+    /// Replaces the list on disk.
+    pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), BlocksError> {
+        Ok(disk::replace(disk, &path(), &self.encode())?)
+    }
+
+    /// A pack that should be among `numbers`, and is not.
+    pub(super) fn missing(&self, numbers: &BTreeSet<u32>) -> Option<u32> {
+        let last = self.last.max(numbers.last().copied().unwrap_or(0));
+        (1..=last).find(|number| !numbers.contains(number) && !self.removed.contains(number))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let ranges = ranges(&self.removed);
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 2]);
+        bytes.extend_from_slice(&self.last.to_le_bytes());
+        let count = u32::try_from(ranges.len()).expect("there are fewer ranges than pack numbers");
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for (first, last) in ranges {
+            bytes.extend_from_slice(&first.to_le_bytes());
+            bytes.extend_from_slice(&last.to_le_bytes());
+        }
+        let check = *blake3::hash(&bytes).as_bytes();
+        bytes.extend_from_slice(&check);
+        bytes
+    }
+
+    fn decode(bytes: &[u8], file: String) -> Result<Self, BlocksError> {
+        let damage = |what, expected: String, found: String| {
+            let file = file.clone();
+            BlocksError::Damaged(BlockDamage {
+                file,
+                offset: 0,
+                block: None,
+                what,
+                expected,
+                found,
+                payloads: Vec::new(),
+            })
+        };
+        let Some((content, check)) = bytes.split_last_chunk::<CHECK_LEN>() else {
+            return Err(damage("list length", format!("at least {CHECK_LEN} bytes"), format!("{} bytes", bytes.len())));
+        };
+        let found = *blake3::hash(content).as_bytes();
+        let Some((head, rest)) = content.split_first_chunk::<HEAD_LEN>().filter(|_| found == *check) else {
+            return Err(damage("list", hex(check), hex(&found)));
+        };
+        let version = u16::from_le_bytes([head[8], head[9]]);
+        if head[..8] != MAGIC || version == 0 {
+            return Err(damage("list magic", hex(&MAGIC), hex(&head[..10])));
+        }
+        if version > VERSION {
+            return Err(BlocksError::Newer { file, found: version, supported: VERSION });
+        }
+        let number =
+            |bytes: &[u8], at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let (ranges, rest) = rest.as_chunks::<8>();
+        let last = number(head, 12);
+        let is_sound = |range: &[u8; 8]| number(range, 0) <= number(range, 4) && number(range, 4) <= last;
+        if !rest.is_empty() || ranges.len() != number(head, 16) as usize || !ranges.iter().all(is_sound) {
+            return Err(damage("list of ranges", "known packs".to_owned(), hex(content)));
+        }
+        let removed = ranges.iter().flat_map(|range| number(range, 0)..=number(range, 4)).collect();
+        Ok(Self { last, removed })
+    }
+}
+
+/// Numbers as ranges, both ends included.
+fn ranges(numbers: &BTreeSet<u32>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lists_come_back_and_flipped_or_cut_ones_are_refused(
+            removed in prop::collection::btree_set(1..60_u32, 0..40), more in 0..9_u32, flip in any::<prop::sample::Index>(),
+        ) {
+            let list = List { last: removed.last().map_or(0, |last| last + more), removed };
+            let mut bytes = list.encode();
+            prop_assert_eq!(&List::decode(&bytes, path()).unwrap(), &list);
+            prop_assert!(List::decode(&bytes[..flip.index(bytes.len())], path()).is_err());
+            let bit = flip.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(List::decode(&bytes, path()).is_err());
+            let there: BTreeSet<u32> = (1..=list.last).filter(|number| !list.removed.contains(number)).collect();
+            prop_assert_eq!(list.missing(&there), None);
+            for number in &there {
+                let others = there.iter().copied().filter(|other| other != number).collect();
+                prop_assert_eq!(list.missing(&others), Some(*number));
+            }
+        }
+    }
+}

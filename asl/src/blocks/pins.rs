@@ -1,0 +1,92 @@
+//! What puts rest on: while a payload is being put, the blocks that it found or wrote must not be collected, and while
+//! garbage is being collected, neither must those of payloads put meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uor_index_format::id::Checksum;
+
+/// The names that puts under way rest on.
+#[derive(Default)]
+pub(super) struct PinBoard {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pinned: BTreeMap<Checksum, u32>,
+    /// Names unpinned since collecting began.
+    kept: Option<BTreeSet<Checksum>>,
+}
+
+/// The pins of one put; they are taken off when it is dropped.
+pub(super) struct Pins<'a> {
+    board: &'a PinBoard,
+    names: Mutex<Vec<Checksum>>,
+}
+
+impl<'a> Pins<'a> {
+    pub(super) fn new(board: &'a PinBoard) -> Self {
+        Self { board, names: Mutex::default() }
+    }
+
+    /// From now on, what is found under this name stays.
+    pub(super) fn pin(&self, name: Checksum) {
+        *self.board.lock().pinned.entry(name).or_default() += 1;
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+}
+
+impl Drop for Pins<'_> {
+    fn drop(&mut self) {
+        let mut state = self.board.lock();
+        for name in self.names.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if let Some(count) = state.pinned.get_mut(&name) {
+                *count -= 1;
+                if *count == 0 {
+                    state.pinned.remove(&name);
+                }
+            }
+            if let Some(kept) = &mut state.kept {
+                kept.insert(name);
+            }
+        }
+    }
+}
+
+/// While this is held, names that are unpinned are kept in mind.
+pub(super) struct Watch<'a>(&'a PinBoard);
+
+/// While this is held, nothing is pinned or unpinned.
+pub(super) struct Pinned<'a>(MutexGuard<'a, State>);
+
+impl Pinned<'_> {
+    /// Whether a put rests on this name, or has since watching began.
+    pub(super) fn contains(&self, name: Checksum) -> bool {
+        self.0.pinned.contains_key(&name) || self.0.kept.as_ref().is_some_and(|kept| kept.contains(&name))
+    }
+}
+
+impl Watch<'_> {
+    pub(super) fn pinned(&self) -> Pinned<'_> {
+        Pinned(self.0.lock())
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.lock().kept = None;
+    }
+}
+
+impl PinBoard {
+    /// Begins to watch; the caller sees to it that only one does at a time.
+    pub(super) fn watch(&self) -> Watch<'_> {
+        self.lock().kept = Some(BTreeSet::new());
+        Watch(self)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,360 @@
+//! The index: where in the log the records about each id lie. `FORMAT.md`, "Index"; design §6.
+//!
+//! Records that came last are in the [`Head`], in memory; all others in *runs*, each of which covers a range of the log and
+//! has one segment file for each shard of the ids. The index names places; whoever asks reads the whole id there before it
+//! believes them. Everything here can be rebuilt from the log.
+//!
+//! To be read in this order: `lines` (one memory access), `segment` (a file), `filter` (many records at a time), `run`,
+//! `head`, and this file, which asks all of them.
+
+mod filter;
+mod head;
+mod lines;
+mod run;
+mod segment;
+
+use std::iter::Peekable;
+use std::ops::Range;
+use std::sync::Arc;
+
+use uor_index_format::id::{CanonicalId, LogSeq};
+use uor_index_format::record::Kind;
+
+pub use self::filter::{Filter, Mask};
+pub use self::head::Head;
+pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due};
+use self::segment::{Segment, prefix_of, shard_of};
+use crate::log::LogPosition;
+use crate::pages::PageDamage;
+
+/// What a record is: what filters ask by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its type tag, if it has one.
+    pub type_tag: Option<u32>,
+}
+
+/// A commit, as the index names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitRef {
+    /// Ordinal of the domain in the commit table.
+    pub domain: u32,
+    /// The commit's number there.
+    pub number: u64,
+    /// Its Lamport time.
+    pub logseq: LogSeq,
+}
+
+/// A record, on its way into the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The id it is about.
+    pub id: CanonicalId,
+    /// Where its bytes begin.
+    pub at: LogPosition,
+    /// What it is.
+    pub class: Class,
+    /// What [`Index::begin_commit`] said of its commit.
+    pub commit: u32,
+}
+
+/// A record that may be about the id that was asked for: the id at its place says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Where its bytes begin.
+    pub at: LogPosition,
+    /// What it is.
+    pub class: Class,
+    /// The commit that carries it.
+    pub commit: CommitRef,
+}
+
+/// Why the index could not be read. It can be rebuilt from the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// A page is not what was written.
+    #[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
+    Page {
+        /// The file's path inside the store.
+        file: String,
+        /// Where the page starts, or the bytes that were asked for.
+        offset: u64,
+        /// Which check failed.
+        what: &'static str,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The checks of a file's pages are not what was written.
+    #[error("{file} is damaged: the check of its page checks should be {expected}, it is {found}")]
+    Seal {
+        /// The file's path inside the store.
+        file: String,
+        /// The check in the file.
+        expected: String,
+        /// The check of its bytes.
+        found: String,
+    },
+    /// What a file says cannot be.
+    #[error("{file} is damaged: {what}")]
+    Content {
+        /// The file's path inside the store.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file of a newer format.
+    #[error("{file} has format version {found}, this program reads up to {supported}")]
+    Version {
+        /// The file's path inside the store.
+        file: String,
+        /// The version the file states.
+        found: u16,
+        /// The newest version this program reads.
+        supported: u16,
+    },
+}
+
+impl From<PageDamage> for IndexError {
+    fn from(damage: PageDamage) -> Self {
+        let PageDamage { file, offset, what, expected, found } = damage;
+        Self::Page { file, offset, what, expected, found }
+    }
+}
+
+/// Reads whole ids from the log.
+pub trait Ids {
+    /// Why one could not be read.
+    type Error;
+
+    /// The id of the record at a place.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn id(&self, at: LogPosition) -> Result<CanonicalId, Self::Error>;
+}
+
+/// Places of all records.
+pub struct Index {
+    shard_bits: u32,
+    seed: u64,
+    /// Oldest first.
+    runs: Vec<Arc<Run>>,
+    /// A head that is being written as a run.
+    frozen: Option<Arc<Head>>,
+    head: Head,
+}
+
+impl Index {
+    /// An empty index of so many shards, a power of two up to 65,536; others are rounded up. `seed` is to be known to nobody
+    /// who could choose ids.
+    #[must_use]
+    pub fn new(shards: u32, seed: u64) -> Self {
+        let shards = shards.clamp(1, 1 << 16).next_power_of_two();
+        let shard_bits = shards.trailing_zeros();
+        Self { shard_bits, seed, runs: Vec::new(), frozen: None, head: Head::new(seed) }
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub const fn shards(&self) -> u32 {
+        1 << self.shard_bits
+    }
+
+    /// Takes in a commit, to which the rows inserted next belong.
+    pub fn begin_commit(&mut self, commit: CommitRef) -> u32 {
+        self.head.begin_commit(commit)
+    }
+
+    /// Takes in a record.
+    pub fn insert(&mut self, row: Row) {
+        self.head.insert(row);
+    }
+
+    /// How many records are in memory, not counting those on their way into a run.
+    #[must_use]
+    pub fn head_len(&self) -> u64 {
+        self.head.len() as u64
+    }
+
+    /// Sets the head aside to be written, and begins a new one.
+    pub(crate) fn freeze(&mut self) -> Arc<Head> {
+        let head = Arc::new(std::mem::replace(&mut self.head, Head::new(self.seed)));
+        self.frozen = Some(Arc::clone(&head));
+        head
+    }
+
+    /// The frozen head has become the newest run.
+    pub(crate) fn thaw(&mut self, run: Arc<Run>) {
+        self.frozen = None;
+        self.runs.push(run);
+    }
+
+    /// Takes in a run that is newer than those here.
+    pub(crate) fn push_run(&mut self, run: Arc<Run>) {
+        self.runs.push(run);
+    }
+
+    /// These runs have become one.
+    pub(crate) fn merged(&mut self, replaced: Range<usize>, run: Arc<Run>) {
+        self.runs.splice(replaced, [run]);
+    }
+
+    /// The runs, oldest first.
+    pub(crate) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    /// Every record that may be about an id.
+    ///
+    /// # Errors
+    /// [`IndexError`], here and wherever the index is read.
+    pub fn candidates(&self, id: &CanonicalId, mut on_found: impl FnMut(Found)) -> Result<(), IndexError> {
+        let prefix = prefix_of(id);
+        let (shard, _) = shard_of(prefix, self.shard_bits);
+        for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
+            segment.candidates(prefix, &mut on_found)?;
+        }
+        self.heads().for_each(|head| head.candidates(id, &mut on_found));
+        Ok(())
+    }
+
+    /// Every record that may be about one of several ids, with that id's index: memory is asked for first for all of them,
+    /// then waited for.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn candidates_batch(
+        &self,
+        ids: &[CanonicalId],
+        mut on_found: impl FnMut(usize, Found),
+    ) -> Result<(), IndexError> {
+        /// So many lines are asked for at once.
+        const AT_ONCE: usize = 32;
+        for (start, ids) in (0..).step_by(AT_ONCE).zip(ids.chunks(AT_ONCE)) {
+            for run in &self.runs {
+                for id in ids {
+                    let segment = run.segment(shard_of(prefix_of(id), self.shard_bits).0);
+                    segment.iter().for_each(|segment| segment.prefetch(prefix_of(id)));
+                }
+                for (at, id) in (start..).zip(ids) {
+                    if let Some(segment) = run.segment(shard_of(prefix_of(id), self.shard_bits).0) {
+                        segment.candidates(prefix_of(id), &mut |found| on_found(at, found))?;
+                    }
+                }
+            }
+            for head in self.heads() {
+                ids.iter().for_each(|id| head.prefetch(id));
+                (start..).zip(ids).for_each(|(at, id)| head.candidates(id, &mut |found| on_found(at, found)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of all shards that `filter` takes, ascending by id; those about one id in no particular order.
+    pub fn ascending<'a, E: From<IndexError>>(
+        &'a self,
+        filter: &Filter,
+        ids: &'a dyn Ids<Error = E>,
+    ) -> impl Iterator<Item = Result<(CanonicalId, Found), E>> + use<'a, E> {
+        let (filter, first) = (filter.clone(), shard_of(prefix_of(filter.ids.start()), self.shard_bits).0);
+        let last = shard_of(prefix_of(filter.ids.end()), self.shard_bits).0;
+        (first..=last).flat_map(move |shard| self.ascending_in(shard, &filter, ids))
+    }
+
+    /// The records of one shard that `filter` takes, ascending by id.
+    pub fn ascending_in<'a, E: From<IndexError>>(
+        &'a self,
+        shard: u32,
+        filter: &Filter,
+        ids: &'a dyn Ids<Error = E>,
+    ) -> impl Iterator<Item = Result<(CanonicalId, Found), E>> + use<'a, E> {
+        let segments = self.runs.iter().filter_map(|run| run.segment(shard));
+        let segments =
+            segments.flat_map(|segment| [stream(segment, filter, ids, false), stream(segment, filter, ids, true)]);
+        let ids_here = self.ids_of(shard, filter);
+        let heads =
+            self.heads().map(|head| -> Stream<'a, E> { Box::new(head.sorted(&ids_here, filter).into_iter().map(Ok)) });
+        Merged { streams: segments.chain(heads).map(Iterator::peekable).collect() }
+    }
+
+    /// The ids of a shard that a filter takes.
+    fn ids_of(&self, shard: u32, filter: &Filter) -> std::ops::RangeInclusive<CanonicalId> {
+        let (mut low, mut high) = ([0; 32], [0xff; 32]);
+        if self.shard_bits > 0 {
+            let first = u64::from(shard) << (64 - self.shard_bits);
+            low[..8].copy_from_slice(&bytes_of(first));
+            high[..8].copy_from_slice(&bytes_of(first | u64::MAX >> self.shard_bits));
+        }
+        let (low, high) = (CanonicalId::from_bytes(low), CanonicalId::from_bytes(high));
+        low.max(*filter.ids.start())..=high.min(*filter.ids.end())
+    }
+
+    #[inline]
+    fn heads(&self) -> impl Iterator<Item = &Head> {
+        self.frozen.as_deref().into_iter().chain([&self.head])
+    }
+}
+
+/// A prefix as the id's first bytes.
+fn bytes_of(prefix: u64) -> [u8; 8] {
+    std::array::from_fn(|at| u8::try_from(prefix >> (56 - 8 * at) & 0xff).unwrap_or(0))
+}
+
+type Stream<'a, E> = Box<dyn Iterator<Item = Result<(CanonicalId, Found), E>> + 'a>;
+
+/// The records of a segment that `filter` takes, ascending by id: those of its lines or those of its overflow.
+fn stream<'a, E: From<IndexError>>(
+    segment: &'a Segment,
+    filter: &Filter,
+    ids: &'a dyn Ids<Error = E>,
+    overflow: bool,
+) -> Stream<'a, E> {
+    let selected = if overflow { segment.select_overflow(filter) } else { segment.select(filter) };
+    let (slots, mask) = match selected {
+        Ok(selected) => selected,
+        Err(error) => return Box::new(std::iter::once(Err(error.into()))),
+    };
+    let wanted = filter.ids.clone();
+    let mut at = 0;
+    let next = std::iter::from_fn(move || {
+        let next = mask.get(at..)?.first_one()? + at;
+        at = next + 1;
+        Some(slots.start + next)
+    });
+    let read = move |slot| match segment.slot(slot) {
+        Ok(Some(found)) => Some(ids.id(found.at).map(|id| (id, found))),
+        Ok(None) => None,
+        Err(error) => Some(Err(error.into())),
+    };
+    Box::new(next.filter_map(read).filter(move |row| row.as_ref().map_or(true, |(id, _)| wanted.contains(id))))
+}
+
+/// Several ascending streams as one.
+struct Merged<'a, E> {
+    streams: Vec<Peekable<Stream<'a, E>>>,
+}
+
+impl<E> Iterator for Merged<'_, E> {
+    type Item = Result<(CanonicalId, Found), E>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut least: Option<(usize, Option<CanonicalId>)> = None;
+        for (at, stream) in self.streams.iter_mut().enumerate() {
+            // An error comes before everything.
+            let id = match stream.peek() {
+                Some(Ok((id, _))) => Some(*id),
+                Some(Err(_)) => None,
+                None => continue,
+            };
+            if least.as_ref().is_none_or(|(_, before)| id < *before) {
+                least = Some((at, id));
+            }
+        }
+        self.streams[least?.0].next()
+    }
+}

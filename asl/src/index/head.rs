@@ -1,0 +1,140 @@
+//! The head: records that no segment holds yet, in memory.
+//!
+//! A hash table names the newest record about each id; each record names the one before it about the same id. The hash is
+//! over all of the id and a seed that nobody outside knows, so that ids cannot be chosen to collide.
+
+use std::ops::RangeInclusive;
+
+use uor_index_format::id::CanonicalId;
+
+use super::{CommitRef, Filter, Found, Row};
+
+/// No record, in the table and in chains.
+const NONE: u32 = u32::MAX;
+
+/// Records in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    seed: u64,
+    records: Vec<Record>,
+    commits: Vec<CommitRef>,
+    /// The newest record of each id; a power of two of places, at most half of them taken.
+    table: Vec<u32>,
+    ids: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    row: Row,
+    /// The record before this about the same id.
+    before: u32,
+}
+
+impl Head {
+    /// An empty head.
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// How many records it holds.
+    pub(super) const fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The commits of its records, as [`Row::commit`] counts them.
+    pub(super) fn commits(&self) -> &[CommitRef] {
+        &self.commits
+    }
+
+    /// Its records, in the order in which they were inserted.
+    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = &Row> {
+        self.records.iter().map(|record| &record.row)
+    }
+
+    pub(super) fn begin_commit(&mut self, commit: CommitRef) -> u32 {
+        self.commits.push(commit);
+        u32::try_from(self.commits.len() - 1).expect("a head is sealed long before")
+    }
+
+    pub(super) fn insert(&mut self, row: Row) {
+        if self.table.len() < (self.ids + 1) * 2 {
+            self.grow();
+        }
+        let new = u32::try_from(self.records.len()).expect("a head is sealed long before");
+        let place = self.place(&row.id);
+        let before = std::mem::replace(&mut self.table[place], new);
+        self.ids += usize::from(before == NONE);
+        self.records.push(Record { row, before });
+    }
+
+    fn grow(&mut self) {
+        let len = (self.table.len() * 2).max(1024);
+        let newest = std::mem::replace(&mut self.table, vec![NONE; len]);
+        for record in newest.into_iter().filter(|record| *record != NONE) {
+            let place = self.place(&self.records[record as usize].row.id);
+            self.table[place] = record;
+        }
+    }
+
+    /// Where in the table this id is, or would be.
+    #[inline]
+    fn place(&self, id: &CanonicalId) -> usize {
+        let mask = self.table.len() - 1;
+        let mut place = self.hash(id) & mask;
+        loop {
+            match self.table[place] {
+                NONE => return place,
+                record if self.records[record as usize].row.id == *id => return place,
+                _ => place = (place + 1) & mask,
+            }
+        }
+    }
+
+    #[inline]
+    fn hash(&self, id: &CanonicalId) -> usize {
+        let mut hash = self.seed ^ 0x9e37_79b9_7f4a_7c15;
+        for word in id.as_bytes().chunks_exact(8) {
+            let word = word.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+            let product = u128::from(hash ^ word) * 0xd6e8_feb8_6659_fd93;
+            #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
+            let folded = (product >> 64) as u64 ^ product as u64;
+            hash = folded.rotate_left(29) ^ self.seed;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits are used")]
+        let hash = (hash ^ hash >> 32) as usize;
+        hash
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, id: &CanonicalId) {
+        if !self.table.is_empty() {
+            crate::prefetch::prefetch(&self.table, self.hash(id) & (self.table.len() - 1));
+        }
+    }
+
+    /// Every record about an id, newest first.
+    #[inline]
+    pub(super) fn candidates(&self, id: &CanonicalId, on_found: &mut impl FnMut(Found)) {
+        if self.table.is_empty() {
+            return;
+        }
+        let mut at = self.table[self.place(id)];
+        while let Some(record) = self.records.get(at as usize) {
+            on_found(self.found(&record.row));
+            at = record.before;
+        }
+    }
+
+    /// The records that `filter` takes and whose ids lie in a range, by id.
+    pub(super) fn sorted(&self, ids: &RangeInclusive<CanonicalId>, filter: &Filter) -> Vec<(CanonicalId, Found)> {
+        let taken = self.rows().filter(|row| ids.contains(&row.id) && filter.takes_class(row.class));
+        let mut sorted: Vec<_> = taken.map(|row| (row.id, self.found(row))).collect();
+        sorted.retain(|(_, found)| filter.logseq.contains(&found.commit.logseq));
+        sorted.sort_unstable_by_key(|(id, found)| (*id, found.at));
+        sorted
+    }
+
+    fn found(&self, row: &Row) -> Found {
+        Found { at: row.at, class: row.class, commit: self.commits[row.commit as usize] }
+    }
+}

@@ -1,0 +1,211 @@
+//! What one group of writers does: seal and judge every commit, make them durable with one sync, then show them.
+
+use std::sync::PoisonError;
+
+use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
+use uor_index_format::id::{Checksum, CommitHash};
+use uor_index_format::key::SiteKey;
+
+use super::open::rebuild;
+use super::removal::{Reason, Removal};
+use super::{CommitError, Committed, Store, StoreError, StoreErrorInGroup, View, entry};
+use crate::judge::{Judge, Refusal, Verdict};
+
+pub(super) enum Work {
+    Local { key: Box<SiteKey>, prepared: Prepared, wall_ms: u64 },
+    Merge(Vec<Commit>),
+    Freeze(Box<ForkProof>),
+    Remove(Removal),
+}
+
+pub(super) enum Done {
+    Local(Result<Committed, CommitError>),
+    Merged(Vec<Verdict>),
+    Frozen(bool),
+    Removed,
+}
+
+impl Store {
+    pub(super) fn submit(&self, work: Work) -> Result<Done, StoreError> {
+        Ok(self.group.submit(work, |group| self.flush(group).map_err(|error| StoreErrorInGroup(Box::new(error))))?)
+    }
+
+    /// Everything one group does; only one flush runs at a time.
+    fn flush(&self, group: Vec<Work>) -> Result<Vec<Done>, StoreError> {
+        let mut kept = self.judge();
+        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
+        let mut batch = Batch::default();
+        let work = group.into_iter().map(|work| self.take(work, &mut batch, &mut judge));
+        let done = work.collect::<Result<_, _>>()?;
+        self.write(&mut batch, &mut judge)?;
+        *kept = Some(judge);
+        drop(kept);
+        self.keep_up()?;
+        Ok(done)
+    }
+
+    fn take(&self, work: Work, batch: &mut Batch, judge: &mut Judge) -> Result<Done, StoreError> {
+        Ok(match work {
+            Work::Local { key, prepared, wall_ms } => {
+                Done::Local(batch.seal(&key, prepared, wall_ms, &self.view(), judge))
+            }
+            Work::Merge(commits) => {
+                let merge = |commit| {
+                    let verdict = batch.merge(commit, &self.view(), judge)?;
+                    self.heed(batch, judge).map(|()| verdict)
+                };
+                Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
+            }
+            Work::Freeze(proof) => {
+                let news = batch.freeze(*proof, judge);
+                self.heed(batch, judge)?;
+                Done::Frozen(news)
+            }
+            Work::Remove(removal) => {
+                batch.removals.push(removal);
+                Done::Removed
+            }
+        })
+    }
+
+    /// If a proof has disproved commits, what follows has to be judged without them.
+    fn heed(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+        if judge.must_judge_anew() { self.write(batch, judge) } else { Ok(()) }
+    }
+
+    /// Makes a batch durable, then visible.
+    fn write(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+        let batch = std::mem::take(batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.blocks.sync()?;
+        let proofs: Vec<_> = batch.proofs.iter().map(ForkProof::encode).collect();
+        let removals: Vec<_> = batch.removals.iter().map(Removal::encode).collect();
+        let commits = batch.commits.iter().map(|commit| (entry::COMMIT, commit.as_bytes()));
+        let proofs = proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()));
+        let removals = removals.iter().map(|bytes| (entry::REMOVAL, bytes.as_slice()));
+        let entries: Vec<_> = commits.chain(proofs).chain(removals).collect();
+        let appended = self.log.append_batch(&entries)?;
+        self.log.sync()?;
+        if judge.must_judge_anew() { self.start_anew(judge) } else { self.show(&batch, appended, judge) }
+    }
+
+    /// Judges the whole log again: a proof has disproved commits that had counted.
+    fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
+        let mut keeping = self.keeping();
+        keeping.forget(self)?;
+        let (judged_anew, view) = rebuild(self, &mut keeping)?;
+        *judge = judged_anew;
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        Ok(())
+    }
+
+    fn show(&self, batch: &Batch, appended: crate::log::Appended, judge: &mut Judge) -> Result<(), StoreError> {
+        let positions = appended.positions.clone();
+        let write = || self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let mut view = write();
+        view.take_log(appended);
+        view.take_rule(judge);
+        drop(view);
+        for (commit, position) in batch.commits.iter().zip(positions) {
+            // Looking things up holds up no reader; only writing does.
+            let change = self.view().prepare(commit, position)?;
+            write().apply(commit, change, &self.blocks, self.options.payloads);
+        }
+        let mut view = write();
+        batch.removals.iter().for_each(|removal| view.remove(removal));
+        view.settle(judge);
+        judge.forget_recent();
+        Ok(())
+    }
+
+    /// Notes in the log that payloads are removed, durably.
+    pub(super) fn note_removal(
+        &self,
+        reason: Reason,
+        checksums: Vec<Checksum>,
+        wall_ms: u64,
+    ) -> Result<(), StoreError> {
+        for checksums in checksums.chunks(Removal::COUNT_MAX) {
+            self.submit(Work::Remove(Removal { reason, wall_ms, checksums: checksums.to_vec() }))?;
+        }
+        Ok(())
+    }
+}
+
+/// What one flush appends.
+#[derive(Default)]
+struct Batch {
+    commits: Vec<Commit>,
+    proofs: Vec<ForkProof>,
+    removals: Vec<Removal>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.proofs.is_empty() && self.removals.is_empty()
+    }
+
+    fn seal(
+        &mut self,
+        key: &SiteKey,
+        prepared: Prepared,
+        wall_ms: u64,
+        view: &View,
+        judge: &mut Judge,
+    ) -> Result<Committed, CommitError> {
+        let domain = key.site_id();
+        let head = judge.head(&domain);
+        // A number that others may know is never used again, be it that what had it no longer counts.
+        if let Some(proof) = judge.forks().get(&domain) {
+            return Err(Refusal::Frozen { number: proof.number() }.into());
+        }
+        if let Some(number) =
+            view.uncounted_head(&domain).filter(|number| head.is_none_or(|head| head.number < *number))
+        {
+            let reason = format!("its commits up to number {number} rest on one that a fork proof took back");
+            return Err(CommitError::Parked { reason });
+        }
+        let (learned, federation) = judge.membership_for(&domain);
+        let link = Link {
+            number: head.map_or(1, |head| head.number + 1),
+            previous: head.map_or(CommitHash::NONE, |head| head.hash),
+            logseq: judge.logseq_max().next().ok_or(CommitError::ClockExhausted)?,
+            federation,
+            wall_ms,
+            learned,
+        };
+        let commit = prepared.seal(link, key)?;
+        let committed = Committed::of(&commit);
+        match self.merge(commit, view, judge)? {
+            Verdict::Counts | Verdict::Known => Ok(committed),
+            Verdict::Refused(refusal) => Err(refusal.into()),
+            Verdict::Parked(reason) => Err(CommitError::Parked { reason: reason.to_string() }),
+            Verdict::Forks(proof) => Err(Refusal::Frozen { number: proof.number() }.into()),
+        }
+    }
+
+    fn merge(&mut self, commit: Commit, view: &View, judge: &mut Judge) -> Result<Verdict, StoreError> {
+        let verdict = judge.judge(&commit, view.state())?;
+        match &verdict {
+            Verdict::Counts => {
+                judge.admit(&commit);
+                self.commits.push(commit);
+            }
+            Verdict::Forks(proof) => {
+                self.freeze((**proof).clone(), judge);
+            }
+            Verdict::Known | Verdict::Parked(_) | Verdict::Refused(_) => {}
+        }
+        Ok(verdict)
+    }
+
+    fn freeze(&mut self, proof: ForkProof, judge: &mut Judge) -> bool {
+        let news = judge.freeze(proof.clone());
+        if news {
+            self.proofs.push(proof);
+        }
+        news
+    }
+}

@@ -1,0 +1,200 @@
+//! Opening: from the checkpoint where there is one that fits, else from the start of the log.
+
+use std::sync::Arc;
+
+use uor_index_format::commit::{Commit, ForkProof};
+use uor_index_format::membership::ConflictRule;
+
+use super::checkpoint::Checkpoint;
+use super::keep::{Keeping, open_stored};
+use super::removal::Removal;
+use super::{Store, StoreError, View, entry};
+use crate::commits::Commits;
+use crate::judge::{Judge, Verdict};
+use crate::log::{Entries, LogPosition};
+use crate::state::{ReadError, State};
+
+/// Why the log has to be read from its start.
+#[derive(Debug)]
+enum Stale {
+    /// The checkpoint, or a file it names, cannot be used.
+    Unusable(String),
+    /// A fork proof behind the checkpoint disproves commits before it.
+    Disproved,
+}
+
+/// Judge and view of everything in the log, and why the index had to be written anew, if it had.
+pub(super) fn open(store: &Store, keeping: &mut Keeping) -> Result<(Judge, View, Option<String>), StoreError> {
+    let reason = match Checkpoint::load(store.disk.as_ref())? {
+        None => None,
+        Some(Err(unusable)) => Some(unusable.to_string()),
+        Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
+            Ok((judge, view)) => return Ok((judge, view, None)),
+            Err(Stale::Unusable(reason)) => Some(reason),
+            Err(Stale::Disproved) => None,
+        },
+    };
+    keeping.forget(store)?;
+    let (judge, view) = rebuild(store, keeping)?;
+    Ok((judge, view, reason))
+}
+
+/// Takes up what the checkpoint says, and what came after it in the log.
+fn resume(
+    store: &Store,
+    keeping: &mut Keeping,
+    checkpoint: Checkpoint,
+) -> Result<Result<(Judge, View), Stale>, StoreError> {
+    let unusable = |reason: String| Ok(Err(Stale::Unusable(reason)));
+    if checkpoint.shards != store.options.shards.get() {
+        let (found, wanted) = (checkpoint.shards, store.options.shards);
+        return unusable(format!("the index has {found} shards, {wanted} are asked for"));
+    }
+    let parts = match checkpoint.parts() {
+        Ok(parts) => parts,
+        Err(unusable) => return Ok(Err(Stale::Unusable(unusable.to_string()))),
+    };
+    let mut judge = match Judge::remembering(store.federation, &checkpoint.judge) {
+        Ok(judge) => judge,
+        Err(source) => return unusable(format!("the checkpoint's judge cannot be read: {source}")),
+    };
+    let mut index = store.empty_index();
+    for stored in &checkpoint.runs {
+        match open_stored(store.disk.as_ref(), stored) {
+            Ok(run) => index.push_run(Arc::new(run)),
+            Err(error) => return unusable(error.to_string()),
+        }
+    }
+    let commits = match Commits::open(store.disk.as_ref(), &checkpoint.domains()) {
+        Ok(commits) => commits,
+        Err(error) => return unusable(error.to_string()),
+    };
+    if commits.frontier() != judge.frontier() {
+        return unusable("the commit tables end otherwise than the checkpoint says".to_owned());
+    }
+    let through = checkpoint.through();
+    let mut tail = match store.log.entries_from(through) {
+        Ok(tail) => tail,
+        Err(error) => return unusable(format!("the log does not reach the checkpoint: {error}")),
+    };
+    let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
+    let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
+    let mut view = View::new(state);
+    view.genesis = judge.genesis().cloned();
+    view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| !store.blocks.has(*checksum)).collect();
+    view.erased = parts.erased;
+    view.uncounted = checkpoint.uncounted;
+    view.uncounted_heads = checkpoint.uncounted_heads();
+    keeping.resume(checkpoint);
+    freeze_proven(&mut tail, &mut judge)?;
+    if judge.must_judge_anew() {
+        return Ok(Err(Stale::Disproved));
+    }
+    replay(store, through, &mut judge, &mut view, keeping)?;
+    Ok(Ok((judge, view)))
+}
+
+/// Judges and applies the whole log.
+pub(super) fn rebuild(store: &Store, keeping: &mut Keeping) -> Result<(Judge, View), StoreError> {
+    let mut judge = Judge::new(store.federation);
+    let state = State::new(ConflictRule::default(), store.empty_index(), store.log.view());
+    let mut view = View::new(state);
+    freeze_proven(&mut store.log.entries(), &mut judge)?;
+    replay(store, LogPosition::START, &mut judge, &mut view, keeping)?;
+    Ok((judge, view))
+}
+
+/// Takes in the fork proofs among these entries: what they disprove must not count from the start.
+fn freeze_proven(entries: &mut Entries, judge: &mut Judge) -> Result<(), StoreError> {
+    for found in entries {
+        let found = found?;
+        if found.kind == entry::FORK_PROOF {
+            let proof = ForkProof::decode(&found.body)
+                .map_err(|source| StoreError::Entry { position: found.position, source })?;
+            judge.freeze(proof);
+        }
+    }
+    Ok(())
+}
+
+/// Judges and applies the commits from a place in the log on, in the order they arrived; what cannot be judged because of a
+/// proof is tried again until nothing more counts.
+fn replay(
+    store: &Store,
+    from: LogPosition,
+    judge: &mut Judge,
+    view: &mut View,
+    keeping: &mut Keeping,
+) -> Result<(), StoreError> {
+    let mut waiting = Vec::new();
+    // A reader finds no first segment where nothing was ever written.
+    let entries = if from == LogPosition::START { store.log.entries() } else { store.log.entries_from(from)? };
+    for found in entries {
+        let found = found?;
+        keeping.spill(store, view, found.position)?;
+        match found.kind {
+            entry::COMMIT => {
+                let commit = decode(found.position, &found.body)?;
+                if !count(store, &commit, found.position, judge, view)? {
+                    waiting.push(found.position);
+                }
+            }
+            entry::FORK_PROOF => {}
+            entry::REMOVAL => {
+                let removal = Removal::decode(&found.body)
+                    .map_err(|source| StoreError::Entry { position: found.position, source })?;
+                view.remove(&removal);
+            }
+            kind => return Err(StoreError::UnknownEntry { position: found.position, kind }),
+        }
+    }
+    loop {
+        let before = waiting.len();
+        let mut still = Vec::new();
+        for position in waiting {
+            let commit = decode(position, &store.log.read(position)?.body)?;
+            if !count(store, &commit, position, judge, view)? {
+                still.push(position);
+            }
+        }
+        waiting = still;
+        if waiting.len() == before {
+            break;
+        }
+    }
+    view.uncounted += waiting.len() as u64;
+    for position in waiting {
+        let header = decode(position, &store.log.read(position)?.body)?.header().clone();
+        let head = view.uncounted_heads.entry(header.domain).or_default();
+        *head = header.number.max(*head);
+    }
+    view.settle(judge);
+    judge.forget_recent();
+    Ok(())
+}
+
+fn count(
+    store: &Store,
+    commit: &Commit,
+    position: LogPosition,
+    judge: &mut Judge,
+    view: &mut View,
+) -> Result<bool, ReadError> {
+    Ok(match judge.judge(commit, view.state())? {
+        Verdict::Counts => {
+            judge.admit(commit);
+            view.take_rule(judge);
+            let change = view.prepare(commit, position)?;
+            view.apply(commit, change, &store.blocks, store.options.payloads);
+            judge.forget_recent();
+            true
+        }
+        Verdict::Known => true,
+        Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
+    })
+}
+
+/// The commit in an entry of the log.
+pub(super) fn decode(position: LogPosition, body: &[u8]) -> Result<Commit, StoreError> {
+    Commit::decode(body).map_err(|source| StoreError::Entry { position, source })
+}

@@ -1,0 +1,72 @@
+//! A directory with sites and files in it.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use uor_asl::disk::Mode;
+use uor_index_format::membership::ConflictRule;
+use uor_node::site::{AddOptions, Added, Site, Source};
+
+/// A directory that goes away with the test.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("storage-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.at(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn site(&self, name: &str) -> Site {
+        Site::init(&self.at(name), Some(name), ConflictRule::First).unwrap();
+        self.open(name)
+    }
+
+    pub(crate) fn open(&self, name: &str) -> Site {
+        Site::open(&self.at(name), Mode::Write).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn add(site: &Site, path: &Path) -> Added {
+    add_with(site, path, &AddOptions::default())
+}
+
+pub(crate) fn add_with(site: &Site, path: &Path, options: &AddOptions<'_>) -> Added {
+    site.add(vec![Source::Path(path.to_owned())], options, &mut |_| {}).unwrap().remove(0)
+}
+
+pub(crate) fn cat(site: &Site, text: &str) -> Vec<u8> {
+    let target = site.resolve(text, &site.head()).unwrap();
+    let mut bytes = Vec::new();
+    site.open_payload(&target).unwrap().reader.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Bytes that no one can compress, the same for the same seed.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56).to_le_bytes()[0]
+    };
+    std::iter::repeat_with(&mut next).take(len).collect()
+}
