@@ -69,6 +69,7 @@ pub(crate) fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let sources = files::fresh(&dir.join("sources"))?;
+    files::fresh(&dir.join(REPOSITORIES))?;
     make_large(&sources.join(RANDOM), sizes.large_bytes, noise)?;
     make_large(&sources.join(TEXT), sizes.large_bytes, text)?;
     make_tree(&sources.join(TREE), sizes.files)?;
