@@ -177,6 +177,15 @@ fn in_order(versions: &mut Vec<Seen>) {
     versions.dedup_by_key(|version| version.place);
 }
 
+/// What stands where there is one version: what [`stand`] says, sooner.
+#[inline]
+fn alone(header: &RecordHeader, logseq: LogSeq) -> Option<Entry> {
+    let RecordHeader { id, kind, type_tag, payload, .. } = *header;
+    let (checksum, payload_len) = (Some(payload.checksum), payload.len);
+    let entry = Entry { id, kind, type_tag, checksum, payload_len, logseq, conflict: false, domains: 1 };
+    (!matches!(kind, Kind::Tombstone | Kind::Resolution)).then_some(entry)
+}
+
 fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
     let claim = |version: &&Seen| version.is_claim() && version.checksum() == checksum;
     if versions.len() == 1 {
@@ -270,9 +279,15 @@ impl State {
         for (index, (record, offset)) in commit.records().iter().zip(commit.record_offsets()).enumerate() {
             let at = body.plus(offset);
             let header = read_header(&commit.as_bytes()[offset..], at)?;
-            let here = known.partition_point(|(record, _)| *record == index);
+            let here = known.iter().take_while(|(record, _)| *record == index).count();
             let (these, rest) = known.split_at(here);
             known = rest;
+            let class = Class { kind: header.kind, type_tag: header.type_tag };
+            if these.is_empty() {
+                let after = alone(&header, commit.header().logseq);
+                records.push(RecordChange { at, class, before: None, after });
+                continue;
+            }
             versions.clear();
             for (_, found) in these {
                 versions.extend(self.confirm(*found, &header.id)?);
@@ -641,10 +656,7 @@ impl<'a> At<'a> {
             if bytes[..CanonicalId::LEN] != *id.as_bytes() {
                 return Ok(None);
             }
-            let RecordHeader { id, kind, type_tag, payload, .. } = read_header(bytes, only.at)?;
-            let (checksum, payload_len, logseq) = (Some(payload.checksum), payload.len, only.commit.logseq);
-            let entry = Entry { id, kind, type_tag, checksum, payload_len, logseq, conflict: false, domains: 1 };
-            return Ok((!matches!(kind, Kind::Tombstone | Kind::Resolution)).then_some(entry));
+            return Ok(alone(&read_header(bytes, only.at)?, only.commit.logseq));
         }
         let mut versions = Vec::with_capacity(1 + others.len());
         for found in [only].into_iter().chain(others) {

@@ -351,6 +351,11 @@ impl Store {
         &self.disk
     }
 
+    /// The log.
+    pub(crate) const fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// Payloads.
     pub const fn blocks(&self) -> &Blocks {
         &self.blocks

@@ -1,17 +1,19 @@
 //! Proving a store from its bytes up, without modifying anything.
 //!
-//! Opening has already read every frame of the log, every signature and chain. Here every payload is read, the kept state
-//! is held against sequential replay of the log, and each damaged place is traced to the artifacts it spoils.
+//! Opening trusts what is checked when it is touched; here everything is touched. Every frame and page of the log is read
+//! from the disk, every page of the index and every payload; each domain's chain and signatures are followed; the kept state
+//! is held against sequential replay of the log; and each damaged place is traced to the artifacts it spoils.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uor_index_format::commit::Commit;
-use uor_index_format::id::{CanonicalId, Checksum, StateRoot};
+use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId, StateRoot};
 use uor_index_format::record::Kind;
 use uor_index_format::snapshot::Snapshot;
 
 use crate::blocks::BlockDamage;
 use crate::disk::Mode;
+use crate::log::LogError;
 use crate::replay::{Replayed, replay};
 use crate::state::{Filter, ReadError};
 use crate::store::{Store, StoreError};
@@ -19,6 +21,8 @@ use crate::store::{Store, StoreError};
 /// How far verification has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
+    /// The log's frames and the index's pages are being read.
+    Log,
     /// Payload bytes: read so far, and in all.
     Payloads(u64, u64),
     /// The log is being replayed.
@@ -29,6 +33,29 @@ pub enum Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
+    /// Bytes of the log are not those that were written.
+    Log {
+        /// The segment's file, where one is to blame.
+        file: Option<String>,
+        /// Where in it.
+        offset: Option<u64>,
+        /// What is wrong, in words.
+        what: String,
+    },
+    /// Bytes of the index are not those that were written. It can be rebuilt: remove the directory `index`.
+    Index {
+        /// What is wrong, in words.
+        what: String,
+    },
+    /// A commit does not continue its domain's chain.
+    Chain {
+        /// The domain.
+        domain: SiteId,
+        /// The commit's number.
+        number: u64,
+        /// What is wrong, in words.
+        what: &'static str,
+    },
     /// Bytes of a block are not those that were written.
     Block {
         /// Where and what.
@@ -121,11 +148,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk cannot be read. Damage is not an error here but a finding.
     pub fn verify(&self, on_progress: &mut dyn FnMut(Progress)) -> Result<Verified, StoreError> {
+        on_progress(Progress::Log);
+        let mut findings: Vec<Finding> = self.log().verify(&|_| {}).damages.iter().map(Finding::of_log).collect();
+        for run in self.view().state().index().runs() {
+            run.verify(&mut |damage| findings.push(Finding::Index { what: damage.to_string() }));
+        }
         let blocks = self.blocks().verify(&mut |read, total| on_progress(Progress::Payloads(read, total)))?;
         on_progress(Progress::Replay);
         let head = self.view().head().clone();
-        let replayed = self.replay(&head)?;
-        let mut findings: Vec<Finding> = self.compare_replay(&replayed)?.into_iter().collect();
+        let replayed = match self.replay_verified(&head, &mut findings) {
+            Ok(replayed) => replayed,
+            // What cannot be read has been found: it is said, and there is no more to say.
+            Err(_) if !findings.is_empty() => return Ok(self.verified_no_further(blocks, findings)),
+            Err(error) => return Err(error),
+        };
+        findings.extend(self.compare_replay(&replayed)?);
         let keys = self.keys_by_checksum()?;
         for damage in blocks.damages {
             let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
@@ -146,6 +183,33 @@ impl Store {
             torn: self.torn_tails(),
             findings,
         })
+    }
+
+    /// Replays the log after following each domain's chain.
+    fn replay_verified(&self, target: &Snapshot, findings: &mut Vec<Finding>) -> Result<Replayed, StoreError> {
+        let rule = self.view().state().rule();
+        let commits = self.read_commits()?;
+        findings.extend(chain_breaks(&commits));
+        Ok(replay(&commits, target, rule))
+    }
+
+    /// What verification saw of a store whose log or index cannot be read to its end.
+    fn verified_no_further(&self, blocks: crate::blocks::Verified, mut findings: Vec<Finding>) -> Verified {
+        findings.extend(blocks.damages.into_iter().map(|damage| Finding::Block { damage, keys: Vec::new() }));
+        let view = self.view();
+        Verified {
+            commits: view.commits_len(),
+            uncounted: view.uncounted(),
+            records: 0,
+            entries: view.state().entries_len(),
+            payloads: blocks.payloads,
+            block_bytes: blocks.bytes,
+            missing: Vec::new(),
+            erased: Vec::new(),
+            state_root: view.state().root(),
+            torn: self.torn_tails(),
+            findings,
+        }
     }
 
     fn torn_tails(&self) -> Vec<TornTail> {
@@ -201,6 +265,42 @@ impl Store {
         }
         Ok(absent)
     }
+}
+
+impl Finding {
+    fn of_log(error: &LogError) -> Self {
+        let what = error.to_string();
+        match error {
+            LogError::Damaged { file, offset, .. } => {
+                Self::Log { file: Some(file.clone()), offset: Some(*offset), what }
+            }
+            LogError::Missing { file } => Self::Log { file: Some(file.clone()), offset: None, what },
+            _ => Self::Log { file: None, offset: None, what },
+        }
+    }
+}
+
+/// Where commits, given ascending by domain and number, do not continue each other. Each one's own hash and signature were
+/// checked when it was read.
+fn chain_breaks(commits: &[Commit]) -> Vec<Finding> {
+    let mut last: Option<&Commit> = None;
+    let mut breaks = Vec::new();
+    for commit in commits {
+        let header = commit.header();
+        let before = last.filter(|last| last.header().domain == header.domain);
+        let (number, previous, logseq) = before
+            .map_or((0, CommitHash::NONE, LogSeq(0)), |last| (last.header().number, last.hash(), last.header().logseq));
+        let what = match () {
+            () if header.number != number + 1 => Some("its number is not the next"),
+            () if header.previous != previous => Some("it names another commit as the one before it"),
+            () if header.logseq <= logseq => Some("its logseq does not rise"),
+            () => None,
+        };
+        let (domain, number) = (header.domain, header.number);
+        breaks.extend(what.map(|what| Finding::Chain { domain, number, what }));
+        last = Some(commit);
+    }
+    breaks
 }
 
 /// What is visible without its payload.

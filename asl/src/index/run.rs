@@ -109,11 +109,6 @@ impl Run {
         self.segments.iter().map(Segment::records).sum()
     }
 
-    /// Length of its files in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.segments.iter().map(Segment::file_len).sum()
-    }
-
     /// Verifies every page.
     pub(crate) fn verify(&self, on_damage: &mut dyn FnMut(IndexError)) {
         self.segments.iter().for_each(|segment| segment.verify(on_damage));

@@ -366,11 +366,6 @@ impl Segment {
         self.records
     }
 
-    /// Length of the file, checks included, in bytes.
-    pub(super) fn file_len(&self) -> u64 {
-        (self.pages.len() + self.pages.len().div_ceil(PAGE) * CHECK_LEN + SEAL_LEN) as u64
-    }
-
     /// Number of slots, empty ones and the overflow's included.
     pub(super) const fn slots(&self) -> usize {
         self.lines * SLOTS + self.overflow

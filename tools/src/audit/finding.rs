@@ -33,6 +33,16 @@ impl Finding {
             StoreFinding::Block { damage, keys } => {
                 Self::of_damage(damage, keys.iter().map(ToString::to_string).collect())
             }
+            StoreFinding::Log { file, offset, what } => {
+                Self { file: file.clone(), offset: *offset, ..Self::new("damage", what.clone(), Vec::new()) }
+            }
+            StoreFinding::Index { what } => {
+                let message = format!("{what}; the index can be rebuilt: remove the directory `index` of the store");
+                Self::new("index", message, Vec::new())
+            }
+            StoreFinding::Chain { domain, number, what } => {
+                Self::new("chain", format!("commit {number} of site {domain}: {what}"), vec![domain.to_string()])
+            }
             StoreFinding::Replay { kept, replayed, first } => Self::new(
                 "replay",
                 format!("the kept state has root {kept}, sequential replay of the log gives {replayed}"),

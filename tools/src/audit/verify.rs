@@ -76,7 +76,7 @@ pub fn run(path: &Path, opener: &Opener, console: &mut Console<'_>) -> Outcome<V
 pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, StoreError> {
     let verified = audited.store.verify(&mut |progress| match progress {
         Progress::Payloads(read, total) => meter.bytes("reading payloads", read, Some(total)),
-        Progress::Replay => meter.end(),
+        Progress::Log | Progress::Replay => meter.end(),
     })?;
     let mut findings: Vec<Finding> = verified.findings.iter().map(Finding::of).collect();
     findings.extend(forks(audited));
