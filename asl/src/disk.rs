@@ -9,6 +9,8 @@ mod mmap;
 pub mod real;
 #[cfg(target_os = "linux")]
 mod sigbus;
+#[cfg(target_os = "linux")]
+mod writeback;
 
 use std::io;
 use std::ops::Deref;
@@ -145,6 +147,11 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// Whatever the disk says; any part of the bytes may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Begins to write `len` bytes from `offset` on, so that the sync to come has less to do. Promises nothing.
+    fn begin_sync(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
 
     /// Makes contents and length durable.
     ///

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::thread;
 
 use crate::disk::Sealed;
 use crate::prefetch;
@@ -38,9 +39,26 @@ fn mix(key: &mut [u8; 32], at: usize, number: u64) {
     key[at..].iter_mut().zip(number.to_le_bytes()).for_each(|(key, byte)| *key ^= byte);
 }
 
+/// Files of which each processor gets at least this much are checked by all of them at once.
+const PAGES_PER_THREAD_MIN: usize = 256;
+
 /// The check of every page of `bytes`.
 pub(crate) fn checks_of(key: &PageKey, bytes: &[u8]) -> Vec<u64> {
-    bytes.chunks(PAGE).enumerate().map(|(page, bytes)| key.check(page, bytes)).collect()
+    let pages = bytes.len().div_ceil(PAGE);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(pages / PAGES_PER_THREAD_MIN).max(1);
+    let share = pages.div_ceil(threads).max(1);
+    let mut checks = vec![0; pages];
+    let fill = |(index, (checks, bytes)): (usize, (&mut [u64], &[u8]))| {
+        let pages = (index * share..).zip(bytes.chunks(PAGE));
+        checks.iter_mut().zip(pages).for_each(|(check, (page, bytes))| *check = key.check(page, bytes));
+    };
+    let mut shares = checks.chunks_mut(share).zip(bytes.chunks(share * PAGE)).enumerate();
+    let first = shares.next();
+    thread::scope(|scope| {
+        shares.for_each(|share| drop(scope.spawn(move || fill(share))));
+        first.map(fill);
+    });
+    checks
 }
 
 /// Bytes that are not what was written.
@@ -281,6 +299,17 @@ mod tests {
             assert_eq!(pages(&bytes, other, &checks).verify_all(|_| {}).len(), 2);
         }
         assert_eq!(checks_of(&PageKey::new("test", 1), b"uor"), [16_886_279_191_218_787_099]);
+    }
+
+    #[test]
+    fn long_files_have_the_checks_of_their_pages() {
+        let key = PageKey::new("test", 1);
+        for pages in [1, PAGES_PER_THREAD_MIN * 2, PAGES_PER_THREAD_MIN * 5 + 1] {
+            let bytes = sample(pages * PAGE - 9);
+            let alone: Vec<u64> = bytes.chunks(PAGE).enumerate().map(|(page, bytes)| key.check(page, bytes)).collect();
+            assert_eq!(checks_of(&key, &bytes), alone);
+        }
+        assert!(checks_of(&key, &[]).is_empty());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use super::writeback;
 use super::{Disk, DiskFile, LockGuard, Mode, Sealed, mmap};
 
 /// A directory of the operating system.
@@ -102,6 +104,11 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn begin_sync(&self, offset: u64, len: u64) {
+        writeback::begin(&self.file, offset, len);
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -12,6 +12,9 @@ use crate::file_header;
 /// Appends of at least this share of the step in which zeros are written get none: they grow the file by themselves.
 const APPENDS_PER_STEP: usize = 8;
 
+/// The disk is asked to begin writing whenever this many bytes wait for a sync.
+const BEGIN_SYNC_BYTES: usize = 4 << 20;
+
 /// The last segment, to be appended to.
 pub(super) struct Tail {
     pub(super) number: u32,
@@ -25,6 +28,8 @@ pub(super) struct Tail {
     /// It ends with a seal: what is appended next begins another segment.
     pub(super) sealed: bool,
     pub(super) dirty: bool,
+    /// Up to here the disk has at least begun to write.
+    begun: usize,
     /// A mark may be half-written behind the last entry.
     pub(super) mark_failed: bool,
 }
@@ -39,8 +44,9 @@ impl Tail {
         allocated: usize,
         options: Options,
     ) -> Self {
+        let begun = bytes.len();
         let bytes = Writer::new(bytes, options.segment_bytes as usize);
-        Self { number, version, file, bytes, allocated, sealed: false, dirty: false, mark_failed: false }
+        Self { number, version, file, bytes, allocated, sealed: false, dirty: false, begun, mark_failed: false }
     }
 
     /// Creates segment `number` with its first zeros, durably.
@@ -110,6 +116,11 @@ impl Tail {
         }
         self.file.write_at(start as u64, &self.bytes.spare()[..len]).during("append to", &name)?;
         self.bytes.publish(len);
+        let waiting = start + len - self.begun;
+        if waiting >= BEGIN_SYNC_BYTES {
+            self.file.begin_sync(self.begun as u64, waiting as u64);
+            self.begun = start + len;
+        }
         Ok(())
     }
 
@@ -120,6 +131,7 @@ impl Tail {
         }
         self.file.sync().during("sync", &path(self.number))?;
         self.dirty = false;
+        self.begun = self.end();
         // The mark itself becomes durable with the next sync. Without it opening has more to do, that is all; so failing to
         // write it takes nothing back, but nothing may be appended after what it left.
         self.mark_failed = self.write_mark().is_err();
