@@ -154,16 +154,6 @@ impl Commits {
         domains.flat_map(|domain| domain.iter(1).map(|row| row.map(|(number, row)| (domain.site, number, row))))
     }
 
-    /// The commits of `site` from `number` on.
-    pub(crate) fn iter_from(
-        &self,
-        site: &SiteId,
-        number: u64,
-    ) -> impl Iterator<Item = Result<(u64, CommitRow), ReadError>> {
-        let domain = self.ordinals.get(site).and_then(|ordinal| self.domains.get(*ordinal as usize));
-        domain.into_iter().flat_map(move |domain| domain.iter(number))
-    }
-
     /// For each domain, by ordinal, the number up to which its commits are inside `snapshot`: logseq rises within a domain,
     /// so the bound on it only cuts the end off.
     ///

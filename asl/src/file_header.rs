@@ -20,9 +20,6 @@ mod field {
 pub(crate) const LEN: usize = 32;
 const _: () = assert!(field::CHECK.end == LEN, "no gap, no padding");
 
-/// The newest version of packs that this program reads, and the one it writes.
-pub(crate) const VERSION: u16 = 1;
-
 /// Why 32 bytes are not the header that was expected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Invalid {
@@ -33,12 +30,7 @@ pub(crate) enum Invalid {
 }
 
 /// The header of file `number` of the kind that `magic` names.
-pub(crate) fn encode(magic: [u8; 8], number: u32) -> [u8; LEN] {
-    encode_version(magic, number, VERSION)
-}
-
-/// As [`encode`], of another version than packs have.
-pub(crate) fn encode_version(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
+pub(crate) fn encode(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
     let mut bytes = [0; LEN];
     bytes[field::MAGIC].copy_from_slice(&magic);
     bytes[field::VERSION].copy_from_slice(&version.to_le_bytes());
@@ -48,22 +40,17 @@ pub(crate) fn encode_version(magic: [u8; 8], number: u32, version: u16) -> [u8; 
     bytes
 }
 
-/// Checks that `bytes` starts with the header of file `number` of the kind that `magic` names.
-pub(crate) fn verify(bytes: &[u8], magic: [u8; 8], number: u32) -> Result<(), Invalid> {
-    version(bytes, magic, number, VERSION).map(|_| ())
-}
-
 /// The version, at most `newest`, in the header of file `number` of the kind that `magic` names.
 pub(crate) fn version(bytes: &[u8], magic: [u8; 8], number: u32, newest: u16) -> Result<u16, Invalid> {
     let found = &bytes[..LEN.min(bytes.len())];
     if found.len() == LEN {
         let version = u16::from_le_bytes([found[field::VERSION.start], found[field::VERSION.start + 1]]);
-        if found == encode_version(magic, number, version) {
+        if found == encode(magic, number, version) {
             let known = (1..=newest).contains(&version);
             return if known { Ok(version) } else { Err(Invalid::Version { found: version }) };
         }
     }
-    Err(Invalid::Damaged { expected: hex(&encode_version(magic, number, newest)), found: hex(found) })
+    Err(Invalid::Damaged { expected: hex(&encode(magic, number, newest)), found: hex(found) })
 }
 
 fn check(bytes: &[u8; LEN]) -> [u8; 16] {
@@ -76,16 +63,19 @@ fn check(bytes: &[u8; LEN]) -> [u8; 16] {
 mod tests {
     use super::*;
 
+    const MAGIC: [u8; 8] = *b"UORLOG\0\0";
+
     #[test]
     fn a_newer_version_is_told_from_damage() {
-        let newer = encode_version(*b"UORLOG\0\0", 3, VERSION + 1);
-        assert_eq!(verify(&newer, *b"UORLOG\0\0", 3), Err(Invalid::Version { found: VERSION + 1 }));
+        let newer = encode(MAGIC, 3, 3);
+        assert_eq!(version(&newer, MAGIC, 3, 3), Ok(3));
+        assert_eq!(version(&newer, MAGIC, 3, 2), Err(Invalid::Version { found: 3 }));
         for bit in 0..LEN * 8 {
-            let mut flipped = encode(*b"UORLOG\0\0", 3);
+            let mut flipped = encode(MAGIC, 3, 2);
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(verify(&flipped, *b"UORLOG\0\0", 3), Err(Invalid::Damaged { .. })), "bit {bit}");
+            assert!(matches!(version(&flipped, MAGIC, 3, 2), Err(Invalid::Damaged { .. })), "bit {bit}");
         }
-        assert!(verify(&newer[..31], *b"UORLOG\0\0", 3).is_err());
-        assert!(verify(&encode(*b"UORLOG\0\0", 4), *b"UORLOG\0\0", 3).is_err());
+        assert!(version(&newer[..31], MAGIC, 3, 3).is_err());
+        assert!(version(&encode(MAGIC, 4, 3), MAGIC, 3, 3).is_err());
     }
 }

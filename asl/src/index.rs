@@ -65,8 +65,6 @@ pub struct Row {
 pub struct Found {
     /// Where its bytes begin.
     pub at: LogPosition,
-    /// What it is.
-    pub class: Class,
     /// The commit that carries it.
     pub commit: CommitRef,
 }
@@ -217,6 +215,9 @@ impl Index {
         let prefix = prefix_of(id);
         let (shard, _) = shard_of(prefix, self.shard_bits);
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
+            segment.prefetch(prefix);
+        }
+        for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
             segment.candidates(prefix, &mut on_found)?;
         }
         self.heads().for_each(|head| head.candidates(id, &mut on_found));
@@ -253,6 +254,19 @@ impl Index {
             }
         }
         Ok(())
+    }
+
+    /// How many records `filter` takes, whatever their ids: columns are read, records are not.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn count(&self, filter: &Filter) -> Result<u64, IndexError> {
+        let mut count = 0;
+        for segment in self.runs.iter().flat_map(|run| run.segments()) {
+            let whole = Filter { ids: Filter::ALL.ids, ..filter.clone() };
+            count += segment.select(&whole)?.1.count_ones() + segment.select_overflow(&whole)?.1.count_ones();
+        }
+        Ok(count as u64 + self.heads().map(|head| head.count(filter)).sum::<u64>())
     }
 
     /// The records of all shards that `filter` takes, ascending by id; those about one id in no particular order.

@@ -494,6 +494,15 @@ impl State {
         Ok(Some(Conflict { id, kind, claims: claims.collect::<Result<_, _>>()?, standing }))
     }
 
+    /// How many records there are of the kind, type tag and times that `filter` takes, visible or not and whatever their
+    /// ids: as fast as columns are read.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn count_records(&self, filter: &Filter) -> Result<u64, ReadError> {
+        Ok(self.index.count(filter)?)
+    }
+
     /// Ids of all records, visible or not, whose id begins with the hexadecimal digits `prefix`; at most `limit`.
     ///
     /// # Errors
@@ -607,8 +616,42 @@ impl<'a> At<'a> {
     ///
     /// # Errors
     /// [`ReadError`].
+    #[inline]
     pub fn entry(&self, id: &CanonicalId) -> Result<Option<Entry>, ReadError> {
-        Ok(stand(&self.seen(id)?, self.state.rule).map(|(entry, _)| entry))
+        let (mut only, mut others) = (None, Vec::new());
+        self.state.index.candidates(id, |found| match only {
+            _ if !self.cut.includes(found.commit) => {}
+            None => only = Some(found),
+            Some(_) => others.push(found),
+        })?;
+        self.entry_among(id, only, others)
+    }
+
+    /// The entry of `id`, whose versions are among these. Most ids have one version, which stands if it is a claim.
+    #[inline]
+    fn entry_among(
+        &self,
+        id: &CanonicalId,
+        only: Option<Found>,
+        others: Vec<Found>,
+    ) -> Result<Option<Entry>, ReadError> {
+        let Some(only) = only else { return Ok(None) };
+        if others.is_empty() {
+            let bytes = self.state.log.bytes(only.at, RecordHeader::LEN)?;
+            if bytes[..CanonicalId::LEN] != *id.as_bytes() {
+                return Ok(None);
+            }
+            let RecordHeader { id, kind, type_tag, payload, .. } = read_header(bytes, only.at)?;
+            let (checksum, payload_len, logseq) = (Some(payload.checksum), payload.len, only.commit.logseq);
+            let entry = Entry { id, kind, type_tag, checksum, payload_len, logseq, conflict: false, domains: 1 };
+            return Ok((!matches!(kind, Kind::Tombstone | Kind::Resolution)).then_some(entry));
+        }
+        let mut versions = Vec::with_capacity(1 + others.len());
+        for found in [only].into_iter().chain(others) {
+            versions.extend(self.state.confirm(found, id)?);
+        }
+        in_order(&mut versions);
+        Ok(stand(&versions, self.state.rule).map(|(entry, _)| entry))
     }
 
     /// What is visible about `id`.
@@ -628,27 +671,21 @@ impl<'a> At<'a> {
         ids: &[CanonicalId],
         mut on_entry: impl FnMut(usize, Option<Entry>),
     ) -> Result<(), ReadError> {
-        let mut found: Vec<(usize, Found)> = Vec::with_capacity(BATCH * 2);
-        let mut versions = Vec::new();
         for (start, ids) in (0..).step_by(BATCH).zip(ids.chunks(BATCH)) {
-            found.clear();
-            self.state.index.candidates_batch(ids, |at, candidate| {
-                if self.cut.includes(candidate.commit) {
-                    self.state.log.prefetch(candidate.at);
-                    found.push((at, candidate));
+            let mut only = [None; BATCH];
+            let mut others: Vec<(usize, Found)> = Vec::new();
+            self.state.index.candidates_batch(ids, |at, found| {
+                if self.cut.includes(found.commit) {
+                    self.state.log.prefetch(found.at);
+                    match &mut only[at] {
+                        Some(_) => others.push((at, found)),
+                        none => *none = Some(found),
+                    }
                 }
             })?;
-            found.sort_by_key(|(at, _)| *at);
-            let mut rest = found.as_slice();
-            for (at, id) in ids.iter().enumerate() {
-                let (these, others) = rest.split_at(rest.partition_point(|(of, _)| *of == at));
-                rest = others;
-                versions.clear();
-                for (_, candidate) in these {
-                    versions.extend(self.state.confirm(*candidate, id)?);
-                }
-                in_order(&mut versions);
-                on_entry(start + at, stand(&versions, self.state.rule).map(|(entry, _)| entry));
+            for (at, (id, only)) in ids.iter().zip(only).enumerate() {
+                let others = others.iter().filter(|(of, _)| *of == at).map(|(_, found)| *found).collect();
+                on_entry(start + at, self.entry_among(id, only, others)?);
             }
         }
         Ok(())

@@ -9,6 +9,7 @@
 //! the log is the truth, everything else can be rebuilt from it.
 
 mod checkpoint;
+mod collect;
 mod flush;
 mod keep;
 mod keeper;
@@ -33,7 +34,7 @@ pub use self::keeper::Keeper;
 use self::open::decode;
 use self::removal::Reason;
 pub use self::view::View;
-use crate::blocks::{Blocks, BlocksError};
+use crate::blocks::{Blocks, BlocksError, Erased};
 use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
 use crate::group::{GroupCommit, GroupError};
 use crate::index::Index;
@@ -369,7 +370,7 @@ impl Store {
         let work = Work::Local { key: Box::new(key.clone()), prepared: Prepared::new(records)?, wall_ms };
         match self.submit(work)? {
             Done::Local(result) => result,
-            Done::Merged(_) | Done::Frozen(_) | Done::Removed => unreachable!("local work has a local answer"),
+            Done::Merged(_) | Done::Frozen(_) => unreachable!("local work has a local answer"),
         }
     }
 
@@ -381,7 +382,7 @@ impl Store {
     pub fn merge(&self, commits: Vec<Commit>) -> Result<Vec<Verdict>, StoreError> {
         match self.submit(Work::Merge(commits))? {
             Done::Merged(verdicts) => Ok(verdicts),
-            Done::Local(_) | Done::Frozen(_) | Done::Removed => unreachable!("a merge is answered by verdicts"),
+            Done::Local(_) | Done::Frozen(_) => unreachable!("a merge is answered by verdicts"),
         }
     }
 
@@ -392,7 +393,7 @@ impl Store {
     pub fn freeze(&self, proof: ForkProof) -> Result<bool, StoreError> {
         match self.submit(Work::Freeze(Box::new(proof)))? {
             Done::Frozen(news) => Ok(news),
-            Done::Local(_) | Done::Merged(_) | Done::Removed => {
+            Done::Local(_) | Done::Merged(_) => {
                 unreachable!("a proof is answered by whether it was news")
             }
         }
@@ -417,12 +418,16 @@ impl Store {
     }
 
     /// Erases a payload on request: its bytes go for good, and the log says when. Records that name it stay as they are. It
-    /// comes back only if it is put again.
+    /// comes back only if it is put again. Erasing what was erased already does nothing.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<(), StoreError> {
-        self.note_removal(Reason::Erased, vec![checksum], wall_ms)
+    pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<Erased, StoreError> {
+        if self.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {
+            return Ok(Erased::default());
+        }
+        self.note_removal(Reason::Erased, wall_ms, || Ok(vec![checksum]))?;
+        Ok(self.blocks.erase(checksum)?)
     }
 
     /// Tells the store that a wanted payload has been put into its blocks.

@@ -85,6 +85,8 @@ pub struct Verified {
     pub block_bytes: u64,
     /// Visible artifacts and receipts whose payload is not here: no damage, it may be fetched.
     pub missing: Vec<CanonicalId>,
+    /// Visible artifacts and receipts whose payload was erased here on request: no damage, and not missing.
+    pub erased: Vec<CanonicalId>,
     /// The state root, from replay.
     pub state_root: StateRoot,
     /// Torn tails that are still there.
@@ -129,7 +131,7 @@ impl Store {
             let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
-        let missing = self.check_lengths(&mut findings)?;
+        let Absent { missing, erased } = self.check_lengths(&mut findings)?;
         let view = self.view();
         Ok(Verified {
             commits: view.commits_len(),
@@ -139,6 +141,7 @@ impl Store {
             payloads: blocks.payloads,
             block_bytes: blocks.bytes,
             missing,
+            erased,
             state_root: replayed.root,
             torn: self.torn_tails(),
             findings,
@@ -178,9 +181,9 @@ impl Store {
         Ok(keys)
     }
 
-    fn check_lengths(&self, findings: &mut Vec<Finding>) -> Result<Vec<CanonicalId>, ReadError> {
+    fn check_lengths(&self, findings: &mut Vec<Finding>) -> Result<Absent, ReadError> {
         let view = self.view();
-        let mut missing = Vec::new();
+        let mut absent = Absent::default();
         for entry in view.state().entries(view.head(), &Filter::ALL) {
             let entry = entry?;
             let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
@@ -192,9 +195,17 @@ impl Store {
                     findings.push(Finding::Length { key: entry.id, recorded: entry.payload_len, stored });
                 }
                 Err(_) if self.blocks().has(checksum) => {}
-                Err(_) => missing.push(entry.id),
+                Err(_) if view.erased(&checksum).is_some() => absent.erased.push(entry.id),
+                Err(_) => absent.missing.push(entry.id),
             }
         }
-        Ok(missing)
+        Ok(absent)
     }
+}
+
+/// What is visible without its payload.
+#[derive(Default)]
+struct Absent {
+    missing: Vec<CanonicalId>,
+    erased: Vec<CanonicalId>,
 }

@@ -97,6 +97,8 @@ impl Model {
                 Ok((log, _)) => {
                     let found = entries(&log).unwrap();
                     self.check(&found);
+                    let verified = log.verify(&|_| {});
+                    assert!(verified.damages.is_empty() && verified.entries == found.len() as u64, "{verified:?}");
                     *self = Self { synced: found, unsynced: Vec::new() };
                     return log;
                 }

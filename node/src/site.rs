@@ -5,16 +5,19 @@
 //!
 //! To be read in this order: `home`, `lifecycle`, `membership`, `peers` (the directory and who it belongs to); `resolve`,
 //! `names`, `add`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
-//! `shelf`, `programs`, `run` (what is computed from them); `status`.
+//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
 //! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
 
 mod add;
 mod edges;
+mod erase;
+mod gc;
 mod history;
 mod home;
 mod json;
+mod kept;
 mod lifecycle;
 mod membership;
 mod names;
@@ -30,10 +33,10 @@ mod status;
 mod walk;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{CommitError, Committed, Store};
+use uor_asl::store::{CommitError, Committed, Keeper, Store};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
@@ -41,6 +44,8 @@ use uor_index_format::snapshot::Snapshot;
 
 pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
+pub use erase::{EraseError, ErasedPayload};
+pub use gc::{Gathered, GcError};
 pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
 pub use home::FileError;
 pub use lifecycle::{InitError, Initialised, OpenError};
@@ -66,8 +71,12 @@ pub struct Site {
     name: String,
     key: SiteKey,
     store: Arc<Store>,
+    /// Does the store's housekeeping, unless it was opened to be read; writes its index when the site is let go of.
+    _keeper: Option<Keeper>,
     /// Held while one of the small files is read and replaced.
     files: Mutex<()>,
+    /// Shared from putting something until it is committed; held alone while garbage is collected.
+    putting: RwLock<()>,
 }
 
 impl Site {

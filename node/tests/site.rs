@@ -432,8 +432,8 @@ mod artifacts {
     fn progress_grows_to_the_total_and_tells_what_is_durable() {
         let scratch = Scratch::new("progress");
         let site = scratch.site("a");
-        for number in 0..5000 {
-            scratch.file(&format!("in/{number:04}"), format!("file {number}").as_bytes());
+        for number in 0..17_000 {
+            scratch.file(&format!("in/{number:05}"), format!("file {number}").as_bytes());
         }
         let mut told: Vec<Progress> = Vec::new();
         let added = site
@@ -445,12 +445,12 @@ mod artifacts {
             .unwrap();
         assert!(told.windows(2).all(|pair| pair[0].bytes <= pair[1].bytes && pair[0].files <= pair[1].files));
         let last = told.last().unwrap();
-        assert_eq!((last.files, last.files_total, last.records_durable), (5000, Some(5000), 5001));
+        assert_eq!((last.files, last.files_total, last.records_durable), (17_000, Some(17_000), 17_001));
         assert_eq!(Some(last.bytes), last.bytes_total);
-        assert_eq!(added[0].files, 5000);
+        assert_eq!(added[0].files, 17_000);
         // Two commits beside the genesis: none holds more records than a batch.
         assert_eq!(site.log(None, None).unwrap().len(), 3);
-        assert!(told.iter().any(|progress| progress.records_durable == 4096));
+        assert!(told.iter().any(|progress| progress.records_durable == 16_384));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! One small history in each form: a run that used a program and two files, what it generated, and what was made by hand.
 
-use uor_asl::state::State;
+#[path = "../../asl/tests/lone/mod.rs"]
+mod lone;
+
+use lone::Lone;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{ArtifactKey, CommitHash, FederationState, LogSeq};
@@ -39,7 +42,7 @@ fn traced(from: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace
         edge(USED, &[artifact(PROGRAM), artifact(RAW), artifact(TABLE)], &[artifact(RECEIPT)]),
         edge(GENERATED, &[artifact(RECEIPT)], &[artifact(OUTPUT)]),
     ];
-    let mut state = State::new(ConflictRule::First);
+    let mut state = Lone::of(ConflictRule::First, []);
     let mut previous = CommitHash::NONE;
     for (index, edge) in (1..).zip(edges) {
         let draft = Draft {

@@ -1,10 +1,13 @@
 //! Graph and trace against a model that knows nothing but the rules: which record of an edge stands, and how far things are.
 
+#[path = "../../asl/tests/lone/mod.rs"]
+mod lone;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use lone::Lone;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use uor_asl::state::State;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{ArtifactKey, CanonicalId, CommitHash, FederationState, LogSeq};
@@ -94,10 +97,8 @@ fn commits(history: &[(u8, u64, Say)]) -> Vec<Commit> {
     history.iter().map(seal).collect()
 }
 
-fn state<'a>(commits: impl IntoIterator<Item = &'a Commit>) -> State {
-    let mut state = State::new(ConflictRule::First);
-    commits.into_iter().for_each(|commit| state.apply(commit));
-    state
+fn state<'a>(commits: impl IntoIterator<Item = &'a Commit>) -> Lone {
+    Lone::of(ConflictRule::First, commits)
 }
 
 /// The visible edges by the rules alone: of the records of one id, the last in the one order.

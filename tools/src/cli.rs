@@ -79,6 +79,10 @@ pub enum Command {
     /// Make, name, compare and keep snapshots
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// Free what neither the present state nor a kept snapshot shows
+    Gc(Gc),
+    /// Erase the bytes of an artifact or receipt here, for good; what is said about it stays
+    Erase(Erase),
     /// Turn a DAG and its modules into an artifact
     #[command(subcommand)]
     Program(Program),
@@ -355,6 +359,24 @@ pub enum Snapshot {
         /// The snapshot's id, prefix or label
         id: String,
     },
+}
+
+/// `uor gc`.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Say what would be freed, and free nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `uor erase`.
+#[derive(Debug, Args)]
+pub struct Erase {
+    /// Whose bytes; of a tree, its list of names, and of its files nothing
+    pub key: String,
+    /// As of this snapshot
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub at: Option<String>,
 }
 
 /// `uor program`.

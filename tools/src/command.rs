@@ -10,6 +10,7 @@ pub mod name;
 pub mod node;
 pub mod program;
 pub mod snapshot;
+pub mod space;
 pub mod status;
 
 use uor_index_format::snapshot::Snapshot;
@@ -65,6 +66,8 @@ pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) 
         Command::Edge(Edge::Ls { key, at }) => edge::ls(key, at.as_deref(), context, console),
         Command::Trace(args) => edge::trace(args, context, console),
         Command::Snapshot(which) => snapshot::run(which, context, console),
+        Command::Gc(args) => space::gc(args.dry_run, context, console),
+        Command::Erase(args) => space::erase(args, context, console),
         Command::Program(Program::Add { file, reference }) => {
             program::add(file, reference.as_deref(), context, console)
         }

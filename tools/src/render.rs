@@ -74,26 +74,6 @@ pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {plural}") }
 }
 
-/// A wall-clock stamp as UTC: `2026-11-21 03:33:39`.
-pub fn time(wall_ms: u64) -> String {
-    let seconds = wall_ms / 1000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
-}
-
-/// The Gregorian date, so many days after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms").
-const fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + (month <= 2) as u64, month, day)
-}
-
 /// Permission bits as `ls -l` shows them, behind the letter of the kind.
 pub fn mode(letter: char, mode: u32) -> String {
     let bits = "rwxrwxrwx".chars().enumerate();
@@ -173,13 +153,6 @@ mod tests {
     fn sizes_keep_one_decimal_and_never_round_up_to_a_unit() {
         let shown: Vec<String> = [0, 999, 1000, 1_234, 999_999, 1_000_000, u64::MAX].map(size).to_vec();
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.2 kB", "999.9 kB", "1.0 MB", "18.4 EB"]);
-    }
-
-    #[test]
-    fn times_are_utc_across_leap_days() {
-        assert_eq!(time(0), "1970-01-01 00:00:00");
-        assert_eq!(time(951_827_696_000), "2000-02-29 12:34:56");
-        assert_eq!(time(4_107_542_400_000), "2100-03-01 00:00:00");
     }
 
     #[test]

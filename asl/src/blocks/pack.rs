@@ -75,7 +75,7 @@ impl Pack {
     /// Creates pack `number`, empty and durable.
     pub(super) fn create(disk: &Arc<dyn Disk>, number: u32) -> Result<Self, BlocksError> {
         let pack = Self::open(disk, number, Mode::Write)?;
-        pack.write(0, &file_header::encode_version(MAGIC, number, VERSION))?;
+        pack.write(0, &file_header::encode(MAGIC, number, VERSION))?;
         pack.sync()?;
         disk.sync_dir(DIR).during("sync", DIR)?;
         let list = List::read(&**disk)?;

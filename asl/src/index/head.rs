@@ -134,7 +134,15 @@ impl Head {
         sorted
     }
 
+    /// How many records `filter` takes, whatever their ids.
+    pub(super) fn count(&self, filter: &Filter) -> u64 {
+        let is_taken = |row: &&Row| {
+            filter.takes_class(row.class) && filter.logseq.contains(&self.commits[row.commit as usize].logseq)
+        };
+        self.rows().filter(is_taken).count() as u64
+    }
+
     fn found(&self, row: &Row) -> Found {
-        Found { at: row.at, class: row.class, commit: self.commits[row.commit as usize] }
+        Found { at: row.at, commit: self.commits[row.commit as usize] }
     }
 }

@@ -1,7 +1,6 @@
 //! Runs: the records of a range of the log, in one segment for each shard.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::thread;
 
 use super::head::Head;
@@ -120,6 +119,11 @@ impl Run {
         self.segments.iter().for_each(|segment| segment.verify(on_damage));
     }
 
+    /// Its segments, by shard.
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     #[inline]
     pub(super) fn segment(&self, shard: u32) -> Option<&Segment> {
         self.segments.get(shard as usize)
@@ -169,6 +173,3 @@ fn fitting(runs: &[RunSize], range: Range<usize>) -> Option<Range<usize>> {
 pub(crate) fn merge_all(runs: &[RunSize]) -> Option<Range<usize>> {
     (0..runs.len()).find_map(|start| fitting(runs, start..runs.len()))
 }
-
-/// A run that is shared.
-pub(crate) type SharedRun = Arc<Run>;

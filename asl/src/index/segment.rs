@@ -386,11 +386,12 @@ impl Segment {
         self.pages.verify_all(|_| {}).into_iter().for_each(|damage| on_damage(damage.into()));
     }
 
-    /// Asks for the line where the search for a prefix begins.
+    /// Asks for the line where the search for a prefix begins, and for the commit codes of its slots.
     #[inline]
     pub(super) fn prefetch(&self, prefix: u64) {
         let (line, _) = lines::home(shard_of(prefix, self.shard_bits).1, self.lines);
         self.pages.prefetch(self.sections.lines + line * LINE_LEN);
+        self.pages.prefetch(self.sections.commit_codes + line * SLOTS * self.commit_width);
     }
 
     /// Every record whose id may be the one with this prefix.
@@ -479,13 +480,9 @@ impl Segment {
 
     #[inline]
     fn found(&self, slot: usize, address: u64) -> Result<Found, IndexError> {
-        let (classes, commits) = (self.class_codes(slot..slot + 1)?.0, self.commit_codes(slot..slot + 1)?.0);
-        let class = self.classes.get(code(classes) as usize).copied();
-        let at = self.strides.position(address);
-        match (class, at) {
-            (Some(class), Some(at)) => Ok(Found { at, class, commit: self.commit(code(commits) as usize)? }),
-            _ => Err(self.broken("a slot")),
-        }
+        let at = self.strides.position(address).ok_or_else(|| self.broken("a slot"))?;
+        let commit = code(self.commit_codes(slot..slot + 1)?.0);
+        Ok(Found { at, commit: self.commit(commit as usize)? })
     }
 
     #[inline]

@@ -47,7 +47,7 @@ impl Tail {
     pub(super) fn create(disk: &dyn Disk, number: u32, options: Options) -> Result<Self, LogError> {
         let name = path(number);
         let file = disk.open(&name, Mode::Write).during("create", &name)?;
-        let header = file_header::encode_version(MAGIC, number, VERSION);
+        let header = file_header::encode(MAGIC, number, VERSION);
         let mut bytes = header.to_vec();
         bytes.resize(bytes.len().next_multiple_of(options.preallocate_bytes as usize), 0);
         file.write_at(0, &bytes).during("write", &name)?;

@@ -8,8 +8,9 @@ use super::closed;
 use super::frame::{self, ALIGN, Invalid, Role};
 use super::view::LogView;
 use super::{LogError, LogPosition, damaged, offset_in_segment, path};
-use crate::disk::{Context, Disk, Mode, Sealed};
+use crate::disk::{Context, Disk, Mode};
 use crate::file_header;
+use uor_index_format::id::Checksum;
 
 /// Progress is said about this often.
 const STEP_BYTES: usize = 1 << 20;
@@ -91,18 +92,28 @@ fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync))
     if view.last.bytes().is_empty() {
         return Found::default();
     }
-    let read = || -> Result<Sealed, LogError> {
+    let read = || -> Result<Vec<u8>, LogError> {
         let name = path(number);
         let file = disk.open(&name, Mode::ReadOnly).during("open", &name)?;
         let mut bytes = vec![0; end as usize];
         file.read_at(0, &mut bytes).during("read", &name)?;
         closed::version(number, &bytes)?.map_err(|invalid| damaged(number, 0, invalid))?;
-        Ok(bytes.into())
+        Ok(bytes)
     };
-    match read() {
-        Ok(bytes) => walk(number, &bytes, on_bytes),
-        Err(error) => Found { damages: vec![error], ..Found::default() },
+    let bytes = match read() {
+        Ok(bytes) => bytes,
+        Err(error) => return Found { damages: vec![error], ..Found::default() },
+    };
+    let mut found = walk(number, &bytes, on_bytes);
+    let in_memory = &view.last.bytes()[..end as usize];
+    if let (true, Some(at)) =
+        (found.damages.is_empty(), in_memory.iter().zip(&bytes).position(|(one, other)| one != other))
+    {
+        let (expected, found_bytes) = (Checksum::of(in_memory).to_string(), Checksum::of(&bytes).to_string());
+        let invalid = Invalid { what: "contents since it was opened", expected, found: found_bytes };
+        found.damages.push(damaged(number, at, invalid));
     }
+    found
 }
 
 /// Verifies all frames of a segment whose header is valid, going on behind damage where a frame starts again.

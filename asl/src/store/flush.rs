@@ -15,14 +15,12 @@ pub(super) enum Work {
     Local { key: Box<SiteKey>, prepared: Prepared, wall_ms: u64 },
     Merge(Vec<Commit>),
     Freeze(Box<ForkProof>),
-    Remove(Removal),
 }
 
 pub(super) enum Done {
     Local(Result<Committed, CommitError>),
     Merged(Vec<Verdict>),
     Frozen(bool),
-    Removed,
 }
 
 impl Store {
@@ -60,10 +58,6 @@ impl Store {
                 let news = batch.freeze(*proof, judge);
                 self.heed(batch, judge)?;
                 Done::Frozen(news)
-            }
-            Work::Remove(removal) => {
-                batch.removals.push(removal);
-                Done::Removed
             }
         })
     }
@@ -120,16 +114,20 @@ impl Store {
         Ok(())
     }
 
-    /// Notes in the log that payloads are removed, durably.
+    /// Notes in the log, durably, that payloads are removed: those that `choose` names, while nothing is committed.
     pub(super) fn note_removal(
         &self,
         reason: Reason,
-        checksums: Vec<Checksum>,
         wall_ms: u64,
+        choose: impl FnOnce() -> Result<Vec<Checksum>, StoreError>,
     ) -> Result<(), StoreError> {
-        for checksums in checksums.chunks(Removal::COUNT_MAX) {
-            self.submit(Work::Remove(Removal { reason, wall_ms, checksums: checksums.to_vec() }))?;
-        }
+        let mut kept = self.judge();
+        let checksums = choose()?;
+        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
+        let removal = |checksums: &[Checksum]| Removal { reason, wall_ms, checksums: checksums.to_vec() };
+        let removals = checksums.chunks(Removal::COUNT_MAX).map(removal).collect();
+        self.write(&mut Batch { removals, ..Batch::default() }, &mut judge)?;
+        *kept = Some(judge);
         Ok(())
     }
 }

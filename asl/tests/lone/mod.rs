@@ -1,6 +1,7 @@
 //! A state by itself, without a store that judges what it takes in.
 
 #![allow(
+    dead_code,
     clippy::mod_module_files,
     clippy::allow_attributes,
     clippy::unwrap_used,

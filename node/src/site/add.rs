@@ -34,7 +34,7 @@ use super::walk::{self, Step, Taken, Walk, reading};
 use super::{Site, Sort, json};
 
 /// Most records of one commit.
-pub(super) const BATCH_RECORDS_MAX: usize = 4096;
+const BATCH_RECORDS_MAX: usize = 16_384;
 
 /// One thing to be added.
 pub enum Source<'a> {
@@ -191,6 +191,7 @@ impl Site {
         on_event: &mut dyn FnMut(AddEvent<'_>),
     ) -> Result<Vec<Added>, AddError> {
         check_options(sources.len(), options)?;
+        let _putting = self.putting();
         let cache = if options.reread { StatCache::default() } else { StatCache::load(self.disk.as_ref()) };
         let shared = Shared::new(self.store.blocks(), put_options(options));
         let own = fs::metadata(&self.dir).ok().map(|own| walk::identity(&own));

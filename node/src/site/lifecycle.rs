@@ -7,12 +7,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use serde::Serialize;
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, DiskError, LockGuard, Mode};
-use uor_asl::store::{CommitError, Store, StoreError};
+use uor_asl::store::{self, CommitError, Keeper, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{ConflictRule, Genesis, SITE_NAME_LEN_MAX};
@@ -157,6 +157,18 @@ pub enum OpenError {
         #[source]
         source: StoreError,
     },
+    /// The system gave no randomness.
+    #[error("the system gave no randomness")]
+    Randomness(#[source] getrandom::Error),
+    /// The system gave no thread.
+    #[error("the system gave no thread to keep the site in {}", dir.display())]
+    Thread {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Site {
@@ -254,11 +266,18 @@ impl Site {
         }
         let name = home::read_name(disk.as_ref()).map_err(failed)?;
         let key = home::read_key(disk.as_ref()).map_err(failed)?;
-        let store = Store::open(disk.clone(), mode).map_err(|source| match source {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
+        let options = store::Options { seed: u64::from_le_bytes(seed), ..store::Options::default() };
+        let store = Store::open_with(disk.clone(), mode, options).map_err(|source| match source {
             StoreError::InUse => OpenError::InUse { dir: dir.to_owned() },
             source => OpenError::Store { dir: dir.to_owned(), source },
         })?;
-        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store: Arc::new(store), files: Mutex::new(()) })
+        let store = Arc::new(store);
+        let keeper = (mode == Mode::Write).then(|| Keeper::start(Arc::clone(&store))).transpose();
+        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?;
+        let (files, putting) = (Mutex::default(), RwLock::default());
+        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store, _keeper: keeper, files, putting })
     }
 
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.

@@ -125,6 +125,7 @@ impl Site {
         let artifacts = modules.values().map(|bytes| (None, bytes)).chain([(Some(TYPE_TAG), &bytes)]);
         let mut records = BTreeMap::new();
         let mut new_bytes = 0;
+        let _putting = self.putting();
         for (type_tag, bytes) in artifacts {
             let put = self.store.blocks().put_bytes(bytes)?;
             new_bytes += put.new_bytes;

@@ -19,6 +19,7 @@ use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
 use super::{ResolveError, Site, Sort, Target, json};
+use crate::clock::utc;
 
 /// Permission bits that are restored. A tree from another site does not get to make a program run as somebody else.
 const RESTORED_MODE: u32 = 0o777;
@@ -107,6 +108,19 @@ pub enum ReadError {
         checksum: Checksum,
         /// Its length in bytes.
         len: u64,
+    },
+    /// The bytes were erased here on request.
+    #[error(
+        "the payload of {id} (checksum {checksum}) was erased here on {} UTC: it comes back only if the same bytes are added",
+        utc(*wall_ms)
+    )]
+    Erased {
+        /// Whose payload.
+        id: CanonicalId,
+        /// Its checksum.
+        checksum: Checksum,
+        /// When, in milliseconds since 1970.
+        wall_ms: u64,
     },
     /// Claims differ, and the federation's rule lets none stand.
     #[error("{id} has conflicting claims and none stands: see `uor conflicts`, end it with `uor resolve`")]
@@ -260,6 +274,8 @@ impl Site {
         let checksum = target.checksum.ok_or(ReadError::Withheld { id: target.id })?;
         if self.store.blocks().has(checksum) {
             Ok(checksum)
+        } else if let Some(wall_ms) = self.store.view().erased(&checksum) {
+            Err(ReadError::Erased { id: target.id, checksum, wall_ms })
         } else {
             Err(ReadError::Missing { id: target.id, checksum, len: target.len })
         }

@@ -204,6 +204,7 @@ impl Site {
         options: &RunOptions,
         on_progress: &mut dyn FnMut(RunProgress),
     ) -> Result<Ran, RunError> {
+        let _putting = self.putting();
         let program = self.resolve(program, &self.head())?;
         self.read_program(&program)?;
         let inputs = self.bind_inputs(inputs)?;

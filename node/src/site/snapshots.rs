@@ -1,9 +1,8 @@
-//! Snapshots: made, named, shown, compared, kept.
+//! Snapshots: made, named, shown, compared. (For how long: `kept`.)
 //!
-//! A snapshot is an artifact like any other and replicates like one; its labels are refs in a namespace of their own. What
-//! a site keeps is its own affair and stands in a file.
+//! A snapshot is an artifact like any other and replicates like one; its labels are refs in a namespace of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
@@ -16,14 +15,13 @@ use uor_index_format::reference::{NAMESPACE_SNAPSHOT, NameError, RefAssignment, 
 use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Snapshot, TYPE_TAG};
 use uor_index_format::state::{Entry, StateHash};
 
-use super::home::KEPT_FILE;
 use super::membership::site_name;
-use super::{FileError, ReadError, ResolveError, Site, Sort, Target, home, json};
+use super::{FileError, ReadError, ResolveError, Site, Sort, Target, json};
 
 /// The word for the state as it is now, wherever a snapshot is named.
 const HEAD: &str = "head";
 /// Longest snapshot payload: header and domains of 72 bytes each.
-const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72;
+pub(super) const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72;
 
 /// A snapshot that was just made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,6 +57,23 @@ pub struct SnapshotListed {
     pub commits: Option<u64>,
     /// Whether this site keeps it.
     pub kept: bool,
+}
+
+impl SnapshotListed {
+    fn of(
+        snapshot_id: SnapshotId,
+        labels: &BTreeMap<SnapshotId, Vec<String>>,
+        snapshot: Option<&Snapshot>,
+        kept: bool,
+    ) -> Self {
+        Self {
+            snapshot_id,
+            labels: labels.get(&snapshot_id).cloned().unwrap_or_default(),
+            logseq_max: snapshot.map(|snapshot| snapshot.logseq_max),
+            commits: snapshot.map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
+            kept,
+        }
+    }
 }
 
 /// A snapshot and what it applied.
@@ -260,18 +275,24 @@ impl Site {
         let Some(text) = text.filter(|text| *text != HEAD) else { return Ok(head) };
         let target = self.resolve_snapshot(text, &head)?;
         let snapshot = self.read_snapshot(&target)?;
+        self.check_commits(&target.key(), &snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// Whether every commit inside a snapshot is here.
+    pub(super) fn check_commits(&self, id: &SnapshotId, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let view = self.store.view();
         for (domain, needed) in &snapshot.frontier {
             if view.commit_hash(domain, needed.number)? != Some(needed.hash) {
                 return Err(SnapshotError::Behind {
-                    id: target.key(),
+                    id: *id,
                     domain: *domain,
                     needed: needed.number,
-                    here: head.frontier.get(domain).map_or(0, |head| head.number),
+                    here: view.head().frontier.get(domain).map_or(0, |head| head.number),
                 });
             }
         }
-        Ok(snapshot)
+        Ok(())
     }
 
     /// Stores the snapshot of everything here, without the commit that stores it; kept until dropped.
@@ -286,6 +307,7 @@ impl Site {
         if self.mode == Mode::ReadOnly {
             return Err(FileError::ReadOnly.into());
         }
+        let _putting = self.putting();
         let (snapshot, state_root) = {
             let view = self.store.view();
             (view.head().clone(), view.state().root())
@@ -332,13 +354,15 @@ impl Site {
                 other => Some(other?),
             };
             let snapshot_id = target.key();
-            listed.push(SnapshotListed {
-                snapshot_id,
-                labels: labels.get(&snapshot_id).cloned().unwrap_or_default(),
-                logseq_max: snapshot.as_ref().map(|snapshot| snapshot.logseq_max),
-                commits: snapshot.map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
-                kept: kept.contains(&snapshot_id),
-            });
+            let is_kept = kept.contains(&snapshot_id);
+            listed.push(SnapshotListed::of(snapshot_id, &labels, snapshot.as_ref(), is_kept));
+        }
+        // What was removed, and is kept nevertheless.
+        for snapshot_id in
+            kept.into_iter().filter(|id| listed.iter().all(|listed| listed.snapshot_id != *id)).collect::<Vec<_>>()
+        {
+            let snapshot = self.kept_snapshot(&snapshot_id).ok().map(|kept| kept.snapshot);
+            listed.push(SnapshotListed::of(snapshot_id, &labels, snapshot.as_ref(), true));
         }
         listed.sort_by_key(|snapshot| (snapshot.logseq_max, snapshot.snapshot_id));
         Ok(listed)
@@ -423,27 +447,7 @@ impl Site {
         Ok(diff)
     }
 
-    /// Keeps a snapshot here: garbage collection will not touch what it sees.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn snapshot_keep(&self, text: &str) -> Result<SnapshotId, SnapshotError> {
-        let id = self.resolve_snapshot(text, &self.head())?.key();
-        self.change_kept(|kept| kept.insert(id))?;
-        Ok(id)
-    }
-
-    /// Stops keeping a snapshot.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn snapshot_drop(&self, text: &str) -> Result<SnapshotId, SnapshotError> {
-        let id = self.resolve_snapshot(text, &self.head())?.key();
-        self.change_kept(|kept| kept.remove(&id))?;
-        Ok(id)
-    }
-
-    fn resolve_snapshot(&self, text: &str, at: &Snapshot) -> Result<Target, SnapshotError> {
+    pub(super) fn resolve_snapshot(&self, text: &str, at: &Snapshot) -> Result<Target, SnapshotError> {
         let unknown = |source| match source {
             ResolveError::State(error) => SnapshotError::State(error),
             source => SnapshotError::Unknown { text: text.to_owned(), source },
@@ -482,19 +486,6 @@ impl Site {
         }
         labels.values_mut().for_each(|labels| labels.sort());
         Ok(labels)
-    }
-
-    fn kept(&self) -> Result<BTreeSet<SnapshotId>, FileError> {
-        home::read_set(self.disk.as_ref(), KEPT_FILE)
-    }
-
-    fn change_kept(&self, change: impl FnOnce(&mut BTreeSet<SnapshotId>) -> bool) -> Result<(), FileError> {
-        let _guard = self.files_for_writing()?;
-        let mut kept = self.kept()?;
-        if change(&mut kept) {
-            home::write_lines(self.disk.as_ref(), KEPT_FILE, kept)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,11 +1,16 @@
 //! A directory with sites and files in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use uor_asl::disk::Mode;
+use uor_asl::state::Filter;
+use uor_asl::verify::Verified;
+use uor_index_format::id::Checksum;
 use uor_index_format::membership::ConflictRule;
+use uor_index_format::snapshot::Snapshot;
 use uor_node::site::{AddOptions, Added, Site, Source};
 
 /// A directory that goes away with the test.
@@ -69,4 +74,39 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
         (state >> 56).to_le_bytes()[0]
     };
     std::iter::repeat_with(&mut next).take(len).collect()
+}
+
+pub(crate) fn remove(site: &Site, text: &str) {
+    let target = site.resolve(text, &site.head()).unwrap();
+    site.rm(&target).unwrap();
+}
+
+/// Digests of everything in the blocks.
+pub(crate) fn stored(site: &Site) -> BTreeSet<Checksum> {
+    site.store().blocks().payloads().into_iter().collect()
+}
+
+/// Panics unless every payload that is visible at a snapshot is here, and its bytes are sound; gives their digests.
+#[track_caller]
+pub(crate) fn check_readable(site: &Site, at: &Snapshot) -> BTreeSet<Checksum> {
+    let versions: Vec<_> = {
+        let view = site.store().view();
+        let entries = view.state().entries(at, &Filter::ALL).map(Result::unwrap);
+        entries.flat_map(|entry| view.state().versions(&entry.id, at).unwrap()).collect()
+    };
+    let payloads = versions.iter().filter_map(|version| version.record.block_payload());
+    let checksums: BTreeSet<Checksum> = payloads.map(|payload| payload.checksum).collect();
+    for checksum in &checksums {
+        let bytes = site.store().blocks().read_all(*checksum, u64::MAX).unwrap();
+        assert_eq!(Checksum::of(&bytes), *checksum);
+    }
+    checksums
+}
+
+/// Panics unless every byte of the store is sound and the state is what replay gives.
+#[track_caller]
+pub(crate) fn check_sound(site: &Site) -> Verified {
+    let verified = site.store().verify(&mut |_| {}).unwrap();
+    assert_eq!(verified.findings, []);
+    verified
 }

@@ -8,7 +8,7 @@ use uor_replay_tests::random::Random;
 pub(crate) type Id = [u8; 32];
 
 /// Type tags are below this; a filter on one selects this fraction of all rows.
-pub(crate) const TAGS: u32 = 64;
+pub(crate) const TAGS: u32 = 1024;
 /// Where no row has its index: ids from here on are absent.
 const ABSENT: u64 = 1 << 40;
 

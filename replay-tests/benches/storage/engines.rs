@@ -45,7 +45,7 @@ const OPEN_REPEATS: usize = 5;
 const TAG: u32 = 5;
 /// As-of reads have their own database: this part of the records.
 const AS_OF_PART: u64 = 5;
-const SNAPSHOT_CHANGES: u64 = 1000;
+const CHANGES: u64 = 1000;
 
 /// What all systems have in common.
 pub(crate) struct Bench<'a> {
@@ -143,10 +143,13 @@ impl<'a> Bench<'a> {
         let open = || -> Result<f64> {
             let (opened, duration) = timed(|| -> Result<_> {
                 let system = (kind.open)(dir, Keys::Plain)?;
-                let found = system.reader(None)?.get(&Row::of(0, 1).id)?;
-                Ok((system, found))
+                system.read(None, &mut |reader| {
+                    reader.get(&Row::of(0, 1).id)?.ok_or("what was loaded is not there")?;
+                    Ok(())
+                })?;
+                Ok(system)
             });
-            opened?.1.ok_or("what was loaded is not there")?;
+            opened?;
             Ok(duration.as_secs_f64())
         };
         let times: Vec<f64> = (0..OPEN_REPEATS).map(|_| open()).collect::<Result<_>>()?;
@@ -201,20 +204,28 @@ impl<'a> Bench<'a> {
     /// What no peer has.
     fn only_ours(&self, dir: &Path, written: u64, report: &mut Report) -> Result<()> {
         let store = Uor::open_here(dir)?;
-        if (self.wants)("root") {
-            let times = (0..OPEN_REPEATS).map(|_| timed(|| store.root()).1.as_secs_f64()).collect();
-            report.add("root", uor::NAME, median(times), "")?;
-        }
-        if (self.wants)("snapshot") {
+        let mut first = written;
+        // Each time there are changes that nothing has been made of yet.
+        let mut after_changes = |work: &dyn Fn() -> Result<()>| -> Result<f64> {
             let mut times = Vec::new();
-            for repeat in 0..OPEN_REPEATS as u64 {
-                let from = written + repeat * SNAPSHOT_CHANGES;
-                store.stage((from..from + SNAPSHOT_CHANGES).map(|index| Row::of(index, 1)).collect())()?;
-                let (made, duration) = timed(|| store.snapshot());
-                made?;
+            for _ in 0..OPEN_REPEATS {
+                store.stage((first..first + CHANGES).map(|index| Row::of(index, 1)).collect())()?;
+                first += CHANGES;
+                let (done, duration) = timed(work);
+                done?;
                 times.push(duration.as_secs_f64());
             }
-            report.add("snapshot", uor::NAME, median(times), "with its sync")?;
+            Ok(median(times))
+        };
+        if (self.wants)("root") {
+            let seconds = after_changes(&|| {
+                std::hint::black_box(store.root());
+                Ok(())
+            })?;
+            report.add("root", uor::NAME, seconds, "after 1,000 changes")?;
+        }
+        if (self.wants)("snapshot") {
+            report.add("snapshot", uor::NAME, after_changes(&|| store.snapshot())?, "with its sync")?;
         }
         if (self.wants)("replay") {
             let (replayed, duration) = timed(|| store.replay());
@@ -233,5 +244,5 @@ pub(crate) fn check_holds(system: &dyn System, rows: Range<u64>) -> Result<()> {
     const SAMPLES: u64 = 10_000;
     let step = ((rows.end - rows.start) / SAMPLES).max(1);
     let queries = Queries::exactly(rows.step_by(usize::try_from(step).unwrap_or(usize::MAX)));
-    lookups::check(system.reader(None)?.as_mut(), &queries, false)
+    system.read(None, &mut |reader| lookups::check(reader, &queries, false))
 }

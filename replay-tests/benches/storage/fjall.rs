@@ -8,7 +8,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::clock::Watch;
 use crate::data::{Id, Row, mark_of, tag_of};
-use crate::system::{Key, Keys, Order, Reader, Result, Staged, System};
+use crate::system::{Key, Keys, Order, Reader, Result, Staged, System, Work};
 
 /// Holds everything at the default size, so that warm lookups are warm.
 const CACHE_BYTES: u64 = 1 << 30;
@@ -72,8 +72,8 @@ impl System for Fjall {
         Box::new(move || Ok(self.write(&rows, Some(PersistMode::SyncAll))?))
     }
 
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(FjallReader { rows: &self.rows, as_of }))
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
+        work(&mut FjallReader { rows: &self.rows, as_of })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {

@@ -7,7 +7,7 @@ use heed::{Database, Env, EnvOpenOptions, PutFlags, RoTxn, WithoutTls};
 
 use crate::clock::Watch;
 use crate::data::{Id, Row, mark_of, tag_of};
-use crate::system::{Key, Keys, Order, Reader, Result, Staged, System};
+use crate::system::{Key, Keys, Order, Reader, Result, Staged, System, Work};
 
 /// Address space, not memory.
 const MAP_BYTES: usize = 64 << 30;
@@ -72,8 +72,8 @@ impl System for Lmdb {
         Box::new(move || self.write(&rows))
     }
 
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(LmdbReader { rows: self.rows, transaction: self.env()?.read_txn()?, as_of }))
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
+        work(&mut LmdbReader { rows: self.rows, transaction: self.env()?.read_txn()?, as_of })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {

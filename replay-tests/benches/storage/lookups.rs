@@ -1,7 +1,6 @@
 //! Point lookups: warm by one and two threads, one at a time and in batches, and cold.
 
 use std::path::Path;
-use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -52,15 +51,24 @@ impl Way {
 /// Lookups per second, warm; systems that know nothing of batches are left out where they are asked for.
 pub(crate) fn warm(bench: &Bench<'_>, kind: &Kind, system: &dyn System, way: &Way, report: &mut Report) -> Result<()> {
     let queries = if way.is_present { &bench.present } else { &bench.absent };
-    if way.is_batched && system.reader(None)?.get_many(&queries.ids[..1], &mut |_| ()).is_none() {
+    if way.is_batched && !has_batches(system, &queries.ids[..1])? {
         return Ok(());
     }
     report.add(way.work, kind.name, rate(system, queries, way, bench.seconds)?, "")
 }
 
+fn has_batches(system: &dyn System, ids: &[Id]) -> Result<bool> {
+    let mut has_batches = false;
+    system.read(None, &mut |reader| {
+        has_batches = reader.get_many(ids, &mut |_| ()).transpose()?.is_some();
+        Ok(())
+    })?;
+    Ok(has_batches)
+}
+
 /// The median rate of a few passes, after one that checks every answer and warms up.
 pub(crate) fn rate(system: &dyn System, queries: &Queries, way: &Way, seconds: f64) -> Result<f64> {
-    check(system.reader(way.as_of)?.as_mut(), queries, way.is_batched)?;
+    system.read(way.as_of, &mut |reader| check(reader, queries, way.is_batched))?;
     let rates: Vec<f64> = (0..PASSES).map(|_| pass(system, &queries.ids, way, seconds)).collect::<Result<_>>()?;
     Ok(median(rates))
 }
@@ -84,16 +92,17 @@ fn look_up(reader: &mut dyn Reader, batch: &[Id], is_batched: bool, tally: &mut 
 
 /// All threads together, each in its own part of the ids.
 fn pass(system: &dyn System, ids: &[Id], way: &Way, seconds: f64) -> Result<f64> {
-    let barrier = Barrier::new(way.threads);
     let limit = Duration::from_secs_f64(seconds);
     let parts = ids.chunks(ids.len().div_ceil(way.threads));
     let rates: Result<Vec<f64>> = thread::scope(|scope| {
         let work = |part| {
-            let barrier = &barrier;
             scope.spawn(move || {
-                let reader = system.reader(way.as_of);
-                barrier.wait();
-                run(reader?.as_mut(), part, way.is_batched, limit)
+                let mut rate = 0.0;
+                system.read(way.as_of, &mut |reader| {
+                    rate = run(reader, part, way.is_batched, limit)?;
+                    Ok(())
+                })?;
+                Ok(rate)
             })
         };
         let threads: Vec<_> = parts.map(work).collect();
@@ -120,13 +129,15 @@ fn run(reader: &mut dyn Reader, ids: &[Id], is_batched: bool, limit: Duration) -
 pub(crate) fn cold(bench: &Bench<'_>, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
     let how = files::forget(dir)?;
     let system = (kind.open)(dir, Keys::Plain)?;
-    let mut reader = system.reader(None)?;
     let mut latencies = Vec::new();
-    for id in bench.present.ids.iter().take(COLD_LOOKUPS) {
-        let (found, latency) = timed(|| reader.get(id));
-        found?.ok_or("what was loaded is not there")?;
-        latencies.push(latency);
-    }
+    system.read(None, &mut |reader| {
+        for id in bench.present.ids.iter().take(COLD_LOOKUPS) {
+            let (found, latency) = timed(|| reader.get(id));
+            found?.ok_or("what was loaded is not there")?;
+            latencies.push(latency);
+        }
+        Ok(())
+    })?;
     let (p50, p99) = percentiles_us(latencies);
     report.add("cold", kind.name, p50 / 1e6, format!("p99 {p99:.0} µs; {how}"))
 }

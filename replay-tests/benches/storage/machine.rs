@@ -27,8 +27,11 @@ fn of_proc(file: &str, field: &str) -> Option<String> {
     line.split_once(':').map(|(_, value)| value.trim().to_owned())
 }
 
-/// The limit of the memory cgroup this process runs in, if there is one.
-fn memory_limit() -> Option<String> {
+/// What an unlimited cgroup of the first kind has for a limit, or less.
+const NO_LIMIT: u64 = 1 << 60;
+
+/// The limit of the memory cgroup this process runs in, in bytes, if there is one.
+fn memory_limit() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let limits = groups.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -38,7 +41,8 @@ fn memory_limit() -> Option<String> {
             _ => None,
         }
     });
-    limits.filter_map(|file| fs::read_to_string(file).ok()).map(|limit| limit.trim().to_owned()).next()
+    let limit = limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).next();
+    limit.filter(|bytes| *bytes < NO_LIMIT)
 }
 
 /// Everything worth knowing beside the figures.
@@ -55,7 +59,7 @@ pub(crate) fn facts(dir: &Path, records: u64) -> Value {
         "memory_limit": memory_limit(),
         "huge_pages": fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok().map(|text| text.trim().to_owned()),
         "kernel": first_line("uname", &["-sr"]),
-        "file_system": first_line("stat", &["-f", "-c", "%T", &dir]),
+        "file_system": first_line("findmnt", &["-n", "-o", "FSTYPE", "-T", &dir]),
         "libraries": libraries,
         "restic": first_line("restic", &["version"]),
         "borg": first_line("borg", &["--version"]),

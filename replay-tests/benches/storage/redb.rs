@@ -6,7 +6,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, T
 
 use crate::clock::Watch;
 use crate::data::{Id, Row, mark_of, tag_of};
-use crate::system::{Key, Keys, Order, Reader, Result, Staged, System};
+use crate::system::{Key, Keys, Order, Reader, Result, Staged, System, Work};
 
 /// Holds everything at the default size, so that warm lookups are warm.
 const CACHE_BYTES: usize = 1 << 30;
@@ -58,8 +58,8 @@ impl System for Redb {
         Box::new(move || self.write(&rows))
     }
 
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(RedbReader { table: self.table()?, as_of }))
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
+        work(&mut RedbReader { table: self.table()?, as_of })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {

@@ -11,7 +11,7 @@ use rocksdb::{
 
 use crate::clock::Watch;
 use crate::data::{Id, Row, mark_of, tag_of};
-use crate::system::{Key, Keys, Order, Reader, Result, Staged, System};
+use crate::system::{Key, Keys, Order, Reader, Result, Staged, System, Work};
 
 /// Holds everything at the default size, so that warm lookups are warm.
 const CACHE_BYTES: usize = 1 << 30;
@@ -106,8 +106,8 @@ impl System for RocksDb {
         })
     }
 
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(RocksDbReader { database: &self.database, as_of }))
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
+        work(&mut RocksDbReader { database: &self.database, as_of })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {

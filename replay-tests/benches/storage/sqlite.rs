@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::clock::Watch;
 use crate::data::{Id, Row, mark_of};
-use crate::system::{Key, Keys, Order, Reader, Result, Staged, System};
+use crate::system::{Key, Keys, Order, Reader, Result, Staged, System, Work};
 
 /// A page cache that holds everything at the default size, the file mapped, and no sync left out.
 const SETTINGS: &str = "
@@ -78,11 +78,11 @@ impl System for Sqlite {
         })
     }
 
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>> {
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
         let connection = connect(&self.path)?;
         // One read transaction for all lookups, as the others have.
         connection.execute_batch("BEGIN")?;
-        Ok(Box::new(SqliteReader { connection, as_of }))
+        work(&mut SqliteReader { connection, as_of })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {

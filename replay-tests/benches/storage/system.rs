@@ -13,6 +13,9 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>
 /// A durable commit that is prepared and waits to be made.
 pub(crate) type Staged<'a> = Box<dyn FnOnce() -> Result<()> + Send + 'a>;
 
+/// What is to be done with a reader.
+pub(crate) type Work<'a> = &'a mut dyn FnMut(&mut dyn Reader) -> Result<()>;
+
 /// How rows of a bulk load come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -85,8 +88,8 @@ pub(crate) trait System: Send + Sync {
     /// Prepares a commit of these rows that is durable once made.
     fn stage(&self, rows: Vec<Row>) -> Staged<'_>;
 
-    /// A reader for one thread: of everything, or of what had been written up to a version.
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>>;
+    /// Has work done by a reader for this thread: of everything, or of what had been written up to a version.
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()>;
 
     /// How many rows have this tag, by looking at all of them.
     fn count(&self, tag: u32) -> Result<u64>;

@@ -17,6 +17,7 @@ use crate::system::Result;
 /// Every work of this module.
 pub(crate) const WORKS: &[&str] = &[
     "read-and-hash",
+    "read-hash-write",
     "add-random",
     "add-text",
     "add-tree",
@@ -29,6 +30,7 @@ pub(crate) const WORKS: &[&str] = &[
     "add-tree-bytes",
 ];
 
+const REPOSITORIES: &str = "repositories";
 const RANDOM: &str = "random";
 const TEXT: &str = "text";
 const TREE: &str = "tree";
@@ -67,16 +69,18 @@ pub(crate) fn measure(
     report: &mut Report,
 ) -> Result<()> {
     let sources = files::fresh(&dir.join("sources"))?;
+    files::fresh(&dir.join(REPOSITORIES))?;
     make_large(&sources.join(RANDOM), sizes.large_bytes, noise)?;
     make_large(&sources.join(TEXT), sizes.large_bytes, text)?;
     make_tree(&sources.join(TREE), sizes.files)?;
     let mut trees = Trees { dir, sources: &sources, sizes, wants, report };
-    trees.read_and_hash()?;
+    trees.limits()?;
     for archive in archives::all(program).iter().filter(|archive| wants_system(archive.name())) {
         trees.random(archive.as_ref())?;
         trees.text(archive.as_ref())?;
         trees.tree(archive.as_ref())?;
     }
+    fs::remove_dir_all(dir.join(REPOSITORIES))?;
     Ok(fs::remove_dir_all(&sources)?)
 }
 
@@ -106,19 +110,28 @@ impl<'a> Trees<'a> {
         self.report.add(work, system, value, note)
     }
 
-    fn read_and_hash(&mut self) -> Result<()> {
-        let path = self.sources.join(RANDOM);
-        let seconds: Vec<f64> = (0..=REPEATS)
-            .map(|_| {
-                let (read, duration) = timed(|| digest(&path));
-                read.map(|_| duration.as_secs_f64())
-            })
-            .collect::<Result<_>>()?;
-        self.tell("read-and-hash", MACHINE, RANDOM, median(seconds.into_iter().skip(1).collect()))
+    /// What adding a large file cannot do without: reading and hashing it; and writing it, if it does not compress.
+    fn limits(&mut self) -> Result<()> {
+        let source = self.sources.join(RANDOM);
+        let seconds = |work: &dyn Fn() -> Result<()>| -> Result<f64> {
+            let repeat = || {
+                rustix::fs::sync();
+                let (done, duration) = timed(work);
+                done.map(|()| duration.as_secs_f64())
+            };
+            Ok(median((0..REPEATS).map(|_| repeat()).collect::<Result<_>>()?))
+        };
+        digest(&source)?;
+        let read = seconds(&|| digest(&source).map(drop))?;
+        self.tell("read-and-hash", MACHINE, RANDOM, read)?;
+        let copy = self.dir.join("copy");
+        let written = seconds(&|| copy_and_hash(&source, &copy))?;
+        fs::remove_file(copy)?;
+        self.tell("read-hash-write", MACHINE, RANDOM, written)
     }
 
     fn place(&self, archive: &dyn Archive, name: &'static str) -> Result<Place<'a>> {
-        let repository = files::fresh(&self.dir.join("repositories"))?.join(archive.name());
+        let repository = files::fresh(&self.dir.join(REPOSITORIES))?.join(archive.name());
         let place = Place { repository, sources: self.sources, name };
         archive.init(&place)?;
         Ok(place)
@@ -214,6 +227,20 @@ fn hash_into(path: &Path, hasher: &mut blake3::Hasher) -> Result<()> {
             0 => return Ok(()),
             len => hasher.update(&buffer[..len]),
         };
+    }
+}
+
+fn copy_and_hash(source: &Path, copy: &Path) -> Result<()> {
+    let (mut from, mut to) = (File::open(source)?, File::create(copy)?);
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; BUFFER_BYTES]);
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(to.sync_all()?),
+            len => {
+                hasher.update(&buffer[..len]);
+                to.write_all(&buffer[..len])?;
+            }
+        }
     }
 }
 

@@ -1,21 +1,24 @@
 //! The store of this workspace: signed commits on a real directory, nothing left out.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::Arc;
 
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{Store, View};
-use uor_index_format::id::{CanonicalId, Checksum, StateRoot};
+use uor_asl::index::Filter;
+use uor_asl::state::At;
+use uor_asl::store::{Keeper, Options, Payloads, Store};
+use uor_index_format::id::{CanonicalId, StateRoot};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::{Payload, Record};
 use uor_index_format::snapshot::{self, Snapshot};
+use uor_index_format::state::Entry;
 
 use crate::clock::Watch;
 use crate::data::{Id, Row, mark_of};
 use crate::files;
-use crate::system::{Keys, Order, Reader, Result, Staged, System};
+use crate::system::{Keys, Order, Reader, Result, Staged, System, Work};
 
 /// What [`crate::report`] and the others call it.
 pub(crate) const NAME: &str = "uor";
@@ -28,7 +31,9 @@ const WALL_MS: u64 = 1_700_000_000_000;
 pub(crate) struct Uor {
     dir: PathBuf,
     key: SiteKey,
-    store: Store,
+    store: Arc<Store>,
+    /// Writes and merges the index beside the works, as a node does.
+    _keeper: Keeper,
     /// The snapshot after each load since it was opened.
     loads: Vec<Snapshot>,
 }
@@ -59,11 +64,14 @@ impl Uor {
         };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
         let is_new = Store::create(&disk, genesis.federation_id()).is_ok();
-        let store = Store::open(disk, Mode::Write)?;
+        // Payloads of these records are nowhere, and nobody is to miss them.
+        let options = Options { payloads: Payloads::OnDemand, ..Options::default() };
+        let store = Arc::new(Store::open_with(disk, Mode::Write, options)?);
         if is_new {
             store.commit(&key, vec![Record::genesis(genesis)], WALL_MS)?;
         }
-        Ok(Self { dir: dir.to_owned(), key, store, loads: Vec::new() })
+        let keeper = Keeper::start(Arc::clone(&store))?;
+        Ok(Self { dir: dir.to_owned(), key, store, _keeper: keeper, loads: Vec::new() })
     }
 
     fn commit(&self, records: Vec<Record>) -> Result<()> {
@@ -107,20 +115,30 @@ impl System for Uor {
         Ok(())
     }
 
+    fn settle(&mut self) -> Result<()> {
+        Ok(self.store.settle()?)
+    }
+
     fn stage(&self, rows: Vec<Row>) -> Staged<'_> {
         let records: Vec<Record> = rows.iter().map(record).collect();
         Box::new(move || self.commit(records))
     }
 
-    fn reader(&self, as_of: Option<u64>) -> Result<Box<dyn Reader + '_>> {
+    fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
         let nth = |version| usize::try_from(version).ok().and_then(|nth: usize| self.loads.get(nth.checked_sub(1)?));
-        let at = as_of.map(|version| nth(version).cloned().ok_or("no such load")).transpose()?;
-        Ok(Box::new(UorReader { view: self.store.view(), at }))
+        let view = self.store.view();
+        let snapshot = as_of.map_or(Ok(view.head()), |version| nth(version).ok_or("no such load"))?;
+        work(&mut UorReader { at: view.state().at(snapshot)?, ids: Vec::new() })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {
         let view = self.store.view();
-        Ok(view.state().entries(view.head()).filter(|visible| visible.entry.type_tag == Some(tag)).count() as u64)
+        let mut count = 0;
+        for entry in view.state().entries(view.head(), &Filter::type_tag(tag)) {
+            entry?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     fn index_bytes(&self) -> Result<Option<u64>> {
@@ -130,14 +148,23 @@ impl System for Uor {
 }
 
 struct UorReader<'a> {
-    view: RwLockReadGuard<'a, View>,
-    at: Option<Snapshot>,
+    at: At<'a>,
+    ids: Vec<CanonicalId>,
+}
+
+fn mark(entry: &Entry) -> Option<u64> {
+    entry.checksum.map(|checksum| mark_of(checksum.as_bytes()))
 }
 
 impl Reader for UorReader<'_> {
     fn get(&mut self, id: &Id) -> Result<Option<u64>> {
-        let at = self.at.as_ref().unwrap_or(self.view.head());
-        let visible = self.view.state().get(&CanonicalId::from_bytes(*id), at);
-        Ok(visible.and_then(|visible| visible.entry.checksum).map(|checksum: Checksum| mark_of(checksum.as_bytes())))
+        Ok(self.at.entry(&CanonicalId::from_bytes(*id))?.as_ref().and_then(mark))
+    }
+
+    fn get_many(&mut self, ids: &[Id], each: &mut dyn FnMut(Option<u64>)) -> Option<Result<()>> {
+        self.ids.clear();
+        self.ids.extend(ids.iter().map(|id| CanonicalId::from_bytes(*id)));
+        let read = self.at.entries_of(&self.ids, |_, entry| each(entry.as_ref().and_then(mark)));
+        Some(read.map_err(Into::into))
     }
 }

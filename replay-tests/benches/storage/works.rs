@@ -41,7 +41,7 @@ impl Unit {
             }
             Self::BytesPerSecond => scaled(&[(1e9, "GB/s"), (1e6, "MB/s"), (1.0, "B/s")]),
             Self::Seconds => scaled(&[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]),
-            Self::Bytes => scaled(&[(1e9, "GB"), (1e6, "MB"), (1e4, "kB"), (1.0, "B")]),
+            Self::Bytes => scaled(&[(1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")]),
         }
     }
 }
@@ -141,6 +141,7 @@ pub(crate) const WORKS: &[Work] = &[
     work("snapshot", "durable snapshot after 1,000 changes", Seconds, &[Figure(0.01)]),
     work("replay", "sequential replay of the log", RECORDS, &[Figure(1e6)]),
     work("read-and-hash", "reading the large file (in the page cache) and BLAKE3, one thread", Seconds, &[]),
+    work("read-hash-write", "the same, and writing a copy with one sync", Seconds, &[]),
     work(
         "add-random",
         "add a large file that does not compress",

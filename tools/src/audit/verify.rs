@@ -42,6 +42,8 @@ pub struct Verification {
     pub snapshots: u64,
     /// Artifacts and receipts whose payloads are not here: no damage.
     pub missing: Vec<String>,
+    /// Artifacts and receipts whose payloads were erased here on request: no damage.
+    pub erased: Vec<String>,
     /// Ends of files that hold no whole entry: what a crash leaves of a write that was never acknowledged.
     pub torn_tails: Vec<String>,
     /// The state root, from replay; absent if the store could not be opened.
@@ -92,6 +94,7 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
         block_bytes: verified.block_bytes,
         snapshots: compared,
         missing: verified.missing.iter().map(ToString::to_string).collect(),
+        erased: verified.erased.iter().map(ToString::to_string).collect(),
         torn_tails: verified.torn.iter().map(torn).collect(),
         state_root: Some(verified.state_root.to_string()),
         findings,
@@ -175,6 +178,7 @@ impl Verification {
             block_bytes: 0,
             snapshots: 0,
             missing: Vec::new(),
+            erased: Vec::new(),
             torn_tails: Vec::new(),
             state_root: None,
             findings: vec![finding],
@@ -199,6 +203,9 @@ impl Verification {
                 "{} not here: no damage, they may be fetched",
                 count(self.missing.len() as u64, "payload")
             ));
+        }
+        if !self.erased.is_empty() {
+            lines.push(format!("{} erased here on request: no damage", count(self.erased.len() as u64, "payload")));
         }
         lines.extend(self.torn_tails.iter().cloned());
         lines.extend(self.state_root.iter().map(|root| format!("state root {root}")));

@@ -2,13 +2,14 @@
 
 use std::io;
 
+use uor_node::clock::utc;
 use uor_node::site::{ClaimListed, ConflictListed, LogListed};
 
 use super::Context;
 use crate::cli::{Log, Resolve};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{Table, count, plain, short, size, time};
+use crate::render::{Table, count, plain, short, size};
 
 /// `uor log`.
 ///
@@ -25,7 +26,7 @@ pub fn log(args: &Log, context: &Context<'_>, console: &mut Console<'_>) -> Outc
                 site(commit.name.as_deref(), commit.domain.short()),
                 commit.number.to_string(),
                 short(commit.hash),
-                time(commit.wall_ms),
+                utc(commit.wall_ms),
                 commit.records.to_string(),
                 kinds(commit),
             ]);

@@ -5,6 +5,7 @@
 mod audit;
 mod beside;
 mod nodes;
+mod space;
 mod support;
 mod walk;
 mod wrong;

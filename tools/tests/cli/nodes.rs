@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{Bench, text};
 
 /// A `uor node` that has said `ready`.
-struct Node {
+pub(crate) struct Node {
     child: Child,
     addresses: Vec<String>,
 }
 
 impl Node {
-    fn start(bench: &Bench) -> Self {
+    pub(crate) fn start(bench: &Bench) -> Self {
         let mut command = bench.command("uor");
         command.args(["node", "--listen", "/ip4/127.0.0.1/tcp/0"]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -23,7 +23,7 @@ impl Node {
     }
 
     /// Ends it as a service manager would; gives its exit status.
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         self.child.wait().unwrap().code()
     }

@@ -84,7 +84,9 @@ fn write_apart(bench: &Bench) {
     review("a", "accepted", "from");
     review("b", "accepted with a remark", "both");
     review("c", "rejected", "to");
+    // Alone, `c` does not hear the others' clocks: it writes more than they do together, so that it writes last.
     review("c", "rejected again", "to");
+    review("c", "rejected for good", "to");
     bench.uor(&["--data", "a", "ref", "set", "latest", "data/texts/one"]).ok();
     bench.uor(&["--data", "b", "rm", "data/noise"]).ok();
     bench.uor(&["--data", "c", "ref", "set", "latest", "data/texts/deep/er"]).ok();

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Node {
     child: Child,
     lines: Receiver<String>,
+    /// What it said before it was ready.
+    early: Vec<String>,
     /// Where it listens.
     pub(crate) address: String,
 }
@@ -35,28 +37,30 @@ impl Node {
         let (sender, lines) = channel();
         forward(child.stdout.take().unwrap(), sender.clone());
         forward(child.stderr.take().unwrap(), sender);
-        let mut node = Self { child, lines, address: String::new() };
-        node.address = node.says("listening ").strip_prefix("listening ").unwrap().to_owned();
-        node.says("ready");
+        let mut node = Self { child, lines, early: Vec::new(), address: String::new() };
+        let (said, listening) = node.hear("listening ");
+        listening.strip_prefix("listening ").unwrap().clone_into(&mut node.address);
+        node.early = said;
+        node.early.extend(node.hear("ready").0);
         node
     }
 
-    /// Waits for a line, on standard output or error, in which this occurs.
+    /// Waits for a line, on standard output or error, in which this occurs; gives those before it, and it.
     #[track_caller]
-    pub(crate) fn says(&self, words: &str) -> String {
+    fn hear(&self, words: &str) -> (Vec<String>, String) {
         let mut said = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(words) => return line,
+                Ok(line) if line.contains(words) => return (said, line),
                 Ok(line) => said.push(line),
                 Err(error) => panic!("a node never said `{words}` ({error}), but\n{}", said.join("\n")),
             }
         }
     }
 
-    /// Whether this occurs in a line that has not been looked at yet.
+    /// Whether this occurs in a line from before it was ready, or in one that has not been looked at yet.
     pub(crate) fn has_said(&self, words: &str) -> bool {
-        self.lines.try_iter().any(|line| line.contains(words))
+        self.early.iter().any(|line| line.contains(words)) || self.lines.try_iter().any(|line| line.contains(words))
     }
 
     /// Ends it in good order.
