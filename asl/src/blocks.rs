@@ -22,11 +22,13 @@ mod pipeline;
 mod read;
 mod record;
 mod recover;
+mod run;
 mod scan;
+mod seal;
 mod verify;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::collect::Collected;
 pub use self::erase::Erased;
@@ -80,10 +82,13 @@ impl Options {
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Number of payloads.
+    /// Number of payloads; one that was stored again because it was damaged may count twice.
     pub payloads: u64,
     /// Number of pack files.
     pub packs: u32,
+    /// Files of the index of blocks that were missing, damaged, or did not fit the packs, and were made anew, or by a
+    /// reader done without.
+    pub rebuilt: Vec<String>,
     /// What was written but never synced, and is no whole block. Nothing that was acknowledged rests on it.
     pub cut: Option<Cut>,
     /// Damaged places, which only a reader passes over; a writer refuses to open.
@@ -201,8 +206,10 @@ pub struct Blocks {
     index: RwLock<index::Index>,
     /// Where the next block goes; a reader has none.
     tail: Option<pack::Tail>,
-    /// What a reader passed over when it opened the packs.
-    damages: Vec<BlockDamage>,
+    /// Where the last pack's valid blocks ended when the packs were opened.
+    end: u64,
+    /// What was passed over: by a reader in packs, and in what can be rebuilt.
+    damages: Mutex<Vec<BlockDamage>>,
     /// What puts under way rest on.
     pins: pins::PinBoard,
     /// Held while something is erased or collected.
@@ -233,22 +240,21 @@ impl Blocks {
     /// Whether this payload is here (whether its bytes are sound is known only when they are read).
     #[must_use]
     pub fn has(&self, checksum: Checksum) -> bool {
-        self.index().payload(checksum).is_some()
+        self.ask(|index| index.payload(checksum)).is_ok_and(|found| found.is_some())
     }
 
     /// Digests of all payloads, ascending.
     #[must_use]
     pub fn payloads(&self) -> Vec<Checksum> {
-        self.index().payloads()
+        self.ask(index::Index::payloads).unwrap_or_default()
     }
 
     /// Takes a damaged block for absent, so that what needs it can be put again; the new block then stands for good. Until
     /// it is put again, the damaged one is back whenever the packs are opened.
     pub fn forget(&self, damage: &BlockDamage) {
         if let Some(name) = damage.block {
-            let mut index = self.index_mut();
-            let places: Vec<_> = index.blocks(name).map(|at| at.place).collect();
-            index.bury(places);
+            let blocks = self.ask(|index| index.blocks(name)).unwrap_or_default();
+            self.index_mut().bury(blocks.into_iter().map(|at| at.place));
         }
     }
 
@@ -258,6 +264,10 @@ impl Blocks {
             self.index_mut().note_damage(found.at.place);
         }
         result
+    }
+
+    fn damages(&self) -> MutexGuard<'_, Vec<BlockDamage>> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self) -> RwLockReadGuard<'_, index::Index> {

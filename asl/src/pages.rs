@@ -26,7 +26,7 @@ impl PageKey {
     }
 
     /// The check of page number `page`.
-    fn check(&self, page: usize, bytes: &[u8]) -> u64 {
+    pub(crate) fn check(&self, page: usize, bytes: &[u8]) -> u64 {
         // Mixed into the key, not hashed before the bytes: a page is then exactly four chunks.
         let mut key = self.0;
         mix(&mut key, 8, page as u64);

@@ -285,6 +285,8 @@ enum Step {
     Erase(u64),
     Collect(u64),
     Reopen,
+    /// The index loses a file, or has a wrong bit, before the packs are opened again.
+    Spoil(prop::sample::Index, Option<prop::sample::Index>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -294,6 +296,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..24_u64).prop_map(Step::Erase),
         2 => (2..5_u64).prop_map(Step::Collect),
         1 => Just(Step::Reopen),
+        1 => (any::<prop::sample::Index>(), any::<Option<prop::sample::Index>>())
+            .prop_map(|(file, bit)| Step::Spoil(file, bit)),
     ]
 }
 
@@ -305,6 +309,7 @@ proptest! {
         let disk = MemoryDisk::new();
         let mut blocks = open(&disk);
         let mut model: BTreeMap<u64, Fate> = BTreeMap::new();
+        let mut spoiled = false;
         let bytes = |seed: u64| noise(seed, (300..).step_by(97).nth(usize::from(seed.to_le_bytes()[0]) % 10).unwrap());
         for step in steps {
             match step {
@@ -332,13 +337,28 @@ proptest! {
                     drop(blocks);
                     blocks = open(&disk);
                 }
+                Step::Spoil(file, bit) => {
+                    blocks.sync().unwrap();
+                    drop(blocks);
+                    let runs: Vec<String> = disk.paths().into_iter().filter(|path| path.ends_with(".run")).collect();
+                    if let Some(path) = (!runs.is_empty()).then(|| file.get(&runs)) {
+                        let bits = disk.contents(path).unwrap().len() as u64 * 8;
+                        match bit {
+                            Some(bit) => assert!(disk.flip_bit(path, bit.index(usize::try_from(bits).unwrap()) as u64)),
+                            None => disk.remove(path).unwrap(),
+                        }
+                    }
+                    blocks = open(&disk);
+                    spoiled = true;
+                }
             }
             for (seed, fate) in &model {
                 prop_assert_eq!(blocks.erased(Checksum::of(&bytes(*seed))), *fate == Fate::Erased);
                 prop_assert_eq!(blocks.has(Checksum::of(&bytes(*seed))), *fate == Fate::Here);
             }
             prop_assert_eq!(blocks.payloads().len(), model.values().filter(|fate| **fate == Fate::Here).count());
-            prop_assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+            let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
+            prop_assert!(damages.iter().all(|damage| spoiled && damage.file.ends_with(".run")), "{:?}", damages);
         }
     }
 }

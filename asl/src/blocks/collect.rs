@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use super::frame::{Header, Kind};
-use super::index::{Location, Place};
+use super::index::{Found, Index, Location, Place};
 use super::list::List;
 use super::pack::Append;
 use super::pins::Watch;
@@ -58,7 +58,6 @@ impl Blocks {
         let walks = self.scan(start)?;
         let (live, doomed) = self.judge(live, start, &walks)?;
         let dead = self.bury(&watch, doomed, dry_run);
-        let is_dead = |at: &Location| dead.contains(&at.place) || self.index().is_dead(at.place);
         let mut collected = Collected { blocks: dead.len() as u64, ..Collected::default() };
         let named = |at: &&Location| at.header.kind.is_payload() && dead.contains(&at.place);
         let gone: BTreeSet<Checksum> =
@@ -66,8 +65,12 @@ impl Blocks {
         collected.payloads = gone.difference(&live.payloads).count() as u64;
         let mut victims = Vec::new();
         for walk in walks.iter().filter(|walk| walk.pack != start.pack && walk.damages.is_empty()) {
-            let live: Vec<Location> =
-                walk.blocks.iter().filter(|at| !is_dead(at) && at.header.kind.is_stored()).copied().collect();
+            let mut live = Vec::new();
+            for at in walk.blocks.iter().filter(|at| at.header.kind.is_stored()) {
+                if !dead.contains(&at.place) && self.ask(|index| index.is_there(at))? {
+                    live.push(*at);
+                }
+            }
             let live_len: u64 = live.iter().map(|at| at.header.block_len()).sum();
             if live_len <= walk.end / 2 {
                 collected.bytes_freed += walk.end - live_len;
@@ -89,21 +92,23 @@ impl Blocks {
         walks: &[Walk],
     ) -> Result<(Live, Vec<Location>), BlocksError> {
         let mut live = Live::default();
-        for name in self.payloads() {
-            let is_new = self.index().payload(name).is_some_and(|found| found.at.place >= start);
+        for name in self.ask(Index::payloads)? {
+            let is_new = self.ask(|index| index.payload(name))?.is_some_and(|found| found.at.place >= start);
             if is_new || is_live(name) {
                 live.payloads.insert(name);
                 live.chunks.extend(self.chunks(name)?.iter().map(|chunk| chunk.digest));
             }
         }
         let mut doomed = Vec::new();
-        for at in walks.iter().flat_map(|walk| &walk.blocks) {
+        for at in walks.iter().flat_map(|walk| &walk.blocks).filter(|at| at.header.kind.is_stored()) {
             let name = at.header.name;
-            let index = self.index();
-            let is = |found: Option<super::index::Found>| found.is_some_and(|found| found.at.place == at.place);
-            let lives = (live.payloads.contains(&name) && is(index.payload(name)))
-                || (live.chunks.contains(&name) && is(index.chunk(name)));
-            if at.header.kind.is_stored() && !lives && !index.is_dead(at.place) {
+            let is_it = |found: Option<Found>| found.is_some_and(|found| found.at.place == at.place);
+            let dies = self.ask(|index| {
+                let lives = (live.payloads.contains(&name) && is_it(index.payload(name)?))
+                    || (live.chunks.contains(&name) && is_it(index.chunk(name)?));
+                Ok(!lives && index.is_there(at)?)
+            })?;
+            if dies {
                 doomed.push(*at);
             }
         }
@@ -137,10 +142,10 @@ impl Blocks {
                 let Some(found) = self.index().locate(at).filter(|_| at.header.kind.is_record()) else { continue };
                 let places: Vec<Place> = recover::places(&found)?.into_iter().filter(stays).collect();
                 let name = at.header.name;
-                if at.header.kind == Kind::Erased && self.erased(name) {
+                if at.header.kind == Kind::Erased && self.ask(|index| index.is_erased(name))? {
                     self.append_record(Kind::Erased, name, &places, false)?;
                     let header = Header::named(Kind::Zeroed, name);
-                    self.append_unless(|| false, &Append { header, stored: &[], hold: false })?;
+                    self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false })?;
                 } else {
                     dropped.extend(places);
                 }
@@ -172,9 +177,9 @@ impl Blocks {
                 Err(error) => return Err(error),
             }
             // Behind the record that its payload was erased, a whole block would bring that back.
-            let is_shared = at.header.kind == Kind::Whole && self.erased(at.header.name);
+            let is_shared = at.header.kind == Kind::Whole && self.ask(|index| index.is_erased(at.header.name))?;
             let header = Header { kind: if is_shared { Kind::Part } else { at.header.kind }, ..at.header };
-            let block = Append { header, stored: &read_stored(&found)?, hold: false };
+            let block = Append { header, stored: &read_stored(&found)?, buries: &[], hold: false };
             self.append_unless(|| false, &block)?;
         }
         Ok(true)

@@ -32,7 +32,7 @@ impl Blocks {
     /// Whether this payload was erased, and has not been put since.
     #[must_use]
     pub fn erased(&self, checksum: Checksum) -> bool {
-        self.index().is_erased(checksum)
+        self.ask(|index| index.is_erased(checksum)).unwrap_or(false)
     }
 
     /// Overwrites with zeros whatever of this payload no other payload needs, every copy of it, and remembers that it was
@@ -73,7 +73,7 @@ impl Blocks {
         let erased = self.sync().and_then(|()| tail.attempt(|| zero(&*self.disk, &found)));
         let recorded = erased.and_then(|()| {
             let header = Header::named(Kind::Zeroed, checksum);
-            self.append_unless(|| false, &Append { header, stored: &[], hold: false })
+            self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false })
         });
         tail.release();
         recorded?;
@@ -88,7 +88,7 @@ impl Blocks {
             Err(BlocksError::Unknown { .. }) => [checksum].into(),
             Err(error) => return Err(error),
         };
-        let others = self.payloads();
+        let others = self.ask(Index::payloads)?;
         for other in others.into_iter().filter(|other| *other != checksum) {
             for chunk in self.chunks(other)? {
                 chunks.remove(&chunk.digest);
@@ -115,7 +115,7 @@ impl Blocks {
         let raw = record::encode(name, places);
         let (codec, stored) = compress(name, &raw)?;
         let header = Header { kind, codec, raw_len: block_len(&raw), stored_len: block_len(&stored), name };
-        self.append_unless(|| false, &Append { header, stored: &stored, hold })?;
+        self.append_unless(|| false, &Append { header, stored: &stored, buries: places, hold })?;
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ impl Kind {
         matches!(self, Self::Erased | Self::Dropped)
     }
 
-    fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Whole => 1,
             Self::Part => 2,
@@ -91,7 +91,7 @@ impl Kind {
     }
 
     /// The kind of a code, and the most raw bytes it can have.
-    fn of(code: u8) -> Option<(Self, usize)> {
+    pub(super) fn of(code: u8) -> Option<(Self, usize)> {
         Some(match code {
             1 => (Self::Whole, CHUNK_LEN_MAX),
             2 => (Self::Part, CHUNK_LEN_MAX),
@@ -113,6 +113,23 @@ pub(super) enum Codec {
     Raw,
     /// One zstd frame.
     Zstd,
+}
+
+impl Codec {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Raw => 0,
+            Self::Zstd => 1,
+        }
+    }
+
+    pub(super) fn of(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Raw),
+            1 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
 }
 
 /// A block's header.
@@ -164,10 +181,7 @@ impl Header {
         bytes[field::STORED_LEN].copy_from_slice(&self.stored_len.to_le_bytes());
         bytes[field::RAW_LEN].copy_from_slice(&self.raw_len.to_le_bytes());
         bytes[field::KIND] = self.kind.code();
-        bytes[field::CODEC] = match self.codec {
-            Codec::Raw => 0,
-            Codec::Zstd => 1,
-        };
+        bytes[field::CODEC] = self.codec.code();
         bytes[field::NAME].copy_from_slice(self.name.as_bytes());
         let check = check(&bytes, pack, offset);
         bytes[field::CHECK].copy_from_slice(&check);
@@ -183,11 +197,7 @@ impl Header {
         }
         let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let kind = Kind::of(bytes[field::KIND]);
-        let codec = match bytes[field::CODEC] {
-            0 => Some(Codec::Raw),
-            1 => Some(Codec::Zstd),
-            _ => None,
-        };
+        let codec = Codec::of(bytes[field::CODEC]);
         let (stored_len, raw_len) = (number(field::STORED_LEN.start), number(field::RAW_LEN.start));
         match (kind, codec) {
             (Some((kind, len_max)), Some(codec)) if raw_len as usize <= len_max && stored_len <= raw_len => {

@@ -1,10 +1,11 @@
-//! Where every block is, and which of several with one name stands.
+//! Where every block is, and which of several with one name stands: runs for packs that are closed, a map for the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::frame::{Header, Kind};
 use super::pack::Pack;
+use super::run::{Broken, Run};
 use uor_index_format::id::Checksum;
 
 /// Where a block starts; later blocks have greater places.
@@ -33,32 +34,45 @@ pub(super) struct Found {
     pub(super) at: Location,
 }
 
-/// Rebuilt from the headers in the packs whenever they are opened.
+/// Where everything is.
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) packs: BTreeMap<u32, Arc<Pack>>,
-    blocks: BTreeMap<(Checksum, Place), Header>,
-    /// Blocks that were erased or dropped.
-    dead: BTreeSet<Place>,
+    /// Of closed packs, ascending; no pack is in two.
+    pub(super) runs: Vec<Arc<Run>>,
+    /// Blocks in packs that are in no run.
+    recent: BTreeMap<(Checksum, Place), Header>,
+    /// Blocks that are no more, with the pack in which a record says so, one that is in no run.
+    dead: BTreeMap<Place, u32>,
+    /// Blocks that are taken for absent until the packs are opened again.
+    buried: BTreeSet<Place>,
     /// Blocks that were found to be damaged since the packs were opened: what needs them is stored again when it is put
     /// again.
     damaged: BTreeSet<Place>,
 }
 
+/// What a run of some packs is to hold.
+pub(super) struct Content {
+    pub(super) blocks: Vec<Location>,
+    /// Blocks of other packs that records in these say are no more.
+    pub(super) dead: Vec<Place>,
+}
+
 impl Index {
     pub(super) fn insert(&mut self, location: Location) {
         if location.header.kind.is_named() {
-            self.blocks.insert((location.header.name, location.place), location.header);
+            self.recent.insert((location.header.name, location.place), location.header);
         }
+    }
+
+    /// Notes what a record in `pack` says.
+    pub(super) fn record(&mut self, pack: u32, places: impl IntoIterator<Item = Place>) {
+        self.dead.extend(places.into_iter().map(|place| (place, pack)));
     }
 
     /// Takes blocks for absent.
     pub(super) fn bury(&mut self, places: impl IntoIterator<Item = Place>) {
-        self.dead.extend(places);
-    }
-
-    pub(super) fn is_dead(&self, place: Place) -> bool {
-        self.dead.contains(&place)
+        self.buried.extend(places);
     }
 
     pub(super) fn note_damage(&mut self, place: Place) {
@@ -69,40 +83,56 @@ impl Index {
     pub(super) fn remove_packs(&mut self, numbers: &BTreeSet<u32>) {
         let stays = |place: &Place| !numbers.contains(&place.pack);
         self.packs.retain(|number, _| !numbers.contains(number));
-        self.blocks.retain(|(_, place), _| stays(place));
-        self.dead.retain(stays);
+        self.recent.retain(|(_, place), _| stays(place));
+        self.dead.retain(|place, _| stays(place));
+        self.buried.retain(stays);
         self.damaged.retain(stays);
     }
 
-    /// All blocks of a name that are not dead, in the order in which they were appended.
-    pub(super) fn blocks(&self, name: Checksum) -> impl Iterator<Item = Location> {
-        let named = self.blocks.range((name, Place::FIRST)..=(name, Place::LAST));
-        let locations = named.map(|((_, place), header)| Location { place: *place, header: *header });
-        locations.filter(|location| !self.is_dead(location.place))
+    /// All blocks of a name that are there, in the order in which they were appended.
+    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Broken> {
+        let mut found = Vec::new();
+        for (number, run) in self.runs.iter().enumerate() {
+            for at in run.blocks(name)? {
+                let buries = |later: &Arc<Run>| later.buries(at.place);
+                if !any(&self.runs[number + 1..], buries)? {
+                    found.push(at);
+                }
+            }
+        }
+        let recent = self.recent.range((name, Place::FIRST)..=(name, Place::LAST));
+        found.extend(recent.map(|((_, place), header)| Location { place: *place, header: *header }));
+        found.retain(|at| {
+            let is_dead = self.dead.contains_key(&at.place) || self.buried.contains(&at.place);
+            !is_dead && self.packs.contains_key(&at.place.pack)
+        });
+        found.sort_unstable_by_key(|at| at.place);
+        Ok(found)
     }
 
     /// The block by which a payload is visible.
-    pub(super) fn payload(&self, payload: Checksum) -> Option<Found> {
-        let erased = self.blocks(payload).filter(|at| at.header.kind == Kind::Erased).last();
-        let since = erased.map_or(Place::FIRST, |at| at.place);
-        self.best(self.blocks(payload).filter(|at| at.header.kind.is_payload() && at.place > since))
+    pub(super) fn payload(&self, payload: Checksum) -> Result<Option<Found>, Broken> {
+        let blocks = self.blocks(payload)?;
+        let erased = blocks.iter().rposition(|at| at.header.kind == Kind::Erased);
+        let since = erased.map_or(0, |position| position + 1);
+        Ok(self.best(blocks[since..].iter().filter(|at| at.header.kind.is_payload())))
     }
 
     /// The block that holds the bytes of a chunk.
-    pub(super) fn chunk(&self, digest: Checksum) -> Option<Found> {
-        self.best(self.blocks(digest).filter(|at| at.header.kind.is_chunk()))
+    pub(super) fn chunk(&self, digest: Checksum) -> Result<Option<Found>, Broken> {
+        Ok(self.best(self.blocks(digest)?.iter().filter(|at| at.header.kind.is_chunk())))
     }
 
     /// Whether the last that happened to a payload is that it was erased.
-    pub(super) fn is_erased(&self, payload: Checksum) -> bool {
-        let last =
-            self.blocks(payload).filter(|at| at.header.kind == Kind::Erased || at.header.kind.is_payload()).last();
-        last.is_some_and(|at| at.header.kind == Kind::Erased)
+    pub(super) fn is_erased(&self, payload: Checksum) -> Result<bool, Broken> {
+        let blocks = self.blocks(payload)?;
+        let last = blocks.iter().rfind(|at| at.header.kind == Kind::Erased || at.header.kind.is_payload());
+        Ok(last.is_some_and(|at| at.header.kind == Kind::Erased))
     }
 
     /// Unless it is known to be damaged, the last stands: a block is only put again if the one before was.
-    fn best(&self, blocks: impl Iterator<Item = Location>) -> Option<Found> {
-        self.locate(&blocks.max_by_key(|at| (!self.damaged.contains(&at.place), at.place))?)
+    fn best<'a>(&self, blocks: impl Iterator<Item = &'a Location>) -> Option<Found> {
+        self.locate(blocks.max_by_key(|at| (!self.damaged.contains(&at.place), at.place))?)
     }
 
     /// `found`, unless it is known to be damaged.
@@ -115,28 +145,84 @@ impl Index {
         Some(Found { pack: Arc::clone(self.packs.get(&at.place.pack)?), at: *at })
     }
 
-    /// Whether the block of this name and place is one that is read.
-    pub(super) fn is_used(&self, at: &Location) -> bool {
-        let is_it = |found: Option<Found>| found.is_some_and(|found| found.at.place == at.place);
-        is_it(self.payload(at.header.name)) || is_it(self.chunk(at.header.name))
+    /// Whether the block at this place is there.
+    pub(super) fn is_there(&self, at: &Location) -> Result<bool, Broken> {
+        Ok(self.blocks(at.header.name)?.iter().any(|found| found.place == at.place))
     }
 
-    /// Names of all blocks, ascending, each once.
-    fn names(&self) -> impl Iterator<Item = Checksum> {
-        let mut last = None;
-        self.blocks.keys().map(|(name, _)| *name).filter(move |name| last.replace(*name) != Some(*name))
+    /// Whether the block at this place is one that is read.
+    pub(super) fn is_used(&self, at: &Location) -> Result<bool, Broken> {
+        let is_it = |found: Option<Found>| found.is_some_and(|found| found.at.place == at.place);
+        Ok(is_it(self.payload(at.header.name)?) || is_it(self.chunk(at.header.name)?))
     }
 
     /// Digests of all payloads, ascending.
-    pub(super) fn payloads(&self) -> Vec<Checksum> {
-        self.names().filter(|name| self.payload(*name).is_some()).collect()
+    pub(super) fn payloads(&self) -> Result<Vec<Checksum>, Broken> {
+        let mut names: BTreeSet<Checksum> = self.recent.keys().map(|(name, _)| *name).collect();
+        for run in &self.runs {
+            for at in run.all() {
+                names.insert(at?.header.name);
+            }
+        }
+        let mut payloads = Vec::new();
+        for name in names {
+            if self.payload(name)?.is_some() {
+                payloads.push(name);
+            }
+        }
+        Ok(payloads)
     }
 
-    /// All blocks that are read, by place.
-    pub(super) fn used(&self) -> Vec<Location> {
-        let all = self.blocks.iter().map(|((_, place), header)| Location { place: *place, header: *header });
-        let mut used: Vec<Location> = all.filter(|at| self.is_used(at)).collect();
-        used.sort_unstable_by_key(|at| at.place);
-        used
+    /// All records of what was erased.
+    pub(super) fn erasures(&self) -> Result<Vec<Location>, Broken> {
+        let recent = self.recent.iter().map(|((_, place), header)| Location { place: *place, header: *header });
+        let mut erasures: Vec<Location> = recent.filter(|at| at.header.kind == Kind::Erased).collect();
+        for run in &self.runs {
+            for at in run.all() {
+                erasures.extend(Some(at?).filter(|at| at.header.kind == Kind::Erased));
+            }
+        }
+        Ok(erasures)
     }
+
+    /// How many blocks make payloads visible; one that was stored again counts twice.
+    pub(super) fn payload_blocks(&self) -> u64 {
+        let sealed: u64 = self.runs.iter().map(|run| run.payloads).sum();
+        sealed + self.recent.values().filter(|header| header.kind.is_payload()).count() as u64
+    }
+
+    /// What a run of these packs, which are in none, is to hold.
+    pub(super) fn content(&self, packs: (u32, u32)) -> Content {
+        let is_inside = |number: u32| (packs.0..=packs.1).contains(&number);
+        let is_dead = |place: &Place| self.dead.get(place).is_some_and(|record| is_inside(*record));
+        let inside = self.recent.iter().filter(|((_, place), _)| is_inside(place.pack) && !is_dead(place));
+        let blocks = inside.map(|((_, place), header)| Location { place: *place, header: *header }).collect();
+        let dead = self.dead.iter().filter(|(place, record)| is_inside(**record) && !is_inside(place.pack));
+        Content { blocks, dead: dead.map(|(place, _)| *place).collect() }
+    }
+
+    /// Takes a run of packs that were in none.
+    pub(super) fn seal(&mut self, run: Run) {
+        let is_inside = |number: u32| (run.packs.0..=run.packs.1).contains(&number);
+        self.recent.retain(|(_, place), _| !is_inside(place.pack));
+        self.dead.retain(|_, record| !is_inside(*record));
+        let position = self.runs.partition_point(|other| other.packs.1 < run.packs.0);
+        self.runs.insert(position, Arc::new(run));
+    }
+
+    /// Takes a run in the place of those it was made of.
+    pub(super) fn merged(&mut self, run: Run) {
+        self.runs.retain(|other| other.packs.0 < run.packs.0 || other.packs.1 > run.packs.1);
+        let position = self.runs.partition_point(|other| other.packs.1 < run.packs.0);
+        self.runs.insert(position, Arc::new(run));
+    }
+}
+
+fn any<T>(all: &[T], mut is: impl FnMut(&T) -> Result<bool, Broken>) -> Result<bool, Broken> {
+    for one in all {
+        if is(one)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

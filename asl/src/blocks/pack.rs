@@ -54,6 +54,8 @@ struct State {
 pub(super) struct Append<'a> {
     pub(super) header: Header,
     pub(super) stored: &'a [u8],
+    /// The places that it says are no more, if it is a record.
+    pub(super) buries: &'a [Place],
     /// Whether the pack stays the last until it is let go.
     pub(super) hold: bool,
 }
@@ -63,7 +65,7 @@ impl Pack {
         format!("{DIR}/{number:08}.{EXTENSION}")
     }
 
-    pub(super) fn open(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Self, BlocksError> {
+    pub(super) fn open(disk: &Arc<dyn Disk>, number: u32, mode: Mode) -> Result<Self, BlocksError> {
         let path = Self::path(number);
         let file = disk.open(&path, mode).during("open", &path)?;
         let pending = RwLock::new(Pending { start: u64::MAX, bytes: Vec::new() });
@@ -71,14 +73,14 @@ impl Pack {
     }
 
     /// Creates pack `number`, empty and durable.
-    pub(super) fn create(disk: &dyn Disk, number: u32) -> Result<Self, BlocksError> {
+    pub(super) fn create(disk: &Arc<dyn Disk>, number: u32) -> Result<Self, BlocksError> {
         let pack = Self::open(disk, number, Mode::Write)?;
         pack.write(0, &file_header::encode(MAGIC, number, VERSION))?;
         pack.sync()?;
         disk.sync_dir(DIR).during("sync", DIR)?;
-        let list = List::read(disk)?;
+        let list = List::read(&**disk)?;
         if list.last < number {
-            List { last: number, ..list }.write(disk)?;
+            List { last: number, ..list }.write(&**disk)?;
         }
         Ok(pack)
     }
@@ -174,7 +176,7 @@ impl Tail {
     /// anybody else can append. `begun` is told of a pack that was begun for it.
     pub(super) fn append(
         &self,
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         block: &Append<'_>,
         already: impl FnOnce() -> bool,
         begun: impl FnOnce(Arc<Pack>),
@@ -219,6 +221,12 @@ impl Tail {
         let state = self.lock();
         state.check()?;
         Ok(Place { pack: state.pack.number, offset: state.end })
+    }
+
+    /// As [`Tail::end`], whatever has happened before.
+    pub(super) fn written(&self) -> Place {
+        let state = self.lock();
+        Place { pack: state.pack.number, offset: state.end }
     }
 
     /// Does what modifies the disk apart from appending; if it fails, nothing modifies the disk again.
@@ -284,7 +292,7 @@ impl State {
         self.outdated || (exceeds && self.end > file_header::LEN as u64)
     }
 
-    fn begin_next(&mut self, disk: &dyn Disk) -> Result<(), BlocksError> {
+    fn begin_next(&mut self, disk: &Arc<dyn Disk>) -> Result<(), BlocksError> {
         // What a mark or seal vouches for has to be durable first, another mark included.
         self.pack.flush()?;
         self.pack.sync()?;

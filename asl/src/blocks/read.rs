@@ -32,7 +32,7 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Unknown`]; [`BlocksError::Damaged`] or [`BlocksError::Disk`] where its manifest cannot be read.
     pub fn payload_len(&self, checksum: Checksum) -> Result<u64, BlocksError> {
-        let found = self.index().payload(checksum).ok_or(BlocksError::Unknown { checksum })?;
+        let found = self.ask(|index| index.payload(checksum))?.ok_or(BlocksError::Unknown { checksum })?;
         match found.at.header.kind {
             Kind::Manifest => Ok(self.manifest(&found)?.len),
             _ => Ok(u64::from(found.at.header.raw_len)),
@@ -44,7 +44,7 @@ impl Blocks {
     /// # Errors
     /// As [`Blocks::payload_len`].
     pub fn chunks(&self, checksum: Checksum) -> Result<Vec<Chunk>, BlocksError> {
-        let found = self.index().payload(checksum).ok_or(BlocksError::Unknown { checksum })?;
+        let found = self.ask(|index| index.payload(checksum))?.ok_or(BlocksError::Unknown { checksum })?;
         match found.at.header.kind {
             Kind::Manifest => Ok(self.manifest(&found)?.chunks),
             _ => Ok(vec![Chunk { digest: checksum, len: found.at.header.raw_len }]),
@@ -106,7 +106,7 @@ impl Blocks {
     /// The bytes of a chunk of payload `checksum`.
     pub(super) fn read_chunk(&self, checksum: Checksum, chunk: Chunk) -> Result<Vec<u8>, BlocksError> {
         let absent = BlocksError::MissingChunk { checksum, chunk: chunk.digest };
-        let found = self.index().chunk(chunk.digest).ok_or(absent)?;
+        let found = self.ask(|index| index.chunk(chunk.digest))?.ok_or(absent)?;
         let bytes = self.noting(&found, read_block(&found))?;
         if bytes.len() == chunk.len as usize {
             return Ok(bytes);

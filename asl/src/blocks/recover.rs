@@ -1,20 +1,21 @@
 //! Opening packs: `FORMAT.md`, "Blocks: every way a crash can fall".
 //!
-//! Only headers are read, except behind the offset that the last mark calls durable: there a block may be torn behind a
-//! sound header, so its contents are verified too.
+//! Of closed packs, runs say what is in them. Of others the headers are read, and behind the offset that the last mark calls
+//! durable, where a block may be torn behind a sound header, the contents too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::erase;
-use super::frame::{HEADER_LEN, Header, Invalid, Kind};
+use super::frame::{HEADER_LEN, Header, Kind};
 use super::index::{Found, Index, Location, Place};
 use super::list::List;
 use super::pack::{Pack, Tail};
 use super::pins::PinBoard;
 use super::read::read_block;
-use super::scan::{End, Walk, walk};
-use super::{Blocks, BlocksError, Cut, DIR, EXTENSION, Options, Recovery, VERSION, record};
+use super::run::{self, Run};
+use super::scan::{self, End, Walk, walk};
+use super::{Blocks, BlocksError, Cut, DIR, EXTENSION, Options, Recovery, VERSION, record, seal};
 use crate::disk::{self, Context, Disk, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
@@ -25,9 +26,11 @@ pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<
     }
     let mut recovery = Recovery::default();
     let (numbers, listed) = numbers(&*disk, mode, &mut recovery)?;
-    let mut opening =
-        Opening { disk: &*disk, mode, index: Index::default(), gone: Vec::new(), end: 0, outdated: false };
-    for number in &numbers {
+    let mut opening = Opening { disk: &disk, mode, index: Index::default(), end: 0, durable_end: 0, outdated: false };
+    // Every pack but the last is closed.
+    let closed: BTreeSet<u32> = numbers.iter().rev().skip(1).copied().collect();
+    let sealed = opening.runs(&closed, &mut recovery)?;
+    for number in numbers.difference(&sealed) {
         let end = match Some(number) == numbers.last() {
             false => End::Closed,
             true if *number <= listed => End::Open,
@@ -35,20 +38,21 @@ pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<
         };
         opening.pack(*number, end, &mut recovery)?;
     }
-    let Opening { mut index, gone, mut end, outdated, .. } = opening;
-    index.bury(gone);
+    opening.seal(closed.last().copied(), &mut recovery)?;
+    let Opening { mut index, mut end, durable_end, outdated, .. } = opening;
     if mode == Mode::Write && index.packs.is_empty() {
         let number = List::read(&*disk)?.last + 1;
-        index.packs.insert(number, Arc::new(Pack::create(&*disk, number)?));
+        index.packs.insert(number, Arc::new(Pack::create(&disk, number)?));
         end = file_header::LEN as u64;
     }
     recovery.packs = u32::try_from(index.packs.len()).unwrap_or(u32::MAX);
-    recovery.payloads = index.payloads().len() as u64;
+    recovery.payloads = index.payload_blocks();
     let last = index.packs.values().next_back().filter(|_| mode == Mode::Write);
     let tail = last.map(|pack| Tail::new(Arc::clone(pack), end, outdated, options.pack_bytes));
-    let damages = recovery.damages.clone();
+    let damages = Mutex::new(recovery.damages.clone());
     let (index, pins, maintenance) = (RwLock::new(index), PinBoard::default(), Mutex::default());
-    Ok((Blocks { disk, index, tail, damages, pins, maintenance, threads: options.threads() }, recovery))
+    let threads = options.threads();
+    Ok((Blocks { disk, index, tail, end: durable_end, damages, pins, maintenance, threads }, recovery))
 }
 
 /// The numbers of the packs that there are, which are those that there should be, and the last that was listed.
@@ -101,15 +105,100 @@ pub(super) fn remove_packs(disk: &dyn Disk, numbers: &BTreeSet<u32>) -> Result<(
 }
 
 struct Opening<'a> {
-    disk: &'a dyn Disk,
+    disk: &'a Arc<dyn Disk>,
     mode: Mode,
     index: Index,
-    /// Blocks that records say are no more.
-    gone: Vec<Place>,
-    /// Where the last pack ends.
+    /// Where a writer appends to the last pack.
     end: u64,
+    /// Where its valid blocks end.
+    durable_end: u64,
     /// Whether the last pack is of an older version.
     outdated: bool,
+}
+
+impl Opening<'_> {
+    /// Opens the runs that fit the packs, and says which packs those are.
+    fn runs(&mut self, closed: &BTreeSet<u32>, recovery: &mut Recovery) -> Result<BTreeSet<u32>, BlocksError> {
+        let mut sealed = BTreeSet::new();
+        for packs in self.listed_runs()? {
+            let path = run::path(packs);
+            if self.index.runs.last().is_some_and(|run| packs.0 <= run.packs.1) {
+                // What a merge has made of this is there.
+                self.remove_run(packs)?;
+                continue;
+            }
+            match Run::open(&**self.disk, packs)? {
+                Some(run) if self.fits(&run, closed)? => {
+                    sealed.extend(closed.range(packs.0..=packs.1));
+                    self.index.runs.push(Arc::new(run));
+                }
+                _ => {
+                    self.remove_run(packs)?;
+                    recovery.rebuilt.push(path);
+                }
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// The packs of all runs, in the order in which they are tried: of two that begin alike, the longer first.
+    fn listed_runs(&self) -> Result<Vec<(u32, u32)>, BlocksError> {
+        if !self.disk.exists(run::DIR).during("look for", run::DIR)? {
+            return Ok(Vec::new());
+        }
+        let names = self.disk.list(run::DIR).during("list", run::DIR)?;
+        let mut runs: Vec<(u32, u32)> = names.iter().filter_map(|name| run::packs_of(name)).collect();
+        runs.sort_unstable_by_key(|(first, last)| (*first, std::cmp::Reverse(*last)));
+        Ok(runs)
+    }
+
+    fn remove_run(&self, packs: (u32, u32)) -> Result<(), BlocksError> {
+        if self.mode == Mode::Write { seal::remove(&**self.disk, packs) } else { Ok(()) }
+    }
+
+    /// Whether a run is of these packs as they are, so that their headers need not be read. Opens the packs.
+    fn fits(&mut self, run: &Run, closed: &BTreeSet<u32>) -> Result<bool, BlocksError> {
+        let Ok(lengths) = run.lengths() else { return Ok(false) };
+        let known: BTreeMap<u32, u64> = lengths.into_iter().collect();
+        let mut packs = Vec::new();
+        for number in closed.range(run.packs.0..=run.packs.1) {
+            let pack = Pack::open(self.disk, *number, Mode::ReadOnly)?;
+            if known.get(number) != Some(&pack.len()?) || scan::version(&pack)?.is_none() {
+                return Ok(false);
+            }
+            packs.push((*number, Arc::new(pack)));
+        }
+        let fits = closed.last().is_some_and(|last| run.packs.1 <= *last);
+        self.index.packs.extend(packs.into_iter().filter(|_| fits));
+        Ok(fits)
+    }
+
+    /// Makes runs of the closed packs that are in none; a reader only says so.
+    fn seal(&mut self, last: Option<u32>, recovery: &mut Recovery) -> Result<(), BlocksError> {
+        let Some(last) = last else { return Ok(()) };
+        let mut next = 1;
+        let mut missing = Vec::new();
+        for run in &self.index.runs {
+            missing.push((next, run.packs.0 - 1));
+            next = run.packs.1 + 1;
+        }
+        missing.push((next, last));
+        for packs in missing.into_iter().filter(|(first, last)| first <= last) {
+            if self.index.packs.range(packs.0..=packs.1).next().is_none() {
+                continue;
+            }
+            let path = run::path(packs);
+            if !recovery.rebuilt.contains(&path) {
+                recovery.rebuilt.push(path);
+            }
+            if self.mode == Mode::Write
+                && let Some(run) = seal::seal(&**self.disk, &self.index, packs)?
+            {
+                self.index.seal(run);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Opening<'_> {
@@ -123,8 +212,7 @@ impl Opening<'_> {
             verify_tail(&pack, &mut walk)?;
             recovery.cut = cut(&pack, &walk)?;
         } else if !walk.sealed && walk.damages.is_empty() {
-            let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-            walk.damages.push(Invalid { what: "end of pack", expected, found }.damage(&pack, walk.end, None));
+            walk.damages.push(walk.unsealed(&pack));
         }
         if self.mode == Mode::Write {
             if let Some(damage) = walk.damages.into_iter().next() {
@@ -132,8 +220,12 @@ impl Opening<'_> {
             }
             walk.damages = Vec::new();
             if last {
-                (self.end, self.outdated) = (repair(self.disk, &pack, &walk)?, (1..VERSION).contains(&walk.version));
+                self.end = repair(self.disk, &pack, &walk)?;
+                self.outdated = (1..VERSION).contains(&walk.version);
             }
+        }
+        if last {
+            self.durable_end = walk.end;
         }
         recovery.damages.append(&mut walk.damages);
         self.index.packs.insert(number, Arc::clone(&pack));
@@ -143,7 +235,7 @@ impl Opening<'_> {
             match at.header.kind {
                 Kind::Erased | Kind::Dropped => match places(&found) {
                     Ok(places) => {
-                        self.gone.extend_from_slice(&places);
+                        self.index.record(number, places.iter().copied());
                         if at.header.kind == Kind::Erased {
                             unfinished.insert(at.header.name, places);
                         }
@@ -166,7 +258,7 @@ impl Opening<'_> {
     fn finish_erasing(&mut self, pack: &Pack, unfinished: &BTreeMap<Checksum, Vec<Place>>) -> Result<(), BlocksError> {
         for (name, places) in unfinished {
             let found: Vec<Found> = erase::located(&self.index, places)?;
-            erase::zero(self.disk, &found)?;
+            erase::zero(&**self.disk, &found)?;
             pack.write(self.end, &Header::named(Kind::Zeroed, *name).encode(pack.number, self.end))?;
             self.end += HEADER_LEN as u64;
         }
@@ -219,7 +311,7 @@ fn cut(pack: &Pack, walk: &Walk) -> Result<Option<Cut>, BlocksError> {
 
 /// Makes the last pack one that can be appended to, and says where it ends: cuts the torn tail, and writes what may not be
 /// durable once more. A kernel that failed to sync may still show bytes it has given up writing.
-fn repair(disk: &dyn Disk, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, BlocksError> {
+fn repair(disk: &Arc<dyn Disk>, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, BlocksError> {
     if walk.stopped.is_some() {
         pack.file.set_len(walk.end).during("cut the torn tail of", &pack.path)?;
         pack.sync()?;

@@ -92,6 +92,12 @@ fn was_durable(window: &mut Window<'_>, offset: u64) -> Result<bool, BlocksError
 }
 
 impl Walk {
+    /// That a pack which is closed does not end with a seal.
+    pub(super) fn unsealed(&self, pack: &Pack) -> BlockDamage {
+        let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
+        Invalid { what: "end of pack", expected, found }.damage(pack, self.end, None)
+    }
+
     fn step(&mut self, pack: &Pack, header: Header) {
         match header.durable() {
             Some(durable) => self.durable = self.durable.max(durable.min(self.end)),
@@ -100,6 +106,12 @@ impl Walk {
         self.sealed = header.kind == Kind::Seal;
         self.end += header.block_len();
     }
+}
+
+/// The version of a pack, if its file header is sound.
+pub(super) fn version(pack: &Pack) -> Result<Option<u16>, BlocksError> {
+    let mut window = Window::new(pack, file_header::LEN as u64);
+    Ok(verify_file_header(pack, &mut window)?.ok())
 }
 
 fn verify_file_header(pack: &Pack, window: &mut Window<'_>) -> Result<Result<u16, Invalid>, BlocksError> {

@@ -1,21 +1,27 @@
-//! Reading every byte of the packs, to say what is damaged and which payloads that concerns. Nothing is modified, and
-//! nothing stops at the first damage.
+//! Reading every byte of the packs and of their index, on several threads, to say what is damaged and which payloads that
+//! concerns. Nothing is modified, and nothing stops at the first damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use super::frame::{HEADER_LEN, Kind};
-use super::index::{Found, Location};
-use super::manifest::Manifest;
-use super::read::read_block;
-use super::{Blocks, BlocksError};
+use super::index::{Found, Index, Location, Place};
+use super::list::List;
+use super::pack::Pack;
+use super::read::{read_block, read_stored};
+use super::scan::{self, End, Walk};
+use super::{Blocks, BlocksError, recover};
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
 
 /// A place in a pack that does not hold what was written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDamage {
-    /// The pack's path inside the store.
+    /// The file's path inside the store: a pack, the list of packs, or a file of their index.
     pub file: String,
     /// Where the block (or the file header, at 0) starts.
     pub offset: u64,
@@ -43,110 +49,235 @@ impl fmt::Display for BlockDamage {
 /// What reading every byte found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verified {
-    /// Number of payloads whose bytes were verified, damaged ones included.
+    /// Number of payloads, damaged ones included.
     pub payloads: u64,
     /// Number of blocks read.
     pub blocks: u64,
-    /// Bytes of blocks read.
+    /// Bytes of packs read.
     pub bytes: u64,
-    /// Damaged places, by file and offset, those that were passed over at opening included. A chunk that is missing altogether counts as damage of its manifest.
+    /// Damaged places, by file and offset, those that were passed over at opening included. A chunk that is missing altogether
+    /// counts as damage of its manifest.
     pub damages: Vec<BlockDamage>,
 }
 
+/// What is done with a block, beside its header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Its contents are verified.
+    Contents,
+    /// It was erased: it holds zeros.
+    Zeros,
+    /// Nothing reads it.
+    Padding,
+}
+
+type Verdict = Result<(Location, Option<BlockDamage>), BlocksError>;
+
+/// What has been found out so far.
+struct Progress<'a> {
+    on_progress: &'a mut dyn FnMut(u64, u64),
+    total: u64,
+    verified: Verified,
+    manifests: Vec<Location>,
+    /// Names of damaged chunks, and where their damage is in the list.
+    damaged: BTreeMap<Checksum, usize>,
+}
+
 impl Blocks {
-    /// Reads every block, then every payload that has a manifest; `on_progress` is told how many bytes of blocks have been
-    /// read, and how many there are.
+    /// Reads every byte; `on_progress` is told how many bytes of packs have been verified, and how many there are.
     ///
     /// # Errors
     /// [`BlocksError::Disk`]; damage is not an error here but the answer.
     pub fn verify(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, BlocksError> {
-        let locations = self.index().used();
-        let total = locations.iter().map(|location| location.header.block_len()).sum();
-        let (payloads, damages) = (self.index().payloads().len() as u64, self.damages.clone());
-        let mut verified = Verified { payloads, damages, ..Verified::default() };
-        let mut damaged = BTreeMap::new();
-        for location in &locations {
-            // What has been collected since needs no verifying.
-            let Some(found) = self.index().locate(location) else { continue };
-            if let Some(damage) = verify_block(&found)? {
-                if damage.what != "padding" {
-                    self.index_mut().note_damage(location.place);
-                }
-                damaged.insert(location.header.name, verified.damages.len());
-                verified.damages.push(damage);
+        let ends = self.ends()?;
+        let total = ends.iter().map(|(_, end)| end).sum();
+        let verified = Verified { damages: self.verify_index()?, ..Verified::default() };
+        let (manifests, damaged) = (Vec::new(), BTreeMap::new());
+        let mut progress = Progress { on_progress, total, verified, manifests, damaged };
+        let erased = self.erased_places()?;
+        thread::scope(|scope| {
+            // So many blocks are in memory at once.
+            let (to_verify, verifying) = bounded::<(Found, Task)>(self.threads);
+            let (to_judge, judging) = unbounded::<Verdict>();
+            for _ in 0..self.threads {
+                let (verifying, to_judge) = (verifying.clone(), to_judge.clone());
+                scope.spawn(move || verify_blocks(&verifying, &to_judge));
             }
-            verified.blocks += 1;
-            verified.bytes += location.header.block_len();
-            on_progress(verified.bytes, total);
-        }
-        self.verify_payloads(&locations, &damaged, &mut verified)?;
-        for damage in &mut verified.damages {
-            let payload = damage.block.filter(|block| self.has(*block));
-            damage.payloads = damage.payloads.drain(..).chain(payload).collect::<BTreeSet<_>>().into_iter().collect();
-        }
-        verified.damages.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
-        Ok(verified)
+            drop((verifying, to_judge));
+            let last = ends.last().map(|(pack, _)| pack.number);
+            // A reader may have met a pack that was only just begun.
+            for (pack, end) in ends.iter().filter(|(_, end)| *end > 0) {
+                let walk = scan::walk_to(pack, *end, End::Closed)?;
+                if !walk.sealed && walk.damages.is_empty() && Some(pack.number) != last {
+                    progress.verified.damages.push(walk.unsealed(pack));
+                }
+                self.verify_pack(pack, walk, &erased, &to_verify, &judging, &mut progress)?;
+            }
+            drop(to_verify);
+            judging.iter().try_for_each(|verdict| self.judge_block(verdict?, &mut progress))
+        })?;
+        self.finish(progress)
     }
 
-    /// Verifies that chunks make up the payloads they are said to, and adds to each damaged chunk the payloads it spoils.
-    fn verify_payloads(
+    /// All packs, and where what was written in them ends.
+    fn ends(&self) -> Result<Vec<(Arc<Pack>, u64)>, BlocksError> {
+        let packs: Vec<_> = self.index().packs.values().cloned().collect();
+        let last = packs.last().map(|pack| pack.number);
+        let tail = self.tail.as_ref().map(super::pack::Tail::written);
+        let end = |pack: &Pack| match tail {
+            Some(place) if place.pack == pack.number => Ok(place.offset),
+            None if Some(pack.number) == last => Ok(self.end),
+            _ => pack.len(),
+        };
+        packs.iter().map(|pack| Ok((pack.clone(), end(pack)?))).collect()
+    }
+
+    /// Verifies the list of packs and the runs, each page of them.
+    fn verify_index(&self) -> Result<Vec<BlockDamage>, BlocksError> {
+        let runs = self.index().runs.clone();
+        for run in runs {
+            for broken in run.verify() {
+                self.do_without(broken)?;
+            }
+        }
+        let mut damages = self.damages().clone();
+        match List::read(&*self.disk) {
+            Ok(_) => {}
+            Err(BlocksError::Damaged(damage)) => damages.push(damage),
+            Err(error) => return Err(error),
+        }
+        Ok(damages)
+    }
+
+    /// Where records say that bytes were overwritten.
+    fn erased_places(&self) -> Result<BTreeSet<Place>, BlocksError> {
+        let mut places = BTreeSet::new();
+        for at in self.ask(Index::erasures)? {
+            let Some(found) = self.index().locate(&at) else { continue };
+            match recover::places(&found) {
+                Ok(found) => places.extend(found),
+                Err(BlocksError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(places)
+    }
+
+    fn verify_pack(
         &self,
-        locations: &[Location],
-        damaged: &BTreeMap<Checksum, usize>,
-        verified: &mut Verified,
+        pack: &Arc<Pack>,
+        walk: Walk,
+        erased: &BTreeSet<Place>,
+        to_verify: &Sender<(Found, Task)>,
+        judging: &Receiver<Verdict>,
+        progress: &mut Progress<'_>,
     ) -> Result<(), BlocksError> {
-        for location in locations.iter().filter(|location| location.header.kind == Kind::Manifest) {
-            let checksum = location.header.name;
-            let Some(found) = self.index().locate(location) else { continue };
+        let mut blocks_len = 0;
+        for at in walk.blocks {
+            blocks_len += at.header.block_len();
+            let task = match at.header.kind {
+                Kind::Zeroed => continue,
+                Kind::Erased | Kind::Dropped => Task::Contents,
+                _ if self.ask(|index| index.is_used(&at))? => Task::Contents,
+                _ if erased.contains(&at.place) && !self.ask(|index| index.is_there(&at))? => Task::Zeros,
+                _ => Task::Padding,
+            };
+            if at.header.kind == Kind::Manifest && task == Task::Contents {
+                progress.manifests.push(at);
+            }
+            // The threads end only when nothing more is sent.
+            let _ = to_verify.send((Found { pack: Arc::clone(pack), at }, task));
+            judging.try_iter().try_for_each(|verdict| self.judge_block(verdict?, progress))?;
+        }
+        progress.tell(walk.end.saturating_sub(blocks_len));
+        let known: BTreeSet<(String, u64)> =
+            progress.verified.damages.iter().map(|damage| (damage.file.clone(), damage.offset)).collect();
+        let new = walk.damages.into_iter().filter(|damage| !known.contains(&(damage.file.clone(), damage.offset)));
+        progress.verified.damages.extend(new);
+        Ok(())
+    }
+
+    fn judge_block(
+        &self,
+        (at, damage): (Location, Option<BlockDamage>),
+        progress: &mut Progress<'_>,
+    ) -> Result<(), BlocksError> {
+        progress.verified.blocks += 1;
+        if let Some(damage) = damage {
+            if damage.what != "padding" {
+                self.index_mut().note_damage(at.place);
+                progress.damaged.insert(at.header.name, progress.verified.damages.len());
+            }
+            progress.verified.damages.push(damage);
+        }
+        progress.tell(at.header.block_len());
+        Ok(())
+    }
+
+    /// Says which payloads are concerned, and which chunks are missing.
+    fn finish(&self, progress: Progress<'_>) -> Result<Verified, BlocksError> {
+        let Progress { mut verified, manifests, damaged, .. } = progress;
+        for at in manifests {
+            let Some(found) = self.index().locate(&at) else { continue };
             let manifest = match self.manifest(&found) {
                 Ok(manifest) => manifest,
                 Err(BlocksError::Damaged(_)) => continue,
                 Err(error) => return Err(error),
             };
-            let spoiled: BTreeSet<usize> =
-                manifest.chunks.iter().filter_map(|chunk| damaged.get(&chunk.digest)).copied().collect();
-            for position in &spoiled {
-                verified.damages[*position].payloads.push(checksum);
+            for chunk in manifest.chunks {
+                if let Some(position) = damaged.get(&chunk.digest) {
+                    verified.damages[*position].payloads.push(manifest.payload);
+                    continue;
+                }
+                let len = self.ask(|index| index.chunk(chunk.digest))?.map(|found| found.at.header.raw_len);
+                if len != Some(chunk.len) {
+                    let what = len.map_or("nothing".to_owned(), |len| format!("{len} bytes"));
+                    let expected = format!("{} bytes of {}", chunk.len, chunk.digest);
+                    let damage = found.damage("chunk", expected, what);
+                    verified.damages.push(damage);
+                }
             }
-            if spoiled.is_empty()
-                && let Some((what, expected, actual)) = self.verify_payload(&manifest)?
-            {
-                verified.damages.push(found.damage(what, expected, actual));
-            }
         }
-        Ok(())
-    }
-
-    fn verify_payload(&self, manifest: &Manifest) -> Result<Option<(&'static str, String, String)>, BlocksError> {
-        let missing = {
-            let index = self.index();
-            manifest.chunks.iter().find(|chunk| index.chunk(chunk.digest).is_none()).copied()
-        };
-        if let Some(chunk) = missing {
-            return Ok(Some(("chunk", chunk.digest.to_string(), "nothing".to_owned())));
+        for damage in &mut verified.damages {
+            let payload = damage.block.filter(|block| self.has(*block));
+            damage.payloads = damage.payloads.drain(..).chain(payload).collect::<BTreeSet<_>>().into_iter().collect();
         }
-        let mut hasher = blake3::Hasher::new();
-        for chunk in &manifest.chunks {
-            match self.read_chunk(manifest.payload, *chunk) {
-                Ok(bytes) => hasher.update(&bytes),
-                Err(BlocksError::Damaged(damage)) => return Ok(Some((damage.what, damage.expected, damage.found))),
-                Err(error) => return Err(error),
-            };
-        }
-        let found = Checksum::from_bytes(*hasher.finalize().as_bytes());
-        Ok((found != manifest.payload).then(|| ("payload", manifest.payload.to_string(), found.to_string())))
+        verified.damages.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+        verified.payloads = self.ask(Index::payloads)?.len() as u64;
+        Ok(verified)
     }
 }
 
-/// Verifies header, contents and padding of a block.
-fn verify_block(found: &Found) -> Result<Option<BlockDamage>, BlocksError> {
-    let Location { place, header } = found.at;
-    let (expected, actual) = (header.encode(place.pack, place.offset), found.pack.read(place.offset, HEADER_LEN)?);
-    if actual != expected {
-        return Ok(Some(found.damage("block header", hex(&expected), hex(&actual))));
+impl Progress<'_> {
+    fn tell(&mut self, bytes: u64) {
+        self.verified.bytes += bytes;
+        (self.on_progress)(self.verified.bytes, self.total);
     }
-    match read_block(found) {
-        Ok(_) => {}
+}
+
+fn verify_blocks(blocks: &Receiver<(Found, Task)>, to_judge: &Sender<Verdict>) {
+    for (found, task) in blocks {
+        let verdict = verify_block(&found, task).map(|damage| (found.at, damage));
+        // Where the caller has given up, it does not wait for an answer.
+        let _ = to_judge.send(verdict);
+    }
+}
+
+/// Verifies contents and padding of a block whose header is sound.
+fn verify_block(found: &Found, task: Task) -> Result<Option<BlockDamage>, BlocksError> {
+    let Location { place, header } = found.at;
+    let contents = match task {
+        Task::Contents => read_block(found).map(|_| None),
+        Task::Padding => Ok(None),
+        Task::Zeros => {
+            let is_zero = read_stored(found)?.iter().all(|byte| *byte == 0);
+            let damage = || found.damage("erased contents", "zeros".to_owned(), "something else".to_owned());
+            Ok((!is_zero).then(damage))
+        }
+    };
+    match contents {
+        Ok(None) => {}
+        Ok(damage) => return Ok(damage),
         Err(BlocksError::Damaged(damage)) => return Ok(Some(damage)),
         Err(error) => return Err(error),
     }

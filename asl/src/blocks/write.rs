@@ -5,7 +5,7 @@ use std::io::Read;
 use super::compress::compress;
 use super::cut::{Cutter, Piece};
 use super::frame::{Codec, Header, Kind};
-use super::index::{Found, Location};
+use super::index::{Found, Index, Location};
 use super::manifest::{Chunk, Manifest};
 use super::pack::Append;
 use super::pins::Pins;
@@ -106,22 +106,29 @@ impl Blocks {
 
     /// Appends a block, if no one else did so meanwhile, and says by how much the packs grew.
     fn append(&self, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
-        let already = || {
-            let index = self.index();
-            let found = if header.kind == Kind::Part { index.chunk(header.name) } else { index.payload(header.name) };
-            index.sound(found).is_some()
-        };
-        self.append_unless(already, &Append { header, stored, hold: false })
+        let name = header.name;
+        let find = |index: &Index| if header.kind == Kind::Part { index.chunk(name) } else { index.payload(name) };
+        // Where the index cannot be asked, the block is appended once more.
+        let already = || self.ask(find).is_ok_and(|found| self.index().sound(found).is_some());
+        self.append_unless(already, &Append { header, stored, buries: &[], hold: false })
     }
 
     /// Appends a block unless it is `already` here, and says by how much the packs grew.
     pub(super) fn append_unless(&self, already: impl FnOnce() -> bool, block: &Append<'_>) -> Result<u64, BlocksError> {
         self.tail()?.append(
-            &*self.disk,
+            &self.disk,
             block,
             already,
-            |pack| drop(self.index_mut().packs.insert(pack.number, pack)),
-            |place| self.index_mut().insert(Location { place, header: block.header }),
+            |pack| {
+                let closed = pack.number - 1;
+                self.index_mut().packs.insert(pack.number, pack);
+                self.seal_closed(closed);
+            },
+            |place| {
+                let mut index = self.index_mut();
+                index.insert(Location { place, header: block.header });
+                index.record(place.pack, block.buries.iter().copied());
+            },
         )
     }
 }
@@ -238,12 +245,12 @@ impl Put<'_> {
 
     /// Whether the payload needs no other block than its chunks.
     fn is_here(&self, name: Checksum) -> Result<bool, BlocksError> {
-        let found = self.blocks.index().payload(name);
+        let found = self.blocks.ask(|index| index.payload(name))?;
         self.is_sound(found)
     }
 
     fn has_chunk(&self, name: Checksum) -> Result<bool, BlocksError> {
-        let found = self.blocks.index().chunk(name);
+        let found = self.blocks.ask(|index| index.chunk(name))?;
         self.is_sound(found)
     }
 
