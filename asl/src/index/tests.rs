@@ -48,7 +48,8 @@ fn row(number: u64, segment: u32) -> Row {
     };
     let kinds = [Kind::Artifact, Kind::Artifact, Kind::Receipt, Kind::Edge, Kind::Tombstone];
     let kind = kinds[usize::try_from(mix(random) % 5).unwrap()];
-    let type_tag = (kind == Kind::Artifact && !random.is_multiple_of(3)).then(|| u32::try_from(mix(random ^ 9) % 4).unwrap());
+    let type_tag =
+        (kind == Kind::Artifact && !random.is_multiple_of(3)).then(|| u32::try_from(mix(random ^ 9) % 4).unwrap());
     let offset = u32::try_from(number * 85 + 32).unwrap();
     let at = LogPosition { segment: segment + offset / (40 << 20), offset: offset % (40 << 20) };
     Row { id, at, class: Class { kind, type_tag }, commit: 0 }
