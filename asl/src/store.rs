@@ -31,7 +31,7 @@ use uor_index_format::snapshot::Snapshot;
 use self::flush::{Done, Work};
 use self::keep::Keeping;
 pub use self::keeper::Keeper;
-use self::open::decode;
+pub(crate) use self::open::decode;
 use self::removal::Reason;
 pub use self::view::View;
 use crate::blocks::{Blocks, BlocksError, Erased};
@@ -40,6 +40,7 @@ use crate::group::{GroupCommit, GroupError};
 use crate::index::Index;
 use crate::judge::{Judge, Refusal, Verdict};
 use crate::log::{Log, LogError, LogPosition};
+use crate::replay::chain::Break;
 use crate::state::{ReadError, State};
 use uor_index_format::membership::ConflictRule;
 
@@ -99,6 +100,17 @@ pub enum StoreError {
         /// What is wrong with it.
         #[source]
         source: DecodeError,
+    },
+    /// A commit does not continue its domain's chain.
+    #[error("commit {number} of site {domain} does not continue its chain")]
+    Chain {
+        /// The domain.
+        domain: SiteId,
+        /// The commit's number.
+        number: u64,
+        /// What is wrong with it.
+        #[source]
+        source: Break,
     },
     /// The files of a run are not those that the checkpoint names; the index is then written anew.
     #[error("the files of run {run} of the index are not those that the checkpoint names")]

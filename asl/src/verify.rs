@@ -4,29 +4,36 @@
 //! from the disk, every page of the index and every payload; each domain's chain and signatures are followed; the kept state
 //! is held against sequential replay of the log; and each damaged place is traced to the artifacts it spoils.
 
+mod commits;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
 
-use uor_index_format::commit::Commit;
-use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId, StateRoot};
+use uor_index_format::id::{CanonicalId, Checksum, SiteId, StateRoot};
 use uor_index_format::record::Kind;
-use uor_index_format::snapshot::Snapshot;
+use uor_index_format::state::Entry;
 
+use self::commits::{Commits, threads};
 use crate::blocks::BlockDamage;
-use crate::disk::Mode;
-use crate::log::LogError;
-use crate::replay::{Replayed, replay};
+use crate::disk::{Context as _, DiskError, Mode, list_numbered};
+use crate::log::{LogError, LogVerified};
+use crate::replay::{Reached, Replay};
 use crate::state::{Filter, ReadError};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, View};
 
 /// How far verification has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// The log's frames and the index's pages are being read.
-    Log,
+    /// Bytes of the log: read so far, and in all.
+    Log(u64, u64),
+    /// The index's pages are being read.
+    Index,
     /// Payload bytes: read so far, and in all.
     Payloads(u64, u64),
-    /// The log is being replayed.
-    Replay,
+    /// Commits replayed: read so far, and in all.
+    Replay(u64, u64),
 }
 
 /// Something that is not as it should be.
@@ -47,14 +54,14 @@ pub enum Finding {
         /// What is wrong, in words.
         what: String,
     },
-    /// A commit does not continue its domain's chain.
+    /// A commit cannot be read, is not validly signed, or does not continue its domain's chain.
     Chain {
         /// The domain.
         domain: SiteId,
         /// The commit's number.
         number: u64,
         /// What is wrong, in words.
-        what: &'static str,
+        what: String,
     },
     /// Bytes of a block are not those that were written.
     Block {
@@ -123,93 +130,73 @@ pub struct Verified {
 }
 
 impl Store {
-    /// Replays the log in the one order up to `target` (specification §5).
-    ///
-    /// # Errors
-    /// [`StoreError`] if the log cannot be read.
-    pub fn replay(&self, target: &Snapshot) -> Result<Replayed, StoreError> {
-        let rule = self.view().state().rule();
-        let commits = self.read_commits()?;
-        Ok(replay(&commits, target, rule))
-    }
-
-    /// Every commit that counts, ascending by domain and number: for [`replay`] at several targets.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the log cannot be read.
-    pub fn read_commits(&self) -> Result<Vec<Commit>, StoreError> {
-        let named: Vec<_> = self.view().commits().collect::<Result<_, _>>()?;
-        let read = |named: &crate::store::Committed| self.read_commit(&named.domain, named.number).transpose();
-        named.iter().filter_map(read).collect()
-    }
-
-    /// Verifies every byte; see the module.
+    /// Verifies every byte; see the module. Writers wait while the log is replayed.
     ///
     /// # Errors
     /// [`StoreError`] if the disk cannot be read. Damage is not an error here but a finding.
     pub fn verify(&self, on_progress: &mut dyn FnMut(Progress)) -> Result<Verified, StoreError> {
-        on_progress(Progress::Log);
-        let mut findings: Vec<Finding> = self.log().verify(&|_| {}).damages.iter().map(Finding::of_log).collect();
+        let log = self.verify_log(on_progress)?;
+        let mut findings: Vec<Finding> = log.damages.iter().map(Finding::of_log).collect();
+        on_progress(Progress::Index);
         for run in self.view().state().index().runs() {
-            run.verify(&mut |damage| findings.push(Finding::Index { what: damage.to_string() }));
+            run.verify(&mut |damage| findings.push(Finding::index(&damage)));
         }
         let blocks = self.blocks().verify(&mut |read, total| on_progress(Progress::Payloads(read, total)))?;
-        on_progress(Progress::Replay);
-        let head = self.view().head().clone();
-        let replayed = match self.replay_verified(&head, &mut findings) {
-            Ok(replayed) => replayed,
-            // What cannot be read has been found: it is said, and there is no more to say.
-            Err(_) if !findings.is_empty() => return Ok(self.verified_no_further(blocks, findings)),
-            Err(error) => return Err(error),
+        let view = self.view();
+        let mut payloads = PayloadCheck { store: self, view: &view, absent: Absent::default(), findings: Vec::new() };
+        let replayed = replay_and_compare(&view, &mut payloads, &mut findings, on_progress);
+        let Reached { root, records, entries, .. } = match replayed {
+            Some(reached) => reached,
+            // The log cannot be replayed; what the state shows can still be held against blocks.
+            None => payloads.check_kept(),
         };
-        findings.extend(self.compare_replay(&replayed)?);
-        let keys = self.keys_by_checksum()?;
+        let PayloadCheck { absent, findings: lengths, .. } = payloads;
+        findings.extend(lengths);
+        let spoiled = blocks.damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
+        let keys = keys_by_checksum(&view, &spoiled);
         for damage in blocks.damages {
             let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
-        let Absent { missing, erased } = self.check_lengths(&mut findings)?;
-        let view = self.view();
         Ok(Verified {
             commits: view.commits_len(),
             uncounted: view.uncounted(),
-            records: replayed.records,
-            entries: replayed.entries.len() as u64,
+            records,
+            entries,
             payloads: blocks.payloads,
             block_bytes: blocks.bytes,
-            missing,
-            erased,
-            state_root: replayed.root,
+            missing: absent.missing,
+            erased: absent.erased,
+            state_root: root,
             torn: self.torn_tails(),
             findings,
         })
     }
 
-    /// Replays the log after following each domain's chain.
-    fn replay_verified(&self, target: &Snapshot, findings: &mut Vec<Finding>) -> Result<Replayed, StoreError> {
-        let rule = self.view().state().rule();
-        let commits = self.read_commits()?;
-        findings.extend(chain_breaks(&commits));
-        Ok(replay(&commits, target, rule))
+    fn verify_log(&self, on_progress: &mut dyn FnMut(Progress)) -> Result<LogVerified, DiskError> {
+        let (total, mut read) = (self.log_bytes()?, 0);
+        let (tell, told) = mpsc::channel();
+        thread::scope(|scope| {
+            let verified = scope.spawn(move || {
+                self.log()
+                    .verify(&|bytes| tell.send(bytes).unwrap_or_else(|_| unreachable!("listened to until it ends")))
+            });
+            for bytes in told {
+                read += bytes;
+                on_progress(Progress::Log(read, total));
+            }
+            verified.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+        })
     }
 
-    /// What verification saw of a store whose log or index cannot be read to its end.
-    fn verified_no_further(&self, blocks: crate::blocks::Verified, mut findings: Vec<Finding>) -> Verified {
-        findings.extend(blocks.damages.into_iter().map(|damage| Finding::Block { damage, keys: Vec::new() }));
-        let view = self.view();
-        Verified {
-            commits: view.commits_len(),
-            uncounted: view.uncounted(),
-            records: 0,
-            entries: view.state().entries_len(),
-            payloads: blocks.payloads,
-            block_bytes: blocks.bytes,
-            missing: Vec::new(),
-            erased: Vec::new(),
-            state_root: view.state().root(),
-            torn: self.torn_tails(),
-            findings,
+    fn log_bytes(&self) -> Result<u64, DiskError> {
+        let mut bytes = 0;
+        for number in list_numbered(self.disk().as_ref(), "log", "log")? {
+            let name = format!("log/{number:08}.log");
+            let file = self.disk().open(&name, Mode::ReadOnly).during("open", &name)?;
+            bytes += file.len().during("measure", &name)?;
         }
+        Ok(bytes)
     }
 
     fn torn_tails(&self) -> Vec<TornTail> {
@@ -220,50 +207,119 @@ impl Store {
         let tails = log.into_iter().chain(blocks).filter(|_| self.mode() == Mode::ReadOnly);
         tails.map(|(file, offset, bytes)| TornTail { file, offset, bytes }).collect()
     }
+}
 
-    fn compare_replay(&self, replayed: &Replayed) -> Result<Option<Finding>, ReadError> {
-        let view = self.view();
-        let kept: Vec<_> = view.state().entries(view.head(), &Filter::ALL).collect::<Result<_, _>>()?;
-        let root = view.state().root();
-        if root == replayed.root && kept == replayed.entries {
-            return Ok(None);
+/// Replays the log up to the head and holds the kept state, and the lengths of payloads, against it. `None` if the log cannot
+/// be replayed.
+fn replay_and_compare(
+    view: &View,
+    payloads: &mut PayloadCheck<'_>,
+    findings: &mut Vec<Finding>,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Option<Reached> {
+    let commits = Commits::of(view);
+    findings.extend(commits.damages.iter().map(Finding::index));
+    let broken = Mutex::new(Vec::new());
+    let read = |index| {
+        commits.read(index).map_err(|error| {
+            let noted = commits.noted(index);
+            let found = Finding::Chain { domain: noted.domain, number: noted.number, what: said(&error) };
+            broken.lock().unwrap_or_else(PoisonError::into_inner).push((index, found));
+        })
+    };
+    let head = std::slice::from_ref(view.head());
+    let replay = Replay { targets: head, rule: view.state().rule(), threads: threads() };
+    let mut kept = Kept { entries: view.state().entries(view.head(), &Filter::ALL), differs: None, damage: None };
+    let show = &mut |entries: &[Entry]| {
+        for entry in entries {
+            kept.compare(Some(entry));
+            payloads.check(entry);
         }
-        let differs = kept.iter().zip(&replayed.entries).find(|(kept, replayed)| kept != replayed);
-        Ok(Some(Finding::Replay { kept: root, replayed: replayed.root, first: differs.map(|(kept, _)| kept.id) }))
+    };
+    let total = u64::from(commits.len());
+    let told = &mut |done| on_progress(Progress::Replay(u64::from(done), total));
+    let reached = replay.run(commits.len(), &read, told, Some(show));
+    let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    broken.sort_unstable_by_key(|(index, _)| *index);
+    findings.extend(broken.into_iter().map(|(_, found)| found));
+    // Where commits could not be named, replay says nothing about the rest.
+    let reached = reached.ok().filter(|_| commits.damages.is_empty()).and_then(|reached| reached.first().copied())?;
+    kept.compare(None);
+    findings.extend(kept.damage.as_ref().map(Finding::index));
+    let root = view.state().root();
+    if kept.damage.is_none() && (kept.differs.is_some() || root != reached.root) {
+        findings.push(Finding::Replay { kept: root, replayed: reached.root, first: kept.differs });
+    }
+    Some(reached)
+}
+
+/// The entries of the kept state, beside those that replay gives.
+struct Kept<I> {
+    entries: I,
+    /// The first id that is not the same in both.
+    differs: Option<CanonicalId>,
+    damage: Option<ReadError>,
+}
+
+impl<I: Iterator<Item = Result<Entry, ReadError>>> Kept<I> {
+    /// Compares the next entry; with `None`, that there are no more.
+    fn compare(&mut self, replayed: Option<&Entry>) {
+        if self.differs.is_some() || self.damage.is_some() {
+            return;
+        }
+        match self.entries.next().transpose() {
+            Ok(kept) if kept.as_ref() == replayed => {}
+            Ok(kept) => self.differs = kept.iter().chain(replayed).map(|entry| entry.id).min(),
+            Err(damage) => self.damage = Some(damage),
+        }
+    }
+}
+
+/// Artifacts and receipts by the payload they name, of these payloads: of every version, so that older snapshots are covered
+/// too, as far as they can be read.
+fn keys_by_checksum(view: &View, spoiled: &BTreeSet<Checksum>) -> BTreeMap<Checksum, BTreeSet<CanonicalId>> {
+    let mut keys: BTreeMap<Checksum, BTreeSet<CanonicalId>> = BTreeMap::new();
+    if spoiled.is_empty() {
+        return keys;
+    }
+    for version in view.state().all_versions(view.head()).filter_map(Result::ok) {
+        if let Some(payload) = version.record.block_payload().filter(|payload| spoiled.contains(&payload.checksum)) {
+            keys.entry(payload.checksum).or_default().insert(version.place.id);
+        }
+    }
+    keys
+}
+
+/// Holds the payloads of visible artifacts and receipts against blocks.
+struct PayloadCheck<'a> {
+    store: &'a Store,
+    view: &'a View,
+    absent: Absent,
+    findings: Vec<Finding>,
+}
+
+impl PayloadCheck<'_> {
+    fn check(&mut self, entry: &Entry) {
+        let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
+            return;
+        };
+        let blocks = self.store.blocks();
+        match blocks.payload_len(checksum) {
+            Ok(stored) if stored == entry.payload_len => {}
+            Ok(stored) => {
+                self.findings.push(Finding::Length { key: entry.id, recorded: entry.payload_len, stored });
+            }
+            Err(_) if blocks.has(checksum) => {}
+            Err(_) if self.view.erased(&checksum).is_some() => self.absent.erased.push(entry.id),
+            Err(_) => self.absent.missing.push(entry.id),
+        }
     }
 
-    /// Artifacts and receipts by the payload they name: of every version, so that older snapshots are covered too.
-    fn keys_by_checksum(&self) -> Result<BTreeMap<Checksum, BTreeSet<CanonicalId>>, ReadError> {
-        let view = self.view();
-        let mut keys: BTreeMap<Checksum, BTreeSet<CanonicalId>> = BTreeMap::new();
-        for version in view.state().all_versions(view.head()) {
-            let version = version?;
-            if let Some(payload) = version.record.block_payload() {
-                keys.entry(payload.checksum).or_default().insert(version.place.id);
-            }
-        }
-        Ok(keys)
-    }
-
-    fn check_lengths(&self, findings: &mut Vec<Finding>) -> Result<Absent, ReadError> {
-        let view = self.view();
-        let mut absent = Absent::default();
-        for entry in view.state().entries(view.head(), &Filter::ALL) {
-            let entry = entry?;
-            let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
-                continue;
-            };
-            match self.blocks().payload_len(checksum) {
-                Ok(stored) if stored == entry.payload_len => {}
-                Ok(stored) => {
-                    findings.push(Finding::Length { key: entry.id, recorded: entry.payload_len, stored });
-                }
-                Err(_) if self.blocks().has(checksum) => {}
-                Err(_) if view.erased(&checksum).is_some() => absent.erased.push(entry.id),
-                Err(_) => absent.missing.push(entry.id),
-            }
-        }
-        Ok(absent)
+    /// Checks what the kept state shows, as far as it can be read.
+    fn check_kept(&mut self) -> Reached {
+        let state = self.view.state();
+        state.entries(self.view.head(), &Filter::ALL).map_while(Result::ok).for_each(|entry| self.check(&entry));
+        Reached { root: state.root(), records: 0, entries: state.entries_len(), conflicts: 0 }
     }
 }
 
@@ -278,29 +334,16 @@ impl Finding {
             _ => Self::Log { file: None, offset: None, what },
         }
     }
+
+    fn index(damage: &(impl Error + 'static)) -> Self {
+        Self::Index { what: said(damage) }
+    }
 }
 
-/// Where commits, given ascending by domain and number, do not continue each other. Each one's own hash and signature were
-/// checked when it was read.
-fn chain_breaks(commits: &[Commit]) -> Vec<Finding> {
-    let mut last: Option<&Commit> = None;
-    let mut breaks = Vec::new();
-    for commit in commits {
-        let header = commit.header();
-        let before = last.filter(|last| last.header().domain == header.domain);
-        let (number, previous, logseq) = before
-            .map_or((0, CommitHash::NONE, LogSeq(0)), |last| (last.header().number, last.hash(), last.header().logseq));
-        let what = match () {
-            () if header.number != number + 1 => Some("its number is not the next"),
-            () if header.previous != previous => Some("it names another commit as the one before it"),
-            () if header.logseq <= logseq => Some("its logseq does not rise"),
-            () => None,
-        };
-        let (domain, number) = (header.domain, header.number);
-        breaks.extend(what.map(|what| Finding::Chain { domain, number, what }));
-        last = Some(commit);
-    }
-    breaks
+/// An error and its causes.
+fn said(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());
+    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 /// What is visible without its payload.

@@ -12,7 +12,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{Checksum, CommitHash, FederationState, LogSeq, SiteId, context, derive};
 use crate::key::{SIGNATURE_LEN, SiteKey, verify};
 use crate::order::Place;
-use crate::record::{RECORD_LEN_MIN, Record};
+use crate::record::{RECORD_LEN_MIN, Record, RecordHeader};
 
 /// Most records of a commit.
 pub const RECORDS_MAX: u32 = 65_536;
@@ -422,6 +422,16 @@ impl Commit {
             let offset = *next;
             *next += record.encoded_len();
             Some(offset)
+        })
+    }
+
+    /// The fixed part of each record, in the order of [`Commit::records`]: cheaper than the records where these have bodies.
+    pub fn record_headers(&self) -> impl Iterator<Item = RecordHeader> {
+        let mut reader = Reader::new(&self.bytes[CommitHeader::LEN + self.learned.len() * CommitHash::LEN..]);
+        std::iter::from_fn(move || {
+            let header = RecordHeader::read(&mut reader).ok()?;
+            reader.take("record body", header.body_len as usize).ok()?;
+            Some(header)
         })
     }
 

@@ -106,8 +106,9 @@ impl StateHash {
     fn combine(&mut self, entry: &Entry, operation: impl Fn(u16, u16) -> u16) {
         let mut expanded = [0; LANES * 2];
         context::STATE_ENTRY.hasher().update(&entry.encode()).finalize_xof().fill(&mut expanded);
-        for (lane, pair) in self.lanes.iter_mut().zip(expanded.chunks_exact(2)) {
-            *lane = operation(*lane, u16::from_le_bytes([pair[0], pair[1]]));
+        let (pairs, _) = expanded.as_chunks();
+        for (lane, pair) in self.lanes.iter_mut().zip(pairs) {
+            *lane = operation(*lane, u16::from_le_bytes(*pair));
         }
     }
 

@@ -195,6 +195,6 @@ fn count(
 }
 
 /// The commit in an entry of the log.
-pub(super) fn decode(position: LogPosition, body: &[u8]) -> Result<Commit, StoreError> {
+pub(crate) fn decode(position: LogPosition, body: &[u8]) -> Result<Commit, StoreError> {
     Commit::decode(body).map_err(|source| StoreError::Entry { position, source })
 }

@@ -4,11 +4,8 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
-use uor_asl::replay::replay;
 use uor_asl::store::StoreError;
 use uor_asl::verify::{Progress, TornTail};
-use uor_index_format::commit::Commit;
-use uor_index_format::snapshot::Snapshot;
 
 use super::finding::Finding;
 use super::store::{Audited, Opener};
@@ -76,7 +73,9 @@ pub fn run(path: &Path, opener: &Opener, console: &mut Console<'_>) -> Outcome<V
 pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, StoreError> {
     let verified = audited.store.verify(&mut |progress| match progress {
         Progress::Payloads(read, total) => meter.bytes("reading payloads", read, Some(total)),
-        Progress::Log | Progress::Replay => meter.end(),
+        Progress::Log(read, total) => meter.bytes("reading the log", read, Some(total)),
+        Progress::Index => meter.end(),
+        Progress::Replay(done, total) => meter.items("replaying commits", done, Some(total)),
     })?;
     let mut findings: Vec<Finding> = verified.findings.iter().map(Finding::of).collect();
     findings.extend(forks(audited));
@@ -126,37 +125,26 @@ fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'
     if ids.is_empty() {
         return Ok(0);
     }
-    let commits = audited.store.read_commits()?;
-    let (mut compared, total) = (0, ids.len() as u64);
+    let mut targets = Vec::new();
     for id in ids {
-        let snapshot = audited.snapshot_of(&id)?;
-        if let Some(snapshot) = snapshot {
-            compared += u64::from(compare(audited, &commits, &snapshot, findings)?);
+        if let Some(snapshot) = audited.snapshot_of(&id)? {
+            if audited.store.view().has(&snapshot)? {
+                targets.push(snapshot);
+            }
         }
-        meter.items("replaying snapshots", compared, Some(total));
     }
-    Ok(compared)
-}
-
-/// Holds a snapshot against replay; false if commits inside it are not here.
-fn compare(
-    audited: &Audited,
-    commits: &[Commit],
-    snapshot: &Snapshot,
-    findings: &mut Vec<Finding>,
-) -> Result<bool, StoreError> {
-    let view = audited.store.view();
-    if !view.has(snapshot)? {
-        return Ok(false);
+    meter.items("replaying snapshots", 0, Some(targets.len() as u64));
+    // What cannot be replayed was found before.
+    let Ok(replayed) = audited.store.replay_many(&targets) else { return Ok(0) };
+    for (snapshot, reached) in targets.iter().zip(replayed) {
+        let kept = audited.store.view().state().root_at(snapshot)?;
+        if kept != reached.root {
+            let (id, root) = (snapshot.id(), reached.root);
+            let message = format!("at snapshot {id} the kept state has root {kept}, replay gives {root}");
+            findings.push(Finding::new("snapshot", message, vec![id.to_string()]));
+        }
     }
-    let kept = view.state().root_at(snapshot)?;
-    let replayed = replay(commits, snapshot, view.state().rule()).root;
-    if kept != replayed {
-        let id = snapshot.id();
-        let message = format!("at snapshot {id} the kept state has root {kept}, replay gives {replayed}");
-        findings.push(Finding::new("snapshot", message, vec![id.to_string()]));
-    }
-    Ok(true)
+    Ok(targets.len() as u64)
 }
 
 impl Verification {
