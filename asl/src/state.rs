@@ -1,6 +1,6 @@
 //! State: what is visible at a snapshot, as a pure function of the *set* of commits inside it.
 //!
-//! Versions are kept, never overwritten; [`stand`] decides what they amount to. Because it looks only at the versions and
+//! Versions are kept, never overwritten; `stand` decides what they amount to. Because it looks only at the versions and
 //! their places in the one order, merging is commutative, associative and idempotent, and any snapshot inside the frontier
 //! can be asked for at any time. `replay` holds the specification's sequential algorithm against this module.
 //!

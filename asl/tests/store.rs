@@ -54,7 +54,7 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<Store, StoreError> {
 
 /// Options of a store that writes its index every few records, so that faults fall into seals and merges too.
 fn restless() -> Options {
-    Options { shards: NonZeroU32::new(2).unwrap(), head_records_max: 8, ..Options::default() }
+    Options { shards: NonZeroU32::new(2).unwrap(), head_records_max: 24, ..Options::default() }
 }
 
 /// A store that has everything the federation wrote, on a disk of its own.
