@@ -179,21 +179,16 @@ impl Commits {
     }
 
     /// Leaves to their files the rows that [`Unstored::store`] has stored.
-    ///
-    /// # Errors
-    /// [`DiskError`] if a file cannot be opened.
-    pub(crate) fn stored(&mut self, stored: Vec<Unstored>, disk: &dyn Disk) -> Result<(), DiskError> {
-        for unstored in stored {
+    pub(crate) fn stored(&mut self, stored: impl IntoIterator<Item = (Unstored, Arc<dyn DiskFile>)>) {
+        for (unstored, file) in stored {
             let Some(domain) = self.ordinals.get(&unstored.site).and_then(|at| self.domains.get_mut(*at as usize))
             else {
                 continue;
             };
-            let file = disk.open(&unstored.path, Mode::ReadOnly).during("open", &unstored.path)?;
             let len = unstored.len();
             domain.recent.drain(..unstored.rows.len());
             domain.stored = Some(Stored { file, path: unstored.path, site: unstored.site, len });
         }
-        Ok(())
     }
 }
 
@@ -308,7 +303,7 @@ impl Unstored {
     ///
     /// # Errors
     /// [`DiskError`]; the rows stored before are as they were.
-    pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+    pub(crate) fn store(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, DiskError> {
         let file = disk.open(&self.path, Mode::Write).during("open", &self.path)?;
         let mut bytes = Vec::with_capacity(self.rows.len() * ROW_LEN);
         for (number, row) in (self.stored_len + 1..).zip(&self.rows) {
@@ -323,7 +318,7 @@ impl Unstored {
             file.write_at(self.stored_len * ROW_LEN as u64, &bytes).during("append to", &self.path)?;
             file.sync().during("sync", &self.path)?;
         }
-        Ok(())
+        Ok(file)
     }
 }
 

@@ -12,6 +12,8 @@ mod head;
 mod lines;
 mod run;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::iter::Peekable;
 use std::ops::Range;

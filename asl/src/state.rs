@@ -26,7 +26,7 @@ use uor_index_format::state::{Entry, StateHash};
 
 use self::sum::Sum;
 use crate::commits::{CommitRow, Commits, Cut, Unstored};
-use crate::disk::{Disk, DiskError};
+use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
 use crate::index::{Class, Found, Head, Ids, Index, IndexError, Row, Run};
 use crate::judge::History;
@@ -392,14 +392,10 @@ impl State {
         self.index.thaw(run);
     }
 
-    /// What was set aside has become a run, and these rows of the commit table are stored.
-    ///
-    /// # Errors
-    /// [`DiskError`] if the table cannot be read.
-    pub(crate) fn sealed(&mut self, run: Arc<Run>, rows: Vec<Unstored>, disk: &dyn Disk) -> Result<(), DiskError> {
-        self.commits.stored(rows, disk)?;
+    /// What was set aside has become a run, and these rows of the commit table are in their files.
+    pub(crate) fn sealed(&mut self, run: Arc<Run>, rows: impl IntoIterator<Item = (Unstored, Arc<dyn DiskFile>)>) {
+        self.commits.stored(rows);
         self.index.thaw(run);
-        Ok(())
     }
 
     /// These runs have become one.

@@ -303,6 +303,26 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn a_segment_that_was_sealed_is_not_appended_to() {
+    let (disk, all) = sample();
+    let (sealed, next) = ("log/00000002.log", "log/00000003.log");
+    // A crash after the seal and before the next segment: what was to be cut off may be there still.
+    let before = disk.contents(sealed).unwrap();
+    disk.paths().iter().filter(|path| path.as_str() >= next).for_each(|path| disk.remove(path).unwrap());
+    disk.open(sealed, Mode::Write).unwrap().set_len(before.len() as u64 + 400).unwrap();
+    let kept = read(&disk, Mode::ReadOnly).unwrap();
+    assert!(all.starts_with(&kept) && !kept.is_empty());
+    let (log, recovery) = open(&disk, Mode::Write).unwrap();
+    assert_eq!(recovery.cut, None);
+    let position = append(&log, &[(9, b"next".to_vec())]).unwrap()[0];
+    log.sync().unwrap();
+    assert_eq!(position, LogPosition { segment: 3, ..LogPosition::START });
+    assert_eq!(disk.contents(sealed).unwrap(), before);
+    let expected: Entries = kept.into_iter().chain([(9, b"next".to_vec())]).collect();
+    assert_eq!(read(&disk, Mode::ReadOnly).unwrap(), expected);
+}
+
+#[test]
 fn a_newer_version_is_refused_by_name() {
     let (disk, _) = sample();
     let file = disk.open("log/00000001.log", Mode::Write).unwrap();

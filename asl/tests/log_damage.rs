@@ -262,6 +262,18 @@ fn verifying_finds_every_damage_and_goes_on() {
 }
 
 #[test]
+fn another_log_slipped_under_an_open_one_is_found() {
+    let (disk, other) = (MemoryDisk::new(), MemoryDisk::new());
+    let log = open(&disk, Mode::Write).unwrap();
+    log.append_batch(&[(7, b"one")]).unwrap();
+    open(&other, Mode::Write).unwrap().append_batch(&[(7, b"two")]).unwrap();
+    put(&disk, &path(1), &other.contents(&path(1)).unwrap());
+    let damages = log.verify(&|_| {}).damages;
+    assert!(matches!(&damages[..], [LogError::Damaged { what: "contents since it was opened", .. }]), "{damages:?}");
+    assert_eq!(log.entries().next().unwrap().unwrap().body, b"one");
+}
+
+#[test]
 fn positions_are_found_again_and_only_those() {
     let sample = Sample::new();
     let log = open(&sample.disk, Mode::ReadOnly).unwrap();

@@ -15,6 +15,9 @@ const BUFFER_LEN: usize = 1 << 20;
 /// What is longer than this is not copied to be written with others.
 const BUFFERED_LEN_MAX: usize = 128 << 10;
 
+/// The disk is asked to begin writing whenever this many bytes wait for a sync.
+const BEGIN_LEN: u64 = 8 << 20;
+
 /// One pack file.
 pub(super) struct Pack {
     pub(super) number: u32,
@@ -41,6 +44,8 @@ pub(super) struct Tail {
 struct State {
     pack: Arc<Pack>,
     end: u64,
+    /// Up to where the disk was asked to begin writing.
+    begun: u64,
     /// Nothing more is appended to a pack of an older version.
     outdated: bool,
     dirty: bool,
@@ -168,7 +173,8 @@ impl Tail {
     /// The end of `pack`, everything in which is durable.
     pub(super) fn new(pack: Arc<Pack>, end: u64, outdated: bool, pack_len_max: u64) -> Self {
         pack.pending_mut().start = end;
-        let state = State { pack, end, outdated, dirty: false, syncing: false, held: false, poisoned: false };
+        let state =
+            State { pack, end, begun: end, outdated, dirty: false, syncing: false, held: false, poisoned: false };
         Self { state: Mutex::new(state), synced: Condvar::new(), pack_len_max }
     }
 
@@ -204,6 +210,7 @@ impl Tail {
         state.dirty = true;
         let header = block.header.encode(state.pack.number, state.end);
         state.attempt(|state| state.pack.append(&header, block.stored))?;
+        state.begin_sync();
         placed(Place { pack: state.pack.number, offset: state.end });
         state.end += len;
         state.held |= block.hold;
@@ -286,6 +293,15 @@ impl State {
         result
     }
 
+    /// Has the disk begin early what a sync would otherwise wait for.
+    fn begin_sync(&mut self) {
+        let written = self.pack.pending().start;
+        if written >= self.begun + BEGIN_LEN {
+            self.pack.file.begin_sync(self.begun, written - self.begun);
+            self.begun = written;
+        }
+    }
+
     fn is_full(&self, len: u64, len_max: u64) -> bool {
         // What is only a header may exceed: it can be written while the pack must stay the last.
         let exceeds = self.end + len > len_max && len > HEADER_LEN as u64;
@@ -302,6 +318,7 @@ impl State {
         self.pack = Arc::new(Pack::create(disk, self.pack.number + 1)?);
         self.outdated = false;
         self.end = file_header::LEN as u64;
+        self.begun = self.end;
         self.pack.pending_mut().start = self.end;
         self.dirty = false;
         Ok(())

@@ -122,9 +122,9 @@ macro_rules! kernel {
             if range.is_empty() {
                 return;
             }
-            // Codes fit, all ones included, which stands for none.
-            #[expect(clippy::cast_possible_truncation, reason = "codes and their bounds fit their width")]
-            let (low, span) = (range.start as $int, (range.end - 1 - range.start) as $int);
+            // Codes and their bounds fit their width: what is cut off is zeros.
+            let cut = |code: u32| <$int>::from_le_bytes(std::array::from_fn(|at| code.to_le_bytes()[at]));
+            let (low, span) = (cut(range.start), cut(range.end - 1 - range.start));
             // One comparison for both bounds: what is below wraps around to above.
             let (low, last) = (<$vector>::splat(low), <$vector>::splat(span));
             let vectors = codes.chunks_exact(WIDTH * 64);

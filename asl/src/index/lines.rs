@@ -19,7 +19,7 @@ pub(super) const ADDRESS_MAX: u64 = 1 << 34;
 /// Records per hundred lines: ten slots filled to 85 in a hundred.
 const LOAD_PERCENT: u64 = 850;
 /// A record lies at most so many lines behind its own.
-const REACH_MAX: usize = 15;
+pub(super) const REACH_MAX: usize = 15;
 
 /// Byte ranges of a line.
 mod field {

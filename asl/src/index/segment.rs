@@ -7,6 +7,7 @@
 //! Codes stand in columns parallel to the slots, so that filters read only what they filter by. Everything is read through
 //! [`Pages`]: a flipped bit is an error and never an answer.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use uor_index_format::codec::hex;
@@ -243,6 +244,7 @@ pub(crate) struct Segment {
     file: String,
     pages: Pages,
     seal: [u8; SEAL_LEN],
+    shard: u32,
     shard_bits: u32,
     lines: usize,
     overflow: usize,
@@ -342,6 +344,7 @@ impl Segment {
         Ok(Self {
             file,
             seal,
+            shard: u32_at(&header, field::SHARD.start),
             shard_bits: u32::from(shard_bits),
             lines,
             overflow,
@@ -412,11 +415,18 @@ impl Segment {
         Ok(())
     }
 
-    /// The slots of lines where ids between two prefixes, both included, can lie.
+    /// The slots of lines where those ids of this shard can lie that are between two prefixes, both included.
     pub(super) fn slots_between(&self, low: u64, high: u64) -> Range<usize> {
-        let line = |prefix| lines::home(shard_of(prefix, self.shard_bits).1, self.lines).0;
+        let line = |prefix| {
+            let (shard, prefix) = shard_of(prefix, self.shard_bits);
+            match shard.cmp(&self.shard) {
+                Ordering::Less => 0,
+                Ordering::Equal => lines::home(prefix, self.lines).0,
+                Ordering::Greater => self.lines,
+            }
+        };
         // What belongs in the last line may lie further on.
-        let end = (line(high) + 1 + 15).min(self.lines);
+        let end = (line(high) + 1 + lines::REACH_MAX).min(self.lines);
         line(low) * SLOTS..end * SLOTS
     }
 

@@ -38,7 +38,7 @@ impl Store {
         self.write(&mut batch, &mut judge)?;
         *kept = Some(judge);
         drop(kept);
-        self.keep_up()?;
+        self.keep_up();
         Ok(done)
     }
 

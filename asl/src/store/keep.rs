@@ -20,7 +20,7 @@ use uor_index_format::record::RecordHeader;
 use super::checkpoint::{Checkpoint, DIR, Parts, StoredRun};
 use super::{Store, StoreError, View, entry};
 use crate::commits::Unstored;
-use crate::disk::{self, Context as _, Disk, DiskError, Mode, Sealed};
+use crate::disk::{self, Context as _, Disk, DiskError, DiskFile, Mode, Sealed};
 use crate::index::{Class, CommitRef, Head, Run, RunBuilder, RunSize, merge_all, merge_due};
 use crate::judge::{Judge, Memory};
 use crate::log::{LogPosition, LogView};
@@ -56,6 +56,12 @@ struct Capture {
     unstored: Vec<Unstored>,
     uncounted: u64,
     uncounted_heads: Vec<([u8; 32], u64)>,
+}
+
+/// What a seal has written: the run, and the commit tables in the order of their domains.
+struct Written {
+    run: Run,
+    tables: Vec<Arc<dyn DiskFile>>,
 }
 
 impl Store {
@@ -99,18 +105,18 @@ impl Store {
         Ok(())
     }
 
-    /// Sees to it that what is due is done: now, or by the keeper while it keeps up.
-    pub(super) fn keep_up(&self) -> Result<(), StoreError> {
+    /// Sees to it that what is due is done: now, or by the keeper while it keeps up. What fails takes nothing back and is
+    /// tried again with the next commit.
+    pub(super) fn keep_up(&self) {
         if !self.is_seal_due() {
-            return Ok(());
+            return;
         }
         self.work.notify_all();
         let has_room = self.view().state().index().head_len() < self.options.head_records_max.saturating_mul(2);
         if self.is_kept.load(Ordering::SeqCst) && has_room {
-            return Ok(());
+            return;
         }
-        while self.maintain()? {}
-        Ok(())
+        while self.maintain().unwrap_or(false) {}
     }
 
     pub(super) fn is_seal_due(&self) -> bool {
@@ -149,7 +155,7 @@ impl Store {
         };
         let number = self.keeping().take_number();
         match self.write_run(number, &capture) {
-            Ok((run, seals)) => self.install(generation, number, capture, run, seals),
+            Ok(written) => self.install(generation, number, capture, written),
             Err(error) => {
                 let mut keeping = self.keeping();
                 keeping.begun = (keeping.generation == generation).then_some(capture);
@@ -171,34 +177,25 @@ impl Store {
         Ok(Some((generation, view.capture(judge))))
     }
 
-    fn write_run(&self, number: u32, capture: &Capture) -> Result<(Run, Vec<[u8; 16]>), StoreError> {
+    fn write_run(&self, number: u32, capture: &Capture) -> Result<Written, StoreError> {
         let builder = RunBuilder::of(&capture.head, self.options.shards.get());
         let files = builder.encode(number, &capture.log)?;
         let run = open_run(number, write_files(self.disk(), number, 0, files)?)?;
-        for unstored in &capture.unstored {
-            unstored.store(self.disk().as_ref())?;
-        }
+        let store = |unstored: &Unstored| unstored.store(self.disk().as_ref());
+        let tables = capture.unstored.iter().map(store).collect::<Result<_, _>>()?;
         // A payload that is no longer wanted has to be here after a crash as well.
         self.blocks.sync()?;
-        let seals = run.seals();
-        Ok((run, seals))
+        Ok(Written { run, tables })
     }
 
-    fn install(
-        &self,
-        generation: u64,
-        number: u32,
-        capture: Capture,
-        run: Run,
-        seals: Vec<[u8; 16]>,
-    ) -> Result<bool, StoreError> {
+    fn install(&self, generation: u64, number: u32, capture: Capture, written: Written) -> Result<bool, StoreError> {
+        let Written { run, tables } = written;
         let mut keeping = self.keeping();
         if keeping.generation != generation {
             return Ok(true);
         }
-        let from = keeping.end();
-        let range = (from.to_u64(), capture.through.to_u64());
-        keeping.runs.push(StoredRun { number, range, seals });
+        let range = (keeping.end().to_u64(), capture.through.to_u64());
+        keeping.runs.push(StoredRun { number, range, seals: run.seals() });
         let checkpoint = keeping.checkpoint_of(self.options.shards.get(), &capture);
         if let Err(error) = checkpoint.store(self.disk().as_ref()) {
             keeping.runs.pop();
@@ -207,7 +204,7 @@ impl Store {
         }
         keeping.checkpoint = Some(checkpoint);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.state.sealed(Arc::new(run), capture.unstored, self.disk().as_ref())?;
+        view.state.sealed(Arc::new(run), capture.unstored.into_iter().zip(tables));
         Ok(true)
     }
 

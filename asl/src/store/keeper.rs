@@ -31,12 +31,27 @@ impl Keeper {
 }
 
 fn keep(store: &Store, is_over: &AtomicBool) {
-    while !is_over.load(Ordering::SeqCst) {
-        // What fails is tried again when more has been added; the writer meets the error too, and says it.
-        while !is_over.load(Ordering::SeqCst) && store.maintain().unwrap_or(false) {}
+    let over = || is_over.load(Ordering::SeqCst);
+    while !over() {
+        let failed = loop {
+            match store.maintain() {
+                Ok(true) if !over() => {}
+                Ok(_) => break false,
+                Err(_) => break true,
+            }
+        };
+        // Who lets go of the keeper says so before taking this lock, and rings after it: no ring is missed.
         let keeping = store.keeping();
-        let idle = |_: &mut super::Keeping| !is_over.load(Ordering::SeqCst) && !store.is_seal_due();
-        drop(store.work.wait_while(keeping, idle).unwrap_or_else(PoisonError::into_inner));
+        if over() {
+            return;
+        }
+        let rung = if failed {
+            // Tried again when more has been added, not before.
+            store.work.wait(keeping)
+        } else {
+            store.work.wait_while(keeping, |_| !over() && !store.is_seal_due())
+        };
+        drop(rung.unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `kept` | ids of snapshots that are kept, one per line |
 //! | `peers` | where other sites can be reached, as JSON |
 //! | `addresses` | where this site's node last listened, one multiaddress per line |
+//! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!
 //! Each is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the new one.
 

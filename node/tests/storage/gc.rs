@@ -127,7 +127,7 @@ impl Kept {
             assert!(site.snapshots().unwrap().iter().any(|listed| listed.snapshot_id == *id && listed.kept));
         }
         assert_eq!(stored(site), before.intersection(&live).copied().collect());
-        assert_eq!(done.payloads as usize, before.len() - stored(site).len());
+        assert_eq!(done.payloads, (before.len() - stored(site).len()) as u64);
         check_sound(site);
         assert_eq!(gc(site).payloads, 0, "there is nothing left to free");
     }
