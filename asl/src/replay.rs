@@ -182,7 +182,7 @@ impl Replay<'_> {
                 let Some((number, parts)) = shard else { return (sums, shown) };
                 let mut versions = parts.concat();
                 drop(parts);
-                versions.sort_unstable_by_key(Version::order);
+                versions.sort_unstable_by(Version::order);
                 let mut entries = Vec::new();
                 for versions in versions.chunk_by(|one, other| one.id == other.id) {
                     let entry = self.apply_id(versions, &order, inside, &mut sums);

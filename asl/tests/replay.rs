@@ -6,12 +6,16 @@ mod federation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use uor_asl::disk::{Disk, Mode, real::RealDisk};
+use uor_asl::log::Log;
 use uor_asl::replay::chain::{self, Break};
 use uor_asl::replay::{Reached, Replay, Replayed, replay};
-use uor_asl::store::Committed;
-use uor_index_format::commit::{Commit, Draft};
+use uor_asl::store::{Committed, Store};
+use uor_asl::verify::Finding;
+use uor_index_format::commit::{Commit, Draft, field};
 use uor_index_format::id::{CanonicalId, Checksum, CommitHash, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::order::Place;
@@ -199,6 +203,83 @@ fn whatever_breaks_a_chain_is_named() {
         let expected = Break::Other { number: other.header().number, hash: other.hash() };
         assert_eq!(chain::check(other, &noted(&second), Some(&noted(&first))), Err(expected));
     }
+}
+
+/// What verification finds of a store whose log was written anew with these changes to its six commits, while its index
+/// stayed as it was: the numbers of the commits found broken, and what was said of each.
+fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
+    let (stored, rewritten) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let key = federation::key(0);
+    let federation = Federation::build(ConflictRule::First, &[]);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(stored.path()));
+    Store::create(&disk, federation.id()).unwrap();
+    let store = Store::open(disk.clone(), Mode::Write).unwrap();
+    store.merge(vec![federation.commits()[0].clone()]).unwrap();
+    for byte in 2..7 {
+        store.commit(&key, vec![Record::artifact(None, Payload::of(&[byte]))], 0).unwrap();
+    }
+    let commits = (1..=6).map(|number| store.commit_bytes(&key.site_id(), number).unwrap().unwrap());
+    let mut commits: Vec<Vec<u8>> = commits.collect();
+    store.settle().unwrap();
+    drop(store);
+
+    change(&mut commits);
+    let (log, _) = Log::open(Arc::new(RealDisk::new(rewritten.path())), Mode::Write).unwrap();
+    for bytes in &commits {
+        log.append_batch(&[(1, bytes)]).unwrap();
+        log.sync().unwrap();
+    }
+    drop(log);
+    std::fs::remove_dir_all(stored.path().join("log")).unwrap();
+    std::fs::rename(rewritten.path().join("log"), stored.path().join("log")).unwrap();
+
+    let store = Store::open(disk, Mode::ReadOnly).unwrap();
+    assert_eq!(store.opened().index, None, "an index that is written anew notices nothing");
+    let verified = store.verify(&mut |_| {}).unwrap();
+    let found = verified.findings.into_iter().map(|finding| match finding {
+        Finding::Chain { domain, number, what } if domain == key.site_id() => (number, what),
+        other => panic!("found {other:?}"),
+    });
+    let found: Vec<_> = found.collect();
+    assert_eq!(store.replay(store.view().head()).is_err(), !found.is_empty());
+    assert_eq!(store.replay_many(&[store.view().head().clone()]).is_err(), !found.is_empty());
+    found
+}
+
+#[test]
+fn every_commit_that_is_not_in_its_place_is_found() {
+    let key = federation::key(0);
+    let numbers = |found: &[(u64, String)]| found.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    assert_eq!(broken_by(|_| {}), vec![]);
+    let swapped = broken_by(|commits| commits.swap(2, 3));
+    assert_eq!(numbers(&swapped), [3, 4]);
+    assert!(swapped[0].1.contains("it is commit 4 with hash"), "{swapped:?}");
+    let forged = broken_by(|commits| {
+        for index in [1, 4] {
+            commits[index][field::SIGNATURE.start] ^= 1;
+        }
+    });
+    assert_eq!(numbers(&forged), [2, 5]);
+    assert!(forged[1].1.contains("signature"), "{forged:?}");
+    let changed = broken_by(|commits| *commits[5].last_mut().unwrap() ^= 1);
+    assert_eq!(numbers(&changed), [6]);
+    // A validly signed commit in place of another.
+    let twin = broken_by(|commits| {
+        let header = Commit::decode(&commits[3]).unwrap().header().clone();
+        let record = Record::artifact(None, Payload::of(&[99]));
+        let draft = Draft {
+            number: header.number,
+            previous: header.previous,
+            logseq: header.logseq,
+            federation: header.federation,
+            wall_ms: 0,
+            learned: vec![],
+            records: vec![record],
+        };
+        commits[3] = Commit::seal(draft, &key).unwrap().encode();
+    });
+    assert_eq!(numbers(&twin), [4]);
+    assert!(twin[0].1.contains("not the one that was taken in"), "{twin:?}");
 }
 
 /// The specification's §5 as it is written: all records sorted by the one order, then applied one after the other.

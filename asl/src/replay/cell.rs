@@ -1,6 +1,6 @@
 //! One id: records applied to it one after the other, and what is then visible.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 use uor_index_format::id::{CanonicalId, Checksum, LogSeq};
@@ -28,8 +28,11 @@ impl Version {
     }
 
     /// By id, and for each id in the one order: `(logseq, tombstone, domain)`.
-    pub(super) fn order(&self) -> (CanonicalId, LogSeq, bool, u32) {
-        (self.id, self.logseq, self.kind == Kind::Tombstone, self.domain)
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let place = |version: &Self| (version.logseq, version.kind == Kind::Tombstone, version.domain);
+        // Ids ascend as their prefixes do, and hardly ever share one.
+        let by_id = self.id.prefix().cmp(&other.id.prefix()).then_with(|| self.id.cmp(&other.id));
+        by_id.then_with(|| place(self).cmp(&place(other)))
     }
 
     fn is_claim(&self) -> bool {
