@@ -51,7 +51,7 @@ struct Options {
     /// Records of the bulk loads
     #[arg(long, default_value_t = 5_000_000)]
     records: u64,
-    /// Only works whose name starts with one of these (BENCHMARKS.md lists them)
+    /// Only these works, or groups of them such as `hit` (BENCHMARKS.md lists them)
     #[arg(long, value_delimiter = ',', value_name = "WORK")]
     only: Vec<String>,
     /// Only these systems
@@ -82,7 +82,10 @@ struct Options {
 
 impl Options {
     fn wants(&self, work: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| work.starts_with(part.as_str()))
+        let is_of = |part: &String| {
+            work.strip_prefix(part.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.only.is_empty() || self.only.iter().any(is_of)
     }
 
     fn wants_system(&self, name: &str) -> bool {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rocksdb::properties::{COMPACTION_PENDING, MEM_TABLE_FLUSH_PENDING, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, IteratorMode, Options, SstFileWriter, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, Options, SstFileWriter,
+    WriteBatch, WriteOptions,
 };
 
 use crate::clock::Watch;
@@ -40,7 +41,9 @@ impl RocksDb {
         options.set_compression_type(DBCompressionType::None);
         options.set_compression_per_level(&[]);
         options.set_block_based_table_factory(&table);
-        let database = DB::open(&options, dir.join("db"))?;
+        // Opened by name, so that it can be named where lookups go in batches.
+        let families = [(DEFAULT_COLUMN_FAMILY_NAME, options.clone())];
+        let database = DB::open_cf_with_opts(&options, dir.join("db"), families)?;
         Ok(Box::new(Self { keys, options, sorted: dir.join("sorted.sst"), database }))
     }
 
@@ -136,7 +139,8 @@ impl Reader for RocksDbReader<'_> {
     }
 
     fn get_many(&mut self, ids: &[Id], each: &mut dyn FnMut(Option<u64>)) -> Option<Result<()>> {
-        let found = self.database.batched_multi_get_cf(self.database.cf_handle("default")?, ids, false);
+        let found =
+            self.database.batched_multi_get_cf(self.database.cf_handle(DEFAULT_COLUMN_FAMILY_NAME)?, ids, false);
         Some(found.into_iter().try_for_each(|value| {
             each(value?.map(|value| mark_of(&value)));
             Ok(())
