@@ -127,10 +127,10 @@ fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'
     }
     let mut targets = Vec::new();
     for id in ids {
-        if let Some(snapshot) = audited.snapshot_of(&id)? {
-            if audited.store.view().has(&snapshot)? {
-                targets.push(snapshot);
-            }
+        if let Some(snapshot) = audited.snapshot_of(&id)?
+            && audited.store.view().has(&snapshot)?
+        {
+            targets.push(snapshot);
         }
     }
     meter.items("replaying snapshots", 0, Some(targets.len() as u64));
