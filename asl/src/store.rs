@@ -447,11 +447,26 @@ impl Store {
         Ok(self.blocks.erase(checksum)?)
     }
 
-    /// Tells the store that a wanted payload has been put into its blocks.
-    pub fn payload_arrived(&self, checksum: &Checksum) {
-        if self.blocks.has(*checksum) {
-            self.view.write().unwrap_or_else(PoisonError::into_inner).wanted.remove(checksum);
+    /// Tells the store that payloads have been put into its blocks, wanted ones among them. Makes them durable: what is
+    /// no longer wanted is here after a crash too, and for whoever reads the files beside this process.
+    ///
+    /// # Errors
+    /// [`BlocksError`] if they could not be made durable.
+    pub fn payloads_arrived(&self, checksums: &[Checksum]) -> Result<(), BlocksError> {
+        let wanted: Vec<&Checksum> = {
+            let view = self.view();
+            let is_here = |checksum: &&Checksum| view.wanted.contains_key(*checksum) && self.blocks.has(**checksum);
+            checksums.iter().filter(is_here).collect()
+        };
+        if wanted.is_empty() {
+            return Ok(());
         }
+        self.blocks.sync()?;
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        for checksum in wanted {
+            view.wanted.remove(checksum);
+        }
+        Ok(())
     }
 
     /// The whole payload of a visible artifact or receipt, if it is known at `snapshot` and its bytes are here.

@@ -600,13 +600,13 @@ fn payloads_that_others_have_are_wanted_until_they_arrive() {
     let is_wanted = |store: &Store| store.view().wanted().get(&wanted.checksum) == Some(&wanted.len);
     assert!(is_wanted(&store));
     assert_eq!(store.verify(&mut |_| {}).unwrap().missing, [artifact(&bytes).id()]);
-    store.payload_arrived(&wanted.checksum);
+    store.payloads_arrived(&[wanted.checksum]).unwrap();
     assert!(is_wanted(&store), "it has not");
     drop(store);
     let store = open(&disk, Mode::Write).unwrap();
     assert!(is_wanted(&store));
     store.blocks().put_bytes(&bytes).unwrap();
-    store.payload_arrived(&wanted.checksum);
+    store.payloads_arrived(&[wanted.checksum]).unwrap();
     assert!(store.view().wanted().is_empty());
     let head = store.view().head().clone();
     assert_eq!(store.payload(&artifact_key(None, &wanted), &head, 1 << 20).unwrap(), Some(bytes));

@@ -302,6 +302,7 @@ impl Replicator {
         }
         self.announce(store);
         self.sweep_staging(store)?;
+        self.settle_payloads(store)?;
         self.fetch_payloads(store, now_ms)
     }
 

@@ -86,7 +86,7 @@ fn sync(from: &Site, to: &Site) {
     for checksum in wanted {
         if let Ok(mut payload) = from.store().blocks().read(checksum) {
             to.store().blocks().put_verified(checksum, &mut payload).unwrap();
-            to.store().payload_arrived(&checksum);
+            to.store().payloads_arrived(&[checksum]).unwrap();
         }
     }
 }

@@ -22,12 +22,16 @@ use super::{Notice, Question, Replicator};
 
 /// Most payload questions that are out to one peer at once.
 const WINDOW: usize = 16;
+/// Most payloads that have come and that wait to be made durable together.
+const ARRIVED_MAX: usize = 256;
 const STAGING: &str = "staging";
 
 /// Payloads that are on their way.
 #[derive(Debug, Default)]
 pub(super) struct Payloads {
     coming: BTreeSet<Checksum>,
+    /// Payloads that are in the blocks, and not yet known to be durable.
+    arrived: BTreeSet<Checksum>,
     /// Who sent all that is staged of a payload. What several peers or an earlier process staged has no one author, and may
     /// be torn.
     authors: BTreeMap<Checksum, SiteId>,
@@ -44,8 +48,23 @@ impl Payloads {
 }
 
 impl Replicator {
-    /// Asks for wanted payloads until every peer's window is full.
+    /// Makes what came durable once nothing more is on its way, or when it is much; asks for wanted payloads until every
+    /// peer's window is full.
     pub(super) fn fetch_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
+        if self.payloads.arrived.len() >= ARRIVED_MAX {
+            self.settle_payloads(store)?;
+        }
+        self.ask_payloads(store, now_ms)?;
+        if self.payloads.coming.is_empty() { self.settle_payloads(store) } else { Ok(()) }
+    }
+
+    /// Makes the payloads that came durable, so that they are no longer wanted.
+    pub(super) fn settle_payloads(&mut self, store: &Store) -> Result<(), StoreError> {
+        let arrived: Vec<Checksum> = std::mem::take(&mut self.payloads.arrived).into_iter().collect();
+        Ok(store.payloads_arrived(&arrived)?)
+    }
+
+    fn ask_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
         let wanted: Vec<Checksum> = {
             let view = store.view();
             let members: Vec<&Peer> =
@@ -55,7 +74,9 @@ impl Replicator {
                 return Ok(());
             }
             let is_open = |checksum: &&Checksum| {
-                !self.payloads.coming.contains(*checksum) && members.iter().any(|peer| !peer.lacks.contains(*checksum))
+                !self.payloads.coming.contains(*checksum)
+                    && !self.payloads.arrived.contains(*checksum)
+                    && members.iter().any(|peer| !peer.lacks.contains(*checksum))
             };
             view.wanted().keys().filter(is_open).take(room).copied().collect()
         };
@@ -134,7 +155,7 @@ impl Replicator {
         match put {
             Ok(_) => {
                 self.payloads.doubted.remove(&checksum);
-                store.payload_arrived(&checksum);
+                self.payloads.arrived.insert(checksum);
                 self.fetch_payloads(store, now_ms)
             }
             Err(BlocksError::WrongChecksum { .. } | BlocksError::TooLarge { .. }) if !is_of_one => {

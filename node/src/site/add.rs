@@ -22,7 +22,7 @@ use serde::Serialize;
 use uor_asl::blocks::{BlocksError, PutOptions};
 use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
-use uor_index_format::id::{ArtifactKey, CanonicalId};
+use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, check_name};
 use uor_index_format::tree::TreeError;
@@ -205,6 +205,7 @@ impl Site {
                 files: Files::new(scope, &shared, options.readers),
                 progress: Progress::default(),
                 batch: BTreeMap::new(),
+                arrived: Vec::new(),
                 read: Vec::new(),
                 seen: &mut seen,
                 told_files: 0,
@@ -261,6 +262,8 @@ struct Adding<'a, 'scope> {
     files: Files<'scope>,
     progress: Progress,
     batch: BTreeMap<CanonicalId, Record>,
+    /// Payloads of records that had been visible, which may have been without them.
+    arrived: Vec<Checksum>,
     /// Files that were read, and whose records are not durable yet.
     read: Vec<Seen>,
     /// Files that were read, and whose records are.
@@ -372,11 +375,11 @@ impl Adding<'_, '_> {
     fn record(&mut self, type_tag: Option<u32>, payload: Payload) -> Result<ArtifactKey, AddError> {
         let key = artifact_key(type_tag, &payload);
         if self.site.is_visible(&key.into())? {
-            self.site.payload_put(&payload);
+            self.arrived.push(payload.checksum);
         } else {
             self.batch.insert(key.into(), Record::artifact(type_tag, payload));
         }
-        if self.batch.len() >= BATCH_RECORDS_MAX {
+        if self.batch.len().max(self.arrived.len()) >= BATCH_RECORDS_MAX {
             self.flush()?;
         }
         Ok(key)
@@ -393,8 +396,9 @@ impl Adding<'_, '_> {
     fn flush(&mut self) -> Result<(), AddError> {
         let records: Vec<Record> = std::mem::take(&mut self.batch).into_values().collect();
         let count = records.len() as u64;
+        self.site.store.payloads_arrived(&std::mem::take(&mut self.arrived)).map_err(storing("payloads"))?;
         if records.is_empty() {
-            // Payloads of records that had been visible without them.
+            // What mends damaged payloads.
             self.site.store.blocks().sync().map_err(storing("payloads"))?;
         } else {
             self.site.commit(records)?;
@@ -424,14 +428,6 @@ impl Site {
     pub(super) fn is_visible(&self, id: &CanonicalId) -> Result<bool, StateError> {
         let view = self.store.view();
         Ok(view.state().entry(id, view.head())?.is_some())
-    }
-
-    /// Notes that a payload, which a record may have been waiting for, is in the blocks.
-    pub(super) fn payload_put(&self, payload: &Payload) {
-        let is_wanted = self.store.view().wanted().contains_key(&payload.checksum);
-        if is_wanted {
-            self.store.payload_arrived(&payload.checksum);
-        }
     }
 }
 

@@ -92,7 +92,8 @@ impl StoreShelf {
     fn put_blob(&self, blob: &dyn Blob) -> Result<Payload, ShelfError> {
         let put = self.store.blocks().put(&mut BlobReader::new(blob), &mut |_| {});
         let put = put.map_err(|error| ShelfError::new("store the output of a node", error))?;
-        self.store.payload_arrived(&put.checksum);
+        let arrived = self.store.payloads_arrived(&[put.checksum]);
+        arrived.map_err(|error| ShelfError::new("store the output of a node", error))?;
         Ok(Payload { checksum: put.checksum, len: put.len })
     }
 }

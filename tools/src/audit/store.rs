@@ -9,7 +9,7 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::LogError;
 use uor_asl::state::{Filter, ReadError};
 use uor_asl::store::{Store, StoreError};
-use uor_index_format::id::{CanonicalId, SiteId};
+use uor_index_format::id::{CanonicalId, Checksum, SiteId};
 use uor_index_format::record::Content;
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
 use uor_index_format::snapshot::{self, Snapshot};
@@ -194,10 +194,31 @@ pub enum SnapshotError {
         store: String,
         /// The snapshot.
         id: CanonicalId,
+        /// What is wrong with its bytes.
+        #[source]
+        source: SnapshotBytesError,
     },
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] ReadError),
+}
+
+/// Why the bytes of a snapshot are of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotBytesError {
+    /// No artifact here has this id.
+    #[error("no artifact here has this id")]
+    Unknown,
+    /// The bytes could not be read.
+    #[error(transparent)]
+    Blocks(#[from] BlocksError),
+    /// The bytes are no snapshot.
+    #[error("the bytes are no snapshot")]
+    Malformed(#[from] uor_index_format::DecodeError),
+    /// The bytes are another snapshot's.
+    #[error("the bytes are those of snapshot {0}")]
+    Other(CanonicalId),
 }
 
 impl Audited {
@@ -212,7 +233,8 @@ impl Audited {
     /// [`SnapshotError`].
     pub fn snapshot(&self, text: &str) -> Result<Snapshot, SnapshotError> {
         let id = self.snapshot_id(text)?;
-        self.snapshot_of(&id)?.ok_or_else(|| SnapshotError::Unreadable { store: self.name.clone(), id })
+        let unreadable = |source| SnapshotError::Unreadable { store: self.name.clone(), id, source };
+        self.snapshot_of(&id)?.map_err(unreadable)
     }
 
     fn snapshot_id(&self, text: &str) -> Result<CanonicalId, SnapshotError> {
@@ -240,19 +262,23 @@ impl Audited {
         }
     }
 
-    /// The snapshot with this id, if its bytes are here and sound. Tombstoned ones are still evidence.
+    /// The snapshot with this id, or what is wrong with its bytes. Tombstoned ones are still evidence.
     ///
     /// # Errors
     /// [`ReadError`] if the state cannot be read.
-    pub fn snapshot_of(&self, id: &CanonicalId) -> Result<Option<Snapshot>, ReadError> {
+    pub fn snapshot_of(&self, id: &CanonicalId) -> Result<Result<Snapshot, SnapshotBytesError>, ReadError> {
         let versions = {
             let view = self.store.view();
             view.state().versions(id, view.head())?
         };
         let payload = versions.iter().find_map(|version| version.record.block_payload());
-        let bytes = payload.and_then(|payload| self.store.blocks().read_all(payload.checksum, SNAPSHOT_LEN_MAX).ok());
-        let snapshot = bytes.and_then(|bytes| Snapshot::decode(&bytes).ok());
-        Ok(snapshot.filter(|snapshot| CanonicalId::from(snapshot.id()) == *id))
+        Ok(payload.ok_or(SnapshotBytesError::Unknown).and_then(|payload| self.decode_snapshot(id, payload.checksum)))
+    }
+
+    fn decode_snapshot(&self, id: &CanonicalId, payload: Checksum) -> Result<Snapshot, SnapshotBytesError> {
+        let snapshot = Snapshot::decode(&self.store.blocks().read_all(payload, SNAPSHOT_LEN_MAX)?)?;
+        let found = CanonicalId::from(snapshot.id());
+        if found == *id { Ok(snapshot) } else { Err(SnapshotBytesError::Other(found)) }
     }
 
     /// Every snapshot artifact in the store, ascending by id, whether or not it can be read.

@@ -127,7 +127,7 @@ fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'
     }
     let mut targets = Vec::new();
     for id in ids {
-        if let Some(snapshot) = audited.snapshot_of(&id)?
+        if let Ok(snapshot) = audited.snapshot_of(&id)?
             && audited.store.view().has(&snapshot)?
         {
             targets.push(snapshot);

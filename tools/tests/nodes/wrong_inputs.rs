@@ -71,8 +71,8 @@ fn as_format_7(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// The header of a segment or pack, rewritten as a newer release would write it (FORMAT.md, "File header").
-fn as_version_2(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes[8..10].copy_from_slice(&2u16.to_le_bytes());
+fn as_version_3(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes[8..10].copy_from_slice(&3u16.to_le_bytes());
     let check = Checksum::of(&bytes[..16]);
     bytes[16..32].copy_from_slice(&check.as_bytes()[..16]);
     bytes
@@ -85,21 +85,21 @@ fn every_file_of_a_newer_format_is_named_and_left_alone() {
     bench.uor(&["add", "x", "--ref", "x"]).ok();
     let kinds: [(&str, Rewrite, &str); 3] = [
         ("site.toml", as_format_7, "version 7"),
-        ("log/00000001.log", as_version_2, "version 2"),
-        ("blocks/00000001.pack", as_version_2, "version 2"),
+        ("log/00000001.log", as_version_3, "version 3"),
+        ("blocks/00000001.pack", as_version_3, "version 3"),
     ];
     for (file, newer, saying) in kinds {
         let path = bench.data().join(file);
         let sound = fs::read(&path).unwrap();
         let newer = newer(sound.clone());
-        assert_ne!(newer, sound);
+        assert!(newer != sound, "{file}");
         fs::write(&path, &newer).unwrap();
         for args in [&["ls"][..], &["status"], &["add", "x"], &["node", "--listen", "/ip4/127.0.0.1/tcp/0"]] {
             let said = bench.uor(args).exits(1).err;
             assert!(said.contains(saying), "{file}: {args:?}: {said}");
         }
         bench.replay(&["verify", "data"]).fails(2, saying);
-        assert_eq!(fs::read(&path).unwrap(), newer, "{file} was touched");
+        assert!(fs::read(&path).unwrap() == newer, "{file} was touched");
         fs::write(&path, &sound).unwrap();
     }
     bench.replay(&["verify", "data"]).ok();
