@@ -141,7 +141,6 @@ pub trait Ids {
 /// Places of all records.
 pub struct Index {
     shard_bits: u32,
-    seed: u64,
     /// Oldest first.
     runs: Vec<Arc<Run>>,
     /// A head that is being written as a run.
@@ -156,7 +155,7 @@ impl Index {
     pub fn new(shards: u32, seed: u64) -> Self {
         let shards = shards.clamp(1, 1 << 16).next_power_of_two();
         let shard_bits = shards.trailing_zeros();
-        Self { shard_bits, seed, runs: Vec::new(), frozen: None, head: Head::new(seed) }
+        Self { shard_bits, runs: Vec::new(), frozen: None, head: Head::new(seed) }
     }
 
     /// How many shards there are.
@@ -175,6 +174,12 @@ impl Index {
         self.head.insert(row);
     }
 
+    /// Starts to load what [`Index::insert`] of a record about this id reads.
+    #[inline]
+    pub(crate) fn prefetch_insert(&self, id: &CanonicalId) {
+        self.head.prefetch(id);
+    }
+
     /// How many records are in memory, not counting those on their way into a run.
     #[must_use]
     pub fn head_len(&self) -> u64 {
@@ -183,7 +188,8 @@ impl Index {
 
     /// Sets the head aside to be written, and begins a new one.
     pub(crate) fn freeze(&mut self) -> Arc<Head> {
-        let head = Arc::new(std::mem::replace(&mut self.head, Head::new(self.seed)));
+        let next = self.head.successor();
+        let head = Arc::new(std::mem::replace(&mut self.head, next));
         self.frozen = Some(Arc::clone(&head));
         head
     }
@@ -217,38 +223,48 @@ impl Index {
         let prefix = prefix_of(id);
         let (shard, _) = shard_of(prefix, self.shard_bits);
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
-            segment.prefetch(prefix);
+            segment.prefetch_line(prefix);
+            segment.prefetch_codes(prefix);
         }
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
-            segment.candidates(prefix, &mut on_found)?;
+            segment.candidates(prefix, |slot, at| segment.found(slot, at).map(&mut on_found))?;
         }
         self.heads().for_each(|head| head.candidates(id, &mut on_found));
         Ok(())
     }
 
     /// Every record that may be about one of several ids, with that id's index: memory is asked for first for all of them,
-    /// then waited for.
+    /// then waited for. `on_place` is told of each place as soon as it is known, so that it can be asked for too.
     ///
     /// # Errors
     /// [`IndexError`].
     pub fn candidates_batch(
         &self,
         ids: &[CanonicalId],
+        mut on_place: impl FnMut(LogPosition),
         mut on_found: impl FnMut(usize, Found),
     ) -> Result<(), IndexError> {
         /// So many lines are asked for at once.
         const AT_ONCE: usize = 32;
+        let mut candidates = Vec::with_capacity(AT_ONCE);
         for (start, ids) in (0..).step_by(AT_ONCE).zip(ids.chunks(AT_ONCE)) {
             for run in &self.runs {
-                for id in ids {
-                    let segment = run.segment(shard_of(prefix_of(id), self.shard_bits).0);
-                    segment.iter().for_each(|segment| segment.prefetch(prefix_of(id)));
+                let segment_of = |prefix| run.segment(shard_of(prefix, self.shard_bits).0);
+                for prefix in ids.iter().map(prefix_of) {
+                    segment_of(prefix).iter().for_each(|segment| segment.prefetch_line(prefix));
                 }
-                for (at, id) in (start..).zip(ids) {
-                    if let Some(segment) = run.segment(shard_of(prefix_of(id), self.shard_bits).0) {
-                        segment.candidates(prefix_of(id), &mut |found| on_found(at, found))?;
-                    }
+                for (of, prefix) in (start..).zip(ids.iter().map(prefix_of)) {
+                    let Some(segment) = segment_of(prefix) else { continue };
+                    segment.candidates(prefix, |slot, at| {
+                        segment.prefetch_code(slot);
+                        on_place(at);
+                        candidates.push((of, segment, slot, at));
+                        Ok(())
+                    })?;
                 }
+            }
+            for (of, segment, slot, at) in candidates.drain(..) {
+                on_found(of, segment.found(slot, at)?);
             }
             for head in self.heads() {
                 ids.iter().for_each(|id| head.prefetch(id));

@@ -34,6 +34,10 @@ use crate::log::{Appended, LogError, LogPosition, LogView};
 
 /// So many ids are looked up together: enough that their memory accesses overlap, few enough to stay in the nearest cache.
 const BATCH: usize = 32;
+/// So many records before one is inserted, its memory is asked for.
+const AHEAD: usize = 8;
+/// Where a record is that is not in the log yet.
+const NOWHERE: LogPosition = LogPosition::START;
 
 /// Why the state could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -219,13 +223,13 @@ pub struct State {
 
 /// What taking in one commit changes, looked up beforehand.
 pub struct Change {
-    at: LogPosition,
     /// For each record: its version, and the entry of its id before and after.
     records: Vec<RecordChange>,
 }
 
 struct RecordChange {
-    at: LogPosition,
+    /// Where in the commit it begins.
+    offset: usize,
     class: Class,
     before: Option<Entry>,
     after: Option<Entry>,
@@ -262,30 +266,28 @@ impl State {
         self.rule = rule;
     }
 
-    /// Looks up what taking in a commit, the next of its domain, changes; its frame in the log is at `position`. Whether it
-    /// may be taken in is `judge`'s affair.
+    /// Looks up what taking in a commit, the next of its domain, changes. Whether it may be taken in is `judge`'s affair.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn prepare(&self, commit: &Commit, position: LogPosition) -> Result<Change, ReadError> {
+    pub fn prepare(&self, commit: &Commit) -> Result<Change, ReadError> {
         let ids: Vec<CanonicalId> = commit.records().iter().map(Record::id).collect();
         let mut known: Vec<(usize, Found)> = Vec::new();
-        self.index.candidates_batch(&ids, |record, found| known.push((record, found)))?;
+        let prefetch = |at| self.log.prefetch(at);
+        self.index.candidates_batch(&ids, prefetch, |record, found| known.push((record, found)))?;
         known.sort_unstable_by_key(|(record, _)| *record);
         let mut known = known.as_slice();
-        let body = position.body();
         let mut records = Vec::with_capacity(ids.len());
         let mut versions = Vec::new();
         for (index, (record, offset)) in commit.records().iter().zip(commit.record_offsets()).enumerate() {
-            let at = body.plus(offset);
-            let header = read_header(&commit.as_bytes()[offset..], at)?;
+            let header = read_header(&commit.as_bytes()[offset..], NOWHERE)?;
             let here = known.iter().take_while(|(record, _)| *record == index).count();
             let (these, rest) = known.split_at(here);
             known = rest;
             let class = Class { kind: header.kind, type_tag: header.type_tag };
             if these.is_empty() {
                 let after = alone(&header, commit.header().logseq);
-                records.push(RecordChange { at, class, before: None, after });
+                records.push(RecordChange { offset, class, before: None, after });
                 continue;
             }
             versions.clear();
@@ -296,27 +298,26 @@ impl State {
             let before = stand(&versions, self.rule).map(|(entry, _)| entry);
             let (place, number) = (commit.place(record), commit.header().number);
             let after_it = versions.partition_point(|version| version.place < place);
-            versions.insert(after_it, Seen { place, number, at, header });
+            versions.insert(after_it, Seen { place, number, at: NOWHERE, header });
             let after = stand(&versions, self.rule).map(|(entry, _)| entry);
-            records.push(RecordChange {
-                at,
-                class: Class { kind: header.kind, type_tag: header.type_tag },
-                before,
-                after,
-            });
+            records.push(RecordChange { offset, class, before, after });
         }
-        Ok(Change { at: position, records })
+        Ok(Change { records })
     }
 
-    /// Takes in a commit with the change that was prepared for it.
-    pub fn apply(&mut self, commit: &Commit, change: Change) {
+    /// Takes in a commit, whose frame in the log is at `position`, with the change that was prepared for it since the last
+    /// commit was taken in.
+    pub fn apply(&mut self, commit: &Commit, position: LogPosition, change: Change) {
         let header = commit.header();
-        let row = CommitRow { at: change.at, logseq: header.logseq, hash: commit.hash() };
+        let row = CommitRow { at: position, logseq: header.logseq, hash: commit.hash() };
         let commit_ref = self.commits.push(header.domain, row);
         let code = self.index.begin_commit(commit_ref);
-        for (record, RecordChange { at, class, before, after }) in commit.records().iter().zip(change.records) {
+        let body = position.body();
+        let mut ahead = commit.records().iter().skip(AHEAD);
+        for (record, RecordChange { offset, class, before, after }) in commit.records().iter().zip(change.records) {
+            ahead.next().into_iter().for_each(|record| self.index.prefetch_insert(&record.id()));
             let id = record.id();
-            self.index.insert(Row { id, at, class, commit: code });
+            self.index.insert(Row { id, at: body.plus(offset), class, commit: code });
             if after.is_some_and(|entry| entry.conflict) {
                 self.conflicts.insert(id);
             } else if before.is_some_and(|entry| entry.conflict) {
@@ -349,7 +350,7 @@ impl State {
 
     /// The state root at the head: kept, not computed.
     pub fn root(&self) -> StateRoot {
-        self.sum.whole().root(&self.head())
+        self.sum.whole(|sum| sum.root(&self.head()))
     }
 
     /// How many entries are visible at the head.
@@ -359,12 +360,12 @@ impl State {
 
     /// Folds into the digest what waits to be.
     pub(crate) fn fold(&self) {
-        self.sum.fold();
+        self.sum.whole(|_| ());
     }
 
     /// The digest of what is visible.
     pub(crate) fn sum(&self) -> StateHash {
-        self.sum.whole().clone()
+        self.sum.whole(StateHash::clone)
     }
 
     /// Ids with an open conflict.
@@ -682,9 +683,9 @@ impl<'a> At<'a> {
         for (start, ids) in (0..).step_by(BATCH).zip(ids.chunks(BATCH)) {
             let mut only = [None; BATCH];
             let mut others: Vec<(usize, Found)> = Vec::new();
-            self.state.index.candidates_batch(ids, |at, found| {
+            let prefetch = |at| self.state.log.prefetch(at);
+            self.state.index.candidates_batch(ids, prefetch, |at, found| {
                 if self.cut.includes(found.commit) {
-                    self.state.log.prefetch(found.at);
                     match &mut only[at] {
                         Some(_) => others.push((at, found)),
                         none => *none = Some(found),

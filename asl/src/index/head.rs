@@ -9,8 +9,20 @@ use uor_index_format::id::CanonicalId;
 
 use super::{CommitRef, Filter, Found, Row};
 
-/// No record, in the table and in chains.
+/// No record, in chains.
 const NONE: u32 = u32::MAX;
+
+/// A place of the table: the newest record of an id, beside 32 bits of the id's hash. So a place that is some other id's is
+/// passed over, and the table grows, without a look at records, each of which is a cache miss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    hash: u32,
+    record: u32,
+}
+
+impl Place {
+    const EMPTY: Self = Self { hash: 0, record: NONE };
+}
 
 /// Records in memory.
 #[derive(Debug, Clone, Default)]
@@ -18,8 +30,8 @@ pub struct Head {
     seed: u64,
     records: Vec<Record>,
     commits: Vec<CommitRef>,
-    /// The newest record of each id; a power of two of places, at most half of them taken.
-    table: Vec<u32>,
+    /// A power of two of places, at most half of them taken.
+    table: Vec<Place>,
     ids: usize,
 }
 
@@ -34,6 +46,11 @@ impl Head {
     /// An empty head.
     pub(super) fn new(seed: u64) -> Self {
         Self { seed, ..Self::default() }
+    }
+
+    /// An empty head that will probably become as large as this one.
+    pub(super) fn successor(&self) -> Self {
+        Self { records: Vec::with_capacity(self.records.len()), ..Self::new(self.seed) }
     }
 
     /// How many records it holds.
@@ -60,55 +77,60 @@ impl Head {
         if self.table.len() < (self.ids + 1) * 2 {
             self.grow();
         }
-        let new = u32::try_from(self.records.len()).expect("a head is sealed long before");
-        let place = self.place(&row.id);
-        let before = std::mem::replace(&mut self.table[place], new);
+        let record = u32::try_from(self.records.len()).expect("a head is sealed long before");
+        let (at, hash) = self.place(&row.id);
+        let before = std::mem::replace(&mut self.table[at], Place { hash, record }).record;
         self.ids += usize::from(before == NONE);
         self.records.push(Record { row, before });
     }
 
     fn grow(&mut self) {
         let len = (self.table.len() * 2).max(1024);
-        let newest = std::mem::replace(&mut self.table, vec![NONE; len]);
-        for record in newest.into_iter().filter(|record| *record != NONE) {
-            let place = self.place(&self.records[record as usize].row.id);
-            self.table[place] = record;
-        }
-    }
-
-    /// Where in the table this id is, or would be.
-    #[inline]
-    fn place(&self, id: &CanonicalId) -> usize {
-        let mask = self.table.len() - 1;
-        let mut place = self.hash(id) & mask;
-        loop {
-            match self.table[place] {
-                NONE => return place,
-                record if self.records[record as usize].row.id == *id => return place,
-                _ => place = (place + 1) & mask,
+        let places = std::mem::replace(&mut self.table, vec![Place::EMPTY; len]);
+        for place in places.into_iter().filter(|place| place.record != NONE) {
+            let mut at = place.hash as usize & (len - 1);
+            while self.table[at].record != NONE {
+                at = (at + 1) & (len - 1);
             }
+            self.table[at] = place;
+        }
+    }
+
+    /// Where in the table this id is, or would be, and its hash.
+    #[inline]
+    fn place(&self, id: &CanonicalId) -> (usize, u32) {
+        let mask = self.table.len() - 1;
+        let hash = self.hash(id);
+        let mut at = hash as usize & mask;
+        loop {
+            let place = self.table[at];
+            let is_its = || place.hash == hash && self.records[place.record as usize].row.id == *id;
+            if place.record == NONE || is_its() {
+                return (at, hash);
+            }
+            at = (at + 1) & mask;
         }
     }
 
     #[inline]
-    fn hash(&self, id: &CanonicalId) -> usize {
+    fn hash(&self, id: &CanonicalId) -> u32 {
         let mut hash = self.seed ^ 0x9e37_79b9_7f4a_7c15;
         for word in id.as_bytes().chunks_exact(8) {
-            let word = word.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+            let word = word.iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
             let product = u128::from(hash ^ word) * 0xd6e8_feb8_6659_fd93;
             #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
             let folded = (product >> 64) as u64 ^ product as u64;
             hash = folded.rotate_left(29) ^ self.seed;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "only the low bits are used")]
-        let hash = (hash ^ hash >> 32) as usize;
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is kept")]
+        let hash = (hash ^ hash >> 32) as u32;
         hash
     }
 
     #[inline]
     pub(super) fn prefetch(&self, id: &CanonicalId) {
         if !self.table.is_empty() {
-            crate::prefetch::prefetch(&self.table, self.hash(id) & (self.table.len() - 1));
+            crate::prefetch::prefetch(&self.table, self.hash(id) as usize & (self.table.len() - 1));
         }
     }
 
@@ -118,7 +140,7 @@ impl Head {
         if self.table.is_empty() {
             return;
         }
-        let mut at = self.table[self.place(id)];
+        let mut at = self.table[self.place(id).0].record;
         while let Some(record) = self.records.get(at as usize) {
             on_found(self.found(&record.row));
             at = record.before;

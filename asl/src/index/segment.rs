@@ -384,17 +384,33 @@ impl Segment {
         self.pages.verify_all(|_| {}).into_iter().for_each(|damage| on_damage(damage.into()));
     }
 
-    /// Asks for the line where the search for a prefix begins, and for the commit codes of its slots.
+    /// Asks for the line where the search for a prefix begins.
     #[inline]
-    pub(super) fn prefetch(&self, prefix: u64) {
+    pub(super) fn prefetch_line(&self, prefix: u64) {
         let (line, _) = lines::home(shard_of(prefix, self.shard_bits).1, self.lines);
         self.pages.prefetch(self.sections.lines + line * LINE_LEN);
-        self.pages.prefetch(self.sections.commit_codes + line * SLOTS * self.commit_width);
     }
 
-    /// Every record whose id may be the one with this prefix.
+    /// Asks for the commit codes of the line where the search for a prefix begins.
     #[inline]
-    pub(super) fn candidates(&self, prefix: u64, on_found: &mut impl FnMut(Found)) -> Result<(), IndexError> {
+    pub(super) fn prefetch_codes(&self, prefix: u64) {
+        let (line, _) = lines::home(shard_of(prefix, self.shard_bits).1, self.lines);
+        self.prefetch_code(line * SLOTS);
+    }
+
+    /// Asks for the commit code of a slot.
+    #[inline]
+    pub(super) fn prefetch_code(&self, slot: usize) {
+        self.pages.prefetch(self.sections.commit_codes + slot * self.commit_width);
+    }
+
+    /// Every record whose id may be the one with this prefix: its slot, and where it lies.
+    #[inline]
+    pub(super) fn candidates(
+        &self,
+        prefix: u64,
+        mut on_candidate: impl FnMut(usize, LogPosition) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
         let prefix = shard_of(prefix, self.shard_bits).1;
         let (home, fingerprint) = lines::home(prefix, self.lines);
         let first = self.line(home)?;
@@ -404,12 +420,12 @@ impl Segment {
             while matches != 0 {
                 let slot = matches.trailing_zeros() as usize;
                 matches &= matches - 1;
-                on_found(self.found(at * SLOTS + slot, line.address(slot))?);
+                on_candidate(at * SLOTS + slot, self.place(line.address(slot))?)?;
             }
         }
         if first.overflows() {
             for index in lines::overflow_of(prefix, self.overflow, |index| self.overflow_slot(index))? {
-                on_found(self.found(self.line_slots() + index, self.overflow_slot(index)?.1)?);
+                on_candidate(self.line_slots() + index, self.place(self.overflow_slot(index)?.1)?)?;
             }
         }
         Ok(())
@@ -434,11 +450,11 @@ impl Segment {
     pub(super) fn slot(&self, slot: usize) -> Result<Option<Found>, IndexError> {
         if slot >= self.line_slots() {
             let index = slot - self.line_slots();
-            return self.found(slot, self.overflow_slot(index)?.1).map(Some);
+            return self.found(slot, self.place(self.overflow_slot(index)?.1)?).map(Some);
         }
         let line = self.line(slot / SLOTS)?;
         let within = slot % SLOTS;
-        if within < line.count() { self.found(slot, line.address(within)).map(Some) } else { Ok(None) }
+        if within < line.count() { self.found(slot, self.place(line.address(within))?).map(Some) } else { Ok(None) }
     }
 
     /// The class codes of a range of slots, and how many bytes each has.
@@ -484,8 +500,13 @@ impl Segment {
     }
 
     #[inline]
-    fn found(&self, slot: usize, address: u64) -> Result<Found, IndexError> {
-        let at = self.strides.position(address).ok_or_else(|| self.broken("a slot"))?;
+    fn place(&self, address: u64) -> Result<LogPosition, IndexError> {
+        self.strides.position(address).ok_or_else(|| self.broken("a slot"))
+    }
+
+    /// The record in a slot, which lies at `at`.
+    #[inline]
+    pub(super) fn found(&self, slot: usize, at: LogPosition) -> Result<Found, IndexError> {
         let commit = code(self.commit_codes(slot..slot + 1)?.0);
         Ok(Found { at, commit: self.commit(commit as usize)? })
     }

@@ -116,7 +116,7 @@ proptest! {
         let absent: Vec<CanonicalId> = (0..200).map(|seed| id(1 << 40 | seed)).collect();
         let asked: Vec<CanonicalId> = ids.iter().copied().chain(absent).collect();
         let mut together: Vec<Vec<Found>> = vec![Vec::new(); asked.len()];
-        index.candidates_batch(&asked, |at, found| together[at].push(found)).unwrap();
+        index.candidates_batch(&asked, |_| (), |at, found| together[at].push(found)).unwrap();
         for (id, mut candidates) in asked.iter().zip(together) {
             let expected: Vec<Found> = model.iter().filter(|(of, _, _)| of == id).map(|(_, _, found)| *found).collect();
             prop_assert_eq!(&found(&index, &log, id).unwrap(), &expected);

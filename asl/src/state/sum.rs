@@ -18,10 +18,17 @@ const PARALLEL_MIN: usize = 1 << 9;
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     /// Held while changes are being folded, so that whoever needs the whole sum waits for them.
-    folded: Mutex<StateHash>,
+    folded: Mutex<Folded>,
     waiting: Mutex<Vec<Change>>,
     /// Visible entries, waiting ones included.
     entries: u64,
+}
+
+#[derive(Debug, Default)]
+struct Folded {
+    sum: StateHash,
+    /// An empty vector with room for the next changes: fresh memory costs more than what is done with it.
+    room: Vec<Change>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +41,7 @@ impl Sum {
     /// The sum that `folded` is.
     pub(super) fn new(folded: StateHash) -> Self {
         let entries = folded.entries();
-        Self { folded: Mutex::new(folded), waiting: Mutex::default(), entries }
+        Self { folded: Mutex::new(Folded { sum: folded, room: Vec::new() }), waiting: Mutex::default(), entries }
     }
 
     /// An id was visible as `before` and is now as `after`.
@@ -49,7 +56,7 @@ impl Sum {
             self.entries = self.entries.wrapping_add(1);
         }
         if waiting.len() >= WAITING_MAX {
-            self.fold();
+            self.whole(|_| ());
         }
     }
 
@@ -58,17 +65,14 @@ impl Sum {
         self.entries
     }
 
-    /// Folds in what waits.
-    pub(super) fn fold(&self) {
-        drop(self.whole());
-    }
-
-    /// The whole sum.
-    pub(super) fn whole(&self) -> MutexGuard<'_, StateHash> {
+    /// Folds in what waits, and gives what `read` makes of the whole sum.
+    pub(super) fn whole<T>(&self, read: impl FnOnce(&StateHash) -> T) -> T {
         let mut folded = lock(&self.folded);
-        let changes = std::mem::take(&mut *lock(&self.waiting));
-        folded.merge(&fold(&changes));
-        folded
+        let Folded { sum, room } = &mut *folded;
+        std::mem::swap(&mut *lock(&self.waiting), room);
+        sum.merge(&fold(room));
+        room.clear();
+        read(sum)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one group of writers does: seal and judge every commit, make them durable with one sync, then show them.
 
 use std::sync::PoisonError;
+use std::thread;
 
 use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::{Checksum, CommitHash};
@@ -10,6 +11,11 @@ use super::open::rebuild;
 use super::removal::{Reason, Removal};
 use super::{CommitError, Committed, Store, StoreError, StoreErrorInGroup, View, entry};
 use crate::judge::{Judge, Refusal, Verdict};
+use crate::log::Appended;
+use crate::state::Change;
+
+/// So many records are looked up in more time than starting a thread takes.
+const PARALLEL_MIN: usize = 4096;
 
 pub(super) enum Work {
     Local { key: Box<SiteKey>, prepared: Prepared, wall_ms: u64 },
@@ -80,9 +86,30 @@ impl Store {
         let proofs = proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()));
         let removals = removals.iter().map(|bytes| (entry::REMOVAL, bytes.as_slice()));
         let entries: Vec<_> = commits.chain(proofs).chain(removals).collect();
-        let appended = self.log.append_batch(&entries)?;
+        if judge.must_judge_anew() {
+            self.append(&entries)?;
+            return self.start_anew(judge);
+        }
+        let large = batch.commits.first().filter(|commit| self.is_worth_a_thread(commit));
+        let Some(first) = large else { return self.show(&batch, self.append(&entries)?, None, judge) };
+        // The disk and the index are two different things to wait for.
+        let (appended, change) = thread::scope(|scope| {
+            let change = scope.spawn(|| self.view().prepare(first));
+            (self.append(&entries), change.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        self.show(&batch, appended?, Some(change?), judge)
+    }
+
+    /// Whether looking up what a commit changes takes longer than starting a thread; nothing can be looked up before the
+    /// rules are known.
+    fn is_worth_a_thread(&self, commit: &Commit) -> bool {
+        commit.records().len() >= PARALLEL_MIN && self.view().genesis().is_some()
+    }
+
+    fn append(&self, entries: &[(u8, &[u8])]) -> Result<Appended, StoreError> {
+        let appended = self.log.append_batch(entries)?;
         self.log.sync()?;
-        if judge.must_judge_anew() { self.start_anew(judge) } else { self.show(&batch, appended, judge) }
+        Ok(appended)
     }
 
     /// Judges the whole log again: a proof has disproved commits that had counted.
@@ -95,7 +122,14 @@ impl Store {
         Ok(())
     }
 
-    fn show(&self, batch: &Batch, appended: crate::log::Appended, judge: &mut Judge) -> Result<(), StoreError> {
+    /// Lets everyone see a batch that is durable; `first` is what its first commit changes, if that is known.
+    fn show(
+        &self,
+        batch: &Batch,
+        appended: Appended,
+        mut first: Option<Change>,
+        judge: &mut Judge,
+    ) -> Result<(), StoreError> {
         let positions = appended.positions.clone();
         let write = || self.view.write().unwrap_or_else(PoisonError::into_inner);
         let mut view = write();
@@ -104,8 +138,8 @@ impl Store {
         drop(view);
         for (commit, position) in batch.commits.iter().zip(positions) {
             // Looking things up holds up no reader; only writing does.
-            let change = self.view().prepare(commit, position)?;
-            write().apply(commit, change, &self.blocks, self.options.payloads);
+            let change = first.take().map_or_else(|| self.view().prepare(commit), Ok)?;
+            write().apply(commit, position, change, self);
         }
         let mut view = write();
         batch.removals.iter().for_each(|removal| view.remove(removal));

@@ -184,8 +184,8 @@ fn count(
         Verdict::Counts => {
             judge.admit(commit);
             view.take_rule(judge);
-            let change = view.prepare(commit, position)?;
-            view.apply(commit, change, &store.blocks, store.options.payloads);
+            let change = view.prepare(commit)?;
+            view.apply(commit, position, change, store);
             judge.forget_recent();
             true
         }

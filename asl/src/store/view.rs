@@ -9,8 +9,7 @@ use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
 use super::removal::{Reason, Removal};
-use super::{Committed, Payloads};
-use crate::blocks::Blocks;
+use super::{Committed, Payloads, Store};
 use crate::judge::Judge;
 use crate::log::{Appended, LogPosition};
 use crate::state::{Change, ReadError, State};
@@ -132,14 +131,15 @@ impl View {
     }
 
     /// Everything about taking in a commit that can fail, and that changes nothing.
-    pub(super) fn prepare(&self, commit: &Commit, position: LogPosition) -> Result<Change, ReadError> {
-        self.state.prepare(commit, position)
+    pub(super) fn prepare(&self, commit: &Commit) -> Result<Change, ReadError> {
+        self.state.prepare(commit)
     }
 
-    /// Takes in a commit.
-    pub(super) fn apply(&mut self, commit: &Commit, change: Change, blocks: &Blocks, payloads: Payloads) {
-        self.state.apply(commit, change);
-        if payloads == Payloads::OnDemand {
+    /// Takes in a commit whose frame is at `position`.
+    pub(super) fn apply(&mut self, commit: &Commit, position: LogPosition, change: Change, store: &Store) {
+        let blocks = &store.blocks;
+        self.state.apply(commit, position, change);
+        if store.options.payloads == Payloads::OnDemand {
             return;
         }
         for payload in commit.records().iter().filter_map(Record::block_payload) {

@@ -42,8 +42,8 @@ impl Lone {
         let appended = self.log.append_batch(&[(1, commit.as_bytes())]).unwrap();
         let position = appended.positions[0];
         self.state.take_log(appended);
-        let change = self.state.prepare(commit, position).unwrap();
-        self.state.apply(commit, change);
+        let change = self.state.prepare(commit).unwrap();
+        self.state.apply(commit, position, change);
     }
 }
 
