@@ -7,12 +7,13 @@
 //! A version is its record's bytes in the log; `index` says where they lie. So what is kept in memory is what has changed
 //! since the index was last written, and the digest of what is visible.
 
+mod at;
+mod stand;
 mod sum;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread;
 
 use uor_index_format::DecodeError;
 use uor_index_format::codec::Reader;
@@ -24,16 +25,16 @@ use uor_index_format::record::{Kind, Record, RecordHeader};
 use uor_index_format::snapshot::{Frontier, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 
+pub use self::at::At;
+use self::stand::{Seen, alone, in_order, stand};
 use self::sum::Sum;
-use crate::commits::{CommitRow, Commits, Cut, Unstored};
+use crate::commits::{CommitRow, Commits, Unstored};
 use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
 use crate::index::{Class, Found, Head, Ids, Index, IndexError, Row, Run};
 use crate::judge::History;
 use crate::log::{Appended, LogError, LogPosition, LogView};
 
-/// So many ids are looked up together: enough that their memory accesses overlap, few enough to stay in the nearest cache.
-const BATCH: usize = 32;
 /// So many records before one is inserted, its memory is asked for.
 const AHEAD: usize = 8;
 /// Where a record is that is not in the log yet.
@@ -114,100 +115,6 @@ pub struct Conflict {
     pub claims: Vec<Version>,
     /// Checksum of the claim that stands meanwhile.
     pub standing: Option<Checksum>,
-}
-
-/// A version without its record's body: all that deciding needs.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    place: Place,
-    number: u64,
-    at: LogPosition,
-    header: RecordHeader,
-}
-
-impl Seen {
-    fn is_claim(&self) -> bool {
-        !matches!(self.header.kind, Kind::Tombstone | Kind::Resolution)
-    }
-
-    fn checksum(&self) -> Checksum {
-        self.header.payload.checksum
-    }
-}
-
-/// Decides what stands among the versions of one id, given in the one order (design: "State"): the entry, and which of the
-/// versions it is.
-fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Option<Seen>)> {
-    let live = versions.iter().rposition(|version| version.header.kind == Kind::Tombstone).map_or(0, |at| at + 1);
-    let versions = &versions[live..];
-    let claims = || versions.iter().filter(|version| version.is_claim());
-    let first = claims().next()?;
-    let kind = first.header.kind;
-    let (standing, conflict) = if !kind.first_stands() {
-        (claims().next_back(), false)
-    } else if claims().all(|claim| claim.checksum() == first.checksum()) {
-        (Some(first), false)
-    } else {
-        let claimed = |by: &&Seen| claims().any(|claim| claim.checksum() == by.checksum());
-        let resolutions = versions.iter().filter(|version| version.header.kind == Kind::Resolution);
-        match resolutions.rev().find(claimed) {
-            Some(by) => {
-                let dissents = |claim: &Seen| claim.place > by.place && claim.checksum() != by.checksum();
-                (claims().find(|claim| claim.checksum() == by.checksum()), claims().any(dissents))
-            }
-            None => match rule {
-                ConflictRule::First => (Some(first), true),
-                ConflictRule::Quorum => (claim_of_most(versions), true),
-                ConflictRule::Manual => (None, true),
-            },
-        }
-    };
-    let entry = Entry {
-        id: first.place.id,
-        kind,
-        type_tag: standing.and_then(|version| version.header.type_tag),
-        checksum: standing.map(Seen::checksum),
-        payload_len: standing.map_or(0, |version| version.header.payload.len),
-        logseq: standing.unwrap_or(first).place.logseq,
-        conflict,
-        domains: standing.map_or(0, |version| domains_claiming(versions, version.checksum())),
-    };
-    Some((entry, standing.copied()))
-}
-
-/// Puts versions into the one order. A commit that began to count late may be indexed twice, its records are still one each.
-fn in_order(versions: &mut Vec<Seen>) {
-    versions.sort_unstable_by_key(|version| version.place);
-    versions.dedup_by_key(|version| version.place);
-}
-
-/// What stands where there is one version: what [`stand`] says, sooner.
-#[inline]
-fn alone(header: &RecordHeader, logseq: LogSeq) -> Option<Entry> {
-    let RecordHeader { id, kind, type_tag, payload, .. } = *header;
-    let (checksum, payload_len) = (Some(payload.checksum), payload.len);
-    let entry = Entry { id, kind, type_tag, checksum, payload_len, logseq, conflict: false, domains: 1 };
-    (!matches!(kind, Kind::Tombstone | Kind::Resolution)).then_some(entry)
-}
-
-fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
-    let claim = |version: &&Seen| version.is_claim() && version.checksum() == checksum;
-    if versions.len() == 1 {
-        return 1;
-    }
-    let domains: BTreeSet<SiteId> = versions.iter().filter(claim).map(|version| version.place.domain).collect();
-    u32::try_from(domains.len()).unwrap_or(u32::MAX)
-}
-
-/// The earliest claim among those whose checksum most domains claim.
-fn claim_of_most(versions: &[Seen]) -> Option<&Seen> {
-    let claims = || versions.iter().filter(|version| version.is_claim());
-    let mut counts: BTreeMap<Checksum, u32> = BTreeMap::new();
-    for claim in claims() {
-        counts.entry(claim.checksum()).or_insert_with(|| domains_claiming(versions, claim.checksum()));
-    }
-    let most = counts.values().copied().max()?;
-    claims().find(|claim| counts.get(&claim.checksum()) == Some(&most))
 }
 
 /// All versions inside the frontier, and the running digest of what they amount to.
@@ -614,197 +521,4 @@ fn flatten<T, I: Iterator<Item = Result<T, ReadError>>>(
         Err(error) => (None, Some(Err(error))),
     };
     error.into_iter().chain(iterator.into_iter().flatten())
-}
-
-/// The state at a snapshot. Whoever asks several questions about one snapshot asks them here.
-#[derive(Clone)]
-pub struct At<'a> {
-    state: &'a State,
-    cut: Cut,
-}
-
-impl<'a> At<'a> {
-    /// The entry of `id`.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    #[inline]
-    pub fn entry(&self, id: &CanonicalId) -> Result<Option<Entry>, ReadError> {
-        let (mut only, mut others) = (None, Vec::new());
-        self.state.index.candidates(id, |found| match only {
-            _ if !self.cut.includes(found.commit) => {}
-            None => only = Some(found),
-            Some(_) => others.push(found),
-        })?;
-        self.entry_among(id, only, others)
-    }
-
-    /// The entry of `id`, whose versions are among these. Most ids have one version, which stands if it is a claim.
-    #[inline]
-    fn entry_among(
-        &self,
-        id: &CanonicalId,
-        only: Option<Found>,
-        others: Vec<Found>,
-    ) -> Result<Option<Entry>, ReadError> {
-        let Some(only) = only else { return Ok(None) };
-        if others.is_empty() {
-            let bytes = self.state.log.bytes(only.at, RecordHeader::LEN)?;
-            if bytes[..CanonicalId::LEN] != *id.as_bytes() {
-                return Ok(None);
-            }
-            return Ok(alone(&read_header(bytes, only.at)?, only.commit.logseq));
-        }
-        let mut versions = Vec::with_capacity(1 + others.len());
-        for found in [only].into_iter().chain(others) {
-            versions.extend(self.state.confirm(found, id)?);
-        }
-        in_order(&mut versions);
-        Ok(stand(&versions, self.state.rule).map(|(entry, _)| entry))
-    }
-
-    /// What is visible about `id`.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn get(&self, id: &CanonicalId) -> Result<Option<Visible>, ReadError> {
-        stand(&self.seen(id)?, self.state.rule).map(|standing| self.state.visible_of(standing)).transpose()
-    }
-
-    /// The entries of many ids, in their order: faster than one by one, since memory is waited for once for many of them.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn entries_of(
-        &self,
-        ids: &[CanonicalId],
-        mut on_entry: impl FnMut(usize, Option<Entry>),
-    ) -> Result<(), ReadError> {
-        for (start, ids) in (0..).step_by(BATCH).zip(ids.chunks(BATCH)) {
-            let mut only = [None; BATCH];
-            let mut others: Vec<(usize, Found)> = Vec::new();
-            let prefetch = |at| self.state.log.prefetch(at);
-            self.state.index.candidates_batch(ids, prefetch, |at, found| {
-                if self.cut.includes(found.commit) {
-                    match &mut only[at] {
-                        Some(_) => others.push((at, found)),
-                        none => *none = Some(found),
-                    }
-                }
-            })?;
-            for (at, (id, only)) in ids.iter().zip(only).enumerate() {
-                let others = others.iter().filter(|(of, _)| *of == at).map(|(_, found)| *found).collect();
-                on_entry(start + at, self.entry_among(id, only, others)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Every version of `id`, in the one order.
-    fn seen(&self, id: &CanonicalId) -> Result<Vec<Seen>, ReadError> {
-        let mut candidates = Vec::with_capacity(2);
-        self.state.index.candidates(id, |found| candidates.push(found))?;
-        let mut versions = Vec::with_capacity(candidates.len());
-        for found in candidates.into_iter().filter(|found| self.cut.includes(found.commit)) {
-            versions.extend(self.state.confirm(found, id)?);
-        }
-        in_order(&mut versions);
-        Ok(versions)
-    }
-}
-
-/// Going through everything at a snapshot.
-impl<'a> At<'a> {
-    /// The sum of everything visible, on as many threads as there are processors and shards.
-    fn sum(&self) -> Result<StateHash, ReadError> {
-        let shards = self.state.index.shards();
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(shards as usize).max(1);
-        let part = |thread: usize| {
-            let mut sum = StateHash::default();
-            for shard in (0..shards).skip(thread).step_by(threads) {
-                let rows = self.state.index.ascending_in(shard, &Filter::ALL, &self.state.log);
-                for group in (Groups { at: self.clone(), rows: rows.peekable(), complete: true }) {
-                    stand(&group?, self.state.rule).into_iter().for_each(|(entry, _)| sum.add(&entry));
-                }
-            }
-            Ok::<_, ReadError>(sum)
-        };
-        thread::scope(|scope| {
-            let part = &part;
-            let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || part(thread))).collect();
-            let mut sum = part(0);
-            for other in others {
-                match (other.join(), &mut sum) {
-                    (Ok(Ok(part)), Ok(sum)) => sum.merge(&part),
-                    (Ok(Err(error)), _) => return Err(error),
-                    (Ok(Ok(_)), Err(_)) => {}
-                    (Err(panic), _) => std::panic::resume_unwind(panic),
-                }
-            }
-            sum
-        })
-    }
-
-    /// The versions of each id of which `filter` takes one, ascending by id.
-    fn into_groups(self, filter: &Filter) -> impl Iterator<Item = Result<Vec<Seen>, ReadError>> + use<'a> {
-        let state = self.state;
-        Groups { at: self, rows: state.index.ascending(filter, &state.log).peekable(), complete: filter.is_all() }
-    }
-
-    /// What stands and `filter` takes, ascending by id.
-    fn into_standing(
-        self,
-        filter: &Filter,
-    ) -> impl Iterator<Item = Result<(Entry, Option<Seen>), ReadError>> + use<'a> {
-        let (rule, filter) = (self.state.rule, filter.clone());
-        let standing = self.into_groups(&filter).filter_map(move |group| match group {
-            Ok(versions) => stand(&versions, rule).map(Ok),
-            Err(error) => Some(Err(error)),
-        });
-        standing.filter(move |standing| standing.as_ref().map_or(true, |(entry, _)| filter.takes(entry)))
-    }
-}
-
-/// The versions of one id after the other.
-struct Groups<'a, I: Iterator> {
-    at: At<'a>,
-    rows: std::iter::Peekable<I>,
-    /// Whether the rows are all there are about their ids.
-    complete: bool,
-}
-
-impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> {
-    /// The versions of the next id, which may all lie outside the snapshot.
-    fn step(&mut self) -> Option<Result<Vec<Seen>, ReadError>> {
-        let (id, first) = match self.rows.next()? {
-            Ok(row) => row,
-            Err(error) => return Some(Err(error)),
-        };
-        let mut found = vec![first];
-        while let Some(Ok((_, next))) = self.rows.next_if(|row| row.as_ref().is_ok_and(|(other, _)| *other == id)) {
-            found.push(next);
-        }
-        if !self.complete {
-            return Some(self.at.seen(&id));
-        }
-        let inside = found.into_iter().filter(|found| self.at.cut.includes(found.commit));
-        let seen = inside.map(|found| self.at.state.seen(found, self.at.state.log.bytes(found.at, RecordHeader::LEN)?));
-        Some(seen.collect::<Result<Vec<_>, _>>().map(|mut versions| {
-            in_order(&mut versions);
-            versions
-        }))
-    }
-}
-
-impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Iterator for Groups<'_, I> {
-    type Item = Result<Vec<Seen>, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.step()? {
-                Ok(versions) if versions.is_empty() => {}
-                other => return Some(other),
-            }
-        }
-    }
 }
