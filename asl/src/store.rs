@@ -34,12 +34,12 @@ pub use self::keeper::Keeper;
 pub(crate) use self::open::decode;
 use self::removal::Reason;
 pub use self::view::View;
-use crate::blocks::{Blocks, BlocksError, Erased};
+use crate::blocks::{self, Blocks, BlocksError, Erased};
 use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
 use crate::group::{GroupCommit, GroupError};
 use crate::index::Index;
 use crate::judge::{Judge, Refusal, Verdict};
-use crate::log::{Log, LogError, LogPosition};
+use crate::log::{self, Log, LogError, LogPosition};
 use crate::replay::chain::Break;
 use crate::state::{ReadError, State};
 use uor_index_format::membership::ConflictRule;
@@ -190,6 +190,10 @@ pub struct Options {
     pub seed: u64,
     /// Which payloads are wanted.
     pub payloads: Payloads,
+    /// Sizes of the log's files.
+    pub log: log::Options,
+    /// Sizes of packs.
+    pub blocks: blocks::Options,
 }
 
 impl Default for Options {
@@ -199,6 +203,8 @@ impl Default for Options {
             head_records_max: 1 << 20,
             seed: 0,
             payloads: Payloads::default(),
+            log: log::Options::default(),
+            blocks: blocks::Options::default(),
         }
     }
 }
@@ -227,9 +233,9 @@ impl Committed {
 #[derive(Debug, Clone, Default)]
 pub struct Opened {
     /// What the log's recovery did.
-    pub log: crate::log::Recovery,
+    pub log: log::Recovery,
     /// What the blocks' recovery did.
-    pub blocks: crate::blocks::Recovery,
+    pub blocks: blocks::Recovery,
     /// Why the index had to be written anew from the log, if it had.
     pub index: Option<String>,
 }
@@ -311,8 +317,8 @@ impl Store {
             Mode::ReadOnly => None,
             Mode::Write => Some(disk.try_lock(LOCK_FILE).during("lock", LOCK_FILE)?.ok_or(StoreError::InUse)?),
         };
-        let (blocks, blocks_recovery) = Blocks::open(disk.clone(), mode)?;
-        let (log, log_recovery) = Log::open(disk.clone(), mode)?;
+        let (blocks, blocks_recovery) = Blocks::open_with(disk.clone(), mode, options.blocks)?;
+        let (log, log_recovery) = Log::open_with(disk.clone(), mode, options.log)?;
         let state = State::new(ConflictRule::default(), Index::new(options.shards.get(), options.seed), log.view());
         let mut store = Self {
             federation,
