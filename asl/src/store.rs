@@ -443,14 +443,23 @@ impl Store {
     /// Erases a payload on request: its bytes go for good, and the log says when. Records that name it stay as they are. It
     /// comes back only if it is put again. Erasing what was erased already does nothing.
     ///
+    /// The log's word comes last: what it calls erased is nowhere in the packs. Without it, as a crash may leave it, the packs
+    /// know that the payload is not to be wanted.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<Erased, StoreError> {
+        if self.judge().is_none() {
+            return Err(StoreError::Poisoned);
+        }
         if self.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {
+            // An erasure that failed looks the same; then this fails.
+            self.blocks.sync()?;
             return Ok(Erased::default());
         }
+        let erased = self.blocks.erase(checksum)?;
         self.note_removal(Reason::Erased, wall_ms, || Ok(vec![checksum]))?;
-        Ok(self.blocks.erase(checksum)?)
+        Ok(erased)
     }
 
     /// Tells the store that payloads have been put into its blocks, wanted ones among them. Makes them durable: what is

@@ -81,8 +81,8 @@ fn resume(
     let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
     let mut view = View::new(state);
     view.genesis = judge.genesis().cloned();
-    view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| !store.blocks.has(*checksum)).collect();
     view.erased = parts.erased;
+    view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| view.may_want(checksum, &store.blocks)).collect();
     view.uncounted = checkpoint.uncounted;
     view.uncounted_heads = checkpoint.uncounted_heads();
     keeping.resume(checkpoint);

@@ -143,12 +143,17 @@ impl View {
             return;
         }
         for payload in commit.records().iter().filter_map(Record::block_payload) {
-            if !self.erased.contains_key(&payload.checksum) && !blocks.has(payload.checksum) {
+            if self.may_want(&payload.checksum, blocks) {
                 // A record that claims a shorter length must not keep the true payload out.
                 let len = self.wanted.entry(payload.checksum).or_default();
                 *len = (*len).max(payload.len);
             }
         }
+    }
+
+    /// Whether a payload that is named is to be wanted: it is not here, and was not erased.
+    pub(super) fn may_want(&self, checksum: &Checksum, blocks: &Blocks) -> bool {
+        !self.erased.contains_key(checksum) && !blocks.has(*checksum) && !blocks.erased(*checksum)
     }
 
     /// Takes in the word that payloads were removed.

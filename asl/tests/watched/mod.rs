@@ -1,11 +1,6 @@
 //! A disk that tells someone before everything that modifies it.
 
-#![allow(
-    dead_code,
-    clippy::mod_module_files,
-    clippy::allow_attributes,
-    reason = "shared by several test binaries"
-)]
+#![allow(dead_code, clippy::mod_module_files, clippy::allow_attributes, reason = "shared by several test binaries")]
 
 use std::io;
 use std::sync::Arc;
