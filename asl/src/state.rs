@@ -440,7 +440,8 @@ impl State {
         self.at(snapshot)?.get(id)
     }
 
-    /// The entries at a snapshot that `filter` takes, ascending by id.
+    /// The entries at a snapshot that `filter` takes, ascending by id. They are right up to the first error: what comes after
+    /// it may lack what could not be read.
     pub fn entries<'a>(
         &'a self,
         snapshot: &Snapshot,
@@ -449,7 +450,7 @@ impl State {
         flatten(self.at(snapshot).map(|at| at.into_standing(filter))).map(|standing| Ok(standing?.0))
     }
 
-    /// What is visible at a snapshot and `filter` takes, ascending by id.
+    /// What is visible at a snapshot and `filter` takes, ascending by id; right up to the first error.
     pub fn visible<'a>(
         &'a self,
         snapshot: &Snapshot,
@@ -785,6 +786,10 @@ impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> 
         }
         if !self.complete {
             return Some(self.at.seen(&id));
+        }
+        // What cannot be read may be about this id.
+        if let Some(Err(error)) = self.rows.next_if(Result::is_err) {
+            return Some(Err(error));
         }
         let inside = found.into_iter().filter(|found| self.at.cut.includes(found.commit));
         let seen = inside.map(|found| self.at.state.seen(found, self.at.state.log.bytes(found.at, RecordHeader::LEN)?));

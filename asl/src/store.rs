@@ -28,6 +28,7 @@ use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use self::checkpoint::Checkpoint;
 use self::flush::{Done, Work};
 use self::keep::Keeping;
 pub use self::keeper::Keeper;
@@ -72,6 +73,14 @@ pub enum StoreError {
     /// The file that names the federation cannot be understood.
     #[error("file `{IDENTITY_FILE}` is damaged: expected `{IDENTITY_TITLE}{IDENTITY_VERSION}` and the federation's id")]
     Identity,
+    /// The file that names the federation names another than the log is of.
+    #[error("file `{IDENTITY_FILE}` is damaged: it names federation {named}, the log is of federation {found}")]
+    OtherFederation {
+        /// The federation in the file.
+        named: FederationId,
+        /// The federation that the log's genesis founds.
+        found: FederationId,
+    },
     /// The store was written by a newer release.
     #[error(
         "file `{IDENTITY_FILE}` has format version {found}; this release reads up to {IDENTITY_VERSION}: upgrade uor"
@@ -117,6 +126,18 @@ pub enum StoreError {
     StaleIndex {
         /// The run's number.
         run: u32,
+    },
+    /// The log is shorter than it was when the checkpoint was written. A crash does not do that.
+    #[error(
+        "the log ends in segment {} at offset {}, and the index reaches to segment {} at offset {}: acknowledged commits are \
+         missing; to go on without them, remove the directory `index`",
+        end.segment, end.offset, through.segment, through.offset
+    )]
+    LogCut {
+        /// Where the log ends.
+        end: LogPosition,
+        /// Up to where the checkpoint covers it.
+        through: LogPosition,
     },
     /// An entry of the log is of a kind that this release does not know.
     #[error("the log's entry in segment {} at offset {} is of kind {kind}: upgrade uor", position.segment, position.offset)]
@@ -273,7 +294,7 @@ impl Store {
             return Err(StoreError::Exists);
         }
         disk.create_dir_all("").during("create", "the store's directory")?;
-        let text = format!("{IDENTITY_TITLE}{IDENTITY_VERSION}\nfederation {federation}\n");
+        let text = identity_text(federation);
         crate::disk::replace(disk.as_ref(), IDENTITY_FILE, text.as_bytes())?;
         Ok(())
     }
@@ -296,7 +317,7 @@ impl Store {
             _ => return Err(StoreError::Identity),
         }
         let federation = lines.next().and_then(|line| line.strip_prefix("federation ")?.parse().ok());
-        federation.ok_or(StoreError::Identity)
+        federation.filter(|federation| identity_text(*federation) == text).ok_or(StoreError::Identity)
     }
 
     /// Opens the store on `disk`: for reading beside any writer, or as its one writer.
@@ -317,6 +338,8 @@ impl Store {
             Mode::ReadOnly => None,
             Mode::Write => Some(disk.try_lock(LOCK_FILE).during("lock", LOCK_FILE)?.ok_or(StoreError::InUse)?),
         };
+        // Before the log: what it names is in the log then, whatever a writer beside appends meanwhile.
+        let checkpoint = Checkpoint::load(disk.as_ref())?;
         let (blocks, blocks_recovery) = Blocks::open_with(disk.clone(), mode, options.blocks)?;
         let (log, log_recovery) = Log::open_with(disk.clone(), mode, options.log)?;
         let state = State::new(ConflictRule::default(), Index::new(options.shards.get(), options.seed), log.view());
@@ -338,7 +361,7 @@ impl Store {
             _lock: lock,
         };
         let mut keeping = Keeping::default();
-        let (judge, view, rebuilt) = open::open(&store, &mut keeping)?;
+        let (judge, view, rebuilt) = open::open(&store, checkpoint, &mut keeping)?;
         if mode == Mode::Write {
             keeping.sweep(store.disk.as_ref())?;
         }
@@ -503,4 +526,8 @@ impl Store {
     fn empty_index(&self) -> Index {
         Index::new(self.options.shards.get(), self.options.seed)
     }
+}
+
+fn identity_text(federation: FederationId) -> String {
+    format!("{IDENTITY_TITLE}{IDENTITY_VERSION}\nfederation {federation}\n")
 }
