@@ -196,7 +196,7 @@ impl Sample {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Harm {
-    Flip(u64),
+    Flip(usize),
     Missing,
     Swapped(String),
     /// Shorter, longer, or as it was before.
@@ -245,7 +245,7 @@ impl Cell {
 
     fn apply(&self, disk: &MemoryDisk) {
         match &self.harm {
-            Harm::Flip(bit) => assert!(disk.flip_bit(&self.path, *bit)),
+            Harm::Flip(bit) => assert!(disk.flip_bit(&self.path, *bit as u64)),
             Harm::Missing => disk.remove(&self.path).unwrap(),
             Harm::Swapped(other) => {
                 let bytes = [&self.path, other].map(|path| disk.contents(path).unwrap());
@@ -278,7 +278,8 @@ fn cells(sample: &Sample) -> Vec<Cell> {
         let of_kind: Vec<&String> = files.keys().filter(|other| kind(other) == kind(path)).collect();
         let is_last = ["log", "pack"].contains(&kind(path)) && of_kind.last() == Some(&path);
         let dead = sample.dead(bytes);
-        let is_dead = |harm: &Harm| matches!(harm, Harm::Flip(bit) if dead.iter().any(|dead| dead.contains(&(*bit as usize / 8))));
+        let is_dead =
+            |harm: &Harm| matches!(harm, Harm::Flip(bit) if dead.iter().any(|dead| dead.contains(&(bit / 8))));
         let mut add = |harm| {
             cells.push(Cell { path: path.clone(), is_last, is_in_dead_bytes: is_dead(&harm), harm });
         };
@@ -287,7 +288,9 @@ fn cells(sample: &Sample) -> Vec<Cell> {
         let body = (0..8).map(|index| usize::try_from(mix(seed + index) % len as u64).unwrap());
         let tail = [1, 9, 20, 33, 60, 70].map(|back| len.saturating_sub(back));
         let places: BTreeSet<usize> = header.into_iter().chain(body).chain(tail).filter(|place| *place < len).collect();
-        places.into_iter().for_each(|place| add(Harm::Flip(place as u64 * 8 + mix(seed ^ place as u64) % 8)));
+        places
+            .into_iter()
+            .for_each(|place| add(Harm::Flip(place * 8 + usize::try_from(mix(seed ^ place as u64) % 8).unwrap())));
         add(Harm::Missing);
         of_kind.iter().filter(|other| ***other > *path).for_each(|other| add(Harm::Swapped((*other).clone())));
         let shorter: BTreeSet<usize> =
