@@ -30,6 +30,9 @@ use crate::pages::PageDamage;
 pub const ENTRY_HEADER_LEN: u32 = 32;
 const _: () = assert!(ENTRY_HEADER_LEN as usize == frame::HEADER_LEN, "one length, two types");
 
+/// How long the mark is that is written behind every sync.
+pub(crate) const MARK_LEN: usize = frame::MARK_LEN;
+
 const DIR: &str = "log";
 const EXTENSION: &str = "log";
 const MAGIC: [u8; 8] = *b"UORLOG\0\0";

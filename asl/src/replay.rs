@@ -141,10 +141,12 @@ impl Replay<'_> {
         let inside: Vec<Inside> = (0..self.targets.len())
             .map(|target| Inside::sum(gathered.iter().map(|part| &part.inside[target])))
             .collect();
-        let mut shards = (0..SHARDS).map(|shard| {
+        // A small log leaves most shards empty; what is at hand at once is then all of it.
+        let shards = (0..SHARDS).map(|shard| {
             let parts = gathered.iter_mut().filter_map(|part| part.shards.get_mut(shard).map(std::mem::take));
-            parts.collect::<Vec<_>>()
+            parts.filter(|part| !part.is_empty()).collect::<Vec<_>>()
         });
+        let mut shards = shards.filter(|parts| !parts.is_empty());
         let mut sums = vec![Sum::default(); self.targets.len()];
         let (mut show, at_once) = match show {
             Some(show) => (Some(show), SHARDS_SHOWN * self.threads.get()),

@@ -348,7 +348,8 @@ impl State {
         self.at(snapshot)?.get(id)
     }
 
-    /// The entries at a snapshot that `filter` takes, ascending by id.
+    /// The entries at a snapshot that `filter` takes, ascending by id. They are right up to the first error: what comes after
+    /// it may lack what could not be read.
     pub fn entries<'a>(
         &'a self,
         snapshot: &Snapshot,
@@ -357,7 +358,7 @@ impl State {
         flatten(self.at(snapshot).map(|at| at.into_standing(filter))).map(|standing| Ok(standing?.0))
     }
 
-    /// What is visible at a snapshot and `filter` takes, ascending by id.
+    /// What is visible at a snapshot and `filter` takes, ascending by id; right up to the first error.
     pub fn visible<'a>(
         &'a self,
         snapshot: &Snapshot,

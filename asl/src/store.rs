@@ -28,18 +28,19 @@ use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use self::checkpoint::Checkpoint;
 use self::flush::{Done, Work};
 use self::keep::Keeping;
 pub use self::keeper::Keeper;
 pub(crate) use self::open::decode;
 use self::removal::Reason;
 pub use self::view::View;
-use crate::blocks::{Blocks, BlocksError, Erased};
+use crate::blocks::{self, Blocks, BlocksError, Erased};
 use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
 use crate::group::{GroupCommit, GroupError};
 use crate::index::Index;
 use crate::judge::{Judge, Refusal, Verdict};
-use crate::log::{Log, LogError, LogPosition};
+use crate::log::{self, Log, LogError, LogPosition};
 use crate::replay::chain::Break;
 use crate::state::{ReadError, State};
 use uor_index_format::membership::ConflictRule;
@@ -72,6 +73,14 @@ pub enum StoreError {
     /// The file that names the federation cannot be understood.
     #[error("file `{IDENTITY_FILE}` is damaged: expected `{IDENTITY_TITLE}{IDENTITY_VERSION}` and the federation's id")]
     Identity,
+    /// The file that names the federation names another than the log is of.
+    #[error("file `{IDENTITY_FILE}` is damaged: it names federation {named}, the log is of federation {found}")]
+    OtherFederation {
+        /// The federation in the file.
+        named: FederationId,
+        /// The federation that the log's genesis founds.
+        found: FederationId,
+    },
     /// The store was written by a newer release.
     #[error(
         "file `{IDENTITY_FILE}` has format version {found}; this release reads up to {IDENTITY_VERSION}: upgrade uor"
@@ -117,6 +126,18 @@ pub enum StoreError {
     StaleIndex {
         /// The run's number.
         run: u32,
+    },
+    /// The log is shorter than it was when the checkpoint was written. A crash does not do that.
+    #[error(
+        "the log ends in segment {} at offset {}, and the index reaches to segment {} at offset {}: acknowledged commits are \
+         missing; to go on without them, remove the directory `index`",
+        end.segment, end.offset, through.segment, through.offset
+    )]
+    LogCut {
+        /// Where the log ends.
+        end: LogPosition,
+        /// Up to where the checkpoint covers it.
+        through: LogPosition,
     },
     /// An entry of the log is of a kind that this release does not know.
     #[error("the log's entry in segment {} at offset {} is of kind {kind}: upgrade uor", position.segment, position.offset)]
@@ -190,6 +211,10 @@ pub struct Options {
     pub seed: u64,
     /// Which payloads are wanted.
     pub payloads: Payloads,
+    /// Sizes of the log's files.
+    pub log: log::Options,
+    /// Sizes of packs.
+    pub blocks: blocks::Options,
 }
 
 impl Default for Options {
@@ -199,6 +224,8 @@ impl Default for Options {
             head_records_max: 1 << 20,
             seed: 0,
             payloads: Payloads::default(),
+            log: log::Options::default(),
+            blocks: blocks::Options::default(),
         }
     }
 }
@@ -227,9 +254,9 @@ impl Committed {
 #[derive(Debug, Clone, Default)]
 pub struct Opened {
     /// What the log's recovery did.
-    pub log: crate::log::Recovery,
+    pub log: log::Recovery,
     /// What the blocks' recovery did.
-    pub blocks: crate::blocks::Recovery,
+    pub blocks: blocks::Recovery,
     /// Why the index had to be written anew from the log, if it had.
     pub index: Option<String>,
 }
@@ -267,7 +294,7 @@ impl Store {
             return Err(StoreError::Exists);
         }
         disk.create_dir_all("").during("create", "the store's directory")?;
-        let text = format!("{IDENTITY_TITLE}{IDENTITY_VERSION}\nfederation {federation}\n");
+        let text = identity_text(federation);
         crate::disk::replace(disk.as_ref(), IDENTITY_FILE, text.as_bytes())?;
         Ok(())
     }
@@ -290,7 +317,7 @@ impl Store {
             _ => return Err(StoreError::Identity),
         }
         let federation = lines.next().and_then(|line| line.strip_prefix("federation ")?.parse().ok());
-        federation.ok_or(StoreError::Identity)
+        federation.filter(|federation| identity_text(*federation) == text).ok_or(StoreError::Identity)
     }
 
     /// Opens the store on `disk`: for reading beside any writer, or as its one writer.
@@ -311,8 +338,10 @@ impl Store {
             Mode::ReadOnly => None,
             Mode::Write => Some(disk.try_lock(LOCK_FILE).during("lock", LOCK_FILE)?.ok_or(StoreError::InUse)?),
         };
-        let (blocks, blocks_recovery) = Blocks::open(disk.clone(), mode)?;
-        let (log, log_recovery) = Log::open(disk.clone(), mode)?;
+        // Before the log: what it names is in the log then, whatever a writer beside appends meanwhile.
+        let checkpoint = Checkpoint::load(disk.as_ref())?;
+        let (blocks, blocks_recovery) = Blocks::open_with(disk.clone(), mode, options.blocks)?;
+        let (log, log_recovery) = Log::open_with(disk.clone(), mode, options.log)?;
         let state = State::new(ConflictRule::default(), Index::new(options.shards.get(), options.seed), log.view());
         let mut store = Self {
             federation,
@@ -332,7 +361,7 @@ impl Store {
             _lock: lock,
         };
         let mut keeping = Keeping::default();
-        let (judge, view, rebuilt) = open::open(&store, &mut keeping)?;
+        let (judge, view, rebuilt) = open::open(&store, checkpoint, &mut keeping)?;
         if mode == Mode::Write {
             keeping.sweep(store.disk.as_ref())?;
         }
@@ -437,14 +466,23 @@ impl Store {
     /// Erases a payload on request: its bytes go for good, and the log says when. Records that name it stay as they are. It
     /// comes back only if it is put again. Erasing what was erased already does nothing.
     ///
+    /// The log's word comes last: what it calls erased is nowhere in the packs. Without it, as a crash may leave it, the packs
+    /// know that the payload is not to be wanted.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<Erased, StoreError> {
+        if self.judge().is_none() {
+            return Err(StoreError::Poisoned);
+        }
         if self.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {
+            // An erasure that failed looks the same; then this fails.
+            self.blocks.sync()?;
             return Ok(Erased::default());
         }
+        let erased = self.blocks.erase(checksum)?;
         self.note_removal(Reason::Erased, wall_ms, || Ok(vec![checksum]))?;
-        Ok(self.blocks.erase(checksum)?)
+        Ok(erased)
     }
 
     /// Tells the store that payloads have been put into its blocks, wanted ones among them. Makes them durable: what is
@@ -488,4 +526,8 @@ impl Store {
     fn empty_index(&self) -> Index {
         Index::new(self.options.shards.get(), self.options.seed)
     }
+}
+
+fn identity_text(federation: FederationId) -> String {
+    format!("{IDENTITY_TITLE}{IDENTITY_VERSION}\nfederation {federation}\n")
 }

@@ -310,7 +310,9 @@ impl PayloadCheck<'_> {
                 self.findings.push(Finding::Length { key: entry.id, recorded: entry.payload_len, stored });
             }
             Err(_) if blocks.has(checksum) => {}
-            Err(_) if self.view.erased(&checksum).is_some() => self.absent.erased.push(entry.id),
+            Err(_) if self.view.erased(&checksum).is_some() || blocks.erased(checksum) => {
+                self.absent.erased.push(entry.id)
+            }
             Err(_) => self.absent.missing.push(entry.id),
         }
     }

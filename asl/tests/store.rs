@@ -7,15 +7,15 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
+mod watched;
 
-use std::io;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use uor_asl::disk::memory::{Fault, MemoryDisk};
-use uor_asl::disk::{Disk, DiskFile, LockGuard, Mode, Sealed, replace};
+use uor_asl::disk::{Disk, Mode, replace};
 use uor_asl::judge::{Judge, Verdict};
 use uor_asl::store::{CommitError, Committed, Options, Store, StoreError};
 use uor_asl::verify::Finding;
@@ -26,6 +26,7 @@ use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_index_format::snapshot::Snapshot;
 
 use federation::{Federation, SITES, key, mix};
+use watched::{Event, Watched, Watcher};
 
 /// The site whose store this is.
 const OWN: usize = SITES - 1;
@@ -197,95 +198,7 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
     (commits.clone(), (ForkProof::new(commits[1].header().clone(), other.header().clone()).unwrap(), other))
 }
 
-// A disk that is watched.
-
-/// What is about to happen to a watched disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Event {
-    Sync,
-    Other,
-}
-
-type Watcher = Arc<dyn Fn(Event) + Send + Sync>;
-
-/// Tells a watcher before everything that modifies.
-struct Watched {
-    disk: MemoryDisk,
-    watcher: Watcher,
-}
-
-struct WatchedFile {
-    file: Arc<dyn DiskFile>,
-    watcher: Watcher,
-}
-
-impl Disk for Watched {
-    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
-        (self.watcher)(Event::Other);
-        Ok(Arc::new(WatchedFile { file: self.disk.open(path, mode)?, watcher: self.watcher.clone() }))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        (self.watcher)(Event::Other);
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &str) -> io::Result<()> {
-        (self.watcher)(Event::Other);
-        self.disk.remove(path)
-    }
-
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-
-    fn exists(&self, path: &str) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-
-    fn create_dir_all(&self, dir: &str) -> io::Result<()> {
-        (self.watcher)(Event::Other);
-        self.disk.create_dir_all(dir)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        (self.watcher)(Event::Other);
-        self.disk.sync_dir(dir)
-    }
-
-    fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
-        self.disk.try_lock(path)
-    }
-}
-
-impl DiskFile for WatchedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, bytes)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        (self.watcher)(Event::Other);
-        self.file.write_at(offset, bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        (self.watcher)(Event::Sync);
-        self.file.sync()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        (self.watcher)(Event::Other);
-        self.file.set_len(len)
-    }
-
-    fn map_sealed(&self) -> io::Result<Sealed> {
-        self.file.map_sealed()
-    }
-}
+// A store on a disk that is watched.
 
 /// Runs the workload, calling `check` before every modifying operation with the store (once it is open) and the number of
 /// actions acknowledged.

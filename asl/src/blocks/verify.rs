@@ -94,7 +94,8 @@ impl Blocks {
         let verified = Verified { damages: self.verify_index()?, ..Verified::default() };
         let (manifests, damaged) = (Vec::new(), BTreeMap::new());
         let mut progress = Progress { on_progress, total, verified, manifests, damaged };
-        let erased = self.erased_places()?;
+        let under_way = ends.last().map(|(pack, end)| erasures_under_way(pack, *end)).transpose()?.unwrap_or_default();
+        let erased = self.erased_places(&under_way)?;
         thread::scope(|scope| {
             // So many blocks are in memory at once.
             let (to_verify, verifying) = bounded::<(Found, Task)>(self.threads);
@@ -149,10 +150,10 @@ impl Blocks {
         Ok(damages)
     }
 
-    /// Where records say that bytes were overwritten.
-    fn erased_places(&self) -> Result<BTreeSet<Place>, BlocksError> {
+    /// Where records say that bytes were overwritten, but for these.
+    fn erased_places(&self, under_way: &BTreeSet<Place>) -> Result<BTreeSet<Place>, BlocksError> {
         let mut places = BTreeSet::new();
-        for at in self.ask(Index::erasures)? {
+        for at in self.ask(Index::erasures)?.into_iter().filter(|at| !under_way.contains(&at.place)) {
             let Some(found) = self.index().locate(&at) else { continue };
             match recover::places(&found) {
                 Ok(found) => places.extend(found),
@@ -246,6 +247,21 @@ impl Blocks {
         verified.payloads = self.ask(Index::payloads)?.len() as u64;
         Ok(verified)
     }
+}
+
+/// Erasures in the last pack that are not known to be done: by a writer who is at it, or by the next one.
+fn erasures_under_way(last: &Arc<Pack>, end: u64) -> Result<BTreeSet<Place>, BlocksError> {
+    let mut under_way = BTreeMap::new();
+    if end > 0 {
+        for at in scan::walk_to(last, end, End::Closed)?.blocks {
+            match at.header.kind {
+                Kind::Erased => drop(under_way.insert(at.header.name, at.place)),
+                Kind::Zeroed => drop(under_way.remove(&at.header.name)),
+                _ => {}
+            }
+        }
+    }
+    Ok(under_way.into_values().collect())
 }
 
 impl Progress<'_> {

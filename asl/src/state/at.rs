@@ -185,6 +185,10 @@ impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> 
         if !self.complete {
             return Some(self.at.seen(&id));
         }
+        // What cannot be read may be about this id.
+        if let Some(Err(error)) = self.rows.next_if(Result::is_err) {
+            return Some(Err(error));
+        }
         let inside = found.into_iter().filter(|found| self.at.cut.includes(found.commit));
         let seen = inside.map(|found| self.at.state.seen(found, self.at.state.log.bytes(found.at, RecordHeader::LEN)?));
         Some(seen.collect::<Result<Vec<_>, _>>().map(|mut versions| {

@@ -73,7 +73,7 @@ impl Store {
         }
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         for Payload { checksum, len } in named {
-            if !self.blocks.has(checksum) && view.erased(&checksum).is_none() {
+            if view.may_want(&checksum, &self.blocks) {
                 let longest = view.wanted.entry(checksum).or_default();
                 *longest = len.max(*longest);
             }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use uor_index_format::commit::{Commit, ForkProof};
-use uor_index_format::membership::ConflictRule;
+use uor_index_format::membership::{ConflictRule, Genesis};
+use uor_index_format::record::Content;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Unusable};
 use super::keep::{Keeping, open_stored};
 use super::removal::Removal;
 use super::{Store, StoreError, View, entry};
 use crate::commits::Commits;
 use crate::judge::{Judge, Verdict};
-use crate::log::{Entries, LogPosition};
+use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
 
 /// Why the log has to be read from its start.
@@ -24,8 +25,12 @@ enum Stale {
 }
 
 /// Judge and view of everything in the log, and why the index had to be written anew, if it had.
-pub(super) fn open(store: &Store, keeping: &mut Keeping) -> Result<(Judge, View, Option<String>), StoreError> {
-    let reason = match Checkpoint::load(store.disk.as_ref())? {
+pub(super) fn open(
+    store: &Store,
+    checkpoint: Option<Result<Checkpoint, Unusable>>,
+    keeping: &mut Keeping,
+) -> Result<(Judge, View, Option<String>), StoreError> {
+    let reason = match checkpoint {
         None => None,
         Some(Err(unusable)) => Some(unusable.to_string()),
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
@@ -58,6 +63,7 @@ fn resume(
         Ok(judge) => judge,
         Err(source) => return unusable(format!("the checkpoint's judge cannot be read: {source}")),
     };
+    judge.genesis().map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
     let mut index = store.empty_index();
     for stored in &checkpoint.runs {
         match open_stored(store.disk.as_ref(), stored) {
@@ -72,17 +78,17 @@ fn resume(
     if commits.frontier() != judge.frontier() {
         return unusable("the commit tables end otherwise than the checkpoint says".to_owned());
     }
-    let through = checkpoint.through();
+    let through = covered(&checkpoint, store.log.view().end())?;
     let mut tail = match store.log.entries_from(through) {
         Ok(tail) => tail,
-        Err(error) => return unusable(format!("the log does not reach the checkpoint: {error}")),
+        Err(error) => return unusable(format!("the log has nothing where the checkpoint ends: {error}")),
     };
     let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
     let mut view = View::new(state);
     view.genesis = judge.genesis().cloned();
-    view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| !store.blocks.has(*checksum)).collect();
     view.erased = parts.erased;
+    view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| view.may_want(checksum, &store.blocks)).collect();
     view.uncounted = checkpoint.uncounted;
     view.uncounted_heads = checkpoint.uncounted_heads();
     keeping.resume(checkpoint);
@@ -92,6 +98,22 @@ fn resume(
     }
     replay(store, through, &mut judge, &mut view, keeping)?;
     Ok(Ok((judge, view)))
+}
+
+/// Whether the store's federation is the one that this genesis founds: no other gets into a log.
+fn is_founded_by(store: &Store, genesis: &Genesis) -> Result<(), StoreError> {
+    let (named, found) = (store.federation, genesis.federation_id());
+    if named == found { Ok(()) } else { Err(StoreError::OtherFederation { named, found }) }
+}
+
+/// Up to where in the log the checkpoint covers it.
+fn covered(checkpoint: &Checkpoint, end: LogPosition) -> Result<LogPosition, StoreError> {
+    let through = checkpoint.through();
+    // A crash may have lost the mark behind what was synced last; a reader does not write it again.
+    if through <= end || through == end.plus(log::MARK_LEN) {
+        return Ok(through.min(end));
+    }
+    Err(StoreError::LogCut { end, through })
 }
 
 /// Judges and applies the whole log.
@@ -164,9 +186,14 @@ fn replay(
     }
     view.uncounted += waiting.len() as u64;
     for position in waiting {
-        let header = decode(position, &store.log.read(position)?.body)?.header().clone();
-        let head = view.uncounted_heads.entry(header.domain).or_default();
-        *head = header.number.max(*head);
+        let commit = decode(position, &store.log.read(position)?.body)?;
+        for record in commit.records() {
+            if let Content::Genesis(genesis) = record.content() {
+                is_founded_by(store, genesis)?;
+            }
+        }
+        let head = view.uncounted_heads.entry(commit.header().domain).or_default();
+        *head = commit.header().number.max(*head);
     }
     view.settle(judge);
     judge.forget_recent();

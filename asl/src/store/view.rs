@@ -10,6 +10,7 @@ use uor_index_format::snapshot::Snapshot;
 
 use super::removal::{Reason, Removal};
 use super::{Committed, Payloads, Store};
+use crate::blocks::Blocks;
 use crate::judge::Judge;
 use crate::log::{Appended, LogPosition};
 use crate::state::{Change, ReadError, State};
@@ -137,18 +138,22 @@ impl View {
 
     /// Takes in a commit whose frame is at `position`.
     pub(super) fn apply(&mut self, commit: &Commit, position: LogPosition, change: Change, store: &Store) {
-        let blocks = &store.blocks;
         self.state.apply(commit, position, change);
         if store.options.payloads == Payloads::OnDemand {
             return;
         }
         for payload in commit.records().iter().filter_map(Record::block_payload) {
-            if !self.erased.contains_key(&payload.checksum) && !blocks.has(payload.checksum) {
+            if self.may_want(&payload.checksum, &store.blocks) {
                 // A record that claims a shorter length must not keep the true payload out.
                 let len = self.wanted.entry(payload.checksum).or_default();
                 *len = (*len).max(payload.len);
             }
         }
+    }
+
+    /// Whether a payload that is named is to be wanted: it is not here, and was not erased.
+    pub(super) fn may_want(&self, checksum: &Checksum, blocks: &Blocks) -> bool {
+        !self.erased.contains_key(checksum) && !blocks.has(*checksum) && !blocks.erased(*checksum)
     }
 
     /// Takes in the word that payloads were removed.

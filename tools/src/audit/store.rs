@@ -98,6 +98,8 @@ const fn is_damage(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::Identity
+            | StoreError::OtherFederation { .. }
+            | StoreError::LogCut { .. }
             | StoreError::Entry { .. }
             | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
             | StoreError::Blocks(BlocksError::Damaged(_) | BlocksError::MissingPack { .. })
