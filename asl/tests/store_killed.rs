@@ -183,7 +183,6 @@ const FIRST: &str = "UOR_TEST_FIRST_STEP";
 
 /// Works until it is killed, and says what is done. This is no test unless it is asked to be.
 #[test]
-#[expect(clippy::print_stdout, reason = "it speaks to the test that started it")]
 fn works_until_it_is_killed() {
     let Some(dir) = env::var_os(STORE) else { return };
     let store = Arc::new(open(Path::new(&dir), Mode::Write).unwrap());
