@@ -1,8 +1,8 @@
-//! A node is killed without warning in the middle of an import, again and again.
+//! A node is killed without warning in the middle of an import, and then while it frees what that left, again and again.
 //!
 //! After each restart everything that was acknowledged is there (every line of `uor add`, every `ref set`, every commit that
-//! `uor log` showed), whatever is visible is whole, and the auditor finds the store sound. `UOR_CRASH_FILES` and
-//! `UOR_CRASH_KILLS` make it as large as you like.
+//! `uor log` showed), what was erased stays so, whatever is visible is whole, and the auditor finds the store sound.
+//! `UOR_CRASH_FILES` and `UOR_CRASH_KILLS` make it as large as you like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -29,6 +29,8 @@ struct Acknowledged {
     trees: BTreeMap<String, String>,
     refs: BTreeMap<String, String>,
     commits: BTreeSet<String>,
+    /// Keys whose payloads were erased.
+    erased: BTreeSet<String>,
 }
 
 /// What the kills amounted to.
@@ -99,6 +101,7 @@ fn import_until_killed(
     tally: &mut Tally,
 ) {
     let node = Node::start(bench, "data");
+    acknowledged.erased.insert(erase_one(bench, dirs_min));
     let mut import = Import::start(bench, dirs);
     let last = (0..dirs_min).map_while(|_| import.next(acknowledged)).last();
     if let Some(key) = last {
@@ -110,6 +113,30 @@ fn import_until_killed(
     node.kill();
     tally.kills += 1;
     tally.interrupted += usize::from(import.end(acknowledged));
+}
+
+/// Adds a file and has it erased; its key.
+fn erase_one(bench: &Bench, number: usize) -> String {
+    let name = format!("secret-{number}");
+    bench.write(&name, format!("secret {number}").repeat(50));
+    let added = bench.uor(&["add", &name, "--json"]).ok().json();
+    let key = text(&added, "key").to_owned();
+    bench.uor(&["erase", &key]).ok();
+    key
+}
+
+/// Has the node free what interrupted imports have left, and kills it meanwhile.
+fn collect_until_killed(bench: &Bench, node: Node) {
+    let mut command = bench.command("uor");
+    command.arg("gc").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let collecting = command.spawn().unwrap();
+    // Once it answers this, it has taken in the other.
+    status(bench, "data");
+    node.kill();
+    let output = collecting.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    let is_interrupted = output.status.code() == Some(1) && err.contains("node");
+    assert!(is_interrupted || output.status.success(), "{} {err}", output.status);
 }
 
 /// The log, a line for each commit.
@@ -126,6 +153,12 @@ fn check(bench: &Bench, acknowledged: &Acknowledged, files: usize, tally: &mut T
     let missing = json!([]);
     assert_eq!((&verified["missing"], &verified["torn_tails"]), (&missing, &missing), "the writer has mended the tail");
     assert_eq!(verified["state_root"], status(bench, "data")["state_root"]);
+    let erased: BTreeSet<&str> =
+        verified["erased"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    assert!(erased.into_iter().eq(&acknowledged.erased), "{verified} {:?}", acknowledged.erased);
+    for key in &acknowledged.erased {
+        bench.uor(&["cat", key]).fails(1, "was erased here on 20");
+    }
     let now: BTreeSet<String> = commits(bench).into_iter().collect();
     assert!(acknowledged.commits.is_subset(&now), "a commit that was seen is gone");
     let refs: BTreeMap<String, String> = bench
@@ -140,7 +173,7 @@ fn check(bench: &Bench, acknowledged: &Acknowledged, files: usize, tally: &mut T
     for (path, key) in &acknowledged.trees {
         assert_eq!(whole.get(key), Some(&(files / DIRS)), "{path} was acknowledged");
     }
-    node.kill();
+    collect_until_killed(bench, node);
 }
 
 /// Every visible tree and how many files it has, all of which must be visible and readable.
@@ -165,7 +198,7 @@ fn whole_trees(bench: &Bench) -> BTreeMap<String, usize> {
 
 #[test]
 fn what_was_acknowledged_survives_every_kill() {
-    let (files, kills) = (setting("UOR_CRASH_FILES", 3_000), setting("UOR_CRASH_KILLS", 5));
+    let (files, kills) = (setting("UOR_CRASH_FILES", 6_000), setting("UOR_CRASH_KILLS", 5));
     let (bench, began_ms) = (Bench::new(), wall_ms());
     let dirs = write_tree(&bench, files);
     let (mut acknowledged, mut tally) = (Acknowledged::default(), Tally::default());

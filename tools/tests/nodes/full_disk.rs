@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use uor_index_format::id::Checksum;
 
 use crate::node::{Node, trace};
-use crate::support::Bench;
+use crate::support::{Bench, text};
 
 /// Set in the process that has a mount namespace of its own.
 const INSIDE: &str = "UOR_TEST_IN_MOUNT_NAMESPACE";
@@ -59,6 +59,9 @@ fn with_a_full_disk() {
     mount(&bench, "size=24m");
     bench.uor(&["--data", "disk/site", "init", "--name", "here"]).ok();
     bench.uor(&["--data", "disk/site", "add", "small", "--ref", "small"]).ok();
+    bench.write("secret", "secret");
+    let secret = bench.uor(&["--data", "disk/site", "add", "secret", "--json"]).ok().json();
+    let secret = text(&secret, "key");
     let before = trace(&bench, "disk/site");
     let full = |args: &[&str]| {
         bench.uor(&[&["--data", "disk/site"], args].concat()).fails(1, "No space left on device");
@@ -69,6 +72,13 @@ fn with_a_full_disk() {
     bench.replay(&["verify", "disk/site"]).ok();
     fill(&bench);
     full(&["add", "noise", "--ref", "noise"]);
+    // Erasing and freeing may need a little space, and take none back where there is none.
+    for args in [&["erase", secret][..], &["gc"]] {
+        let ran = bench.uor(&[&["--data", "disk/site"], args].concat());
+        assert!(ran.status == 0 || ran.err.contains("No space left on device"), "{args:?}: {}", ran.err);
+        assert!(trace(&bench, "disk/site") == before, "{args:?} changed what is visible");
+        bench.replay(&["verify", "disk/site"]).ok();
+    }
     bench.uor(&["--data", "disk/other", "init"]).fails(1, "No space left on device");
     assert!(!bench.path("disk/other").exists());
     assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
@@ -81,6 +91,9 @@ fn with_a_full_disk() {
 
     mount(&bench, "remount,size=128m");
     bench.replay(&["verify", "disk/site"]).ok();
+    bench.uor(&["--data", "disk/site", "gc"]).ok();
+    bench.uor(&["--data", "disk/site", "erase", secret]).ok();
+    bench.uor(&["--data", "disk/site", "cat", secret]).fails(1, "was erased here on 20");
     bench.uor(&["--data", "disk/site", "add", "noise", "--ref", "noise"]).ok();
     assert!(bench.uor(&["--data", "disk/site", "cat", "noise"]).ok().out == noise);
     bench.replay(&["verify", "disk/site"]).ok();
