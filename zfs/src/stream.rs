@@ -146,7 +146,7 @@ impl<R: Read> StreamReader<R> {
     ///
     /// # Errors
     /// [`StreamError`]; nothing can be read after one.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, StreamError> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, StreamError> {
         if matches!(self.place, Place::Over) {
             return self.finish();
         }

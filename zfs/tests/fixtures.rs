@@ -118,7 +118,7 @@ fn records_of_every_stream_are_read_and_counted_right() {
         let bytes = stream(name);
         let mut reader = StreamReader::new(bytes.as_slice());
         let mut counts = std::collections::BTreeMap::<&str, u64>::new();
-        while let Some(record) = reader.next().unwrap_or_else(|error| panic!("{name}: {error}")) {
+        while let Some(record) = reader.next_record().unwrap_or_else(|error| panic!("{name}: {error}")) {
             let word = match record.header {
                 Header::Begin(_) => "BEGIN",
                 Header::Object(_) => "OBJECT",

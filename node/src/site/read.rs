@@ -42,6 +42,14 @@ pub enum ListedKind {
     Tree,
     /// A symbolic link.
     Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
 }
 
 /// One entry of a tree.
@@ -68,6 +76,10 @@ impl Listed {
             EntryKind::File { key, len } => (ListedKind::File, Some(*key), Some(*len), None),
             EntryKind::Directory { key } => (ListedKind::Tree, Some(*key), None, None),
             EntryKind::Symlink { target } => (ListedKind::Symlink, None, None, Some(lossy(target))),
+            EntryKind::Fifo => (ListedKind::Fifo, None, None, None),
+            EntryKind::Socket => (ListedKind::Socket, None, None, None),
+            EntryKind::CharDevice { .. } => (ListedKind::Char, None, None, None),
+            EntryKind::BlockDevice { .. } => (ListedKind::Block, None, None, None),
         };
         Self { name: lossy(&entry.name), mode: entry.mode, kind, key, bytes, target }
     }

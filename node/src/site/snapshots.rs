@@ -12,7 +12,7 @@ use uor_asl::store::{CommitError, StoreError, View};
 use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId, SnapshotId, StateRoot};
 use uor_index_format::record::{Content, Kind, Payload, Record};
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, NameError, RefAssignment, check_name};
-use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Snapshot, TYPE_TAG};
+use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, ORIGIN_LEN_MAX, Snapshot, TYPE_TAG};
 use uor_index_format::state::{Entry, StateHash};
 
 use super::membership::site_name;
@@ -21,7 +21,7 @@ use super::{FileError, ReadError, ResolveError, Site, Sort, Target, json};
 /// The word for the state as it is now, wherever a snapshot is named.
 const HEAD: &str = "head";
 /// Longest snapshot payload: header and domains of 72 bytes each.
-pub(super) const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72;
+pub(super) const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72 + ORIGIN_LEN_MAX;
 
 /// A snapshot that was just made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -328,7 +328,7 @@ impl Site {
             self.commit(records)?;
         }
         self.change_kept(|kept| kept.insert(snapshot_id))?;
-        let Snapshot { frontier, logseq_max } = snapshot;
+        let Snapshot { frontier, logseq_max, .. } = snapshot;
         Ok(SnapshotCreated { snapshot_id, logseq_max, state_root, frontier, label: label.map(str::to_owned) })
     }
 
@@ -402,7 +402,7 @@ impl Site {
         });
         let domains = domains.collect::<Result<_, StateError>>()?;
         let (state_root, entries) = (sum.root(&snapshot), sum.entries());
-        let Snapshot { frontier, logseq_max } = snapshot;
+        let Snapshot { frontier, logseq_max, .. } = snapshot;
         Ok(SnapshotShown {
             snapshot_id,
             labels,

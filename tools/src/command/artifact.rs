@@ -203,6 +203,10 @@ fn entry_mode(entry: &Listed) -> String {
         ListedKind::File => '-',
         ListedKind::Tree => 'd',
         ListedKind::Symlink => 'l',
+        ListedKind::Fifo => 'p',
+        ListedKind::Socket => 's',
+        ListedKind::Char => 'c',
+        ListedKind::Block => 'b',
     };
     mode(letter, entry.mode)
 }

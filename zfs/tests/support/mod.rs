@@ -103,7 +103,7 @@ impl Receiver {
         let mut current: Option<(Begin, ObjectSet)> = None;
         let mut is_package = false;
         let mut listings = Vec::new();
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.next_record()? {
             match &record.header {
                 Header::Begin(begin) if begin.kind == StreamKind::Package => is_package = true,
                 Header::Begin(begin) => {
