@@ -1,13 +1,13 @@
 //! Payloads and trees on their way out.
 //!
 //! Bytes are verified against their checksum before they are given out. What is written to a path appears there whole or
-//! not at all, and nothing that exists is overwritten.
+//! not at all, and nothing that exists is overwritten ([`out`]).
+
+mod out;
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -18,11 +18,9 @@ use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
-use super::{ResolveError, Site, Sort, Target, json};
+use self::out::{Out, Written};
+use super::{Site, Sort, Target, json};
 use crate::clock::utc;
-
-/// Permission bits that are restored. A tree from another site does not get to make a program run as somebody else.
-const RESTORED_MODE: u32 = 0o777;
 
 /// A payload that is here, as a stream that verifies itself.
 pub struct OpenedPayload<'a> {
@@ -103,6 +101,8 @@ pub struct Materialised {
     pub files: u64,
     /// How many bytes.
     pub bytes: u64,
+    /// What could not be made here, or not with all of its attributes, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// Why something could not be read.
@@ -252,16 +252,10 @@ impl Site {
             return Err(ReadError::Exists { path: path.to_owned() });
         }
         let partial = Partial::beside(path)?;
-        let mut out = Out { site: self, at, files: 0, bytes: 0, modes: Vec::new(), on_progress };
-        if target.sort == Sort::Tree {
-            out.directory(target, &partial.path, Path::new(""))?;
-        } else {
-            out.file(target, &partial.path)?;
-        }
-        out.set_modes()?;
-        let (files, bytes) = (out.files, out.bytes);
+        let written = Out::new(self, at, on_progress).write(target, &partial.path)?;
         partial.put_at(path)?;
-        Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes })
+        let Written { files, bytes, warnings } = written;
+        Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes, warnings })
     }
 
     pub(super) fn read_tree(&self, target: &Target) -> Result<Tree, ReadError> {
@@ -296,84 +290,6 @@ impl Site {
 
 pub(super) fn wrong_kind(target: &Target, needed: &'static str) -> ReadError {
     ReadError::WrongKind { text: target.text.clone(), found: target.sort, needed }
-}
-
-/// Something being written out.
-struct Out<'a> {
-    site: &'a Site,
-    at: &'a Snapshot,
-    files: u64,
-    bytes: u64,
-    /// Directories and the modes they get once nothing more is put into them, outermost first.
-    modes: Vec<(PathBuf, u32)>,
-    on_progress: &'a mut dyn FnMut(u64, u64),
-}
-
-impl Out<'_> {
-    fn directory(&mut self, tree: &Target, to: &Path, inside: &Path) -> Result<(), ReadError> {
-        let entries = self.site.read_tree(tree)?;
-        fs::create_dir(to).map_err(writing(to))?;
-        for entry in entries.entries() {
-            let name = OsString::from_vec(entry.name.clone());
-            let (to, inside) = (to.join(&name), inside.join(&name));
-            match &entry.kind {
-                EntryKind::Symlink { target } => {
-                    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &to).map_err(writing(&to))?;
-                }
-                EntryKind::Directory { key } => {
-                    let tree = self.lookup(*key, &inside)?;
-                    self.modes.push((to.clone(), entry.mode));
-                    self.directory(&tree, &to, &inside)?;
-                }
-                EntryKind::File { key, .. } => {
-                    let file = self.lookup(*key, &inside)?;
-                    self.file(&file, &to)?;
-                    set_mode(&to, entry.mode)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, target: &Target, to: &Path) -> Result<(), ReadError> {
-        let mut payload = self.site.open_payload(target)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).open(to).map_err(writing(to))?;
-        let before = self.bytes;
-        let mut window = vec![0; 1 << 16];
-        loop {
-            let len = payload.reader.read(&mut window).map_err(writing(to))?;
-            if len == 0 {
-                break;
-            }
-            io::Write::write_all(&mut file, window.get(..len).unwrap_or_default()).map_err(writing(to))?;
-            self.bytes += len as u64;
-            if self.bytes - before >= PROGRESS_BYTES {
-                (self.on_progress)(self.files, self.bytes);
-            }
-        }
-        self.files += 1;
-        (self.on_progress)(self.files, self.bytes);
-        Ok(())
-    }
-
-    fn lookup(&self, key: ArtifactKey, inside: &Path) -> Result<Target, ReadError> {
-        let hidden = |error| match error {
-            ResolveError::State(error) => ReadError::State(error),
-            _ => ReadError::Hidden { path: inside.to_owned(), key },
-        };
-        self.site.resolve_id(&key.into(), self.at).map_err(hidden)
-    }
-
-    fn set_modes(&mut self) -> Result<(), ReadError> {
-        self.modes.iter().rev().try_for_each(|(path, mode)| set_mode(path, *mode))
-    }
-}
-
-/// Files longer than this report on the way.
-const PROGRESS_BYTES: u64 = 8 << 20;
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), ReadError> {
-    fs::set_permissions(path, Permissions::from_mode(mode & RESTORED_MODE)).map_err(writing(path))
 }
 
 fn writing(path: &Path) -> impl Fn(io::Error) -> ReadError {

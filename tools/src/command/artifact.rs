@@ -112,7 +112,8 @@ pub fn get(args: &Get, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             written.kind.name()
         ))
     })?;
-    Ok(Exit::Done)
+    written.warnings.iter().for_each(|warning| console.warn(plain(warning)));
+    Ok(if written.warnings.is_empty() { Exit::Done } else { Exit::Attention })
 }
 
 /// `uor cat`.

@@ -5,6 +5,7 @@ use std::io;
 use serde::Serialize;
 use uor_index_format::id::SnapshotId;
 use uor_index_format::snapshot::Frontier;
+use uor_node::clock::utc;
 use uor_node::site::{EntryListed, SnapshotDiff, SnapshotShown};
 
 use super::Context;
@@ -85,6 +86,14 @@ fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<(
     let labels = plain(&shown.labels.join(", "));
     let paint = console.paint();
     console.line(format!("{}  {labels}", paint.bold(&shown.snapshot_id.to_string())).trim_end())?;
+    if let Some(zfs) = &shown.zfs {
+        let guid = zfs.to_guid.map(|guid| format!(", GUID {guid:016x}")).unwrap_or_default();
+        let taken = zfs.creation.map(|seconds| format!(", taken {} UTC", utc(seconds.saturating_mul(1000))));
+        console.line(format!("  imported    {}{guid}{}", plain(&zfs.to_name), taken.unwrap_or_default()))?;
+    }
+    if let Some(tree) = &shown.tree {
+        console.line(format!("  tree        {tree}"))?;
+    }
     console.line(format!("  state root  {}", shown.state_root))?;
     console.line(format!("  logseq      up to {}", shown.logseq_max))?;
     let conflicts = count(shown.conflicts, "conflict");
