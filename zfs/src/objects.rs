@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::ByteOrder;
 use crate::contents::{Extents, Segment, Source, Spool, Stored};
 use crate::decompress::{DecompressError, decompress};
-use crate::record::{Begin, CONTENT_LEN_MAX, EmbeddedHeader, Header, ObjectHeader, Refusal, SpillHeader, WriteHeader};
+use crate::record::{Begin, EmbeddedHeader, Header, ObjectHeader, Refusal, SpillHeader, WriteHeader};
 use crate::stream::Record;
 
 /// Object type: contents of a file.
@@ -135,6 +135,18 @@ pub enum ObjectError {
         /// What is wrong.
         #[source]
         source: DecompressError,
+    },
+    /// It is a spill block of an object that cannot have one.
+    #[error(
+        "bad record {record} (WRITE_EMBEDDED) at byte {offset}: a spill block for object {object}, which has no attributes"
+    )]
+    NoAttributes {
+        /// Number of the record, from 0.
+        record: u64,
+        /// Where it begins.
+        offset: u64,
+        /// The object.
+        object: u64,
     },
     /// The stream is of a kind that is not imported.
     #[error(transparent)]
@@ -320,17 +332,19 @@ impl ObjectSet {
         spool: &mut dyn Spool,
     ) -> Result<(), ObjectError> {
         let object = self.known(record, "WRITE_EMBEDDED", header.object)?;
-        let is_spill = header.is_spill() && object.bonus_kind == BONUS_SA;
+        if header.is_spill() && object.bonus_kind != BONUS_SA {
+            let (record, offset, object) = (record.number, record.offset, header.object);
+            return Err(ObjectError::NoAttributes { record, offset, object });
+        }
         let mut block = std::mem::take(&mut self.block);
         let payload = record.payload.get(..usize::try_from(header.payload_len).unwrap_or(usize::MAX));
         let inner = Record { payload: payload.unwrap_or_default(), header: Header::End, ..*record };
         open(&inner, header.object, header.compression, header.logical_len.into(), &mut block)?;
         block.resize(usize::try_from(header.len).unwrap_or(usize::MAX), 0);
-        if is_spill {
+        if header.is_spill() {
             self.keep_spill(header.object, header.len, &block, spool)?;
         } else {
-            let offset = header.offset.min(CONTENT_LEN_MAX - header.len);
-            self.keep(header.object, offset..offset + header.len, &block, spool)?;
+            self.keep(header.object, header.offset..header.offset + header.len, &block, spool)?;
         }
         self.block = block;
         Ok(())

@@ -200,6 +200,18 @@ pub enum ImportError {
         #[source]
         source: TreeError,
     },
+    /// Directories lie too deep.
+    #[error("a path is longer than {max} bytes")]
+    PathTooLong {
+        /// The longest possible.
+        max: usize,
+    },
+    /// A directory has too much in it.
+    #[error("a directory takes more than {max} bytes with all names and extended attributes in it")]
+    TreeTooLong {
+        /// The most possible.
+        max: usize,
+    },
     /// A file of a mounted snapshot could not be read.
     #[error("could not read {}", path.display())]
     Read {

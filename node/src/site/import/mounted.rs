@@ -39,7 +39,10 @@ pub(super) fn stage(
         progress: ImportProgress::default(),
         on_progress,
     };
-    let (contents, built) = tree::build(&mut source, site.store.blocks())?;
+    let (contents, built) = {
+        let links = tree::find_links(&mut source)?;
+        tree::build(&mut source, &links, site.store.blocks())?
+    };
     let new_bytes = built.new_bytes + source.new_bytes;
     let (name, to_guid, creation) = identify(&root);
     let origin = Origin { name, to_guid, from_guid: 0, creation, contents, state: None, predecessor: None };

@@ -18,7 +18,7 @@ use uor_zfs::volume;
 use super::contents::{self, HOLES_MAX};
 use super::publish::{Base, Staged, known_snapshots, reference_below};
 use super::spool::{FileSpool, nameless};
-use super::tree::{self, Built, Entries, Node, NodeKind, Source};
+use super::tree::{self, Built, Entries, Links, Node, NodeKind, Source};
 use super::{ImportError, ImportOptions, ImportProgress, Site, storing};
 
 /// Streams are read in portions of this many bytes.
@@ -139,10 +139,8 @@ impl<'a> Receiving<'a> {
             None => set.end(number),
         };
         let (mut stored, wanted) = sort_out(&set, len_of)?;
-        if let Some(filesystem) = &filesystem {
-            // What cannot be a tree is found before anything is stored.
-            check(filesystem)?;
-        }
+        // What cannot be a tree is found before anything is stored.
+        let links = filesystem.as_ref().map(|filesystem| self.find_links(filesystem)).transpose()?.unwrap_or_default();
         let progress = &mut self.progress;
         let (put, mut new_bytes) = contents::put(&set, &spool, wanted, &mut |bytes| {
             progress.stored += bytes;
@@ -152,7 +150,7 @@ impl<'a> Receiving<'a> {
         let mut records: Vec<Record> =
             stored.values().map(|stored| Record::artifact(None, payload_of(stored))).collect();
         let (contents, built) = match &filesystem {
-            Some(filesystem) => self.tree(filesystem, &stored)?,
+            Some(filesystem) => self.tree(filesystem, &links, &stored)?,
             None => self.volume(volume_len, &stored)?,
         };
         records.extend(built.records);
@@ -170,19 +168,23 @@ impl<'a> Receiving<'a> {
         Ok(())
     }
 
+    fn find_links(&mut self, filesystem: &Filesystem<'_>) -> Result<Links, ImportError> {
+        let mut source = StreamTree::new(filesystem, &NOTHING_STORED, Payload::of(&[]));
+        let links = tree::find_links(&mut source)?;
+        self.warnings.extend(source.warnings.into_values());
+        Ok(links)
+    }
+
     fn tree(
-        &mut self,
+        &self,
         filesystem: &Filesystem<'_>,
+        links: &Links,
         stored: &BTreeMap<u64, Stored>,
     ) -> Result<(ArtifactKey, Built), ImportError> {
         let blocks = self.site.store.blocks();
         let empty = blocks.put_bytes(&[]).map_err(storing("an empty file"))?;
         let empty = Payload { checksum: empty.checksum, len: 0 };
-        let visited = Visited::default();
-        let mut source = StreamTree { filesystem, stored, empty, visited, warnings: BTreeMap::new() };
-        let built = tree::build(&mut source, blocks)?;
-        self.warnings.extend(source.warnings.into_values());
-        Ok(built)
+        tree::build(&mut StreamTree::new(filesystem, stored, empty), links, blocks)
     }
 
     fn volume(&self, len: u64, stored: &BTreeMap<u64, Stored>) -> Result<(ArtifactKey, Built), ImportError> {
@@ -245,27 +247,6 @@ fn sort_out(
     Ok((stored, wanted))
 }
 
-/// Reads the whole file system for what cannot be one.
-fn check(filesystem: &Filesystem<'_>) -> Result<(), ImportError> {
-    let mut visited = Visited::default();
-    visited.enter(filesystem.root())?;
-    filesystem.node(filesystem.root())?;
-    let mut stack = vec![filesystem.entries(filesystem.root())?.into_iter()];
-    while let Some(directory) = stack.last_mut() {
-        let Some(entry) = directory.next() else {
-            visited.leave();
-            stack.pop();
-            continue;
-        };
-        let node = filesystem.node(entry.object)?;
-        if node.kind == ZfsKind::Directory {
-            visited.enter(entry.object)?;
-            stack.push(filesystem.entries(entry.object)?.into_iter());
-        }
-    }
-    Ok(())
-}
-
 fn payload_of(stored: &Stored) -> Payload {
     Payload { checksum: Checksum::from_bytes(stored.name), len: stored.len }
 }
@@ -291,6 +272,14 @@ struct StreamTree<'a> {
     visited: Visited,
     /// One for each object, however often it is looked at.
     warnings: BTreeMap<u64, String>,
+}
+
+static NOTHING_STORED: BTreeMap<u64, Stored> = BTreeMap::new();
+
+impl<'a> StreamTree<'a> {
+    fn new(filesystem: &'a Filesystem<'a>, stored: &'a BTreeMap<u64, Stored>, empty: Payload) -> Self {
+        Self { filesystem, stored, empty, visited: Visited::default(), warnings: BTreeMap::new() }
+    }
 }
 
 impl Source for StreamTree<'_> {

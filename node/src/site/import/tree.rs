@@ -36,7 +36,10 @@ pub(super) struct Node {
 }
 
 /// Names in a directory, ascending, and what leads to the entries.
-pub(super) type Entries<H> = Vec<(Vec<u8>, H)>;
+pub(super) type Entries<H> = Vec<Named<H>>;
+
+/// A name, and what leads to its entry.
+type Named<H> = (Vec<u8>, H);
 
 /// Where directories come from.
 pub(super) trait Source {
@@ -65,44 +68,68 @@ pub(super) struct Built {
     pub(super) new_bytes: u64,
 }
 
-/// Builds the tree of everything below the root.
-pub(super) fn build<S: Source>(source: &mut S, blocks: &Blocks) -> Result<(ArtifactKey, Built), ImportError> {
-    let links = find_links(source)?;
-    let mut builder = Builder { source, blocks, links, built: Built::default() };
-    let key = builder.walk()?;
-    Ok((key, builder.built))
-}
+/// The longest path, in bytes.
+const PATH_LEN_MAX: usize = 64 << 10;
+/// The longest tree that is built, in bytes: it is built in memory.
+const TREE_LEN_MAX: usize = 512 << 20;
 
-/// A walk's place in a directory.
-struct Open<H> {
+/// A walk through everything below the root.
+struct Walk<H> {
+    /// The path of the innermost directory.
     path: Vec<u8>,
-    rest: std::vec::IntoIter<(Vec<u8>, H)>,
+    /// Of each directory that is open, the length of its path, and what is to come of it.
+    open: Vec<(usize, std::vec::IntoIter<Named<H>>)>,
 }
 
-fn open<S: Source>(source: &mut S, handle: &S::Handle, path: Vec<u8>) -> Result<Open<S::Handle>, ImportError> {
-    Ok(Open { path, rest: source.enter(handle)?.into_iter() })
+impl<H> Walk<H> {
+    fn new<S: Source<Handle = H>>(source: &mut S, root: &H) -> Result<Self, ImportError> {
+        Ok(Self { path: Vec::new(), open: vec![(0, source.enter(root)?.into_iter())] })
+    }
+
+    /// The next entry of the innermost directory.
+    fn next(&mut self) -> Option<Named<H>> {
+        self.open.last_mut()?.1.next()
+    }
+
+    fn enter<S: Source<Handle = H>>(&mut self, source: &mut S, name: &[u8], handle: &H) -> Result<(), ImportError> {
+        self.path = self.path_of(name);
+        if self.path.len() > PATH_LEN_MAX {
+            return Err(ImportError::PathTooLong { max: PATH_LEN_MAX });
+        }
+        self.open.push((self.path.len(), source.enter(handle)?.into_iter()));
+        Ok(())
+    }
+
+    fn leave<S: Source<Handle = H>>(&mut self, source: &mut S) {
+        source.leave();
+        self.open.pop();
+        self.path.truncate(self.open.last().map_or(0, |(len, _)| *len));
+    }
+
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        if self.path.is_empty() { name.to_vec() } else { [self.path.as_slice(), b"/", name].concat() }
+    }
 }
 
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
-}
+/// What names of one file have in common.
+pub(super) type Links = BTreeMap<Identity, LinkId>;
 
-fn find_links<S: Source>(source: &mut S) -> Result<BTreeMap<Identity, LinkId>, ImportError> {
+/// Walks through everything, and finds files with several names.
+pub(super) fn find_links<S: Source>(source: &mut S) -> Result<Links, ImportError> {
     let mut first = BTreeMap::<Identity, (LinkId, u64)>::new();
     let root = source.root();
-    let mut stack = vec![open(source, &root, Vec::new())?];
-    while let Some(directory) = stack.last_mut() {
-        let Some((name, handle)) = directory.rest.next() else {
-            source.leave();
-            stack.pop();
+    source.node(&root)?;
+    let mut walk = Walk::new(source, &root)?;
+    while !walk.open.is_empty() {
+        let Some((name, handle)) = walk.next() else {
+            walk.leave(source);
             continue;
         };
         let node = source.node(&handle)?;
-        let path = join(&directory.path, &name);
         if let NodeKind::Directory = node.kind {
-            stack.push(open(source, &handle, path)?);
+            walk.enter(source, &name, &handle)?;
         } else if let Some(identity) = node.identity {
-            first.entry(identity).or_insert_with(|| (link_id(&path), 0)).1 += 1;
+            first.entry(identity).or_insert_with(|| (link_id(&walk.path_of(&name)), 0)).1 += 1;
         }
     }
     Ok(first.into_iter().filter(|(_, (_, names))| *names > 1).map(|(identity, (link, _))| (identity, link)).collect())
@@ -113,69 +140,84 @@ fn link_id(path: &[u8]) -> LinkId {
     Checksum::of(path).as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
+/// Builds the tree of everything below the root.
+pub(super) fn build<S: Source>(
+    source: &mut S,
+    links: &Links,
+    blocks: &Blocks,
+) -> Result<(ArtifactKey, Built), ImportError> {
+    let mut builder = Builder { source, blocks, links, built: Built::default() };
+    let key = builder.walk()?;
+    Ok((key, builder.built))
+}
+
 struct Builder<'a, S: Source> {
     source: &'a mut S,
     blocks: &'a Blocks,
-    links: BTreeMap<Identity, LinkId>,
+    links: &'a Links,
     built: Built,
 }
 
 /// A directory that does not have all of its entries yet.
-struct Building<H> {
-    open: Open<H>,
+struct Building {
     name: Vec<u8>,
     node: Node,
     entries: Vec<TreeEntry>,
+    /// How many bytes the entries will take.
+    len: usize,
 }
+
+impl Building {
+    fn new(name: Vec<u8>, node: Node) -> Self {
+        Self { name, node, entries: Vec::new(), len: 0 }
+    }
+
+    fn add(&mut self, entry: TreeEntry) -> Result<(), ImportError> {
+        let xattrs = entry.attributes.as_ref().map_or(&[][..], |attributes| &attributes.xattrs);
+        let xattrs_len: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.len += entry.name.len() + ENTRY_LEN + xattrs_len;
+        if self.len > TREE_LEN_MAX {
+            return Err(ImportError::TreeTooLong { max: TREE_LEN_MAX });
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+/// About what an entry takes beside its name.
+const ENTRY_LEN: usize = 128;
 
 impl<S: Source> Builder<'_, S> {
     fn walk(&mut self) -> Result<ArtifactKey, ImportError> {
         let root = self.source.root();
-        let mut stack = Vec::new();
-        let mut current = self.building(&root, Vec::new(), Vec::new())?;
+        let mut current = Building::new(Vec::new(), self.source.node(&root)?);
+        let mut walk = Walk::new(self.source, &root)?;
+        let mut outer = Vec::new();
         loop {
-            if let Some((name, handle)) = current.open.rest.next() {
-                let path = join(&current.open.path, &name);
+            if let Some((name, handle)) = walk.next() {
                 let node = self.source.node(&handle)?;
                 if let NodeKind::Directory = node.kind {
-                    let inner = self.entered(&handle, path, name, node)?;
-                    stack.push(std::mem::replace(&mut current, inner));
+                    walk.enter(self.source, &name, &handle)?;
+                    outer.push(std::mem::replace(&mut current, Building::new(name, node)));
                 } else {
-                    current.entries.push(self.entry(&handle, name, node)?);
+                    let entry = self.entry(&handle, name, node)?;
+                    current.add(entry)?;
                 }
                 continue;
             }
-            self.source.leave();
-            let Building { open, name, node, entries } = current;
-            let Some(outer) = stack.pop() else {
+            let Building { name, node, entries, .. } = current;
+            let Some(next) = outer.pop() else {
                 let own = Own { mode: node.mode, attributes: node.attributes };
-                return self.tree(&open.path, Some(own), entries);
+                let key = self.tree(&walk.path, Some(own), entries);
+                walk.leave(self.source);
+                return key;
             };
-            let key = self.tree(&open.path, None, entries)?;
-            current = outer;
+            let key = self.tree(&walk.path, None, entries)?;
+            walk.leave(self.source);
+            current = next;
             let (kind, attributes) = (EntryKind::Directory { key }, Some(Box::new(node.attributes)));
-            current.entries.push(TreeEntry { name, mode: node.mode, kind, attributes });
+            current.add(TreeEntry { name, mode: node.mode, kind, attributes })?;
         }
-    }
-
-    fn building(
-        &mut self,
-        handle: &S::Handle,
-        path: Vec<u8>,
-        name: Vec<u8>,
-    ) -> Result<Building<S::Handle>, ImportError> {
-        let node = self.source.node(handle)?;
-        self.entered(handle, path, name, node)
-    }
-
-    fn entered(
-        &mut self,
-        handle: &S::Handle,
-        path: Vec<u8>,
-        name: Vec<u8>,
-        node: Node,
-    ) -> Result<Building<S::Handle>, ImportError> {
-        Ok(Building { open: open(self.source, handle, path)?, name, node, entries: Vec::new() })
     }
 
     fn entry(&mut self, handle: &S::Handle, name: Vec<u8>, node: Node) -> Result<TreeEntry, ImportError> {
@@ -186,7 +228,7 @@ impl<S: Source> Builder<'_, S> {
             NodeKind::File | NodeKind::Directory => {
                 let payload = self.source.contents(handle)?;
                 self.built.files += 1;
-                self.built.bytes += payload.len;
+                self.built.bytes = self.built.bytes.saturating_add(payload.len);
                 let key = artifact_key(None, &payload);
                 self.built.records.push(Record::artifact(None, payload));
                 EntryKind::File { key, len: payload.len }

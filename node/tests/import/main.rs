@@ -1,0 +1,7 @@
+//! Snapshots of ZFS on their way in and out again: real streams, and what must not come of others.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+mod refused;
+mod streams;
+mod support;
