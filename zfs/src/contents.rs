@@ -25,6 +25,17 @@ pub trait Spool {
     /// What the system said.
     fn append(&mut self, bytes: &[u8]) -> io::Result<u64>;
 
+    /// Offers a block of contents that were empty, and are believed to become `len` bytes long. Who takes it stores these
+    /// contents at once, as bytes from the start on: says which range was stored, from the end of what was stored of them
+    /// before, with zeros in between, to the end of the block or to `len`.
+    ///
+    /// # Errors
+    /// What the store said.
+    fn offer(&mut self, object: u64, len: u64, offset: u64, block: &[u8]) -> io::Result<Option<Range<u64>>> {
+        let _ = (object, len, offset, block);
+        Ok(None)
+    }
+
     /// Gives back bytes that were kept.
     ///
     /// # Errors
@@ -43,7 +54,7 @@ pub trait Spool {
 pub enum Source {
     /// In the spool, from this place on.
     Spool(u64),
-    /// In the object's contents at the earlier snapshot, at the same offset.
+    /// At the same offset of the object's contents that are stored: at the earlier snapshot, or while the stream came.
     Base,
 }
 

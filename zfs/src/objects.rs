@@ -44,7 +44,7 @@ pub struct Object {
     pub bonus: Box<[u8]>,
     /// Length of its spill block in bytes; 0 if it has none.
     pub spill_len: u32,
-    /// Its contents at the earlier snapshot, as long as any of them may be in use.
+    /// Its contents as they are stored, of which parts may be in use.
     pub base: Option<Stored>,
 }
 
@@ -395,11 +395,35 @@ impl ObjectSet {
     ) -> Result<(), ObjectError> {
         if is_zero(block) {
             self.extents.punch(number, range);
-        } else {
-            let place = spool.append(block)?;
-            self.extents.put(number, range, Source::Spool(place));
+            return Ok(());
         }
+        let new = self.objects.get(&number).filter(|object| object.is_plain() && object.base.is_none());
+        if let Some(len) = new.and_then(Object::len_hint)
+            && let Some(taken) = spool.offer(number, len, range.start, block)?
+        {
+            self.extents.punch(number, range.clone());
+            self.fill(number, taken);
+            return Ok(());
+        }
+        let place = spool.append(block)?;
+        self.extents.put(number, range, Source::Spool(place));
         Ok(())
+    }
+
+    /// Takes for stored what is a hole in a range.
+    fn fill(&mut self, number: u64, range: Range<u64>) {
+        let holes: Vec<_> = self.extents.segments(number, range).filter(|segment| segment.source.is_none()).collect();
+        for hole in holes {
+            self.extents.put(number, hole.range, Source::Base);
+        }
+    }
+
+    /// Says where contents are stored that were taken when they were offered; zeros follow them up to `stored.len`.
+    pub fn adopt(&mut self, number: u64, stored: Stored, taken: u64) {
+        if let Some(object) = self.objects.get_mut(&number) {
+            object.base = Some(stored);
+            self.fill(number, taken..stored.len);
+        }
     }
 
     /// Takes in an object as it was at an earlier snapshot.

@@ -1,14 +1,16 @@
 //! Snapshots of ZFS file systems and volumes on their way in: from `zfs send` streams, and from where one is mounted.
 //!
-//! A stream is read once. Its blocks wait in a spool, a file without a name in the data directory, while what objects there
-//! are is kept in memory; nothing has a name before the END record has been verified ([`receive`]). Then contents that have
-//! changed go into blocks ([`contents`]), trees are built of what the objects say ([`tree`]), and what the next increment
+//! A stream is read once. Files that come in order are stored at once, though nothing names them ([`direct`]); all other
+//! blocks wait in a spool, a file without a name in the data directory, while what objects there are is kept in memory
+//! ([`receive`]). Nothing has a name before the END record has been verified. Then contents that have changed otherwise go
+//! into blocks ([`contents`]), trees are built of what the objects say ([`tree`]), and what the next increment
 //! needs is stored as an artifact of its own. Only when all of the input has been verified are records written
 //! ([`publish`]): an import that fails has put payloads that nobody names, which `uor gc` frees.
 //!
 //! Memory follows the number of objects, and never their lengths.
 
 mod contents;
+mod direct;
 mod mounted;
 mod publish;
 mod receive;

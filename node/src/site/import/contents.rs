@@ -159,6 +159,6 @@ fn put_one(
     blocks.put(&mut contents, &mut |_| {}).map_err(storing(format!("object {number}")))
 }
 
-fn as_stored(put: &PutStats) -> Stored {
+pub(super) fn as_stored(put: &PutStats) -> Stored {
     Stored { name: *put.checksum.as_bytes(), len: put.len }
 }

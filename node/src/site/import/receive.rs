@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, BufWriter, Read, Seek as _, Write as _};
+use std::thread::{self, Scope};
 
 use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::record::{Payload, Record, artifact_key};
@@ -16,6 +17,7 @@ use uor_zfs::stream::StreamReader;
 use uor_zfs::volume;
 
 use super::contents::{self, HOLES_MAX};
+use super::direct::Incoming;
 use super::publish::{Base, Staged, known_snapshots, reference_below};
 use super::spool::{FileSpool, nameless};
 use super::tree::{self, Built, Entries, Links, Node, NodeKind, Source};
@@ -33,11 +35,21 @@ pub(super) fn receive(
     options: &ImportOptions<'_>,
     on_progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<(Vec<Staged>, Vec<String>), ImportError> {
+    thread::scope(|scope| receive_in(scope, site, stream, options, on_progress))
+}
+
+fn receive_in<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    site: &'env Site,
+    stream: &mut dyn Read,
+    options: &ImportOptions<'_>,
+    on_progress: &mut dyn FnMut(ImportProgress),
+) -> Result<(Vec<Staged>, Vec<String>), ImportError> {
     let mut reader = StreamReader::new(BufReader::with_capacity(READ_LEN, stream));
     let (staged, warnings) = (Vec::new(), Vec::new());
     let mut receiving =
         Receiving { site, options, is_package: false, staged, warnings, progress: ImportProgress::default() };
-    let mut current: Option<Receiver<'_>> = None;
+    let mut current: Option<Receiver<'_, '_>> = None;
     while let Some(record) = reader.next_record()? {
         let read = record.offset + record.payload.len() as u64;
         if read - receiving.progress.bytes >= TELL_BYTES {
@@ -45,7 +57,7 @@ pub(super) fn receive(
             on_progress(receiving.progress);
         }
         match &record.header {
-            Header::Begin(begin) => current = receiving.begin(begin)?,
+            Header::Begin(begin) => current = receiving.begin(begin, scope)?,
             Header::End => {
                 if let Some(received) = current.take() {
                     receiving.end(received, on_progress)?;
@@ -53,7 +65,7 @@ pub(super) fn receive(
             }
             _ => {
                 if let Some(receiver) = &mut current {
-                    receiver.set.apply(&receiver.begin, &record, &mut receiver.spool)?;
+                    receiver.set.apply(&receiver.begin, &record, &mut receiver.incoming)?;
                 }
             }
         }
@@ -64,8 +76,8 @@ pub(super) fn receive(
     Ok((receiving.staged, receiving.warnings))
 }
 
-struct Receiving<'a> {
-    site: &'a Site,
+struct Receiving<'env, 'a> {
+    site: &'env Site,
     options: &'a ImportOptions<'a>,
     is_package: bool,
     staged: Vec<Staged>,
@@ -74,16 +86,20 @@ struct Receiving<'a> {
 }
 
 /// A snapshot on its way in.
-struct Receiver<'a> {
+struct Receiver<'scope, 'env> {
     begin: Begin,
     set: ObjectSet,
-    spool: FileSpool<'a>,
+    incoming: Incoming<'scope, 'env>,
     base: Option<Base>,
 }
 
-impl<'a> Receiving<'a> {
+impl<'env> Receiving<'env, '_> {
     /// Gets ready for a snapshot, unless it is to be left out.
-    fn begin(&mut self, begin: &Begin) -> Result<Option<Receiver<'a>>, ImportError> {
+    fn begin<'scope>(
+        &mut self,
+        begin: &Begin,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<Option<Receiver<'scope, 'env>>, ImportError> {
         if begin.kind == StreamKind::Package {
             self.is_package = true;
             return Ok(None);
@@ -105,7 +121,7 @@ impl<'a> Receiving<'a> {
         }
         let mut spool = FileSpool::new(&self.site.dir, self.site.store.blocks()).map_err(ImportError::Spool)?;
         let (set, base) = self.base(begin, &mut spool)?;
-        Ok(Some(Receiver { begin: begin.clone(), set, spool, base }))
+        Ok(Some(Receiver { begin: begin.clone(), set, incoming: Incoming::new(spool, scope), base }))
     }
 
     /// The objects of the snapshot that this one tells changes to.
@@ -128,8 +144,19 @@ impl<'a> Receiving<'a> {
     }
 
     /// Stores what was received, and notes what has to be written to make it visible.
-    fn end(&mut self, received: Receiver<'_>, on_progress: &mut dyn FnMut(ImportProgress)) -> Result<(), ImportError> {
-        let Receiver { begin, set, spool, base } = received;
+    fn end(
+        &mut self,
+        received: Receiver<'_, '_>,
+        on_progress: &mut dyn FnMut(ImportProgress),
+    ) -> Result<(), ImportError> {
+        let Receiver { begin, mut set, incoming, base } = received;
+        let (spool, direct) = incoming.finish().map_err(ImportError::Spool)?;
+        let mut new_bytes = 0;
+        for direct in direct {
+            new_bytes += direct.new_bytes;
+            set.adopt(direct.object, direct.stored, direct.taken);
+        }
+        let set = set;
         let is_volume = begin.objset_type == Begin::VOLUME;
         let filesystem = if is_volume { None } else { Some(Filesystem::open(&set, &spool)?) };
         let volume_len = if is_volume { volume::len(&set, &spool)? } else { 0 };
@@ -142,7 +169,7 @@ impl<'a> Receiving<'a> {
         // What cannot be a tree is found before anything is stored.
         let links = filesystem.as_ref().map(|filesystem| self.find_links(filesystem)).transpose()?.unwrap_or_default();
         let progress = &mut self.progress;
-        let (put, mut new_bytes) = contents::put(&set, &spool, wanted, &mut |bytes| {
+        let (put, put_bytes) = contents::put(&set, &spool, wanted, &mut |bytes| {
             progress.stored += bytes;
             on_progress(*progress);
         })?;
@@ -155,7 +182,7 @@ impl<'a> Receiving<'a> {
         };
         records.extend(built.records);
         let state = self.put_state(&begin, &set, &stored, &spool)?;
-        new_bytes += built.new_bytes + state.1;
+        new_bytes += put_bytes + built.new_bytes + state.1;
         records.push(Record::artifact(None, state.0));
         let (name, to_guid, from_guid) = (begin.to_name, begin.to_guid, begin.from_guid);
         let reference = reference_below(self.options.reference, self.staged.first(), &name)?;
