@@ -124,3 +124,53 @@ fn lzjb(payload: &[u8], out: &mut [u8]) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(method: u8, payload: &[u8], len: usize) -> Option<Vec<u8>> {
+        let mut out = vec![0xEE; len];
+        decompress(method, payload, &mut out).ok().map(|()| out)
+    }
+
+    #[test]
+    fn zle_copies_and_runs() {
+        assert_eq!(opened(14, &[2, 7, 8, 9, 64 + 3, 0, 5], 8).unwrap(), [7, 8, 9, 0, 0, 0, 0, 5]);
+        assert_eq!(opened(14, &[2, 7, 8], 3), None);
+        assert_eq!(opened(14, &[64 + 9], 3), None, "a run beyond the end");
+    }
+
+    #[test]
+    fn lzjb_copies_from_itself() {
+        // Two literals, then a match of six bytes at distance two.
+        assert_eq!(opened(3, &[0b100, b'a', b'b', 3 << 2, 2], 8).unwrap(), *b"abababab");
+        assert_eq!(opened(3, &[0b1, 0, 1], 3), None, "a match before the start");
+        assert_eq!(opened(3, &[0b10, b'a', 0, 0], 4), None, "a match of distance zero");
+        assert_eq!(opened(3, &[0], 1), None);
+    }
+
+    #[test]
+    fn padding_follows_and_lengths_are_exact() {
+        let raw = b"a text that is long enough to be worth it, worth it, worth it, worth it".repeat(9);
+        let measured = |head: &[u8], bytes: &[u8]| {
+            let mut len = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+            len.reverse();
+            [&len, head, bytes, &[0; 300]].concat()
+        };
+        let lz4 = measured(&[], &lz4_flex::block::compress(&raw));
+        let frame = zstd::bulk::compress(&raw, 3).unwrap();
+        let zstd = measured(&[0; 4], &frame[4..]);
+        let mut gzip = Vec::new();
+        let level = flate2::Compression::new(6);
+        flate2::bufread::ZlibEncoder::new(raw.as_slice(), level).read_to_end(&mut gzip).unwrap();
+        gzip.extend([0; 300]);
+        for (method, payload) in [(15, lz4), (16, zstd), (6, gzip)] {
+            assert_eq!(opened(method, &payload, raw.len()).unwrap(), raw, "{method}");
+            assert_eq!(opened(method, &payload, raw.len() + 1), None, "{method}");
+            assert_eq!(opened(method, &payload[..20], raw.len()), None, "{method}");
+        }
+        assert_eq!(opened(2, &raw, 10).unwrap(), raw[..10]);
+        assert_eq!(decompress(4, &raw, &mut [0]), Err(DecompressError::Unknown { method: 4 }));
+    }
+}

@@ -15,6 +15,7 @@ use uor_zfs::objects::{ObjectError, ObjectSet};
 use uor_zfs::record::{Begin, Header, Refusal, StreamKind};
 use uor_zfs::state::{self, StateError};
 use uor_zfs::stream::{StreamError, StreamReader};
+use uor_zfs::{ByteOrder, Fletcher4};
 
 /// A directory of the fixtures.
 pub(crate) fn data() -> PathBuf {
@@ -87,14 +88,19 @@ pub(crate) enum Failure {
 }
 
 /// Snapshots that were received: their states by GUID, and what they rest on.
-#[derive(Default)]
 pub(crate) struct Receiver {
+    /// The longest contents that are read.
+    pub(crate) len_max: u64,
     pub(crate) memory: Memory,
     pub(crate) states: BTreeMap<u64, Vec<u8>>,
 }
 
-/// No test has a longer file.
-const LEN_MAX: u64 = 1 << 30;
+impl Default for Receiver {
+    fn default() -> Self {
+        // No fixture has a longer file.
+        Self { len_max: 1 << 30, memory: Memory::default(), states: BTreeMap::new() }
+    }
+}
 
 impl Receiver {
     /// Takes all file systems of a stream; gives each one's GUID and listing. Volumes are passed over inside packages.
@@ -146,7 +152,7 @@ impl Receiver {
         let filesystem = Filesystem::open(set, &self.memory)?;
         for (number, object) in set.objects() {
             let len = filesystem.content_len(number);
-            if len > LEN_MAX {
+            if len > self.len_max {
                 return Err(Failure::TooLong(number, len));
             }
             if state::is_stored_apart(object, len) {
@@ -208,6 +214,7 @@ impl Receiver {
         });
         let (word, more) = match &node.kind {
             NodeKind::Directory => ("dir", None),
+            NodeKind::File if node.size > self.len_max => return Err(Failure::TooLong(node.object, node.size)),
             NodeKind::File => {
                 let mut bytes = vec![0; usize::try_from(node.size).unwrap()];
                 set.read_at(node.object, 0, &mut bytes, &self.memory).unwrap();
@@ -265,4 +272,53 @@ pub(crate) fn assert_listing(name: &str, found: &[Value], expected: &[Value]) {
         assert_eq!(found, expected, "{name}");
     }
     assert_eq!(found.len(), expected.len(), "{name}");
+}
+
+/// Writes checksums anew, as far as there are whole records.
+pub(crate) fn seal(stream: &mut [u8]) {
+    let order = if stream.get(8) == Some(&0xAC) { ByteOrder::Little } else { ByteOrder::Big };
+    let (mut sum, mut at) = (Fletcher4::default(), 0);
+    while let Some(header) = stream.get(at..at + 312) {
+        let kind = order.u32(header, 0).unwrap();
+        let len = payload_len(header, order, kind);
+        let write = |bytes: &mut [u8], sums: [u64; 4]| {
+            for (word, sum) in bytes.chunks_exact_mut(8).zip(sums) {
+                let sum = if order == ByteOrder::Big { sum.swap_bytes() } else { sum };
+                word.copy_from_slice(&sum.to_le_bytes());
+            }
+        };
+        if kind == 0 {
+            sum = Fletcher4::default();
+            sum.add(order, &stream[at..at + 312]);
+        } else {
+            if kind == 5 && order.u64(header, 40) != Some(0) {
+                write(&mut stream[at + 8..at + 40], sum.sums);
+            }
+            sum.add(order, &stream[at..at + 280]);
+            write(&mut stream[at + 280..at + 312], sum.sums);
+            sum.add(order, &stream[at + 280..at + 312]);
+        }
+        at += 312;
+        let Some(payload) = usize::try_from(len).ok().and_then(|len| stream.get(at..at.checked_add(len)?)) else {
+            return;
+        };
+        sum.add(order, payload);
+        at += payload.len();
+    }
+}
+
+fn payload_len(header: &[u8], order: ByteOrder, kind: u32) -> u64 {
+    let short = |at| u64::from(order.u32(header, at).unwrap());
+    let long = |at| order.u64(header, at).unwrap();
+    match kind {
+        0 => short(4),
+        1 if short(36) > 0 => short(36),
+        1 => short(28).next_multiple_of(8),
+        3 if header[50] > 0 => long(96),
+        3 => long(32),
+        7 if long(40) > 0 => long(40),
+        7 => long(16),
+        8 => short(52).next_multiple_of(8),
+        _ => 0,
+    }
 }
