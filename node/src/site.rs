@@ -55,7 +55,7 @@ pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
 pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
 pub use peers::Peer;
 pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
-pub use read::{Listed, ListedKind, Materialised, OpenedPayload, ReadError};
+pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
 pub use shelf::StoreShelf;

@@ -17,7 +17,10 @@ pub const NAME_LEN_MAX: usize = 1023;
 /// The longest target of a symlink, in bytes.
 pub const LINK_LEN_MAX: u64 = 4095;
 /// The longest value of an extended attribute that systems give out, in bytes.
-pub const XATTR_LEN_MAX: u64 = 64 << 10;
+pub const XATTR_LEN_MAX: usize = 64 << 10;
+
+/// The most that extended attributes of one file may have in all, in bytes.
+const XATTRS_LEN_MAX: usize = 16 << 20;
 
 const MASTER_NODE: u64 = 1;
 /// The first version whose attributes are laid out by registries.
@@ -110,7 +113,7 @@ pub struct DirectoryEntry {
 pub struct Xattrs {
     /// Names with values, ascending by name.
     pub values: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Names of those that are longer than any system gives out, and were left out.
+    /// Names of those that are longer than any system gives out, or too many, and were left out.
     pub too_long: Vec<Vec<u8>>,
 }
 
@@ -369,17 +372,20 @@ impl<'a> Filesystem<'a> {
     }
 
     fn xattr_files(&self, directory: u64, xattrs: &mut Xattrs) -> Result<(), FilesystemError> {
+        let mut room = XATTRS_LEN_MAX;
         for DirectoryEntry { name, object } in self.entries(directory)? {
             let node = self.node(object)?;
             let name = with_prefix(name);
             if node.kind != NodeKind::File {
                 continue;
             }
-            if node.size > XATTR_LEN_MAX {
+            let len = usize::try_from(node.size).ok().filter(|len| *len <= XATTR_LEN_MAX && *len <= room);
+            let Some(len) = len else {
                 xattrs.too_long.push(name);
                 continue;
-            }
-            let mut value = vec![0; usize::try_from(node.size).unwrap_or_default()];
+            };
+            room -= len;
+            let mut value = vec![0; len];
             let read = self.set.read_at(object, 0, &mut value, self.spool);
             read.map_err(|source| FilesystemError::Read { object, source })?;
             xattrs.values.push((name, value));

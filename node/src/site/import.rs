@@ -172,7 +172,8 @@ pub enum ImportError {
     Nothing,
     /// One GUID, two contents.
     #[error(
-        "a snapshot with GUID {guid:016x} is here already, as {known}, and has other contents: the stream is forged or damaged"
+        "a snapshot with GUID {guid:016x} is here already, as {known}, and has other contents: one of the two was damaged or \
+         forged where it came from"
     )]
     OtherContents {
         /// The GUID.

@@ -5,6 +5,7 @@
 
 mod out;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
@@ -14,6 +15,7 @@ use serde::Serialize;
 use uor_asl::blocks::BlocksError;
 use uor_asl::state::ReadError as StateError;
 use uor_index_format::DecodeError;
+use uor_index_format::codec::hex;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
@@ -66,6 +68,50 @@ pub struct Listed {
     pub bytes: Option<u64>,
     /// Where a symlink points.
     pub target: Option<String>,
+    /// What else its tree knows, if that was imported from a snapshot of a file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<ListedAttributes>,
+}
+
+/// What a tree that was imported knows of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedAttributes {
+    /// The bytes of its name in hexadecimal.
+    pub name_hex: String,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
+    /// When its contents last changed: seconds since 1970.
+    pub mtime_s: i64,
+    /// Nanoseconds after that.
+    pub mtime_ns: u32,
+    /// What it has in common with its other names, in hexadecimal.
+    pub link: Option<String>,
+    /// Extended attributes, values in hexadecimal.
+    pub xattrs: BTreeMap<String, String>,
+    /// Numbers of a device: major and minor.
+    pub device: Option<[u32; 2]>,
+}
+
+impl ListedAttributes {
+    fn of(entry: &TreeEntry) -> Option<Self> {
+        let attributes = entry.attributes.as_deref()?;
+        let device = match entry.kind {
+            EntryKind::CharDevice { major, minor } | EntryKind::BlockDevice { major, minor } => Some([major, minor]),
+            _ => None,
+        };
+        Some(Self {
+            name_hex: hex(&entry.name),
+            uid: attributes.uid,
+            gid: attributes.gid,
+            mtime_s: attributes.mtime_s,
+            mtime_ns: attributes.mtime_ns,
+            link: attributes.link.map(|link| hex(&link)),
+            xattrs: attributes.xattrs.iter().map(|(name, value)| (lossy(name), hex(value))).collect(),
+            device,
+        })
+    }
 }
 
 impl Listed {
@@ -79,7 +125,15 @@ impl Listed {
             EntryKind::CharDevice { .. } => (ListedKind::Char, None, None, None),
             EntryKind::BlockDevice { .. } => (ListedKind::Block, None, None, None),
         };
-        Self { name: lossy(&entry.name), mode: entry.mode, kind, key, bytes, target }
+        Self {
+            name: lossy(&entry.name),
+            mode: entry.mode,
+            kind,
+            key,
+            bytes,
+            target,
+            attributes: ListedAttributes::of(entry),
+        }
     }
 }
 

@@ -57,6 +57,8 @@ pub struct SnapshotListed {
     pub commits: Option<u64>,
     /// Whether this site keeps it.
     pub kept: bool,
+    /// The ZFS snapshot that it was imported from, if it was.
+    pub zfs: Option<ZfsIdentity>,
 }
 
 impl SnapshotListed {
@@ -72,6 +74,7 @@ impl SnapshotListed {
             logseq_max: snapshot.map(|snapshot| snapshot.logseq_max),
             commits: snapshot.map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
             kept,
+            zfs: snapshot.and_then(|snapshot| snapshot.origin.as_deref()).map(ZfsIdentity::of),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use uor_index_format::id::SnapshotId;
 use uor_index_format::snapshot::Frontier;
 use uor_node::clock::utc;
-use uor_node::site::{EntryListed, SnapshotDiff, SnapshotShown};
+use uor_node::site::{EntryListed, SnapshotDiff, SnapshotListed, SnapshotShown};
 
 use super::Context;
 use super::history::site;
@@ -70,7 +70,7 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
             let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
             table.row([
                 short(listed.snapshot_id),
-                listed.labels.join(", "),
+                names(listed),
                 number(listed.commits),
                 number(listed.logseq_max.map(|logseq| logseq.0)),
                 if listed.kept { "yes" } else { "no" }.to_owned(),
@@ -80,6 +80,12 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
         if table.is_empty() { Ok(()) } else { table.lines(paint).iter().try_for_each(|line| console.line(line)) }
     })?;
     Ok(Exit::Done)
+}
+
+/// A snapshot's labels; of one that was imported, first what it is called where it came from.
+fn names(listed: &SnapshotListed) -> String {
+    let imported = listed.zfs.as_ref().map(|zfs| zfs.to_name.clone());
+    plain(&imported.into_iter().chain(listed.labels.iter().cloned()).collect::<Vec<_>>().join(", "))
 }
 
 fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! A mounted snapshot: the tree that its stream would give, read from where its files are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -32,6 +32,8 @@ pub(super) fn stage(
     }
     let mut source = Mounted {
         site,
+        own: fs::metadata(site.dir()).ok().map(|own| walk::identity(&own)),
+        warnings: BTreeSet::new(),
         device: metadata.dev(),
         root: root.clone(),
         read: BTreeMap::new(),
@@ -44,6 +46,7 @@ pub(super) fn stage(
         tree::build(&mut source, &links, site.store.blocks())?
     };
     let new_bytes = built.new_bytes + source.new_bytes;
+    let warnings = source.warnings.into_iter().collect();
     let (name, to_guid, creation) = identify(&root);
     let origin = Origin { name, to_guid, from_guid: 0, creation, contents, state: None, predecessor: None };
     let staged = Staged {
@@ -56,7 +59,7 @@ pub(super) fn stage(
         bytes: built.bytes,
         new_bytes,
     };
-    Ok((staged, Vec::new()))
+    Ok((staged, warnings))
 }
 
 /// Name, GUID and creation of the snapshot that is mounted at `root`, as far as `zfs` tells; without it, the path.
@@ -99,6 +102,9 @@ fn unescape(text: &str) -> String {
 
 struct Mounted<'a> {
     site: &'a Site,
+    /// The data directory, which changes while it is read.
+    own: Option<Identity>,
+    warnings: BTreeSet<String>,
     /// Other file systems that are mounted inside are not part of the snapshot.
     device: u64,
     root: PathBuf,
@@ -138,6 +144,10 @@ impl Source for Mounted<'_> {
     fn enter(&mut self, path: &PathBuf) -> Result<Entries<PathBuf>, ImportError> {
         let metadata = fs::symlink_metadata(path).map_err(reading(path))?;
         if metadata.dev() != self.device {
+            return Ok(Vec::new());
+        }
+        if Some(walk::identity(&metadata)) == self.own {
+            self.warnings.insert(format!("left out what is in {}: it is the data directory", path.display()));
             return Ok(Vec::new());
         }
         let entries = walk::sorted(path).map_err(reading(path))?;

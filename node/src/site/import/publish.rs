@@ -136,9 +136,7 @@ pub(super) fn publish(site: &Site, staged: Vec<Staged>) -> Result<Vec<Imported>,
         let reference = one.reference;
         imported.push(Imported { snapshot_id, reference, tree, files, bytes, new_bytes, zfs, known: known.is_some() });
     }
-    if !batch.is_empty() {
-        site.commit(batch.into_values().collect())?;
-    }
+    site.commit_in_order(batch.into_values().collect())?;
     site.change_kept(|kept| {
         let before = kept.len();
         kept.extend(imported.iter().filter(|imported| !imported.known).map(|imported| imported.snapshot_id));
@@ -152,7 +150,10 @@ fn known_already(site: &Site, origin: &Origin) -> Result<Option<SnapshotId>, Imp
     let known = known_snapshots(site, origin.to_guid)?;
     let is_same =
         |other: &Origin| other.contents == origin.contents && (origin.to_guid != 0 || other.name == origin.name);
-    if let Some((other, _)) = known.iter().find(|(_, other)| origin.to_guid != 0 && !is_same(other)) {
+    // Where one is mounted, not every attribute may be visible; streams tell all.
+    let is_stream = |origin: &Origin| origin.to_guid != 0 && origin.state.is_some();
+    let differs = |other: &Origin| is_stream(origin) && is_stream(other) && !is_same(other);
+    if let Some((other, _)) = known.iter().find(|(_, other)| differs(other)) {
         return Err(ImportError::OtherContents { guid: origin.to_guid, known: *other });
     }
     let has_all = |other: &Origin| other.state.is_some() || origin.state.is_none();

@@ -323,7 +323,7 @@ impl Source for StreamTree<'_> {
         let xattrs = self.filesystem.xattrs(&node)?;
         if let Some(name) = xattrs.too_long.first() {
             let name = String::from_utf8_lossy(name);
-            let warning = format!("left out extended attribute `{name}` of object {object}: it is longer than 64 KiB");
+            let warning = format!("left out extended attribute `{name}` of object {object}: it is too long");
             self.warnings.insert(*object, warning);
         }
         let (mtime_s, mtime_ns) = node.mtime;
