@@ -23,8 +23,6 @@ pub const CONTENT_LEN_MAX: u64 = i64::MAX as u64;
 pub const EMBEDDED_LEN_MAX: u32 = 112;
 /// The largest number of slots of a dnode.
 pub const SLOTS_MAX: u8 = 32;
-/// The longest header payload of a package, in bytes: names and properties of all its datasets.
-pub const BEGIN_PAYLOAD_LEN_MAX: u32 = 256 << 20;
 
 const MAGIC: u64 = 0x0000_0002_F5BA_CBAC;
 
@@ -378,9 +376,6 @@ impl Fields<'_> {
             other => return Err(bad("header type", other, "neither a stream (1) nor a package (2)")),
         };
         let payload_len = self.u32(4);
-        if payload_len > BEGIN_PAYLOAD_LEN_MAX {
-            return Err(bad("payloadlen", payload_len.into(), "longer than 256 MiB"));
-        }
         let name = self.bytes.get(56..HEADER_LEN).unwrap_or_default();
         let to_name = name.iter().copied().take_while(|byte| *byte != 0).collect();
         Ok(Begin {

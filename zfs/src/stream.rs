@@ -98,7 +98,7 @@ pub struct Record<'a> {
     pub offset: u64,
     /// What it says.
     pub header: Header,
-    /// Its payload, as it is in the stream.
+    /// Its payload, as it is in the stream; that of BEGIN, which lists properties, is passed over.
     pub payload: &'a [u8],
 }
 
@@ -170,8 +170,12 @@ impl<R: Read> StreamReader<R> {
         self.number += 1;
         let (header, payload_len) =
             if kind_number == 0 { self.begin_record(&fields, at)? } else { self.inner_record(&fields, &bytes, at)? };
-        self.read_payload(payload_len)?;
-        self.sum.add(order, &self.payload);
+        if matches!(header, Header::Begin(_)) {
+            self.pass_over(payload_len, order)?;
+        } else {
+            self.read_payload(payload_len)?;
+            self.sum.add(order, &self.payload);
+        }
         Ok(Some(Record { number: at.record, offset, header, payload: &self.payload }))
     }
 
@@ -283,16 +287,33 @@ impl<R: Read> StreamReader<R> {
         self.payload.clear();
         let mut left = len;
         while left > 0 {
-            let portion = left.min(PORTION_LEN);
-            let read = self.input.by_ref().take(portion).read_to_end(&mut self.payload);
-            let read = read.map_err(|source| StreamError::Read { offset: self.offset, source })? as u64;
-            self.offset += read;
-            left -= read;
-            if read < portion {
-                return Err(StreamError::Truncated { offset: self.offset, place: "inside a payload" });
-            }
+            left -= self.read_portion(left)?;
         }
         Ok(())
+    }
+
+    /// Reads a payload only for its checksum.
+    fn pass_over(&mut self, len: u64, order: ByteOrder) -> Result<(), StreamError> {
+        let mut left = len;
+        while left > 0 {
+            self.payload.clear();
+            left -= self.read_portion(left)?;
+            self.sum.add(order, &self.payload);
+        }
+        self.payload.clear();
+        Ok(())
+    }
+
+    /// Reads the next portion of a payload of which `left` bytes are to come.
+    fn read_portion(&mut self, left: u64) -> Result<u64, StreamError> {
+        let portion = left.min(PORTION_LEN);
+        let read = self.input.by_ref().take(portion).read_to_end(&mut self.payload);
+        let read = read.map_err(|source| StreamError::Read { offset: self.offset, source })? as u64;
+        self.offset += read;
+        if read < portion {
+            return Err(StreamError::Truncated { offset: self.offset, place: "inside a payload" });
+        }
+        Ok(portion)
     }
 }
 

@@ -1,12 +1,56 @@
 //! Streams of any size, grown from a small real one: its master node, registries and layouts stay, files are added.
 
 use std::fs::File;
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{BufWriter, Read as _, Write};
 use std::path::Path;
 
 use uor_zfs::record::Header;
 use uor_zfs::stream::StreamReader;
 use uor_zfs::{ByteOrder, Fletcher4};
+
+/// A record about a file.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// The file is declared, to have so many bytes.
+    Declare(u64),
+    /// Bytes at an offset.
+    Write(u64, Vec<u8>),
+    /// A hole from an offset on, of so many bytes.
+    Free(u64, u64),
+}
+
+/// A full stream of two files, told by any sequence of records.
+pub(crate) fn told(steps: &[(u64, Step)]) -> Vec<u8> {
+    let template = template();
+    let mut out = Vec::new();
+    let mut writer = Writer::begin(&mut out, &template.begin);
+    for (header, payload) in &template.rest {
+        writer.record(header, payload);
+    }
+    writer.record(&write_header(ROOT, GUID, 0), &directory(&Shape { files: 2, file_len: 0 }));
+    for (file, step) in steps {
+        let number = FIRST + file;
+        match step {
+            Step::Declare(len) => {
+                let (header, bonus) = object(&template, number, GUID, *len);
+                writer.record(&header, &bonus);
+            }
+            Step::Write(offset, bytes) => {
+                writer.record(&write_header_of(number, GUID, *offset, bytes.len() as u64), bytes);
+            }
+            Step::Free(offset, len) => {
+                let mut header = vec![0; HEADER_LEN];
+                set_u32(&mut header, 0, 4);
+                [number, *offset, *len, GUID].into_iter().zip([8, 16, 24, 32]).for_each(|(value, at)| {
+                    set_u64(&mut header, at, value);
+                });
+                writer.record(&header, &[]);
+            }
+        }
+    }
+    writer.end(&template.end);
+    out
+}
 
 /// What is in a stream.
 pub(crate) struct Shape {
@@ -76,15 +120,18 @@ fn set_u64(bytes: &mut [u8], at: usize, value: u64) {
 }
 
 /// Writes records, and their checksums.
-struct Writer {
-    out: BufWriter<File>,
+struct Writer<W> {
+    out: W,
     sum: Fletcher4,
     len: u64,
 }
 
-impl Writer {
-    fn begin(path: &Path, header: &[u8]) -> Self {
-        let out = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+fn create(path: &Path) -> BufWriter<File> {
+    BufWriter::with_capacity(1 << 20, File::create(path).unwrap())
+}
+
+impl<W: Write> Writer<W> {
+    fn begin(out: W, header: &[u8]) -> Self {
         let mut writer = Self { out, sum: Fletcher4::default(), len: 0 };
         writer.put(header);
         writer
@@ -150,12 +197,16 @@ fn object(template: &Template, number: u64, guid: u64, len: u64) -> Raw {
 }
 
 fn write_header(number: u64, guid: u64, offset: u64) -> Vec<u8> {
+    write_header_of(number, guid, offset, BLOCK_LEN)
+}
+
+fn write_header_of(number: u64, guid: u64, offset: u64, len: u64) -> Vec<u8> {
     let mut header = vec![0; HEADER_LEN];
     set_u32(&mut header, 0, 3);
     set_u64(&mut header, 8, number);
     set_u32(&mut header, 16, 19);
     set_u64(&mut header, 24, offset);
-    set_u64(&mut header, 32, BLOCK_LEN);
+    set_u64(&mut header, 32, len);
     set_u64(&mut header, 40, guid);
     header
 }
@@ -163,7 +214,7 @@ fn write_header(number: u64, guid: u64, offset: u64) -> Vec<u8> {
 /// Writes a full stream; its length.
 pub(crate) fn full(shape: &Shape, path: &Path) -> u64 {
     let template = template();
-    let mut writer = Writer::begin(path, &template.begin);
+    let mut writer = Writer::begin(create(path), &template.begin);
     for (header, payload) in &template.rest {
         writer.record(header, payload);
     }
@@ -201,7 +252,7 @@ pub(crate) fn increment(shape: &Shape, path: &Path) -> u64 {
     set_u64(&mut begin, 40, GUID + 1);
     set_u64(&mut begin, 48, GUID);
     set_u64(&mut end, 40, GUID + 1);
-    let mut writer = Writer::begin(path, &begin);
+    let mut writer = Writer::begin(create(path), &begin);
     let (mut noise, mut block) = (Noise(0xD1B5_4A32_D192_ED03), vec![0; usize::try_from(BLOCK_LEN).unwrap()]);
     for number in (FIRST..FIRST + shape.files).filter(|number| number % CHANGED_FILES == 0) {
         let (header, bonus) = object(&template, number, GUID + 1, shape.file_len);

@@ -10,7 +10,7 @@
 mod generate;
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -49,7 +49,10 @@ fn main() {
         });
     });
     let hash_and_compress = |threads| {
-        measure(&format!("read, BLAKE3, zstd {LEVEL}, {threads} threads"), full_len, || compress_on(&full, threads))
+        let out = dir.join("compressed");
+        let what = format!("read, BLAKE3, zstd {LEVEL}, {threads} threads");
+        measure(&what, full_len, || compress_on(&full, threads, None));
+        measure(&format!("{what}, write"), full_len, || compress_on(&full, threads, Some(&out)))
     };
     hash_and_compress(1);
     let best = hash_and_compress(thread::available_parallelism().unwrap().get());
@@ -60,7 +63,11 @@ fn main() {
     });
     let site = self::site(&dir.join("imported"));
     let imported = measure("uor import zfs", full_len, || import(&site, &full));
-    println!("  import takes {:.2} of hashing and compressing, {:.2} of adding", imported / best, imported / added);
+    println!(
+        "  import takes {:.2} of hashing, compressing and writing, {:.2} of adding",
+        imported / best,
+        imported / added
+    );
     measure("uor import zfs, the increment", increment_len, || import(&site, &increment));
     println!("  largest resident size: {}", peak());
     fs::remove_dir_all(&dir).unwrap();
@@ -103,23 +110,31 @@ fn each_chunk(path: &Path, mut act: impl FnMut(Vec<u8>)) {
     }
 }
 
-fn compress_on(path: &Path, threads: usize) {
+fn compress_on(path: &Path, threads: usize, out: Option<&Path>) {
+    let out = out.map(|out| Mutex::new(File::create(out).unwrap()));
     let (sender, receiver) = sync_channel::<Vec<u8>>(2 * threads);
     let receiver = Arc::new(Mutex::new(receiver));
     thread::scope(|scope| {
         for _ in 0..threads {
-            let receiver = Arc::clone(&receiver);
+            let (receiver, out) = (Arc::clone(&receiver), &out);
             scope.spawn(move || {
                 let mut compressor = zstd::bulk::Compressor::new(LEVEL).unwrap();
                 loop {
                     let Ok(chunk) = receiver.lock().unwrap().recv() else { return };
-                    std::hint::black_box((blake3::hash(&chunk), compressor.compress(&chunk).unwrap()));
+                    let (_, compressed) =
+                        std::hint::black_box((blake3::hash(&chunk), compressor.compress(&chunk).unwrap()));
+                    if let Some(out) = out {
+                        out.lock().unwrap().write_all(&compressed).unwrap();
+                    }
                 }
             });
         }
         each_chunk(path, |chunk| sender.send(chunk).unwrap());
         drop(sender);
     });
+    if let Some(out) = out {
+        out.into_inner().unwrap().sync_all().unwrap();
+    }
 }
 
 /// The largest resident size of this process, as the system tells it.

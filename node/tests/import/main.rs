@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
+#[path = "../../benches/import/generate.rs"]
+#[expect(dead_code, reason = "the benchmark uses the rest")]
+mod generate;
+mod order;
 mod refused;
 mod streams;
 mod support;

@@ -12,7 +12,7 @@ use uor_zfs::contents::Stored;
 use uor_zfs::filesystem::{Filesystem, NodeKind as ZfsKind, Visited};
 use uor_zfs::objects::ObjectSet;
 use uor_zfs::record::{Begin, Header, Refusal, StreamKind};
-use uor_zfs::state;
+use uor_zfs::state::{self, StateError};
 use uor_zfs::stream::StreamReader;
 use uor_zfs::volume;
 
@@ -140,6 +140,10 @@ impl<'env> Receiving<'env, '_> {
         let (base, state) = found.ok_or_else(missing)?;
         let mut reader = BufReader::new(blocks.read(state).map_err(storing("the state of the earlier snapshot"))?);
         let decoded = state::decode(&mut reader, spool).map_err(|source| ImportError::Base { guid, source })?;
+        if decoded.0 != guid {
+            let source = StateError::Field { object: 0, field: "the GUID of the snapshot" };
+            return Err(ImportError::Base { guid, source });
+        }
         Ok((decoded.1, Some(base)))
     }
 
