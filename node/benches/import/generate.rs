@@ -19,36 +19,45 @@ pub(crate) enum Step {
     Free(u64, u64),
 }
 
-/// A full stream of two files, told by any sequence of records.
-pub(crate) fn told(steps: &[(u64, Step)]) -> Vec<u8> {
+/// A stream of two files, told by any sequence of records: whole, or as an increment to such a one.
+pub(crate) fn told(steps: &[(u64, Step)], is_increment: bool) -> Vec<u8> {
     let template = template();
-    let mut out = Vec::new();
-    let mut writer = Writer::begin(&mut out, &template.begin);
-    for (header, payload) in &template.rest {
-        writer.record(header, payload);
+    let (mut begin, mut end, mut guid) = (template.begin.clone(), template.end.clone(), GUID);
+    if is_increment {
+        guid += 1;
+        set_u64(&mut begin, 48, GUID);
     }
-    writer.record(&write_header(ROOT, GUID, 0), &directory(&Shape { files: 2, file_len: 0 }));
+    set_u64(&mut begin, 40, guid);
+    set_u64(&mut end, 40, guid);
+    let mut out = Vec::new();
+    let mut writer = Writer::begin(&mut out, &begin);
+    if !is_increment {
+        for (header, payload) in &template.rest {
+            writer.record(header, payload);
+        }
+        writer.record(&write_header(ROOT, GUID, 0), &directory(&Shape { files: 2, file_len: 0 }));
+    }
     for (file, step) in steps {
         let number = FIRST + file;
         match step {
             Step::Declare(len) => {
-                let (header, bonus) = object(&template, number, GUID, *len);
+                let (header, bonus) = object(&template, number, guid, *len);
                 writer.record(&header, &bonus);
             }
             Step::Write(offset, bytes) => {
-                writer.record(&write_header_of(number, GUID, *offset, bytes.len() as u64), bytes);
+                writer.record(&write_header_of(number, guid, *offset, bytes.len() as u64), bytes);
             }
             Step::Free(offset, len) => {
                 let mut header = vec![0; HEADER_LEN];
                 set_u32(&mut header, 0, 4);
-                [number, *offset, *len, GUID].into_iter().zip([8, 16, 24, 32]).for_each(|(value, at)| {
+                [number, *offset, *len, guid].into_iter().zip([8, 16, 24, 32]).for_each(|(value, at)| {
                     set_u64(&mut header, at, value);
                 });
                 writer.record(&header, &[]);
             }
         }
     }
-    writer.end(&template.end);
+    writer.end(&end);
     out
 }
 

@@ -23,10 +23,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn files_are_what_was_told_last(lens in [file_len(), file_len()], steps in steps(), again in any::<bool>()) {
+    fn files_are_what_was_told_last(lens in [file_len(), file_len()], steps in steps(), again in any::<bool>(), cut in 0..30_usize) {
         let mut models = lens.map(|len| vec![0_u8; usize::try_from(len).unwrap()]);
         let mut told_steps = vec![(0, Step::Declare(lens[0])), (1, Step::Declare(lens[1]))];
-        let mut ends = [0_u64; 2];
+        let declared = told_steps.clone();
+        let (mut ends, mut whole) = ([0_u64; 2], None);
         for (index, (file, place, is_write, byte)) in steps.iter().enumerate() {
             let at = usize::try_from(*file).unwrap();
             let sectors = lens[at] / SECTOR + 1;
@@ -48,14 +49,21 @@ proptest! {
                 models[at][from..to].fill(0);
                 told_steps.push((*file, Step::Free(offset, len)));
             }
-            if again && index == 10 {
+            if index == cut {
+                // What follows comes as an increment.
+                whole = Some(std::mem::replace(&mut told_steps, declared.clone()));
+            } else if again && index == 10 {
                 // Declared again as it was, an object keeps its contents.
                 told_steps.push((*file, Step::Declare(lens[at])));
             }
         }
         let scratch = Scratch::new("order");
         let site = scratch.site("a");
-        let imported = import(&site, &told(&told_steps), None).unwrap().imported.remove(0);
+        if let Some(whole) = &whole {
+            import(&site, &told(whole, false), None).unwrap();
+        }
+        let last = told(&told_steps, whole.is_some());
+        let imported = import(&site, &last, None).unwrap().imported.remove(0);
         let tree = tree_of(&site, imported.tree);
         for (entry, model) in tree.entries().iter().zip(models) {
             let EntryKind::File { key, len } = entry.kind else { panic!("there are only files") };
