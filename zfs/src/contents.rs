@@ -186,6 +186,7 @@ impl<I: Iterator<Item = (Range<u64>, Source)>> Iterator for Segments<I> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "offsets up to a hundred")]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! Whatever a stream, a state or a payload is: an answer or an error, soon, and never a panic.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
 mod support;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! What is kept between increments: one encoding, held by a vector, and enough to go on from.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
 mod support;
 
 use support::{Memory, Receiver, hex, read, stream};

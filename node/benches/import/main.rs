@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on may stop")]
 
+#[expect(dead_code, reason = "a test uses the rest")]
 mod generate;
 
 use std::fs::{self, File};

@@ -39,7 +39,7 @@ fn every_stream_gives_the_listing_of_its_mounted_snapshot() {
             assert_listing(name, &found, &expected(listing));
             assert_eq!(one.files, found.iter().filter(|line| line["type"] == "file").count() as u64, "{name}");
             assert_identity(one, substream);
-            assert_eq!(site.ref_target(one.reference.as_ref().unwrap(), &site.head()).unwrap().is_some(), true);
+            assert!(site.ref_target(one.reference.as_ref().unwrap(), &site.head()).unwrap().is_some());
         }
         assert!(imported.next().is_none(), "{name}");
         drop(site);

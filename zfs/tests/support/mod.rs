@@ -1,8 +1,6 @@
 //! What the tests share: the fixtures, and a receiver that keeps everything in memory.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
-#![expect(clippy::allow_attributes, reason = "whether anything is dead depends on the test")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
