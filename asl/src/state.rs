@@ -237,7 +237,7 @@ impl State {
 
     /// The snapshot of everything here.
     pub fn head(&self) -> Snapshot {
-        Snapshot { frontier: self.frontier(), logseq_max: self.logseq_max }
+        Snapshot { frontier: self.frontier(), logseq_max: self.logseq_max, origin: None }
     }
 
     /// Which commits are included.

@@ -378,7 +378,7 @@ fn snapshot(words: &[Word], numbers: &[(usize, u64)], logseq_max: u64) -> Snapsh
         Head { number, hash: commits.iter().find(header).unwrap().hash() }
     };
     let frontier = numbers.iter().map(|(site, number)| (key(*site).site_id(), head(*site, *number))).collect();
-    Snapshot { frontier, logseq_max: LogSeq(logseq_max) }
+    Snapshot { frontier, logseq_max: LogSeq(logseq_max), origin: None }
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl StateHash {
     /// The state root at `snapshot`.
     pub fn root(&self, snapshot: &Snapshot) -> StateRoot {
         let lanes: Vec<u8> = self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
-        StateRoot::from_bytes(derive(&context::STATE_ROOT, &[&snapshot.encode(), &lanes]))
+        StateRoot::from_bytes(derive(&context::STATE_ROOT, &[&snapshot.encode_position(), &lanes]))
     }
 
     /// Digest of the sum alone: equal for equal sets, whatever the snapshot. Ranges are compared by it.

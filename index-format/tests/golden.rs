@@ -119,7 +119,7 @@ fn hold_ids(golden: &mut Golden) {
 
 /// The root of a node that has seen nothing.
 fn empty_root() -> StateRoot {
-    StateHash::default().root(&Snapshot { frontier: BTreeMap::new(), logseq_max: LogSeq(0) })
+    StateHash::default().root(&Snapshot { frontier: BTreeMap::new(), logseq_max: LogSeq(0), origin: None })
 }
 
 fn encode_record(record: &Record) -> Vec<u8> {
@@ -148,6 +148,7 @@ fn hold_bodies(golden: &mut Golden) {
     golden.both("outcome.failed", &samples::failed(), Outcome::encode, Outcome::decode);
     golden.both("program", &samples::program(), Program::encode, Program::decode);
     golden.both("tree", &samples::tree(), Tree::encode, Tree::decode);
+    golden.both("tree.attributes", &samples::tree_with_attributes(), Tree::encode, Tree::decode);
     golden.both("tree.empty", &Tree::default(), Tree::encode, Tree::decode);
 }
 
@@ -162,6 +163,7 @@ fn hold_log(golden: &mut Golden) {
     golden.both("commit-header", second.header(), CommitHeader::encode, CommitHeader::decode);
     golden.both("fork-proof", &samples::fork_proof(), ForkProof::encode, ForkProof::decode);
     golden.both("snapshot", &samples::snapshot(), Snapshot::encode, Snapshot::decode);
+    golden.both("snapshot.imported", &samples::imported(), Snapshot::encode, Snapshot::decode);
     for (name, entry) in ["state-entry.settled", "state-entry.withheld"].into_iter().zip(samples::entries()) {
         golden.digest(name, &entry.encode());
     }

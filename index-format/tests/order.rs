@@ -137,7 +137,7 @@ fn sum<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> StateHash {
 
 fn snapshot() -> Snapshot {
     let head = Head { number: 3, hash: CommitHash::from_bytes([4; 32]) };
-    Snapshot { frontier: BTreeMap::from([(SiteId::from_bytes([5; 32]), head)]), logseq_max: LogSeq(9) }
+    Snapshot { frontier: BTreeMap::from([(SiteId::from_bytes([5; 32]), head)]), logseq_max: LogSeq(9), origin: None }
 }
 
 /// `entry` with one hashed field changed, for each field.

@@ -4,7 +4,7 @@
 //! methods and renders the plain struct it returns; the node shell serves the same methods to programs beside it.
 //!
 //! To be read in this order: `home`, `lifecycle`, `membership`, `peers` (the directory and who it belongs to); `resolve`,
-//! `names`, `add`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
+//! `names`, `add`, `import`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
 //! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
@@ -16,6 +16,7 @@ mod erase;
 mod gc;
 mod history;
 mod home;
+mod import;
 mod json;
 mod kept;
 mod lifecycle;
@@ -48,12 +49,13 @@ pub use erase::{EraseError, ErasedPayload};
 pub use gc::{Gathered, GcError};
 pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
 pub use home::FileError;
+pub use import::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
 pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
 pub use peers::Peer;
 pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
-pub use read::{Listed, ListedKind, Materialised, OpenedPayload, ReadError};
+pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
 pub use shelf::StoreShelf;

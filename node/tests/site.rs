@@ -857,9 +857,12 @@ mod snapshots {
         add(&a, &scratch.file("f", b"x"));
         let created = a.snapshot_create(None).unwrap();
         // The snapshot's artifact comes to `b` by hand, before the commits it speaks of.
-        let payload =
-            uor_index_format::snapshot::Snapshot { frontier: created.frontier.clone(), logseq_max: created.logseq_max }
-                .encode();
+        let payload = uor_index_format::snapshot::Snapshot {
+            frontier: created.frontier.clone(),
+            logseq_max: created.logseq_max,
+            origin: None,
+        }
+        .encode();
         b.store().blocks().put_bytes(&payload).unwrap();
         let record = Record::artifact(Some(uor_index_format::snapshot::TYPE_TAG), Payload::of(&payload));
         b.store().commit(b.key(), vec![record], 0).unwrap();

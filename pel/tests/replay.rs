@@ -51,7 +51,7 @@ fn honest() -> (MemoryShelf, Derivation, RunReport) {
     let files: [(&str, &[u8]); 3] = [("a", b"one\n"), ("b", b"two words\n"), ("c", b"")];
     let entries = files.map(|(name, bytes)| {
         let kind = EntryKind::File { key: put(&shelf, bytes), len: bytes.len() as u64 };
-        TreeEntry { name: name.into(), mode: 0o644, kind }
+        TreeEntry { name: name.into(), mode: 0o644, kind, attributes: None }
     });
     let dir = Tree::new(entries.to_vec()).expect("names are good");
     let dir = shelf.put(Some(tree::TYPE_TAG), Arc::new(dir.encode())).expect("memory");

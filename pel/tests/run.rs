@@ -80,14 +80,19 @@ fn tree(shelf: &MemoryShelf, files: &[(&str, &[u8])]) -> ArtifactKey {
     for (path, bytes) in files {
         let (directory, name) = path.split_once('/').unwrap_or(("", path));
         let kind = EntryKind::File { key: put(shelf, bytes), len: bytes.len() as u64 };
-        directories.entry(directory).or_default().push(TreeEntry { name: name.into(), mode: 0o640, kind });
+        directories.entry(directory).or_default().push(TreeEntry {
+            name: name.into(),
+            mode: 0o640,
+            kind,
+            attributes: None,
+        });
     }
     let mut root = directories.remove("").unwrap_or_default();
     let link = EntryKind::Symlink { target: b"sub/x".to_vec() };
-    root.push(TreeEntry { name: b"link".to_vec(), mode: 0o777, kind: link });
+    root.push(TreeEntry { name: b"link".to_vec(), mode: 0o777, kind: link, attributes: None });
     for (name, entries) in directories {
         let kind = EntryKind::Directory { key: put_tree(shelf, entries) };
-        root.push(TreeEntry { name: name.into(), mode: 0o755, kind });
+        root.push(TreeEntry { name: name.into(), mode: 0o755, kind, attributes: None });
     }
     put_tree(shelf, root)
 }
@@ -303,7 +308,12 @@ fn what_is_no_tree_cannot_be_mapped() {
     // A tree that unfolds to 2^40 files out of forty small manifests.
     let mut key = tree(&shelf, &[("f", b"x")]);
     for _ in 0..40 {
-        let entry = |name: &[u8]| TreeEntry { name: name.to_vec(), mode: 0o755, kind: EntryKind::Directory { key } };
+        let entry = |name: &[u8]| TreeEntry {
+            name: name.to_vec(),
+            mode: 0o755,
+            kind: EntryKind::Directory { key },
+            attributes: None,
+        };
         key = put_tree(&shelf, vec![entry(b"l"), entry(b"r")]);
     }
     let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", key)]));

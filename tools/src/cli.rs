@@ -83,6 +83,9 @@ pub enum Command {
     Gc(Gc),
     /// Erase the bytes of an artifact or receipt here, for good; what is said about it stays
     Erase(Erase),
+    /// Take in snapshots of file systems
+    #[command(subcommand)]
+    Import(Import),
     /// Turn a DAG and its modules into an artifact
     #[command(subcommand)]
     Program(Program),
@@ -377,6 +380,30 @@ pub struct Erase {
     /// As of this snapshot
     #[arg(long, value_name = "SNAPSHOT")]
     pub at: Option<String>,
+}
+
+/// `uor import`.
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Import snapshots from a `zfs send` stream, or one that is mounted; ZFS itself is not needed
+    Zfs(ImportZfs),
+}
+
+/// `uor import zfs`.
+#[derive(Debug, Args)]
+pub struct ImportZfs {
+    /// The stream, full, incremental or a package; `-` is standard input
+    #[arg(required_unless_present = "mounted", conflicts_with = "mounted")]
+    pub stream: Option<PathBuf>,
+    /// Import a mounted snapshot instead: `.zfs/snapshot/NAME`, or any directory that does not change
+    #[arg(long, value_name = "PATH")]
+    pub mounted: Option<PathBuf>,
+    /// Name the tree; in a package, the first filesystem's, and others below it
+    #[arg(long = "ref", value_name = "NAME")]
+    pub reference: Option<String>,
+    /// Import a volume, as one file
+    #[arg(long, conflicts_with = "mounted")]
+    pub volume: bool,
 }
 
 /// `uor program`.

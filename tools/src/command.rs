@@ -6,6 +6,7 @@
 pub mod artifact;
 pub mod edge;
 pub mod history;
+pub mod import;
 pub mod name;
 pub mod node;
 pub mod program;
@@ -17,7 +18,7 @@ use uor_index_format::snapshot::Snapshot;
 use uor_node::service::ServiceHandle;
 use uor_node::site::{Site, Target};
 
-use crate::cli::{Command, Edge, Program, Receipt, Ref};
+use crate::cli::{Command, Edge, Import, Program, Receipt, Ref};
 use crate::console::Console;
 use crate::exit::{Failed, Outcome};
 
@@ -68,6 +69,7 @@ pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) 
         Command::Snapshot(which) => snapshot::run(which, context, console),
         Command::Gc(args) => space::gc(args.dry_run, context, console),
         Command::Erase(args) => space::erase(args, context, console),
+        Command::Import(Import::Zfs(args)) => import::zfs(args, context, console),
         Command::Program(Program::Add { file, reference }) => {
             program::add(file, reference.as_deref(), context, console)
         }

@@ -14,9 +14,9 @@ use uor_index_format::program::{Node, Program, Source};
 use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status, Step};
 use uor_index_format::record::{Content, Payload, Record};
 use uor_index_format::reference::RefAssignment;
-use uor_index_format::snapshot::{Head, Snapshot};
+use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::ticket::Ticket;
-use uor_index_format::tree::{EntryKind, MODE_MASK, Tree, TreeEntry};
+use uor_index_format::tree::{Attributes, EntryKind, MODE_MASK, Own, Tree, TreeEntry};
 use uor_index_format::wire::{Contact, Doorbell, Position, Refusal, Request, Response, WireHead};
 
 type Bytes32 = [u8; 32];
@@ -160,16 +160,67 @@ pub(crate) fn tree() -> impl Strategy<Value = Tree> {
         key().prop_map(|key| EntryKind::Directory { key }),
         vec(any::<u8>(), 0..30).prop_map(|target| EntryKind::Symlink { target }),
     ];
-    btree_map(name, (0..=MODE_MASK, kind), 0..6).prop_map(|entries| {
-        let entries = entries.into_iter().map(|(name, (mode, kind))| TreeEntry { name, mode, kind });
-        Tree::new(entries.collect()).expect("valid by construction")
+    let special = prop_oneof![
+        Just(EntryKind::Fifo),
+        Just(EntryKind::Socket),
+        any::<(u32, u32)>().prop_map(|(major, minor)| EntryKind::CharDevice { major, minor }),
+        any::<(u32, u32)>().prop_map(|(major, minor)| EntryKind::BlockDevice { major, minor }),
+    ];
+    let entry = (0..=MODE_MASK, kind, special, any::<bool>(), attributes());
+    let own = proptest::option::of((0..=MODE_MASK, attributes()));
+    (btree_map(name, entry, 0..6), any::<bool>(), own).prop_map(|(entries, has_attributes, own)| {
+        let entries = entries.into_iter().map(|(name, (mode, kind, special, is_special, attributes))| TreeEntry {
+            name,
+            mode,
+            kind: if has_attributes && is_special { special } else { kind },
+            attributes: has_attributes.then(|| Box::new(attributes)),
+        });
+        let own = own.filter(|_| has_attributes).map(|(mode, attributes)| Own { mode, attributes });
+        Tree::with_own(own, entries.collect()).expect("valid by construction")
     })
+}
+
+fn attributes() -> impl Strategy<Value = Attributes> {
+    let xattr_name = vec(1..=u8::MAX, 1..10);
+    let owner = (any::<u64>(), any::<u64>());
+    let mtime = (any::<i64>(), 0..1_000_000_000_u32);
+    let xattrs = btree_map(xattr_name, vec(any::<u8>(), 0..10), 0..3);
+    (owner, mtime, proptest::option::of(any::<[u8; 16]>()), xattrs).prop_map(
+        |((uid, gid), (mtime_s, mtime_ns), link, xattrs)| Attributes {
+            uid,
+            gid,
+            mtime_s,
+            mtime_ns,
+            link,
+            xattrs: xattrs.into_iter().collect(),
+        },
+    )
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    let keys = (key(), proptest::option::of(key()), proptest::option::of(key()));
+    (vec(any::<u8>(), 0..40), any::<[u64; 3]>(), keys).prop_map(
+        |(name, [to_guid, from_guid, creation], (contents, state, predecessor))| Origin {
+            name,
+            to_guid,
+            from_guid,
+            creation,
+            contents,
+            state,
+            predecessor,
+        },
+    )
 }
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     let head = (1..=u64::MAX, commit_hash()).prop_map(|(number, hash)| Head { number, hash });
-    (btree_map(site(), head, 0..5), any::<u64>())
-        .prop_map(|(frontier, logseq_max)| Snapshot { frontier, logseq_max: LogSeq(logseq_max) })
+    (btree_map(site(), head, 0..5), any::<u64>(), proptest::option::of(origin())).prop_map(
+        |(frontier, logseq_max, origin)| Snapshot {
+            frontier,
+            logseq_max: LogSeq(logseq_max),
+            origin: origin.map(Box::new),
+        },
+    )
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {

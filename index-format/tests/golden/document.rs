@@ -96,7 +96,7 @@ fn every_context_is_used_once() {
 
 /// Every bound that a reader holds its input to.
 fn limits() -> String {
-    let limits: [(&str, u64); 26] = [
+    let limits: [(&str, u64); 31] = [
         ("records of a commit (at least 1)", commit::RECORDS_MAX.into()),
         ("membership commits learned in one commit", commit::LEARNED_MAX.into()),
         ("bytes of a commit's body", commit::BODY_LEN_MAX.into()),
@@ -113,9 +113,14 @@ fn limits() -> String {
         ("bytes of a profile, operation, input, node or output name", program::NAME_LEN_MAX.into()),
         ("entries of a tree", tree::ENTRIES_MAX.into()),
         ("bytes of an entry's name (at least 1)", tree::ENTRY_NAME_LEN_MAX.into()),
+        ("bytes of the name of an entry with attributes", tree::LONG_NAME_LEN_MAX.into()),
+        ("extended attributes of an entry", tree::XATTRS_MAX.into()),
+        ("bytes of an extended attribute's name (at least 1)", tree::XATTR_NAME_LEN_MAX.into()),
+        ("bytes of an extended attribute's value", tree::XATTR_VALUE_LEN_MAX.into()),
         ("bytes of a symlink's target", tree::LINK_LEN_MAX.into()),
         ("bytes of an encoded tree (held by its reader)", tree::TREE_LEN_MAX),
         ("domains of a frontier", snapshot::DOMAINS_MAX.into()),
+        ("bytes of an origin's name", snapshot::ORIGIN_NAME_LEN_MAX.into()),
         ("addresses of a ticket", ticket::ADDRESSES_MAX.into()),
         ("bytes of an address", ticket::ADDRESS_LEN_MAX.into()),
         ("bytes of commits in one delta (a larger commit travels alone)", wire::DELTA_LEN_MAX),

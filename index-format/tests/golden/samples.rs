@@ -9,10 +9,10 @@ use uor_index_format::program::{self, Node, Program, Source};
 use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status, Step};
 use uor_index_format::record::{Kind, Payload, Record, artifact_key};
 use uor_index_format::reference::RefAssignment;
-use uor_index_format::snapshot::{Head, Snapshot};
+use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 use uor_index_format::ticket::Ticket;
-use uor_index_format::tree::{EntryKind, Tree, TreeEntry};
+use uor_index_format::tree::{self, Attributes, EntryKind, Own, Tree, TreeEntry};
 use uor_index_format::wire::{Contact, Doorbell, Position, WireHead};
 
 /// What the sample artifact holds.
@@ -122,7 +122,7 @@ pub(crate) fn failed() -> Outcome {
 }
 
 pub(crate) fn tree() -> Tree {
-    let entry = |name: &[u8], mode, kind| TreeEntry { name: name.to_vec(), mode, kind };
+    let entry = |name: &[u8], mode, kind| TreeEntry { name: name.to_vec(), mode, kind, attributes: None };
     let key = key_of(&artifact());
     Tree::new(vec![
         entry(b"link", 0o777, EntryKind::Symlink { target: b"../a".to_vec() }),
@@ -130,6 +130,37 @@ pub(crate) fn tree() -> Tree {
         entry(b"a", 0o755, EntryKind::Directory { key }),
     ])
     .expect("a valid tree")
+}
+
+/// A tree with everything that a snapshot of a file system can hold.
+pub(crate) fn tree_with_attributes() -> Tree {
+    let attributes = |link| Attributes {
+        uid: 1000,
+        gid: 1 << 32,
+        mtime_s: -1,
+        mtime_ns: 999_999_999,
+        link,
+        xattrs: vec![(b"user.a".to_vec(), b"\0".to_vec()), (b"user.b".to_vec(), Vec::new())],
+    };
+    let entry = |name: &[u8], kind, link| TreeEntry {
+        name: name.to_vec(),
+        mode: 0o4755,
+        kind,
+        attributes: Some(Box::new(attributes(link))),
+    };
+    let key = key_of(&artifact());
+    let file = || EntryKind::File { key, len: PAYLOAD.len() as u64 };
+    let entries = vec![
+        entry(b"block", EntryKind::BlockDevice { major: 8, minor: 1 }, None),
+        entry(b"char", EntryKind::CharDevice { major: 1, minor: 3 }, None),
+        entry(b"directory", EntryKind::Directory { key }, None),
+        entry(b"fifo", EntryKind::Fifo, None),
+        entry(b"file", file(), Some([7; 16])),
+        entry(b"file again", file(), Some([7; 16])),
+        entry(b"link", EntryKind::Symlink { target: b"../a".to_vec() }, None),
+        entry(b"socket", EntryKind::Socket, None),
+    ];
+    Tree::with_own(Some(Own { mode: 0o755, attributes: attributes(None) }), entries).expect("a valid tree")
 }
 
 /// One record of every kind but genesis.
@@ -188,7 +219,21 @@ pub(crate) fn snapshot() -> Snapshot {
     let head = Head { number: 2, hash: second_commit(0).hash() };
     let other = Head { number: 1, hash: CommitHash::from_bytes([0xc0; 32]) };
     let frontier = [(founder().site_id(), head), (member().site_id(), other)].into_iter().collect();
-    Snapshot { frontier, logseq_max: LogSeq(7) }
+    Snapshot { frontier, logseq_max: LogSeq(7), origin: None }
+}
+
+/// A snapshot that an import made.
+pub(crate) fn imported() -> Snapshot {
+    let origin = Origin {
+        name: b"tank/data@monday".to_vec(),
+        to_guid: 0x5ccf_0945_79b5_8d82,
+        from_guid: 0x44bd_6611_f6e6_78e3,
+        creation: 1_795_222_437,
+        contents: artifact_key(Some(tree::TYPE_TAG), &Payload::of(&tree_with_attributes().encode())),
+        state: Some(key_of(&artifact())),
+        predecessor: Some(snapshot().id()),
+    };
+    Snapshot { origin: Some(Box::new(origin)), ..snapshot() }
 }
 
 /// A settled artifact with a type tag, and a receipt whose conflict withholds every claim.

@@ -362,7 +362,7 @@ pub(super) fn snapshot_of(position: &Position) -> Snapshot {
         (SiteId::from_bytes(head.domain), Head { number: head.number, hash: CommitHash::from_bytes(head.hash) })
     };
     let frontier: Frontier = position.heads.iter().filter(|head| head.number > 0).map(head).collect();
-    Snapshot { frontier, logseq_max: LogSeq(position.logseq_max) }
+    Snapshot { frontier, logseq_max: LogSeq(position.logseq_max), origin: None }
 }
 
 /// Domains in which `target` has a commit that is not here, and that are not frozen below it. Nobody but a member has

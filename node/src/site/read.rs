@@ -1,28 +1,28 @@
 //! Payloads and trees on their way out.
 //!
 //! Bytes are verified against their checksum before they are given out. What is written to a path appears there whole or
-//! not at all, and nothing that exists is overwritten.
+//! not at all, and nothing that exists is overwritten ([`out`]).
 
+mod out;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
 use uor_asl::state::ReadError as StateError;
 use uor_index_format::DecodeError;
+use uor_index_format::codec::hex;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
-use super::{ResolveError, Site, Sort, Target, json};
+use self::out::{Out, Written};
+use super::{Site, Sort, Target, json};
 use crate::clock::utc;
-
-/// Permission bits that are restored. A tree from another site does not get to make a program run as somebody else.
-const RESTORED_MODE: u32 = 0o777;
 
 /// A payload that is here, as a stream that verifies itself.
 pub struct OpenedPayload<'a> {
@@ -42,6 +42,14 @@ pub enum ListedKind {
     Tree,
     /// A symbolic link.
     Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
 }
 
 /// One entry of a tree.
@@ -60,6 +68,50 @@ pub struct Listed {
     pub bytes: Option<u64>,
     /// Where a symlink points.
     pub target: Option<String>,
+    /// What else its tree knows, if that was imported from a snapshot of a file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<ListedAttributes>,
+}
+
+/// What a tree that was imported knows of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedAttributes {
+    /// The bytes of its name in hexadecimal.
+    pub name_hex: String,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
+    /// When its contents last changed: seconds since 1970.
+    pub mtime_s: i64,
+    /// Nanoseconds after that.
+    pub mtime_ns: u32,
+    /// What it has in common with its other names, in hexadecimal.
+    pub link: Option<String>,
+    /// Extended attributes, values in hexadecimal.
+    pub xattrs: BTreeMap<String, String>,
+    /// Numbers of a device: major and minor.
+    pub device: Option<[u32; 2]>,
+}
+
+impl ListedAttributes {
+    fn of(entry: &TreeEntry) -> Option<Self> {
+        let attributes = entry.attributes.as_deref()?;
+        let device = match entry.kind {
+            EntryKind::CharDevice { major, minor } | EntryKind::BlockDevice { major, minor } => Some([major, minor]),
+            _ => None,
+        };
+        Some(Self {
+            name_hex: hex(&entry.name),
+            uid: attributes.uid,
+            gid: attributes.gid,
+            mtime_s: attributes.mtime_s,
+            mtime_ns: attributes.mtime_ns,
+            link: attributes.link.map(|link| hex(&link)),
+            xattrs: attributes.xattrs.iter().map(|(name, value)| (lossy(name), hex(value))).collect(),
+            device,
+        })
+    }
 }
 
 impl Listed {
@@ -68,8 +120,20 @@ impl Listed {
             EntryKind::File { key, len } => (ListedKind::File, Some(*key), Some(*len), None),
             EntryKind::Directory { key } => (ListedKind::Tree, Some(*key), None, None),
             EntryKind::Symlink { target } => (ListedKind::Symlink, None, None, Some(lossy(target))),
+            EntryKind::Fifo => (ListedKind::Fifo, None, None, None),
+            EntryKind::Socket => (ListedKind::Socket, None, None, None),
+            EntryKind::CharDevice { .. } => (ListedKind::Char, None, None, None),
+            EntryKind::BlockDevice { .. } => (ListedKind::Block, None, None, None),
         };
-        Self { name: lossy(&entry.name), mode: entry.mode, kind, key, bytes, target }
+        Self {
+            name: lossy(&entry.name),
+            mode: entry.mode,
+            kind,
+            key,
+            bytes,
+            target,
+            attributes: ListedAttributes::of(entry),
+        }
     }
 }
 
@@ -91,6 +155,8 @@ pub struct Materialised {
     pub files: u64,
     /// How many bytes.
     pub bytes: u64,
+    /// What could not be made here, or not with all of its attributes, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// Why something could not be read.
@@ -240,16 +306,10 @@ impl Site {
             return Err(ReadError::Exists { path: path.to_owned() });
         }
         let partial = Partial::beside(path)?;
-        let mut out = Out { site: self, at, files: 0, bytes: 0, modes: Vec::new(), on_progress };
-        if target.sort == Sort::Tree {
-            out.directory(target, &partial.path, Path::new(""))?;
-        } else {
-            out.file(target, &partial.path)?;
-        }
-        out.set_modes()?;
-        let (files, bytes) = (out.files, out.bytes);
+        let written = Out::new(self, at, on_progress).write(target, &partial.path)?;
         partial.put_at(path)?;
-        Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes })
+        let Written { files, bytes, warnings } = written;
+        Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes, warnings })
     }
 
     pub(super) fn read_tree(&self, target: &Target) -> Result<Tree, ReadError> {
@@ -284,84 +344,6 @@ impl Site {
 
 pub(super) fn wrong_kind(target: &Target, needed: &'static str) -> ReadError {
     ReadError::WrongKind { text: target.text.clone(), found: target.sort, needed }
-}
-
-/// Something being written out.
-struct Out<'a> {
-    site: &'a Site,
-    at: &'a Snapshot,
-    files: u64,
-    bytes: u64,
-    /// Directories and the modes they get once nothing more is put into them, outermost first.
-    modes: Vec<(PathBuf, u32)>,
-    on_progress: &'a mut dyn FnMut(u64, u64),
-}
-
-impl Out<'_> {
-    fn directory(&mut self, tree: &Target, to: &Path, inside: &Path) -> Result<(), ReadError> {
-        let entries = self.site.read_tree(tree)?;
-        fs::create_dir(to).map_err(writing(to))?;
-        for entry in entries.entries() {
-            let name = OsString::from_vec(entry.name.clone());
-            let (to, inside) = (to.join(&name), inside.join(&name));
-            match &entry.kind {
-                EntryKind::Symlink { target } => {
-                    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &to).map_err(writing(&to))?;
-                }
-                EntryKind::Directory { key } => {
-                    let tree = self.lookup(*key, &inside)?;
-                    self.modes.push((to.clone(), entry.mode));
-                    self.directory(&tree, &to, &inside)?;
-                }
-                EntryKind::File { key, .. } => {
-                    let file = self.lookup(*key, &inside)?;
-                    self.file(&file, &to)?;
-                    set_mode(&to, entry.mode)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, target: &Target, to: &Path) -> Result<(), ReadError> {
-        let mut payload = self.site.open_payload(target)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).open(to).map_err(writing(to))?;
-        let before = self.bytes;
-        let mut window = vec![0; 1 << 16];
-        loop {
-            let len = payload.reader.read(&mut window).map_err(writing(to))?;
-            if len == 0 {
-                break;
-            }
-            io::Write::write_all(&mut file, window.get(..len).unwrap_or_default()).map_err(writing(to))?;
-            self.bytes += len as u64;
-            if self.bytes - before >= PROGRESS_BYTES {
-                (self.on_progress)(self.files, self.bytes);
-            }
-        }
-        self.files += 1;
-        (self.on_progress)(self.files, self.bytes);
-        Ok(())
-    }
-
-    fn lookup(&self, key: ArtifactKey, inside: &Path) -> Result<Target, ReadError> {
-        let hidden = |error| match error {
-            ResolveError::State(error) => ReadError::State(error),
-            _ => ReadError::Hidden { path: inside.to_owned(), key },
-        };
-        self.site.resolve_id(&key.into(), self.at).map_err(hidden)
-    }
-
-    fn set_modes(&mut self) -> Result<(), ReadError> {
-        self.modes.iter().rev().try_for_each(|(path, mode)| set_mode(path, *mode))
-    }
-}
-
-/// Files longer than this report on the way.
-const PROGRESS_BYTES: u64 = 8 << 20;
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), ReadError> {
-    fs::set_permissions(path, Permissions::from_mode(mode & RESTORED_MODE)).map_err(writing(path))
 }
 
 fn writing(path: &Path) -> impl Fn(io::Error) -> ReadError {

@@ -242,6 +242,12 @@ pub enum ResolveError {
         /// Where it points.
         target: String,
     },
+    /// The path leads to a pipe, a socket or a device, which has no key.
+    #[error("`{at}` is neither a file nor a directory: it has no key")]
+    Special {
+        /// The text up to there.
+        at: String,
+    },
     /// No member is meant.
     #[error("no site `{text}` is known here: give its name, or at least {PREFIX_LEN_MIN} digits of its id")]
     UnknownSite {
@@ -385,6 +391,9 @@ impl Site {
             EntryKind::Symlink { target } => {
                 let target = String::from_utf8_lossy(target).into_owned();
                 return Err(ResolveError::Symlink { at: format!("{walked}/{name}"), target });
+            }
+            EntryKind::Fifo | EntryKind::Socket | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => {
+                return Err(ResolveError::Special { at: format!("{walked}/{name}") });
             }
         };
         let entry = self.store.view().state().entry(&key.into(), at)?;

@@ -320,7 +320,7 @@ impl Site {
     }
 
     /// One commit, or as few as can hold the records in their order, so that what is visible never names what is not.
-    fn commit_in_order(&self, records: Vec<Record>) -> Result<(), CommitError> {
+    pub(super) fn commit_in_order(&self, records: Vec<Record>) -> Result<(), CommitError> {
         let mut batch: BTreeMap<_, Record> = BTreeMap::new();
         let mut bytes = 0;
         for record in records {

@@ -9,19 +9,19 @@ use uor_asl::blocks::BlocksError;
 use uor_asl::disk::Mode;
 use uor_asl::state::{Filter, ReadError as StateError, State};
 use uor_asl::store::{CommitError, StoreError, View};
-use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId, SnapshotId, StateRoot};
+use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, CommitHash, LogSeq, SiteId, SnapshotId, StateRoot};
 use uor_index_format::record::{Content, Kind, Payload, Record};
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, NameError, RefAssignment, check_name};
-use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Snapshot, TYPE_TAG};
+use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, ORIGIN_LEN_MAX, Snapshot, TYPE_TAG};
 use uor_index_format::state::{Entry, StateHash};
 
 use super::membership::site_name;
-use super::{FileError, ReadError, ResolveError, Site, Sort, Target, json};
+use super::{FileError, ReadError, ResolveError, Site, Sort, Target, ZfsIdentity, json};
 
 /// The word for the state as it is now, wherever a snapshot is named.
 const HEAD: &str = "head";
 /// Longest snapshot payload: header and domains of 72 bytes each.
-pub(super) const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72;
+pub(super) const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72 + ORIGIN_LEN_MAX;
 
 /// A snapshot that was just made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,6 +57,8 @@ pub struct SnapshotListed {
     pub commits: Option<u64>,
     /// Whether this site keeps it.
     pub kept: bool,
+    /// The ZFS snapshot that it was imported from, if it was.
+    pub zfs: Option<ZfsIdentity>,
 }
 
 impl SnapshotListed {
@@ -72,6 +74,7 @@ impl SnapshotListed {
             logseq_max: snapshot.map(|snapshot| snapshot.logseq_max),
             commits: snapshot.map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
             kept,
+            zfs: snapshot.and_then(|snapshot| snapshot.origin.as_deref()).map(ZfsIdentity::of),
         }
     }
 }
@@ -89,6 +92,14 @@ pub struct SnapshotShown {
     /// The highest logseq inside.
     #[serde(serialize_with = "json::logseq")]
     pub logseq_max: LogSeq,
+    /// The ZFS snapshot that it was imported from, if it was.
+    pub zfs: Option<ZfsIdentity>,
+    /// The tree, or the volume's bytes, that the import brought.
+    #[serde(serialize_with = "json::text_option")]
+    pub tree: Option<ArtifactKey>,
+    /// The import that it rests on.
+    #[serde(serialize_with = "json::text_option")]
+    pub predecessor: Option<SnapshotId>,
     /// The digest of everything visible at it.
     #[serde(serialize_with = "json::text")]
     pub state_root: StateRoot,
@@ -328,7 +339,7 @@ impl Site {
             self.commit(records)?;
         }
         self.change_kept(|kept| kept.insert(snapshot_id))?;
-        let Snapshot { frontier, logseq_max } = snapshot;
+        let Snapshot { frontier, logseq_max, .. } = snapshot;
         Ok(SnapshotCreated { snapshot_id, logseq_max, state_root, frontier, label: label.map(str::to_owned) })
     }
 
@@ -402,12 +413,18 @@ impl Site {
         });
         let domains = domains.collect::<Result<_, StateError>>()?;
         let (state_root, entries) = (sum.root(&snapshot), sum.entries());
-        let Snapshot { frontier, logseq_max } = snapshot;
+        let Snapshot { frontier, logseq_max, origin } = snapshot;
+        let zfs = origin.as_deref().map(ZfsIdentity::of);
+        let (tree, predecessor) = origin.map(|origin| (origin.contents, origin.predecessor)).unzip();
+        let predecessor = predecessor.flatten();
         Ok(SnapshotShown {
             snapshot_id,
             labels,
             kept,
             logseq_max,
+            zfs,
+            tree,
+            predecessor,
             state_root,
             frontier,
             entries,

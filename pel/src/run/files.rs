@@ -76,9 +76,9 @@ impl Walk<'_> {
             let path = join(path, &entry.name);
             match &entry.kind {
                 EntryKind::Directory { key } => self.directory(key, &path, depth + 1)?,
-                EntryKind::Symlink { .. } => {}
                 EntryKind::File { .. } if path.len() > PATH_LEN_MAX => return Err(FailureKind::WrongInput.into()),
                 EntryKind::File { key, .. } => self.files.push(File { path, key: *key }),
+                _ => {}
             }
         }
         Ok(())
@@ -112,15 +112,16 @@ fn load(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Tree, Halt>
 }
 
 impl Runner<'_> {
-    /// The tree with the contents of its files replaced, in path order; names, modes and symlinks stay.
+    /// The tree with the contents of its files replaced, in path order; names, attributes and everything else stay.
     pub(super) fn rebuild(
         &self,
         key: &ArtifactKey,
         results: &mut IntoIter<ArtifactKey>,
         label: &str,
     ) -> Result<ArtifactKey, Halt> {
+        let before = load(self.shelf, key, label)?;
         let mut entries = Vec::new();
-        for entry in load(self.shelf, key, label)?.entries() {
+        for entry in before.entries() {
             let kind = match &entry.kind {
                 EntryKind::File { .. } => {
                     // One result for each file that the list held.
@@ -128,11 +129,11 @@ impl Runner<'_> {
                     EntryKind::File { key, len: found(self.shelf, &key, label)?.blob.size() }
                 }
                 EntryKind::Directory { key } => EntryKind::Directory { key: self.rebuild(key, results, label)? },
-                EntryKind::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+                other => other.clone(),
             };
             entries.push(TreeEntry { kind, ..entry.clone() });
         }
-        let tree = Tree::new(entries).map_err(|_| FailureKind::WrongInput)?;
+        let tree = Tree::with_own(before.own().cloned(), entries).map_err(|_| FailureKind::WrongInput)?;
         Ok(self.put_tagged(tree::TYPE_TAG, tree.encode())?)
     }
 }

@@ -112,7 +112,8 @@ pub fn get(args: &Get, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             written.kind.name()
         ))
     })?;
-    Ok(Exit::Done)
+    written.warnings.iter().for_each(|warning| console.warn(plain(warning)));
+    Ok(if written.warnings.is_empty() { Exit::Done } else { Exit::Attention })
 }
 
 /// `uor cat`.
@@ -203,6 +204,10 @@ fn entry_mode(entry: &Listed) -> String {
         ListedKind::File => '-',
         ListedKind::Tree => 'd',
         ListedKind::Symlink => 'l',
+        ListedKind::Fifo => 'p',
+        ListedKind::Socket => 's',
+        ListedKind::Char => 'c',
+        ListedKind::Block => 'b',
     };
     mode(letter, entry.mode)
 }

@@ -5,7 +5,8 @@ use std::io;
 use serde::Serialize;
 use uor_index_format::id::SnapshotId;
 use uor_index_format::snapshot::Frontier;
-use uor_node::site::{EntryListed, SnapshotDiff, SnapshotShown};
+use uor_node::clock::utc;
+use uor_node::site::{EntryListed, SnapshotDiff, SnapshotListed, SnapshotShown};
 
 use super::Context;
 use super::history::site;
@@ -69,7 +70,7 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
             let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
             table.row([
                 short(listed.snapshot_id),
-                listed.labels.join(", "),
+                names(listed),
                 number(listed.commits),
                 number(listed.logseq_max.map(|logseq| logseq.0)),
                 if listed.kept { "yes" } else { "no" }.to_owned(),
@@ -81,10 +82,24 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// A snapshot's labels; of one that was imported, first what it is called where it came from.
+fn names(listed: &SnapshotListed) -> String {
+    let imported = listed.zfs.as_ref().map(|zfs| zfs.to_name.clone());
+    plain(&imported.into_iter().chain(listed.labels.iter().cloned()).collect::<Vec<_>>().join(", "))
+}
+
 fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<()> {
     let labels = plain(&shown.labels.join(", "));
     let paint = console.paint();
     console.line(format!("{}  {labels}", paint.bold(&shown.snapshot_id.to_string())).trim_end())?;
+    if let Some(zfs) = &shown.zfs {
+        let guid = zfs.to_guid.map(|guid| format!(", GUID {guid:016x}")).unwrap_or_default();
+        let taken = zfs.creation.map(|seconds| format!(", taken {} UTC", utc(seconds.saturating_mul(1000))));
+        console.line(format!("  imported    {}{guid}{}", plain(&zfs.to_name), taken.unwrap_or_default()))?;
+    }
+    if let Some(tree) = &shown.tree {
+        console.line(format!("  tree        {tree}"))?;
+    }
     console.line(format!("  state root  {}", shown.state_root))?;
     console.line(format!("  logseq      up to {}", shown.logseq_max))?;
     let conflicts = count(shown.conflicts, "conflict");

@@ -4,6 +4,7 @@
 
 mod audit;
 mod beside;
+mod import;
 mod nodes;
 mod space;
 mod support;

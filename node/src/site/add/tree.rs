@@ -67,10 +67,20 @@ impl Adding<'_, '_> {
                 Some(Pending::Directory(inner)) => open.push(std::mem::replace(&mut building, inner)),
                 Some(Pending::File { name, mode, file }) => {
                     let (key, len) = self.end_file(file, sums)?;
-                    building.entries.push(TreeEntry { name, mode, kind: EntryKind::File { key, len } });
+                    building.entries.push(TreeEntry {
+                        name,
+                        mode,
+                        kind: EntryKind::File { key, len },
+                        attributes: None,
+                    });
                 }
                 Some(Pending::Symlink { name, mode, target }) => {
-                    building.entries.push(TreeEntry { name, mode, kind: EntryKind::Symlink { target } });
+                    building.entries.push(TreeEntry {
+                        name,
+                        mode,
+                        kind: EntryKind::Symlink { target },
+                        attributes: None,
+                    });
                 }
                 Some(Pending::Other(path)) => sums.skipped.push(path.to_string_lossy().into_owned()),
                 Some(Pending::End) | None => {
@@ -78,7 +88,12 @@ impl Adding<'_, '_> {
                     let key = self.tree(&path, entries, sums)?;
                     let Some(outer) = open.pop() else { return Ok(key) };
                     building = outer;
-                    building.entries.push(TreeEntry { name, mode, kind: EntryKind::Directory { key } });
+                    building.entries.push(TreeEntry {
+                        name,
+                        mode,
+                        kind: EntryKind::Directory { key },
+                        attributes: None,
+                    });
                 }
                 Some(Pending::Failed(error)) => return Err(error),
             }
