@@ -87,13 +87,20 @@ fn import(site: &Site, stream: &Path) {
 /// Seconds that something took.
 #[expect(clippy::disallowed_methods, reason = "time is what is measured")]
 fn measure(what: &str, bytes: u64, act: impl FnOnce()) -> f64 {
-    let began = Instant::now();
+    let (began, cpu) = (Instant::now(), cpu_seconds());
     act();
-    let seconds = began.elapsed().as_secs_f64();
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
     let speed = bytes as f64 / seconds / f64::from(1 << 20);
-    println!("{what:<36} {seconds:7.2} s  {speed:8.0} MiB/s");
+    println!("{what:<42} {seconds:7.2} s  {speed:8.0} MiB/s  {cpu:7.2} s of processors");
     seconds
+}
+
+/// What all threads of this process have used, as the system tells it in hundredths of a second.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<f64>().unwrap_or_default()).sum::<f64>() / 100.0
 }
 
 fn mib(bytes: u64) -> String {

@@ -2,9 +2,9 @@
 //!
 //! Whatever comes of them later, nothing is lost: what was stored is to the objects what contents of an earlier snapshot
 //! are, and what does not come in order is kept beside it. Short files are put by a few threads; a long one by the blocks'
-//! own, fed through a pipe that holds [`PIPE_PIECES`] pieces.
+//! own, fed through a pipe that holds [`PIPE_PIECES`] pieces. While one long file is finished, the next begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read};
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -20,6 +20,8 @@ use super::spool::FileSpool;
 /// Pieces of a long file that wait to be read, and their longest, in bytes.
 const PIPE_PIECES: usize = 16;
 const PIECE_LEN: usize = 1 << 20;
+/// Long files that are put at the same time: while one is finished, the next begins.
+const LONG_MAX: usize = 2;
 /// Short files that wait.
 const JOBS: usize = 4;
 /// The longest hole that is stored as zeros, in bytes.
@@ -83,8 +85,8 @@ struct Intake<'scope, 'env> {
     workers: Vec<ScopedJoinHandle<'scope, Result<Vec<Direct>, BlocksError>>>,
     /// The file that is coming.
     current: Option<Current>,
-    /// What puts the last long file.
-    long: Option<Long<'scope>>,
+    /// What puts long files; the last may still be coming.
+    long: VecDeque<Long<'scope>>,
     done: Vec<Direct>,
     /// Files that came and have ended.
     closed: BTreeSet<u64>,
@@ -100,7 +102,16 @@ struct Current {
 
 enum Destination {
     Short(Vec<u8>),
-    Long(Sender<Option<Vec<u8>>>),
+    Long(Feeder),
+}
+
+/// The writing end of a long file.
+struct Feeder {
+    sender: Sender<Option<Vec<u8>>>,
+    /// Pieces that have been read, to be used again.
+    used: Receiver<Vec<u8>>,
+    /// What has not been sent yet.
+    piece: Vec<u8>,
 }
 
 struct Long<'scope> {
@@ -119,7 +130,16 @@ impl<'scope, 'env> Intake<'scope, 'env> {
             })
         });
         let workers = workers.collect();
-        Self { scope, blocks, jobs, workers, current: None, long: None, done: Vec::new(), closed: BTreeSet::new() }
+        Self {
+            scope,
+            blocks,
+            jobs,
+            workers,
+            current: None,
+            long: VecDeque::new(),
+            done: Vec::new(),
+            closed: BTreeSet::new(),
+        }
     }
 
     /// See [`Spool::offer`].
@@ -143,8 +163,7 @@ impl<'scope, 'env> Intake<'scope, 'env> {
         if let Some(current) = &mut self.current
             && current.zeros(offset - at).and_then(|()| current.feed(block)).is_none()
         {
-            self.join_long()?;
-            return Err(io::ErrorKind::BrokenPipe.into());
+            return self.broken();
         }
         Ok(Some(at..offset + block.len() as u64))
     }
@@ -153,16 +172,18 @@ impl<'scope, 'env> Intake<'scope, 'env> {
         let to = if len <= CHUNK_LEN_MAX as u64 {
             Destination::Short(Vec::new())
         } else {
-            // One at a time takes all cores.
-            self.join_long()?;
+            while self.long.len() >= LONG_MAX {
+                self.join_long()?;
+            }
             let (sender, receiver) = bounded(PIPE_PIECES);
+            let (home, used) = bounded(PIPE_PIECES);
             let blocks = self.blocks;
             let thread = self.scope.spawn(move || {
-                let mut pipe = Pipe { receiver, piece: Vec::new(), at: 0, ended: false };
+                let mut pipe = Pipe { receiver, home, piece: Vec::new(), at: 0, ended: false };
                 put(blocks, object, 0, &mut pipe)
             });
-            self.long = Some(Long { thread, taken: 0 });
-            Destination::Long(sender)
+            self.long.push_back(Long { thread, taken: 0 });
+            Destination::Long(Feeder { sender, used, piece: Vec::with_capacity(PIECE_LEN) })
         };
         self.current = Some(Current { object, len, at: 0, to });
         Ok(())
@@ -174,32 +195,46 @@ impl<'scope, 'env> Intake<'scope, 'env> {
         self.closed.insert(current.object);
         let (taken, rest) = (current.at, current.len - current.at);
         if rest <= HOLE_MAX && current.zeros(rest).is_none() {
-            return self.join_long();
+            return self.broken();
         }
         match current.to {
             Destination::Short(bytes) => {
                 self.jobs.send((current.object, taken, bytes)).map_err(|_| io::ErrorKind::BrokenPipe.into())
             }
-            Destination::Long(sender) => {
-                self.long.iter_mut().for_each(|long| long.taken = taken);
+            Destination::Long(feeder) => {
+                if let Some(long) = self.long.back_mut() {
+                    long.taken = taken;
+                }
                 // If nobody reads any more, joining tells why.
-                drop(sender.send(None));
+                drop(feeder.sender.send(Some(feeder.piece)).and_then(|()| feeder.sender.send(None)));
                 Ok(())
             }
         }
     }
 
+    /// Waits for the oldest long file.
     fn join_long(&mut self) -> io::Result<()> {
-        let Some(Long { thread, taken }) = self.long.take() else { return Ok(()) };
+        let Some(Long { thread, taken }) = self.long.pop_front() else { return Ok(()) };
         let put = thread.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io::Error::other)?;
         self.done.push(Direct { taken, ..put });
         Ok(())
     }
 
+    /// Nobody reads the file that is coming: whoever did knows why.
+    fn broken<T>(&mut self) -> io::Result<T> {
+        self.current = None;
+        while !self.long.is_empty() {
+            self.join_long()?;
+        }
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
     /// Waits for everything, and says what was stored.
     fn finish(mut self) -> io::Result<Vec<Direct>> {
         self.close()?;
-        self.join_long()?;
+        while !self.long.is_empty() {
+            self.join_long()?;
+        }
         let Self { jobs, workers, mut done, .. } = self;
         drop(jobs);
         for worker in workers {
@@ -215,11 +250,7 @@ impl Current {
         self.at += bytes.len() as u64;
         match &mut self.to {
             Destination::Short(all) => all.extend_from_slice(bytes),
-            Destination::Long(sender) => {
-                for piece in bytes.chunks(PIECE_LEN) {
-                    sender.send(Some(piece.to_vec())).ok()?;
-                }
-            }
+            Destination::Long(feeder) => feeder.feed(bytes)?,
         }
         Some(())
     }
@@ -235,6 +266,20 @@ impl Current {
     }
 }
 
+impl Feeder {
+    fn feed(&mut self, bytes: &[u8]) -> Option<()> {
+        for bytes in bytes.chunks(PIECE_LEN) {
+            if self.piece.len() + bytes.len() > PIECE_LEN {
+                let mut next = self.used.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE_LEN));
+                next.clear();
+                self.sender.send(Some(std::mem::replace(&mut self.piece, next))).ok()?;
+            }
+            self.piece.extend_from_slice(bytes);
+        }
+        Some(())
+    }
+}
+
 fn put(blocks: &Blocks, object: u64, taken: u64, bytes: &mut dyn Read) -> Put {
     let put = blocks.put(bytes, &mut |_| {})?;
     Ok(Direct { object, stored: as_stored(&put), taken, new_bytes: put.new_bytes })
@@ -243,6 +288,8 @@ fn put(blocks: &Blocks, object: u64, taken: u64, bytes: &mut dyn Read) -> Put {
 /// The reading end of a long file. Only what was ended on purpose ends; what breaks off is an error.
 struct Pipe {
     receiver: Receiver<Option<Vec<u8>>>,
+    /// Where pieces go that have been read.
+    home: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
     ended: bool,
@@ -252,7 +299,10 @@ impl Read for Pipe {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() && !self.ended {
             match self.receiver.recv() {
-                Ok(Some(piece)) => (self.piece, self.at) = (piece, 0),
+                Ok(Some(piece)) => {
+                    drop(self.home.try_send(std::mem::replace(&mut self.piece, piece)));
+                    self.at = 0;
+                }
                 Ok(None) => self.ended = true,
                 Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
