@@ -113,8 +113,8 @@ pub struct DirectoryEntry {
 pub struct Xattrs {
     /// Names with values, ascending by name.
     pub values: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Names of those that are longer than any system gives out, or too many, and were left out.
-    pub too_long: Vec<Vec<u8>>,
+    /// Names of those that were left out: no system gives out names or values like these, or they are too many.
+    pub left_out: Vec<Vec<u8>>,
 }
 
 /// Why a snapshot's objects are no file system.
@@ -365,6 +365,12 @@ impl<'a> Filesystem<'a> {
         if node.xattr_directory != 0 {
             self.xattr_files(node.xattr_directory, &mut xattrs)?;
         }
+        let is_taken = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            (1..=NAME_LEN_MAX).contains(&name.len()) && !name.contains(&0) && value.len() <= XATTR_LEN_MAX
+        };
+        let (values, others): (Vec<_>, Vec<_>) = xattrs.values.into_iter().partition(is_taken);
+        xattrs.values = values;
+        xattrs.left_out.extend(others.into_iter().map(|(name, _)| name));
         // Of one name in both places, the list is what systems show.
         xattrs.values.sort_by(|a, b| a.0.cmp(&b.0));
         xattrs.values.dedup_by(|b, a| a.0 == b.0);
@@ -381,7 +387,7 @@ impl<'a> Filesystem<'a> {
             }
             let len = usize::try_from(node.size).ok().filter(|len| *len <= XATTR_LEN_MAX && *len <= room);
             let Some(len) = len else {
-                xattrs.too_long.push(name);
+                xattrs.left_out.push(name);
                 continue;
             };
             room -= len;

@@ -198,9 +198,11 @@ impl<'scope, 'env> Intake<'scope, 'env> {
             return self.broken();
         }
         match current.to {
-            Destination::Short(bytes) => {
-                self.jobs.send((current.object, taken, bytes)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-            }
+            Destination::Short(bytes) => match self.jobs.send((current.object, taken, bytes)) {
+                Ok(()) => Ok(()),
+                // All of them have failed.
+                Err(_) => self.join_workers().and(Err(io::ErrorKind::BrokenPipe.into())),
+            },
             Destination::Long(feeder) => {
                 if let Some(long) = self.long.back_mut() {
                     long.taken = taken;
@@ -229,18 +231,25 @@ impl<'scope, 'env> Intake<'scope, 'env> {
         Err(io::ErrorKind::BrokenPipe.into())
     }
 
+    /// Waits for short files, of which no more may come.
+    fn join_workers(&mut self) -> io::Result<()> {
+        for worker in std::mem::take(&mut self.workers) {
+            let put = worker.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io::Error::other)?;
+            self.done.extend(put);
+        }
+        Ok(())
+    }
+
     /// Waits for everything, and says what was stored.
     fn finish(mut self) -> io::Result<Vec<Direct>> {
         self.close()?;
         while !self.long.is_empty() {
             self.join_long()?;
         }
-        let Self { jobs, workers, mut done, .. } = self;
-        drop(jobs);
-        for worker in workers {
-            done.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io::Error::other)?);
-        }
-        Ok(done)
+        // Workers end when nobody can send them more.
+        self.jobs = bounded(0).0;
+        self.join_workers()?;
+        Ok(self.done)
     }
 }
 

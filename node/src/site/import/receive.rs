@@ -325,9 +325,10 @@ impl Source for StreamTree<'_> {
     fn node(&mut self, object: &u64) -> Result<Node, ImportError> {
         let node = self.filesystem.node(*object)?;
         let xattrs = self.filesystem.xattrs(&node)?;
-        if let Some(name) = xattrs.too_long.first() {
+        if let Some(name) = xattrs.left_out.first() {
             let name = String::from_utf8_lossy(name);
-            let warning = format!("left out extended attribute `{name}` of object {object}: it is too long");
+            let warning =
+                format!("left out extended attribute `{name}` of object {object}: its name or value is too long");
             self.warnings.insert(*object, warning);
         }
         let (mtime_s, mtime_ns) = node.mtime;
