@@ -62,7 +62,7 @@ fn human(imported: &Imported) -> String {
     let guid = zfs.to_guid.map(|guid| format!("GUID {guid:016x}, ")).unwrap_or_default();
     let reference = reference.as_deref().map(|name| format!(" as {}", plain(name))).unwrap_or_default();
     if *known {
-        return format!("{tree}  {name}{reference}  ({guid}is here already: nothing was changed)");
+        return format!("{tree}  {name}{reference}  ({guid}is here already)");
     }
     let (files, bytes, new_bytes) = (count(*files, "file"), size(*bytes), size(*new_bytes));
     format!("{tree}  {name}{reference}  ({guid}{files}, {bytes}, {new_bytes} new)")
