@@ -6,7 +6,6 @@ use std::thread;
 use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::{Checksum, CommitHash};
 use uor_index_format::key::SiteKey;
-use uor_index_format::record::Record;
 
 use super::open::rebuild;
 use super::removal::{Reason, Removal};
@@ -16,7 +15,7 @@ use crate::log::Appended;
 use crate::state::Change;
 
 /// So many records are looked up in more time than starting a thread takes.
-const PARALLEL_MIN: usize = 1024;
+const PARALLEL_MIN: usize = 4096;
 
 pub(super) enum Work {
     Local { key: Box<SiteKey>, prepared: Prepared, wall_ms: u64 },
@@ -91,33 +90,20 @@ impl Store {
             self.append(&entries)?;
             return self.start_anew(judge);
         }
-        let ahead = self.to_look_up(&batch.commits);
-        if ahead.is_empty() {
-            return self.show(&batch, self.append(&entries)?, Vec::new(), judge);
-        }
+        let large = batch.commits.first().filter(|commit| self.is_worth_a_thread(commit));
+        let Some(first) = large else { return self.show(&batch, self.append(&entries)?, None, judge) };
         // The disk and the index are two different things to wait for.
-        let (appended, changes) = thread::scope(|scope| {
-            let look_up = || ahead.iter().map(|commit| self.view().prepare(commit)).collect::<Result<Vec<_>, _>>();
-            let changes = scope.spawn(look_up);
-            (self.append(&entries), changes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let (appended, change) = thread::scope(|scope| {
+            let change = scope.spawn(|| self.view().prepare(first));
+            (self.append(&entries), change.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        self.show(&batch, appended?, changes?, judge)
+        self.show(&batch, appended?, Some(change?), judge)
     }
 
-    /// Those of a batch's first commits of which it can be looked up what they change before they are taken in: all, unless
-    /// two are about one id; none, where that is faster than starting a thread, or the rules are not known yet.
-    fn to_look_up<'a>(&self, commits: &'a [Commit]) -> &'a [Commit] {
-        let records: usize = commits.iter().map(|commit| commit.records().len()).sum();
-        if records < PARALLEL_MIN || self.view().genesis().is_none() {
-            return &[];
-        }
-        if let [_] = commits {
-            // A commit has each id once.
-            return commits;
-        }
-        let mut ids: Vec<_> = commits.iter().flat_map(Commit::records).map(Record::id).collect();
-        ids.sort_unstable();
-        if ids.is_sorted_by(|one, next| one < next) { commits } else { &commits[..1] }
+    /// Whether looking up what a commit changes takes longer than starting a thread; nothing can be looked up before the
+    /// rules are known.
+    fn is_worth_a_thread(&self, commit: &Commit) -> bool {
+        commit.records().len() >= PARALLEL_MIN && self.view().genesis().is_some()
     }
 
     fn append(&self, entries: &[(u8, &[u8])]) -> Result<Appended, StoreError> {
@@ -136,12 +122,12 @@ impl Store {
         Ok(())
     }
 
-    /// Lets everyone see a batch that is durable; `changes` is what its first commits change, as far as that is known.
+    /// Lets everyone see a batch that is durable; `first` is what its first commit changes, if that is known.
     fn show(
         &self,
         batch: &Batch,
         appended: Appended,
-        changes: Vec<Change>,
+        mut first: Option<Change>,
         judge: &mut Judge,
     ) -> Result<(), StoreError> {
         let positions = appended.positions.clone();
@@ -150,10 +136,9 @@ impl Store {
         view.take_log(appended);
         view.take_rule(judge);
         drop(view);
-        let mut changes = changes.into_iter();
         for (commit, position) in batch.commits.iter().zip(positions) {
             // Looking things up holds up no reader; only writing does.
-            let change = changes.next().map_or_else(|| self.view().prepare(commit), Ok)?;
+            let change = first.take().map_or_else(|| self.view().prepare(commit), Ok)?;
             write().apply(commit, position, change, self);
         }
         let mut view = write();
