@@ -521,8 +521,14 @@ fn payloads_that_others_have_are_wanted_until_they_arrive() {
     store.blocks().put_bytes(&bytes).unwrap();
     store.payloads_arrived(&[wanted.checksum]).unwrap();
     assert!(store.view().wanted().is_empty());
-    let head = store.view().head().clone();
-    assert_eq!(store.payload(&artifact_key(None, &wanted), &head, 1 << 20).unwrap(), Some(bytes));
+    // What is no longer wanted is durable: after any crash, and for whoever reads the files beside the writer.
+    let crashed = (0..20).map(|seed| disk.crash(seed));
+    for found in crashed.chain([disk.clone()]) {
+        let other = open(&found, Mode::ReadOnly).unwrap();
+        let head = other.view().head().clone();
+        assert_eq!(other.payload(&artifact_key(None, &wanted), &head, 1 << 20).unwrap().as_ref(), Some(&bytes));
+        assert!(other.view().wanted().is_empty());
+    }
 }
 
 #[test]
