@@ -122,7 +122,8 @@ impl View {
         Ok(true)
     }
 
-    pub(super) fn uncounted_head(&self, domain: &SiteId) -> Option<u64> {
+    /// The highest number among the commits of `domain` that lie in the log and do not count.
+    pub fn uncounted_head(&self, domain: &SiteId) -> Option<u64> {
         self.uncounted_heads.get(domain).copied()
     }
 
