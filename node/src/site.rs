@@ -6,12 +6,14 @@
 //! To be read in this order: `home`, `lifecycle`, `witness`, `standing`, `membership`, `peers` (the directory, who it belongs
 //! to, and whether it is all there); `resolve`,
 //! `names`, `add`, `import`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
-//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `status`.
+//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `recover`,
+//! `backup`, `restore` (what must not get lost); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
 //! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
 
 mod add;
+mod backup;
 mod edges;
 mod erase;
 mod gc;
@@ -28,6 +30,7 @@ mod programs;
 mod read;
 mod recover;
 mod resolve;
+mod restore;
 mod run;
 mod shelf;
 mod snapshots;
@@ -41,7 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{CommitError, Committed, Keeper, Store};
+use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
@@ -51,11 +54,13 @@ use standing::Standing;
 use witness::Witness;
 
 pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
+pub use backup::{BackedUp, BackupError};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
 pub use erase::{EraseError, ErasedPayload};
 pub use gc::{Gathered, GcError};
 pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
 pub use home::FileError;
+pub(crate) use home::TABLE_FILE;
 pub use import::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
@@ -65,6 +70,7 @@ pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
 pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
 pub use recover::{RecoverError, Remaining};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
+pub use restore::{RestoreError, Restored};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
 pub use shelf::StoreShelf;
 pub use snapshots::{
@@ -92,6 +98,8 @@ pub struct Site {
     witness: OnceLock<Witness>,
     /// What is lost. Nothing of a site that may write.
     loss: Option<Loss>,
+    /// What was lost of other sites' commits when the site was opened.
+    cut: Option<LogCut>,
     is_lone_copy: bool,
     standing: Mutex<Standing>,
     /// Told when the others have been asked.

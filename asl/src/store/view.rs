@@ -50,6 +50,11 @@ impl View {
         &self.state
     }
 
+    /// Where the log ends, as far as it is shown here.
+    pub fn log_end(&self) -> LogPosition {
+        self.state.log().end()
+    }
+
     /// The snapshot of everything here.
     pub const fn head(&self) -> &Snapshot {
         &self.head

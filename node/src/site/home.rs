@@ -36,6 +36,8 @@ pub(super) const ADDRESSES_FILE: &str = "addresses";
 pub(super) const WITNESS_FILE: &str = "acknowledged";
 pub(super) const RESTORED_FILE: &str = "restored";
 pub(super) const LOST_FILE: &str = "lost";
+/// Where the node keeps its federation log table.
+pub(crate) const TABLE_FILE: &str = "federation-log";
 
 /// Format of the data directory as a whole; log, blocks and records have versions of their own.
 const FORMAT: u64 = 1;

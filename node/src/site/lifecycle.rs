@@ -20,7 +20,8 @@ use uor_index_format::record::Record;
 use uor_index_format::ticket::Ticket;
 
 use super::home::{
-    ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE, SITE_FILE, WITNESS_FILE,
+    ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE, SITE_FILE, TABLE_FILE,
+    WITNESS_FILE,
 };
 use super::standing::{self, Standing};
 use super::witness::Witness;
@@ -34,8 +35,8 @@ const ASIDE_DIR: &str = "aside";
 /// What belongs to one federation; `store` first, so that a half-moved store is no store.
 const STORE_PARTS: [&str; 3] = ["store", "log", "blocks"];
 /// What else belongs to one federation and is of no use in another.
-const FEDERATION_FILES: [&str; 7] =
-    [INVITES_FILE, KEPT_FILE, PEERS_FILE, ADDRESSES_FILE, WITNESS_FILE, RESTORED_FILE, LOST_FILE];
+const FEDERATION_FILES: [&str; 8] =
+    [INVITES_FILE, KEPT_FILE, PEERS_FILE, ADDRESSES_FILE, WITNESS_FILE, RESTORED_FILE, LOST_FILE, TABLE_FILE];
 
 /// A site that was just made, or is to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -325,18 +326,21 @@ impl<'a> Opening<'a> {
     }
 
     fn open(self, mode: Mode) -> Result<Site, OpenError> {
-        let store = match self.store(mode, false) {
+        let (store, cut) = match self.store(mode, false) {
             // What others wrote comes again by itself; what this site wrote must not be forgotten.
             Err(OpenError::Store { source: StoreError::LogCut { .. }, .. }) if mode == Mode::Write => {
-                self.refuse_loss(&self.store(Mode::ReadOnly, false)?)?;
-                self.store(mode, true)?
+                let read = self.store(Mode::ReadOnly, false)?;
+                self.refuse_loss(&read)?;
+                (self.store(mode, true)?, read.opened().cut.clone())
             }
-            store => store?,
+            store => (store?, None),
         };
         if mode == Mode::Write {
             self.refuse_loss(&store)?;
         }
-        self.site(store, mode)
+        let mut site = self.site(store, mode)?;
+        site.cut = cut;
+        Ok(site)
     }
 
     fn open_to_recover(self) -> Result<Site, OpenError> {
@@ -377,10 +381,13 @@ impl<'a> Opening<'a> {
         let hold = held.filter(|_| !is_alone);
         let is_kept = mode == Mode::Write;
         // While something is lost, the witness goes on saying what there was.
-        let witness = (is_kept && loss.is_none())
-            .then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()))
-            .transpose()
-            .map_err(|error| failed(error.into()))?;
+        let witness =
+            (is_kept && loss.is_none()).then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()));
+        let witness = match witness.transpose() {
+            // It lags until there is room: no reason not to make some.
+            Err(error) if error.is_out_of_space() => None,
+            witness => witness.map_err(|error| failed(error.into()))?,
+        };
         if is_kept && is_alone && loss.is_none() {
             standing::unmark_restored(disk.as_ref()).map_err(failed)?;
         }
@@ -399,6 +406,7 @@ impl<'a> Opening<'a> {
             putting: RwLock::default(),
             witness: witness.map_or_else(OnceLock::new, OnceLock::from),
             loss,
+            cut: None,
             is_lone_copy: held.is_some() && is_alone,
             standing: Mutex::new(hold.map_or(Standing::Free, Standing::Held)),
             asked: Condvar::new(),
@@ -484,7 +492,7 @@ fn site_name(given: Option<&str>) -> Result<String, InitError> {
 }
 
 /// A directory that is empty again unless what was begun in it is kept.
-struct Fresh<'a> {
+pub(super) struct Fresh<'a> {
     dir: &'a Path,
     /// The uppermost directory that did not exist before.
     made: Option<PathBuf>,
@@ -492,7 +500,7 @@ struct Fresh<'a> {
 }
 
 impl<'a> Fresh<'a> {
-    fn begin(dir: &'a Path) -> Result<Self, InitError> {
+    pub(super) fn begin(dir: &'a Path) -> Result<Self, InitError> {
         match walk::sorted(dir) {
             Ok(entries) if entries.is_empty() => Ok(Self { dir, made: None, keep: false }),
             Ok(entries) if entries.iter().any(|entry| entry.file_name() == SITE_FILE) => {
@@ -511,7 +519,7 @@ impl<'a> Fresh<'a> {
     }
 
     /// Makes the names of the directories that were made durable, and keeps them.
-    fn keep(mut self) -> Result<(), InitError> {
+    pub(super) fn keep(mut self) -> Result<(), InitError> {
         if let Some(made) = &self.made {
             let above = self.dir.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(made));
             for dir in above.chain(made.parent()) {

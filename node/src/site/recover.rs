@@ -42,7 +42,12 @@ pub struct Remaining {
 impl Remaining {
     /// Whether everything is here again.
     pub const fn is_nothing(&self) -> bool {
-        self.commits_here >= self.commits_acknowledged && !self.is_other_log && self.payloads.is_empty()
+        self.has_all_commits() && self.payloads.is_empty()
+    }
+
+    /// Whether every commit that was acknowledged is here.
+    pub const fn has_all_commits(&self) -> bool {
+        self.commits_here >= self.commits_acknowledged && !self.is_other_log
     }
 }
 
@@ -86,8 +91,8 @@ impl Site {
     ///
     /// # Errors
     /// [`FileError`]; the site is what it was then.
-    pub fn recovered(&self, given_up: &Remaining) -> Result<(), FileError> {
-        if !given_up.payloads.is_empty() {
+    pub fn recovered(&self, given_up: Option<&Remaining>) -> Result<(), FileError> {
+        if let Some(given_up) = given_up.filter(|given_up| !given_up.payloads.is_empty()) {
             standing::accept(self.disk.as_ref(), &given_up.payloads)?;
         }
         if self.witness.get().is_none() {

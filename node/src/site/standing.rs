@@ -129,10 +129,11 @@ impl Witnessed {
         let counted = view.head().frontier.get(&domain).map_or(0, |head| head.number);
         let here = counted.max(view.uncounted_head(&domain).unwrap_or_default());
         let head = acknowledged.map(|it| it.head);
-        let is_other = match head.filter(|head| (1..=counted).contains(&head.number) && *head.hash.as_bytes() != [0; 32]) {
-            Some(head) => view.commit_hash(&domain, head.number)? != Some(head.hash),
-            None => false,
-        };
+        let is_other =
+            match head.filter(|head| (1..=counted).contains(&head.number) && *head.hash.as_bytes() != [0; 32]) {
+                Some(head) => view.commit_hash(&domain, head.number)? != Some(head.hash),
+                None => false,
+            };
         let loss = Loss {
             commits_acknowledged: head.map_or(0, |head| head.number).max(cut.map_or(0, known)),
             commits_here: here,
@@ -161,7 +162,6 @@ impl Witnessed {
         }
         Ok(lost)
     }
-
 }
 
 /// Why the site in `dir` would have to ask before it writes, if there is anybody to ask.
@@ -175,6 +175,14 @@ impl Site {
     /// What the site had acknowledged and has no longer. A site that was opened to be written has lost nothing.
     pub const fn loss(&self) -> Option<&Loss> {
         self.loss.as_ref()
+    }
+
+    /// How many commits of other sites the log had lost when this site was opened. They are fetched again.
+    pub fn commits_to_fetch_again(&self) -> u64 {
+        let Some(cut) = &self.cut else { return 0 };
+        let view = self.store.view();
+        let here = |domain: &SiteId| view.head().frontier.get(domain).map_or(0, |head| head.number);
+        cut.heads.iter().map(|(domain, known)| known.saturating_sub(here(domain))).sum()
     }
 
     /// Whether this is a copy of a site's data directory, of a site that has no others to ask.

@@ -240,9 +240,11 @@ impl Witness {
     fn write(&self, state: &mut Noted, now: Acknowledged) -> Result<(), DiskError> {
         let sequence = state.sequence + 1;
         let offset = (sequence % 2) * SLOT_LEN as u64;
-        self.file
-            .write_at(offset, &now.encode(sequence))
-            .map_err(|source| DiskError { action: "write", path: WITNESS_FILE.to_owned(), source })?;
+        self.file.write_at(offset, &now.encode(sequence)).map_err(|source| DiskError {
+            action: "write",
+            path: WITNESS_FILE.to_owned(),
+            source,
+        })?;
         *state = Noted { sequence, last: now, is_synced: false };
         Ok(())
     }
