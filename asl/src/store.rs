@@ -17,6 +17,7 @@ mod open;
 mod removal;
 mod view;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -130,7 +131,7 @@ pub enum StoreError {
     /// The log is shorter than it was when the checkpoint was written. A crash does not do that.
     #[error(
         "the log ends in segment {} at offset {}, and the index reaches to segment {} at offset {}: acknowledged commits are \
-         missing; to go on without them, remove the directory `index`",
+         missing: `uor recover` fetches them from other sites",
         end.segment, end.offset, through.segment, through.offset
     )]
     LogCut {
@@ -211,6 +212,9 @@ pub struct Options {
     pub seed: u64,
     /// Which payloads are wanted.
     pub payloads: Payloads,
+    /// Reads the log from its start, whatever the index says: what was lost is then looked for anew, and a log that ends
+    /// before its index does is taken as it is.
+    pub anew: bool,
     /// Sizes of the log's files.
     pub log: log::Options,
     /// Sizes of packs.
@@ -224,6 +228,7 @@ impl Default for Options {
             head_records_max: 1 << 20,
             seed: 0,
             payloads: Payloads::default(),
+            anew: false,
             log: log::Options::default(),
             blocks: blocks::Options::default(),
         }
@@ -259,6 +264,19 @@ pub struct Opened {
     pub blocks: blocks::Recovery,
     /// Why the index had to be written anew from the log, if it had.
     pub index: Option<String>,
+    /// What the log has lost, as far as its index knows. Only a reader opens such a store: [`StoreError::LogCut`].
+    pub cut: Option<LogCut>,
+}
+
+/// A log that is shorter than it was when its checkpoint was written. A crash does not do that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogCut {
+    /// Where the log ends.
+    pub end: LogPosition,
+    /// Up to where it was covered by the checkpoint.
+    pub through: LogPosition,
+    /// How many commits of each domain the checkpoint knows.
+    pub heads: BTreeMap<SiteId, u64>,
 }
 
 /// An open store.
@@ -357,18 +375,18 @@ impl Store {
             work: Condvar::new(),
             idle: Condvar::new(),
             is_kept: AtomicBool::new(false),
-            opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None },
+            opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None, cut: None },
             _lock: lock,
         };
         let mut keeping = Keeping::default();
-        let (judge, view, rebuilt) = open::open(&store, checkpoint, &mut keeping)?;
+        let (judge, view, found) = open::open(&store, checkpoint, &mut keeping)?;
         if mode == Mode::Write {
             keeping.sweep(store.disk.as_ref())?;
         }
         store.keeping = Mutex::new(keeping);
         store.judge = Mutex::new(Some(judge));
         store.view = RwLock::new(view);
-        store.opened.index = rebuilt;
+        (store.opened.index, store.opened.cut) = (found.rebuilt, found.cut);
         Ok(store)
     }
 

@@ -364,6 +364,7 @@ impl Look<'_> {
         let is_cut = opened.log.cut.is_some() || opened.blocks.cut.is_some();
         let is_passed_over = !opened.blocks.damages.is_empty();
         self.is_told |= is_cut || is_passed_over || opened.index.is_some() || !opened.blocks.rebuilt.is_empty();
+        self.is_told |= opened.cut.is_some();
         let view = store.view();
         let head = view.head().clone();
         let moment =

@@ -116,6 +116,8 @@ pub struct Replicator {
     payloads: Payloads,
     table: FederationLogTable,
     announced: Option<Snapshot>,
+    /// Members that have told what they have of this site's own domain, and up to which number they say to have it.
+    heard: BTreeMap<SiteId, u64>,
 }
 
 impl Replicator {
@@ -132,7 +134,14 @@ impl Replicator {
             payloads: Payloads::default(),
             table,
             announced: None,
+            heard: BTreeMap::new(),
         }
+    }
+
+    /// Members that have been asked since this core began, and have given what they have of this site's own domain; each with
+    /// the number of the last commit of it that they say to have.
+    pub const fn heard(&self) -> &BTreeMap<SiteId, u64> {
+        &self.heard
     }
 
     /// The next thing to do, until there is none.

@@ -3,14 +3,17 @@
 //! A synchronous library over the store, the graph and the engine: no network, no runtime. `uor` parses, calls one of these
 //! methods and renders the plain struct it returns; the node shell serves the same methods to programs beside it.
 //!
-//! To be read in this order: `home`, `lifecycle`, `membership`, `peers` (the directory and who it belongs to); `resolve`,
+//! To be read in this order: `home`, `lifecycle`, `witness`, `standing`, `membership`, `peers` (the directory, who it belongs
+//! to, and whether it is all there); `resolve`,
 //! `names`, `add`, `import`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
-//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `status`.
+//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `recover`,
+//! `backup`, `restore` (what must not get lost); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
 //! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
 
 mod add;
+mod backup;
 mod edges;
 mod erase;
 mod gc;
@@ -25,30 +28,39 @@ mod names;
 mod peers;
 mod programs;
 mod read;
+mod recover;
 mod resolve;
+mod restore;
 mod run;
 mod shelf;
 mod snapshots;
+mod standing;
 mod stat_cache;
 mod status;
 mod walk;
+mod witness;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{CommitError, Committed, Keeper, Store};
+use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use standing::Standing;
+use witness::Witness;
+
 pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
+pub use backup::{BackedUp, BackupError};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
 pub use erase::{EraseError, ErasedPayload};
 pub use gc::{Gathered, GcError};
 pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
 pub use home::FileError;
+pub(crate) use home::TABLE_FILE;
 pub use import::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
@@ -56,13 +68,16 @@ pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
 pub use peers::Peer;
 pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
 pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
+pub use recover::{RecoverError, Remaining};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
+pub use restore::{RestoreError, Restored};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
 pub use shelf::StoreShelf;
 pub use snapshots::{
     Applied, Change, DomainApplied, EntryListed, SnapshotCreated, SnapshotDiff, SnapshotError, SnapshotListed,
     SnapshotShown,
 };
+pub use standing::{Hold, HoldError, Loss, Witnessed};
 pub use status::{DiskUse, DomainStatus, Status, StatusError};
 
 /// One data directory, opened by this process.
@@ -79,6 +94,16 @@ pub struct Site {
     files: Mutex<()>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.
     putting: RwLock<()>,
+    /// What was acknowledged, beside the log; of a site that is open to be written.
+    witness: OnceLock<Witness>,
+    /// What is lost. Nothing of a site that may write.
+    loss: Option<Loss>,
+    /// What was lost of other sites' commits when the site was opened.
+    cut: Option<LogCut>,
+    is_lone_copy: bool,
+    standing: Mutex<Standing>,
+    /// Told when the others have been asked.
+    asked: Condvar,
 }
 
 impl Site {
@@ -118,6 +143,9 @@ impl Site {
     }
 
     fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
-        self.store.commit(&self.key, records, crate::clock::wall_ms())
+        self.wait_to_write().map_err(|held| CommitError::Parked { reason: held.to_string() })?;
+        let committed = self.store.commit(&self.key, records, crate::clock::wall_ms())?;
+        self.witness(&committed);
+        Ok(committed)
     }
 }

@@ -83,6 +83,12 @@ pub enum Command {
     Gc(Gc),
     /// Erase the bytes of an artifact or receipt here, for good; what is said about it stays
     Erase(Erase),
+    /// Make a site that has lost something, or is a copy, usable again: ask the others for what it lacks
+    Recover(Recover),
+    /// Copy this site into a directory, consistently: only what is new since the last time, and every byte read back
+    Backup(Backup),
+    /// Make a data directory from a backup
+    Restore(Restore),
     /// Take in snapshots of file systems
     #[command(subcommand)]
     Import(Import),
@@ -382,6 +388,34 @@ pub struct Erase {
     pub at: Option<String>,
 }
 
+/// `uor recover`.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// Go on without what nobody gives back; refused while a site that may have it has not answered
+    #[arg(long)]
+    pub accept_loss: bool,
+    /// With --accept-loss: even if such a site has not answered. If it has later commits of this site, this site is shut out
+    #[arg(long, requires = "accept_loss")]
+    pub force: bool,
+    /// Further addresses of members to ask
+    #[arg(long, value_name = "MULTIADDR")]
+    pub peer: Vec<String>,
+}
+
+/// `uor backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Where the backups of this site are; made if it is not there
+    pub dir: PathBuf,
+}
+
+/// `uor restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Where the backups of the site are
+    pub dir: PathBuf,
+}
+
 /// `uor import`.
 #[derive(Debug, Subcommand)]
 pub enum Import {
@@ -480,6 +514,12 @@ pub enum Receipt {
 }
 
 impl Command {
+    /// Whether the command writes commits, so that the site has to be one that may.
+    pub const fn commits(&self) -> bool {
+        self.writes()
+            && !matches!(self, Self::Backup(_) | Self::Recover(_) | Self::Restore(_) | Self::Gc(_) | Self::Erase(_))
+    }
+
     /// Whether the command writes to the store.
     pub const fn writes(&self) -> bool {
         !matches!(

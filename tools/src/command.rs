@@ -4,19 +4,21 @@
 //! or in the node beside it.
 
 pub mod artifact;
+pub mod backup;
 pub mod edge;
 pub mod history;
 pub mod import;
 pub mod name;
 pub mod node;
 pub mod program;
+pub mod recover;
 pub mod snapshot;
 pub mod space;
 pub mod status;
 
 use uor_index_format::snapshot::Snapshot;
 use uor_node::service::ServiceHandle;
-use uor_node::site::{Site, Target};
+use uor_node::site::{HoldError, Site, Target};
 
 use crate::cli::{Command, Edge, Import, Program, Receipt, Ref};
 use crate::console::Console;
@@ -42,13 +44,27 @@ impl Context<'_> {
     }
 }
 
+fn held(error: HoldError) -> Failed {
+    let is_held = matches!(error, HoldError::Held { .. });
+    let failed = Failed::from(error);
+    if is_held {
+        failed.hint("`uor node` asks them by itself, and so does `uor recover`, which also goes on without them")
+    } else {
+        failed
+    }
+}
+
 /// Runs a command on an open site.
 ///
 /// # Errors
 /// [`Failed`], with the exit status.
 pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+    if command.commits() {
+        // Before anything is read or put: the commit at the end would be refused.
+        context.site.wait_to_write().map_err(held)?;
+    }
     match command {
-        Command::Init(_) | Command::Join(_) | Command::Node(_) | Command::Demo(_) => {
+        Command::Init(_) | Command::Join(_) | Command::Node(_) | Command::Demo(_) | Command::Restore(_) => {
             Err(Failed::new("this command does not run inside a node"))
         }
         Command::Invite => status::invite(context, console),
@@ -69,6 +85,8 @@ pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) 
         Command::Snapshot(which) => snapshot::run(which, context, console),
         Command::Gc(args) => space::gc(args.dry_run, context, console),
         Command::Erase(args) => space::erase(args, context, console),
+        Command::Recover(args) => recover::in_node(args, context, console),
+        Command::Backup(args) => backup::backup(args, context, console),
         Command::Import(Import::Zfs(args)) => import::zfs(args, context, console),
         Command::Program(Program::Add { file, reference }) => {
             program::add(file, reference.as_deref(), context, console)

@@ -22,6 +22,15 @@ impl Exit {
     pub const fn status(self) -> i32 {
         self as i32
     }
+
+    /// The same, where something needs attention that the command knows nothing of.
+    #[must_use]
+    pub const fn with_attention(self) -> Self {
+        match self {
+            Self::Done => Self::Attention,
+            other => other,
+        }
+    }
 }
 
 /// What an audit found: the exit status of `uor-replay`.

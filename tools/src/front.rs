@@ -19,11 +19,12 @@ use uor_node::site::{OpenError, Site};
 use crate::audit;
 use crate::cli::replay::UorReplay;
 use crate::cli::{Command, Init, Program, Rule, Uor};
-use crate::command::{self, Context, node, program};
+use crate::command::{self, Context, backup, node, program, recover};
 use crate::console::terminal::{Streams, has_colour};
 use crate::console::{Console, Style};
 use crate::demo;
 use crate::exit::{Exit, Failed, Outcome, Verdict};
+use crate::render::{count, short};
 
 /// How long to wait for a process that has the data directory open and serves no commands (yet).
 const IN_USE_TRIES: u32 = 20;
@@ -81,7 +82,7 @@ fn data_dir(given: Option<&Path>) -> Outcome<PathBuf> {
     }
 }
 
-fn call(uor: &Uor, args: Vec<OsString>) -> i32 {
+fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
     let style = Style { json: uor.global.json, quiet: uor.global.quiet, colour: has_colour() && !uor.global.json };
     let mut console = Console::of_process(style, cwd());
     let dir = match data_dir(uor.global.data.as_deref()) {
@@ -94,16 +95,25 @@ fn call(uor: &Uor, args: Vec<OsString>) -> i32 {
         Command::Join(args) => node::join(args, &dir, &mut console),
         Command::Node(args) => alone(&dir, &mut console).and_then(|site| node::node(args, site, &mut console)),
         Command::Program(Program::Check { file }) => program::check(file, &mut console),
+        Command::Recover(args) => match Client::connect(&dir) {
+            Some(client) => {
+                drop(console);
+                return carry_over(client, args_os);
+            }
+            None => recover::recover(args, &dir, &mut console),
+        },
+        Command::Restore(args) => backup::restore(args, &dir, &mut console),
         command => {
             let mode = if command.writes() { Mode::Write } else { Mode::ReadOnly };
             match reach(&dir, mode) {
                 Ok(Reached::Node(client)) => {
                     drop(console);
-                    return carry_over(client, args);
+                    return carry_over(client, args_os);
                 }
                 Ok(Reached::Here(site)) => {
                     say_what_was_mended(&site, &mut console);
-                    command::run(command, &Context { site: &site, node: None }, &mut console)
+                    let result = command::run(command, &Context { site: &site, node: None }, &mut console);
+                    if site.loss().is_some() { result.map(Exit::with_attention) } else { result }
                 }
                 Err(failed) => Err(failed),
             }
@@ -163,6 +173,11 @@ fn reach(dir: &Path, mode: Mode) -> Outcome<Reached> {
                 return Err(Failed::new(format!("another process is using {}", dir.display()))
                     .hint("wait until it is done; beside a running `uor node` every command works"));
             }
+            Err(error @ OpenError::Lost { .. }) => {
+                return Err(Failed::from(error).hint(
+                    "`uor recover` asks the other sites for it; `uor status`, `uor ls` and `uor-replay verify` show what is here",
+                ));
+            }
             Err(error) => return Err(error.into()),
         }
         tries += 1;
@@ -190,6 +205,31 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
             "After a crash, {} bytes of an unfinished commit were moved from {} to {saved}",
             cut.bytes, cut.file
         ));
+    }
+    if let Some(loss) = site.loss() {
+        // Whether it is known whom to ask is worth knowing; a book that cannot be read knows nobody.
+        let known: Vec<String> = site.peers().unwrap_or_default().iter().map(|peer| short(&peer.site_id)).collect();
+        let whom = if known.is_empty() {
+            "no address of one is known here: name one with --peer".to_owned()
+        } else {
+            format!("addresses are known of {}", known.join(", "))
+        };
+        console.warn(format!(
+            "This site has lost something: {loss}\nHint: `uor recover` asks the other sites for it ({whom})"
+        ));
+    }
+    let again = site.commits_to_fetch_again();
+    if again > 0 {
+        console.warn(format!(
+            "{} of other sites were in the log and are no longer: they are fetched again while `uor node` runs",
+            count(again, "commit")
+        ));
+    }
+    if site.is_lone_copy() {
+        console.note(
+            "This data directory is a copy. There is no other site to ask for later commits: see to it that nobody goes on \
+             writing at the other copy.",
+        );
     }
 }
 

@@ -9,8 +9,9 @@ use uor_index_format::record::Content;
 use super::checkpoint::{Checkpoint, Unusable};
 use super::keep::{Keeping, open_stored};
 use super::removal::Removal;
-use super::{Store, StoreError, View, entry};
+use super::{LogCut, Store, StoreError, View, entry};
 use crate::commits::Commits;
+use crate::disk::Mode;
 use crate::judge::{Judge, Verdict};
 use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
@@ -20,25 +21,39 @@ use crate::state::{ReadError, State};
 enum Stale {
     /// The checkpoint, or a file it names, cannot be used.
     Unusable(String),
+    /// The log is shorter than it was when the checkpoint was written, and whoever opens it can do with less.
+    Cut(LogCut),
 }
 
-/// Judge and view of everything in the log, and why the index had to be written anew, if it had.
+/// What opening found out about index and log.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Why the index had to be written anew, if it had.
+    pub(super) rebuilt: Option<String>,
+    /// What the log has lost, if the checkpoint knows of it.
+    pub(super) cut: Option<LogCut>,
+}
+
+/// Judge and view of everything in the log.
 pub(super) fn open(
     store: &Store,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
     keeping: &mut Keeping,
-) -> Result<(Judge, View, Option<String>), StoreError> {
-    let reason = match checkpoint {
-        None => None,
-        Some(Err(unusable)) => Some(unusable.to_string()),
+) -> Result<(Judge, View, Found), StoreError> {
+    let mut found = Found::default();
+    match checkpoint {
+        None => {}
+        Some(_) if store.options.anew => found.rebuilt = Some("the log was to be read from its start".to_owned()),
+        Some(Err(unusable)) => found.rebuilt = Some(unusable.to_string()),
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
-            Ok((judge, view)) => return Ok((judge, view, None)),
-            Err(Stale::Unusable(reason)) => Some(reason),
+            Ok((judge, view)) => return Ok((judge, view, found)),
+            Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
+            Err(Stale::Cut(cut)) => found.cut = Some(cut),
         },
-    };
+    }
     keeping.forget(store)?;
     let (judge, view) = rebuild(store, keeping)?;
-    Ok((judge, view, reason))
+    Ok((judge, view, found))
 }
 
 /// Takes up what the checkpoint says, and what came after it in the log.
@@ -75,12 +90,20 @@ fn resume(
     if commits.frontier() != judge.frontier() {
         return unusable("the commit tables end otherwise than the checkpoint says".to_owned());
     }
-    let through = covered(&checkpoint, store.log.view().end())?;
+    let through = match covered(&checkpoint, store.log.view().end()) {
+        // A reader shows what is there; a writer must not go on where others may know more.
+        Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
+            let heads = judge.frontier().into_iter().map(|(domain, head)| (domain, head.number)).collect();
+            return Ok(Err(Stale::Cut(LogCut { end, through, heads })));
+        }
+        through => through?,
+    };
     if let Err(error) = store.log.entries_from(through) {
         return unusable(format!("the log has nothing where the checkpoint ends: {error}"));
     }
     let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
-    let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
+    let logseq_max = commits.logseq_max();
+    let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, logseq_max);
     let mut view = View::new(state);
     view.genesis = judge.genesis().cloned();
     view.erased = parts.erased;

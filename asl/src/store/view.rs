@@ -57,6 +57,11 @@ impl View {
         &self.state
     }
 
+    /// Where the log ends, as far as it is shown here.
+    pub fn log_end(&self) -> LogPosition {
+        self.state.log().end()
+    }
+
     /// The snapshot of everything here.
     pub const fn head(&self) -> &Snapshot {
         &self.head
@@ -159,7 +164,8 @@ impl View {
         Ok(true)
     }
 
-    pub(super) fn uncounted_head(&self, domain: &SiteId) -> Option<u64> {
+    /// The highest number among the commits of `domain` that lie in the log and do not count.
+    pub fn uncounted_head(&self, domain: &SiteId) -> Option<u64> {
         self.uncounted_heads.get(domain).copied()
     }
 

@@ -315,10 +315,22 @@ impl Replicator {
             self.notice(Notice::Applied { peer, commits: fetch.applied });
             self.announce(store);
         }
+        self.note_heard(store, peer, fetch);
         self.note_applied(store, peer, fetch)?;
         self.fetch_payloads(store, now_ms)?;
         // What came may be what a parked commit waited for, so ask again until a round brings nothing.
         if again || fetch.applied > 0 { self.start_sync(store, peer, now_ms) } else { Ok(()) }
+    }
+
+    /// Notes that a member has told what it has of this site's own domain: what it can give of that is here then. One that
+    /// claims more than it gives has been heard as well, or it could keep this site waiting.
+    fn note_heard(&mut self, store: &Store, peer: SiteId, fetch: &Fetch) {
+        let claimed = fetch.target.frontier.get(&self.me).map_or(0, |head| head.number);
+        let view = store.view();
+        let here = view.head().frontier.get(&self.me).map_or(0, |head| head.number);
+        if view.members().contains(&peer) && (here >= claimed || fetch.applied == 0) {
+            self.heard.insert(peer, claimed);
+        }
     }
 
     /// Brings the federation log table up to date, and compares state roots where both sides include the same commits. Only

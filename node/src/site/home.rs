@@ -8,9 +8,12 @@
 //! | `kept` | ids of snapshots that are kept, one per line |
 //! | `peers` | where other sites can be reached, as JSON |
 //! | `addresses` | where this site's node last listened, one multiaddress per line |
+//! | `acknowledged` | the site's last own commit, how far packs reach, and where this directory lies (`witness`) |
+//! | `restored` | its presence says that the directory comes from a backup and has not asked the others yet |
+//! | `lost` | ids of artifacts and receipts whose payloads are lost and were given up, one per line |
 //! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!
-//! Each is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the new one.
+//! Each but `acknowledged` is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the new one.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -30,6 +33,11 @@ pub(super) const INVITES_FILE: &str = "invites";
 pub(super) const KEPT_FILE: &str = "kept";
 pub(super) const PEERS_FILE: &str = "peers";
 pub(super) const ADDRESSES_FILE: &str = "addresses";
+pub(super) const WITNESS_FILE: &str = "acknowledged";
+pub(super) const RESTORED_FILE: &str = "restored";
+pub(super) const LOST_FILE: &str = "lost";
+/// Where the node keeps its federation log table.
+pub(crate) const TABLE_FILE: &str = "federation-log";
 
 /// Format of the data directory as a whole; log, blocks and records have versions of their own.
 const FORMAT: u64 = 1;
@@ -48,6 +56,9 @@ pub enum FileError {
         #[source]
         source: std::io::Error,
     },
+    /// Payloads could not be made durable.
+    #[error("could not make payloads durable")]
+    Blocks(#[source] Box<uor_asl::blocks::BlocksError>),
     /// The file cannot be understood.
     #[error("file `{file}` of the data directory is damaged: {problem}")]
     Damaged {

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 
 use serde::Serialize;
 use uor_asl::disk::real::RealDisk;
@@ -19,8 +19,13 @@ use uor_index_format::membership::{ConflictRule, Genesis, SITE_NAME_LEN_MAX};
 use uor_index_format::record::Record;
 use uor_index_format::ticket::Ticket;
 
-use super::home::{ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, PEERS_FILE, SITE_FILE};
-use super::{FileError, Site, home, json, walk};
+use super::home::{
+    ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE, SITE_FILE, TABLE_FILE,
+    WITNESS_FILE,
+};
+use super::standing::{self, Standing};
+use super::witness::Witness;
+use super::{FileError, Loss, Site, Witnessed, home, json, walk};
 
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
@@ -30,7 +35,8 @@ const ASIDE_DIR: &str = "aside";
 /// What belongs to one federation; `store` first, so that a half-moved store is no store.
 const STORE_PARTS: [&str; 3] = ["store", "log", "blocks"];
 /// What else belongs to one federation and is of no use in another.
-const FEDERATION_FILES: [&str; 4] = [INVITES_FILE, KEPT_FILE, PEERS_FILE, ADDRESSES_FILE];
+const FEDERATION_FILES: [&str; 8] =
+    [INVITES_FILE, KEPT_FILE, PEERS_FILE, ADDRESSES_FILE, WITNESS_FILE, RESTORED_FILE, LOST_FILE, TABLE_FILE];
 
 /// A site that was just made, or is to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -157,6 +163,14 @@ pub enum OpenError {
         #[source]
         source: StoreError,
     },
+    /// The site has lost what it had acknowledged: it is opened to be read only.
+    #[error("the site in {} has lost something and does not write: {loss}", dir.display())]
+    Lost {
+        /// The directory.
+        dir: PathBuf,
+        /// What it has lost.
+        loss: Loss,
+    },
     /// The system gave no randomness.
     #[error("the system gave no randomness")]
     Randomness(#[source] getrandom::Error),
@@ -254,30 +268,22 @@ impl Site {
         remove_all(&aside)
     }
 
-    /// Opens a data directory: for reading beside any writer, or as its one writer.
+    /// Opens a data directory: for reading beside any writer, or as its one writer. A site that has lost what it had
+    /// acknowledged is opened to be read only, until [`Site::open_to_recover`] has brought it back or given it up.
     ///
     /// # Errors
     /// [`OpenError`], naming the directory.
     pub fn open(dir: &Path, mode: Mode) -> Result<Self, OpenError> {
-        let disk = disk_in(dir);
-        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
-        if !home::exists(disk.as_ref(), SITE_FILE).map_err(failed)? {
-            return Err(OpenError::Absent { dir: dir.to_owned() });
-        }
-        let name = home::read_name(disk.as_ref()).map_err(failed)?;
-        let key = home::read_key(disk.as_ref()).map_err(failed)?;
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
-        let options = store::Options { seed: u64::from_le_bytes(seed), ..store::Options::default() };
-        let store = Store::open_with(disk.clone(), mode, options).map_err(|source| match source {
-            StoreError::InUse => OpenError::InUse { dir: dir.to_owned() },
-            source => OpenError::Store { dir: dir.to_owned(), source },
-        })?;
-        let store = Arc::new(store);
-        let keeper = (mode == Mode::Write).then(|| Keeper::start(Arc::clone(&store))).transpose();
-        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?;
-        let (files, putting) = (Mutex::default(), RwLock::default());
-        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store, _keeper: keeper, files, putting })
+        Opening::begin(dir)?.open(mode)
+    }
+
+    /// Opens the data directory of a site that has lost something, or has to ask before it writes, as its one writer. It
+    /// is not to write before [`Site::recovered`].
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the directory.
+    pub fn open_to_recover(dir: &Path) -> Result<Self, OpenError> {
+        Opening::begin(dir)?.open_to_recover()
     }
 
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
@@ -294,6 +300,118 @@ impl Site {
     fn commits_len(&self) -> u64 {
         let view = self.store.view();
         view.commits_len() + view.uncounted()
+    }
+}
+
+/// A data directory whose small files have been read.
+struct Opening<'a> {
+    dir: &'a Path,
+    disk: Arc<dyn Disk>,
+    name: String,
+    key: SiteKey,
+    witnessed: Witnessed,
+}
+
+impl<'a> Opening<'a> {
+    fn begin(dir: &'a Path) -> Result<Self, OpenError> {
+        let disk = disk_in(dir);
+        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        if !home::exists(disk.as_ref(), SITE_FILE).map_err(failed)? {
+            return Err(OpenError::Absent { dir: dir.to_owned() });
+        }
+        let name = home::read_name(disk.as_ref()).map_err(failed)?;
+        let key = home::read_key(disk.as_ref()).map_err(failed)?;
+        let witnessed = Witnessed::read(disk.as_ref()).map_err(failed)?;
+        Ok(Self { dir, disk, name, key, witnessed })
+    }
+
+    fn open(self, mode: Mode) -> Result<Site, OpenError> {
+        let (store, cut) = match self.store(mode, false) {
+            // What others wrote comes again by itself; what this site wrote must not be forgotten.
+            Err(OpenError::Store { source: StoreError::LogCut { .. }, .. }) if mode == Mode::Write => {
+                let read = self.store(Mode::ReadOnly, false)?;
+                self.refuse_loss(&read)?;
+                (self.store(mode, true)?, read.opened().cut.clone())
+            }
+            store => (store?, None),
+        };
+        if mode == Mode::Write {
+            self.refuse_loss(&store)?;
+        }
+        let mut site = self.site(store, mode)?;
+        site.cut = cut;
+        Ok(site)
+    }
+
+    fn open_to_recover(self) -> Result<Site, OpenError> {
+        let loss = self.loss(&self.store(Mode::ReadOnly, false)?)?;
+        let store = self.store(Mode::Write, loss.is_some())?;
+        let mut site = self.site(store, Mode::Write)?;
+        site.loss = loss;
+        Ok(site)
+    }
+
+    fn store(&self, mode: Mode, anew: bool) -> Result<Store, OpenError> {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
+        let options = store::Options { seed: u64::from_le_bytes(seed), anew, ..store::Options::default() };
+        Store::open_with(self.disk.clone(), mode, options).map_err(|source| match source {
+            StoreError::InUse => OpenError::InUse { dir: self.dir.to_owned() },
+            source => OpenError::Store { dir: self.dir.to_owned(), source },
+        })
+    }
+
+    fn loss(&self, store: &Store) -> Result<Option<Loss>, OpenError> {
+        let failed = |source| OpenError::Store { dir: self.dir.to_owned(), source };
+        self.witnessed.loss(store).map_err(failed)
+    }
+
+    fn refuse_loss(&self, store: &Store) -> Result<(), OpenError> {
+        let lost = |loss| Err(OpenError::Lost { dir: self.dir.to_owned(), loss });
+        self.loss(store)?.map_or(Ok(()), lost)
+    }
+
+    fn site(self, store: Store, mode: Mode) -> Result<Site, OpenError> {
+        let loss = self.loss(&store)?;
+        let Self { dir, disk, name, key, witnessed } = self;
+        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        let me = key.site_id();
+        let is_alone = store.view().members().iter().all(|member| *member == me) && loss.is_none();
+        let held = standing::hold_of(dir, disk.as_ref(), &witnessed).map_err(failed)?;
+        let hold = held.filter(|_| !is_alone);
+        let is_kept = mode == Mode::Write;
+        // While something is lost, the witness goes on saying what there was.
+        let witness =
+            (is_kept && loss.is_none()).then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()));
+        let witness = match witness.transpose() {
+            // It lags until there is room: no reason not to make some.
+            Err(error) if error.is_out_of_space() => None,
+            witness => witness.map_err(|error| failed(error.into()))?,
+        };
+        if is_kept && is_alone && loss.is_none() {
+            standing::unmark_restored(disk.as_ref()).map_err(failed)?;
+        }
+        let store = Arc::new(store);
+        let keeper = is_kept.then(|| Keeper::start(Arc::clone(&store))).transpose();
+        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?;
+        let site = Site {
+            dir: dir.to_owned(),
+            disk,
+            mode,
+            name,
+            key,
+            store,
+            _keeper: keeper,
+            files: Mutex::default(),
+            putting: RwLock::default(),
+            witness: witness.map_or_else(OnceLock::new, OnceLock::from),
+            loss,
+            cut: None,
+            is_lone_copy: held.is_some() && is_alone,
+            standing: Mutex::new(hold.map_or(Standing::Free, Standing::Held)),
+            asked: Condvar::new(),
+        };
+        Ok(site)
     }
 }
 
@@ -374,7 +492,7 @@ fn site_name(given: Option<&str>) -> Result<String, InitError> {
 }
 
 /// A directory that is empty again unless what was begun in it is kept.
-struct Fresh<'a> {
+pub(super) struct Fresh<'a> {
     dir: &'a Path,
     /// The uppermost directory that did not exist before.
     made: Option<PathBuf>,
@@ -382,7 +500,7 @@ struct Fresh<'a> {
 }
 
 impl<'a> Fresh<'a> {
-    fn begin(dir: &'a Path) -> Result<Self, InitError> {
+    pub(super) fn begin(dir: &'a Path) -> Result<Self, InitError> {
         match walk::sorted(dir) {
             Ok(entries) if entries.is_empty() => Ok(Self { dir, made: None, keep: false }),
             Ok(entries) if entries.iter().any(|entry| entry.file_name() == SITE_FILE) => {
@@ -401,7 +519,7 @@ impl<'a> Fresh<'a> {
     }
 
     /// Makes the names of the directories that were made durable, and keeps them.
-    fn keep(mut self) -> Result<(), InitError> {
+    pub(super) fn keep(mut self) -> Result<(), InitError> {
         if let Some(made) = &self.made {
             let above = self.dir.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(made));
             for dir in above.chain(made.parent()) {

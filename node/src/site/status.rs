@@ -9,7 +9,7 @@ use uor_asl::store::StoreError;
 use uor_index_format::id::{CommitHash, FederationId, LogSeq, SiteId, StateRoot};
 use uor_index_format::snapshot::Frontier;
 
-use super::{FileError, MemberListed, Site, home, json};
+use super::{FileError, Hold, Loss, MemberListed, Site, home, json};
 
 /// What a site amounts to. Peers and lag are the node's to add.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,6 +54,10 @@ pub struct Status {
     pub missing_bytes: u64,
     /// Bytes on disk.
     pub disk: DiskUse,
+    /// What the site had acknowledged and has no longer, if anything.
+    pub lost: Option<Loss>,
+    /// Why the site has to ask the others before it writes, if it has.
+    pub held: Option<Hold>,
 }
 
 /// One log.
@@ -127,6 +131,8 @@ impl Site {
                 missing_payloads: view.wanted().len() as u64,
                 missing_bytes: view.wanted().values().sum(),
                 disk,
+                lost: self.loss().copied(),
+                held: self.hold(),
             }
         };
         status.domains = self.domains(&status.frontier)?;

@@ -115,7 +115,7 @@ pub fn audit(stores: Vec<Audited>, target: Option<Snapshot>, meter: &mut Meter<'
         }
     }
     let every = Which { receipt: None, all: true, sample: None };
-    for Audited { name, store, scratch: _kept_until_done } in stores {
+    for Audited { name, store, scratch: _kept_until_done, .. } in stores {
         // Every site is taken at its own word: nothing that was proven with another site's bytes counts here.
         report.executions.push(execute(&name, Arc::new(store), &every, &mut Proven::new(), meter)?);
     }

@@ -14,7 +14,7 @@ use uor_index_format::record::Content;
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
 use uor_index_format::snapshot::{self, Snapshot};
 use uor_node::service::{ReplicaError, replica};
-use uor_node::site::{FileError, Site};
+use uor_node::site::{FileError, Site, Witnessed};
 
 use crate::console::Console;
 use crate::exit::Failed;
@@ -30,6 +30,8 @@ pub struct Audited {
     pub name: String,
     /// The store: a data directory, open for reading, or a replica of what a running node holds.
     pub store: Store,
+    /// What the data directory says of itself beside its log; nothing of a replica.
+    pub witnessed: Option<Witnessed>,
     /// Where the replica is; it goes when this does.
     pub scratch: Option<Scratch>,
 }
@@ -140,7 +142,12 @@ impl Opener {
         });
         console.meter.end();
         let failed = |source| OpenError::Node { name: address.to_owned(), source };
-        Ok(Audited { name: address.to_owned(), store: pulled.map_err(failed)?, scratch: Some(scratch) })
+        Ok(Audited {
+            name: address.to_owned(),
+            store: pulled.map_err(failed)?,
+            witnessed: None,
+            scratch: Some(scratch),
+        })
     }
 }
 
@@ -163,8 +170,10 @@ pub fn open(name: &Path, path: PathBuf) -> Result<Audited, OpenError> {
     let name = name.to_string_lossy().into_owned();
     Site::refuse_newer(&path).map_err(|source| OpenError::Newer { name: name.clone(), source })?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
+    // Before the log, which may grow meanwhile. A small file that is damaged is not the store's.
+    let witnessed = Witnessed::read(disk.as_ref()).ok();
     match Store::open(disk, Mode::ReadOnly) {
-        Ok(store) => Ok(Audited { name, store, scratch: None }),
+        Ok(store) => Ok(Audited { name, store, witnessed, scratch: None }),
         Err(source) => Err(OpenError::Directory { name, source }),
     }
 }

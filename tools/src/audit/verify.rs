@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use uor_asl::store::StoreError;
 use uor_asl::verify::{Progress, TornTail};
+use uor_index_format::id::CanonicalId;
 
 use super::finding::Finding;
 use super::store::{Audited, Opener};
@@ -37,7 +38,7 @@ pub struct Verification {
     pub block_bytes: u64,
     /// Snapshots whose root was held against replay.
     pub snapshots: u64,
-    /// Artifacts and receipts whose payloads are not here: no damage.
+    /// Artifacts and receipts whose payloads are not here and may be fetched: no damage.
     pub missing: Vec<String>,
     /// Artifacts and receipts whose payloads were erased here on request: no damage.
     pub erased: Vec<String>,
@@ -78,6 +79,8 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
         Progress::Replay(done, total) => meter.items("replaying commits", done, Some(total)),
     })?;
     let mut findings: Vec<Finding> = verified.findings.iter().map(Finding::of).collect();
+    let (lost, payloads_lost) = lost(audited, &verified.missing)?;
+    findings.extend(lost);
     findings.extend(forks(audited));
     let compared = snapshots(audited, &mut findings, meter)?;
     let outcome = if findings.is_empty() { Verdict::Agrees } else { Verdict::Diverges };
@@ -92,7 +95,7 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
         payloads: verified.payloads,
         block_bytes: verified.block_bytes,
         snapshots: compared,
-        missing: verified.missing.iter().map(ToString::to_string).collect(),
+        missing: verified.missing.iter().filter(|id| !payloads_lost.contains(id)).map(ToString::to_string).collect(),
         erased: verified.erased.iter().map(ToString::to_string).collect(),
         torn_tails: verified.torn.iter().map(torn).collect(),
         state_root: Some(verified.state_root.to_string()),
@@ -105,6 +108,37 @@ fn torn(tail: &TornTail) -> String {
     format!(
         "{file} ends in {bytes} bytes that are no whole entry, from offset {offset}: never acknowledged, set aside by the next writer"
     )
+}
+
+/// What the site had acknowledged and is not here: its own commits and payloads; what others wrote may be fetched. Also gives
+/// the artifacts and receipts of the payloads.
+fn lost(audited: &Audited, missing: &[CanonicalId]) -> Result<(Vec<Finding>, Vec<CanonicalId>), StoreError> {
+    let mut findings = Vec::new();
+    if let Some(cut) = &audited.store.opened().cut {
+        let commits: u64 = cut.heads.values().sum();
+        let (end, through) = (cut.end, cut.through);
+        let message = format!(
+            "the log ends in segment {} at offset {}, and its index reaches to segment {} at offset {}: of {}, {} are here",
+            end.segment,
+            end.offset,
+            through.segment,
+            through.offset,
+            count(commits, "commit"),
+            audited.store.view().commits_len()
+        );
+        findings.push(Finding::new("lost", message, Vec::new()));
+    }
+    let Some(witnessed) = &audited.witnessed else { return Ok((findings, Vec::new())) };
+    findings.extend(witnessed.loss(&audited.store)?.map(|loss| Finding::new("lost", loss.to_string(), Vec::new())));
+    let payloads = witnessed.lost_payloads(&audited.store, missing)?;
+    if !payloads.is_empty() {
+        let message = format!(
+            "{} of this site's own are not here, and were neither erased nor given up",
+            count(payloads.len() as u64, "payload")
+        );
+        findings.push(Finding::new("lost", message, payloads.iter().map(ToString::to_string).collect()));
+    }
+    Ok((findings, payloads))
 }
 
 /// Proven forks: the store is sound, and one of its writers is not.

@@ -96,6 +96,12 @@ fn human(console: &mut Console<'_>, shown: &Shown) -> io::Result<()> {
         let missing = format!("{} ({})", count(status.missing_payloads, "payload"), size(status.missing_bytes));
         console.line(line("missing", paint.yellow(&missing)))?;
     }
+    if let Some(loss) = &status.lost {
+        console.line(line("LOST", paint.red(&loss.to_string())))?;
+    }
+    if let Some(hold) = &status.held {
+        console.line(line("held", paint.yellow(&format!("{hold}; it asks the others before it writes"))))?;
+    }
     let disk = status.disk;
     let (log, blocks) = (size(disk.log_bytes), size(disk.blocks_bytes));
     console.line(line("disk", format!("{log} log, {blocks} payloads")))?;

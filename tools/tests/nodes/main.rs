@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
+mod backup;
 mod crash;
 mod federation;
 mod full_disk;
+mod loss;
 mod node;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the bench of the other tests can do more than these need")]

@@ -1,0 +1,106 @@
+//! Recovery: what is still lost after the others were asked, and going on without it.
+
+use serde::Serialize;
+use uor_asl::state::{Filter, ReadError as StateError};
+use uor_asl::store::StoreError;
+use uor_index_format::id::CanonicalId;
+use uor_index_format::record::Kind;
+
+use super::standing::{self, Witnessed};
+use super::witness::Witness;
+use super::{FileError, Site, json};
+
+/// Why it cannot be said what is lost, or a site cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// A small file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What of a site's own is not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remaining {
+    /// How many commits of its own the site had acknowledged.
+    pub commits_acknowledged: u64,
+    /// How many of its own are in the log now.
+    pub commits_here: u64,
+    /// Whether the log holds another commit where the last acknowledged one was.
+    pub is_other_log: bool,
+    /// Artifacts and receipts that the site had put, and whose payloads are not here.
+    #[serde(serialize_with = "json::texts")]
+    pub payloads: Vec<CanonicalId>,
+}
+
+impl Remaining {
+    /// Whether everything is here again.
+    pub const fn is_nothing(&self) -> bool {
+        self.has_all_commits() && self.payloads.is_empty()
+    }
+
+    /// Whether every commit that was acknowledged is here.
+    pub const fn has_all_commits(&self) -> bool {
+        self.commits_here >= self.commits_acknowledged && !self.is_other_log
+    }
+}
+
+impl Site {
+    /// What of the site's own is not here, now.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub fn remaining(&self) -> Result<Remaining, RecoverError> {
+        let witnessed = Witnessed::read(self.disk.as_ref())?;
+        let (before, now) = (self.loss, witnessed.loss(&self.store)?);
+        let own = self.store.view().head().frontier.get(&self.site_id()).map_or(0, |head| head.number);
+        let here = now.map_or(own, |loss| loss.commits_here);
+        let acknowledged = |loss: Option<super::Loss>| loss.map_or(0, |loss| loss.commits_acknowledged);
+        Ok(Remaining {
+            commits_acknowledged: acknowledged(before).max(acknowledged(now)),
+            commits_here: here,
+            is_other_log: now.is_some_and(|loss| loss.is_other_log),
+            payloads: witnessed.lost_payloads(&self.store, &self.missing()?)?,
+        })
+    }
+
+    /// Visible artifacts and receipts whose payloads are not here and were not erased on request.
+    fn missing(&self) -> Result<Vec<CanonicalId>, StateError> {
+        let (view, blocks) = (self.store.view(), self.store.blocks());
+        let mut missing = Vec::new();
+        for entry in view.state().entries(view.head(), &Filter::ALL) {
+            let entry = entry?;
+            let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
+                continue;
+            };
+            if !blocks.has(checksum) && !blocks.erased(checksum) && view.erased(&checksum).is_none() {
+                missing.push(entry.id);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The site goes on from what is here: everything that was lost has come back, or is given up. What is given up is not
+    /// called lost any more; it is still fetched if somebody turns out to have it.
+    ///
+    /// # Errors
+    /// [`FileError`]; the site is what it was then.
+    pub fn recovered(&self, given_up: Option<&Remaining>) -> Result<(), FileError> {
+        if let Some(given_up) = given_up.filter(|given_up| !given_up.payloads.is_empty()) {
+            standing::accept(self.disk.as_ref(), &given_up.payloads)?;
+        }
+        if self.witness.get().is_none() {
+            self.store.blocks().sync().map_err(|error| FileError::Blocks(Box::new(error)))?;
+            let witness = Witness::open(&self.dir, self.disk.as_ref(), &self.store, self.site_id(), true)?;
+            // Nobody else sets it: a site is recovered by one.
+            drop(self.witness.set(witness));
+        }
+        self.release()
+    }
+}

@@ -1,0 +1,167 @@
+//! `recover`: a site that has lost something, or is a copy, is made usable again, knowingly.
+
+use std::path::Path;
+
+use serde::Serialize;
+use uor_node::service::{self, Asked};
+use uor_node::site::{Loss, Remaining, Site};
+
+use super::Context;
+use crate::cli::Recover;
+use crate::console::Console;
+use crate::exit::{Exit, Failed, Outcome};
+use crate::render::count;
+
+#[derive(Serialize)]
+struct Shown {
+    site_id: String,
+    /// What was lost when it began, if anything was.
+    lost: Option<Loss>,
+    #[serde(flatten)]
+    remaining: Remaining,
+    /// Sites that have given what they have of this site's log.
+    asked: Vec<String>,
+    /// Sites that may have some of it, and did not answer.
+    silent: Vec<String>,
+    /// Whether something was given up.
+    given_up: bool,
+}
+
+/// `uor recover`, where no node runs.
+///
+/// # Errors
+/// [`Failed`]; the site is held as before then.
+pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome {
+    let site = Site::open_to_recover(dir)?;
+    let (loss, hold) = (site.loss().copied(), site.hold());
+    let before = site.remaining()?;
+    let mut shown = Shown {
+        site_id: site.site_id().to_string(),
+        lost: loss,
+        remaining: before,
+        asked: Vec::new(),
+        silent: Vec::new(),
+        given_up: false,
+    };
+    if loss.is_none() && hold.is_none() && shown.remaining.is_nothing() {
+        console.show(&shown, |console, _| console.line("nothing is lost, and this site may write"))?;
+        return Ok(Exit::Done);
+    }
+    loss.iter().for_each(|loss| console.note(format!("Lost: {loss}")));
+    hold.iter().for_each(|hold| console.note(format!("Held: {hold}")));
+    let is_loss = loss.is_some() || !shown.remaining.payloads.is_empty();
+    console.note("Asking the other sites for what they have of this site …");
+    let meter = &mut console.meter;
+    let asked = service::recover(&site, &args.peer, &mut |commits, wanted| {
+        meter.items("own commits, and payloads wanted", commits, (wanted > 0).then_some(commits + wanted));
+    })?;
+    console.meter.end();
+    shown.remaining = site.remaining()?;
+    shown.asked = asked.heard.iter().map(ToString::to_string).collect();
+    shown.silent = asked.silent.iter().map(ToString::to_string).collect();
+    let is_level = hold.is_none() || asked.is_answered(shown.remaining.commits_here);
+    // Payloads of commits that have just come to a copy may still be on their way: those it had not before.
+    if !(shown.remaining.is_nothing() || (!is_loss && shown.remaining.has_all_commits())) || !is_level {
+        give_up(args, &site, &asked, &shown)?;
+        shown.given_up = true;
+    }
+    site.recovered(shown.given_up.then_some(&shown.remaining))?;
+    console.show(&shown, |console, shown| lines(shown).into_iter().try_for_each(|line| console.line(line)))?;
+    Ok(if shown.given_up { Exit::Attention } else { Exit::Done })
+}
+
+/// Whether what is still lost may be given up; why not, if it may not.
+fn give_up(args: &Recover, site: &Site, asked: &Asked, shown: &Shown) -> Outcome<()> {
+    let remaining = &shown.remaining;
+    let what = still_lost(remaining, site);
+    if !args.accept_loss {
+        return Err(Failed::new(what).hint(
+            "start the nodes of the other sites and try again, name one with --peer, restore a backup with `uor restore`, \
+             or go on without with --accept-loss",
+        ));
+    }
+    if site.store().view().genesis().is_none() {
+        return Err(Failed::new(format!(
+            "{what}; nothing is left of the federation's log, so there is nothing to go on from"
+        ))
+        .hint("ask another site with --peer, restore a backup, or begin anew in another directory"));
+    }
+    let may_fork =
+        remaining.commits_here < remaining.commits_acknowledged || remaining.is_other_log || site.hold().is_some();
+    let is_seen = !asked.silent.is_empty() || asked.claimed > remaining.commits_here;
+    if may_fork && is_seen && !args.force {
+        let silent = count(asked.silent.len() as u64, "site");
+        let claim = if asked.claimed > remaining.commits_here {
+            format!("; a site says that it has commit {} of this site and does not give it", asked.claimed)
+        } else {
+            String::new()
+        };
+        return Err(Failed::new(format!(
+            "{what}; {silent} may hold such commits and did not answer{claim}: writing other commits with their numbers would \
+             shut this site out of its federation for good"
+        ))
+        .hint("start their nodes and try again, name one with --peer, or, if they are gone for good, say --accept-loss --force"));
+    }
+    Ok(())
+}
+
+fn still_lost(remaining: &Remaining, site: &Site) -> String {
+    let Remaining { commits_acknowledged: acknowledged, commits_here: here, payloads, .. } = remaining;
+    let mut parts = Vec::new();
+    if here < acknowledged {
+        parts.push(format!("{} of this site's {acknowledged} own commits are lost", acknowledged - here));
+    }
+    if remaining.is_other_log {
+        parts.push("the log holds another history of this site than the one it had acknowledged".to_owned());
+    }
+    if !payloads.is_empty() {
+        parts.push(format!("{} of its own are lost", count(payloads.len() as u64, "payload")));
+    }
+    if parts.is_empty() {
+        parts.extend(site.hold().map(|hold| format!("{hold}, and no other site could be asked for its later commits")));
+    }
+    parts.join("; ")
+}
+
+fn lines(shown: &Shown) -> Vec<String> {
+    let remaining = &shown.remaining;
+    let mut lines = vec![
+        format!("asked       {}; {} did not answer", count(shown.asked.len() as u64, "site"), shown.silent.len()),
+        format!(
+            "own log     {} of {}",
+            remaining.commits_here,
+            count(remaining.commits_acknowledged.max(remaining.commits_here), "commit",)
+        ),
+    ];
+    let payloads = count(remaining.payloads.len() as u64, "payload");
+    lines.push(match (shown.given_up, remaining.payloads.is_empty()) {
+        (true, true) => "given up    what is still missing; this site writes again".to_owned(),
+        (true, false) => format!("given up    what is still missing, {payloads} among it; this site writes again"),
+        (false, true) => "recovered   everything that is this site's own is here; it writes again".to_owned(),
+        (false, false) => format!("recovered   all commits are here; {payloads} are to come while `uor node` runs"),
+    });
+    lines
+}
+
+/// `uor recover`, in the node that runs on the data directory: it asks by itself, and can only be told not to wait.
+///
+/// # Errors
+/// [`Failed`].
+pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+    let site = context.site;
+    let said = match site.hold() {
+        None => "nothing is lost, and this site may write",
+        Some(_) if args.accept_loss && args.force => {
+            site.release()?;
+            "this site writes again, without having asked"
+        }
+        Some(hold) => {
+            return Err(Failed::new(format!("{hold}; the node asks by itself as soon as another site answers"))
+                .hint("start the node of another site, or go on without with --accept-loss --force"));
+        }
+    };
+    console.show(&serde_json::json!({ "site_id": site.site_id().to_string(), "said": said }), |console, _| {
+        console.line(said)
+    })?;
+    Ok(Exit::Done)
+}
