@@ -978,6 +978,9 @@ def check_index(store, entries):
     if not os.path.exists(os.path.join(store, "index/checkpoint")):
         return [], None
     data = read(store, "index/checkpoint")
+    if data[:8] == b"UORCKPT\0" and data[8:10] != b"\1\0" and blake3(data[48:]) == data[16:48]:
+        print(f"skipped: the index of {os.path.relpath(store)}, whose checkpoint has another version than 1")
+        return [], None
     if data[:16] != b"UORCKPT\0\1\0" + bytes(6) or blake3(data[48:]) != data[16:48]:
         return ["checkpoint"], None
     checkpoint, wrong = root_of(data[48:], CHECKPOINT), []
@@ -1143,8 +1146,15 @@ def check_offered(report, name, found, expected):
             judge.judge_all(before)
 
 
+def commit_of(data):
+    commit = Commit(data)
+    need(len(data) > 240, "a header alone")
+    shown = ("hash", "domain", "number", "previous", "logseq", "federation", "wall_ms", "learned", "records")
+    return {name: getattr(commit, name) for name in shown}
+
+
 STRUCTURES = {
-    "tree": tree_of, "program": program_of, "outcome": outcome_of, "snapshot": snapshot_of, "fork proof": fork_proof,
+    "commit": commit_of, "tree": tree_of, "program": program_of, "outcome": outcome_of, "snapshot": snapshot_of, "fork proof": fork_proof,
     "derivation": lambda data: dict(zip(("body", "key"), (lambda body, key: (body, key.hex()))(*body_of("receipt", data)))),
 }
 

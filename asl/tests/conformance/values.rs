@@ -1,10 +1,12 @@
 //! Single structures: records, payloads with a meaning, tickets and proofs, and bytes that have to be refused.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
-use uor_index_format::codec::{Reader, Writer, hex};
-use uor_index_format::commit::{Commit, ForkProof};
+use uor_index_format::codec::{Reader, Writer, from_hex, hex};
+use uor_index_format::commit::{Commit, ForkProof, field};
 use uor_index_format::edge::{Edge, Endpoint, Role};
-use uor_index_format::id::{ArtifactKey, Checksum, LogSeq};
+use uor_index_format::id::{ArtifactKey, Checksum, CommitHash, LogSeq, context};
 use uor_index_format::membership::{Admission, ConflictRule};
 use uor_index_format::program::{Node, Program, Source};
 use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status, Step};
@@ -22,10 +24,11 @@ pub(crate) fn all() -> Value {
     values.extend(runs());
     values.extend(snapshots());
     values.extend([ticket(), fork_proof()]);
+    values.extend(commits());
     json!({
         "about": "Single structures, each as bytes and taken apart; then bytes that have to be refused. Bytes are hexadecimal.",
         "values": values,
-        "refused": refused(),
+        "refused": refused().into_iter().chain(commits_refused()).collect::<Vec<_>>(),
     })
 }
 
@@ -388,4 +391,100 @@ fn refused() -> Vec<Value> {
         json!({ "structure": structure, "about": about, "hex": hex(&bytes) })
     };
     cases.into_iter().map(shown).collect()
+}
+
+/// The first commit of site 2: two records, three membership commits.
+fn commit() -> Commit {
+    let (world, _) = World::founded(ConflictRule::First, 2);
+    let records = vec![Record::artifact(None, Payload::of(b"one")), Record::artifact(None, Payload::of(b"two"))];
+    Commit::seal(world.draft(2, 10, records), &super::world::key(2)).unwrap()
+}
+
+fn commits() -> Vec<Value> {
+    let commit = commit();
+    let header = commit.header();
+    let decoded = json!({
+        "hash": commit.hash().to_string(),
+        "domain": header.domain.to_string(), "number": header.number, "previous": header.previous.to_string(),
+        "logseq": header.logseq.0, "federation": header.federation.to_string(), "wall_ms": header.wall_ms,
+        "learned": commit.learned().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "records": commit.records().iter().map(of_record).collect::<Vec<_>>(),
+    });
+    vec![value("commit", "two records, three membership commits", commit.as_bytes(), decoded)]
+}
+
+/// Commits that are wrong in one thing only: where it does not concern the signature, they are signed by their domain.
+fn commits_refused() -> Vec<Value> {
+    let learned_at = |index: usize| field::HEADER_LEN + index * 32..field::HEADER_LEN + (index + 1) * 32;
+    let records_at = field::HEADER_LEN + 3 * 32;
+    let swapped = |bytes: &mut Vec<u8>, first: Range<usize>, second: Range<usize>| {
+        let moved = bytes[first.clone()].to_vec();
+        bytes.copy_within(second.clone(), first.start);
+        bytes[second].copy_from_slice(&moved);
+    };
+    let cases: [(&str, Vec<u8>); 13] = [
+        ("learned commits that do not ascend", resigned(|bytes| swapped(bytes, learned_at(0), learned_at(1)))),
+        ("a learned commit twice", resigned(|bytes| bytes.copy_within(learned_at(0), learned_at(1).start))),
+        (
+            "records that do not ascend",
+            resigned(|bytes| swapped(bytes, records_at..records_at + 84, records_at + 84..records_at + 168)),
+        ),
+        ("a record twice", resigned(|bytes| bytes.copy_within(records_at..records_at + 84, records_at + 84))),
+        ("a byte behind the records", resigned(|bytes| bytes.push(0))),
+        (
+            "no record",
+            resigned(|bytes| {
+                bytes.truncate(records_at);
+                bytes[field::RECORD_COUNT].fill(0);
+            }),
+        ),
+        ("fewer records than there are", resigned(|bytes| bytes[field::RECORD_COUNT.start] = 1)),
+        ("logseq 0", resigned(|bytes| bytes[field::LOGSEQ].fill(0))),
+        ("number 0", resigned(|bytes| bytes[field::NUMBER].fill(0))),
+        ("number 2, and none before it", resigned(|bytes| bytes[field::NUMBER.start] = 2)),
+        ("reserved bytes that are not zero", resigned(|bytes| bytes[field::RESERVED_2.start] = 1)),
+        ("a signature whose S is not reduced", unreduced()),
+        ("a domain of small order, whose signature holds for any message", small_order()),
+    ];
+    let shown = |(about, bytes): (&str, Vec<u8>)| {
+        assert!(Commit::decode(&bytes).is_err(), "commit: {about}");
+        json!({ "structure": "commit", "about": about, "hex": hex(&bytes) })
+    };
+    cases.into_iter().map(shown).collect()
+}
+
+/// The commit with a change, its length, checksum and signature made to fit.
+fn resigned(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = commit().as_bytes().to_vec();
+    change(&mut bytes);
+    let (header, body) = bytes.split_at_mut(field::HEADER_LEN);
+    header[field::BODY_LEN].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    header[field::BODY_CHECKSUM].copy_from_slice(blake3::hash(body).as_bytes());
+    let hash = blake3::derive_key(context::COMMIT.text(), &header[..field::SIGNATURE.start]);
+    let signature = super::world::key(2).sign(&CommitHash::from_bytes(hash));
+    header[field::SIGNATURE].copy_from_slice(&signature);
+    bytes
+}
+
+/// The order of the group is added to S: the equation of the signature holds as before.
+fn unreduced() -> Vec<u8> {
+    let order = from_hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+    let mut bytes = commit().as_bytes().to_vec();
+    let mut carry = 0;
+    for (byte, more) in bytes[field::SIGNATURE][32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(more) + carry;
+        (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+    }
+    bytes
+}
+
+/// The domain is the neutral point, so R = [S]B is all that the equation asks for; S is 1.
+fn small_order() -> Vec<u8> {
+    let mut bytes = commit().as_bytes().to_vec();
+    let (mut neutral, mut base, mut one) = ([0; 32], [0x66; 32], [0; 32]);
+    (neutral[0], base[0], one[0]) = (1, 0x58, 1);
+    bytes[field::DOMAIN].copy_from_slice(&neutral);
+    bytes[field::SIGNATURE][..32].copy_from_slice(&base);
+    bytes[field::SIGNATURE][32..].copy_from_slice(&one);
+    bytes
 }
