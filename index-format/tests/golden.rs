@@ -166,7 +166,16 @@ fn hold_log(golden: &mut Golden) {
     golden.both("snapshot.imported", &samples::imported(), Snapshot::encode, Snapshot::decode);
     for (name, entry) in ["state-entry.settled", "state-entry.withheld"].into_iter().zip(samples::entries()) {
         golden.digest(name, &entry.encode());
+        let mut alone = StateHash::default();
+        alone.add(&entry);
+        golden.digest(&format!("{name}.lanes"), &first_lanes(&alone));
     }
+    golden.digest("state-sum.lanes", &first_lanes(&samples::state()));
+}
+
+/// The first eight lanes: enough to see where an implementation goes wrong, which the root then holds to all of them.
+fn first_lanes(sum: &StateHash) -> Vec<u8> {
+    sum.lanes()[..8].iter().flat_map(|lane| lane.to_le_bytes()).collect()
 }
 
 fn hold_ticket(golden: &mut Golden) {

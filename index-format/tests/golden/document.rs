@@ -8,16 +8,19 @@ use uor_index_format::id::{Context, context};
 use uor_index_format::{commit, edge, membership, program, receipt, record, reference, snapshot, ticket, tree, wire};
 
 /// What stands between `<!-- golden: name -->` and `<!-- golden end -->`, given the vectors.
-pub(crate) fn quotes(vectors: &[(String, String)]) -> [(&'static str, String); 5] {
+pub(crate) fn quotes(vectors: &[(String, String)]) -> [(&'static str, String); 6] {
     let value = |wanted: &str| vectors.iter().find(|(name, _)| name == wanted).expect("a known vector").1.as_str();
     let ids = vectors.iter().filter(|(name, _)| name.starts_with("id."));
     let ids = lines(ids.map(|(name, value)| format!("{name:26} {value}")));
+    let entries = vectors.iter().filter(|(name, _)| name.starts_with("state-"));
+    let entries = lines(entries.map(|(name, value)| format!("{name} = {value}")));
     [
         ("ids", format!("```text\n{ids}```\n")),
         ("contexts", contexts()),
         ("record", format!("```text\nrecord.artifact = {}\n```\n", value("record.artifact"))),
         ("commit-header", header(value("commit-header"))),
         ("limits", limits()),
+        ("state-entries", format!("```text\n{entries}```\n")),
     ]
 }
 

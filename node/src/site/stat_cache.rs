@@ -23,8 +23,11 @@ use uor_index_format::codec::{Reader, Writer};
 use uor_index_format::id::Checksum;
 
 const FILE: &str = "seen";
-const MAGIC: [u8; 4] = *b"UORS";
-const VERSION: u16 = 1;
+const MAGIC: [u8; 4] = *b"UORF";
+const VERSION: u16 = 2;
+/// What version 1 begins with: snapshots do too, which is why it has changed. All else is as in version 2.
+const MAGIC_V1: [u8; 4] = *b"UORS";
+const VERSION_V1: u16 = 1;
 const ENTRY_LEN: usize = 16 + 6 * 8 + 32;
 /// Most files that are remembered, those read last: some 100 MB.
 const ENTRIES_MAX: u32 = 1 << 20;
@@ -147,8 +150,8 @@ impl StatCache {
             return None;
         }
         let mut reader = Reader::new(content);
-        // Of an older version nothing is worth keeping.
-        if reader.header("cache of files", MAGIC, VERSION).ok()? != VERSION {
+        let (magic, version) = if content.starts_with(&MAGIC_V1) { (MAGIC_V1, VERSION_V1) } else { (MAGIC, VERSION) };
+        if reader.header("cache of files", magic, version).ok()? != version {
             return None;
         }
         let count = reader.count("files", ENTRIES_MAX, ENTRY_LEN).ok()?;
@@ -197,6 +200,20 @@ mod tests {
 
     fn path(number: u8) -> std::path::PathBuf {
         format!("/{number}").into()
+    }
+
+    #[test]
+    fn the_first_version_is_read() {
+        let stamp = Stamp { len: 7, mtime_ns: -1, ctime_ns: 2, inode: 3, device: 4 };
+        let cache = StatCache { files: vec![seen(1, stamp, LATER_MS)] };
+        let mut bytes = cache.encode();
+        assert_eq!(bytes[..6], *b"UORF\x02\0");
+        assert_eq!(bytes.len(), 10 + ENTRY_LEN + 32);
+        bytes.truncate(bytes.len() - 32);
+        bytes[..6].copy_from_slice(b"UORS\x01\0");
+        let check = Checksum::of(&bytes);
+        bytes.extend_from_slice(check.as_bytes());
+        assert_eq!(StatCache::decode(&bytes).map(|cache| cache.files), Some(cache.files));
     }
 
     proptest! {
