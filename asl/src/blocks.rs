@@ -132,6 +132,14 @@ pub enum BlocksError {
         /// The missing file's path inside the store.
         file: String,
     },
+    /// To a reader: whenever the packs were opened, a writer had replaced what had just been listed.
+    #[error("{file} changed while the packs were opened, {attempts} times in a row: a writer keeps changing them")]
+    Unsettled {
+        /// The file's path inside the store.
+        file: String,
+        /// How often opening was tried.
+        attempts: u32,
+    },
     /// No payload of this digest is here.
     #[error("payload {checksum} is not stored here")]
     Unknown {
@@ -228,13 +236,14 @@ impl Blocks {
 
     /// Opens the packs in directory `blocks` of `disk`, reading every header, and every byte of what is not known to be
     /// durable. A writer creates the directory if there is none, cuts a torn tail, and makes every block durable that is
-    /// not known to be. A reader changes nothing, and passes over damaged headers.
+    /// not known to be. A reader changes nothing, passes over damaged headers, and begins again where a writer has meanwhile
+    /// replaced what it had listed.
     ///
     /// # Errors
     /// [`BlocksError::Damaged`] to a writer; [`BlocksError::MissingPack`]; [`BlocksError::Newer`];
-    /// [`BlocksError::Disk`].
+    /// [`BlocksError::Unsettled`] to a reader beside a writer that does not come to rest; [`BlocksError::Disk`].
     pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), BlocksError> {
-        recover::open(disk, mode, options)
+        recover::open(&disk, mode, options)
     }
 
     /// Whether this payload is here (whether its bytes are sound is known only when they are read).

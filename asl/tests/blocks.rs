@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod soak;
 mod stale;
 
 use std::collections::BTreeMap;
@@ -105,45 +106,89 @@ impl Model {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 250, failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::default()
+        cases: soak::cases(250), failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::default()
     })]
 
     #[test]
     fn synced_payloads_survive_everything(steps in prop::collection::vec(step(), 1..40)) {
-        let mut disk = MemoryDisk::new();
-        let mut model = Model::default();
-        let mut blocks = model.open(&disk);
-        for step in steps {
-            match step {
-                Step::Put(seed, len) => {
-                    let bytes = payload(seed, len);
-                    let checksum = Checksum::of(&bytes);
-                    match blocks.put_bytes(&bytes) {
-                        Ok(stats) => prop_assert_eq!((stats.checksum, stats.len), (checksum, len as u64)),
-                        Err(BlocksError::Disk(_)) => prop_assert!(matches!(blocks.sync(), Err(BlocksError::Poisoned))),
-                        Err(BlocksError::Poisoned) => {}
-                        Err(error) => panic!("{error}"),
-                    }
-                    if !model.synced.contains_key(&checksum) {
-                        model.unsynced.insert(checksum, bytes);
-                    }
+        survive(steps);
+    }
+}
+
+fn survive(steps: Vec<Step>) {
+    let mut disk = MemoryDisk::new();
+    let mut model = Model::default();
+    let mut blocks = model.open(&disk);
+    for step in steps {
+        match step {
+            Step::Put(seed, len) => {
+                let bytes = payload(seed, len);
+                let checksum = Checksum::of(&bytes);
+                match blocks.put_bytes(&bytes) {
+                    Ok(stats) => assert_eq!((stats.checksum, stats.len), (checksum, len as u64)),
+                    Err(BlocksError::Disk(_)) => assert!(matches!(blocks.sync(), Err(BlocksError::Poisoned))),
+                    Err(BlocksError::Poisoned) => {}
+                    Err(error) => panic!("{error}"),
                 }
-                Step::Sync => {
-                    if blocks.sync().is_ok() {
-                        model.unsynced.retain(|checksum, _| blocks.has(*checksum));
-                        model.synced.append(&mut model.unsynced);
-                    }
+                if !model.synced.contains_key(&checksum) {
+                    model.unsynced.insert(checksum, bytes);
                 }
-                Step::Reopen => blocks = model.open(&disk),
-                Step::Crash(seed) => {
-                    disk = disk.crash(seed);
-                    model.check(&open(&disk, Mode::ReadOnly).unwrap().0);
-                    blocks = model.open(&disk);
-                }
-                Step::Fail(after, fault) => disk.fail_at(disk.operations() + after, fault),
             }
-            model.check(&open(&disk, Mode::ReadOnly).unwrap().0);
+            Step::Sync => {
+                if blocks.sync().is_ok() {
+                    model.unsynced.retain(|checksum, _| blocks.has(*checksum));
+                    model.synced.append(&mut model.unsynced);
+                }
+            }
+            Step::Reopen => blocks = model.open(&disk),
+            Step::Crash(seed) => {
+                disk = disk.crash(seed);
+                model.check(&open(&disk, Mode::ReadOnly).unwrap().0);
+                blocks = model.open(&disk);
+            }
+            Step::Fail(after, fault) => disk.fail_at(disk.operations() + after, fault),
         }
+        model.check(&open(&disk, Mode::ReadOnly).unwrap().0);
+    }
+}
+
+#[test]
+fn a_pack_whose_header_was_torn_twice_is_begun_again() {
+    // The header fails while the pack is begun, and once more while it is begun again.
+    let steps = [Fault::Io, Fault::NoSpace].map(|fault| {
+        [
+            Step::Put(0, 0),
+            Step::Fail(7, fault),
+            Step::Sync,
+            Step::Put(7, 6000),
+            Step::Fail(7, fault),
+            Step::Reopen,
+            Step::Put(8, 100),
+            Step::Sync,
+            Step::Reopen,
+        ]
+    });
+    steps.into_iter().for_each(|steps| survive(steps.to_vec()));
+}
+
+#[test]
+fn a_pack_is_begun_again_however_often_that_fails() {
+    for (first, second) in (0..14).flat_map(|first| (0..20).map(move |second| (first, second))) {
+        let disk = MemoryDisk::new();
+        let mut model = Model::default();
+        let blocks = model.open(&disk);
+        let synced = payload(1, 3000);
+        blocks.put_bytes(&synced).unwrap();
+        blocks.sync().unwrap();
+        model.synced.insert(Checksum::of(&synced), synced);
+        disk.fail_at(disk.operations() + first, Fault::Io);
+        let long = payload(7, 6000);
+        let _ = blocks.put_bytes(&long).and_then(|_| blocks.sync());
+        model.unsynced.insert(Checksum::of(&long), long);
+        disk.fail_at(disk.operations() + second, Fault::NoSpace);
+        model.open(&disk);
+        model.check(&open(&disk, Mode::ReadOnly).unwrap().0);
+        model.open(&disk.crash(first * 100 + second));
     }
 }
 

@@ -4,6 +4,7 @@
 //! durable, where a block may be torn behind a sound header, the contents too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::erase;
@@ -20,29 +21,59 @@ use crate::disk::{self, Context, Disk, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
 
-pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Blocks, Recovery), BlocksError> {
+/// How often a reader begins again when a writer changes the packs under it.
+const ATTEMPTS_MAX: u32 = 64;
+
+/// Opens the packs. A reader that finds that a file has gone since it was listed begins again with what is there now: its
+/// writer has merged it, or given it up.
+pub(super) fn open(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Blocks, Recovery), BlocksError> {
+    let mut attempt = 1;
+    loop {
+        match open_once(disk, mode, options) {
+            Err(Interrupted::Changed { file }) if attempt == ATTEMPTS_MAX => {
+                return Err(BlocksError::Unsettled { file, attempts: attempt });
+            }
+            Err(Interrupted::Changed { .. }) => attempt += 1,
+            Err(Interrupted::Failed(error)) => return Err(error),
+            Ok(opened) => return Ok(opened),
+        }
+    }
+}
+
+/// Why opening did not come to its end.
+enum Interrupted {
+    /// What was read of this file no longer fits what is there: a writer is at work.
+    Changed {
+        file: String,
+    },
+    Failed(BlocksError),
+}
+
+impl Interrupted {
+    /// What an error means to one who opens in this mode: beside a writer, files that were listed may be gone.
+    fn of(mode: Mode) -> impl Fn(BlocksError) -> Self {
+        move |error| match error {
+            BlocksError::Disk(error) if mode == Mode::ReadOnly && error.source.kind() == io::ErrorKind::NotFound => {
+                Self::Changed { file: error.path }
+            }
+            error => Self::Failed(error),
+        }
+    }
+}
+
+fn open_once(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Blocks, Recovery), Interrupted> {
+    let failed = Interrupted::of(mode);
     if mode == Mode::Write {
-        disk::create_dir_durably(&*disk, DIR)?;
+        disk::create_dir_durably(&**disk, DIR).map_err(|error| failed(error.into()))?;
     }
     let mut recovery = Recovery::default();
-    let (numbers, listed) = numbers(&*disk, mode, &mut recovery)?;
-    let mut opening = Opening { disk: &disk, mode, index: Index::default(), end: 0, durable_end: 0, outdated: false };
-    // Every pack but the last is closed.
-    let closed: BTreeSet<u32> = numbers.iter().rev().skip(1).copied().collect();
-    let sealed = opening.runs(&closed, &mut recovery)?;
-    for number in numbers.difference(&sealed) {
-        let end = match Some(number) == numbers.last() {
-            false => End::Closed,
-            true if *number <= listed => End::Open,
-            true => End::Unlisted,
-        };
-        opening.pack(*number, end, &mut recovery)?;
-    }
-    opening.seal(closed.last().copied(), &mut recovery)?;
+    let (numbers, list) = numbers(&**disk, mode, &mut recovery)?;
+    let mut opening = Opening { disk, mode, index: Index::default(), end: 0, durable_end: 0, outdated: false };
+    opening.packs(&numbers, &list, &mut recovery)?;
     let Opening { mut index, mut end, durable_end, outdated, .. } = opening;
     if mode == Mode::Write && index.packs.is_empty() {
-        let number = List::read(&*disk)?.last + 1;
-        index.packs.insert(number, Arc::new(Pack::create(&disk, number)?));
+        let number = list.last + 1;
+        index.packs.insert(number, Arc::new(Pack::create(disk, number).map_err(&failed)?));
         end = file_header::LEN as u64;
     }
     recovery.packs = u32::try_from(index.packs.len()).unwrap_or(u32::MAX);
@@ -51,31 +82,31 @@ pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<
     let tail = last.map(|pack| Tail::new(Arc::clone(pack), end, outdated, options.pack_bytes));
     let damages = Mutex::new(recovery.damages.clone());
     let (index, pins, maintenance) = (RwLock::new(index), PinBoard::default(), Mutex::default());
-    let threads = options.threads();
+    let (disk, threads) = (Arc::clone(disk), options.threads());
     Ok((Blocks { disk, index, tail, end: durable_end, damages, pins, maintenance, threads }, recovery))
 }
 
-/// The numbers of the packs that there are, which are those that there should be, and the last that was listed.
-fn numbers(disk: &dyn Disk, mode: Mode, recovery: &mut Recovery) -> Result<(BTreeSet<u32>, u32), BlocksError> {
-    let mut list = read_list(disk, mode, recovery)?;
-    let found = loop {
-        // The list first: a writer lists a pack after it has begun it.
-        let found: BTreeSet<u32> = disk::list_numbered(disk, DIR, EXTENSION)?.into_iter().collect();
-        let Some(missing) = list.missing(&found) else { break found };
-        let again = read_list(disk, mode, recovery)?;
-        if again == list {
-            return Err(BlocksError::MissingPack { file: Pack::path(missing) });
-        }
-        list = again;
-    };
+/// The numbers of the packs that there are, which are those that there should be, and the list that says so.
+fn numbers(disk: &dyn Disk, mode: Mode, recovery: &mut Recovery) -> Result<(BTreeSet<u32>, List), Interrupted> {
+    let failed = Interrupted::of(mode);
+    let list = read_list(disk, mode, recovery).map_err(&failed)?;
+    // The list first: a writer lists a pack after it has begun it.
+    let found: BTreeSet<u32> =
+        disk::list_numbered(disk, DIR, EXTENSION).map_err(|error| failed(error.into()))?.into_iter().collect();
+    if let Some(missing) = list.missing(&found) {
+        let file = Pack::path(missing);
+        let has_changed = read_list(disk, mode, recovery).map_err(&failed)? != list;
+        return Err(if has_changed {
+            Interrupted::Changed { file }
+        } else {
+            Interrupted::Failed(BlocksError::MissingPack { file })
+        });
+    }
     if mode == Mode::Write {
         let leftover: BTreeSet<u32> = found.intersection(&list.removed).copied().collect();
-        remove_packs(disk, &leftover)?;
-        if let Some(last) = found.last().copied().filter(|last| *last > list.last) {
-            List { last, ..list.clone() }.write(disk)?;
-        }
+        remove_packs(disk, &leftover).map_err(&failed)?;
     }
-    Ok((found.difference(&list.removed).copied().collect(), list.last))
+    Ok((found.difference(&list.removed).copied().collect(), list))
 }
 
 /// The list of packs; a reader passes over a damaged one.
@@ -117,6 +148,29 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// Opens these packs.
+    fn packs(&mut self, numbers: &BTreeSet<u32>, list: &List, recovery: &mut Recovery) -> Result<(), Interrupted> {
+        let failed = Interrupted::of(self.mode);
+        // Every pack but the last is closed.
+        let closed: BTreeSet<u32> = numbers.iter().rev().skip(1).copied().collect();
+        let sealed = self.runs(&closed, recovery).map_err(&failed)?;
+        for number in numbers.difference(&sealed) {
+            let end = match Some(number) == numbers.last() {
+                false => End::Closed,
+                true if *number <= list.last => End::Open,
+                true => End::Unlisted,
+            };
+            self.pack(*number, end, recovery)?;
+        }
+        if self.mode == Mode::Write
+            && let Some(last) = numbers.last().copied().filter(|last| *last > list.last)
+        {
+            // Not before it has a header: of a listed pack, a torn one is damage.
+            List { last, ..list.clone() }.write(&**self.disk).map_err(&failed)?;
+        }
+        self.seal(closed.last().copied(), recovery).map_err(&failed)
+    }
+
     /// Opens the runs that fit the packs, and says which packs those are.
     fn runs(&mut self, closed: &BTreeSet<u32>, recovery: &mut Recovery) -> Result<BTreeSet<u32>, BlocksError> {
         let mut sealed = BTreeSet::new();
@@ -202,17 +256,39 @@ impl Opening<'_> {
 }
 
 impl Opening<'_> {
-    fn pack(&mut self, number: u32, end: End, recovery: &mut Recovery) -> Result<(), BlocksError> {
+    fn pack(&mut self, number: u32, end: End, recovery: &mut Recovery) -> Result<(), Interrupted> {
+        let failed = Interrupted::of(self.mode);
         let last = end != End::Closed;
         // Closed packs are never opened to write.
         let mode = if last { self.mode } else { Mode::ReadOnly };
-        let pack = Arc::new(Pack::open(self.disk, number, mode)?);
-        let mut walk = walk(&pack, end)?;
+        let pack = Arc::new(Pack::open(self.disk, number, mode).map_err(&failed)?);
+        let mut walked = walk(&pack, end).map_err(&failed)?;
         if last {
-            verify_tail(&pack, &mut walk)?;
-            recovery.cut = cut(&pack, &walk)?;
+            verify_tail(&pack, &mut walked).map_err(&failed)?;
+            if self.mode == Mode::ReadOnly && walked.stopped.is_some() {
+                // A writer may have erased what was not yet known to be durable, between its header and its bytes.
+                let again = walk(&pack, end).map_err(&failed)?;
+                if again.durable > walked.end {
+                    return Err(Interrupted::Changed { file: pack.path.clone() });
+                }
+            }
+        }
+        self.walked(&pack, last, walked, recovery).map_err(failed)
+    }
+
+    /// Takes what the headers of a pack say.
+    fn walked(
+        &mut self,
+        pack: &Arc<Pack>,
+        last: bool,
+        mut walk: Walk,
+        recovery: &mut Recovery,
+    ) -> Result<(), BlocksError> {
+        let number = pack.number;
+        if last {
+            recovery.cut = cut(pack, &walk)?;
         } else if !walk.sealed && walk.damages.is_empty() {
-            walk.damages.push(walk.unsealed(&pack));
+            walk.damages.push(walk.unsealed(pack));
         }
         if self.mode == Mode::Write {
             if let Some(damage) = walk.damages.into_iter().next() {
@@ -220,7 +296,7 @@ impl Opening<'_> {
             }
             walk.damages = Vec::new();
             if last {
-                self.end = repair(self.disk, &pack, &walk)?;
+                self.end = repair(self.disk, pack, &walk)?;
                 self.outdated = (1..VERSION).contains(&walk.version);
             }
         }
@@ -228,10 +304,10 @@ impl Opening<'_> {
             self.durable_end = walk.end;
         }
         recovery.damages.append(&mut walk.damages);
-        self.index.packs.insert(number, Arc::clone(&pack));
+        self.index.packs.insert(number, Arc::clone(pack));
         let mut unfinished = BTreeMap::new();
         for at in walk.blocks {
-            let found = Found { pack: Arc::clone(&pack), at };
+            let found = Found { pack: Arc::clone(pack), at };
             match at.header.kind {
                 Kind::Erased | Kind::Dropped => match places(&found) {
                     Ok(places) => {
@@ -249,7 +325,7 @@ impl Opening<'_> {
             self.index.insert(at);
         }
         if last && self.mode == Mode::Write {
-            self.finish_erasing(&pack, &unfinished)?;
+            self.finish_erasing(pack, &unfinished)?;
         }
         Ok(())
     }
