@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
+mod soak;
 
 use std::sync::Arc;
 
@@ -835,7 +836,7 @@ fn news_with_forks(federation: &Federation, forks: &[u64]) -> Vec<News> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: soak::cases(128), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn forks_told_in_any_order_leave_equal_stores(
