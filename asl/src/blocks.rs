@@ -13,6 +13,7 @@ mod compress;
 mod cut;
 mod erase;
 mod frame;
+mod give_up;
 mod index;
 mod list;
 mod manifest;

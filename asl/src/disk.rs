@@ -113,6 +113,14 @@ pub trait Disk: Send + Sync {
     /// Whatever the disk says.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
 
+    /// How many bytes can still be written, as far as is known; `None` where nobody can tell.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Takes the lock of this name for this process, creating its file; `None` if another holder has it.
     ///
     /// # Errors
@@ -164,6 +172,16 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// Whatever the disk says.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Gives back the space of `len` bytes from `offset` on, as far as the disk can; afterwards each of them reads as it was
+    /// or as zero. The length stays. Says whether this disk can.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
+        let _ = (offset, len);
+        Ok(false)
+    }
 
     /// All bytes of a file that nobody will change or cut again, without copying where the platform can.
     ///
@@ -233,13 +251,21 @@ pub(crate) fn list_numbered(disk: &dyn Disk, dir: &str, extension: &str) -> Resu
 /// [`DiskError`]; the old file is in place then.
 pub fn replace(disk: &dyn Disk, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
     let new = format!("{path}.new");
-    let file = disk.open(&new, Mode::Write).during("create", &new)?;
-    file.set_len(0).during("empty", &new)?;
-    file.write_at(0, bytes).during("write", &new)?;
-    file.sync().during("sync", &new)?;
+    if let Err(error) = write_new(disk, &new, bytes) {
+        // On a full disk its space is needed.
+        let _ = disk.remove(&new);
+        return Err(error);
+    }
     disk.rename(&new, path).during("put in place", path)?;
     let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
     disk.sync_dir(dir).during("sync the directory of", path)
+}
+
+fn write_new(disk: &dyn Disk, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    let file = disk.open(path, Mode::Write).during("create", path)?;
+    file.set_len(0).during("empty", path)?;
+    file.write_at(0, bytes).during("write", path)?;
+    file.sync().during("sync", path)
 }
 
 /// All bytes of a small file.

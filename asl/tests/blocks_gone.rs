@@ -94,7 +94,7 @@ fn what_is_erased_is_gone_and_what_others_need_is_not() {
 #[test]
 fn every_copy_is_erased() {
     let disk = MemoryDisk::new();
-    let blocks = open(&disk);
+    let blocks = open_with(&disk, ROOMY);
     let bytes = noise(1, 900);
     let checksum = blocks.put_bytes(&bytes).unwrap().checksum;
     blocks.sync().unwrap();
@@ -188,6 +188,253 @@ fn what_a_put_under_way_rests_on_stays() {
             assert!(blocks.read_all(stats.checksum, u64::MAX).unwrap() == bytes, "{erasing} {known}");
             assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
         }
+    }
+}
+
+/// All in one pack, in which much may be dead before it is given up.
+const ROOMY: Options = Options { pack_bytes: 1 << 30, threads: 1 };
+
+fn open_with(disk: &MemoryDisk, options: Options) -> Blocks {
+    Blocks::open_with(Arc::new(disk.clone()), Mode::Write, options).unwrap().0
+}
+
+#[test]
+fn what_was_collected_before_it_is_erased_leaves_no_bytes() {
+    for is_damaged in [false, true] {
+        let disk = MemoryDisk::new();
+        let blocks = open_with(&disk, ROOMY);
+        let long = noise(1, 9 << 20);
+        let cousin = [&long[..5 << 20], &noise(2, 3 << 20)].concat();
+        let whole = noise(3, 900);
+        for bytes in [&long, &cousin, &whole] {
+            blocks.put_bytes(bytes).unwrap();
+        }
+        blocks.sync().unwrap();
+        let (checksum, other) = (Checksum::of(&long), Checksum::of(&cousin));
+        blocks.collect(&mut |checksum| checksum == other || checksum == Checksum::of(&whole), false).unwrap();
+        assert!(!blocks.has(checksum) && leaves_traces(&disk, &long[8 << 20..]), "collected, and still there");
+        if is_damaged {
+            let path = "blocks/00000001.pack";
+            let pack = disk.contents(path).unwrap();
+            let header = pack.windows(32).position(|window| window == checksum.as_bytes()).unwrap() - 16;
+            assert_eq!(pack[header + 8], 3, "a manifest");
+            assert!(disk.flip_bit(path, (header as u64 + 64 + 60) * 8));
+        }
+        blocks.erase(checksum).unwrap();
+        for blocks in [&blocks, &open(&disk)] {
+            assert!(!leaves_traces(&disk, &long[6 << 20..]), "damaged: {is_damaged}");
+            assert!(blocks.erased(checksum) && has_bytes(blocks, &cousin) && has_bytes(blocks, &whole));
+            assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+        }
+    }
+}
+
+#[test]
+fn collecting_leaves_little_that_is_dead() {
+    const LEN: u64 = 20_000;
+    type Lives = fn(u64) -> bool;
+    let lives: [(&str, Lives); 7] = [
+        ("all", |_| true),
+        ("none", |_| false),
+        ("the first", |seed| seed < 100),
+        ("the last", |seed| seed >= 200),
+        ("every second", |seed| seed % 2 == 0),
+        ("most", |seed| seed % 10 != 3),
+        ("few", |seed| seed % 29 == 0),
+    ];
+    for pack_bytes in [1 << 18, 1 << 20, 1 << 28] {
+        for (which, lives) in lives {
+            let disk = MemoryDisk::new();
+            let options = Options { pack_bytes, threads: 1 };
+            let blocks = open_with(&disk, options);
+            let checksums: Vec<Checksum> = (0..300)
+                .map(|seed| {
+                    let stats = blocks.put_bytes(&noise(seed, LEN as usize)).unwrap();
+                    blocks.sync().unwrap();
+                    stats.checksum
+                })
+                .collect();
+            let live: BTreeSet<Checksum> =
+                (0..).zip(&checksums).filter(|(seed, _)| lives(*seed)).map(|(_, checksum)| *checksum).collect();
+            let before = disk_bytes(&disk) as u64;
+            let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+            let (after, live_len) = (disk_bytes(&disk) as u64, live.len() as u64 * (LEN + 64));
+            let context = format!("{which} lives, packs of {pack_bytes}: {after} bytes for {live_len}");
+            assert!(after <= live_len + live_len / 20 + pack_bytes / 32 + 1024, "{context}");
+            assert_eq!(collected.bytes_held, 0, "{context}");
+            let freed = before.saturating_sub(after);
+            assert!(collected.bytes_freed.abs_diff(freed) < 8192, "{context}: said {}", collected.bytes_freed);
+            for blocks in [blocks, open_with(&disk, options)] {
+                assert_eq!(blocks.payloads().len(), live.len(), "{context}");
+                assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, [], "{context}");
+            }
+            // And comes to rest.
+            let blocks = open_with(&disk, options);
+            blocks.collect(&mut |_| true, false).unwrap();
+            let again = blocks.collect(&mut |_| true, false).unwrap();
+            assert_eq!((again.payloads, again.blocks, again.packs_rewritten), (0, 0, 0), "{context}");
+        }
+    }
+}
+
+#[test]
+fn collecting_and_erasing_need_hardly_any_room() {
+    for pack_bytes in [1 << 20, 1 << 28] {
+        let disk = MemoryDisk::new();
+        let options = Options { pack_bytes, threads: 1 };
+        let blocks = open_with(&disk, options);
+        let payloads: Vec<Vec<u8>> = (0..400).map(|seed| noise(seed, 30_000)).collect();
+        payloads.iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
+        blocks.sync().unwrap();
+        // What a reserve gives back.
+        disk.set_capacity(Some(disk.used() + (64 << 10)));
+        let live: BTreeSet<Checksum> = payloads.iter().step_by(2).map(|bytes| Checksum::of(bytes)).collect();
+        let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+        assert_eq!(collected.bytes_held, 0, "{collected:?}");
+        let live_len = live.len() as u64 * 30_064;
+        assert!(disk.used() < live_len + live_len / 20 + pack_bytes / 32 + (64 << 10), "{} used", disk.used());
+        disk.set_capacity(Some(disk.used() + (64 << 10)));
+        assert!(blocks.erase(Checksum::of(&payloads[0])).unwrap().bytes > 0);
+        assert!(!leaves_traces(&disk, &payloads[0]));
+        for blocks in [blocks, open_with(&disk, options)] {
+            assert!(payloads.iter().step_by(2).skip(1).all(|bytes| has_bytes(&blocks, bytes)));
+            assert_eq!(blocks.payloads().len(), live.len() - 1);
+            assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+        }
+    }
+}
+
+#[test]
+fn what_has_no_room_to_move_is_said_and_not_tried() {
+    // Blocks so short that their space cannot be given back inside a pack.
+    let disk = MemoryDisk::new();
+    let options = Options { pack_bytes: 8 << 20, threads: 1 };
+    let blocks = open_with(&disk, options);
+    let payloads: Vec<Vec<u8>> = (0..6000).map(|seed| noise(seed, 1000)).collect();
+    payloads.iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
+    blocks.sync().unwrap();
+    disk.set_capacity(Some(disk.used() + (256 << 10)));
+    let live: BTreeSet<Checksum> = payloads.iter().step_by(2).map(|bytes| Checksum::of(bytes)).collect();
+    let mut is_live = |checksum| live.contains(&checksum);
+    let collected = blocks.collect(&mut is_live, false).unwrap();
+    assert!(collected.bytes_held > 3_000_000 && collected.packs_rewritten == 0, "{collected:?}");
+    assert!(blocks.put_bytes(b"and goes on").unwrap().new_bytes > 0);
+    disk.set_capacity(Some(disk.used() + (5 << 20)));
+    let collected = blocks.collect(&mut |_| true, false).unwrap();
+    assert!(collected.bytes_held == 0 && collected.bytes_freed > 3_000_000, "{collected:?}");
+    assert!(payloads.iter().step_by(2).all(|bytes| has_bytes(&blocks, bytes)));
+    assert_eq!(open_with(&disk, options).verify(&mut |_, _| {}).unwrap().damages, []);
+}
+
+#[test]
+fn a_pack_with_a_damaged_block_stays_and_is_said_to() {
+    let disk = MemoryDisk::new();
+    let options = Options { pack_bytes: 1 << 20, threads: 1 };
+    let blocks = open_with(&disk, options);
+    let payloads: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 20_000)).collect();
+    payloads.iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
+    blocks.sync().unwrap();
+    assert!(disk.flip_bit("blocks/00000001.pack", 8 * 200));
+    let live: BTreeSet<Checksum> = payloads[..3].iter().map(|bytes| Checksum::of(bytes)).collect();
+    let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(collected.packs_rewritten == 0 && collected.bytes_held > 0, "{collected:?}");
+    assert!(packs(&disk).contains(&"blocks/00000001.pack".to_owned()));
+    assert!(matches!(blocks.read_all(Checksum::of(&payloads[0]), u64::MAX), Err(BlocksError::Damaged(_))));
+    assert!(has_bytes(&blocks, &payloads[1]) && has_bytes(&blocks, &payloads[2]));
+    // Put again it lives elsewhere, and the pack goes.
+    assert!(blocks.put_bytes(&payloads[0]).unwrap().new_bytes > 0);
+    blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(!packs(&disk).contains(&"blocks/00000001.pack".to_owned()));
+    for blocks in [blocks, open_with(&disk, options)] {
+        assert!(payloads[..3].iter().all(|bytes| has_bytes(&blocks, bytes)));
+        assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+    }
+}
+
+#[test]
+fn the_index_shrinks_with_what_it_is_of() {
+    let disk = MemoryDisk::new();
+    let options = Options { pack_bytes: 64 << 10, threads: 1 };
+    let blocks = open_with(&disk, options);
+    let payloads: Vec<Vec<u8>> = (0..5000).map(|seed| noise(seed, 100)).collect();
+    payloads.iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
+    blocks.sync().unwrap();
+    let index_len = |disk: &MemoryDisk| -> usize {
+        let runs = disk.paths().into_iter().filter(|path| path.ends_with(".run"));
+        runs.map(|path| disk.contents(&path).unwrap().len()).sum()
+    };
+    let before = index_len(&disk);
+    let live: BTreeSet<Checksum> = payloads.iter().step_by(20).map(|bytes| Checksum::of(bytes)).collect();
+    blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(index_len(&disk) < before / 4, "{} of {before}", index_len(&disk));
+    for disk in [disk.crash(1), disk] {
+        let (blocks, recovery) = Blocks::open_with(Arc::new(disk), Mode::Write, options).unwrap();
+        assert_eq!(recovery.rebuilt, [""; 0]);
+        assert_eq!(blocks.payloads(), live.iter().copied().collect::<Vec<_>>());
+        assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+    }
+}
+
+/// Runs `action` when garbage collection asks for the first payload, after it has decided what it looks at.
+fn collect_around(blocks: &Blocks, action: impl FnOnce()) -> Collected {
+    let mut action = Some(action);
+    let mut is_live = |_| {
+        if let Some(action) = action.take() {
+            action();
+        }
+        false
+    };
+    blocks.collect(&mut is_live, false).unwrap()
+}
+
+#[test]
+fn what_is_put_while_garbage_is_collected_keeps_what_it_found_here() {
+    for options in [OPTIONS, ROOMY] {
+        let disk = MemoryDisk::new();
+        let blocks = open_with(&disk, options);
+        let long = noise(1, 12 << 20);
+        let (short, new) = (noise(2, 900), noise(3, 900));
+        blocks.put_bytes(&long).unwrap();
+        blocks.put_bytes(&short).unwrap();
+        blocks.put_bytes(b"nobody's").unwrap();
+        blocks.sync().unwrap();
+        let other_end = [&long[..], b"another end"].concat();
+        // Begun and ended in between: they found here what is garbage, and nothing is pinned any more.
+        let put = || {
+            assert!(blocks.put_bytes(&other_end).unwrap().new_bytes < 5 << 20, "most of it is here");
+            assert_eq!(blocks.put_bytes(&short).unwrap().new_bytes, 0);
+            assert!(blocks.put_bytes(&new).unwrap().new_bytes > 0);
+        };
+        let collected = collect_around(&blocks, put);
+        assert_eq!(collected.payloads, 2, "the long one as such, and nobody's");
+        blocks.sync().unwrap();
+        for blocks in [&blocks, &open_with(&disk, options)] {
+            assert!(!blocks.has(Checksum::of(&long)) && !blocks.has(Checksum::of(b"nobody's")));
+            assert!([&other_end, &short, &new].iter().all(|bytes| has_bytes(blocks, bytes)));
+            assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+        }
+        // Only as long as that lasted.
+        assert_eq!(blocks.collect(&mut |_| false, false).unwrap().payloads, 3);
+        assert_eq!(blocks.payloads(), []);
+    }
+}
+
+#[test]
+fn what_two_puts_rest_on_stays_when_one_of_them_ends() {
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk);
+    let bytes = noise(1, 20 << 20);
+    let action = || {
+        // Another puts the same from beginning to end, and what both rest on is asked for afterwards.
+        blocks.put_bytes(&bytes).unwrap();
+        blocks.collect(&mut |_| false, false).unwrap();
+        assert!(!blocks.has(Checksum::of(&bytes)));
+    };
+    let stats = blocks.put(&mut Interrupted(&bytes, Some(Box::new(action))), &mut |_| {}).unwrap();
+    blocks.sync().unwrap();
+    for blocks in [&blocks, &open(&disk)] {
+        assert!(blocks.read_all(stats.checksum, u64::MAX).unwrap() == bytes);
+        assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
     }
 }
 

@@ -1,19 +1,16 @@
-//! Collecting garbage: payloads that nobody needs, chunks of no payload, and the space of what was put again. Packs that
-//! are mostly dead are given up, after what lives in them has been appended anew; what is dead in others is recorded, so
-//! that no manifest comes back without its parts.
+//! Collecting garbage: payloads that nobody needs, chunks of no payload, and the space of what was put again. Packs are given
+//! up, the last one included, after what lives in them has been appended anew, until little of what stays is dead; what is dead
+//! in others is recorded, so that no manifest comes back without its parts. Which packs are given up, and how that goes where
+//! the disk is full: `give_up`.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
-use super::frame::{Header, Kind};
+use super::give_up::Victim;
 use super::index::{Found, Index, Location, Place};
-use super::list::List;
-use super::pack::Append;
 use super::pins::Watch;
-use super::read::{read_block, read_stored};
-use super::record::PLACES_MAX;
 use super::scan::Walk;
-use super::{Blocks, BlocksError, recover};
+use super::{Blocks, BlocksError};
 use uor_index_format::id::Checksum;
 
 /// What collecting freed, or would free.
@@ -23,10 +20,12 @@ pub struct Collected {
     pub payloads: u64,
     /// How many blocks, those of the payloads included.
     pub blocks: u64,
-    /// By how many bytes the packs shrink. What dies in a pack that is mostly alive is freed once that is mostly dead.
+    /// By how many bytes the packs shrink.
     pub bytes_freed: u64,
     /// How many packs are given up.
     pub packs_rewritten: u32,
+    /// How many bytes more would be free if there were room to write anew what lives beside them, or it were not damaged.
+    pub bytes_held: u64,
 }
 
 /// What of the packs stays.
@@ -36,16 +35,11 @@ struct Live {
     chunks: BTreeSet<Checksum>,
 }
 
-/// A pack that is given up, and what moves out of it.
-struct Victim {
-    number: u32,
-    live: Vec<Location>,
-}
-
 impl Blocks {
-    /// Frees the payloads that are not `live`, and all space that no payload needs. What was put since this began stays,
-    /// and so does what a put under way rests on; what was put before is judged by `live` alone. With `dry_run` nothing is
-    /// modified. Readers and writers go on meanwhile.
+    /// Frees the payloads that are not `live`, and the space that no payload needs, but for a twentieth of what lives and a
+    /// thirty-second of a pack. What was put since this began stays, and so does what a put under way rests on;
+    /// what was put before is judged by `live` alone. With `dry_run` nothing is modified. Readers and writers go on
+    /// meanwhile. On a disk that is full, what can be freed without room is, and then what fits.
     ///
     /// # Errors
     /// [`BlocksError::Damaged`] where the manifest of a live payload is damaged, and nothing was freed;
@@ -55,31 +49,26 @@ impl Blocks {
         let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let watch = self.pins.watch();
         let start = tail.end()?;
-        let walks = self.scan(start)?;
+        let mut walks = self.scan(start)?;
         let (live, doomed) = self.judge(live, start, &walks)?;
         let dead = self.bury(&watch, doomed, dry_run);
-        let mut collected = Collected { blocks: dead.len() as u64, ..Collected::default() };
         let named = |at: &&Location| at.header.kind.is_payload() && dead.contains(&at.place);
         let gone: BTreeSet<Checksum> =
             walks.iter().flat_map(|walk| &walk.blocks).filter(named).map(|at| at.header.name).collect();
-        collected.payloads = gone.difference(&live.payloads).count() as u64;
-        let mut victims = Vec::new();
-        for walk in walks.iter().filter(|walk| walk.pack != start.pack && walk.damages.is_empty()) {
-            let mut live = Vec::new();
-            for at in walk.blocks.iter().filter(|at| at.header.kind.is_stored()) {
-                if !dead.contains(&at.place) && self.ask(|index| index.is_there(at))? {
-                    live.push(*at);
-                }
-            }
-            let live_len: u64 = live.iter().map(|at| at.header.block_len()).sum();
-            if live_len <= walk.end / 2 {
-                collected.bytes_freed += walk.end - live_len;
-                collected.packs_rewritten += 1;
-                victims.push(Victim { number: walk.pack, live });
-            }
-        }
+        let mut victims = self.victims(&walks, &dead)?;
+        let mut collected = Collected {
+            payloads: gone.difference(&live.payloads).count() as u64,
+            blocks: dead.len() as u64,
+            bytes_freed: victims.iter().map(Victim::freed_len).sum(),
+            packs_rewritten: u32::try_from(victims.len()).unwrap_or(u32::MAX),
+            bytes_held: 0,
+        };
         if !dry_run {
-            self.give_up(&walks, &victims, &dead)?;
+            self.close_victim(start.pack, &mut walks, &mut victims, &dead)?;
+            let held = self.give_up_all(&walks, victims, &dead)?;
+            collected.bytes_held = held.iter().sum();
+            collected.bytes_freed = collected.bytes_freed.saturating_sub(collected.bytes_held);
+            collected.packs_rewritten -= u32::try_from(held.len()).unwrap_or(0);
         }
         Ok(collected)
     }
@@ -125,63 +114,5 @@ impl Blocks {
             index.bury(dead.iter().copied());
         }
         dead
-    }
-
-    /// Records what is dead in packs that stay, appends what lives in those that do not, and removes those.
-    fn give_up(&self, walks: &[Walk], victims: &[Victim], dead: &BTreeSet<Place>) -> Result<(), BlocksError> {
-        let mut removed = BTreeSet::new();
-        for victim in victims {
-            if self.move_out(&victim.live)? {
-                removed.insert(victim.number);
-            }
-        }
-        let stays = |place: &Place| !removed.contains(&place.pack);
-        let mut dropped: Vec<Place> = dead.iter().copied().filter(stays).collect();
-        for walk in walks.iter().filter(|walk| removed.contains(&walk.pack)) {
-            for at in &walk.blocks {
-                let Some(found) = self.index().locate(at).filter(|_| at.header.kind.is_record()) else { continue };
-                let places: Vec<Place> = recover::places(&found)?.into_iter().filter(stays).collect();
-                let name = at.header.name;
-                if at.header.kind == Kind::Erased && self.ask(|index| index.is_erased(name))? {
-                    self.append_record(Kind::Erased, name, &places, false)?;
-                    let header = Header::named(Kind::Zeroed, name);
-                    self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false })?;
-                } else {
-                    dropped.extend(places);
-                }
-            }
-        }
-        for places in dropped.chunks(PLACES_MAX) {
-            self.append_record(Kind::Dropped, Checksum::from_bytes([0; 32]), places, false)?;
-        }
-        self.sync()?;
-        if removed.is_empty() {
-            return Ok(());
-        }
-        self.tail()?.attempt(|| {
-            let mut list = List::read(&*self.disk)?;
-            list.removed.extend(&removed);
-            list.write(&*self.disk)?;
-            self.index_mut().remove_packs(&removed);
-            recover::remove_packs(&*self.disk, &removed)
-        })
-    }
-
-    /// Appends these blocks anew; `false` if one is damaged, and its pack has to stay.
-    fn move_out(&self, blocks: &[Location]) -> Result<bool, BlocksError> {
-        for at in blocks {
-            let Some(found) = self.index().locate(at) else { return Ok(false) };
-            match self.noting(&found, read_block(&found)) {
-                Ok(_) => {}
-                Err(BlocksError::Damaged(_)) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-            // Behind the record that its payload was erased, a whole block would bring that back.
-            let is_shared = at.header.kind == Kind::Whole && self.ask(|index| index.is_erased(at.header.name))?;
-            let header = Header { kind: if is_shared { Kind::Part } else { at.header.kind }, ..at.header };
-            let block = Append { header, stored: &read_stored(&found)?, buries: &[], hold: false };
-            self.append_unless(|| false, &block)?;
-        }
-        Ok(true)
     }
 }

@@ -4,20 +4,24 @@
 //! headers stay, so packs are walked as before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::PoisonError;
 
 use super::compress::compress;
 use super::frame::{HEADER_LEN, Header, Kind};
 use super::index::{Found, Index, Location, Place};
 use super::pack::{Append, Pack};
+use super::read::{read_manifest, read_stored};
 use super::record::{self, PLACES_MAX};
 use super::scan::{self, End};
 use super::write::block_len;
-use super::{Blocks, BlocksError};
-use crate::disk::{Context, Disk, Mode};
+use super::{Blocks, BlocksError, VERSION};
+use crate::disk::{Context, Disk, DiskFile, Mode};
 use uor_index_format::id::Checksum;
 
 const ZEROS_LEN: usize = 1 << 20;
+/// Space is given back in pages of at most so many bytes.
+const PUNCHED_LEN: u64 = 64 << 10;
 
 /// What erasing a payload did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,17 +51,19 @@ impl Blocks {
         let tail = self.tail()?;
         let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let watch = self.pins.watch();
-        let only_its = self.chunks_of_only(checksum)?;
-        let mut doomed = Vec::new();
+        let mut blocks = Vec::new();
         for walked in self.scan(tail.end()?)? {
             if let Some(damage) = walked.damages.into_iter().next() {
                 return Err(BlocksError::Damaged(damage));
             }
-            doomed.extend(walked.blocks.into_iter().filter(|at| match at.header.kind {
-                Kind::Manifest => at.header.name == checksum,
-                kind => kind.is_chunk() && only_its.contains(&at.header.name),
-            }));
+            blocks.extend(walked.blocks);
         }
+        let only_its = self.chunks_of_only(checksum, &blocks)?;
+        let mut doomed = blocks;
+        doomed.retain(|at| match at.header.kind {
+            Kind::Manifest => at.header.name == checksum,
+            kind => kind.is_chunk() && only_its.contains(&at.header.name),
+        });
         if doomed.len() > PLACES_MAX {
             return Err(BlocksError::TooLarge { len: doomed.len() as u64, max: PLACES_MAX as u64 });
         }
@@ -81,13 +87,23 @@ impl Blocks {
         Ok(Erased { blocks: doomed.len() as u64, bytes })
     }
 
-    /// Digests of the chunks of a payload that no other payload has.
-    fn chunks_of_only(&self, checksum: Checksum) -> Result<BTreeSet<Checksum>, BlocksError> {
-        let mut chunks: BTreeSet<Checksum> = match self.chunks(checksum) {
-            Ok(chunks) => chunks.iter().map(|chunk| chunk.digest).collect(),
-            Err(BlocksError::Unknown { .. }) => [checksum].into(),
-            Err(error) => return Err(error),
-        };
+    /// Digests of the chunks of a payload that no other payload has, going by every manifest of it that still lies in the
+    /// packs: what garbage collection dropped is not asked for any more, and its bytes are there all the same. Where a
+    /// manifest cannot be read, and so might list anything, all chunks that no payload has are taken.
+    fn chunks_of_only(&self, checksum: Checksum, blocks: &[Location]) -> Result<BTreeSet<Checksum>, BlocksError> {
+        let mut chunks: BTreeSet<Checksum> = [checksum].into();
+        for at in blocks.iter().filter(|at| at.header.kind == Kind::Manifest && at.header.name == checksum) {
+            let Some(found) = self.index().locate(at) else { continue };
+            match read_manifest(&found) {
+                Ok(manifest) => chunks.extend(manifest.chunks.iter().map(|chunk| chunk.digest)),
+                Err(BlocksError::Damaged(_)) if is_zero(&read_stored(&found)?) => {}
+                Err(BlocksError::Damaged(_)) => {
+                    let parts = blocks.iter().filter(|at| at.header.kind.is_chunk());
+                    chunks.extend(parts.map(|at| at.header.name));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let others = self.ask(Index::payloads)?;
         for other in others.into_iter().filter(|other| *other != checksum) {
             for chunk in self.chunks(other)? {
@@ -127,7 +143,7 @@ pub(super) fn located(index: &Index, places: &[Place]) -> Result<Vec<Found>, Blo
         let Some(pack) = index.packs.get(&place.pack) else { continue };
         let bytes = pack.read(place.offset, HEADER_LEN)?;
         let bytes = bytes.first_chunk().expect("as many bytes were read");
-        let header = Header::decode(bytes, place.pack, place.offset)
+        let header = Header::decode(bytes, place.pack, place.offset, VERSION)
             .map_err(|invalid| BlocksError::Damaged(invalid.damage(pack, place.offset, None)))?;
         all.push(Found { pack: pack.clone(), at: Location { place: *place, header } });
     }
@@ -149,11 +165,30 @@ pub(super) fn zero(disk: &dyn Disk, blocks: &[Found]) -> Result<(), BlocksError>
             let end = offset + u64::from(at.header.stored_len);
             while offset < end {
                 let len = usize::try_from(end - offset).unwrap_or(ZEROS_LEN).min(ZEROS_LEN);
-                file.write_at(offset, &zeros[..len]).during("erase in", &path)?;
+                zero_range(&*file, offset, &zeros[..len]).during("erase in", &path)?;
                 offset += len as u64;
             }
         }
         file.sync().during("sync", &path)?;
     }
     Ok(())
+}
+
+/// Overwrites a range with zeros. Where what is written takes new space and the disk is full, as after garbage was collected
+/// or on a file system that copies what it overwrites, the space is given back instead, and only what is no whole page is
+/// written.
+fn zero_range(file: &dyn DiskFile, offset: u64, zeros: &[u8]) -> io::Result<()> {
+    match file.write_at(offset, zeros) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && file.punch(offset, zeros.len() as u64)? => {}
+        written => return written,
+    }
+    let edge = usize::try_from(offset.next_multiple_of(PUNCHED_LEN) - offset).unwrap_or(usize::MAX).min(zeros.len());
+    file.write_at(offset, &zeros[..edge])?;
+    let end = offset + zeros.len() as u64;
+    let edge = usize::try_from(end % PUNCHED_LEN).unwrap_or(usize::MAX).min(zeros.len());
+    file.write_at(end - edge as u64, &zeros[..edge])
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }

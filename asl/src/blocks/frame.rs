@@ -90,6 +90,23 @@ impl Kind {
         }
     }
 
+    /// The first version of packs that has blocks of this kind.
+    fn since(self) -> u16 {
+        match self {
+            Self::Whole | Self::Part | Self::Manifest | Self::Mark | Self::Seal => 1,
+            Self::Erased | Self::Dropped | Self::Zeroed => 2,
+        }
+    }
+
+    /// How much of the name of such a block says something; the rest is zeros.
+    fn name_len(self) -> usize {
+        match self {
+            Self::Whole | Self::Part | Self::Manifest | Self::Erased | Self::Zeroed => Checksum::LEN,
+            Self::Mark | Self::Seal => size_of::<u64>(),
+            Self::Dropped => 0,
+        }
+    }
+
     /// The kind of a code, and the most raw bytes it can have.
     pub(super) fn of(code: u8) -> Option<(Self, usize)> {
         Some(match code {
@@ -188,8 +205,8 @@ impl Header {
         bytes
     }
 
-    /// The header in `bytes`, which were read at `offset` of `pack`.
-    pub(super) fn decode(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64) -> Result<Self, Invalid> {
+    /// The header in `bytes`, which were read at `offset` of `pack`, a pack of this version.
+    pub(super) fn decode(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64, version: u16) -> Result<Self, Invalid> {
         let found = check(bytes, pack, offset);
         let expected = &bytes[field::CHECK];
         if found != expected {
@@ -199,16 +216,32 @@ impl Header {
         let kind = Kind::of(bytes[field::KIND]);
         let codec = Codec::of(bytes[field::CODEC]);
         let (stored_len, raw_len) = (number(field::STORED_LEN.start), number(field::RAW_LEN.start));
-        match (kind, codec) {
+        let header = match (kind, codec) {
             (Some((kind, len_max)), Some(codec)) if raw_len as usize <= len_max && stored_len <= raw_len => {
-                Ok(Self { kind, codec, raw_len, stored_len, name: claimed_name(bytes) })
+                Self { kind, codec, raw_len, stored_len, name: claimed_name(bytes) }
             }
-            _ => Err(Invalid {
-                what: "block kind, codec and lengths",
-                expected: "known ones, within bounds".to_owned(),
-                found: format!("{}, {}, {stored_len} of {raw_len}", bytes[field::KIND], bytes[field::CODEC]),
-            }),
+            _ => {
+                return Err(Invalid {
+                    what: "block kind, codec and lengths",
+                    expected: "known ones, within bounds".to_owned(),
+                    found: format!("{}, {}, {stored_len} of {raw_len}", bytes[field::KIND], bytes[field::CODEC]),
+                });
+            }
+        };
+        if header.kind.since() > version {
+            let expected = format!("one that version {version} has");
+            return Err(Invalid { what: "block kind", expected, found: header.kind.code().to_string() });
         }
+        let (used, unused) = header.name.as_bytes().split_at(header.kind.name_len());
+        if unused.iter().any(|byte| *byte != 0) {
+            let expected = hex(used) + &"00".repeat(unused.len());
+            return Err(Invalid { what: "block name", expected, found: header.name.to_string() });
+        }
+        let encoded = header.encode(pack, offset);
+        if encoded != *bytes {
+            return Err(Invalid { what: "block header", expected: hex(&encoded), found: hex(bytes) });
+        }
+        Ok(header)
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Index {
     /// Blocks that were found to be damaged since the packs were opened: what needs them is stored again when it is put
     /// again.
     damaged: BTreeSet<Place>,
+    /// Manifests whose chunks, all of them read since the packs were opened, had the payload's digest.
+    proven: BTreeSet<Place>,
 }
 
 /// What a run of some packs is to hold.
@@ -70,13 +72,27 @@ impl Index {
         self.dead.extend(places.into_iter().map(|place| (place, pack)));
     }
 
+    /// Whether a record that is in no run says that the block at this place is no more.
+    pub(super) fn is_dead(&self, place: Place) -> bool {
+        self.dead.contains_key(&place)
+    }
+
     /// Takes blocks for absent.
     pub(super) fn bury(&mut self, places: impl IntoIterator<Item = Place>) {
         self.buried.extend(places);
     }
 
     pub(super) fn note_damage(&mut self, place: Place) {
+        self.proven.remove(&place);
         self.damaged.insert(place);
+    }
+
+    pub(super) fn note_proof(&mut self, place: Place) {
+        self.proven.insert(place);
+    }
+
+    pub(super) fn is_proven(&self, place: Place) -> bool {
+        self.proven.contains(&place)
     }
 
     /// Forgets packs that are no more.
@@ -87,6 +103,7 @@ impl Index {
         self.dead.retain(|place, _| stays(place));
         self.buried.retain(stays);
         self.damaged.retain(stays);
+        self.proven.retain(stays);
     }
 
     /// All blocks of a name that are there, in the order in which they were appended.
@@ -112,15 +129,36 @@ impl Index {
 
     /// The block by which a payload is visible.
     pub(super) fn payload(&self, payload: Checksum) -> Result<Option<Found>, Broken> {
-        let blocks = self.blocks(payload)?;
-        let erased = blocks.iter().rposition(|at| at.header.kind == Kind::Erased);
-        let since = erased.map_or(0, |position| position + 1);
-        Ok(self.best(blocks[since..].iter().filter(|at| at.header.kind.is_payload())))
+        Ok(self.best(&self.payload_blocks_of(payload)?))
+    }
+
+    /// The block by which a payload is visible when the packs are opened anew, and nothing is known of damage.
+    pub(super) fn last_payload(&self, payload: Checksum) -> Result<Option<Found>, Broken> {
+        Ok(self.payload_blocks_of(payload)?.last().and_then(|at| self.locate(at)))
     }
 
     /// The block that holds the bytes of a chunk.
     pub(super) fn chunk(&self, digest: Checksum) -> Result<Option<Found>, Broken> {
-        Ok(self.best(self.blocks(digest)?.iter().filter(|at| at.header.kind.is_chunk())))
+        Ok(self.best(&self.chunk_blocks_of(digest)?))
+    }
+
+    /// As [`Index::last_payload`], of a chunk.
+    pub(super) fn last_chunk(&self, digest: Checksum) -> Result<Option<Found>, Broken> {
+        Ok(self.chunk_blocks_of(digest)?.last().and_then(|at| self.locate(at)))
+    }
+
+    fn payload_blocks_of(&self, payload: Checksum) -> Result<Vec<Location>, Broken> {
+        let mut blocks = self.blocks(payload)?;
+        let erased = blocks.iter().rposition(|at| at.header.kind == Kind::Erased);
+        blocks.drain(..erased.map_or(0, |position| position + 1));
+        blocks.retain(|at| at.header.kind.is_payload());
+        Ok(blocks)
+    }
+
+    fn chunk_blocks_of(&self, digest: Checksum) -> Result<Vec<Location>, Broken> {
+        let mut blocks = self.blocks(digest)?;
+        blocks.retain(|at| at.header.kind.is_chunk());
+        Ok(blocks)
     }
 
     /// Whether the last that happened to a payload is that it was erased.
@@ -131,8 +169,8 @@ impl Index {
     }
 
     /// Unless it is known to be damaged, the last stands: a block is only put again if the one before was.
-    fn best<'a>(&self, blocks: impl Iterator<Item = &'a Location>) -> Option<Found> {
-        self.locate(blocks.max_by_key(|at| (!self.damaged.contains(&at.place), at.place))?)
+    fn best(&self, blocks: &[Location]) -> Option<Found> {
+        self.locate(blocks.iter().max_by_key(|at| (!self.damaged.contains(&at.place), at.place))?)
     }
 
     /// `found`, unless it is known to be damaged.

@@ -217,6 +217,30 @@ impl Tail {
         Ok(len)
     }
 
+    /// Closes the pack of this number, if it is still the last, and begins the next, of which `begun` is told.
+    pub(super) fn close(
+        &self,
+        disk: &Arc<dyn Disk>,
+        number: u32,
+        begun: impl FnOnce(Arc<Pack>),
+    ) -> Result<(), BlocksError> {
+        let mut state = self.lock();
+        while state.syncing || state.held {
+            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.check()?;
+        if state.pack.number == number {
+            state.attempt(|state| state.begin_next(disk))?;
+            begun(Arc::clone(&state.pack));
+        }
+        Ok(())
+    }
+
+    /// The length that packs are closed at, in bytes.
+    pub(super) fn pack_len_max(&self) -> u64 {
+        self.pack_len_max
+    }
+
     /// Lets the pack be closed again.
     pub(super) fn release(&self) {
         self.lock().held = false;

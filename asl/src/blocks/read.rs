@@ -1,11 +1,16 @@
-//! Reading payloads: only the chunks a range needs, each verified by its digest before a byte of it is given out.
+//! Reading payloads: each chunk is verified by its digest before a byte of it is given out, and the manifest that lists the
+//! chunks by the digest of them all.
+//!
+//! That a manifest lists the chunks of the payload it names follows from nothing but all the bytes: chunks end where contents
+//! say and not where BLAKE3's tree branches, so their digests do not add up to the payload's. Reading everything proves it on
+//! the way; ranges have it proven first, once for each process.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
 use super::compress::decompress;
 use super::frame::{Codec, HEADER_LEN, Kind};
-use super::index::Found;
+use super::index::{Found, Location};
 use super::manifest::{Chunk, Manifest};
 use super::{BlockDamage, Blocks, BlocksError, record};
 use uor_index_format::id::Checksum;
@@ -24,6 +29,13 @@ pub struct PayloadReader<'a> {
     skip: usize,
     /// How many bytes are still to be given.
     left: u64,
+    proof: Option<Proof>,
+}
+
+/// What proves a manifest while everything that it lists is read.
+struct Proof {
+    manifest: Found,
+    hasher: blake3::Hasher,
 }
 
 impl Blocks {
@@ -44,33 +56,77 @@ impl Blocks {
     /// # Errors
     /// As [`Blocks::payload_len`].
     pub fn chunks(&self, checksum: Checksum) -> Result<Vec<Chunk>, BlocksError> {
-        let found = self.ask(|index| index.payload(checksum))?.ok_or(BlocksError::Unknown { checksum })?;
-        match found.at.header.kind {
-            Kind::Manifest => Ok(self.manifest(&found)?.chunks),
-            _ => Ok(vec![Chunk { digest: checksum, len: found.at.header.raw_len }]),
-        }
+        Ok(self.listed(checksum)?.0)
     }
 
-    /// All bytes of a payload, as a stream.
+    /// All bytes of a payload, as a stream. Where a manifest turns out to list other bytes than the payload's, the stream
+    /// fails before it gives out the last chunk.
     ///
     /// # Errors
     /// As [`Blocks::payload_len`]; reading the stream can give further errors.
     pub fn read(&self, checksum: Checksum) -> Result<PayloadReader<'_>, BlocksError> {
-        let chunks = self.chunks(checksum)?;
-        let left = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
-        Ok(self.reader(checksum, chunks, 0, left))
+        let (chunks, manifest) = self.listed(checksum)?;
+        let left = total_len(&chunks);
+        let proof = manifest.map(|manifest| Proof { manifest, hasher: blake3::Hasher::new() });
+        Ok(PayloadReader { proof, ..self.reader(checksum, chunks, 0, left) })
     }
 
-    /// The bytes of a payload in `range`, as a stream; chunks outside it are not read.
+    /// The bytes of a payload in `range`, as a stream. The first range of a payload of many chunks that is read in this
+    /// process has all of them read, so that no byte is given out that is not the payload's; after that, and for other
+    /// payloads, only the chunks that the range needs are.
     ///
     /// # Errors
-    /// [`BlocksError::OutOfRange`]; else as [`Blocks::read`].
+    /// [`BlocksError::OutOfRange`]; [`BlocksError::MissingChunk`]; else as [`Blocks::read`].
     pub fn read_range(&self, checksum: Checksum, range: Range<u64>) -> Result<PayloadReader<'_>, BlocksError> {
-        let mut chunks = self.chunks(checksum)?;
-        let len = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
-        if range.start > range.end || range.end > len {
-            return Err(BlocksError::OutOfRange { checksum, start: range.start, end: range.end, len });
+        let (chunks, manifest) = self.listed(checksum)?;
+        check_range(checksum, &range, &chunks)?;
+        if let Some(manifest) = manifest {
+            self.prove(&manifest, &chunks)?;
         }
+        Ok(self.range_reader(checksum, chunks, range))
+    }
+
+    /// As [`Blocks::read_range`], for those who verify the whole payload when they have all of it: chunks outside the range
+    /// are not read, so each chunk is known to be one that the manifest lists, and not that the manifest is right.
+    ///
+    /// # Errors
+    /// As [`Blocks::read_range`].
+    pub fn read_part(&self, checksum: Checksum, range: Range<u64>) -> Result<PayloadReader<'_>, BlocksError> {
+        let (chunks, _) = self.listed(checksum)?;
+        check_range(checksum, &range, &chunks)?;
+        Ok(self.range_reader(checksum, chunks, range))
+    }
+
+    /// All bytes of a payload that is at most `len_max` bytes long.
+    ///
+    /// # Errors
+    /// [`BlocksError::TooLarge`], before anything is allocated; [`BlocksError::MissingChunk`]; else as [`Blocks::read`].
+    pub fn read_all(&self, checksum: Checksum, len_max: u64) -> Result<Vec<u8>, BlocksError> {
+        let (chunks, manifest) = self.listed(checksum)?;
+        let len = total_len(&chunks);
+        if len > len_max {
+            return Err(BlocksError::TooLarge { len, max: len_max });
+        }
+        let mut bytes = Vec::new();
+        for chunk in chunks {
+            bytes.append(&mut self.read_chunk(checksum, chunk)?);
+        }
+        if let Some(manifest) = manifest {
+            self.settle(&manifest, Checksum::of(&bytes))?;
+        }
+        Ok(bytes)
+    }
+
+    /// The chunks of a payload, and the manifest that lists them, if one does.
+    fn listed(&self, checksum: Checksum) -> Result<(Vec<Chunk>, Option<Found>), BlocksError> {
+        let found = self.ask(|index| index.payload(checksum))?.ok_or(BlocksError::Unknown { checksum })?;
+        match found.at.header.kind {
+            Kind::Manifest => Ok((self.manifest(&found)?.chunks, Some(found))),
+            _ => Ok((vec![Chunk { digest: checksum, len: found.at.header.raw_len }], None)),
+        }
+    }
+
+    fn range_reader(&self, checksum: Checksum, mut chunks: Vec<Chunk>, range: Range<u64>) -> PayloadReader<'_> {
         let mut before = 0;
         let mut whole_before = 0;
         while let Some(chunk) = chunks.get(whole_before).filter(|chunk| before + u64::from(chunk.len) <= range.start) {
@@ -79,28 +135,43 @@ impl Blocks {
         }
         chunks.drain(..whole_before);
         let skip = usize::try_from(range.start - before).unwrap_or(usize::MAX);
-        Ok(self.reader(checksum, chunks, skip, range.end - range.start))
-    }
-
-    /// All bytes of a payload that is at most `len_max` bytes long.
-    ///
-    /// # Errors
-    /// [`BlocksError::TooLarge`], before anything is allocated; [`BlocksError::MissingChunk`]; else as [`Blocks::read`].
-    pub fn read_all(&self, checksum: Checksum, len_max: u64) -> Result<Vec<u8>, BlocksError> {
-        let chunks = self.chunks(checksum)?;
-        let len: u64 = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
-        if len > len_max {
-            return Err(BlocksError::TooLarge { len, max: len_max });
-        }
-        let mut bytes = Vec::new();
-        for chunk in chunks {
-            bytes.append(&mut self.read_chunk(checksum, chunk)?);
-        }
-        Ok(bytes)
+        self.reader(checksum, chunks, skip, range.end - range.start)
     }
 
     fn reader(&self, checksum: Checksum, chunks: Vec<Chunk>, skip: usize, left: u64) -> PayloadReader<'_> {
-        PayloadReader { blocks: self, checksum, chunks: chunks.into_iter(), current: Vec::new(), at: 0, skip, left }
+        let chunks = chunks.into_iter();
+        PayloadReader { blocks: self, checksum, chunks, current: Vec::new(), at: 0, skip, left, proof: None }
+    }
+
+    /// Proves by all its bytes that a manifest lists the chunks of the payload that it names, unless that was done already.
+    pub(super) fn prove(&self, manifest: &Found, chunks: &[Chunk]) -> Result<(), BlocksError> {
+        if self.index().is_proven(manifest.at.place) {
+            return Ok(());
+        }
+        self.settle(manifest, self.digest(manifest.at.header.name, chunks)?)
+    }
+
+    /// The digest of these chunks, one after the other.
+    pub(super) fn digest(&self, payload: Checksum, chunks: &[Chunk]) -> Result<Checksum, BlocksError> {
+        let mut hasher = blake3::Hasher::new();
+        for chunk in chunks {
+            hasher.update(&self.read_chunk(payload, *chunk)?);
+        }
+        Ok(Checksum::from_bytes(*hasher.finalize().as_bytes()))
+    }
+
+    /// Remembers what the bytes that a manifest lists prove of it.
+    pub(super) fn settle(&self, manifest: &Found, found: Checksum) -> Result<(), BlocksError> {
+        let Location { place, header } = manifest.at;
+        if found != header.name {
+            self.index_mut().note_damage(place);
+            let (expected, found) = (header.name.to_string(), found.to_string());
+            return Err(BlocksError::Damaged(manifest.damage("digest of all chunks", expected, found)));
+        }
+        if !self.index().is_proven(place) {
+            self.index_mut().note_proof(place);
+        }
+        Ok(())
     }
 
     /// The bytes of a chunk of payload `checksum`.
@@ -121,7 +192,20 @@ impl Blocks {
     }
 }
 
-fn read_manifest(found: &Found) -> Result<Manifest, BlocksError> {
+fn total_len(chunks: &[Chunk]) -> u64 {
+    chunks.iter().map(|chunk| u64::from(chunk.len)).sum()
+}
+
+fn check_range(checksum: Checksum, range: &Range<u64>, chunks: &[Chunk]) -> Result<(), BlocksError> {
+    let len = total_len(chunks);
+    if range.start > range.end || range.end > len {
+        return Err(BlocksError::OutOfRange { checksum, start: range.start, end: range.end, len });
+    }
+    Ok(())
+}
+
+/// The manifest in this block.
+pub(super) fn read_manifest(found: &Found) -> Result<Manifest, BlocksError> {
     let bytes = read_raw(found)?;
     Manifest::decode(&bytes, found.at.header.name).map_err(|(expected, actual)| {
         BlocksError::Damaged(found.damage("manifest", expected.to_string(), actual.to_string()))
@@ -180,6 +264,22 @@ impl PayloadReader<'_> {
     pub fn remaining(&self) -> u64 {
         self.left
     }
+
+    /// Reads the next chunk; before the last is given out, all of them have proven the manifest.
+    fn advance(&mut self) -> Result<(), BlocksError> {
+        let Some(chunk) = self.chunks.next() else { return Ok(()) };
+        let bytes = self.blocks.read_chunk(self.checksum, chunk)?;
+        if let Some(proof) = &mut self.proof {
+            proof.hasher.update(&bytes);
+            if self.chunks.as_slice().is_empty() {
+                let digest = Checksum::from_bytes(*proof.hasher.finalize().as_bytes());
+                self.blocks.settle(&proof.manifest, digest)?;
+            }
+        }
+        self.current = bytes;
+        self.at = std::mem::take(&mut self.skip);
+        Ok(())
+    }
 }
 
 impl Read for PayloadReader<'_> {
@@ -188,11 +288,10 @@ impl Read for PayloadReader<'_> {
             return Ok(0);
         }
         while self.at == self.current.len() {
-            let Some(chunk) = self.chunks.next() else {
+            if self.chunks.as_slice().is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
-            };
-            self.current = self.blocks.read_chunk(self.checksum, chunk).map_err(io::Error::other)?;
-            self.at = std::mem::take(&mut self.skip);
+            }
+            self.advance().map_err(io::Error::other)?;
         }
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let count = out.len().min(self.current.len() - self.at).min(left);

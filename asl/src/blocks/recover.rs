@@ -153,7 +153,7 @@ impl Opening<'_> {
         let failed = Interrupted::of(self.mode);
         // Every pack but the last is closed.
         let closed: BTreeSet<u32> = numbers.iter().rev().skip(1).copied().collect();
-        let sealed = self.runs(&closed, recovery).map_err(&failed)?;
+        let sealed = self.runs(&closed, numbers.last().copied(), recovery).map_err(&failed)?;
         for number in numbers.difference(&sealed) {
             let end = match Some(number) == numbers.last() {
                 false => End::Closed,
@@ -172,7 +172,12 @@ impl Opening<'_> {
     }
 
     /// Opens the runs that fit the packs, and says which packs those are.
-    fn runs(&mut self, closed: &BTreeSet<u32>, recovery: &mut Recovery) -> Result<BTreeSet<u32>, BlocksError> {
+    fn runs(
+        &mut self,
+        closed: &BTreeSet<u32>,
+        last: Option<u32>,
+        recovery: &mut Recovery,
+    ) -> Result<BTreeSet<u32>, BlocksError> {
         let mut sealed = BTreeSet::new();
         for packs in self.listed_runs()? {
             let path = run::path(packs);
@@ -182,7 +187,7 @@ impl Opening<'_> {
                 continue;
             }
             match Run::open(&**self.disk, packs)? {
-                Some(run) if self.fits(&run, closed)? => {
+                Some(run) if last.is_some_and(|last| packs.1 < last) && self.fits(&run, closed)? => {
                     sealed.extend(closed.range(packs.0..=packs.1));
                     self.index.runs.push(Arc::new(run));
                 }
@@ -195,12 +200,19 @@ impl Opening<'_> {
         Ok(sealed)
     }
 
-    /// The packs of all runs, in the order in which they are tried: of two that begin alike, the longer first.
+    /// The packs of all runs, in the order in which they are tried: of two that begin alike, the longer first. A writer
+    /// removes what was not finished.
     fn listed_runs(&self) -> Result<Vec<(u32, u32)>, BlocksError> {
         if !self.disk.exists(run::DIR).during("look for", run::DIR)? {
             return Ok(Vec::new());
         }
         let names = self.disk.list(run::DIR).during("list", run::DIR)?;
+        if self.mode == Mode::Write {
+            for name in names.iter().filter(|name| run::is_unfinished(name)) {
+                let path = format!("{}/{name}", run::DIR);
+                self.disk.remove(&path).during("remove", &path)?;
+            }
+        }
         let mut runs: Vec<(u32, u32)> = names.iter().filter_map(|name| run::packs_of(name)).collect();
         runs.sort_unstable_by_key(|(first, last)| (*first, std::cmp::Reverse(*last)));
         Ok(runs)
@@ -222,9 +234,8 @@ impl Opening<'_> {
             }
             packs.push((*number, Arc::new(pack)));
         }
-        let fits = closed.last().is_some_and(|last| run.packs.1 <= *last);
-        self.index.packs.extend(packs.into_iter().filter(|_| fits));
-        Ok(fits)
+        self.index.packs.extend(packs);
+        Ok(true)
     }
 
     /// Makes runs of the closed packs that are in none; a reader only says so.

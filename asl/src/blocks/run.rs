@@ -54,6 +54,11 @@ pub(super) fn path(packs: (u32, u32)) -> String {
     format!("{DIR}/blocks-{:08}-{:08}.run", packs.0, packs.1)
 }
 
+/// Whether a file of this name is a run whose writing was broken off.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.strip_suffix(".new").is_some_and(|name| packs_of(name).is_some())
+}
+
 /// The packs of the run whose file has this name.
 pub(super) fn packs_of(name: &str) -> Option<(u32, u32)> {
     let (first, last) = name.strip_prefix("blocks-")?.strip_suffix(".run")?.split_once('-')?;
@@ -96,22 +101,45 @@ impl Run {
     ) -> Result<Option<Self>, BlocksError> {
         let path = path(packs);
         let new = format!("{path}.new");
-        let file = disk.open(&new, Mode::Write).during("create", &new)?;
-        file.set_len(0).during("empty", &new)?;
+        let written = Self::write_new(disk, &new, packs, count_max, entries, dead, lengths);
+        if !matches!(written, Ok(true)) {
+            // On a full disk its space is needed.
+            let _ = disk.remove(&new);
+        }
+        if !written? {
+            return Ok(None);
+        }
+        disk.rename(&new, &path).during("put in place", &path)?;
+        disk.sync_dir(DIR).during("sync", DIR)?;
+        Self::open(disk, packs)
+    }
+
+    /// Writes the file of a run durably; `false` where what it is made of cannot be read, or is too much.
+    fn write_new(
+        disk: &dyn Disk,
+        new: &str,
+        packs: (u32, u32),
+        count_max: u64,
+        entries: &mut dyn Iterator<Item = Result<Location, Broken>>,
+        dead: &[Place],
+        lengths: &[(u32, u64)],
+    ) -> Result<bool, BlocksError> {
+        let file = disk.open(new, Mode::Write).during("create", new)?;
+        file.set_len(0).during("empty", new)?;
         let mut writer = Writer { key: key(packs), bytes: Vec::new(), written: 0, checks: Vec::new() };
         let bucket_bits = (count_max / BUCKET_ENTRIES).checked_ilog2().map_or(0, |bits| bits.min(28));
         let mut starts: Vec<u32> = Vec::with_capacity((1 << bucket_bits) + 1);
         let (mut count, mut payloads) = (0_u32, 0_u64);
         for entry in entries {
             // What led here is rebuilt first.
-            let Ok(at) = entry else { return Ok(None) };
+            let Ok(at) = entry else { return Ok(false) };
             let bucket = bucket(&at.header.name, bucket_bits);
             starts.resize(starts.len().max(bucket + 1), count);
             writer.put(&encode(&at));
-            writer.flush(&*file, &new, BUFFER_LEN)?;
+            writer.flush(&*file, new, BUFFER_LEN)?;
             payloads += u64::from(at.header.kind.is_payload());
             // More would not be found by the starts of buckets; they stay in memory.
-            let Some(more) = count.checked_add(1) else { return Ok(None) };
+            let Some(more) = count.checked_add(1) else { return Ok(false) };
             count = more;
         }
         starts.resize((1 << bucket_bits) + 1, count);
@@ -128,11 +156,9 @@ impl Run {
         footer[32..40].copy_from_slice(&payloads.to_le_bytes());
         footer[40..48].copy_from_slice(&(dead.len() as u64).to_le_bytes());
         footer[48..56].copy_from_slice(&(lengths.len() as u64).to_le_bytes());
-        writer.finish(&*file, &new, &mut footer)?;
-        file.sync().during("sync", &new)?;
-        disk.rename(&new, &path).during("put in place", &path)?;
-        disk.sync_dir(DIR).during("sync", DIR)?;
-        Self::open(disk, packs)
+        writer.finish(&*file, new, &mut footer)?;
+        file.sync().during("sync", new)?;
+        Ok(true)
     }
 
     /// The blocks of a name, in the order in which they were appended.
@@ -286,6 +312,9 @@ fn decode(bytes: &[u8; ENTRY_LEN]) -> Option<Location> {
     let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
     let name = Checksum::from_bytes(*bytes.first_chunk()?);
     let (kind, codec) = (Kind::of(bytes[52])?.0, Codec::of(bytes[53])?);
+    if !kind.is_named() {
+        return None;
+    }
     let place = Place { pack: number(40), offset: u64::from_le_bytes(std::array::from_fn(|index| bytes[32 + index])) };
     Some(Location { place, header: Header { kind, codec, raw_len: number(48), stored_len: number(44), name } })
 }

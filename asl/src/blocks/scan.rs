@@ -56,6 +56,7 @@ pub(super) fn walk_to(pack: &Arc<Pack>, len: u64, end: End) -> Result<Walk, Bloc
     let mut invalid = match verify_file_header(pack, &mut window)? {
         Ok(version) => {
             (walk.version, walk.end) = (version, file_header::LEN as u64);
+            window.version = version;
             None
         }
         Err(invalid) => Some(invalid),
@@ -157,6 +158,8 @@ impl Invalid {
 /// A view of a pack that is read forwards in large pieces.
 struct Window<'a> {
     pack: &'a Pack,
+    /// The version of the pack; the newest, as long as it is not known.
+    version: u16,
     len: u64,
     start: u64,
     bytes: Vec<u8>,
@@ -164,7 +167,7 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn new(pack: &'a Pack, len: u64) -> Self {
-        Self { pack, len, start: 0, bytes: Vec::new() }
+        Self { pack, version: VERSION, len, start: 0, bytes: Vec::new() }
     }
 
     /// Forgets what was read, of a file that is now `len` bytes long.
@@ -190,13 +193,13 @@ impl<'a> Window<'a> {
 
     /// The header at `offset`, if it is valid and its block inside the file.
     fn header(&mut self, offset: u64) -> Result<Result<Header, Invalid>, BlocksError> {
-        let (file_len, number) = (self.len, self.pack.number);
+        let (file_len, number, version) = (self.len, self.pack.number, self.version);
         let bytes = self.bytes(offset, HEADER_LEN)?;
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
             let (expected, found) = (format!("{HEADER_LEN} bytes"), format!("{} bytes", bytes.len()));
             return Ok(Err(Invalid { what: "header length", expected, found }));
         };
-        let header = match Header::decode(bytes, number, offset) {
+        let header = match Header::decode(bytes, number, offset, version) {
             Ok(header) => header,
             Err(invalid) => return Ok(Err(invalid)),
         };

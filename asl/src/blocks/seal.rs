@@ -53,6 +53,33 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
     Run::write(disk, packs, older.count + newer.count, &mut blocks, &dead, &lengths(index, packs)?)
 }
 
+/// A run without what is no more, if that is most of it.
+pub(super) fn shrink(disk: &dyn Disk, index: &Index, run: &Arc<Run>) -> Result<Option<Run>, BlocksError> {
+    let mut blocks = Vec::new();
+    for at in run.all() {
+        // Whoever asks it next will say what is broken.
+        let Ok(at) = at else { return Ok(None) };
+        match index.is_recorded(&at) {
+            Ok(true) => blocks.push(Ok(at)),
+            Ok(false) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    let count = blocks.len() as u64;
+    if run.count < MERGED_COUNT_MIN || count > run.count / 2 {
+        return Ok(None);
+    }
+    let mut dead = Vec::new();
+    for place in run.all_buried() {
+        match place {
+            Ok(place) if index.packs.contains_key(&place.pack) => dead.push(place),
+            Ok(_) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Run::write(disk, run.packs, count, &mut blocks.into_iter(), &dead, &lengths(index, run.packs)?)
+}
+
 fn lengths(index: &Index, packs: (u32, u32)) -> Result<Vec<(u32, u64)>, BlocksError> {
     index.packs.range(packs.0..=packs.1).map(|(number, pack)| Ok((*number, pack.len()?))).collect()
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
@@ -11,6 +12,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use super::frame::{HEADER_LEN, Kind};
 use super::index::{Found, Index, Location, Place};
 use super::list::List;
+use super::manifest::Manifest;
 use super::pack::Pack;
 use super::read::{read_block, read_stored};
 use super::scan::{self, End, Walk};
@@ -84,13 +86,14 @@ struct Progress<'a> {
 }
 
 impl Blocks {
-    /// Reads every byte; `on_progress` is told how many bytes of packs have been verified, and how many there are.
+    /// Reads every byte of the packs, and once more, in their order, those of payloads of several chunks, whose digest says
+    /// whether the manifest is right. `on_progress` is told how many bytes have been verified, and how many there are.
     ///
     /// # Errors
     /// [`BlocksError::Disk`]; damage is not an error here but the answer.
     pub fn verify(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, BlocksError> {
         let ends = self.ends()?;
-        let total = ends.iter().map(|(_, end)| end).sum();
+        let total = ends.iter().map(|(_, end)| end).sum::<u64>() + self.listed_len()?;
         let verified = Verified { damages: self.verify_index()?, ..Verified::default() };
         let (manifests, damaged) = (Vec::new(), BTreeMap::new());
         let mut progress = Progress { on_progress, total, verified, manifests, damaged };
@@ -118,6 +121,21 @@ impl Blocks {
             judging.iter().try_for_each(|verdict| self.judge_block(verdict?, &mut progress))
         })?;
         self.finish(progress)
+    }
+
+    /// How many bytes there are in payloads of several chunks, which are read once more to prove their manifests.
+    fn listed_len(&self) -> Result<u64, BlocksError> {
+        let mut len = 0;
+        for name in self.ask(Index::payloads)? {
+            let found = self.ask(|index| index.payload(name))?;
+            let Some(found) = found.filter(|found| found.at.header.kind == Kind::Manifest) else { continue };
+            match self.manifest(&found) {
+                Ok(manifest) => len += manifest.len,
+                Err(BlocksError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(len)
     }
 
     /// All packs, and where what was written in them ends.
@@ -215,9 +233,10 @@ impl Blocks {
         Ok(())
     }
 
-    /// Says which payloads are concerned, and which chunks are missing.
+    /// Says which payloads are concerned, which chunks are missing, and which manifests are wrong.
     fn finish(&self, progress: Progress<'_>) -> Result<Verified, BlocksError> {
-        let Progress { mut verified, manifests, damaged, .. } = progress;
+        let Progress { on_progress, total, mut verified, manifests, damaged } = progress;
+        let mut whole = Vec::new();
         for at in manifests {
             let Some(found) = self.index().locate(&at) else { continue };
             let manifest = match self.manifest(&found) {
@@ -225,20 +244,11 @@ impl Blocks {
                 Err(BlocksError::Damaged(_)) => continue,
                 Err(error) => return Err(error),
             };
-            for chunk in manifest.chunks {
-                if let Some(position) = damaged.get(&chunk.digest) {
-                    verified.damages[*position].payloads.push(manifest.payload);
-                    continue;
-                }
-                let len = self.ask(|index| index.chunk(chunk.digest))?.map(|found| found.at.header.raw_len);
-                if len != Some(chunk.len) {
-                    let what = len.map_or("nothing".to_owned(), |len| format!("{len} bytes"));
-                    let expected = format!("{} bytes of {}", chunk.len, chunk.digest);
-                    let damage = found.damage("chunk", expected, what);
-                    verified.damages.push(damage);
-                }
+            if self.has_all(&found, &manifest, &damaged, &mut verified)? {
+                whole.push((found, manifest));
             }
         }
+        verified.damages.extend(self.prove_all(&whole, verified.bytes, total, on_progress)?);
         for damage in &mut verified.damages {
             let payload = damage.block.filter(|block| self.has(*block));
             damage.payloads = damage.payloads.drain(..).chain(payload).collect::<BTreeSet<_>>().into_iter().collect();
@@ -246,6 +256,72 @@ impl Blocks {
         verified.damages.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
         verified.payloads = self.ask(Index::payloads)?.len() as u64;
         Ok(verified)
+    }
+
+    /// Whether all chunks of a manifest are here and sound; notes which are not.
+    fn has_all(
+        &self,
+        found: &Found,
+        manifest: &Manifest,
+        damaged: &BTreeMap<Checksum, usize>,
+        verified: &mut Verified,
+    ) -> Result<bool, BlocksError> {
+        let mut has_all = true;
+        for chunk in &manifest.chunks {
+            if let Some(position) = damaged.get(&chunk.digest) {
+                verified.damages[*position].payloads.push(manifest.payload);
+                has_all = false;
+                continue;
+            }
+            let len = self.ask(|index| index.chunk(chunk.digest))?.map(|found| found.at.header.raw_len);
+            if len != Some(chunk.len) {
+                let what = len.map_or("nothing".to_owned(), |len| format!("{len} bytes"));
+                let expected = format!("{} bytes of {}", chunk.len, chunk.digest);
+                verified.damages.push(found.damage("chunk", expected, what));
+                has_all = false;
+            }
+        }
+        Ok(has_all)
+    }
+
+    /// Reads all payloads of several chunks, several at once, and says which have another digest than their manifest names.
+    fn prove_all(
+        &self,
+        manifests: &[(Found, Manifest)],
+        verified: u64,
+        total: u64,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Vec<BlockDamage>, BlocksError> {
+        let next = AtomicUsize::new(0);
+        let (to_judge, judging) = unbounded();
+        let (to_judge, next) = (&to_judge, &next);
+        thread::scope(|scope| {
+            for _ in 0..self.threads.min(manifests.len()) {
+                scope.spawn(move || {
+                    while let Some((found, manifest)) = manifests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let digest = self.digest(manifest.payload, &manifest.chunks);
+                        let proven = digest.and_then(|digest| self.settle(found, digest));
+                        // Where the caller has given up, it does not wait for an answer.
+                        let _ = to_judge.send((manifest.len, proven));
+                    }
+                });
+            }
+            let mut read = verified;
+            let mut damages = Vec::new();
+            for (len, proven) in judging.iter().take(manifests.len()) {
+                match proven {
+                    Ok(()) => {}
+                    Err(BlocksError::Damaged(damage)) => damages.push(damage),
+                    Err(error) => {
+                        next.store(manifests.len(), Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+                read += len;
+                on_progress(read.min(total), total);
+            }
+            Ok(damages)
+        })
     }
 }
 

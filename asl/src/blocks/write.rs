@@ -1,13 +1,14 @@
 //! Putting payloads: cut, named, compressed where it pays, appended once.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use super::compress::compress;
 use super::cut::{Cutter, Piece};
 use super::frame::{Codec, Header, Kind};
 use super::index::{Found, Index, Location};
 use super::manifest::{Chunk, Manifest};
-use super::pack::Append;
+use super::pack::{Append, Pack};
 use super::pins::Pins;
 use super::pipeline::Appended;
 use super::read::read_block;
@@ -107,10 +108,24 @@ impl Blocks {
     /// Appends a block, if no one else did so meanwhile, and says by how much the packs grew.
     fn append(&self, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
         let name = header.name;
-        let find = |index: &Index| if header.kind == Kind::Part { index.chunk(name) } else { index.payload(name) };
+        // The last: if that is damaged, it would stand again when the packs are opened anew.
+        let find =
+            |index: &Index| if header.kind == Kind::Part { index.last_chunk(name) } else { index.last_payload(name) };
         // Where the index cannot be asked, the block is appended once more.
         let already = || self.ask(find).is_ok_and(|found| self.index().sound(found).is_some());
         self.append_unless(already, &Append { header, stored, buries: &[], hold: false })
+    }
+
+    /// Closes the pack of this number, if it is the last.
+    pub(super) fn close(&self, number: u32) -> Result<(), BlocksError> {
+        self.tail()?.close(&self.disk, number, |pack| self.begun(pack))
+    }
+
+    /// Takes a pack that was begun, and seals the one before.
+    fn begun(&self, pack: Arc<Pack>) {
+        let closed = pack.number - 1;
+        self.index_mut().packs.insert(pack.number, pack);
+        self.seal_closed(closed);
     }
 
     /// Appends a block unless it is `already` here, and says by how much the packs grew.
@@ -119,11 +134,7 @@ impl Blocks {
             &self.disk,
             block,
             already,
-            |pack| {
-                let closed = pack.number - 1;
-                self.index_mut().packs.insert(pack.number, pack);
-                self.seal_closed(closed);
-            },
+            |pack| self.begun(pack),
             |place| {
                 let mut index = self.index_mut();
                 index.insert(Location { place, header: block.header });
@@ -181,7 +192,7 @@ impl Put<'_> {
         self.check_digest(checksum)?;
         self.pins.pin(checksum);
         let len = block_len(bytes);
-        let new_bytes = if self.is_here(checksum)? {
+        let new_bytes = if self.is_here(checksum, &[Chunk { digest: checksum, len }])? {
             0
         } else if self.has_chunk(checksum)? {
             // The bytes are there, as a part of something longer.
@@ -203,7 +214,7 @@ impl Put<'_> {
         self.check_digest(checksum)?;
         self.pins.pin(checksum);
         let Appended { chunks, len, mut new_bytes } = appended;
-        if !self.is_here(checksum)? {
+        if !self.is_here(checksum, &chunks)? {
             new_bytes += self.append_manifest(checksum, chunks)?;
         }
         Ok(PutStats { checksum, len, new_bytes })
@@ -243,14 +254,39 @@ impl Put<'_> {
         self.blocks.append(Header { kind: Kind::Manifest, codec, raw_len, stored_len, name }, &stored)
     }
 
-    /// Whether the payload needs no other block than its chunks.
-    fn is_here(&self, name: Checksum) -> Result<bool, BlocksError> {
-        let found = self.blocks.ask(|index| index.payload(name))?;
-        self.is_sound(found)
+    /// Whether the payload, whose chunks these are, needs no other block than them.
+    fn is_here(&self, name: Checksum, chunks: &[Chunk]) -> Result<bool, BlocksError> {
+        let found = self.blocks.ask(|index| index.last_payload(name))?;
+        match found {
+            Some(manifest) if manifest.at.header.kind == Kind::Manifest && self.options.check_existing => {
+                self.is_proven(&manifest, chunks)
+            }
+            found => self.is_sound(found),
+        }
+    }
+
+    /// Whether a manifest lists these chunks, which are the payload's, or others that are.
+    fn is_proven(&self, manifest: &Found, chunks: &[Chunk]) -> Result<bool, BlocksError> {
+        let proven = self.blocks.manifest(manifest).and_then(|listed| {
+            if listed.chunks == chunks {
+                return self.blocks.settle(manifest, manifest.at.header.name);
+            }
+            // Cut by another rule, and of chunks that have not been looked at.
+            let digest = self.blocks.digest(manifest.at.header.name, &listed.chunks)?;
+            self.blocks.settle(manifest, digest)
+        });
+        match proven {
+            Ok(()) => Ok(true),
+            Err(BlocksError::Damaged(_) | BlocksError::MissingChunk { .. }) => {
+                self.blocks.index_mut().note_damage(manifest.at.place);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn has_chunk(&self, name: Checksum) -> Result<bool, BlocksError> {
-        let found = self.blocks.ask(|index| index.chunk(name))?;
+        let found = self.blocks.ask(|index| index.last_chunk(name))?;
         self.is_sound(found)
     }
 

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Disk, DiskFile, LockGuard, Mode, Sealed};
 
 const SECTOR: usize = 512;
+/// Space is taken and given back in such pieces.
+const PAGE: usize = 4096;
 
 /// What an operation can be made to fail with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,8 @@ struct State {
     locks: BTreeSet<String>,
     operations: u64,
     faults: BTreeMap<u64, Fault>,
+    /// How many bytes fit, if it matters.
+    capacity: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,8 @@ struct File {
     live: Vec<u8>,
     synced: Vec<u8>,
     pending: Vec<Change>,
+    /// Pages that take no space.
+    holes: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -86,6 +92,18 @@ impl MemoryDisk {
     /// Makes the modifying operation number `operation` (the first is 0) fail.
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         self.lock().faults.insert(operation, fault);
+    }
+
+    /// Lets no more than `capacity` bytes be on the disk: what would need more fails as on a full disk, each time, and leaves
+    /// what fits. `None` takes the bound away.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.lock().capacity = capacity;
+    }
+
+    /// How many bytes the files take.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.lock().used()
     }
 
     /// Flips one bit of a file, in what is live and in what is durable. Says whether there is such a bit.
@@ -143,9 +161,10 @@ impl MemoryDisk {
             names.iter().filter(|(path, _)| reachable(path)).map(|(path, node)| (path.clone(), *node)).collect();
         let files = state.files.iter().map(|(id, file)| {
             let bytes = file.after_crash(&mut chance);
-            (*id, File { live: bytes.clone(), synced: bytes, pending: Vec::new() })
+            (*id, File { live: bytes.clone(), synced: bytes, pending: Vec::new(), holes: file.holes.clone() })
         });
-        let survived = State { files: files.collect(), names_synced: names.clone(), names, ..State::default() };
+        let (files, capacity) = (files.collect(), state.capacity);
+        let survived = State { files, names_synced: names.clone(), names, capacity, ..State::default() };
         Self { state: Arc::new(Mutex::new(survived)) }
     }
 
@@ -169,6 +188,23 @@ impl State {
     fn change_name(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.names_pending.push(change);
+    }
+
+    fn used(&self) -> u64 {
+        let files = self.names.values().filter_map(|node| match node {
+            Node::Directory => None,
+            Node::File(id) => self.files.get(id),
+        });
+        files.map(|file| (file.live.len() - file.holes_len()) as u64).sum()
+    }
+
+    /// How many of `len` bytes at `offset` of a file fit on the disk.
+    fn fitting(&self, id: u64, offset: usize, len: usize) -> usize {
+        let (Some(capacity), Some(file)) = (self.capacity, self.files.get(&id)) else { return len };
+        let free = usize::try_from(capacity.saturating_sub(self.used())).unwrap_or(usize::MAX);
+        let filled = file.holes.range(offset / PAGE..(offset + len).div_ceil(PAGE)).count() * PAGE;
+        let grown = (offset + len).saturating_sub(file.live.len());
+        if grown + filled <= free { len } else { len.saturating_sub(grown + filled - free) }
     }
 
     fn file_mut(&mut self, path: &str) -> Option<&mut File> {
@@ -204,7 +240,15 @@ impl NameChange {
 }
 
 impl File {
+    fn holes_len(&self) -> usize {
+        self.holes.range(..self.live.len() / PAGE).count() * PAGE
+    }
+
     fn change(&mut self, change: Change) {
+        if let Change::Write { offset, bytes } = &change {
+            let written = offset / PAGE..(offset + bytes.len()).div_ceil(PAGE);
+            self.holes.retain(|page| !written.contains(page));
+        }
         change.apply(&mut self.live);
         self.pending.push(change);
     }
@@ -363,6 +407,11 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        let state = self.lock();
+        Ok(state.capacity.map(|capacity| capacity.saturating_sub(state.used())))
+    }
+
     fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
         let taken = self.lock().locks.insert(path.to_owned());
         Ok(taken.then(|| Box::new(MemoryLock { disk: self.clone(), path: path.to_owned() }) as LockGuard))
@@ -439,6 +488,11 @@ impl DiskFile for MemoryFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = index(offset)?;
         let write = |bytes: &[u8]| Change::Write { offset, bytes: bytes.to_vec() };
+        let fitting = self.disk.lock().fitting(self.id, offset, bytes.len());
+        if fitting < bytes.len() && self.mode == Mode::Write {
+            self.modify(|file| file.change(write(&bytes[..fitting])), |_, _| {})?;
+            return Err(Fault::NoSpace.error());
+        }
         self.modify(
             |file| file.change(write(bytes)),
             |file, chance| {
@@ -455,6 +509,20 @@ impl DiskFile for MemoryFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = index(len)?;
         self.modify(|file| file.change(Change::SetLen(len)), |_, _| {})
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
+        let end = offset.saturating_add(len).min(self.len()?);
+        let (start, end) = (index(offset)?.div_ceil(PAGE), index(end)? / PAGE);
+        if start < end {
+            let zeros = Change::Write { offset: start * PAGE, bytes: vec![0; (end - start) * PAGE] };
+            let punch = |file: &mut File| {
+                file.change(zeros);
+                file.holes.extend(start..end);
+            };
+            self.modify(punch, |_, _| {})?;
+        }
+        Ok(true)
     }
 
     fn map_sealed(&self) -> io::Result<Sealed> {

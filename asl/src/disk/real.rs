@@ -77,6 +77,12 @@ impl Disk for RealDisk {
         File::open(self.resolve(dir)?)?.sync_all()
     }
 
+    #[cfg(target_os = "linux")]
+    fn free_space(&self) -> io::Result<Option<u64>> {
+        let system = rustix::fs::statvfs(&self.root)?;
+        Ok(Some(system.f_bavail.saturating_mul(system.f_frsize)))
+    }
+
     fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
         let path = self.resolve(path)?;
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
@@ -119,6 +125,17 @@ impl DiskFile for RealFile {
         self.file.set_len(len)
     }
 
+    #[cfg(target_os = "linux")]
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
+        use rustix::fs::FallocateFlags;
+        use rustix::io::Errno;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, flags, offset, len) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            punched => Ok(punched.map(|()| true)?),
+        }
+    }
+
     fn map_sealed(&self) -> io::Result<Sealed> {
         mmap::map_sealed(&self.file)
     }
@@ -148,6 +165,17 @@ mod tests {
         disk.remove("a/one").unwrap();
         assert_eq!(disk.list("a").unwrap(), ["three"]);
         assert!(!disk.exists("a/two").unwrap());
+        if let Some(free) = disk.free_space().unwrap() {
+            assert!(free > 0);
+            let holed = disk.open("holed", Mode::Write).unwrap();
+            holed.write_at(0, &[7; 20_000]).unwrap();
+            let is_zero = holed.punch(4096, 8192).unwrap();
+            let mut bytes = [1; 20_000];
+            holed.read_at(0, &mut bytes).unwrap();
+            assert_eq!(bytes[4096..12_288].iter().all(|byte| *byte == 0), is_zero);
+            assert!(bytes[..4096].iter().chain(&bytes[12_288..]).all(|byte| *byte == 7));
+            disk.remove("holed").unwrap();
+        }
         let lock = disk.try_lock("a/lock").unwrap();
         assert!(lock.is_some() && disk.try_lock("a/lock").unwrap().is_none());
         drop(lock);

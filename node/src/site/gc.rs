@@ -20,8 +20,10 @@ use crate::clock::wall_ms;
 pub struct Gathered {
     /// How many payloads nothing shows any more.
     pub payloads: u64,
-    /// By how many bytes the packs shrink. What dies in a pack that is mostly alive is freed once that is mostly dead.
+    /// By how many bytes the packs shrink.
     pub bytes_freed: u64,
+    /// How many bytes more would be free if there were room to write anew what lies beside them, or that were not damaged.
+    pub bytes_held: u64,
     /// How many packs are written anew.
     pub packs_rewritten: u32,
     /// How many snapshots are kept.
@@ -80,6 +82,7 @@ impl Site {
         Ok(Gathered {
             payloads: collected.payloads,
             bytes_freed: collected.bytes_freed,
+            bytes_held: collected.bytes_held,
             packs_rewritten: collected.packs_rewritten,
             snapshots_kept: snapshots.len() as u64,
             dry_run,

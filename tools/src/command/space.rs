@@ -19,7 +19,15 @@ pub fn gc(dry_run: bool, context: &Context<'_>, console: &mut Console<'_>) -> Ou
         let (payloads, bytes) = (count(gathered.payloads, "payload"), size(gathered.bytes_freed));
         let freed = if gathered.dry_run { "would be freed" } else { "freed" };
         let kept = count(gathered.snapshots_kept, "kept snapshot");
-        console.line(format!("{payloads} {freed}, {bytes} on disk; {kept} and the present state stay as they are"))
+        console.line(format!("{payloads} {freed}, {bytes} on disk; {kept} and the present state stay as they are"))?;
+        if gathered.bytes_held > 0 {
+            let held = size(gathered.bytes_held);
+            console.line(format!(
+                "{held} more can be freed once what lies beside them has room to move, or is mended: free some space, see \
+                 `uor-replay verify`, and run `uor gc` again"
+            ))?;
+        }
+        Ok(())
     })?;
     Ok(Exit::Done)
 }
