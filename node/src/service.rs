@@ -189,6 +189,8 @@ struct Service {
     table_saved: FederationLogTable,
     /// Whom to ask for this site's own log before it writes; `None` once that is done.
     asking: Option<Asking>,
+    /// Commits of this site's own that were here at the start.
+    own_commits_before: u64,
     /// Whether it was said that the site is held and why it still is.
     is_hold_told: bool,
     /// Tickets that were shown meanwhile: to admit somebody is to write.
@@ -214,6 +216,7 @@ impl Service {
         site.begin_asking();
         let (started, listening) = (tokio::time::Instant::now(), BTreeSet::new());
         let asking = Some(Asking::new(known, site.site_id(), ASK_MS_MAX));
+        let own_commits_before = site.head().frontier.get(&site.site_id()).map_or(0, |head| head.number);
         Ok(Self {
             site,
             core,
@@ -226,6 +229,7 @@ impl Service {
             is_ready: false,
             table_saved,
             asking,
+            own_commits_before,
             is_hold_told: false,
             redeems: Vec::new(),
         })
@@ -331,13 +335,17 @@ impl Service {
         Ok(())
     }
 
+    fn own_commits(&self) -> u64 {
+        self.site.store().view().head().frontier.get(&self.site.site_id()).map_or(0, |head| head.number)
+    }
+
     /// Sees to it that the others are asked for this site's own log before it writes: those that are known, for some seconds;
     /// by a copy, until one has answered and nobody has more.
     fn ask(&mut self, now_ms: u64, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
         let Some(asking) = &self.asking else { return Ok(()) };
         let heard = self.core.heard();
         if let Some(hold) = self.site.hold() {
-            let here = self.site.head().frontier.get(&self.site.site_id()).map_or(0, |head| head.number);
+            let here = self.own_commits();
             let is_level = !heard.is_empty() && heard.values().all(|claimed| *claimed <= here);
             if is_level && asking.is_over(&self.core, now_ms) {
                 self.site.release()?;
@@ -373,6 +381,12 @@ impl Service {
             return Ok(());
         }
         if self.site.hold().is_none() {
+            let came = self.own_commits().saturating_sub(self.own_commits_before);
+            if came > 0 {
+                on_event(ServiceEvent::Notice(format!(
+                    "took over {came} commits of this site from others: its data directory was older than what they have"
+                )));
+            }
             self.asking = None;
             self.site.end_asking();
             for effect in std::mem::take(&mut self.redeems) {

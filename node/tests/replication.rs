@@ -5,6 +5,8 @@
 #[path = "replication/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
+
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::ArtifactKey;
 use uor_index_format::id::{CommitHash, FederationState, LogSeq, SiteId};
@@ -80,6 +82,22 @@ fn a_peer_that_claims_to_be_ahead_and_sends_nothing_is_asked_once_a_round() {
     world.tick(310);
     assert!((3..=10).contains(&world.asked.len()), "{} questions in 31 s", world.asked.len());
     honest_replication_goes_on(&mut world);
+}
+
+#[test]
+fn who_claims_more_of_a_site_s_own_log_than_it_gives_does_not_keep_the_site_waiting() {
+    let mut world = World::new(2);
+    let me = world.nodes[1].site();
+    world.meet(1, mallory().site_id(), claims(ahead(me, u64::MAX), nothing(u64::MAX)));
+    world.meet(1, stranger().site_id(), claims(nowhere(), nothing(0)));
+    world.tick(20);
+    assert_eq!(
+        *world.nodes[1].core.heard(),
+        BTreeMap::from([(mallory().site_id(), u64::MAX)]),
+        "and it is known for it"
+    );
+    honest_replication_goes_on(&mut world);
+    assert_eq!(world.nodes[1].core.heard().get(&world.nodes[0].site()), Some(&0));
 }
 
 #[test]

@@ -149,9 +149,8 @@ impl Recovery<'_> {
                 && let Some(command) = command_of(effect)
             {
                 // What is refused here is asked again.
-                match self.net.send(command).await {
-                    Err(CommandError::Stopped) => return Err(ServiceError::NetStopped),
-                    Ok(()) | Err(_) => {}
+                if let Err(CommandError::Stopped) = self.net.send(command).await {
+                    return Err(ServiceError::NetStopped);
                 }
             }
         }

@@ -4,7 +4,8 @@
 //! File `acknowledged` has two slots that are written in turns, each with a number that rises and a check. A slot is written
 //! after each own commit has become durable, and not synced then: so the witness costs a commit one write to the page cache,
 //! survives the end of the process, may lag behind the log after a power failure, and is never ahead of it. It is synced
-//! when the site is let go of.
+//! when the site is let go of. Then a copy of the newest slot goes to `blocks/acknowledged` as well, so that log and witness do
+//! not vanish together.
 
 use std::fs;
 use std::io;
@@ -21,6 +22,8 @@ use super::home::WITNESS_FILE;
 
 /// Length of a slot in bytes: a page, so that the two have no block in common.
 const SLOT_LEN: usize = 4096;
+/// The copy beside the packs: one slot.
+const COPY_FILE: &str = "blocks/acknowledged";
 const TITLE: &str = "uor acknowledged 1";
 const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -168,11 +171,16 @@ fn own_head(store: &Store, domain: &SiteId) -> Head {
 }
 
 fn read_newest(disk: &dyn Disk) -> Result<Option<(u64, Acknowledged)>, DiskError> {
-    let failed = |source| DiskError { action: "read", path: WITNESS_FILE.to_owned(), source };
-    if !disk.exists(WITNESS_FILE).map_err(failed)? {
+    let found = read_file(disk, WITNESS_FILE)?.into_iter().chain(read_file(disk, COPY_FILE)?);
+    Ok(found.max_by_key(|(sequence, _)| *sequence))
+}
+
+fn read_file(disk: &dyn Disk, path: &str) -> Result<Option<(u64, Acknowledged)>, DiskError> {
+    let failed = |source| DiskError { action: "read", path: path.to_owned(), source };
+    if !disk.exists(path).map_err(failed)? {
         return Ok(None);
     }
-    let file = disk.open(WITNESS_FILE, Mode::ReadOnly).map_err(failed)?;
+    let file = disk.open(path, Mode::ReadOnly).map_err(failed)?;
     let mut slot = vec![0; SLOT_LEN];
     let mut newest: Option<(u64, Acknowledged)> = None;
     for offset in [0, SLOT_LEN as u64] {
@@ -185,6 +193,14 @@ fn read_newest(disk: &dyn Disk) -> Result<Option<(u64, Acknowledged)>, DiskError
         newest = newest.into_iter().chain(Acknowledged::decode(&slot)).max_by_key(|(sequence, _)| *sequence);
     }
     Ok(newest)
+}
+
+impl Noted {
+    /// Puts the copy in place. It is not synced, and one that cannot be written lags: the file it is a copy of counts.
+    fn write_copy(&self, disk: &dyn Disk) {
+        let bytes = self.last.encode(self.sequence);
+        drop(disk.open(COPY_FILE, Mode::Write).and_then(|file| file.write_at(0, &bytes)));
+    }
 }
 
 /// The witness of a site that is open to be written.
@@ -224,6 +240,7 @@ impl Witness {
         if !is_same {
             let mut state = this.state();
             this.write(&mut state, now)?;
+            state.write_copy(disk);
             if is_new {
                 this.file.sync().map_err(failed("sync"))?;
                 disk.sync_dir("").map_err(failed("sync the directory of"))?;
@@ -270,6 +287,7 @@ impl Witness {
         if now != state.last {
             self.write(&mut state, now)?;
         }
+        state.write_copy(disk);
         if !state.is_synced {
             self.file.sync().map_err(failed("sync"))?;
             state.is_synced = true;
@@ -305,6 +323,28 @@ mod tests {
         for len in 0..said {
             assert_eq!(Acknowledged::decode(&slot[..len]), None, "{len} bytes");
         }
+    }
+
+    #[test]
+    fn the_layout_is_what_the_page_says() {
+        let text = String::from_utf8(sample().encode(7)).expect("it is text");
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let (boot, max) = ("b".repeat(64), u64::MAX);
+        let expected = [
+            "uor acknowledged 1".to_owned(),
+            "sequence 7".to_owned(),
+            format!("federation {}", "01".repeat(32)),
+            format!("domain {}", "02".repeat(32)),
+            format!("number {max}"),
+            format!("hash {}", "03".repeat(32)),
+            format!("packs {} {max}", u32::MAX),
+            format!("directory {max}"),
+            format!("file {max}"),
+            format!("device {max}"),
+            format!("boot {boot}"),
+            "check fa33cca183f9209e110104b7a96de619aada36c1a4afd451fdcd5fbe2459ed79".to_owned(),
+        ];
+        assert_eq!((text.len(), lines), (SLOT_LEN, expected.iter().map(String::as_str).collect()));
     }
 
     #[test]

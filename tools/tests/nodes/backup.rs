@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
+use uor_index_format::id::Checksum;
 
 use crate::loss::{level, own_commits, status_of, two};
 use crate::node::{Node, status, until};
@@ -92,11 +93,9 @@ fn a_node_takes_over_what_others_have_of_its_own_log_before_it_writes() {
     level(&bench);
     a.stop();
     // Put back in place, file by file: nothing on the disk tells that from the original.
-    let witness = fs::read(bench.path("old/acknowledged")).unwrap();
-    for part in ["log/00000001.log", "acknowledged"] {
+    for part in ["log/00000001.log", "acknowledged", "blocks/acknowledged"] {
         fs::write(bench.path("a").join(part), fs::read(bench.path("old").join(part)).unwrap()).unwrap();
     }
-    assert!(!witness.is_empty());
     assert_eq!(status(&bench, "a")["held"], json!(null));
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
     add(&bench, "a", "written-at-once");
@@ -167,6 +166,57 @@ fn an_interrupted_backup_leaves_the_one_before() {
     bench.uor(&["backup", "safe"]).ok();
     assert!(!bench.path("safe/partial").exists() && !bench.path("safe/uor-backup-00000001").exists());
     bench.replay(&["verify", "safe/uor-backup-00000002"]).ok();
+}
+
+#[test]
+fn backups_made_while_the_site_writes_are_each_whole() {
+    let bench = Bench::new();
+    let node = Node::start(&bench, "data");
+    let backups = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..40 {
+                add(&bench, "data", &format!("file-{number}"));
+            }
+        });
+        let mut backups = 0;
+        while !writer.is_finished() {
+            let made = bench.uor(&["backup", "safe", "--json"]).ok().json();
+            let verified = bench.replay(&["verify", text(&made, "path"), "--json"]).ok().json();
+            assert_eq!((&verified["missing"], &verified["commits"]), (&json!([]), &made["commits"]));
+            backups += 1;
+        }
+        writer.join().unwrap();
+        backups
+    });
+    assert!(backups > 1, "there were {backups} backups meanwhile");
+    node.stop();
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_one_that_can_be_restored() {
+    let bench = Bench::new();
+    let noise: Vec<u8> = (0..300_000u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    bench.write("noise", &noise);
+    bench.uor(&["add", "noise", "--ref", "noise"]).ok();
+    bench.uor(&["backup", "safe"]).ok();
+    let mut interrupted = 0;
+    for number in 0..8 {
+        add(&bench, "data", &format!("file-{number}"));
+        let mut command = bench.command("uor");
+        let mut child = command.args(["backup", "safe"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        until("the backup has begun, or is over", || {
+            (bench.path("safe/partial").exists() || child.try_wait().unwrap().is_some()).then_some(())
+        });
+        child.kill().unwrap();
+        interrupted += usize::from(!child.wait().unwrap().success());
+        bench.uor(&["--data", "back", "restore", "safe"]).ok();
+        assert!(bench.uor(&["--data", "back", "cat", "noise"]).ok().out == noise);
+        bench.replay(&["verify", "back"]).ok();
+        fs::remove_dir_all(bench.path("back")).unwrap();
+    }
+    assert!(interrupted > 0, "none was interrupted");
+    bench.uor(&["backup", "safe"]).ok();
+    assert!(!bench.path("safe/partial").exists());
 }
 
 #[test]

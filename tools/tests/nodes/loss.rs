@@ -88,6 +88,18 @@ fn a_log_that_was_removed_is_a_loss_and_not_a_beginning() {
 }
 
 #[test]
+fn log_and_witness_do_not_vanish_together() {
+    for parts in [&["log", "acknowledged", "index"][..], &["log", "blocks", "index"]] {
+        let bench = lone();
+        for part in parts {
+            let path = bench.path("data").join(part);
+            drop(if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) });
+        }
+        is_told(&bench, "own commits 1 to 7 were acknowledged");
+    }
+}
+
+#[test]
 fn a_log_that_was_cut_is_a_loss_and_the_rest_goes_on_only_when_that_is_accepted() {
     let bench = lone();
     let log = bench.path("data/log/00000001.log");

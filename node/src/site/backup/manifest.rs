@@ -137,6 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_is_what_the_page_says() {
+        let text = sample().encode();
+        let lines: Vec<&str> = text.lines().collect();
+        let digest = Checksum::of(b"site.toml");
+        let expected = [
+            "uor backup 1".to_owned(),
+            format!("site {}", "01".repeat(32)),
+            format!("federation {}", "02".repeat(32)),
+            "commits 7".to_owned(),
+            format!("file {digest} 60 3 -1 999 site.toml"),
+        ];
+        assert_eq!(lines[..5], expected.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(lines.last(), Some(&"check efb69ebed69852859d439ac2b66668177d5b57477c54c88109f34cc0cb0f3946"));
+    }
+
+    #[test]
     fn no_path_leaves_the_data_directory() {
         for path in
             ["../key", "/etc/passwd", "log/../key", "log/", "", ".", "..", "index/x", "log/a/b", "a b", ".hidden"]
