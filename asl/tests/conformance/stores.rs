@@ -24,7 +24,7 @@ use super::world::{World, id, merge, open, options, wall_ms};
 /// A store of the set: fills an empty directory, and says what there is to know of it.
 pub(crate) type Case = (&'static str, fn(&Path) -> Notes);
 
-pub(crate) const STORES: [Case; 13] = [
+pub(crate) const STORES: [Case; 14] = [
     ("empty", empty),
     ("one-site", one_site),
     ("three-sites", three_sites),
@@ -37,6 +37,7 @@ pub(crate) const STORES: [Case; 13] = [
     ("log-format-1", log_format_1),
     ("indexed", indexed),
     ("payloads", payloads),
+    ("packs", packs),
     ("removals", removals),
 ];
 
@@ -307,11 +308,43 @@ fn indexed(dir: &Path) -> Notes {
 fn payloads(dir: &Path) -> Notes {
     let (mut world, commits) = World::founded(ConflictRule::First, 0);
     let store = world.store(dir, &commits);
-    let (short, text, long) = (b"short".to_vec(), b"again and ".repeat(100), vec![7_u8; 9 << 20]);
-    put(&store, &[b"", &short, &text, &long]);
-    let records = [b"".as_slice(), &short, &text, &long].iter().map(|bytes| artifact(None, bytes)).collect();
+    let (short, text) = (b"short".to_vec(), b"again and ".repeat(100));
+    // Of three parts that differ, so that the manifest cannot be made shorter.
+    let long: Vec<u8> = [1, 2, 3].into_iter().flat_map(|byte| std::iter::repeat_n(byte, 4 << 20)).collect();
+    let whole = &long[..4 << 20];
+    put(&store, &[b"", &short, &text, &long, whole]);
+    let records = [b"".as_slice(), &short, &text, &long, whole].iter().map(|bytes| artifact(None, bytes)).collect();
     merge(&store, &[world.write(1, 2, records)]);
-    notes("Payloads: none at all, stored as it is, compressed, and 9 MiB in parts with a manifest.")
+    notes(
+        "Payloads: none at all, stored as it is, compressed, 12 MiB in parts with a manifest, and one of these parts alone.",
+    )
+}
+
+/// Bytes that nothing makes shorter.
+fn noise(seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 200 + usize::from(seed)];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Small packs, of which some were given up, with an index of those that are closed.
+fn packs(dir: &Path) -> Notes {
+    let (mut world, commits) = World::founded(ConflictRule::First, 0);
+    let mut options = options();
+    options.blocks.pack_bytes = 1024;
+    let store = open(&world.create(dir), options);
+    merge(&store, &commits);
+    let records: Vec<Record> = (0..16).map(|seed| artifact(None, &noise(seed))).collect();
+    for (seed, record) in (0..).zip(&records) {
+        put(&store, &[&noise(seed)]);
+        merge(&store, &[world.write(1, 2 + u64::from(seed), vec![record.clone()])]);
+    }
+    let gone = [3, 4, 5, 9].map(|seed: usize| Record::tombstone(records[seed].id()));
+    merge(&store, &[world.write(1, 20, gone.to_vec())]);
+    store.erase(Checksum::of(&noise(1)), wall_ms(21)).unwrap();
+    store.collect(&[], &BTreeSet::new(), false, wall_ms(22), &mut |_, _| {}).unwrap();
+    put(&store, &[&noise(9), &noise(20), &noise(21), &noise(22)]);
+    notes("Several small packs with an index of the closed ones: some given up, a payload erased, one put again.")
 }
 
 /// What is gone on purpose, with a removal that an earlier release wrote.
