@@ -7,6 +7,7 @@ use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::{Checksum, CommitHash};
 use uor_index_format::key::SiteKey;
 
+use super::keep::Keeping;
 use super::open::rebuild;
 use super::removal::{Reason, Removal};
 use super::{CommitError, Committed, Store, StoreError, StoreErrorInGroup, View, entry};
@@ -112,11 +113,13 @@ impl Store {
         Ok(appended)
     }
 
-    /// Judges the whole log again: a proof has disproved commits that had counted.
-    fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
-        let mut keeping = self.keeping();
-        keeping.forget(self)?;
-        let (judged_anew, view) = rebuild(self, &mut keeping)?;
+    /// Judges the whole log again: a proof has disproved commits that had counted, or the index is beyond mending. What
+    /// housekeeping knows of the index is given up when it is next at work; a crash before that leaves a checkpoint from
+    /// before the proof, which the proof behind it disproves again.
+    pub(super) fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
+        let mut keeping = Keeping::after(&self.view());
+        let (judged_anew, mut view) = rebuild(self, &mut keeping)?;
+        view.beginning = keeping.beginning();
         *judge = judged_anew;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(())

@@ -1,47 +1,100 @@
 //! Opening: from the checkpoint where there is one that fits, else from the start of the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::Content;
 
-use super::checkpoint::{Checkpoint, Unusable};
-use super::keep::{Keeping, open_stored};
+use super::beside::Attempt;
+use super::checkpoint::{self, Checkpoint, Unusable};
+use super::keep::Keeping;
 use super::removal::Removal;
-use super::{Store, StoreError, View, entry};
-use crate::commits::Commits;
+use super::{StaleIndex, Store, StoreError, View, entry};
+use crate::commits::{self, Commits};
+use crate::disk::{self, Disk, DiskError};
 use crate::judge::{Judge, Verdict};
 use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
+use crate::verify::{place_of, said};
 
 /// Why the log has to be read from its start.
 #[derive(Debug)]
 enum Stale {
     /// The checkpoint, or a file it names, cannot be used.
-    Unusable(String),
+    Unusable(StaleIndex),
     /// A fork proof behind the checkpoint disproves commits before it.
     Disproved,
 }
 
-/// Judge and view of everything in the log, and why the index had to be written anew, if it had.
+impl StaleIndex {
+    /// It is of another kind than is asked for.
+    fn other(what: String) -> Self {
+        Self { file: None, offset: None, what, is_damage: false }
+    }
+
+    /// There is no checkpoint, though there are files that one would name: it was lost, or a crash came before it was written.
+    fn without_checkpoint(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
+        let is_begun = !disk::list_numbered(disk, checkpoint::DIR, "commits")?.is_empty();
+        let file = Some(checkpoint::FILE.to_owned());
+        let what = format!("`{}` is not there, though files are that it would name", checkpoint::FILE);
+        Ok(is_begun.then_some(Self { file, offset: None, what, is_damage: false }))
+    }
+
+    /// The checkpoint is damaged.
+    fn checkpoint(what: String) -> Self {
+        Self { file: Some(checkpoint::FILE.to_owned()), offset: Some(0), what, is_damage: true }
+    }
+
+    /// A file that the checkpoint names is damaged.
+    fn file(error: &ReadError) -> Self {
+        let (file, offset) = place_of(error);
+        Self { file, offset, what: said(error), is_damage: true }
+    }
+}
+
+impl From<Unusable> for StaleIndex {
+    fn from(unusable: Unusable) -> Self {
+        // A version that this release does not know may as well be a flipped bit.
+        Self::checkpoint(unusable.to_string())
+    }
+}
+
+impl Store {
+    /// Judge and view as the whole log gives them, whatever the index says; nothing is kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub(crate) fn judged_anew(&self) -> Result<(Judge, View), StoreError> {
+        rebuild(self, &mut Keeping::apart())
+    }
+}
+
+/// Judge and view of everything in the log, and why the index had to be written anew, if it had; `None` if the index was
+/// changed while it was read, and is worth another attempt.
 pub(super) fn open(
     store: &Store,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
     keeping: &mut Keeping,
-) -> Result<(Judge, View, Option<String>), StoreError> {
+    attempt: &Attempt,
+) -> Result<Option<(Judge, View, Option<StaleIndex>)>, StoreError> {
     let reason = match checkpoint {
-        None => None,
-        Some(Err(unusable)) => Some(unusable.to_string()),
+        None => StaleIndex::without_checkpoint(store.disk.as_ref())?,
+        Some(Err(unusable)) => Some(unusable.into()),
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
-            Ok((judge, view)) => return Ok((judge, view, None)),
+            Ok((judge, view)) => return Ok(Some((judge, view, None))),
             Err(Stale::Unusable(reason)) => Some(reason),
             Err(Stale::Disproved) => None,
         },
     };
-    keeping.forget(store)?;
+    if reason.is_some() && attempt.is_worth_another(store.disk.as_ref())? {
+        return Ok(None);
+    }
+    *keeping = Keeping::default();
+    store.forget_index()?;
     let (judge, view) = rebuild(store, keeping)?;
-    Ok((judge, view, reason))
+    Ok(Some((judge, view, reason)))
 }
 
 /// Takes up what the checkpoint says, and what came after it in the log.
@@ -50,38 +103,42 @@ fn resume(
     keeping: &mut Keeping,
     checkpoint: Checkpoint,
 ) -> Result<Result<(Judge, View), Stale>, StoreError> {
-    let unusable = |reason: String| Ok(Err(Stale::Unusable(reason)));
+    let unusable = |stale: StaleIndex| Ok(Err(Stale::Unusable(stale)));
     if checkpoint.shards != store.options.shards.get() {
         let (found, wanted) = (checkpoint.shards, store.options.shards);
-        return unusable(format!("the index has {found} shards, {wanted} are asked for"));
+        return unusable(StaleIndex::other(format!("the index has {found} shards, {wanted} are asked for")));
     }
     let parts = match checkpoint.parts() {
         Ok(parts) => parts,
-        Err(unusable) => return Ok(Err(Stale::Unusable(unusable.to_string()))),
+        Err(damaged) => return unusable(damaged.into()),
     };
     let mut judge = match Judge::remembering(store.federation, &checkpoint.judge) {
         Ok(judge) => judge,
-        Err(source) => return unusable(format!("the checkpoint's judge cannot be read: {source}")),
+        Err(source) => return unusable(StaleIndex::checkpoint(format!("its judge cannot be read: {source}"))),
     };
     judge.genesis().map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
+    store.run_numbers.store(checkpoint.next_run, Ordering::SeqCst);
+    let source: Arc<dyn commits::Source> = store.mender.clone();
+    let commits = match Commits::open(store.disk.as_ref(), &checkpoint.domains(), &judge.frontier(), &source) {
+        Ok(commits) => commits,
+        Err(error) => return unusable(StaleIndex::file(&error)),
+    };
     let mut index = store.empty_index();
+    let ordinals = Arc::new(commits.ordinals().clone());
     for stored in &checkpoint.runs {
-        match open_stored(store.disk.as_ref(), stored) {
+        match store.open_stored(stored, &ordinals) {
             Ok(run) => index.push_run(Arc::new(run)),
-            Err(error) => return unusable(error.to_string()),
+            Err(error) => return unusable(StaleIndex::file(&error)),
         }
     }
-    let commits = match Commits::open(store.disk.as_ref(), &checkpoint.domains()) {
-        Ok(commits) => commits,
-        Err(error) => return unusable(error.to_string()),
-    };
     if commits.frontier() != judge.frontier() {
-        return unusable("the commit tables end otherwise than the checkpoint says".to_owned());
+        let what = "the commit tables end otherwise than it says";
+        return unusable(StaleIndex::checkpoint(what.to_owned()));
     }
     let through = covered(&checkpoint, store.log.view().end())?;
     let mut tail = match store.log.entries_from(through) {
         Ok(tail) => tail,
-        Err(error) => return unusable(format!("the log has nothing where the checkpoint ends: {error}")),
+        Err(error) => return unusable(StaleIndex::checkpoint(format!("the log has nothing where it ends: {error}"))),
     };
     let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
@@ -96,8 +153,11 @@ fn resume(
     if judge.must_judge_anew() {
         return Ok(Err(Stale::Disproved));
     }
-    replay(store, through, &mut judge, &mut view, keeping)?;
-    Ok(Ok((judge, view)))
+    match replay(store, through, &mut judge, &mut view, keeping) {
+        Ok(()) => Ok(Ok((judge, view))),
+        Err(StoreError::Read(error)) if error.is_of_index() => unusable(StaleIndex::file(&error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the store's federation is the one that this genesis founds: no other gets into a log.
@@ -187,9 +247,13 @@ fn replay(
     view.uncounted += waiting.len() as u64;
     for position in waiting {
         let commit = decode(position, &store.log.read(position)?.body)?;
-        for record in commit.records() {
-            if let Content::Genesis(genesis) = record.content() {
-                is_founded_by(store, genesis)?;
+        // Where nothing counts, it is because the store says that it is another federation's. Beside commits that count, a
+        // genesis of another one is a commit as any other that cannot count.
+        if judge.genesis().is_none() {
+            for record in commit.records() {
+                if let Content::Genesis(genesis) = record.content() {
+                    is_founded_by(store, genesis)?;
+                }
             }
         }
         let head = view.uncounted_heads.entry(commit.header().domain).or_default();
