@@ -2,10 +2,11 @@
 //!
 //! Rows of older commits lie in a file for each domain, in directory `index` (`FORMAT.md`, "Commit table"), and are read
 //! when they are asked for; those since the last checkpoint are in memory. So what is kept in memory does not grow with the
-//! number of commits.
+//! number of commits. A row that turns out damaged has its domain's rows found in the log again, while the reader waits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use uor_index_format::codec::hex;
 use uor_index_format::id::{CommitHash, LogSeq, SiteId};
@@ -67,6 +68,31 @@ struct Stored {
     path: String,
     site: SiteId,
     len: u64,
+    /// The hash of the last of them.
+    last: CommitHash,
+    source: Arc<dyn Source>,
+    anew: Arc<Anew>,
+}
+
+/// What takes the place of a file's rows once one of them was found damaged.
+#[derive(Default)]
+struct Anew {
+    /// `None` if they could not be found again.
+    rows: OnceLock<Option<Vec<CommitRow>>>,
+    /// Whether they are on disk too.
+    is_stored: AtomicBool,
+}
+
+/// Where rows can be had from anew.
+pub(crate) trait Source: Send + Sync {
+    /// The rows of the first `len` commits of `site`, the last of which has this hash.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn rows(&self, site: &SiteId, len: u64, last: CommitHash) -> Result<Vec<CommitRow>, String>;
+
+    /// Is told of damage, and why it could not be mended, if it could not.
+    fn tell(&self, damage: &ReadError, unmended: Option<&str>);
 }
 
 /// Rows that are to be stored, taken out to be written without holding up anyone.
@@ -74,21 +100,30 @@ pub(crate) struct Unstored {
     site: SiteId,
     path: String,
     stored_len: u64,
+    last: CommitHash,
     rows: Vec<CommitRow>,
 }
 
 impl Commits {
-    /// The table of these domains, in the order of their ordinals, of each of which so many commits are stored.
+    /// The table of these domains, in the order of their ordinals, of each of which so many commits are stored, the last of
+    /// which are the `heads`. Rows that turn out damaged are had from `source`.
     ///
     /// # Errors
-    /// [`ReadError`] if a file is missing, too short, or its last row is damaged.
-    pub(crate) fn open(disk: &dyn Disk, domains: &[(SiteId, u64)]) -> Result<Self, ReadError> {
+    /// [`ReadError`] if a file is missing, or what is damaged cannot be mended.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        domains: &[(SiteId, u64)],
+        heads: &Frontier,
+        source: &Arc<dyn Source>,
+    ) -> Result<Self, ReadError> {
         let mut commits = Self::default();
         for (site, len) in domains {
             let ordinal = commits.ordinal_of(*site);
             let path = path(ordinal);
             let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
-            let stored = Stored { file, path, site: *site, len: *len };
+            let last = heads.get(site).map_or(CommitHash::NONE, |head| head.hash);
+            let (source, anew) = (Arc::clone(source), Arc::default());
+            let stored = Stored { file, path, site: *site, len: *len, last, source, anew };
             let domain = &mut commits.domains[ordinal as usize];
             domain.last = len.checked_sub(1).map(|_| stored.row(*len)).transpose()?;
             domain.stored = Some(stored);
@@ -125,8 +160,9 @@ impl Commits {
             domain.last = (len > 0).then(|| domain.row(len)).transpose()?;
             let recent = usize::try_from(len.saturating_sub(domain.stored_len())).unwrap_or(usize::MAX);
             domain.recent.truncate(recent);
-            if let Some(stored) = &mut domain.stored {
-                stored.len = stored.len.min(len);
+            if let Some(stored) = domain.stored.as_mut().filter(|stored| stored.len > len) {
+                stored.len = len;
+                stored.last = domain.last.map_or(CommitHash::NONE, |last| last.hash);
             }
         }
         domain.frozen_at = Some(len);
@@ -149,9 +185,9 @@ impl Commits {
         self.domains.get(ordinal as usize).map(|domain| domain.site)
     }
 
-    /// The ordinal of a domain.
-    pub(crate) fn ordinal(&self, site: &SiteId) -> Option<u32> {
-        self.ordinals.get(site).copied()
+    /// The ordinals of all domains.
+    pub(crate) const fn ordinals(&self) -> &BTreeMap<SiteId, u32> {
+        &self.ordinals
     }
 
     /// How many rows are in memory only.
@@ -206,13 +242,18 @@ impl Commits {
             site: domain.site,
             path: path(ordinal),
             stored_len: domain.stored.as_ref().map_or(0, |stored| stored.len),
+            last: domain.last.map_or(CommitHash::NONE, |last| last.hash),
             rows: domain.recent.clone(),
         };
         (0..).zip(&self.domains).map(of).collect()
     }
 
     /// Leaves to their files the rows that [`Unstored::store`] has stored.
-    pub(crate) fn stored(&mut self, stored: impl IntoIterator<Item = (Unstored, Arc<dyn DiskFile>)>) {
+    pub(crate) fn stored(
+        &mut self,
+        stored: impl IntoIterator<Item = (Unstored, Arc<dyn DiskFile>)>,
+        source: &Arc<dyn Source>,
+    ) {
         for (unstored, file) in stored {
             let Some(domain) = self.ordinals.get(&unstored.site).and_then(|at| self.domains.get_mut(*at as usize))
             else {
@@ -221,8 +262,47 @@ impl Commits {
             // What was taken back while it was being stored does not come back.
             let len = unstored.len().min(domain.frozen_at.unwrap_or(u64::MAX));
             domain.recent.drain(..unstored.rows.len().min(domain.recent.len()));
-            domain.stored = Some(Stored { file, path: unstored.path, site: unstored.site, len });
+            let is_whole = len == unstored.len();
+            let Unstored { site, path, last, .. } = unstored;
+            let last = if is_whole { last } else { domain.last.map_or(CommitHash::NONE, |last| last.hash) };
+            let (source, anew) = (Arc::clone(source), Arc::default());
+            domain.stored = Some(Stored { file, path, site, len, last, source, anew });
         }
+    }
+
+    /// Verifies every row in the files, of each file up to the first that is not there. Nothing is mended.
+    pub(crate) fn verify(&self, on_damage: &mut dyn FnMut(ReadError)) {
+        for stored in self.domains.iter().filter_map(|domain| domain.stored.as_ref()) {
+            if stored.anew.is_stored.load(Ordering::Relaxed) {
+                continue;
+            }
+            for damage in (1..=stored.len).filter_map(|number| stored.read(number).err()) {
+                let is_end = matches!(damage, ReadError::Disk(_));
+                on_damage(damage);
+                if is_end {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The files of which rows were damaged, to be written anew.
+    pub(crate) fn anew(&self) -> Vec<TableAnew> {
+        self.domains.iter().filter_map(|domain| domain.stored.as_ref()?.anew()).collect()
+    }
+}
+
+/// A file that is to be put in the place of a damaged one.
+pub(crate) struct TableAnew {
+    pub(crate) path: String,
+    pub(crate) bytes: Vec<u8>,
+    anew: Arc<Anew>,
+}
+
+impl TableAnew {
+    /// It is in its place.
+    pub(crate) fn stored(self) {
+        self.anew.is_stored.store(true, Ordering::Relaxed);
     }
 }
 
@@ -291,6 +371,32 @@ impl Domain {
 
 impl Stored {
     fn row(&self, number: u64) -> Result<CommitRow, ReadError> {
+        self.read(number).or_else(|damage| Ok(self.mended(damage)?[row_index(number)]))
+    }
+
+    /// All rows, as the log has them: some could not be read.
+    #[cold]
+    fn mended(&self, damage: ReadError) -> Result<&[CommitRow], ReadError> {
+        let mend = || {
+            let rows = self.source.rows(&self.site, self.len, self.last);
+            self.source.tell(&damage, rows.as_ref().err().map(String::as_str));
+            rows.ok().inspect(|rows| assert_eq!(rows.len() as u64, self.len, "as many as were asked for"))
+        };
+        self.anew.rows.get_or_init(mend).as_deref().ok_or(damage)
+    }
+
+    fn anew(&self) -> Option<TableAnew> {
+        let rows = self.anew.rows.get()?.as_ref()?;
+        let is_stored = self.anew.is_stored.load(Ordering::Relaxed);
+        let file = || TableAnew {
+            path: self.path.clone(),
+            bytes: encode(&self.site, (1..).zip(rows)),
+            anew: Arc::clone(&self.anew),
+        };
+        (!is_stored).then(file)
+    }
+
+    fn read(&self, number: u64) -> Result<CommitRow, ReadError> {
         let mut bytes = [0; ROW_LEN];
         let offset = (number - 1) * ROW_LEN as u64;
         self.file.read_at(offset, &mut bytes).during("read", &self.path)?;
@@ -298,21 +404,7 @@ impl Stored {
     }
 
     fn decode(&self, number: u64, bytes: &[u8]) -> Result<CommitRow, ReadError> {
-        let (expected, found) = (&bytes[field::CHECK], check(&self.site, number, bytes));
-        if found != expected {
-            let (file, offset) = (self.path.clone(), (number - 1) * ROW_LEN as u64);
-            return Err(ReadError::Damaged { file, offset, expected: hex(expected), found: hex(&found) });
-        }
-        let number_at = |range: std::ops::Range<usize>| {
-            bytes[range].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
-        };
-        let mut hash = [0; 32];
-        hash.copy_from_slice(&bytes[field::HASH]);
-        Ok(CommitRow {
-            at: LogPosition::from_u64(number_at(field::POSITION)),
-            logseq: LogSeq(number_at(field::LOGSEQ)),
-            hash: CommitHash::from_bytes(hash),
-        })
+        decode(&self.path, &self.site, number, bytes)
     }
 
     fn iter(&self, from: u64) -> impl Iterator<Item = Result<(u64, CommitRow), ReadError>> {
@@ -324,6 +416,13 @@ impl Stored {
     }
 
     fn rows(&self, from: u64, count: u64) -> Result<Vec<CommitRow>, ReadError> {
+        self.read_many(from, count).or_else(|damage| {
+            let range = row_index(from)..row_index(from + count);
+            Ok(self.mended(damage)?[range].to_vec())
+        })
+    }
+
+    fn read_many(&self, from: u64, count: u64) -> Result<Vec<CommitRow>, ReadError> {
         let mut bytes = vec![0; usize::try_from(count).unwrap_or(0) * ROW_LEN];
         self.file.read_at((from - 1) * ROW_LEN as u64, &mut bytes).during("read", &self.path)?;
         (from..).zip(bytes.chunks_exact(ROW_LEN)).map(|(number, bytes)| self.decode(number, bytes)).collect()
@@ -347,21 +446,71 @@ impl Unstored {
     /// [`DiskError`]; the rows stored before are as they were.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, DiskError> {
         let file = disk.open(&self.path, Mode::Write).during("open", &self.path)?;
-        let mut bytes = Vec::with_capacity(self.rows.len() * ROW_LEN);
-        for (number, row) in (self.stored_len + 1..).zip(&self.rows) {
-            let start = bytes.len();
-            bytes.extend_from_slice(&row.at.to_u64().to_le_bytes());
-            bytes.extend_from_slice(&row.logseq.0.to_le_bytes());
-            bytes.extend_from_slice(row.hash.as_bytes());
-            let check = check(&self.site, number, &bytes[start..]);
-            bytes.extend_from_slice(&check);
-        }
+        let bytes = encode(&self.site, (self.stored_len + 1..).zip(&self.rows));
         if !bytes.is_empty() {
             file.write_at(self.stored_len * ROW_LEN as u64, &bytes).during("append to", &self.path)?;
             file.sync().during("sync", &self.path)?;
         }
         Ok(file)
     }
+}
+
+/// Row `number` of the table of `site` in the file at `path`.
+fn decode(path: &str, site: &SiteId, number: u64, bytes: &[u8]) -> Result<CommitRow, ReadError> {
+    let (expected, found) = (&bytes[field::CHECK], check(site, number, bytes));
+    if found != expected {
+        let (file, offset) = (path.to_owned(), (number - 1) * ROW_LEN as u64);
+        return Err(ReadError::Damaged { file, offset, expected: hex(expected), found: hex(&found) });
+    }
+    let number_at = |range: std::ops::Range<usize>| {
+        bytes[range].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let mut hash = [0; 32];
+    hash.copy_from_slice(&bytes[field::HASH]);
+    Ok(CommitRow {
+        at: LogPosition::from_u64(number_at(field::POSITION)),
+        logseq: LogSeq(number_at(field::LOGSEQ)),
+        hash: CommitHash::from_bytes(hash),
+    })
+}
+
+/// The rows of the first `len` commits of `site` as the file of its ordinal has them, each with its number, or what is wrong
+/// with it: nothing is mended.
+///
+/// # Errors
+/// [`DiskError`] if the file cannot be read.
+pub(crate) fn rows_as_stored(
+    disk: &dyn Disk,
+    ordinal: u32,
+    site: &SiteId,
+    len: u64,
+) -> Result<impl Iterator<Item = (u64, Result<CommitRow, ReadError>)> + use<>, DiskError> {
+    let (path, site) = (path(ordinal), *site);
+    let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
+    let read = move |number| {
+        let mut bytes = [0; ROW_LEN];
+        file.read_at((number - 1) * ROW_LEN as u64, &mut bytes).during("read", &path)?;
+        decode(&path, &site, number, &bytes)
+    };
+    Ok((1..=len).map(move |number| (number, read(number))))
+}
+
+/// The rows of commits, given with their numbers.
+fn encode<'a>(site: &SiteId, rows: impl Iterator<Item = (u64, &'a CommitRow)>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows.size_hint().0 * ROW_LEN);
+    for (number, row) in rows {
+        let start = bytes.len();
+        bytes.extend_from_slice(&row.at.to_u64().to_le_bytes());
+        bytes.extend_from_slice(&row.logseq.0.to_le_bytes());
+        bytes.extend_from_slice(row.hash.as_bytes());
+        let check = check(site, number, &bytes[start..]);
+        bytes.extend_from_slice(&check);
+    }
+    bytes
+}
+
+fn row_index(number: u64) -> usize {
+    usize::try_from(number - 1).unwrap_or(usize::MAX)
 }
 
 fn check(site: &SiteId, number: u64, row: &[u8]) -> [u8; 8] {
@@ -372,6 +521,6 @@ fn check(site: &SiteId, number: u64, row: &[u8]) -> [u8; 8] {
     check
 }
 
-fn path(ordinal: u32) -> String {
+pub(crate) fn path(ordinal: u32) -> String {
     format!("index/{ordinal:08}.commits")
 }

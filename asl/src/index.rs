@@ -2,14 +2,15 @@
 //!
 //! Records that came last are in the [`Head`], in memory; all others in *runs*, each of which covers a range of the log and
 //! has one segment file for each shard of the ids. The index names places; whoever asks reads the whole id there before it
-//! believes them. Everything here can be rebuilt from the log.
+//! believes them. Everything here can be rebuilt from the log, and is where it is damaged.
 //!
-//! To be read in this order: `lines` (one memory access), `segment` (a file), `filter` (many records at a time), `run`,
-//! `head`, and this file, which asks all of them.
+//! To be read in this order: `lines` (one memory access), `segment` (a file), `mend` (a damaged one), `filter` (many records
+//! at a time), `run`, `head`, and this file, which asks all of them.
 
 mod filter;
 mod head;
 mod lines;
+mod mend;
 mod run;
 mod segment;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use uor_index_format::record::Kind;
 
 pub use self::filter::{Filter, Mask};
 pub use self::head::Head;
+pub(crate) use self::mend::Source;
 pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due};
 use self::segment::{Segment, prefix_of, shard_of};
 use crate::log::LogPosition;
@@ -189,6 +191,7 @@ impl Index {
     /// Sets the head aside to be written, and begins a new one.
     pub(crate) fn freeze(&mut self) -> Arc<Head> {
         let next = self.head.successor();
+        assert!(self.frozen.is_none(), "what was set aside before has been written");
         let head = Arc::new(std::mem::replace(&mut self.head, next));
         self.frozen = Some(Arc::clone(&head));
         head
@@ -208,6 +211,15 @@ impl Index {
     /// These runs have become one.
     pub(crate) fn merged(&mut self, replaced: Range<usize>, run: Arc<Run>) {
         self.runs.splice(replaced, [run]);
+    }
+
+    /// How many records there are, each slot of the runs looked at.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(crate) fn len(&self) -> Result<u64, IndexError> {
+        let runs = self.runs.iter().map(|run| run.filled()).sum::<Result<u64, _>>()?;
+        Ok(runs + self.heads().map(|head| head.len() as u64).sum::<u64>())
     }
 
     /// The runs, oldest first.

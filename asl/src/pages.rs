@@ -109,6 +109,11 @@ impl Pages {
         Ok(Self { file, bytes, len, key, checks, seen })
     }
 
+    /// The file's path inside the store.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.len

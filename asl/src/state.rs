@@ -30,7 +30,7 @@ pub use self::at::At;
 use self::stand::{Seen, alone, in_order, stand};
 use self::sum::Sum;
 pub(crate) use self::taken_back::TakenBack;
-use crate::commits::{CommitRow, Commits, Unstored};
+use crate::commits::{self, CommitRow, Commits, Unstored};
 use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
 use crate::index::{Class, Found, Head, Ids, Index, IndexError, Row, Run};
@@ -84,6 +84,18 @@ pub enum ReadError {
         /// The commit's number.
         number: u64,
     },
+}
+
+impl ReadError {
+    /// Whether the index is to blame, which can be rebuilt from the log.
+    #[must_use]
+    pub fn is_of_index(&self) -> bool {
+        match self {
+            Self::Log(_) => false,
+            Self::Index(_) | Self::Damaged { .. } | Self::Record { .. } | Self::Commit { .. } => true,
+            Self::Disk(error) => error.path.starts_with("index/"),
+        }
+    }
 }
 
 /// One record about an id, with where it stands.
@@ -307,8 +319,13 @@ impl State {
     }
 
     /// What was set aside has become a run, and these rows of the commit table are in their files.
-    pub(crate) fn sealed(&mut self, run: Arc<Run>, rows: impl IntoIterator<Item = (Unstored, Arc<dyn DiskFile>)>) {
-        self.commits.stored(rows);
+    pub(crate) fn sealed(
+        &mut self,
+        run: Arc<Run>,
+        rows: impl IntoIterator<Item = (Unstored, Arc<dyn DiskFile>)>,
+        source: &Arc<dyn commits::Source>,
+    ) {
+        self.commits.stored(rows, source);
         self.index.thaw(run);
     }
 

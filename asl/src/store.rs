@@ -8,19 +8,21 @@
 //! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and applies its log anew:
 //! the log is the truth, everything else can be rebuilt from it.
 
+mod beside;
 mod checkpoint;
 mod collect;
 mod flush;
 mod keep;
 mod keeper;
+mod mend;
 mod open;
 mod removal;
 mod view;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use uor_index_format::DecodeError;
 use uor_index_format::commit::{Commit, ForkProof, Prepared, SealError};
@@ -29,10 +31,15 @@ use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use self::beside::Attempt;
 use self::checkpoint::Checkpoint;
 use self::flush::{Done, Work};
-use self::keep::Keeping;
+pub(crate) use self::keep::open_as_stored;
+use self::keep::{Housekeeping, Keeping};
+use self::keeper::Bell;
 pub use self::keeper::Keeper;
+use self::mend::Mender;
+pub(crate) use self::mend::{Named, for_each_record};
 pub(crate) use self::open::decode;
 use self::removal::Reason;
 pub use self::view::View;
@@ -122,12 +129,6 @@ pub enum StoreError {
         #[source]
         source: Break,
     },
-    /// The files of a run are not those that the checkpoint names; the index is then written anew.
-    #[error("the files of run {run} of the index are not those that the checkpoint names")]
-    StaleIndex {
-        /// The run's number.
-        run: u32,
-    },
     /// The log is shorter than it was when the checkpoint was written. A crash does not do that.
     #[error(
         "the log ends in segment {} at offset {}, and the index reaches to segment {} at offset {}: acknowledged commits are \
@@ -139,6 +140,15 @@ pub enum StoreError {
         end: LogPosition,
         /// Up to where the checkpoint covers it.
         through: LogPosition,
+    },
+    /// The store could not be read: each time a writer beside had changed its files meanwhile.
+    #[error("the store was changed each of {attempts} times that it was read: a writer beside is busy; try again")]
+    Restless {
+        /// How many times it was tried.
+        attempts: u32,
+        /// What was not there the last time.
+        #[source]
+        source: Box<StoreError>,
     },
     /// An entry of the log is of a kind that this release does not know.
     #[error("the log's entry in segment {} at offset {} is of kind {kind}: upgrade uor", position.segment, position.offset)]
@@ -262,8 +272,8 @@ pub struct Opened {
     pub log: log::Recovery,
     /// What the blocks' recovery did.
     pub blocks: blocks::Recovery,
-    /// Why the index had to be written anew from the log, if it had.
-    pub index: Option<String>,
+    /// Why the index had to be found in the log anew, if it had. A writer then writes it; a reader keeps it in memory.
+    pub index: Option<StaleIndex>,
     /// What the log has lost, as far as its index knows. Only a reader opens such a store: [`StoreError::LogCut`].
     pub cut: Option<LogCut>,
 }
@@ -279,23 +289,37 @@ pub struct LogCut {
     pub heads: BTreeMap<SiteId, u64>,
 }
 
+/// Why an index cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleIndex {
+    /// The file that is to blame, where one is.
+    pub file: Option<String>,
+    /// Where in it, in bytes.
+    pub offset: Option<u64>,
+    /// In words.
+    pub what: String,
+    /// Whether it is damaged. If not, it is of another version or has another number of shards.
+    pub is_damage: bool,
+}
+
 /// An open store.
 pub struct Store {
     federation: FederationId,
     mode: Mode,
     options: Options,
     disk: Arc<dyn Disk>,
-    log: Log,
+    log: Arc<Log>,
     blocks: Blocks,
     group: GroupCommit<Work, Done, StoreErrorInGroup>,
     /// Absent while a flush is at work and after one has failed: it has judged what may not be in the log.
     judge: Mutex<Option<Judge>>,
     view: RwLock<View>,
-    keeping: Mutex<Keeping>,
-    /// Told when housekeeping may be due.
-    work: Condvar,
-    /// Told when a piece of housekeeping has ended.
-    idle: Condvar,
+    housekeeping: Housekeeping,
+    /// The last number that a run of the index got; none is used twice.
+    run_numbers: AtomicU32,
+    mender: Arc<Mender>,
+    /// Rung when housekeeping may be due.
+    bell: Arc<Bell>,
     /// Whether a keeper is at work.
     is_kept: AtomicBool,
     opened: Opened,
@@ -351,6 +375,20 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<Self, StoreError> {
+        match mode {
+            Mode::ReadOnly => beside::open(&disk, options),
+            Mode::Write => Self::open_once(disk, mode, options, &Attempt::ALONE)
+                .map(|opened| opened.unwrap_or_else(|| unreachable!("nobody else writes"))),
+        }
+    }
+
+    /// Opens the store on `disk` as it is now; `None` if its index was changed while it was read.
+    fn open_once(
+        disk: Arc<dyn Disk>,
+        mode: Mode,
+        options: Options,
+        attempt: &Attempt,
+    ) -> Result<Option<Self>, StoreError> {
         let federation = Self::identity(&disk)?;
         let lock = match mode {
             Mode::ReadOnly => None,
@@ -361,33 +399,36 @@ impl Store {
         let (blocks, blocks_recovery) = Blocks::open_with(disk.clone(), mode, options.blocks)?;
         let (log, log_recovery) = Log::open_with(disk.clone(), mode, options.log)?;
         let state = State::new(ConflictRule::default(), Index::new(options.shards.get(), options.seed), log.view());
+        let (log, bell) = (Arc::new(log), Arc::<Bell>::default());
         let mut store = Self {
             federation,
             mode,
             options,
             disk,
+            mender: Arc::new(Mender::new(Arc::clone(&log), Arc::clone(&bell))),
             log,
             blocks,
             group: GroupCommit::new(),
             judge: Mutex::new(None),
             view: RwLock::new(View::new(state)),
-            keeping: Mutex::default(),
-            work: Condvar::new(),
-            idle: Condvar::new(),
+            housekeeping: Housekeeping::default(),
+            run_numbers: AtomicU32::new(0),
+            bell,
             is_kept: AtomicBool::new(false),
             opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None, cut: None },
             _lock: lock,
         };
         let mut keeping = Keeping::default();
-        let (judge, view, found) = open::open(&store, checkpoint, &mut keeping)?;
+        let opened = open::open(&store, checkpoint, &mut keeping, attempt)?;
+        let Some((judge, view, found)) = opened else { return Ok(None) };
         if mode == Mode::Write {
             keeping.sweep(store.disk.as_ref())?;
         }
-        store.keeping = Mutex::new(keeping);
+        store.housekeeping = Housekeeping::of(keeping);
         store.judge = Mutex::new(Some(judge));
         store.view = RwLock::new(view);
         (store.opened.index, store.opened.cut) = (found.rebuilt, found.cut);
-        Ok(store)
+        Ok(Some(store))
     }
 
     /// The federation.
@@ -411,7 +452,7 @@ impl Store {
     }
 
     /// The log.
-    pub(crate) const fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         &self.log
     }
 
@@ -566,7 +607,7 @@ impl Store {
         }
     }
 
-    pub(super) fn judge(&self) -> MutexGuard<'_, Option<Judge>> {
+    pub(crate) fn judge(&self) -> MutexGuard<'_, Option<Judge>> {
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

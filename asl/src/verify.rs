@@ -5,6 +5,8 @@
 //! is held against sequential replay of the log; and each damaged place is traced to the artifacts it spoils.
 
 mod commits;
+mod index;
+mod uncounted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -16,6 +18,8 @@ use uor_index_format::record::Kind;
 use uor_index_format::state::Entry;
 
 use self::commits::{Commits, threads};
+pub(crate) use self::index::place_of;
+pub use self::uncounted::Uncounted;
 use crate::blocks::BlockDamage;
 use crate::disk::{Context as _, DiskError, Mode, list_numbered};
 use crate::log::{LogError, LogVerified};
@@ -51,9 +55,15 @@ pub enum Finding {
     },
     /// Bytes of the index are not those that were written. It can be rebuilt: remove the directory `index`.
     Index {
+        /// The file, where one is to blame.
+        file: Option<String>,
+        /// Where in it.
+        offset: Option<u64>,
         /// What is wrong, in words.
         what: String,
     },
+    /// A commit lies in the log that could never have been accepted.
+    Uncounted(Uncounted),
     /// A commit cannot be read, is not validly signed, or does not continue its domain's chain.
     Chain {
         /// The domain.
@@ -107,8 +117,9 @@ pub struct TornTail {
 pub struct Verified {
     /// Commits that count.
     pub commits: u64,
-    /// Commits in the log that do not count, because of a proven fork.
-    pub uncounted: u64,
+    /// Commits in the log that do not count: those that a proven fork took back, and those that are findings. Empty if the
+    /// log cannot be read, which is a finding.
+    pub uncounted: Vec<Uncounted>,
     /// Records that were replayed.
     pub records: u64,
     /// Visible entries.
@@ -123,6 +134,8 @@ pub struct Verified {
     pub erased: Vec<CanonicalId>,
     /// The state root, from replay.
     pub state_root: StateRoot,
+    /// Why the index was not used, if it was not: no damage in itself, unless there are findings of it.
+    pub stale_index: Option<String>,
     /// Torn tails that are still there.
     pub torn: Vec<TornTail>,
     /// Everything that is not as it should be.
@@ -138,11 +151,18 @@ impl Store {
         let log = self.verify_log(on_progress)?;
         let mut findings: Vec<Finding> = log.damages.iter().map(Finding::of_log).collect();
         on_progress(Progress::Index);
-        for run in self.view().state().index().runs() {
-            run.verify(&mut |damage| findings.push(Finding::index(&damage)));
-        }
+        index::verify_files(self, &self.view(), &mut findings)?;
         let blocks = self.blocks().verify(&mut |read, total| on_progress(Progress::Payloads(read, total)))?;
+        // While nothing is committed: everything is held against one log.
+        let judge = self.judge();
         let view = self.view();
+        index::verify_records(self, &view, &mut findings);
+        let uncounted = match uncounted::verify(self, &view, &mut findings) {
+            Ok(uncounted) => uncounted,
+            // What is wrong with the log was found before.
+            Err(StoreError::Log(_) | StoreError::Read(_)) if !log.damages.is_empty() => Vec::new(),
+            Err(error) => return Err(error),
+        };
         let mut payloads = PayloadCheck { store: self, view: &view, absent: Absent::default(), findings: Vec::new() };
         let replayed = replay_and_compare(&view, &mut payloads, &mut findings, on_progress);
         let Reached { root, records, entries, .. } = match replayed {
@@ -158,9 +178,10 @@ impl Store {
             let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
+        drop(judge);
         Ok(Verified {
             commits: view.commits_len(),
-            uncounted: view.uncounted(),
+            uncounted,
             records,
             entries,
             payloads: blocks.payloads,
@@ -168,6 +189,7 @@ impl Store {
             missing: absent.missing,
             erased: absent.erased,
             state_root: root,
+            stale_index: self.opened().index.as_ref().map(|stale| stale.what.clone()),
             torn: self.torn_tails(),
             findings,
         })
@@ -218,7 +240,7 @@ fn replay_and_compare(
     on_progress: &mut dyn FnMut(Progress),
 ) -> Option<Reached> {
     let commits = Commits::of(view);
-    findings.extend(commits.damages.iter().map(Finding::index));
+    findings.extend(commits.damages.iter().map(Finding::of_index));
     let broken = Mutex::new(Vec::new());
     let read = |index| {
         commits.read(index).map_err(|error| {
@@ -245,7 +267,7 @@ fn replay_and_compare(
     // Where commits could not be named, replay says nothing about the rest.
     let reached = reached.ok().filter(|_| commits.damages.is_empty()).and_then(|reached| reached.first().copied())?;
     kept.compare(None);
-    findings.extend(kept.damage.as_ref().map(Finding::index));
+    findings.extend(kept.damage.as_ref().map(Finding::of_index));
     let root = view.state().root();
     if kept.damage.is_none() && (kept.differs.is_some() || root != reached.root) {
         findings.push(Finding::Replay { kept: root, replayed: reached.root, first: kept.differs });
@@ -326,6 +348,15 @@ impl PayloadCheck<'_> {
 }
 
 impl Finding {
+    /// The file of the index that is to blame, if this is a finding of the index.
+    #[must_use]
+    pub fn index_file(&self) -> Option<&str> {
+        match self {
+            Self::Index { file, .. } => file.as_deref(),
+            _ => None,
+        }
+    }
+
     fn of_log(error: &LogError) -> Self {
         let what = error.to_string();
         match error {
@@ -336,14 +367,10 @@ impl Finding {
             _ => Self::Log { file: None, offset: None, what },
         }
     }
-
-    fn index(damage: &(impl Error + 'static)) -> Self {
-        Self::Index { what: said(damage) }
-    }
 }
 
 /// An error and its causes.
-fn said(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());
     causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }

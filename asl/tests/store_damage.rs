@@ -19,7 +19,7 @@ use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::state::{Filter, Version};
 use uor_asl::store::{Options, Store, StoreError};
-use uor_asl::verify::Verified;
+use uor_asl::verify::{Finding, Verified};
 use uor_asl::{blocks, log};
 use uor_index_format::id::{CanonicalId, Checksum, SiteId, StateRoot};
 use uor_index_format::membership::ConflictRule;
@@ -232,12 +232,18 @@ impl Cell {
         self.is_last && !matches!(self.harm, Harm::Flip(_) | Harm::Swapped(_))
     }
 
+    /// Whether it falls into the index of records: no answer is lost by it, and it is mended.
+    fn is_in_index(&self) -> bool {
+        self.path.starts_with("index/") && !self.is_in("blocks-")
+    }
+
     /// Whether nothing in the store can tell that this happened; no answer depends on it then.
     fn cannot_be_told(&self) -> bool {
         let is_longer = matches!(self.harm, Harm::Rewritten("longer", _));
         let is_older = matches!(self.harm, Harm::Missing | Harm::Rewritten("as it was", _));
         // An older list or checkpoint is what a crash leaves as well; rows behind those that count mean nothing.
         self.ends_earlier()
+            || matches!(self.harm, Harm::Rewritten("untouched", _))
             || self.is_in_dead_bytes
             || (is_older && (self.is_in("packs.list") || self.is_in("checkpoint")))
             || (is_longer && self.is_in(".commits"))
@@ -312,6 +318,8 @@ struct Look<'a> {
     cell: &'a Cell,
     /// Whether anything said that something is wrong.
     is_told: bool,
+    /// Whether a writer has been at it.
+    is_mended: bool,
 }
 
 impl Look<'_> {
@@ -321,6 +329,7 @@ impl Look<'_> {
         let names =
             ["log/", "index/", "blocks/", "segment ", "file `store`", "commit table", "payload ", "no store here"];
         assert!(names.iter().any(|name| said.iter().any(|said| said.contains(name))), "{}: {said:?}", self.cell);
+        assert!(!self.cell.is_in_index(), "{}: a damaged index costs no answer: {said:?}", self.cell);
         self.is_told = true;
     }
 
@@ -382,7 +391,23 @@ impl Look<'_> {
             Err(error) => return self.told(&error),
         };
         self.is_told |= !verified.findings.is_empty() || !verified.torn.is_empty();
+        self.is_told |= !store.index_damage().is_empty();
+        if self.cell.is_in_index() && store.mode() == Mode::ReadOnly && !self.is_mended && !self.cell.cannot_be_told() {
+            self.is_named(&verified);
+        }
         self.payloads(store, moment, &verified, is_passed_over);
+    }
+
+    /// Verification names the file, and nothing else than the index.
+    fn is_named(&self, verified: &Verified) {
+        let files: Vec<Option<&str>> = verified.findings.iter().map(Finding::index_file).collect();
+        let is_named = match &self.cell.harm {
+            Harm::Swapped(other) => files.contains(&Some(&self.cell.path)) || files.contains(&Some(other)),
+            // A checkpoint may be right, and name what is not there any more.
+            _ => files.contains(&Some(&self.cell.path)),
+        };
+        assert!(is_named, "{}: not named in {:?}", self.cell, verified.findings);
+        assert!(files.iter().all(Option::is_some), "{}: {:?}", self.cell, verified.findings);
     }
 
     /// What is visible, and from which commits.
@@ -469,14 +494,17 @@ fn is_erased_or_wanted(store: &Store, checksum: &Checksum) -> bool {
 
 /// Damages a copy and looks at it in every way; says whether anything was said to be wrong.
 fn look(sample: &Sample, cell: &Cell) -> bool {
-    let mut look = Look { sample, cell, is_told: false };
+    let mut look = Look { sample, cell, is_told: false, is_mended: false };
     for mode in [Mode::ReadOnly, Mode::Write] {
         let disk = sample.disk.crash(0);
         cell.apply(&disk);
+        look.is_mended = false;
         match open(&disk, mode) {
             Ok(store) => {
                 look.at(&store);
                 if mode == Mode::Write {
+                    while store.maintain().unwrap() {}
+                    look.is_mended = true;
                     drop(store);
                     // What the writer has mended or written anew is no worse.
                     match open(&disk, Mode::ReadOnly) {

@@ -1,9 +1,11 @@
 //! Runs: the records of a range of the log, in one segment for each shard.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::thread;
 
 use super::head::Head;
+use super::mend::Source;
 use super::segment::{self, Item, Segment};
 use super::{Class, CommitRef, Ids, IndexError};
 use crate::disk::Sealed;
@@ -90,12 +92,16 @@ fn file_number(run: u32, shard: u32) -> u64 {
 }
 
 impl Run {
-    /// Opens the files of run `number`, by shard, each with its path.
+    /// Opens the files of run `number`, by shard, each with its path; `source` has those anew that turn out damaged later.
     ///
     /// # Errors
     /// [`IndexError`].
-    pub(crate) fn open(number: u32, files: Vec<(String, Sealed)>) -> Result<Self, IndexError> {
-        let open = |(shard, (path, bytes))| Segment::open(path, file_number(number, shard), bytes);
+    pub(crate) fn open(
+        number: u32,
+        files: Vec<(String, Sealed)>,
+        source: Option<Arc<dyn Source>>,
+    ) -> Result<Self, IndexError> {
+        let open = |(shard, (path, bytes))| Segment::open(path, file_number(number, shard), bytes, source.clone());
         Ok(Self { segments: (0..).zip(files).map(open).collect::<Result<_, _>>()? })
     }
 
@@ -109,9 +115,41 @@ impl Run {
         self.segments.iter().map(Segment::records).sum()
     }
 
-    /// Verifies every page.
+    /// Verifies every page of its files.
     pub(crate) fn verify(&self, on_damage: &mut dyn FnMut(IndexError)) {
         self.segments.iter().for_each(|segment| segment.verify(on_damage));
+    }
+
+    /// Lets `write` put what was laid out anew in the place of damaged files; says whether there was any.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub(crate) fn store_anew<E>(&self, mut write: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<bool, E> {
+        let mut any = false;
+        for segment in &self.segments {
+            if let Some((path, bytes)) = segment.unstored() {
+                write(path, bytes)?;
+                segment.stored();
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// The commits whose records it holds.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(crate) fn commits(&self) -> Result<Vec<CommitRef>, IndexError> {
+        self.segments.first().map_or(Ok(Vec::new()), Segment::commits)
+    }
+
+    /// How many of its slots are filled.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub(crate) fn filled(&self) -> Result<u64, IndexError> {
+        self.segments.iter().map(Segment::filled).sum()
     }
 
     /// Its segments, by shard.

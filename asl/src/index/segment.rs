@@ -9,12 +9,14 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::Arc;
 
 use uor_index_format::codec::hex;
 use uor_index_format::id::{CanonicalId, LogSeq};
 use uor_index_format::record::Kind;
 
 use super::lines::{self, LINE_LEN, Line, OVERFLOW_LEN, SLOTS};
+use super::mend::{Mending, Source};
 use super::{Class, CommitRef, Found, Ids, IndexError};
 use crate::disk::Sealed;
 use crate::log::LogPosition;
@@ -242,7 +244,7 @@ pub(super) fn strides_between(from: LogPosition, through: LogPosition) -> usize 
 /// An open segment.
 pub(crate) struct Segment {
     file: String,
-    pages: Pages,
+    pages: Mending,
     seal: [u8; SEAL_LEN],
     shard: u32,
     shard_bits: u32,
@@ -271,11 +273,17 @@ struct Sections {
 }
 
 impl Segment {
-    /// Opens the file `bytes`, called `file`: reads its header, its small tables and the checks of its pages.
+    /// Opens the file `bytes`, called `file`: reads its header, its small tables and the checks of its pages. Pages that turn
+    /// out damaged later are had from `source`, if there is one.
     ///
     /// # Errors
     /// [`IndexError`] if it is no segment, of a newer version, or one of these is damaged.
-    pub(super) fn open(file: String, file_number: u64, bytes: Sealed) -> Result<Self, IndexError> {
+    pub(super) fn open(
+        file: String,
+        file_number: u64,
+        bytes: Sealed,
+        source: Option<Arc<dyn Source>>,
+    ) -> Result<Self, IndexError> {
         let name = file.clone();
         let content = |what: &str| IndexError::Content { file: name.clone(), what: what.to_owned() };
         let header: [u8; HEADER_LEN] = bytes
@@ -341,10 +349,11 @@ impl Segment {
         let classes = classes.chunks_exact(CLASS_LEN).map(decode).collect::<Result<Vec<_>, _>>()?;
         let strides = pages.get(sections.strides..sections.strides + strides * STRIDE_LEN)?;
         let strides = strides.chunks_exact(STRIDE_LEN).map(|pair| (u32_at(pair, 0), u32_at(pair, 4))).collect();
+        let shard = u32_at(&header, field::SHARD.start);
         Ok(Self {
             file,
             seal,
-            shard: u32_at(&header, field::SHARD.start),
+            shard,
             shard_bits: u32::from(shard_bits),
             lines,
             overflow,
@@ -355,7 +364,7 @@ impl Segment {
             sections,
             classes,
             strides: Strides(strides),
-            pages,
+            pages: Mending::new(pages, key, seal, source.map(|source| (source, shard))),
         })
     }
 
@@ -379,16 +388,51 @@ impl Segment {
         self.lines * SLOTS
     }
 
-    /// Verifies every page.
+    /// Verifies every page of the file, if it is still the one that was opened.
     pub(super) fn verify(&self, on_damage: &mut dyn FnMut(IndexError)) {
-        self.pages.verify_all(|_| {}).into_iter().for_each(|damage| on_damage(damage.into()));
+        self.pages.verify().into_iter().for_each(|damage| on_damage(damage.into()));
+    }
+
+    /// The bytes that are to be written in place of a damaged file, and its path.
+    pub(super) fn unstored(&self) -> Option<(&str, &[u8])> {
+        self.pages.unstored().map(|bytes| (self.file.as_str(), bytes))
+    }
+
+    /// They have been written.
+    pub(super) fn stored(&self) {
+        self.pages.stored();
+    }
+
+    #[inline]
+    fn get(&self, range: Range<usize>) -> Result<&[u8], IndexError> {
+        Ok(self.pages.get(range, |pages| self.commits_in(pages))?)
+    }
+
+    /// All commits whose records it holds, if they can be read.
+    fn commits_in(&self, pages: &Pages) -> Option<Vec<CommitRef>> {
+        let start = self.sections.commits;
+        let bytes = pages.get(start..start + self.commits * COMMIT_LEN).ok()?;
+        Some(bytes.chunks_exact(COMMIT_LEN).map(decode_commit).collect())
+    }
+
+    /// All commits whose records it holds, ascending by logseq.
+    pub(super) fn commits(&self) -> Result<Vec<CommitRef>, IndexError> {
+        let start = self.sections.commits;
+        let bytes = self.get(start..start + self.commits * COMMIT_LEN)?;
+        Ok(bytes.chunks_exact(COMMIT_LEN).map(decode_commit).collect())
+    }
+
+    /// How many slots are filled.
+    pub(super) fn filled(&self) -> Result<u64, IndexError> {
+        let lines = (0..self.lines).map(|line| Ok(self.line(line)?.count() as u64));
+        Ok(lines.sum::<Result<u64, IndexError>>()? + self.overflow as u64)
     }
 
     /// Asks for the line where the search for a prefix begins.
     #[inline]
     pub(super) fn prefetch_line(&self, prefix: u64) {
         let (line, _) = lines::home(shard_of(prefix, self.shard_bits).1, self.lines);
-        self.pages.prefetch(self.sections.lines + line * LINE_LEN);
+        self.pages.pages().prefetch(self.sections.lines + line * LINE_LEN);
     }
 
     /// Asks for the commit codes of the line where the search for a prefix begins.
@@ -401,7 +445,7 @@ impl Segment {
     /// Asks for the commit code of a slot.
     #[inline]
     pub(super) fn prefetch_code(&self, slot: usize) {
-        self.pages.prefetch(self.sections.commit_codes + slot * self.commit_width);
+        self.pages.pages().prefetch(self.sections.commit_codes + slot * self.commit_width);
     }
 
     /// Every record whose id may be the one with this prefix: its slot, and where it lies.
@@ -460,13 +504,13 @@ impl Segment {
     /// The class codes of a range of slots, and how many bytes each has.
     pub(super) fn class_codes(&self, slots: Range<usize>) -> Result<(&[u8], usize), IndexError> {
         let at = |slot: usize| self.sections.class_codes + slot * self.class_width;
-        Ok((self.pages.get(at(slots.start)..at(slots.end))?, self.class_width))
+        Ok((self.get(at(slots.start)..at(slots.end))?, self.class_width))
     }
 
     /// The commit codes of a range of slots, and how many bytes each has. Codes ascend with logseq.
     pub(super) fn commit_codes(&self, slots: Range<usize>) -> Result<(&[u8], usize), IndexError> {
         let at = |slot: usize| self.sections.commit_codes + slot * self.commit_width;
-        Ok((self.pages.get(at(slots.start)..at(slots.end))?, self.commit_width))
+        Ok((self.get(at(slots.start)..at(slots.end))?, self.commit_width))
     }
 
     /// The classes, by code.
@@ -490,12 +534,12 @@ impl Segment {
     #[inline]
     fn line(&self, line: usize) -> Result<Line<'_>, IndexError> {
         let start = self.sections.lines + line * LINE_LEN;
-        Line::new(self.pages.get(start..start + LINE_LEN)?).ok_or_else(|| self.broken("a line"))
+        Line::new(self.get(start..start + LINE_LEN)?).ok_or_else(|| self.broken("a line"))
     }
 
     fn overflow_slot(&self, index: usize) -> Result<(u64, u64), IndexError> {
         let start = self.sections.overflow + index * OVERFLOW_LEN;
-        let bytes = self.pages.get(start..start + OVERFLOW_LEN)?;
+        let bytes = self.get(start..start + OVERFLOW_LEN)?;
         Ok((u64_at(bytes, 0), u64_at(bytes, 8)))
     }
 
@@ -517,14 +561,18 @@ impl Segment {
             return Err(self.broken("a commit code"));
         }
         let start = self.sections.commits + commit * COMMIT_LEN;
-        let bytes = self.pages.get(start..start + COMMIT_LEN)?;
-        Ok(CommitRef { domain: u32_at(bytes, 0), number: u64_at(bytes, 8), logseq: LogSeq(u64_at(bytes, 16)) })
+        Ok(decode_commit(self.get(start..start + COMMIT_LEN)?))
     }
 
     #[cold]
     fn broken(&self, what: &str) -> IndexError {
         IndexError::Content { file: self.file.clone(), what: format!("{what} names what is not there") }
     }
+}
+
+#[inline]
+fn decode_commit(bytes: &[u8]) -> CommitRef {
+    CommitRef { domain: u32_at(bytes, 0), number: u64_at(bytes, 8), logseq: LogSeq(u64_at(bytes, 16)) }
 }
 
 fn decode_class(bytes: &[u8]) -> Option<Class> {

@@ -89,7 +89,7 @@ fn build(
 
 fn open(number: u32, files: Vec<Vec<u8>>) -> Result<Run, IndexError> {
     let named = (0..).zip(files).map(|(shard, bytes): (u32, _)| (format!("{number}-{shard}"), Sealed::from(bytes)));
-    Run::open(number, named.collect())
+    Run::open(number, named.collect(), None)
 }
 
 /// What the index finds about an id, confirmed by the log as every asker does.

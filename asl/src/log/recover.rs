@@ -1,5 +1,6 @@
 //! Opening a log: `FORMAT.md`, "Log: every way a crash can fall".
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::closed::{self, Closed};
@@ -11,6 +12,9 @@ use super::{Appending, Cut, DIR, EXTENSION, Log, LogError, LogPosition, Options,
 use crate::disk::{self, Context, Disk, DiskFile, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
+
+/// So many times a file may be cut by a writer beside, between being measured and being read.
+const CUTS_MAX: u32 = 8;
 
 /// What is in the last segment's file.
 enum Content {
@@ -62,10 +66,18 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
     let name = path(number);
     let file = disk.open(&name, mode).during("open", &name)?;
     let mut damage_before: Option<usize> = None;
+    let mut cuts = 0;
     loop {
         let len = closed::check_size(number, file.len().during("measure", &name)?)?;
         let mut bytes = vec![0; len];
-        file.read_at(0, &mut bytes).during("read", &name)?;
+        match file.read_at(0, &mut bytes) {
+            // A writer that closes the segment cuts it to its content, once, and one that opens it cuts its torn tail.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && mode == Mode::ReadOnly && cuts < CUTS_MAX => {
+                cuts += 1;
+                continue;
+            }
+            read => read.during("read", &name)?,
+        }
         let (content, end) = match closed::version(number, &bytes)? {
             Ok(version) => {
                 let scan = scan::scan(number, &bytes);

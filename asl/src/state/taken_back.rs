@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use uor_index_format::commit::record_headers;
 use uor_index_format::id::{CanonicalId, CommitHash, SiteId};
 use uor_index_format::state::{Entry, StateHash};
 
 use super::{At, ReadError, State};
 use crate::log::LogPosition;
+use crate::store::for_each_record;
 
 /// So many records are looked at together. A domain that speaks of one id again and again has all versions of it read once
 /// for so many records, and not for each.
@@ -36,7 +36,7 @@ impl State {
     /// [`ReadError`].
     pub(crate) fn prepare_take_back(&self, site: &SiteId, number: u64) -> Result<Option<TakenBack>, ReadError> {
         let head = self.head();
-        let ordinal = self.commits.ordinal(site);
+        let ordinal = self.commits.ordinals().get(site).copied();
         let (Some(ordinal), Some(last)) = (ordinal, head.frontier.get(site).map(|head| head.number)) else {
             return Ok(None);
         };
@@ -76,11 +76,9 @@ impl State {
             lower -= 1;
             let Some(row) = self.commits.row(site, lower)? else { continue };
             commits.push((row.hash, row.at));
+            let body = self.log.read(row.at)?.body;
             let damaged = |source| ReadError::Record { position: row.at, source };
-            let bytes = self.log.read(row.at)?.body;
-            for record in record_headers(&bytes).map_err(damaged)? {
-                ids.push(record.map_err(damaged)?.1.id);
-            }
+            for_each_record(row.at, &body, |_, header| ids.push(header.id)).map_err(damaged)?;
         }
         ids.sort_unstable();
         ids.dedup();

@@ -5,6 +5,7 @@
 //! it, the log is read from its start and the index written anew: nothing is lost but time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 
 use rkyv::{Archive, Deserialize, Serialize, rancor, util::AlignedVec};
 use uor_index_format::codec::hex;
@@ -17,11 +18,31 @@ use crate::log::LogPosition;
 
 /// Directory of everything that can be rebuilt from log and blocks.
 pub(crate) const DIR: &str = "index";
-const FILE: &str = "index/checkpoint";
+pub(super) const FILE: &str = "index/checkpoint";
 const MAGIC: [u8; 8] = *b"UORCKPT\0";
 const VERSION: u16 = 2;
 /// Magic, version, zeros up to 16, digest of the body.
 const HEADER_LEN: usize = 48;
+
+/// What tells one checkpoint from another.
+pub(super) type Stamp = blake3::Hash;
+
+/// That of the checkpoint on `disk`, if there is one, whatever it says.
+///
+/// # Errors
+/// [`DiskError`] if it cannot be read.
+pub(super) fn stamp(disk: &dyn Disk) -> Result<Option<Stamp>, DiskError> {
+    Ok(bytes(disk)?.map(|bytes| blake3::hash(&bytes)))
+}
+
+fn bytes(disk: &dyn Disk) -> Result<Option<Vec<u8>>, DiskError> {
+    // Not asked for first: a writer beside may remove it in between.
+    match disk::read_all(disk, FILE) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 /// A run of the index: the records of commits that lie in a range of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -170,10 +191,7 @@ impl Checkpoint {
     /// # Errors
     /// [`DiskError`] if it cannot be read.
     pub(super) fn load(disk: &dyn Disk) -> Result<Option<Result<Self, Unusable>>, DiskError> {
-        if !disk.exists(FILE).during("look for", FILE)? {
-            return Ok(None);
-        }
-        Ok(Some(Self::decode(&disk::read_all(disk, FILE)?)))
+        Ok(bytes(disk)?.map(|bytes| Self::decode(&bytes)))
     }
 
     /// Takes away the checkpoint, so that the log is read from its start.

@@ -7,6 +7,8 @@ use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::{Checksum, CommitHash};
 use uor_index_format::key::SiteKey;
 
+use super::keep::Keeping;
+use super::open::rebuild;
 use super::removal::{Reason, Removal};
 use super::{CommitError, Committed, Store, StoreError, StoreErrorInGroup, View, entry};
 use crate::judge::{Judge, Refusal, Verdict};
@@ -94,6 +96,17 @@ impl Store {
         let appended = self.log.append_batch(entries)?;
         self.log.sync()?;
         Ok(appended)
+    }
+
+    /// Judges the whole log again: the index is beyond mending. What housekeeping knows of the index is given up when it is
+    /// next at work.
+    pub(super) fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
+        let mut keeping = Keeping::after(&self.view());
+        let (judged_anew, mut view) = rebuild(self, &mut keeping)?;
+        view.beginning = keeping.beginning();
+        *judge = judged_anew;
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        Ok(())
     }
 
     /// Lets everyone see a batch that is durable; `first` is what its first commit changes, if that is known.

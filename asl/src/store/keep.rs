@@ -5,23 +5,24 @@
 //! before the checkpoint that names them, and what it no longer names is removed after it; so a crash at any point leaves a
 //! checkpoint whose files are there, or none.
 //!
-//! Locks are taken in this order: judge, keeping, view.
+//! What housekeeping knows is owned by whoever keeps house: [`Housekeeping`] lends it to one at a time, for a whole piece of
+//! housekeeping, and nobody who holds the judge or the view can ask for it. So there is one order of locks: housekeeping,
+//! judge, view. A writer that judges everything anew meanwhile leaves word in the view, by its generation; what was captured
+//! of another generation is of no use, and its capture says so itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use uor_index_format::codec::Reader;
-use uor_index_format::commit::{CommitHeader, field};
-use uor_index_format::id::{CommitHash, SiteId};
-use uor_index_format::record::RecordHeader;
+use uor_index_format::id::SiteId;
 
 use super::checkpoint::{Checkpoint, DIR, Parts, StoredRun};
-use super::{Store, StoreError, View, entry};
-use crate::commits::Unstored;
+use super::mend::{RunSource, take_records};
+use super::{Store, StoreError, View};
+use crate::commits::{self, Unstored};
 use crate::disk::{self, Context as _, Disk, DiskError, DiskFile, Mode, Sealed};
-use crate::index::{Class, CommitRef, Head, Run, RunBuilder, RunSize, merge_all, merge_due};
+use crate::index::{CommitRef, Head, IndexError, Run, RunBuilder, RunSize, Source, merge_all, merge_due};
 use crate::judge::{Judge, Memory};
 use crate::log::{LogPosition, LogView};
 use crate::state::ReadError;
@@ -32,18 +33,31 @@ const COMMITS_UNSEALED_MAX: u64 = 1024;
 /// So many records are laid out at once, at most: about a gigabyte of memory.
 const RECORDS_AT_ONCE: u64 = 1 << 25;
 
+/// What housekeeping remembers, lent to one at a time.
+#[derive(Default)]
+pub(super) struct Housekeeping(Mutex<Keeping>);
+
 /// What housekeeping remembers between its steps.
 #[derive(Default)]
 pub(super) struct Keeping {
     /// The runs, oldest first.
     runs: Vec<StoredRun>,
-    next_run: u32,
     checkpoint: Option<Checkpoint>,
-    /// What a seal had begun when the disk refused.
+    /// What a seal has begun, of the same generation: it stays here until it is done, whatever becomes of who was at it.
     begun: Option<Capture>,
-    /// Raised when everything is judged anew: what was begun before is of no use then.
+    /// Of the view that all this belongs to.
     generation: u64,
-    is_busy: bool,
+    /// Whether no file is written, whoever writes the store.
+    is_apart: bool,
+}
+
+/// Where the index of a view began that was made by judging everything anew.
+#[derive(Clone, Default)]
+pub(super) struct Beginning {
+    /// Raised whenever everything is judged anew.
+    generation: u64,
+    /// Runs that were written meanwhile, and that no checkpoint names yet.
+    runs: Vec<StoredRun>,
 }
 
 /// What a seal needs to know, taken while no writer is at work.
@@ -54,14 +68,22 @@ struct Capture {
     judge: Memory,
     parts: Parts,
     unstored: Vec<Unstored>,
+    ordinals: Arc<BTreeMap<SiteId, u32>>,
     uncounted: u64,
     uncounted_heads: Vec<([u8; 32], u64)>,
 }
 
-/// What a seal has written: the run, and the commit tables in the order of their domains.
+/// What a seal has written: the run and what a checkpoint says of it, and the commit tables in the order of their domains.
 struct Written {
     run: Run,
+    stored: StoredRun,
     tables: Vec<Arc<dyn DiskFile>>,
+}
+
+impl Housekeeping {
+    pub(super) fn of(keeping: Keeping) -> Self {
+        Self(Mutex::new(keeping))
+    }
 }
 
 impl Store {
@@ -70,13 +92,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk refuses: nothing is lost, and it is tried again next time.
     pub fn maintain(&self) -> Result<bool, StoreError> {
-        self.keep(|store| {
+        self.keep(|store, keeping| {
             store.view().state().fold();
-            if store.is_seal_due() {
-                return store.seal();
+            if store.mend(keeping)? {
+                return Ok(true);
             }
-            let due = merge_due(&store.keeping().sizes(&store.view()));
-            due.map_or(Ok(false), |runs| store.merge_runs(runs).map(|()| true))
+            // Runs that were written while everything was judged anew are named by no checkpoint yet.
+            if store.is_seal_due() || keeping.checkpoint.is_none() && !keeping.runs.is_empty() {
+                return store.seal(keeping);
+            }
+            let due = merge_due(&keeping.sizes(&store.view()));
+            due.map_or(Ok(false), |runs| store.merge_runs(keeping, runs).map(|()| true))
         })
     }
 
@@ -85,7 +111,11 @@ impl Store {
     /// # Errors
     /// As [`Store::maintain`].
     pub fn seal_index(&self) -> Result<(), StoreError> {
-        self.keep(Self::seal).map(drop)
+        self.keep(|store, keeping| {
+            store.mend(keeping)?;
+            store.seal(keeping)
+        })
+        .map(drop)
     }
 
     /// Writes the index for everything that is here, in as few runs as can be.
@@ -94,12 +124,13 @@ impl Store {
     /// As [`Store::maintain`].
     pub fn settle(&self) -> Result<(), StoreError> {
         self.seal_index()?;
-        self.keep(|store| {
+        self.keep(|store, keeping| {
             store.view().state().fold();
             loop {
-                let runs = merge_all(&store.keeping().sizes(&store.view()));
+                let runs = merge_all(&keeping.sizes(&store.view()));
                 let Some(runs) = runs else { return Ok(true) };
-                store.merge_runs(runs)?;
+                store.merge_runs(keeping, runs)?;
+                store.take_up_generation(keeping)?;
             }
         })?;
         Ok(())
@@ -111,7 +142,7 @@ impl Store {
         if !self.is_seal_due() {
             return;
         }
-        self.work.notify_all();
+        self.bell.ring();
         let has_room = self.view().state().index().head_len() < self.options.head_records_max.saturating_mul(2);
         if self.is_kept.load(Ordering::SeqCst) && has_room {
             return;
@@ -119,7 +150,7 @@ impl Store {
         while self.maintain().unwrap_or(false) {}
     }
 
-    pub(super) fn is_seal_due(&self) -> bool {
+    fn is_seal_due(&self) -> bool {
         let view = self.view();
         let (index, commits) = (view.state().index(), view.state().commits());
         self.mode == Mode::Write
@@ -127,156 +158,208 @@ impl Store {
     }
 
     /// Runs one piece of housekeeping at a time.
-    fn keep(&self, action: impl FnOnce(&Self) -> Result<bool, StoreError>) -> Result<bool, StoreError> {
+    fn keep(&self, action: impl FnOnce(&Self, &mut Keeping) -> Result<bool, StoreError>) -> Result<bool, StoreError> {
         if self.mode == Mode::ReadOnly {
             return Ok(false);
         }
-        let free = |keeping: &mut Keeping| keeping.is_busy;
-        let mut keeping = self.idle.wait_while(self.keeping(), free).unwrap_or_else(PoisonError::into_inner);
-        keeping.is_busy = true;
-        drop(keeping);
-        let done = action(self);
-        self.keeping().is_busy = false;
-        self.idle.notify_all();
-        done
+        // A panic in between has left nothing half-done: what was begun is still there, and what is on disk is whole.
+        let mut keeping = self.housekeeping.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_up_generation(&mut keeping)?;
+        action(self, &mut keeping)
     }
 
-    pub(super) fn keeping(&self) -> MutexGuard<'_, Keeping> {
-        self.keeping.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn seal(&self) -> Result<bool, StoreError> {
-        let begun = self.keeping().begun.take();
-        let Some((generation, capture)) = (match begun {
-            Some(capture) => Some((self.keeping().generation, capture)),
-            None => self.capture()?,
-        }) else {
-            return Ok(false);
-        };
-        let number = self.keeping().take_number();
-        match self.write_run(number, &capture) {
-            Ok(written) => self.install(generation, number, capture, written),
-            Err(error) => {
-                let mut keeping = self.keeping();
-                keeping.begun = (keeping.generation == generation).then_some(capture);
-                Err(error)
-            }
+    /// If everything has been judged anew, forgets what was known before, here and on disk.
+    fn take_up_generation(&self, keeping: &mut Keeping) -> Result<(), StoreError> {
+        let Beginning { generation, runs } = self.view().beginning.clone();
+        if generation != keeping.generation {
+            give_up(self.disk.as_ref())?;
+            remove_files(self.disk.as_ref(), &keeping.runs)?;
+            *keeping = Keeping { runs, generation, ..Keeping::default() };
         }
+        Ok(())
+    }
+
+    /// Puts what was found in the log in the place of what was damaged of the index; says whether there was any. If something
+    /// could not be found, everything is judged anew.
+    fn mend(&self, keeping: &mut Keeping) -> Result<bool, StoreError> {
+        if self.mender.take_beyond_mending() {
+            let mut judge = self.judge();
+            self.start_anew(judge.as_mut().ok_or(StoreError::Poisoned)?)?;
+            drop(judge);
+            self.take_up_generation(keeping)?;
+            return Ok(true);
+        }
+        let (runs, tables) = {
+            let view = self.view();
+            (view.state().index().runs().to_vec(), view.state().commits().anew())
+        };
+        let mut any = !tables.is_empty();
+        for table in tables {
+            disk::replace(self.disk.as_ref(), &table.path, &table.bytes)?;
+            table.stored();
+        }
+        for run in runs {
+            any |= run.store_anew(|path, bytes| disk::replace(self.disk.as_ref(), path, bytes))?;
+        }
+        Ok(any)
+    }
+
+    fn seal(&self, keeping: &mut Keeping) -> Result<bool, StoreError> {
+        if keeping.begun.is_none() {
+            keeping.begun = self.capture(keeping)?;
+        }
+        let Some(capture) = &keeping.begun else { return Ok(false) };
+        let written = self.write_run(capture, keeping.end())?;
+        self.install(keeping, written)?;
+        Ok(true)
     }
 
     /// Sets aside what is to be sealed; `None` if nothing has changed since the last checkpoint.
-    fn capture(&self) -> Result<Option<(u64, Capture)>, StoreError> {
+    fn capture(&self, keeping: &mut Keeping) -> Result<Option<Capture>, StoreError> {
         let judge = self.judge();
         let judge = judge.as_ref().ok_or(StoreError::Poisoned)?;
-        let generation = self.keeping().generation;
+        // Nobody judges anew meanwhile: what is captured is of the generation that is taken up.
+        self.take_up_generation(keeping)?;
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let through = view.state().log().end();
-        if self.keeping().checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.through() == through) {
-            return Ok(None);
-        }
-        Ok(Some((generation, view.capture(judge))))
+        let is_covered = keeping.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.through() == through);
+        Ok((!is_covered).then(|| view.capture(judge)))
     }
 
-    fn write_run(&self, number: u32, capture: &Capture) -> Result<Written, StoreError> {
+    fn write_run(&self, capture: &Capture, start: LogPosition) -> Result<Written, StoreError> {
+        let number = self.take_run_number();
         let builder = RunBuilder::of(&capture.head, self.options.shards.get());
         let files = builder.encode(number, &capture.log)?;
-        let run = open_run(number, write_files(self.disk(), number, 0, files)?)?;
+        let range = (start, capture.through);
+        let source = self.run_source(number, range, &capture.ordinals);
+        let run = open_run(number, write_files(self.disk(), number, 0, files)?, source)?;
         let store = |unstored: &Unstored| unstored.store(self.disk().as_ref());
         let tables = capture.unstored.iter().map(store).collect::<Result<_, _>>()?;
         // A payload that is no longer wanted has to be here after a crash as well.
         self.blocks.sync()?;
-        Ok(Written { run, tables })
+        let stored = StoredRun { number, range: (range.0.to_u64(), range.1.to_u64()), seals: run.seals() };
+        Ok(Written { run, stored, tables })
     }
 
-    fn install(&self, generation: u64, number: u32, capture: Capture, written: Written) -> Result<bool, StoreError> {
-        let Written { run, tables } = written;
-        let mut keeping = self.keeping();
-        if keeping.generation != generation {
-            return Ok(true);
-        }
-        let range = (keeping.end().to_u64(), capture.through.to_u64());
-        keeping.runs.push(StoredRun { number, range, seals: run.seals() });
-        let checkpoint = keeping.checkpoint_of(self.options.shards.get(), &capture);
-        if let Err(error) = checkpoint.store(self.disk().as_ref()) {
-            keeping.runs.pop();
-            keeping.begun = Some(capture);
-            return Err(error.into());
-        }
+    fn install(&self, keeping: &mut Keeping, written: Written) -> Result<(), StoreError> {
+        let Written { run, stored, tables } = written;
+        let Some(capture) = &keeping.begun else { unreachable!("what was written is what was begun") };
+        let runs = [keeping.runs.as_slice(), &[stored]].concat();
+        let next_run = self.run_numbers.load(Ordering::SeqCst);
+        let checkpoint = capture.checkpoint(self.options.shards.get(), next_run, runs);
+        checkpoint.store(self.disk().as_ref())?;
+        keeping.runs.clone_from(&checkpoint.runs);
         keeping.checkpoint = Some(checkpoint);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.state.sealed(Arc::new(run), capture.unstored.into_iter().zip(tables));
-        Ok(true)
+        let capture = keeping.begun.take();
+        if view.beginning.generation == keeping.generation {
+            let unstored = capture.into_iter().flat_map(|capture| capture.unstored);
+            let source: Arc<dyn commits::Source> = self.mender.clone();
+            view.state.sealed(Arc::new(run), unstored.zip(tables), &source);
+        }
+        Ok(())
     }
 
     /// Writes these runs anew as one.
-    fn merge_runs(&self, runs: Range<usize>) -> Result<(), StoreError> {
-        let (generation, number, range) = {
-            let mut keeping = self.keeping();
-            let (first, last) = (&keeping.runs[runs.start], &keeping.runs[runs.end - 1]);
-            let range = (LogPosition::from_u64(first.range.0), LogPosition::from_u64(last.range.1));
-            (keeping.generation, keeping.take_number(), range)
+    fn merge_runs(&self, keeping: &mut Keeping, runs: Range<usize>) -> Result<(), StoreError> {
+        let Some(mut checkpoint) = keeping.checkpoint.clone() else { return Ok(()) };
+        let Some((run, stored)) = self.merged(keeping, runs.clone())? else { return Ok(()) };
+        let old: Vec<StoredRun> = checkpoint.runs.splice(runs.clone(), [stored]).collect();
+        checkpoint.next_run = self.run_numbers.load(Ordering::SeqCst);
+        checkpoint.store(self.disk().as_ref())?;
+        keeping.runs.clone_from(&checkpoint.runs);
+        keeping.checkpoint = Some(checkpoint);
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if view.beginning.generation == keeping.generation {
+            view.state.merged(runs, Arc::new(run));
+        }
+        drop(view);
+        Ok(remove_files(self.disk.as_ref(), &old)?)
+    }
+
+    /// These runs as one, durably; `None` if everything is being judged anew.
+    fn merged(&self, keeping: &Keeping, runs: Range<usize>) -> Result<Option<(Run, StoredRun)>, StoreError> {
+        let number = self.take_run_number();
+        let (commits, records, ordinals) = {
+            let view = self.view();
+            if view.beginning.generation != keeping.generation {
+                return Ok(None);
+            }
+            let of = view.state().index().runs().get(runs.clone()).unwrap_or_default();
+            (view.places_of(of)?, of.iter().map(|run| run.records()).sum::<u64>(), view.ordinals())
         };
-        let records: u64 = self.keeping().sizes(&self.view())[runs.clone()].iter().map(|run| run.records).sum();
+        let stored = &keeping.runs[runs];
+        let range = (stored[0].range.0, stored[stored.len() - 1].range.1);
         let shards = self.options.shards.get();
         let passes = u32::try_from(records.div_ceil(RECORDS_AT_ONCE)).unwrap_or(u32::MAX).clamp(1, shards);
+        let log = self.log.view();
         let mut files = Vec::new();
         for pass in 0..passes {
             let taken = pass * shards / passes..(pass + 1) * shards / passes;
             let mut builder = RunBuilder::for_shards(shards, taken.clone());
-            self.read_range(range, &mut builder)?;
-            let log = self.view().state().log().clone();
+            for (position, commit) in &commits {
+                take_records(*commit, *position, &log.read(*position)?.body, &mut builder)?;
+            }
             files.extend(write_files(self.disk(), number, taken.start, builder.encode(number, &log)?)?);
         }
-        let run = open_run(number, files)?;
-        let mut keeping = self.keeping();
-        if keeping.generation != generation {
-            return Ok(());
-        }
-        let stored = StoredRun { number, range: (range.0.to_u64(), range.1.to_u64()), seals: run.seals() };
-        let before = keeping.runs.clone();
-        let old: Vec<StoredRun> = keeping.runs.splice(runs.clone(), [stored]).collect();
-        let Some(mut checkpoint) = keeping.checkpoint.clone() else { return Ok(()) };
-        checkpoint.runs.clone_from(&keeping.runs);
-        checkpoint.next_run = keeping.next_run;
-        if let Err(error) = checkpoint.store(self.disk().as_ref()) {
-            keeping.runs = before;
-            return Err(error.into());
-        }
-        keeping.checkpoint = Some(checkpoint);
-        self.view.write().unwrap_or_else(PoisonError::into_inner).state.merged(runs, Arc::new(run));
-        drop(keeping);
-        for (run, shard) in old.iter().flat_map(|run| (0..shards).map(move |shard| (run.number, shard))) {
-            let path = path(run, shard);
-            self.disk.remove(&path).during("remove", &path)?;
-        }
-        Ok(self.disk.sync_dir(DIR).during("sync", DIR)?)
+        let positions = (LogPosition::from_u64(range.0), LogPosition::from_u64(range.1));
+        let run = open_run(number, files, self.run_source(number, positions, &ordinals))?;
+        let stored = StoredRun { number, range, seals: run.seals() };
+        Ok(Some((run, stored)))
     }
 
-    /// Reads the records of all commits that count in a range of the log.
-    fn read_range(&self, range: (LogPosition, LogPosition), builder: &mut RunBuilder) -> Result<(), StoreError> {
-        for found in self.log.entries_from(range.0)? {
-            let found = found?;
-            if found.position >= range.1 {
-                break;
-            }
-            if found.kind != entry::COMMIT {
-                continue;
-            }
-            let broken = |source| StoreError::Entry { position: found.position, source };
-            let Some(commit) = self.view().counted(found.position, &found.body)? else { continue };
-            let mut reader = Reader::new(&found.body);
-            reader.take("commit header", CommitHeader::LEN).map_err(broken)?;
-            let learned = u32_at(&found.body[field::LEARNED_COUNT]);
-            reader.take("membership commits", learned as usize * CommitHash::LEN).map_err(broken)?;
-            let code = builder.begin_commit(commit);
-            for _ in 0..u32_at(&found.body[field::RECORD_COUNT]) {
-                let at = found.position.body().plus(reader.offset());
-                let header = RecordHeader::read(&mut reader).map_err(broken)?;
-                reader.take("record body", header.body_len as usize).map_err(broken)?;
-                builder.push(header.id.prefix(), at, Class { kind: header.kind, type_tag: header.type_tag }, code);
-            }
-        }
-        Ok(())
+    fn run_source(
+        &self,
+        number: u32,
+        range: (LogPosition, LogPosition),
+        ordinals: &Arc<BTreeMap<SiteId, u32>>,
+    ) -> Arc<dyn Source> {
+        let (mender, ordinals) = (Arc::clone(&self.mender), Arc::clone(ordinals));
+        Arc::new(RunSource { mender, number, range, shards: self.options.shards.get(), ordinals })
+    }
+
+    /// A number that no run had before.
+    fn take_run_number(&self) -> u32 {
+        self.run_numbers.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Opens the files of a run that a checkpoint names.
+    ///
+    /// # Errors
+    /// [`ReadError`] if one is missing, damaged where it is opened, or not the one that is named.
+    pub(super) fn open_stored(
+        &self,
+        stored: &StoredRun,
+        ordinals: &Arc<BTreeMap<SiteId, u32>>,
+    ) -> Result<Run, ReadError> {
+        let range = (LogPosition::from_u64(stored.range.0), LogPosition::from_u64(stored.range.1));
+        open_stored(self.disk.as_ref(), stored, Some(self.run_source(stored.number, range, ordinals)))
+    }
+
+    /// Gives up what was derived before everything is judged anew, at opening; a reader leaves it where it is.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub(super) fn forget_index(&self) -> Result<(), DiskError> {
+        if self.mode == Mode::Write { give_up(self.disk.as_ref()) } else { Ok(()) }
+    }
+}
+
+impl Capture {
+    /// The checkpoint that says what was captured, with these runs.
+    fn checkpoint(&self, shards: u32, next_run: u32, runs: Vec<StoredRun>) -> Checkpoint {
+        let domains = self.unstored.iter().map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
+        let uncounted = (self.uncounted, self.uncounted_heads.clone());
+        Checkpoint::new(
+            self.through,
+            shards,
+            next_run,
+            runs,
+            domains.collect(),
+            self.judge.clone(),
+            uncounted,
+            &self.parts,
+        )
     }
 }
 
@@ -296,25 +379,29 @@ impl View {
                 testimony: self.testimony.clone(),
             },
             unstored: self.state.commits().unstored(),
+            ordinals: self.ordinals(),
             uncounted: self.uncounted,
             uncounted_heads: self.uncounted_heads.iter().map(|(site, number)| (*site.as_bytes(), *number)).collect(),
             head: self.state.freeze(),
         }
     }
 
-    /// The commit in this entry of the log, if it counts.
-    fn counted(&self, position: LogPosition, body: &[u8]) -> Result<Option<CommitRef>, ReadError> {
-        let (Some(domain), Some(number)) = (body.get(field::DOMAIN), body.get(field::NUMBER)) else { return Ok(None) };
-        let (Ok(domain), Ok(number)) = (<[u8; 32]>::try_from(domain), <[u8; 8]>::try_from(number)) else {
-            return Ok(None);
-        };
-        let (domain, number) = (SiteId::from_bytes(domain), u64::from_le_bytes(number));
+    fn ordinals(&self) -> Arc<BTreeMap<SiteId, u32>> {
+        Arc::new(self.state.commits().ordinals().clone())
+    }
+
+    /// Where in the log the commits lie whose records these runs hold, in that order: what counts only because of what came
+    /// after it may lie before a run's range.
+    fn places_of(&self, runs: &[Arc<Run>]) -> Result<Vec<(LogPosition, CommitRef)>, ReadError> {
         let commits = self.state.commits();
-        let row = commits.row(&domain, number)?.filter(|row| row.at == position);
-        let named = |row: crate::commits::CommitRow| {
-            Some(CommitRef { domain: commits.ordinal(&domain)?, number, logseq: row.logseq })
-        };
-        Ok(row.and_then(named))
+        let mut places = Vec::new();
+        for commit in runs.iter().map(|run| run.commits()).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+            let missing = || ReadError::Commit { domain: commit.domain, number: commit.number };
+            let site = commits.site(commit.domain).ok_or_else(missing)?;
+            places.push((commits.row(&site, commit.number)?.ok_or_else(missing)?.at, commit));
+        }
+        places.sort_unstable_by_key(|(position, _)| *position);
+        Ok(places)
     }
 }
 
@@ -322,18 +409,22 @@ impl Keeping {
     /// Takes up a checkpoint that was read.
     pub(super) fn resume(&mut self, checkpoint: Checkpoint) {
         self.runs.clone_from(&checkpoint.runs);
-        self.next_run = checkpoint.next_run;
         self.checkpoint = Some(checkpoint);
     }
 
-    /// Gives up the index: everything is to be judged anew.
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub(super) fn forget(&mut self, store: &Store) -> Result<(), DiskError> {
-        *self =
-            Self { generation: self.generation + 1, next_run: self.next_run, is_busy: self.is_busy, ..Self::default() };
-        if store.mode == Mode::Write { Checkpoint::remove(store.disk.as_ref()) } else { Ok(()) }
+    /// What belongs to a view that is made for comparison: no file is written for it.
+    pub(super) fn apart() -> Self {
+        Self { is_apart: true, ..Self::default() }
+    }
+
+    /// What belongs to the view that replaces `view`, when everything is judged anew.
+    pub(super) fn after(view: &View) -> Self {
+        Self { generation: view.beginning.generation + 1, ..Self::default() }
+    }
+
+    /// Where the index begins that was made while everything was judged anew.
+    pub(super) fn beginning(self) -> Beginning {
+        Beginning { generation: self.generation, runs: self.runs }
     }
 
     /// Writes what is in the head of a view that is being rebuilt as a run, if there is much; a reader keeps the run in
@@ -342,16 +433,16 @@ impl Keeping {
         if view.state.index().head_len() < store.options.head_records_max {
             return Ok(());
         }
-        let number = self.take_number();
+        let number = store.take_run_number();
         let head = view.state.freeze();
         let files = RunBuilder::of(&head, store.options.shards.get()).encode(number, view.state.log())?;
         let files = match store.mode {
-            Mode::Write => write_files(store.disk(), number, 0, files)?,
-            Mode::ReadOnly => (0..).zip(files).map(|(shard, bytes)| (path(number, shard), bytes.into())).collect(),
+            Mode::Write if !self.is_apart => write_files(store.disk(), number, 0, files)?,
+            _ => (0..).zip(files).map(|(shard, bytes)| (path(number, shard), bytes.into())).collect(),
         };
-        let run = open_run(number, files)?;
-        let range = (self.end().to_u64(), through.to_u64());
-        self.runs.push(StoredRun { number, range, seals: run.seals() });
+        let range = (self.end(), through);
+        let run = open_run(number, files, store.run_source(number, range, &view.ordinals()))?;
+        self.runs.push(StoredRun { number, range: (range.0.to_u64(), range.1.to_u64()), seals: run.seals() });
         view.state.thaw(Arc::new(run));
         Ok(())
     }
@@ -380,11 +471,6 @@ impl Keeping {
         self.runs.last().map_or(LogPosition::START, |run| LogPosition::from_u64(run.range.1))
     }
 
-    fn take_number(&mut self) -> u32 {
-        self.next_run += 1;
-        self.next_run
-    }
-
     fn sizes(&self, view: &View) -> Vec<RunSize> {
         let position = LogPosition::from_u64;
         let sizes = self.runs.iter().zip(view.state().index().runs());
@@ -394,20 +480,6 @@ impl Keeping {
                 range: (position(stored.range.0), position(stored.range.1)),
             })
             .collect()
-    }
-
-    fn checkpoint_of(&self, shards: u32, capture: &Capture) -> Checkpoint {
-        let domains = capture.unstored.iter().map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
-        Checkpoint::new(
-            capture.through,
-            shards,
-            self.next_run,
-            self.runs.clone(),
-            domains.collect(),
-            capture.judge.clone(),
-            (capture.uncounted, capture.uncounted_heads.clone()),
-            &capture.parts,
-        )
     }
 }
 
@@ -422,8 +494,11 @@ fn write_files(
     let mut paths = Vec::with_capacity(files.len());
     for (shard, bytes) in (first..).zip(files) {
         let path = path(number, shard);
+        // Never into a file that somebody may have mapped.
+        if disk.exists(&path).during("look for", &path)? {
+            disk.remove(&path).during("remove", &path)?;
+        }
         let file = disk.open(&path, Mode::Write).during("create", &path)?;
-        file.set_len(0).during("empty", &path)?;
         file.write_at(0, &bytes).during("write", &path)?;
         file.sync().during("sync", &path)?;
         paths.push(path);
@@ -432,35 +507,73 @@ fn write_files(
     paths.into_iter().map(|path| Ok((path.clone(), map(disk.as_ref(), &path)?))).collect()
 }
 
-/// Opens the files of a run that a checkpoint names.
+fn open_run(number: u32, files: Vec<(String, Sealed)>, source: Arc<dyn Source>) -> Result<Run, StoreError> {
+    Ok(Run::open(number, files, Some(source)).map_err(ReadError::from)?)
+}
+
+/// The files that the checkpoint on disk names, each opened by itself.
+pub(crate) struct AsStored {
+    pub(crate) runs: Vec<Result<Run, ReadError>>,
+    /// Domains by ordinal, and how many of their commits are in their tables.
+    pub(crate) domains: Vec<(SiteId, u64)>,
+}
+
+/// What the checkpoint on disk names, as it is there; `None` if there is none that can be read.
 ///
 /// # Errors
-/// [`StoreError`] if one is missing, damaged, or not the one that is named.
-pub(super) fn open_stored(disk: &dyn Disk, stored: &StoredRun) -> Result<Run, StoreError> {
-    let shards = (0..).take(stored.seals.len());
-    let files = shards.map(|shard| {
+/// [`DiskError`] if it cannot be read.
+pub(crate) fn open_as_stored(disk: &dyn Disk) -> Result<Option<AsStored>, DiskError> {
+    let Some(Ok(checkpoint)) = Checkpoint::load(disk)? else { return Ok(None) };
+    let runs = checkpoint.runs.iter().map(|stored| open_stored(disk, stored, None)).collect();
+    Ok(Some(AsStored { runs, domains: checkpoint.domains() }))
+}
+
+/// Opens the files of a run that a checkpoint names.
+fn open_stored(disk: &dyn Disk, stored: &StoredRun, source: Option<Arc<dyn Source>>) -> Result<Run, ReadError> {
+    let files = (0..).take(stored.seals.len()).map(|shard| {
         let path = path(stored.number, shard);
         Ok((path.clone(), map(disk, &path)?))
     });
-    let run = open_run(stored.number, files.collect::<Result<_, DiskError>>()?)?;
-    if run.seals() != stored.seals {
-        return Err(StoreError::StaleIndex { run: stored.number });
+    let run = Run::open(stored.number, files.collect::<Result<_, DiskError>>()?, source)?;
+    match (0..).zip(run.seals().iter().zip(&stored.seals)).find(|(_, (found, named))| found != named) {
+        None => Ok(run),
+        Some((shard, _)) => {
+            let (file, what) = (path(stored.number, shard), "it is not the one that the checkpoint names".to_owned());
+            Err(IndexError::Content { file, what }.into())
+        }
     }
-    Ok(run)
 }
 
-fn open_run(number: u32, files: Vec<(String, Sealed)>) -> Result<Run, StoreError> {
-    Ok(Run::open(number, files).map_err(ReadError::from)?)
+/// Removes the checkpoint, durably, and then the commit tables, whose rows would be written over: who reads them beside this
+/// process goes on with what it has opened.
+fn give_up(disk: &dyn Disk) -> Result<(), DiskError> {
+    Checkpoint::remove(disk)?;
+    if !disk.exists(DIR).during("look for", DIR)? {
+        return Ok(());
+    }
+    for number in disk::list_numbered(disk, DIR, "commits")? {
+        let path = commits::path(number);
+        disk.remove(&path).during("remove", &path)?;
+    }
+    disk.sync_dir(DIR).during("sync", DIR)
+}
+
+/// Removes the files of runs that no checkpoint names.
+fn remove_files(disk: &dyn Disk, runs: &[StoredRun]) -> Result<(), DiskError> {
+    for run in runs {
+        for path in (0..).take(run.seals.len()).map(|shard| path(run.number, shard)) {
+            if disk.exists(&path).during("look for", &path)? {
+                disk.remove(&path).during("remove", &path)?;
+            }
+        }
+    }
+    if runs.is_empty() { Ok(()) } else { disk.sync_dir(DIR).during("sync", DIR) }
 }
 
 fn map(disk: &dyn Disk, path: &str) -> Result<Sealed, DiskError> {
     disk.open(path, Mode::ReadOnly).during("open", path)?.map_sealed().during("map", path)
 }
 
-fn path(number: u32, shard: u32) -> String {
+pub(super) fn path(number: u32, shard: u32) -> String {
     format!("{DIR}/{number:08}-{shard:05}.run")
-}
-
-fn u32_at(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

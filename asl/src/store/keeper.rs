@@ -1,7 +1,7 @@
 //! The keeper: a thread that does a store's housekeeping.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::{Store, StoreError};
@@ -11,6 +11,28 @@ pub struct Keeper {
     store: Arc<Store>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Rung when housekeeping may be due. A ring that nobody waits for is kept for the next who does; nothing else is locked
+/// meanwhile.
+#[derive(Default)]
+pub(super) struct Bell {
+    is_rung: Mutex<bool>,
+    rung: Condvar,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        *self.is_rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.rung.notify_all();
+    }
+
+    /// Returns when it has been rung since this returned last.
+    fn wait(&self) {
+        let is_rung = self.is_rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_rung = self.rung.wait_while(is_rung, |is_rung| !*is_rung).unwrap_or_else(PoisonError::into_inner);
+        *is_rung = false;
+    }
 }
 
 /// So many records in the head are worth writing when a store is let go of; fewer are read again faster.
@@ -33,33 +55,18 @@ impl Keeper {
 fn keep(store: &Store, is_over: &AtomicBool) {
     let over = || is_over.load(Ordering::SeqCst);
     while !over() {
-        let failed = loop {
-            match store.maintain() {
-                Ok(true) if !over() => {}
-                Ok(_) => break false,
-                Err(_) => break true,
-            }
-        };
-        // Who lets go of the keeper says so before taking this lock, and rings after it: no ring is missed.
-        let keeping = store.keeping();
-        if over() {
-            return;
+        // What fails is tried again when more has been added, not before.
+        while !over() && store.maintain().unwrap_or(false) {}
+        if !over() {
+            store.bell.wait();
         }
-        let rung = if failed {
-            // Tried again when more has been added, not before.
-            store.work.wait(keeping)
-        } else {
-            store.work.wait_while(keeping, |_| !over() && !store.is_seal_due())
-        };
-        drop(rung.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        drop(self.store.keeping());
-        self.store.work.notify_all();
+        self.store.bell.ring();
         if let Some(thread) = self.thread.take() {
             // A panic of the keeper has lost nothing: all it does can be done again.
             drop(thread.join());

@@ -1,26 +1,29 @@
 //! Opening: from the checkpoint where there is one that fits, else from the start of the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::Content;
 
-use super::checkpoint::{Checkpoint, Unusable};
-use super::keep::{Keeping, open_stored};
+use super::beside::Attempt;
+use super::checkpoint::{self, Checkpoint, Unusable};
+use super::keep::Keeping;
 use super::removal::Removal;
-use super::{LogCut, Store, StoreError, View, entry};
-use crate::commits::Commits;
-use crate::disk::Mode;
+use super::{LogCut, StaleIndex, Store, StoreError, View, entry};
+use crate::commits::{self, Commits};
+use crate::disk::{self, Disk, DiskError, Mode};
 use crate::judge::{Judge, Verdict};
 use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
+use crate::verify::{place_of, said};
 
 /// Why the log has to be read from its start.
 #[derive(Debug)]
 enum Stale {
     /// The checkpoint, or a file it names, cannot be used.
-    Unusable(String),
+    Unusable(StaleIndex),
     /// The log is shorter than it was when the checkpoint was written, and whoever opens it can do with less.
     Cut(LogCut),
 }
@@ -29,31 +32,81 @@ enum Stale {
 #[derive(Default)]
 pub(super) struct Found {
     /// Why the index had to be written anew, if it had.
-    pub(super) rebuilt: Option<String>,
+    pub(super) rebuilt: Option<StaleIndex>,
     /// What the log has lost, if the checkpoint knows of it.
     pub(super) cut: Option<LogCut>,
 }
 
-/// Judge and view of everything in the log.
+impl StaleIndex {
+    /// It is of another kind than is asked for.
+    fn other(what: String) -> Self {
+        Self { file: None, offset: None, what, is_damage: false }
+    }
+
+    /// There is no checkpoint, though there are files that one would name: it was lost, or a crash came before it was written.
+    fn without_checkpoint(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
+        let is_begun = !disk::list_numbered(disk, checkpoint::DIR, "commits")?.is_empty();
+        let file = Some(checkpoint::FILE.to_owned());
+        let what = format!("`{}` is not there, though files are that it would name", checkpoint::FILE);
+        Ok(is_begun.then_some(Self { file, offset: None, what, is_damage: false }))
+    }
+
+    /// The checkpoint is damaged.
+    fn checkpoint(what: String) -> Self {
+        Self { file: Some(checkpoint::FILE.to_owned()), offset: Some(0), what, is_damage: true }
+    }
+
+    /// A file that the checkpoint names is damaged.
+    fn file(error: &ReadError) -> Self {
+        let (file, offset) = place_of(error);
+        Self { file, offset, what: said(error), is_damage: true }
+    }
+}
+
+impl From<Unusable> for StaleIndex {
+    fn from(unusable: Unusable) -> Self {
+        // A version that this release does not know may as well be a flipped bit.
+        Self::checkpoint(unusable.to_string())
+    }
+}
+
+impl Store {
+    /// Judge and view as the whole log gives them, whatever the index says; nothing is kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub(crate) fn judged_anew(&self) -> Result<(Judge, View), StoreError> {
+        rebuild(self, &mut Keeping::apart())
+    }
+}
+
+/// Judge and view of everything in the log; `None` if the index was changed while it was read, and is worth another attempt.
 pub(super) fn open(
     store: &Store,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
     keeping: &mut Keeping,
-) -> Result<(Judge, View, Found), StoreError> {
+    attempt: &Attempt,
+) -> Result<Option<(Judge, View, Found)>, StoreError> {
     let mut found = Found::default();
     match checkpoint {
-        None => {}
-        Some(_) if store.options.anew => found.rebuilt = Some("the log was to be read from its start".to_owned()),
-        Some(Err(unusable)) => found.rebuilt = Some(unusable.to_string()),
+        None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
+        Some(_) if store.options.anew => {
+            found.rebuilt = Some(StaleIndex::other("the log was to be read from its start".to_owned()));
+        }
+        Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
-            Ok((judge, view)) => return Ok((judge, view, found)),
+            Ok((judge, view)) => return Ok(Some((judge, view, found))),
             Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
             Err(Stale::Cut(cut)) => found.cut = Some(cut),
         },
     }
-    keeping.forget(store)?;
+    if found.rebuilt.is_some() && attempt.is_worth_another(store.disk.as_ref())? {
+        return Ok(None);
+    }
+    *keeping = Keeping::default();
+    store.forget_index()?;
     let (judge, view) = rebuild(store, keeping)?;
-    Ok((judge, view, found))
+    Ok(Some((judge, view, found)))
 }
 
 /// Takes up what the checkpoint says, and what came after it in the log.
@@ -62,33 +115,37 @@ fn resume(
     keeping: &mut Keeping,
     checkpoint: Checkpoint,
 ) -> Result<Result<(Judge, View), Stale>, StoreError> {
-    let unusable = |reason: String| Ok(Err(Stale::Unusable(reason)));
+    let unusable = |stale: StaleIndex| Ok(Err(Stale::Unusable(stale)));
     if checkpoint.shards != store.options.shards.get() {
         let (found, wanted) = (checkpoint.shards, store.options.shards);
-        return unusable(format!("the index has {found} shards, {wanted} are asked for"));
+        return unusable(StaleIndex::other(format!("the index has {found} shards, {wanted} are asked for")));
     }
     let parts = match checkpoint.parts() {
         Ok(parts) => parts,
-        Err(unusable) => return Ok(Err(Stale::Unusable(unusable.to_string()))),
+        Err(damaged) => return unusable(damaged.into()),
     };
     let mut judge = match Judge::remembering(store.federation, &checkpoint.judge) {
         Ok(judge) => judge,
-        Err(source) => return unusable(format!("the checkpoint's judge cannot be read: {source}")),
+        Err(source) => return unusable(StaleIndex::checkpoint(format!("its judge cannot be read: {source}"))),
     };
     judge.genesis().map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
+    store.run_numbers.store(checkpoint.next_run, Ordering::SeqCst);
+    let source: Arc<dyn commits::Source> = store.mender.clone();
+    let commits = match Commits::open(store.disk.as_ref(), &checkpoint.domains(), &judge.frontier(), &source) {
+        Ok(commits) => commits,
+        Err(error) => return unusable(StaleIndex::file(&error)),
+    };
     let mut index = store.empty_index();
+    let ordinals = Arc::new(commits.ordinals().clone());
     for stored in &checkpoint.runs {
-        match open_stored(store.disk.as_ref(), stored) {
+        match store.open_stored(stored, &ordinals) {
             Ok(run) => index.push_run(Arc::new(run)),
-            Err(error) => return unusable(error.to_string()),
+            Err(error) => return unusable(StaleIndex::file(&error)),
         }
     }
-    let commits = match Commits::open(store.disk.as_ref(), &checkpoint.domains()) {
-        Ok(commits) => commits,
-        Err(error) => return unusable(error.to_string()),
-    };
     if commits.frontier() != judge.frontier() {
-        return unusable("the commit tables end otherwise than the checkpoint says".to_owned());
+        let what = "the commit tables end otherwise than it says";
+        return unusable(StaleIndex::checkpoint(what.to_owned()));
     }
     let through = match covered(&checkpoint, store.log.view().end()) {
         // A reader shows what is there; a writer must not go on where others may know more.
@@ -99,7 +156,7 @@ fn resume(
         through => through?,
     };
     if let Err(error) = store.log.entries_from(through) {
-        return unusable(format!("the log has nothing where the checkpoint ends: {error}"));
+        return unusable(StaleIndex::checkpoint(format!("the log has nothing where it ends: {error}")));
     }
     let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let logseq_max = commits.logseq_max();
@@ -112,8 +169,11 @@ fn resume(
     view.uncounted = checkpoint.uncounted;
     view.uncounted_heads = checkpoint.uncounted_heads();
     keeping.resume(checkpoint);
-    replay(store, through, &mut judge, &mut view, keeping)?;
-    Ok(Ok((judge, view)))
+    match replay(store, through, &mut judge, &mut view, keeping) {
+        Ok(()) => Ok(Ok((judge, view))),
+        Err(StoreError::Read(error)) if error.is_of_index() => unusable(StaleIndex::file(&error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether the store's federation is the one that this genesis founds: no other gets into a log.

@@ -9,6 +9,7 @@ use uor_index_format::membership::Genesis;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use super::keep::Beginning;
 use super::removal::{Reason, Removal};
 use super::{Committed, Payloads, Store};
 use crate::blocks::Blocks;
@@ -32,6 +33,8 @@ pub struct View {
     pub(super) uncounted: u64,
     /// Of each domain with commits that do not count, the highest number among them.
     pub(super) uncounted_heads: BTreeMap<SiteId, u64>,
+    /// Where its index began.
+    pub(super) beginning: Beginning,
 }
 
 impl View {
@@ -49,6 +52,7 @@ impl View {
             erased: BTreeMap::new(),
             uncounted: 0,
             uncounted_heads: BTreeMap::new(),
+            beginning: Beginning::default(),
         }
     }
 
@@ -120,6 +124,11 @@ impl View {
     /// When this payload was erased here on request, in milliseconds since 1970.
     pub fn erased(&self, checksum: &Checksum) -> Option<u64> {
         self.erased.get(checksum).copied()
+    }
+
+    /// How many payloads were erased here on request.
+    pub(crate) fn erased_len(&self) -> usize {
+        self.erased.len()
     }
 
     /// How many commits lie in the log and do not count, because a fork proof froze their domain or one they rest on.

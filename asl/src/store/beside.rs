@@ -1,0 +1,82 @@
+//! Opening a store to read it, beside a writer that goes on meanwhile.
+//!
+//! What a reader has found by name may be gone when it opens it: the writer has merged runs, put another checkpoint in place or
+//! cut a file. Then the reader begins again with what is there now, a bounded number of times.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use super::checkpoint::{self, Stamp};
+use super::{Options, Store, StoreError};
+use crate::disk::{Disk, Mode};
+
+/// So many times a reader begins, at most. A writer would have to seal or merge between any two of them.
+pub(super) const ATTEMPTS_MAX: u32 = 16;
+
+/// One attempt to open a store that may change meanwhile.
+pub(super) struct Attempt {
+    before: Option<Stamp>,
+    /// Whether there will be no other: what does not fit is then taken as it is, and the index found in the log.
+    is_last: bool,
+}
+
+impl Attempt {
+    /// The attempt of a writer, beside which nobody writes.
+    pub(super) const ALONE: Self = Self { before: None, is_last: true };
+
+    /// Whether the index was changed since the attempt began, and is worth being read again.
+    pub(super) fn is_worth_another(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
+        Ok(!self.is_last && checkpoint::stamp(disk)? != self.before)
+    }
+}
+
+/// What is there, by name: whoever sees the same twice was not disturbed.
+#[derive(PartialEq, Eq)]
+struct Stand {
+    stamp: Option<Stamp>,
+    names: Vec<Vec<String>>,
+}
+
+impl Stand {
+    fn of(disk: &dyn Disk) -> Result<Self, StoreError> {
+        let names = ["index", "log", "blocks"].map(|dir| disk.list(dir).unwrap_or_default());
+        Ok(Self { stamp: checkpoint::stamp(disk)?, names: names.into() })
+    }
+}
+
+/// Opens the store on `disk` to be read.
+///
+/// # Errors
+/// As [`Store::open`].
+pub(super) fn open(disk: &Arc<dyn Disk>, options: Options) -> Result<Store, StoreError> {
+    let mut attempts = 1;
+    loop {
+        let before = Stand::of(disk.as_ref())?;
+        let attempt = Attempt { before: before.stamp, is_last: attempts == ATTEMPTS_MAX };
+        let is_last = attempt.is_last;
+        match Store::open_once(Arc::clone(disk), Mode::ReadOnly, options, &attempt) {
+            Ok(Some(store)) => return Ok(store),
+            Ok(None) => {}
+            Err(error) if !is_of_a_moment(&error) => return Err(error),
+            Err(error) => {
+                let is_moving = Stand::of(disk.as_ref())? != before;
+                if is_moving && is_last {
+                    return Err(StoreError::Restless { attempts, source: Box::new(error) });
+                }
+                // Once more even where nothing seems to have moved: a file may have been cut under its name.
+                if !is_moving && attempts > 1 {
+                    return Err(error);
+                }
+            }
+        }
+        attempts += 1;
+    }
+}
+
+/// Whether a file was not there, or ended too early: as it may for a moment beside a writer.
+fn is_of_a_moment(error: &StoreError) -> bool {
+    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
+    let mut kinds = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| matches!(kind, ErrorKind::NotFound | ErrorKind::UnexpectedEof))
+}

@@ -1,0 +1,226 @@
+//! Mending the index: what is damaged of it is found in the log again, when it is first touched.
+//!
+//! Readers wait for that, and get the answer they asked for. A writer then puts what was found in the place of the damaged
+//! file (`keep.rs`). What cannot be had in this way makes a writer give up the index and judge the log anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uor_index_format::DecodeError;
+use uor_index_format::codec::Reader;
+use uor_index_format::commit::{CommitHeader, field};
+use uor_index_format::id::{CommitHash, LogSeq, SiteId};
+use uor_index_format::record::RecordHeader;
+
+use super::keeper::Bell;
+use super::{Store, StoreError, entry};
+use crate::commits::{self, CommitRow};
+use crate::index::{self, Class, CommitRef, IndexError, RunBuilder};
+use crate::log::{Entry, Log, LogError, LogPosition};
+use crate::state::ReadError;
+
+/// Finds in the log what the index has lost.
+pub(super) struct Mender {
+    log: Arc<Log>,
+    /// What was damaged, in words, and what came of it.
+    told: Mutex<Vec<String>>,
+    /// Whether something could not be mended.
+    is_beyond_mending: AtomicBool,
+    /// Rung when there is something to write.
+    bell: Arc<Bell>,
+}
+
+/// A run of the index, to be laid out anew.
+pub(super) struct RunSource {
+    pub(super) mender: Arc<Mender>,
+    pub(super) number: u32,
+    pub(super) range: (LogPosition, LogPosition),
+    pub(super) shards: u32,
+    pub(super) ordinals: Arc<BTreeMap<SiteId, u32>>,
+}
+
+impl Store {
+    /// What was found to be damaged of the index since the store was opened, and what came of it, a sentence each. No answer
+    /// was wrong because of it.
+    pub fn index_damage(&self) -> Vec<String> {
+        self.mender.told().clone()
+    }
+}
+
+impl Mender {
+    pub(super) fn new(log: Arc<Log>, bell: Arc<Bell>) -> Self {
+        Self { log, told: Mutex::default(), is_beyond_mending: AtomicBool::new(false), bell }
+    }
+
+    /// Whether something could not be mended since this was asked last.
+    pub(super) fn take_beyond_mending(&self) -> bool {
+        self.is_beyond_mending.swap(false, Ordering::SeqCst)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_of(&self, damage: &dyn Error, unmended: Option<&str>) {
+        let outcome = match unmended {
+            None => "what belongs there was found in the log".to_owned(),
+            Some(why) => {
+                self.is_beyond_mending.store(true, Ordering::SeqCst);
+                format!("what belongs there could not be found in the log: {why}")
+            }
+        };
+        self.told().push(format!("{damage}; {outcome}"));
+        self.bell.ring();
+    }
+
+    /// The commits of `site` in the log up to number `len`, by number: of each its row, and the hash of the one before it.
+    fn commits_of(&self, site: &SiteId, len: u64) -> Result<BTreeMap<u64, Vec<(CommitRow, CommitHash)>>, LogError> {
+        let mut found: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+        for found_entry in self.log.entries() {
+            let found_entry = found_entry?;
+            let (named, Entry { position, body, .. }) = (Named::of_entry(&found_entry), found_entry);
+            if named.is_none_or(|named| named.domain != *site || named.number > len) {
+                continue;
+            }
+            // The signature is no proof against its own writer; that the hashes follow each other is.
+            let header = body.get(..CommitHeader::LEN).map(CommitHeader::decode);
+            if let Some(Ok(header)) = header {
+                let row = CommitRow { at: position, logseq: header.logseq, hash: header.hash() };
+                found.entry(header.number).or_default().push((row, header.previous));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl commits::Source for Mender {
+    fn rows(&self, site: &SiteId, len: u64, last: CommitHash) -> Result<Vec<CommitRow>, String> {
+        let found = self.commits_of(site, len).map_err(|error| error.to_string())?;
+        let (mut rows, mut hash) = (Vec::new(), last);
+        // Each names the one before it, so nothing else can be in between.
+        for number in (1..=len).rev() {
+            let named = found.get(&number).and_then(|found| found.iter().find(|(row, _)| row.hash == hash));
+            let (row, previous) =
+                named.ok_or_else(|| format!("commit {number} of site {site}, {hash}, is not there"))?;
+            rows.push(*row);
+            hash = *previous;
+        }
+        rows.reverse();
+        Ok(rows)
+    }
+
+    fn tell(&self, damage: &ReadError, unmended: Option<&str>) {
+        self.tell_of(damage, unmended);
+    }
+}
+
+impl index::Source for RunSource {
+    fn lay_out(&self, shard: u32, commits: Option<&[CommitRef]>) -> Result<Vec<u8>, String> {
+        let known: Option<BTreeSet<(u32, u64)>> =
+            commits.map(|commits| commits.iter().map(|commit| (commit.domain, commit.number)).collect());
+        let mut builder = RunBuilder::for_shards(self.shards, shard..shard + 1);
+        let counted = |_, named: Named| {
+            let domain = self.ordinals.get(&named.domain).copied();
+            let domain =
+                domain.filter(|domain| known.as_ref().is_none_or(|known| known.contains(&(*domain, named.number))));
+            Ok(domain.map(|domain| CommitRef { domain, number: named.number, logseq: named.logseq }))
+        };
+        let log = self.mender.log.view();
+        let files = read_range(&self.mender.log, self.range, counted, &mut builder)
+            .and_then(|()| Ok(builder.encode(self.number, &log)?));
+        files.map(|files| files.concat()).map_err(|error| error.to_string())
+    }
+
+    fn tell(&self, damage: &IndexError, unmended: Option<&str>) {
+        self.mender.tell_of(damage, unmended);
+    }
+}
+
+/// What a commit says of itself, without a look at its signature.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    pub(crate) domain: SiteId,
+    pub(crate) number: u64,
+    pub(crate) logseq: LogSeq,
+}
+
+impl Named {
+    /// What the commit in an entry says; `None` if there is none.
+    pub(crate) fn of_entry(entry: &Entry) -> Option<Self> {
+        (entry.kind == entry::COMMIT).then(|| Self::of(&entry.body)).flatten()
+    }
+
+    /// What the commit in these bytes says; `None` if they are too few.
+    fn of(body: &[u8]) -> Option<Self> {
+        let number = |range| Some(u64::from_le_bytes(body.get::<Range<usize>>(range)?.try_into().ok()?));
+        Some(Self {
+            domain: SiteId::from_bytes(body.get(field::DOMAIN)?.try_into().ok()?),
+            number: number(field::NUMBER)?,
+            logseq: LogSeq(number(field::LOGSEQ)?),
+        })
+    }
+}
+
+/// Reads the records of those commits in a range of the log that `counted` names.
+fn read_range(
+    log: &Log,
+    range: (LogPosition, LogPosition),
+    counted: impl Fn(LogPosition, Named) -> Result<Option<CommitRef>, StoreError>,
+    builder: &mut RunBuilder,
+) -> Result<(), StoreError> {
+    // A reader finds no first segment where nothing was ever written.
+    let entries = if range.0 == LogPosition::START { log.entries() } else { log.entries_from(range.0)? };
+    for found in entries {
+        let found = found?;
+        if found.position >= range.1 {
+            break;
+        }
+        let commit = Named::of_entry(&found).map_or(Ok(None), |named| counted(found.position, named))?;
+        let Some(commit) = commit else { continue };
+        take_records(commit, found.position, &found.body, builder)?;
+    }
+    Ok(())
+}
+
+/// Takes the records of the commit in the entry at `position` into a run.
+pub(super) fn take_records(
+    commit: CommitRef,
+    position: LogPosition,
+    body: &[u8],
+    builder: &mut RunBuilder,
+) -> Result<(), StoreError> {
+    let code = builder.begin_commit(commit);
+    for_each_record(position, body, |at, header| {
+        builder.push(header.id.prefix(), at, Class { kind: header.kind, type_tag: header.type_tag }, code);
+    })
+    .map_err(|source| StoreError::Entry { position, source })
+}
+
+/// Where each record lies of the commit in the entry at `position`, and its header. The commit was decoded before.
+///
+/// # Errors
+/// [`DecodeError`] if it cannot be one.
+pub(crate) fn for_each_record(
+    position: LogPosition,
+    body: &[u8],
+    mut on_record: impl FnMut(LogPosition, RecordHeader),
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(body);
+    reader.take("commit header", CommitHeader::LEN)?;
+    let learned = u32_at(&body[field::LEARNED_COUNT]);
+    reader.take("membership commits", learned as usize * CommitHash::LEN)?;
+    for _ in 0..u32_at(&body[field::RECORD_COUNT]) {
+        let at = position.body().plus(reader.offset());
+        let header = RecordHeader::read(&mut reader)?;
+        reader.take("record body", header.body_len as usize)?;
+        on_record(at, header);
+    }
+    Ok(())
+}
+
+fn u32_at(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
