@@ -8,7 +8,8 @@
 //! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
-//! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
+//! reported before; every read takes the snapshot it is to see, so a report never mixes two states; what is cancelled
+//! ([`Site::cancellable`]) commits nothing from then on.
 
 mod add;
 mod edges;
@@ -37,11 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{CommitError, Committed, Keeper, Store};
+use uor_asl::store::{CommitError, Committed, Keeper, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
+
+use crate::cancel::Cancel;
 
 pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
@@ -49,7 +52,7 @@ pub use erase::{EraseError, ErasedPayload};
 pub use gc::{Gathered, GcError};
 pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
 pub use home::FileError;
-pub use import::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported, ZfsIdentity};
+pub use import::{ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
 pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
@@ -65,7 +68,8 @@ pub use snapshots::{
 };
 pub use status::{DiskUse, DomainStatus, Status, StatusError};
 
-/// One data directory, opened by this process.
+/// One data directory, opened by this process. Clones are handles of the same open directory.
+#[derive(Clone)]
 pub struct Site {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
@@ -74,11 +78,13 @@ pub struct Site {
     key: SiteKey,
     store: Arc<Store>,
     /// Does the store's housekeeping, unless it was opened to be read; writes its index when the site is let go of.
-    _keeper: Option<Keeper>,
+    _keeper: Option<Arc<Keeper>>,
     /// Held while one of the small files is read and replaced.
-    files: Mutex<()>,
+    files: Arc<Mutex<()>>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.
-    putting: RwLock<()>,
+    putting: Arc<RwLock<()>>,
+    /// Whether what is being done through this handle is still wanted.
+    cancel: Cancel,
 }
 
 impl Site {
@@ -117,7 +123,15 @@ impl Site {
         self.store.view().head().clone()
     }
 
+    /// Another handle of the same open directory: what is done through it stops when `cancel` says so, and commits nothing
+    /// from then on.
+    #[must_use]
+    pub fn cancellable(&self, cancel: Cancel) -> Self {
+        Self { cancel, ..self.clone() }
+    }
+
     fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
+        self.cancel.check().map_err(|_| StoreError::Cancelled)?;
         self.store.commit(&self.key, records, crate::clock::wall_ms())
     }
 }

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 use uor_asl::disk::real::RealDisk;
@@ -21,6 +21,7 @@ use uor_index_format::ticket::Ticket;
 
 use super::home::{ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, PEERS_FILE, SITE_FILE};
 use super::{FileError, Site, home, json, walk};
+use crate::cancel::Cancel;
 
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
@@ -52,21 +53,20 @@ pub struct Initialised {
 #[non_exhaustive]
 pub enum InitError {
     /// There is a site already.
-    #[error("there is a site in {} already: choose another directory with --data", dir.display())]
+    #[error("there is a site in {} already", dir.display())]
     Exists {
         /// The data directory.
         dir: PathBuf,
     },
     /// The directory holds other things.
-    #[error("{} holds files that are no site's: choose an empty directory with --data", dir.display())]
+    #[error("{} holds files that are no site's", dir.display())]
     NotEmpty {
         /// The data directory.
         dir: PathBuf,
     },
     /// The site has written or received records, which joining would lose.
     #[error(
-        "the site in {} has a history of {commits} commits in another federation, which joining would lose: join from an \
-         empty directory with --data",
+        "the site in {} has a history of {commits} commits in another federation, which joining would lose",
         dir.display()
     )]
     HasHistory {
@@ -82,7 +82,7 @@ pub enum InitError {
         dir: PathBuf,
     },
     /// Another process is using the directory.
-    #[error("{} is in use by another process: stop it, or choose another directory with --data", dir.display())]
+    #[error("{} is in use by another process", dir.display())]
     InUse {
         /// The data directory.
         dir: PathBuf,
@@ -128,7 +128,7 @@ pub enum InitError {
 #[non_exhaustive]
 pub enum OpenError {
     /// There is none.
-    #[error("there is no site in {}: make one with `uor init`, or name another directory with --data", dir.display())]
+    #[error("there is no site in {}", dir.display())]
     Absent {
         /// The directory.
         dir: PathBuf,
@@ -275,9 +275,17 @@ impl Site {
         })?;
         let store = Arc::new(store);
         let keeper = (mode == Mode::Write).then(|| Keeper::start(Arc::clone(&store))).transpose();
-        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?;
-        let (files, putting) = (Mutex::default(), RwLock::default());
-        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store, _keeper: keeper, files, putting })
+        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?.map(Arc::new);
+        let (files, putting, cancel) = (Arc::default(), Arc::default(), Cancel::default());
+        Ok(Self { dir: dir.to_owned(), disk, mode, name, key, store, _keeper: keeper, files, putting, cancel })
+    }
+
+    /// Whose data directory this is, for whoever reads the store in it and not the site.
+    ///
+    /// # Errors
+    /// [`FileError`] if its key cannot be read.
+    pub fn owner(dir: &Path) -> Result<SiteId, FileError> {
+        Ok(home::read_key(disk_in(dir).as_ref())?.site_id())
     }
 
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
@@ -344,7 +352,7 @@ fn must_be_replaced(dir: &Path, federation: FederationId) -> Result<bool, InitEr
 }
 
 fn take_lock(dir: &Path, disk: &Arc<dyn Disk>) -> Result<LockGuard, InitError> {
-    let failed = |source| DiskError { action: "lock", path: LOCK_FILE.to_owned(), source };
+    let failed = |source| DiskError { action: "take the lock that is file", path: LOCK_FILE.to_owned(), source };
     let lock = disk.try_lock(LOCK_FILE).map_err(failed).map_err(FileError::from)?;
     lock.ok_or_else(|| InitError::InUse { dir: dir.to_owned() })
 }

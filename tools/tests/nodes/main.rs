@@ -5,6 +5,7 @@
 mod crash;
 mod federation;
 mod full_disk;
+mod interrupt;
 mod node;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "the bench of the other tests can do more than these need")]
