@@ -70,7 +70,7 @@ const LOCK_FILE: &str = "lock";
 #[non_exhaustive]
 pub enum StoreError {
     /// There is no store here.
-    #[error("there is no store here: make one with `uor init`, or join a federation with `uor join`")]
+    #[error("there is no store here")]
     Absent,
     /// There is a store here already.
     #[error("there is a store here already")]
@@ -97,6 +97,9 @@ pub enum StoreError {
         /// Version found.
         found: u16,
     },
+    /// Whoever asked for it does not want it any more.
+    #[error("cancelled before it was done: nothing was changed")]
+    Cancelled,
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -392,7 +395,9 @@ impl Store {
         let federation = Self::identity(&disk)?;
         let lock = match mode {
             Mode::ReadOnly => None,
-            Mode::Write => Some(disk.try_lock(LOCK_FILE).during("lock", LOCK_FILE)?.ok_or(StoreError::InUse)?),
+            Mode::Write => Some(
+                disk.try_lock(LOCK_FILE).during("take the lock that is file", LOCK_FILE)?.ok_or(StoreError::InUse)?,
+            ),
         };
         // Before the log: what it names is in the log then, whatever a writer beside appends meanwhile.
         let checkpoint = Checkpoint::load(disk.as_ref())?;

@@ -8,7 +8,7 @@ mod federation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::num::NonZeroU32;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -135,7 +135,9 @@ impl Sample {
             match number {
                 12 => drop(store.erase(Checksum::of(&noise(3)), 1003).unwrap()),
                 14 => drop(FREED.map(|number| commit(Record::tombstone(artifact(number).id()))).collect::<Vec<_>>()),
-                15 => drop(store.collect(&[], &BTreeSet::new(), false, 0, &mut |_, _| {}).unwrap()),
+                15 => {
+                    drop(store.collect(&[], &BTreeSet::new(), false, 0, &mut |_, _| ControlFlow::Continue(())).unwrap())
+                }
                 _ => {}
             }
             this.note(&store);

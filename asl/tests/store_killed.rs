@@ -13,6 +13,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::num::NonZeroU32;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -107,7 +108,9 @@ impl Step {
                 }
             }
             Self::Erase(number) => drop(store.erase(Checksum::of(&payload(number)), number)?),
-            Self::Collect => drop(store.collect(&[], &BTreeSet::new(), false, 0, &mut |_, _| {})?),
+            Self::Collect => {
+                drop(store.collect(&[], &BTreeSet::new(), false, 0, &mut |_, _| ControlFlow::Continue(()))?)
+            }
             Self::Seal => store.seal_index()?,
             Self::Settle => store.settle()?,
         }

@@ -31,7 +31,7 @@ pub struct Ticket {
 #[non_exhaustive]
 pub enum TicketError {
     /// It does not begin like one.
-    #[error("this is not a ticket: a ticket begins with `{PREFIX}` and comes from `uor invite`")]
+    #[error("this is not a ticket: a ticket begins with `{PREFIX}`")]
     NotATicket,
     /// It was cut or mistyped.
     #[error("the ticket is damaged: copy it again, whole")]

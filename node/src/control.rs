@@ -10,19 +10,23 @@
 //!                                          ← OUT bytes · ERR bytes · PROGRESS · PROGRESS_END   (any number)
 //!                                          ← INPUT_WANTED                                      (only if it reads `-`)
 //!   INPUT bytes (none: the end)            →
-//!                                          ← EXIT status
+//!                                          ← ALIVE                                             (every second)
+//!   CANCEL · OUT_CLOSED                    →                                                      (whenever it is so)
+//!                                          ← EXIT status, or REFUSED
 //! ```
 //!
-//! A frame is a type byte, a 32-bit little-endian length and a body of at most [`BODY_LEN_MAX`] bytes. The client speaks
-//! only when asked, so neither side can block the other.
+//! A frame is a type byte, a 32-bit little-endian length and a body of at most [`BODY_LEN_MAX`] bytes. Input is sent only
+//! when asked for, so neither side can block the other.
 //!
 //! Invariants: the socket has mode 0600 and never exists with another; a node that was killed leaves a socket that the
-//! next one replaces; a client that goes away ends its output, not the command; no input allocates beyond its length.
+//! next one replaces; a client that goes away cancels its command, as does one that says so: what it has not committed by
+//! then it does not commit; a node that says nothing for [`SILENCE_S`] seconds is noticed; no input allocates beyond its length.
 
 mod address;
 mod client;
 mod frame;
 mod server;
+mod session;
 
 use std::ffi::OsString;
 use std::io;
@@ -32,8 +36,9 @@ use std::path::PathBuf;
 use uor_index_format::DecodeError;
 use uor_index_format::codec::{Reader, Writer};
 
-pub use self::client::{Client, Terminal};
-pub use self::server::{Handler, Server, Session};
+pub use self::client::{Canceller, Client, Terminal};
+pub use self::server::{Handler, Server};
+pub use self::session::Session;
 
 /// The socket's name in the data directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -41,6 +46,10 @@ pub const SOCKET_NAME: &str = "control.sock";
 pub const BODY_LEN_MAX: usize = 1 << 20;
 /// Most commands that run at the same time; more are refused.
 pub const SESSIONS_MAX: usize = 64;
+/// After so many seconds without a word from the node, it is said to be silent.
+pub const SILENCE_S: u64 = 5;
+/// The exit status of a command that was cancelled before it began.
+pub const STATUS_CANCELLED: i32 = 130;
 
 const MAGIC: [u8; 4] = *b"UORC";
 const VERSION: u16 = 1;
@@ -75,6 +84,26 @@ pub enum ControlError {
     Malformed {
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// The node says nothing.
+    #[error("the running node has said nothing for {SILENCE_S} seconds; the command was taken back")]
+    Silent,
+    /// The node has its hands full.
+    #[error("the running node is busy with {SESSIONS_MAX} commands")]
+    Busy,
+    /// The node is of another release.
+    #[error("the running node is release {node}, this command is release {command}")]
+    OtherRelease {
+        /// The node's.
+        node: String,
+        /// The command's.
+        command: String,
+    },
+    /// Standard output cannot be written to.
+    #[error("cannot write the output: {source}")]
+    Output {
+        /// What the system said.
+        source: io::Error,
     },
     /// The arguments do not fit a frame.
     #[error("the arguments have {len} bytes together; a running node takes at most {BODY_LEN_MAX}")]

@@ -22,7 +22,7 @@ use uor_asl::store::StoreError;
 use uor_index_format::id::{FederationId, SiteId};
 
 use self::asking::{ASK_MS_MAX, Asking};
-pub use self::join::{JoinError, Joined, join};
+pub use self::join::{JoinError, Joined, join, join_unless};
 pub use self::recover::{Asked, recover};
 pub use self::replica::{ReplicaError, replica};
 pub use self::status::{NodeStatus, PeerStatus};
@@ -535,6 +535,11 @@ fn parse_peer(address: &str) -> Result<(Multiaddr, SiteId), ServiceError> {
     Ok((parsed, site))
 }
 
+/// The site that is expected at a multiaddress, if it names one.
+pub fn site_at(address: &str) -> Option<SiteId> {
+    parse_peer(address).ok().map(|(_, site)| site)
+}
+
 fn with_peer(address: Multiaddr, peer: &SiteId) -> String {
     let names_peer = matches!(address.iter().last(), Some(Protocol::P2p(_)));
     let id = net::peer_id(peer.as_bytes());
@@ -542,17 +547,17 @@ fn with_peer(address: Multiaddr, peer: &SiteId) -> String {
 }
 
 /// SIGINT and SIGTERM, if they are to end the node.
-struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
+pub(crate) struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
 
 impl Signals {
-    fn new(are_wanted: bool) -> std::io::Result<Self> {
+    pub(crate) fn new(are_wanted: bool) -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let signals = || Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]);
         are_wanted.then(signals).transpose().map(Self)
     }
 
     /// Comes back when one has arrived; never, if none is wanted.
-    async fn arrive(&mut self) {
+    pub(crate) async fn arrive(&mut self) {
         match &mut self.0 {
             Some([interrupt, terminate]) => {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }

@@ -10,7 +10,8 @@
 //! `backup`, `restore` (what must not get lost); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
-//! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
+//! reported before; every read takes the snapshot it is to see, so a report never mixes two states; what is cancelled
+//! ([`Site::cancellable`]) commits nothing from then on.
 
 mod add;
 mod backup;
@@ -44,12 +45,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store};
+use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use crate::cancel::Cancel;
 use standing::Standing;
 use witness::Witness;
 
@@ -61,7 +63,7 @@ pub use gc::{Gathered, GcError};
 pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
 pub use home::FileError;
 pub(crate) use home::TABLE_FILE;
-pub use import::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported, ZfsIdentity};
+pub use import::{ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
 pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
@@ -80,7 +82,8 @@ pub use snapshots::{
 pub use standing::{Hold, HoldError, Loss, Witnessed};
 pub use status::{DiskUse, DomainStatus, Status, StatusError};
 
-/// One data directory, opened by this process.
+/// One data directory, opened by this process. Clones are handles of the same open directory.
+#[derive(Clone)]
 pub struct Site {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
@@ -89,21 +92,23 @@ pub struct Site {
     key: SiteKey,
     store: Arc<Store>,
     /// Does the store's housekeeping, unless it was opened to be read; writes its index when the site is let go of.
-    _keeper: Option<Keeper>,
+    _keeper: Option<Arc<Keeper>>,
     /// Held while one of the small files is read and replaced.
-    files: Mutex<()>,
+    files: Arc<Mutex<()>>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.
-    putting: RwLock<()>,
+    putting: Arc<RwLock<()>>,
+    /// Whether what is being done through this handle is still wanted.
+    cancel: Cancel,
     /// What was acknowledged, beside the log; of a site that is open to be written.
-    witness: OnceLock<Witness>,
+    witness: Arc<OnceLock<Witness>>,
     /// What is lost. Nothing of a site that may write.
     loss: Option<Loss>,
     /// What was lost of other sites' commits when the site was opened.
     cut: Option<LogCut>,
     is_lone_copy: bool,
-    standing: Mutex<Standing>,
+    standing: Arc<Mutex<Standing>>,
     /// Told when the others have been asked.
-    asked: Condvar,
+    asked: Arc<Condvar>,
 }
 
 impl Site {
@@ -142,8 +147,18 @@ impl Site {
         self.store.view().head().clone()
     }
 
+    /// Another handle of the same open directory: what is done through it stops when `cancel` says so, and commits nothing
+    /// from then on.
+    #[must_use]
+    pub fn cancellable(&self, cancel: Cancel) -> Self {
+        Self { cancel, ..self.clone() }
+    }
+
     fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
+        let check = || self.cancel.check().map_err(|_| StoreError::Cancelled);
+        check()?;
         self.wait_to_write().map_err(|held| CommitError::Parked { reason: held.to_string() })?;
+        check()?;
         let committed = self.store.commit(&self.key, records, crate::clock::wall_ms())?;
         self.witness(&committed);
         Ok(committed)

@@ -15,7 +15,8 @@ use std::thread;
 
 use proptest::prelude::*;
 use uor_node::control::{
-    Client, ControlError, Handler, Progress, Request, SESSIONS_MAX, SOCKET_NAME, Server, Session, Terminal, Unit,
+    Canceller, Client, ControlError, Handler, Progress, Request, SESSIONS_MAX, SOCKET_NAME, Server, Session, Terminal,
+    Unit,
 };
 
 /// A directory that is gone when the test is.
@@ -165,7 +166,7 @@ fn a_dead_node_s_socket_is_replaced_and_a_living_one_s_is_not() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_output_and_nothing_else() {
+fn a_client_that_goes_away_cancels_its_command_and_nothing_else() {
     let dir = Dir::new();
     let (told, ended) = mpsc::channel();
     let told = Mutex::new(told);
@@ -179,6 +180,9 @@ fn a_client_that_goes_away_ends_its_output_and_nothing_else() {
                 break error;
             }
         };
+        while !session.cancel().is_cancelled() {
+            thread::yield_now();
+        }
         told.lock().unwrap().send(error.kind()).unwrap();
         0
     });
@@ -197,10 +201,9 @@ fn a_client_that_goes_away_ends_its_output_and_nothing_else() {
 fn another_release_is_refused_with_both_versions() {
     let dir = Dir::new();
     let _server = serve(&dir.0, echo);
-    let mut terminal = Recorder::default();
     let foreign = Request { release: "99.0.0".to_owned(), ..request(&["ls"]) };
-    assert_eq!(Client::connect(&dir.0).unwrap().run(&foreign, &mut terminal).unwrap(), 1);
-    let said = String::from_utf8(terminal.err).unwrap();
+    let refused = Client::connect(&dir.0).unwrap().run(&foreign, &mut Recorder::default()).unwrap_err();
+    let said = refused.to_string();
     assert!(said.contains("99.0.0") && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
 }
 
@@ -217,21 +220,15 @@ fn more_commands_than_allowed_are_refused_until_one_ends() {
     let held = gate.lock().unwrap();
     let run = |dir: &Path| {
         let client = Client::connect(dir).unwrap();
-        thread::spawn(move || {
-            let mut terminal = Recorder::default();
-            let status = client.run(&request(&[]), &mut terminal).unwrap();
-            (status, String::from_utf8(terminal.err).unwrap())
-        })
+        thread::spawn(move || client.run(&request(&[]), &mut Recorder::default()))
     };
     let running: Vec<_> = (0..SESSIONS_MAX).map(|_| run(&dir.0)).collect();
     while (waiting.load(Ordering::SeqCst) as usize) < SESSIONS_MAX {
         thread::yield_now();
     }
-    let (status, said) = run(&dir.0).join().unwrap();
-    assert_eq!(status, 1);
-    assert!(said.contains("busy"), "{said}");
+    assert!(matches!(run(&dir.0).join().unwrap(), Err(ControlError::Busy)));
     drop(held);
-    assert!(running.into_iter().all(|one| one.join().unwrap().0 == 5));
+    assert!(running.into_iter().all(|one| one.join().unwrap().unwrap() == 5));
 }
 
 #[test]
@@ -284,6 +281,86 @@ fn stopping_hangs_up_on_a_command_that_waits_for_input() {
     answer.send(()).unwrap();
     assert!(matches!(running.join().unwrap(), Err(ControlError::Broken { .. })));
     assert!(!dir.socket().exists());
+}
+
+#[test]
+fn a_command_hears_that_it_is_cancelled_while_it_waits_for_input() {
+    struct Cancelling(Canceller, mpsc::Receiver<()>);
+    impl Terminal for Cancelling {
+        fn out(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn err(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn input(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.cancel();
+            self.1.recv().unwrap();
+            Err(io::Error::other("given up"))
+        }
+        fn progress(&mut self, _: Option<&Progress>) {}
+    }
+    let dir = Dir::new();
+    let (told, ended) = mpsc::channel();
+    let told = Mutex::new(told);
+    let _server = serve(&dir.0, move |_, session| {
+        let read = session.input().read(&mut [0; 16]);
+        let status = if read.is_err() && session.cancel().is_cancelled() { 130 } else { 0 };
+        told.lock().unwrap().send(()).unwrap();
+        status
+    });
+    let client = Client::connect(&dir.0).unwrap();
+    let mut terminal = Cancelling(client.canceller(), ended);
+    assert_eq!(client.run(&request(&["-"]), &mut terminal).unwrap(), 130);
+}
+
+#[test]
+fn output_that_cannot_be_written_ends_the_command_s_output_and_is_the_client_s_error() {
+    struct Full(io::ErrorKind);
+    impl Terminal for Full {
+        fn out(&mut self, _: &[u8]) -> io::Result<()> {
+            Err(self.0.into())
+        }
+        fn err(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn input(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn progress(&mut self, _: Option<&Progress>) {}
+    }
+    let dir = Dir::new();
+    let _server = serve(&dir.0, |_, session| {
+        let mut out = session.out();
+        while out.write_all(&[b'x'; 4096]).is_ok() {}
+        7
+    });
+    let run = |kind| Client::connect(&dir.0).unwrap().run(&request(&[]), &mut Full(kind));
+    assert!(matches!(run(io::ErrorKind::StorageFull), Err(ControlError::Output { .. })));
+    assert_eq!(run(io::ErrorKind::BrokenPipe).unwrap(), 7);
+}
+
+#[test]
+fn a_command_whose_client_is_gone_before_it_begins_is_not_run() {
+    let dir = Dir::new();
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let server = serve(&dir.0, move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        0
+    });
+    for _ in 0..50 {
+        let mut stream = UnixStream::connect(dir.socket()).unwrap();
+        let body = request(&["add"]).encode();
+        let frame = [&[1][..], &u32::try_from(body.len()).unwrap().to_le_bytes(), &body].concat();
+        // The command is given and taken back in one breath.
+        stream.write_all(&[&frame[..], &[3, 0, 0, 0, 0]].concat()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, [&[21, 4, 0, 0, 0][..], &130_i32.to_le_bytes()].concat());
+    }
+    server.stop();
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
 }
 
 fn arbitrary_request() -> impl Strategy<Value = Request> {

@@ -168,7 +168,24 @@ fn elements(declared: Option<u64>) -> String {
 
 impl From<wasmparser::Error> for GateError {
     fn from(error: wasmparser::Error) -> Self {
-        Self::Invalid { offset: error.offset(), problem: error.message().to_owned() }
+        // Some messages have a layout of their own.
+        let problem = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::Invalid { offset: error.offset(), problem }
+    }
+}
+
+/// What every module begins with.
+const MAGIC: [u8; 4] = *b"\0asm";
+
+/// What bytes are that are no module at all.
+fn no_module(bytes: &[u8]) -> String {
+    let begins = bytes.get(..16).unwrap_or(bytes);
+    if bytes.is_empty() {
+        "it is empty".to_owned()
+    } else if std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0')) {
+        format!("it is text, beginning with `{}`: a module is binary, so assemble it first", begins.escape_ascii())
+    } else {
+        format!("it begins with `{}`, and a module with `{}`", begins.escape_ascii(), MAGIC.escape_ascii())
     }
 }
 
@@ -177,6 +194,9 @@ pub fn check(bytes: &[u8]) -> Result<Module, GateError> {
     let len = bytes.len() as u64;
     if len > MODULE_LEN_MAX {
         return Err(GateError::TooLarge { len, max: MODULE_LEN_MAX });
+    }
+    if !bytes.starts_with(&MAGIC) {
+        return Err(GateError::Invalid { offset: 0, problem: no_module(bytes) });
     }
     let types = Validator::new_with_features(FEATURES).validate_all(bytes)?;
     for payload in Parser::new(0).parse_all(bytes) {

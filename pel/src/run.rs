@@ -140,7 +140,7 @@ pub enum RunError {
     #[error(transparent)]
     Op(#[from] OpError),
     /// An input of the program has no artifact.
-    #[error("input `{name}` is not bound: give it as `--input {name}=…`")]
+    #[error("input `{name}` of the program is not bound")]
     InputUnbound {
         /// The input.
         name: String,

@@ -134,8 +134,12 @@ pub enum Rule {
 /// `uor join`.
 #[derive(Debug, Args)]
 pub struct Join {
-    /// The ticket that `uor invite` printed
-    pub ticket: String,
+    /// The ticket that `uor invite` printed; `-` reads it from standard input, so that no list of processes shows it
+    #[arg(required_unless_present = "ticket_file", conflicts_with = "ticket_file")]
+    pub ticket: Option<String>,
+    /// Read the ticket from this file
+    #[arg(long, value_name = "FILE")]
+    pub ticket_file: Option<PathBuf>,
     /// The site's name [default: the host's]
     #[arg(long)]
     pub name: Option<String>,

@@ -7,9 +7,11 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use uor_node::cancel::Cancel;
 use uor_node::clock::wall_ms;
 use uor_node::control::{Progress, Request, Session, Unit};
 
+use crate::exit::Failed;
 use crate::render::Paint;
 
 /// Progress is shown once something has taken this long.
@@ -39,19 +41,22 @@ pub struct Console<'a> {
     pub meter: Meter<'a>,
     /// How output should look.
     pub style: Style,
+    /// Whether the command is still wanted.
+    pub cancel: Cancel,
     cwd: PathBuf,
 }
 
 impl<'a> Console<'a> {
     /// The terminal of this process.
-    pub fn of_process(style: Style, cwd: PathBuf) -> Self {
+    pub fn of_process(style: Style, cwd: PathBuf, cancel: Cancel) -> Self {
         let bars = terminal::is_shown().then(|| Box::new(terminal::Bar::default()) as Box<dyn ProgressDisplay>);
         Self {
             out: Out::new(Box::new(io::stdout().lock())),
             err: Box::new(io::stderr()),
-            input: Box::new(io::stdin().lock()),
+            input: terminal::input(&cancel),
             meter: Meter::new(bars.filter(|_| !style.quiet)),
             style,
+            cancel,
             cwd,
         }
     }
@@ -65,6 +70,7 @@ impl<'a> Console<'a> {
             input: Box::new(session.input()),
             meter: Meter::new(shown.then(|| Box::new(session) as Box<dyn ProgressDisplay>)),
             style,
+            cancel: session.cancel().clone(),
             cwd: request.cwd.clone(),
         }
     }
@@ -111,6 +117,11 @@ impl<'a> Console<'a> {
         if self.style.json { values.iter().try_for_each(|value| self.out.json(value)) } else { human(self, values) }
     }
 
+    /// Why the command failed: as text, or as a JSON document.
+    pub fn fail(&mut self, failed: &Failed) {
+        if self.style.json { self.warn(failed.json()) } else { self.warn(failed) }
+    }
+
     /// Prose, unless it is not wanted.
     pub fn note(&mut self, text: impl Display) {
         if !self.style.quiet {
@@ -126,20 +137,35 @@ impl<'a> Console<'a> {
     }
 }
 
-/// Standard output, buffered, that remembers whether its reader has gone away.
+/// Standard output, buffered, that remembers whether it could be written to.
 pub struct Out<'a> {
     writer: BufWriter<Box<dyn Write + 'a>>,
     closed: bool,
+    /// What the system said, when it was written to in vain.
+    problem: Option<String>,
+}
+
+/// Standard output cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the output: {problem}")]
+pub struct OutputFailed {
+    /// What the system said.
+    pub problem: String,
 }
 
 impl<'a> Out<'a> {
     fn new(writer: Box<dyn Write + 'a>) -> Self {
-        Self { writer: BufWriter::with_capacity(64 << 10, writer), closed: false }
+        Self { writer: BufWriter::with_capacity(64 << 10, writer), closed: false, problem: None }
     }
 
     /// Whether the reader has gone away: no failure of the command's.
     pub const fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Whether it was written to in vain.
+    pub const fn has_failed(&self) -> bool {
+        self.problem.is_some()
     }
 
     /// One line of JSON.
@@ -151,8 +177,19 @@ impl<'a> Out<'a> {
         writeln!(self, "{line}")
     }
 
+    /// Why it could not be written to, unless that is no failure.
+    pub fn failure(&self) -> Option<OutputFailed> {
+        let problem = self.problem.clone().filter(|_| !self.closed)?;
+        Some(OutputFailed { problem })
+    }
+
     fn noting<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        self.closed |= result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if let Err(error) = &result
+            && self.problem.is_none()
+        {
+            self.closed = error.kind() == io::ErrorKind::BrokenPipe;
+            self.problem = Some(error.to_string());
+        }
         result
     }
 }

@@ -19,6 +19,7 @@ use crate::audit::verify::Verification;
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome, Verdict};
 use crate::render::{Table, count, short, size};
+use crate::scratch::Scratch;
 
 use self::site::{Ended, Federation};
 use self::steps::{Counted, Ingested};
@@ -56,25 +57,27 @@ pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
     let began_ms = wall_ms();
     // Collecting the components drops the `.` of the current directory.
     let source: PathBuf = console.path(dir.unwrap_or_else(|| Path::new("."))).components().collect();
-    let root = std::env::temp_dir().join(format!("uor-demo-{}-{began_ms}", std::process::id()));
-    std::fs::create_dir_all(&root)
+    let root = Scratch::new("uor-demo")
         .map_err(|error| Failed::from(error).hint("set TMPDIR to a folder that can be written"))?;
-    match play(&source, &root, began_ms, console) {
+    match play(&source, root.path(), began_ms, console) {
         Ok(shown) if shown.verdict == Verdict::Agrees.name() => {
             console.show(&shown, render)?;
-            std::fs::remove_dir_all(&root)?;
             Ok(Exit::Done)
         }
         Ok(shown) => {
+            let failed = Failed::new("the sites do not agree").hint(left_in_place(root));
             console.show(&shown, render)?;
-            Err(Failed::new("the sites do not agree").hint(left_in_place(&root)))
+            Err(failed)
         }
-        Err(failed) => Err(failed.hint(left_in_place(&root))),
+        Err(failed) => Err(failed.hint(left_in_place(root))),
     }
 }
 
-fn left_in_place(root: &Path) -> String {
-    format!("the three data directories are left in {}: `uor-replay audit` them", root.display())
+/// Leaves the sites where they are, to be looked at, and says so.
+fn left_in_place(root: Scratch) -> String {
+    let path = root.path().to_owned();
+    root.keep();
+    format!("the three data directories are left in {}: `uor-replay audit` them", path.display())
 }
 
 fn play(source: &Path, root: &Path, began_ms: u64, console: &mut Console<'_>) -> Outcome<Shown> {

@@ -3,6 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
+use serde::Serialize;
+use uor_node::control::STATUS_CANCELLED;
+
+use crate::code::Code;
+use crate::hint::{Advice, advise};
+use crate::render::plain;
+
 /// The exit status of `uor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
@@ -15,6 +22,8 @@ pub enum Exit {
     Usage = 2,
     /// Done, but something needs attention: a conflict was recorded, a payload is missing.
     Attention = 3,
+    /// Interrupted by a signal: nothing was committed after it.
+    Interrupted = STATUS_CANCELLED,
 }
 
 impl Exit {
@@ -74,11 +83,12 @@ impl Verdict {
     }
 }
 
-/// Why a command failed: an error with its causes, the exit status, and what may help.
+/// Why a command failed: an error with its causes, its code, the exit status, and what may help.
 #[derive(Debug)]
 pub struct Failed {
     error: Box<dyn Error + Send + Sync>,
     exit: Exit,
+    code: Option<Code>,
     hint: Option<String>,
 }
 
@@ -87,25 +97,37 @@ pub type Outcome<T = Exit> = Result<T, Failed>;
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), exit: Exit::Failed, hint: None }
+        Self { error: Box::new(error), exit: Exit::Failed, code: None, hint: None }
     }
 }
 
 impl Failed {
     /// A failure in plain words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { error: message.into().into(), exit: Exit::Failed, hint: None }
+        Self { error: message.into().into(), exit: Exit::Failed, code: None, hint: None }
     }
 
     /// Arguments that do not go together.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, ..Self::new(message) }
+        Self { exit: Exit::Usage, ..Self::new(message) }.code(Code::Usage)
+    }
+
+    /// A signal came.
+    pub fn interrupted() -> Self {
+        let hint = "nothing was committed after the signal; what had been reported before stays";
+        Self { exit: Exit::Interrupted, ..Self::new("interrupted") }.code(Code::Interrupted).hint(hint)
     }
 
     /// The same with another exit status.
     #[must_use]
     pub fn exiting(self, exit: Exit) -> Self {
         Self { exit, ..self }
+    }
+
+    /// The same with a code.
+    #[must_use]
+    pub fn code(self, code: Code) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// The same with a hint.
@@ -123,22 +145,60 @@ impl Failed {
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.error
     }
+
+    /// Code and hint: as they were given, or as the error is known.
+    pub fn advice(&self) -> Advice {
+        let known = advise(self.error());
+        Advice { code: self.code.unwrap_or(known.code), hint: self.hint.clone().or(known.hint) }
+    }
+
+    /// What it came of, the nearest first. Some errors quote their cause; that is not said twice.
+    fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut said = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !said.ends_with(&text) {
+                causes.push(text.clone());
+            }
+            (said, cause) = (text, error.source());
+        }
+        causes
+    }
+
+    /// The error as one line of JSON.
+    pub fn json(&self) -> String {
+        let Advice { code, hint } = self.advice();
+        let error = ErrorShown { code: code.name(), message: self.error.to_string(), causes: self.causes(), hint };
+        // Texts alone: nothing that could not be written as JSON.
+        serde_json::to_string(&ErrorDocument { error }).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorDocument {
+    error: ErrorShown,
+}
+
+#[derive(Serialize)]
+struct ErrorShown {
+    code: &'static str,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
 }
 
 impl fmt::Display for Failed {
     /// The error, each cause on a line of its own, then the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.error.to_string();
-        write!(f, "Error: {said}")?;
-        let mut cause = self.error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some errors quote their cause.
-            if !said.ends_with(&text) {
-                write!(f, "\n  because {text}")?;
-            }
-            (said, cause) = (text, error.source());
-        }
-        self.hint.iter().try_for_each(|hint| write!(f, "\nHint: {hint}"))
+        write!(f, "Error: {}", plain_lines(&self.error.to_string()))?;
+        self.causes().iter().try_for_each(|cause| write!(f, "\n  because {}", plain_lines(cause)))?;
+        self.advice().hint.iter().try_for_each(|hint| write!(f, "\nHint: {hint}"))
     }
+}
+
+/// Text with what a terminal might obey taken out of it, line by line.
+fn plain_lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }

@@ -2,7 +2,7 @@
 //! the directory open, inside that node.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,18 +12,21 @@ use std::time::Duration;
 use clap::Parser as _;
 use uor_asl::disk::Mode;
 use uor_index_format::membership::ConflictRule;
-use uor_node::control::{Client, Handler, Request, Session};
+use uor_node::cancel::Cancel;
+use uor_node::control::{Client, ControlError, Handler, Request, Session};
 use uor_node::service::ServiceHandle;
 use uor_node::site::{OpenError, Site};
 
 use crate::audit;
 use crate::cli::replay::UorReplay;
 use crate::cli::{Command, Init, Program, Rule, Uor};
+use crate::code::Code;
 use crate::command::{self, Context, backup, node, program, recover};
 use crate::console::terminal::{Streams, has_colour};
-use crate::console::{Console, Style};
+use crate::console::{Console, OutputFailed, Style};
 use crate::demo;
 use crate::exit::{Exit, Failed, Outcome, Verdict};
+use crate::interrupt::{Manner, Signals};
 use crate::render::{count, short};
 
 /// How long to wait for a process that has the data directory open and serves no commands (yet).
@@ -35,7 +38,7 @@ pub fn uor() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let status = match Uor::try_parse_from(program_args("uor", &args)) {
         Ok(uor) => call(&uor, args),
-        Err(error) => usage(&error, Exit::Usage.status()),
+        Err(error) => usage(&error, &args, Exit::Usage.status()),
     };
     exit_code(status)
 }
@@ -45,13 +48,25 @@ pub fn uor_replay() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let parsed = match UorReplay::try_parse_from(program_args("uor-replay", &args)) {
         Ok(parsed) => parsed,
-        Err(error) => return exit_code(usage(&error, Verdict::USAGE)),
+        Err(error) => return exit_code(usage(&error, &args, Verdict::USAGE)),
     };
     let style = Style { json: parsed.json, quiet: parsed.quiet, colour: has_colour() && !parsed.json };
-    let mut console = Console::of_process(style, cwd());
+    let cancel = Cancel::default();
+    // An audit writes nothing that has to be brought to an end.
+    Signals::heed(&cancel, style.json);
+    let mut console = Console::of_process(style, cwd(), cancel);
     let result = audit::run(&parsed.command, parsed.voucher.as_deref(), &mut console).map(Verdict::status);
-    exit_code(finish(result, Verdict::Incomplete.status(), &mut console))
+    exit_code(finish(result, &AUDITING, &mut console))
 }
+
+/// The statuses of one of the programs.
+struct Statuses {
+    failed: i32,
+    usage: i32,
+}
+
+const DOING: Statuses = Statuses { failed: Exit::Failed.status(), usage: Exit::Usage.status() };
+const AUDITING: Statuses = Statuses { failed: Verdict::Incomplete.status(), usage: Verdict::USAGE };
 
 fn exit_code(status: i32) -> ExitCode {
     ExitCode::from(u8::try_from(status).unwrap_or(1))
@@ -62,10 +77,32 @@ fn program_args(name: &str, args: &[OsString]) -> Vec<OsString> {
 }
 
 /// Help and version go to standard output and are no error; everything else is wrong usage.
-fn usage(error: &clap::Error, status: i32) -> i32 {
-    // Whoever closed the stream does not want the text.
-    drop(error.print());
-    if error.use_stderr() { status } else { 0 }
+fn usage(error: &clap::Error, args: &[OsString], status: i32) -> i32 {
+    let is_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    if error.use_stderr() && is_json {
+        // Where standard error is closed, nobody wants to know.
+        drop(writeln!(std::io::stderr(), "{}", wrong_usage(error).json()));
+        return status;
+    }
+    match error.print() {
+        Err(failure) if !error.use_stderr() && failure.kind() != ErrorKind::BrokenPipe => {
+            let failed = Failed::from(OutputFailed { problem: failure.to_string() });
+            drop(writeln!(std::io::stderr(), "{failed}"));
+            Exit::Failed.status()
+        }
+        _ if error.use_stderr() => status,
+        _ => 0,
+    }
+}
+
+/// What the parser says, without its layout.
+fn wrong_usage(error: &clap::Error) -> Failed {
+    let said = error.render().to_string();
+    let on_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = said.split("\n\n").map(on_one_line);
+    let message = paragraphs.next().unwrap_or_default();
+    let hint: Vec<String> = paragraphs.filter(|text| !text.is_empty()).collect();
+    Failed::usage(message.trim_start_matches("error: ")).hint(hint.join(" "))
 }
 
 fn cwd() -> PathBuf {
@@ -84,57 +121,85 @@ fn data_dir(given: Option<&Path>) -> Outcome<PathBuf> {
 
 fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
     let style = Style { json: uor.global.json, quiet: uor.global.quiet, colour: has_colour() && !uor.global.json };
-    let mut console = Console::of_process(style, cwd());
+    let cancel = Cancel::default();
+    let mut console = Console::of_process(style, cwd(), cancel.clone());
     let dir = match data_dir(uor.global.data.as_deref()) {
         Ok(dir) => dir,
-        Err(failed) => return finish(Err(failed), Exit::Failed.status(), &mut console),
+        Err(failed) => return finish(Err(failed), &DOING, &mut console),
+    };
+    let signals = (!matches!(uor.command, Command::Node(_))).then(|| Signals::heed(&cancel, style.json));
+    let in_good_order = |manner| {
+        if let Some(signals) = signals.as_ref().filter(|_| ends_in_good_order(&uor.command)) {
+            signals.mean(manner);
+        }
     };
     let result = match &uor.command {
         Command::Init(args) => init(args, &dir, &mut console),
         Command::Demo(args) => demo::run(args.dir.as_deref(), &mut console),
-        Command::Join(args) => node::join(args, &dir, &mut console),
+        Command::Join(args) => {
+            in_good_order(Manner::InGoodOrder);
+            node::join(args, &dir, &mut console)
+        }
         Command::Node(args) => alone(&dir, &mut console).and_then(|site| node::node(args, site, &mut console)),
         Command::Program(Program::Check { file }) => program::check(file, &mut console),
         Command::Recover(args) => match Client::connect(&dir) {
             Some(client) => {
                 drop(console);
-                return carry_over(client, args_os);
+                in_good_order(Manner::Beside(client.canceller()));
+                return carry_over(client, uor.global.json, args_os, &cancel);
             }
             None => recover::recover(args, &dir, &mut console),
         },
         Command::Restore(args) => backup::restore(args, &dir, &mut console),
-        command => {
-            let mode = if command.writes() { Mode::Write } else { Mode::ReadOnly };
-            match reach(&dir, mode) {
-                Ok(Reached::Node(client)) => {
-                    drop(console);
-                    return carry_over(client, args_os);
-                }
-                Ok(Reached::Here(site)) => {
-                    say_what_was_mended(&site, &mut console);
-                    let result = command::run(command, &Context { site: &site, node: None }, &mut console);
-                    if site.loss().is_some() { result.map(Exit::with_attention) } else { result }
-                }
-                Err(failed) => Err(failed),
+        command => match reach(&dir, if command.writes() { Mode::Write } else { Mode::ReadOnly }) {
+            Ok(Reached::Node(client)) => {
+                drop(console);
+                in_good_order(Manner::Beside(client.canceller()));
+                return carry_over(client, uor.global.json, args_os, &cancel);
             }
-        }
+            Ok(Reached::Here(site)) => {
+                say_what_was_mended(&site, &mut console);
+                in_good_order(Manner::InGoodOrder);
+                let site = site.cancellable(cancel);
+                let result = command::run(command, &Context { site: &site, node: None }, &mut console);
+                if site.loss().is_some() { result.map(Exit::with_attention) } else { result }
+            }
+            Err(failed) => Err(failed),
+        },
     };
-    finish(result.map(Exit::status), Exit::Failed.status(), &mut console)
+    finish(result.map(Exit::status), &DOING, &mut console)
+}
+
+/// Whether a command is asked to end by a signal, in place of being ended: it leaves something that has to be whole.
+const fn ends_in_good_order(command: &Command) -> bool {
+    command.writes() && !matches!(command, Command::Demo(_)) || matches!(command, Command::Get(_))
 }
 
 /// Ends a command: flushes, and says what went wrong. A reader that has gone away is no failure.
-fn finish(result: Outcome<i32>, failed_status: i32, console: &mut Console<'_>) -> i32 {
+fn finish(result: Outcome<i32>, statuses: &Statuses, console: &mut Console<'_>) -> i32 {
     console.meter.end();
-    let flushed = console.out.flush();
-    if console.out.is_closed() {
-        return Exit::Done.status();
-    }
-    match result.and_then(|status| Ok(flushed.map(|()| status)?)) {
-        Ok(status) => status,
-        Err(failed) => {
-            console.warn(&failed);
-            if failed.exit() == Exit::Failed { failed_status } else { failed.exit().status() }
-        }
+    // What could not be flushed is remembered there.
+    drop(console.out.flush());
+    let of_output = |failed: &Failed| failed.error().is::<std::io::Error>();
+    let failed = match result {
+        Err(_) if console.cancel.is_cancelled() => Failed::interrupted(),
+        Err(failed) if !(of_output(&failed) && console.out.has_failed()) => failed,
+        _ if console.out.is_closed() => return Exit::Done.status(),
+        result => match (console.out.failure(), result) {
+            (Some(failure), _) => {
+                console.fail(&Failed::from(failure));
+                return Exit::Failed.status();
+            }
+            (None, Ok(status)) => return status,
+            (None, Err(failed)) => failed,
+        },
+    };
+    console.fail(&failed);
+    match failed.exit() {
+        Exit::Failed if failed.advice().code == Code::Usage => statuses.usage,
+        Exit::Failed => statuses.failed,
+        Exit::Usage => statuses.usage,
+        exit => exit.status(),
     }
 }
 
@@ -171,6 +236,7 @@ fn reach(dir: &Path, mode: Mode) -> Outcome<Reached> {
             Err(OpenError::InUse { .. }) if tries < IN_USE_TRIES => thread::sleep(IN_USE_PAUSE),
             Err(OpenError::InUse { dir }) => {
                 return Err(Failed::new(format!("another process is using {}", dir.display()))
+                    .code(Code::InUse)
                     .hint("wait until it is done; beside a running `uor node` every command works"));
             }
             Err(error @ OpenError::Lost { .. }) => {
@@ -191,7 +257,9 @@ fn alone(dir: &Path, console: &mut Console<'_>) -> Outcome<Site> {
             say_what_was_mended(&site, console);
             Ok(*site)
         }
-        Reached::Node(_) => Err(Failed::new(format!("a node is running on {} already", dir.display()))),
+        Reached::Node(_) => {
+            Err(Failed::new(format!("a node is running on {} already", dir.display())).code(Code::InUse))
+        }
     }
 }
 
@@ -233,8 +301,8 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
     }
 }
 
-/// Runs the command inside the node. Interrupting this process ends only this process.
-fn carry_over(client: Client, args: Vec<OsString>) -> i32 {
+/// Runs the command inside the node. Interrupting this process takes the command back there, and how it ended comes back.
+fn carry_over(client: Client, json: bool, args: Vec<OsString>, cancel: &Cancel) -> i32 {
     let request = Request {
         release: env!("CARGO_PKG_VERSION").to_owned(),
         args,
@@ -244,18 +312,16 @@ fn carry_over(client: Client, args: Vec<OsString>) -> i32 {
         stderr_is_terminal: std::io::stderr().is_terminal(),
         colour: has_colour(),
     };
-    let mut streams = Streams::default();
-    match client.run(&request, &mut streams) {
-        Ok(status) => status,
-        Err(_) if streams.out_is_closed() => Exit::Done.status(),
-        Err(error) => {
-            let failed =
-                Failed::from(error).hint("the node may have stopped; `uor log` shows whether the command was done");
-            // Where standard error is closed, nobody wants to know.
-            drop(writeln!(std::io::stderr(), "{failed}"));
-            Exit::Failed.status()
-        }
-    }
+    let failed = match client.run(&request, &mut Streams::new(cancel)) {
+        Ok(status) => return status,
+        Err(ControlError::Silent) if cancel.is_cancelled() => Failed::interrupted().hint(
+            "the node does not answer; when it goes on, it finds the command taken back, and commits nothing more",
+        ),
+        Err(error) => Failed::from(error),
+    };
+    // Where standard error is closed, nobody wants to know.
+    drop(writeln!(std::io::stderr(), "{}", if json { failed.json() } else { failed.to_string() }));
+    failed.exit().status()
 }
 
 /// What a node does with the commands that come through its control socket.
@@ -269,8 +335,9 @@ fn answer(site: &Site, node: Option<&ServiceHandle>, request: &Request, session:
             let json = uor.global.json;
             let style = Style { json, quiet: uor.global.quiet, colour: request.colour && !json };
             let mut console = Console::of_session(style, request, session);
+            let site = &site.cancellable(session.cancel().clone());
             let result = command::run(&uor.command, &Context { site, node }, &mut console).map(Exit::status);
-            finish(result, Exit::Failed.status(), &mut console)
+            finish(result, &DOING, &mut console)
         }
         Err(error) => {
             // The client parsed the same arguments before; one that is gone needs no explanation.

@@ -146,7 +146,7 @@ pub enum Refusal {
     #[error("deduplicated stream: convert with `zstream redup`")]
     Deduplicated,
     /// It is a volume.
-    #[error("this is a volume, not a filesystem: with --volume it is taken as one file")]
+    #[error("this is a volume, not a filesystem")]
     Volume,
     /// It was to be a volume.
     #[error("this is a filesystem, not a volume")]

@@ -5,6 +5,7 @@
 //! with records of their own, so no payload has to be opened to find what lives.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use uor_index_format::id::Checksum;
@@ -18,26 +19,28 @@ use crate::state::{Filter, ReadError};
 
 impl Store {
     /// Frees payloads that nothing visible at the head or at one of `snapshots` names, but for those in `also`; with
-    /// `dry_run`, says what that would be. `on_progress` is told at how many snapshots, of how many, was looked. The caller
-    /// sees to it that nothing has been put whose record is still to come; what records of other sites name may arrive
-    /// meanwhile.
+    /// `dry_run`, says what that would be. `on_progress` is told at how many snapshots, of how many, was looked, for the last
+    /// time right before anything is freed, and may break off. The caller sees to it that nothing has been put whose record
+    /// is still to come; what records of other sites name may arrive meanwhile.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was freed, unless the disk refused in between.
+    /// [`StoreError::Cancelled`] if `on_progress` broke off; [`StoreError`]. Nothing was freed, unless the disk refused in
+    /// between.
     pub fn collect(
         &self,
         snapshots: &[Snapshot],
         also: &BTreeSet<Checksum>,
         dry_run: bool,
         wall_ms: u64,
-        on_progress: &mut dyn FnMut(u64, u64),
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Collected, StoreError> {
         let head = self.view().head().clone();
         let mut live = Live(also.iter().copied().collect());
         for (at, snapshot) in (0..).zip([&head].into_iter().chain(snapshots)) {
-            on_progress(at, snapshots.len() as u64 + 1);
+            go_on(on_progress(at, snapshots.len() as u64 + 1))?;
             live.add(self.view().named_at(snapshot)?);
         }
+        go_on(on_progress(snapshots.len() as u64 + 1, snapshots.len() as u64 + 1))?;
         if dry_run {
             return Ok(self.blocks.collect(&mut |checksum| live.has(checksum), true)?);
         }
@@ -79,6 +82,10 @@ impl Store {
             }
         }
     }
+}
+
+fn go_on(wish: ControlFlow<()>) -> Result<(), StoreError> {
+    if wish.is_break() { Err(StoreError::Cancelled) } else { Ok(()) }
 }
 
 /// Payloads that stay, ascending.

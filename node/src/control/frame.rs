@@ -12,6 +12,12 @@ pub(super) enum Type {
     Request = 1,
     /// Client: bytes of standard input; none at its end.
     Input = 2,
+    /// Client: the command is not wanted any more.
+    Cancel = 3,
+    /// Client: nobody reads standard output any more.
+    OutClosed = 4,
+    /// Client: standard input cannot be read; the system's number of the error.
+    InputFailed = 5,
     /// Server: bytes for standard output.
     Out = 16,
     /// Server: bytes for standard error.
@@ -24,18 +30,27 @@ pub(super) enum Type {
     ProgressEnd = 20,
     /// Server: the exit status, the last frame.
     Exit = 21,
+    /// Server: it is still at it.
+    Alive = 22,
+    /// Server: it does not take the command; a kind, and what the client needs to know. The last frame.
+    Refused = 23,
 }
 
 impl Type {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::Request,
         Self::Input,
+        Self::Cancel,
+        Self::OutClosed,
+        Self::InputFailed,
         Self::Out,
         Self::Err,
         Self::InputWanted,
         Self::Progress,
         Self::ProgressEnd,
         Self::Exit,
+        Self::Alive,
+        Self::Refused,
     ];
 }
 
@@ -54,7 +69,9 @@ pub(super) fn write(stream: &mut impl Write, kind: Type, body: &[u8]) -> io::Res
 pub(super) fn read(stream: &mut impl Read) -> io::Result<(Type, Vec<u8>)> {
     let invalid = |problem| io::Error::new(io::ErrorKind::InvalidData, problem);
     let mut head = [0; 5];
-    stream.read_exact(&mut head)?;
+    let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "the other side closed it");
+    let is_end = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+    stream.read_exact(&mut head).map_err(|error| if is_end(&error) { closed() } else { error })?;
     let [kind, len @ ..] = head;
     let kind = Type::ALL.into_iter().find(|known| *known as u8 == kind).ok_or_else(|| invalid("unknown frame type"))?;
     let len = u32::from_le_bytes(len);
@@ -64,7 +81,7 @@ pub(super) fn read(stream: &mut impl Read) -> io::Result<(Type, Vec<u8>)> {
     let mut body = Vec::new();
     stream.take(len.into()).read_to_end(&mut body)?;
     if body.len() < len as usize {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+        return Err(closed());
     }
     Ok((kind, body))
 }

@@ -1,6 +1,5 @@
 //! The node's side: one thread accepts, one thread runs each command.
 
-use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -10,14 +9,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{collections::BTreeMap, fs};
 
-use super::frame::{self, Type};
-use super::{BODY_LEN_MAX, ControlError, Progress, Request, SESSIONS_MAX, SOCKET_NAME, address};
+use super::frame::Type;
+use super::session::{Session, listening};
+use super::{ControlError, Request, SESSIONS_MAX, SOCKET_NAME, STATUS_CANCELLED, address};
 
 /// Runs one command; the result is its exit status.
 pub type Handler = Arc<dyn Fn(Request, &Session) -> i32 + Send + Sync>;
 
-/// How long a client may take to send its request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A node runs only commands of its own release.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// How long stopping waits for running commands.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -104,26 +104,37 @@ fn accept(listener: &UnixListener, handler: &Handler, shared: &Arc<Shared>) {
 
 fn run(number: u64, stream: UnixStream, handler: &Handler, shared: &Shared) {
     let Ok(for_stopping) = stream.try_clone() else { return };
-    let session = Session { stream: Mutex::new(stream) };
+    let Ok((session, mut ear)) = Session::new(stream) else { return };
     {
         let mut sessions = shared.sessions();
         if sessions.len() >= SESSIONS_MAX {
             drop(sessions);
             // A client that is still sending its request would not hear the refusal.
-            drop(session.request());
-            session.refuse(&format!("the running node is busy with {SESSIONS_MAX} commands"));
+            drop(ear.request());
+            refuse(&session, "");
             return;
         }
         sessions.insert(number, for_stopping);
     }
     let _ended = Ended { number, shared };
-    let Ok(request) = session.request() else { return };
-    if request.release != env!("CARGO_PKG_VERSION") {
-        let (theirs, ours) = (&request.release, env!("CARGO_PKG_VERSION"));
-        session.refuse(&format!("the running node is release {ours}, this command {theirs}: use the same release"));
+    let Ok(request) = ear.request() else { return };
+    if request.release != RELEASE {
+        refuse(&session, RELEASE);
         return;
     }
-    session.exit(handler(request, &session));
+    ear.catch_up();
+    let status = if session.cancel().is_cancelled() {
+        STATUS_CANCELLED
+    } else {
+        listening(&session, ear, || handler(request, &session))
+    };
+    // A client that is gone cannot be told anything: what fails here concerns nobody.
+    drop(session.send(Type::Exit, &status.to_le_bytes()));
+}
+
+/// Does not take the command: because of the node's release, or, if that is empty, because there are too many.
+fn refuse(session: &Session, release: &str) {
+    drop(session.send(Type::Refused, release.as_bytes()));
 }
 
 /// Takes the session off the list, even if its command panics.
@@ -136,113 +147,5 @@ impl Drop for Ended<'_> {
     fn drop(&mut self) {
         self.shared.sessions().remove(&self.number);
         self.shared.ended.notify_all();
-    }
-}
-
-/// One running command's line to its client. Once the client is gone, writing fails with `BrokenPipe`.
-pub struct Session {
-    stream: Mutex<UnixStream>,
-}
-
-impl Session {
-    fn stream(&self) -> MutexGuard<'_, UnixStream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn send(&self, kind: Type, body: &[u8]) -> io::Result<()> {
-        let gone = |error: io::Error| io::Error::new(io::ErrorKind::BrokenPipe, error);
-        frame::write(&mut *self.stream(), kind, body).map_err(gone)
-    }
-
-    fn request(&self) -> io::Result<Request> {
-        let mut stream = self.stream();
-        stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-        let (kind, body) = frame::read(&mut *stream)?;
-        stream.set_read_timeout(None)?;
-        let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
-        match kind {
-            Type::Request => Request::decode(&body).map_err(|error| invalid(error.to_string())),
-            _ => Err(invalid("not a request".to_owned())),
-        }
-    }
-
-    /// A client that is gone cannot be told anything: what fails here concerns nobody.
-    fn refuse(&self, reason: &str) {
-        drop(self.send(Type::Err, format!("Error: {reason}\n").as_bytes()));
-        self.exit(1);
-    }
-
-    fn exit(&self, status: i32) {
-        drop(self.send(Type::Exit, &status.to_le_bytes()));
-    }
-
-    /// The client's standard output.
-    pub const fn out(&self) -> impl Write {
-        Channel { session: self, kind: Type::Out }
-    }
-
-    /// The client's standard error.
-    pub const fn err(&self) -> impl Write {
-        Channel { session: self, kind: Type::Err }
-    }
-
-    /// The client's standard input, asked for piece by piece.
-    pub const fn input(&self) -> impl Read {
-        Input { session: self, buffer: Vec::new(), at: 0, ended: false }
-    }
-
-    /// Shows progress at the client; one that is gone misses nothing.
-    pub fn progress(&self, progress: &Progress) {
-        drop(self.send(Type::Progress, &progress.encode()));
-    }
-
-    /// Ends the display of progress.
-    pub fn progress_end(&self) {
-        drop(self.send(Type::ProgressEnd, &[]));
-    }
-}
-
-struct Channel<'a> {
-    session: &'a Session,
-    kind: Type,
-}
-
-impl Write for Channel<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = bytes.get(..BODY_LEN_MAX).unwrap_or(bytes);
-        if !piece.is_empty() {
-            self.session.send(self.kind, piece)?;
-        }
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct Input<'a> {
-    session: &'a Session,
-    buffer: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.buffer.len() && !self.ended {
-            self.session.send(Type::InputWanted, &[])?;
-            let (kind, body) = frame::read(&mut *self.session.stream())?;
-            if kind != Type::Input {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the client sent no input"));
-            }
-            self.ended = body.is_empty();
-            (self.buffer, self.at) = (body, 0);
-        }
-        let rest = self.buffer.get(self.at..).unwrap_or_default();
-        let len = rest.len().min(bytes.len());
-        bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        self.at += len;
-        Ok(len)
     }
 }

@@ -42,7 +42,13 @@ pub(super) struct FrameCodec {
 impl FrameCodec {
     async fn read<T: AsyncRead + Unpin + Send>(self, io: &mut T) -> io::Result<Vec<u8>> {
         let mut header = [0; 4];
-        io.read_exact(&mut header).await?;
+        let nothing = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(error.kind(), "the peer closed the stream before a frame came")
+            }
+            _ => error,
+        };
+        io.read_exact(&mut header).await.map_err(nothing)?;
         let len = u32::from_le_bytes(header);
         if len > self.len_max {
             let error = FrameTooLarge { len: len.into(), len_max: self.len_max };

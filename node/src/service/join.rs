@@ -11,6 +11,7 @@ use uor_index_format::ticket::Ticket;
 use uor_index_format::wire::{Refusal, Request, Response};
 
 use super::{ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down, with_peer};
+use crate::cancel::{Cancel, Cancelled};
 use crate::net::{NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 use crate::site::{FileError, InitError, OpenError, Site};
@@ -47,7 +48,7 @@ pub enum JoinError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The ticket names no address, and none was given.
-    #[error("the ticket names no address: it was made before `uor node` first ran there; name one with --peer")]
+    #[error("the ticket names no address, and none was given")]
     NoAddress,
     /// An address is another site's.
     #[error("`{address}` is not an address of the site that gave the ticket: name one that ends in its /p2p/PEER")]
@@ -68,8 +69,11 @@ pub enum JoinError {
     #[error("the site that gave the ticket answered something else")]
     Answer,
     /// It took too long. If the admission was written meanwhile, the same ticket or `uor node` completes what is missing.
-    #[error("joining took longer than {} seconds: join again with the same ticket", JOIN.as_secs())]
+    #[error("joining took longer than {} seconds", JOIN.as_secs())]
     TimedOut,
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The network or the store failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -81,6 +85,20 @@ pub enum JoinError {
 /// [`JoinError`]; the directory is what it was before, unless the ticket was shown and not clearly refused: then its key
 /// stays, since it may have been admitted.
 pub fn join(dir: &Path, name: Option<&str>, ticket: &Ticket, peers: &[String]) -> Result<Joined, JoinError> {
+    join_unless(&Cancel::default(), dir, name, ticket, peers)
+}
+
+/// As [`join`], as long as it is wanted.
+///
+/// # Errors
+/// [`JoinError::Cancelled`], which leaves the directory as any other error does; [`JoinError`].
+pub fn join_unless(
+    cancel: &Cancel,
+    dir: &Path,
+    name: Option<&str>,
+    ticket: &Ticket,
+    peers: &[String],
+) -> Result<Joined, JoinError> {
     let addresses: Vec<String> = peers.iter().chain(&ticket.addresses).cloned().collect();
     if addresses.is_empty() {
         return Err(JoinError::NoAddress);
@@ -91,7 +109,7 @@ pub fn join(dir: &Path, name: Option<&str>, ticket: &Ticket, peers: &[String]) -
         }
     }
     let initialised = Site::init_joining(dir, name, ticket)?;
-    match admit(dir, ticket, &addresses, &initialised.name) {
+    match admit(cancel, dir, ticket, &addresses, &initialised.name) {
         Ok(commits) => Ok(Joined {
             site_id: initialised.site_id,
             federation_id: ticket.federation,
@@ -110,7 +128,13 @@ pub fn join(dir: &Path, name: Option<&str>, ticket: &Ticket, peers: &[String]) -
 }
 
 /// Gives the number of commits that were fetched; or what went wrong, and whether the site may have been admitted.
-fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Result<u64, (JoinError, bool)> {
+fn admit(
+    cancel: &Cancel,
+    dir: &Path,
+    ticket: &Ticket,
+    addresses: &[String],
+    name: &str,
+) -> Result<u64, (JoinError, bool)> {
     let untouched = |error: JoinError| (error, false);
     let site = Arc::new(Site::open(dir, Mode::Write).map_err(|error| untouched(error.into()))?);
     let runtime = runtime().map_err(|error| untouched(error.into()))?;
@@ -128,7 +152,10 @@ fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Resul
             is_asked: false,
             is_admitted: false,
         };
-        let result = tokio::time::timeout(JOIN, joining.run(addresses)).await.unwrap_or(Err(JoinError::TimedOut));
+        let result = tokio::select! {
+            result = tokio::time::timeout(JOIN, joining.run(addresses)) => result.unwrap_or(Err(JoinError::TimedOut)),
+            cancelled = cancelled(cancel) => Err(cancelled.into()),
+        };
         shut_down(&joining.net, &mut joining.events).await;
         result.map_err(|error| {
             let may_be_admitted = joining.is_asked && !matches!(error, JoinError::Refused(_));
@@ -140,6 +167,16 @@ fn admit(dir: &Path, ticket: &Ticket, addresses: &[String], name: &str) -> Resul
     site.join_completed().map_err(|error| (error.into(), true))?;
     let commits = site.store().view().commits_len();
     Ok(commits)
+}
+
+/// Comes back once it is not wanted any more.
+async fn cancelled(cancel: &Cancel) -> Cancelled {
+    loop {
+        if let Err(cancelled) = cancel.check() {
+            return cancelled;
+        }
+        tokio::time::sleep(super::TICK).await;
+    }
 }
 
 struct Joining<'a> {

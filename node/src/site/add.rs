@@ -32,6 +32,7 @@ use self::files::{Files, Shared};
 use super::stat_cache::{Seen, Stamp, StatCache};
 use super::walk::{self, Step, Taken, Walk, reading};
 use super::{Site, Sort, json};
+use crate::cancel::Cancelled;
 
 /// Most records of one commit.
 const BATCH_RECORDS_MAX: usize = 16_384;
@@ -171,6 +172,9 @@ pub enum AddError {
         #[source]
         source: BlocksError,
     },
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -193,7 +197,7 @@ impl Site {
         check_options(sources.len(), options)?;
         let _putting = self.putting();
         let cache = if options.reread { StatCache::default() } else { StatCache::load(self.disk.as_ref()) };
-        let shared = Shared::new(self.store.blocks(), put_options(options));
+        let shared = Shared::new(self.store.blocks(), put_options(options), &self.cancel);
         let own = fs::metadata(&self.dir).ok().map(|own| walk::identity(&own));
         let mut seen = Vec::new();
         let result = thread::scope(|scope| {
@@ -216,6 +220,10 @@ impl Site {
         });
         drop(cache);
         self.remember(seen);
+        // Whatever it failed of, once it was cancelled: that is why.
+        if result.is_err() {
+            self.cancel.check()?
+        }
         result
     }
 
@@ -303,6 +311,7 @@ impl Adding<'_, '_> {
                     let metadata = fs::metadata(path).map_err(reading(path))?;
                     if metadata.is_dir() {
                         for step in Walk::new(path, self.taken)? {
+                            self.site.cancel.check()?;
                             if let Step::Met { metadata, .. } = step?
                                 && metadata.is_file()
                             {
@@ -355,6 +364,7 @@ impl Adding<'_, '_> {
         let before = self.progress.bytes;
         let blocks = self.site.store.blocks();
         let put_options = put_options(self.options);
+        let reader = &mut self.site.cancel.reader(reader);
         let on_progress = &mut |bytes| self.tell_bytes(before + bytes);
         let put = blocks.put_with(&put_options, reader, on_progress).map_err(storing(label))?;
         sums.new_bytes += put.new_bytes;
@@ -394,6 +404,7 @@ impl Adding<'_, '_> {
     }
 
     fn flush(&mut self) -> Result<(), AddError> {
+        self.site.cancel.check()?;
         let records: Vec<Record> = std::mem::take(&mut self.batch).into_values().collect();
         let count = records.len() as u64;
         self.site.store.payloads_arrived(&std::mem::take(&mut self.arrived)).map_err(storing("payloads"))?;

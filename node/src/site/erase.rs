@@ -9,6 +9,7 @@ use uor_index_format::snapshot::Snapshot;
 
 use super::read::wrong_kind;
 use super::{FileError, ReadError, ResolveError, Site, json};
+use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
 
 /// A payload that is no longer here.
@@ -37,7 +38,7 @@ pub enum EraseError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It is a snapshot that is kept.
-    #[error("snapshot {key} is kept: drop it first (`uor snapshot drop`)")]
+    #[error("snapshot {key} is kept, so its bytes are not erased")]
     Kept {
         /// The snapshot.
         key: ArtifactKey,
@@ -48,6 +49,9 @@ pub enum EraseError {
     /// The list of kept snapshots could not be read, or the site was opened to be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -72,6 +76,7 @@ impl Site {
         if self.kept()?.contains(&key) {
             return Err(EraseError::Kept { key });
         }
+        self.cancel.check()?;
         let bytes = self.store.erase(checksum, wall_ms())?.bytes;
         // It may have been erased before.
         let wall_ms = self.store.view().erased(&checksum).unwrap_or_default();

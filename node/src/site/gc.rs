@@ -4,6 +4,7 @@
 //! nothing is added or run while garbage is collected.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::{PoisonError, RwLockReadGuard, TryLockError};
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use uor_index_format::id::SnapshotId;
 
 use super::kept::Kept;
 use super::{FileError, Site, SnapshotError};
+use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
 
 /// What collecting garbage freed, or would free.
@@ -51,6 +53,9 @@ pub enum GcError {
     /// The list of kept snapshots could not be read, or the site was opened to be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,6 +76,7 @@ impl Site {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(GcError::Busy),
         };
+        self.cancel.check()?;
         let kept = self.kept()?.into_iter().map(|id| {
             let failed = |source| GcError::Kept { id, source };
             self.kept_snapshot(&id).map_err(failed)
@@ -78,7 +84,10 @@ impl Site {
         let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
         let own: BTreeSet<_> = kept.iter().map(|kept| kept.checksum).collect();
         let snapshots: Vec<_> = kept.into_iter().map(|kept| kept.snapshot).collect();
-        let collected = self.store.collect(&snapshots, &own, dry_run, wall_ms(), on_progress)?;
+        let collected = self.store.collect(&snapshots, &own, dry_run, wall_ms(), &mut |at, of| {
+            on_progress(at, of);
+            if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
         Ok(Gathered {
             payloads: collected.payloads,
             bytes_freed: collected.bytes_freed,

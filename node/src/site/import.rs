@@ -31,13 +31,14 @@ use uor_index_format::snapshot::Origin;
 use uor_index_format::tree::TreeError;
 use uor_zfs::filesystem::FilesystemError;
 use uor_zfs::objects::ObjectError;
-use uor_zfs::record::Refusal;
+pub use uor_zfs::record::Refusal as ImportRefusal;
 use uor_zfs::state::StateError as ObjectsError;
 use uor_zfs::stream::StreamError;
 use uor_zfs::volume::VolumeError;
 
 use self::publish::Staged;
 use super::{FileError, Site, json};
+use crate::cancel::Cancelled;
 
 /// How snapshots are imported.
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,7 +138,7 @@ pub enum ImportError {
     Object(#[from] ObjectError),
     /// The stream is of a kind that is not imported.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ImportRefusal),
     /// Its objects are no file system.
     #[error(transparent)]
     Filesystem(#[from] FilesystemError),
@@ -251,6 +252,9 @@ pub enum ImportError {
         #[source]
         source: DecodeError,
     },
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -274,7 +278,10 @@ impl Site {
         on_progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<ImportReport, ImportError> {
         let _putting = self.begin_import(options)?;
-        let (staged, warnings) = receive::receive(self, stream, options, on_progress)?;
+        let received = receive::receive(self, &mut self.cancel.reader(stream), options, on_progress);
+        // Whatever it failed of, once it was cancelled: that is why.
+        self.cancel.check()?;
+        let (staged, warnings) = received?;
         self.end_import(staged, warnings)
     }
 
@@ -289,7 +296,9 @@ impl Site {
         on_progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<ImportReport, ImportError> {
         let _putting = self.begin_import(options)?;
-        let (staged, warnings) = mounted::stage(self, directory, options, on_progress)?;
+        let staged = mounted::stage(self, directory, options, on_progress);
+        self.cancel.check()?;
+        let (staged, warnings) = staged?;
         self.end_import(vec![staged], warnings)
     }
 

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use serde::Serialize;
 use uor_asl::disk::real::RealDisk;
@@ -26,6 +26,7 @@ use super::home::{
 use super::standing::{self, Standing};
 use super::witness::Witness;
 use super::{FileError, Loss, Site, Witnessed, home, json, walk};
+use crate::cancel::Cancel;
 
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
@@ -58,21 +59,20 @@ pub struct Initialised {
 #[non_exhaustive]
 pub enum InitError {
     /// There is a site already.
-    #[error("there is a site in {} already: choose another directory with --data", dir.display())]
+    #[error("there is a site in {} already", dir.display())]
     Exists {
         /// The data directory.
         dir: PathBuf,
     },
     /// The directory holds other things.
-    #[error("{} holds files that are no site's: choose an empty directory with --data", dir.display())]
+    #[error("{} holds files that are no site's", dir.display())]
     NotEmpty {
         /// The data directory.
         dir: PathBuf,
     },
     /// The site has written or received records, which joining would lose.
     #[error(
-        "the site in {} has a history of {commits} commits in another federation, which joining would lose: join from an \
-         empty directory with --data",
+        "the site in {} has a history of {commits} commits in another federation, which joining would lose",
         dir.display()
     )]
     HasHistory {
@@ -88,7 +88,7 @@ pub enum InitError {
         dir: PathBuf,
     },
     /// Another process is using the directory.
-    #[error("{} is in use by another process: stop it, or choose another directory with --data", dir.display())]
+    #[error("{} is in use by another process", dir.display())]
     InUse {
         /// The data directory.
         dir: PathBuf,
@@ -134,7 +134,7 @@ pub enum InitError {
 #[non_exhaustive]
 pub enum OpenError {
     /// There is none.
-    #[error("there is no site in {}: make one with `uor init`, or name another directory with --data", dir.display())]
+    #[error("there is no site in {}", dir.display())]
     Absent {
         /// The directory.
         dir: PathBuf,
@@ -286,6 +286,14 @@ impl Site {
         Opening::begin(dir)?.open_to_recover()
     }
 
+    /// Whose data directory this is, for whoever reads the store in it and not the site.
+    ///
+    /// # Errors
+    /// [`FileError`] if its key cannot be read.
+    pub fn owner(dir: &Path) -> Result<SiteId, FileError> {
+        Ok(home::read_key(disk_in(dir).as_ref())?.site_id())
+    }
+
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
     ///
     /// # Errors
@@ -393,7 +401,7 @@ impl<'a> Opening<'a> {
         }
         let store = Arc::new(store);
         let keeper = is_kept.then(|| Keeper::start(Arc::clone(&store))).transpose();
-        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?;
+        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?.map(Arc::new);
         let site = Site {
             dir: dir.to_owned(),
             disk,
@@ -402,14 +410,15 @@ impl<'a> Opening<'a> {
             key,
             store,
             _keeper: keeper,
-            files: Mutex::default(),
-            putting: RwLock::default(),
-            witness: witness.map_or_else(OnceLock::new, OnceLock::from),
+            files: Arc::default(),
+            putting: Arc::default(),
+            cancel: Cancel::default(),
+            witness: Arc::new(witness.map_or_else(OnceLock::new, OnceLock::from)),
             loss,
             cut: None,
             is_lone_copy: held.is_some() && is_alone,
-            standing: Mutex::new(hold.map_or(Standing::Free, Standing::Held)),
-            asked: Condvar::new(),
+            standing: Arc::new(Mutex::new(hold.map_or(Standing::Free, Standing::Held))),
+            asked: Arc::new(Condvar::new()),
         };
         Ok(site)
     }
@@ -462,7 +471,7 @@ fn must_be_replaced(dir: &Path, federation: FederationId) -> Result<bool, InitEr
 }
 
 fn take_lock(dir: &Path, disk: &Arc<dyn Disk>) -> Result<LockGuard, InitError> {
-    let failed = |source| DiskError { action: "lock", path: LOCK_FILE.to_owned(), source };
+    let failed = |source| DiskError { action: "take the lock that is file", path: LOCK_FILE.to_owned(), source };
     let lock = disk.try_lock(LOCK_FILE).map_err(failed).map_err(FileError::from)?;
     lock.ok_or_else(|| InitError::InUse { dir: dir.to_owned() })
 }

@@ -40,7 +40,7 @@ pub enum Redeemed {
 #[non_exhaustive]
 pub enum InviteError {
     /// This site is not a member yet.
-    #[error("this site has not been admitted to its federation yet, so it cannot invite: run `uor node` until it is")]
+    #[error("this site has not been admitted to its federation yet, so it cannot invite")]
     NotAMember,
     /// An address cannot stand in a ticket.
     #[error("a ticket holds at most {ADDRESSES_MAX} addresses of at most {ADDRESS_LEN_MAX} bytes each")]

@@ -22,6 +22,7 @@ use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
 use self::out::{Out, Written};
 use super::{Site, Sort, Target, json};
+use crate::cancel::Cancelled;
 use crate::clock::utc;
 
 /// A payload that is here, as a stream that verifies itself.
@@ -189,7 +190,7 @@ pub enum ReadError {
         wall_ms: u64,
     },
     /// Claims differ, and the federation's rule lets none stand.
-    #[error("{id} has conflicting claims and none stands: see `uor conflicts`, end it with `uor resolve`")]
+    #[error("{id} has conflicting claims and none stands")]
     Withheld {
         /// The id.
         id: CanonicalId,
@@ -235,6 +236,9 @@ pub enum ReadError {
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// There is something at the path already.
     #[error("{} exists already: nothing was overwritten", path.display())]
     Exists {
@@ -307,6 +311,7 @@ impl Site {
         }
         let partial = Partial::beside(path)?;
         let written = Out::new(self, at, on_progress).write(target, &partial.path)?;
+        self.cancel.check()?;
         partial.put_at(path)?;
         let Written { files, bytes, warnings } = written;
         Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes, warnings })

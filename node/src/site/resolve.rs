@@ -175,7 +175,7 @@ impl fmt::Display for Candidate {
 #[non_exhaustive]
 pub enum ResolveError {
     /// Neither a name nor an id that is known.
-    #[error("there is no `{text}` here: it is neither a name (see `uor ls`) nor an id or its beginning")]
+    #[error("there is no `{text}` here: it is neither a name nor an id or its beginning")]
     Unknown {
         /// The text as it was given.
         text: String,
@@ -197,7 +197,7 @@ pub enum ResolveError {
         more: bool,
     },
     /// It is known, and a tombstone shadows it.
-    #[error("{id} was removed; an older snapshot still shows it (`--at SNAPSHOT`)")]
+    #[error("{id} was removed; an older snapshot still shows it")]
     Removed {
         /// The id.
         id: CanonicalId,

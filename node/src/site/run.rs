@@ -26,6 +26,7 @@ use super::read::wrong_kind;
 use super::{
     AddError, AddOptions, ClaimListed, ReadError, ResolveError, Site, Sort, Source, StoreShelf, Target, json, shelf,
 };
+use crate::cancel::Cancelled;
 
 /// Largest outcome that is shown.
 const OUTCOME_LEN_MAX: u64 = 256 << 20;
@@ -173,6 +174,9 @@ pub enum RunError {
     /// The program could not be run to a result; nothing was written.
     #[error("the run came to no result")]
     Run(#[from] uor_pel::run::RunError),
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -208,7 +212,7 @@ impl Site {
         let program = self.resolve(program, &self.head())?;
         self.read_program(&program)?;
         let inputs = self.bind_inputs(inputs)?;
-        let shelf = StoreShelf::new(self.store.clone(), self.head(), self.site_id());
+        let shelf = StoreShelf::new(self.store.clone(), self.head(), self.site_id()).cancellable(self.cancel.clone());
         let task = bind(&shelf, program.key(), &inputs, Vec::new())?;
         let limits = Limits { fuel: options.fuel.unwrap_or(FUEL_DEFAULT), ..Limits::default() };
         let options = Options { limits, recompute: options.recompute };
@@ -216,7 +220,10 @@ impl Site {
         let report = perform(&shelf, engine()?, &task, options, &mut |progress| {
             tell(&mut told, progress);
             on_progress(told);
-        })?;
+        });
+        // Whatever it failed of, once it was cancelled: that is why.
+        self.cancel.check()?;
+        let report = report?;
         let mut records = shelf.into_records();
         records.extend(self.new_edges(&task.derivation, &report.outcome)?);
         self.commit_in_order(records)?;

@@ -18,6 +18,8 @@ use uor_index_format::state::Entry;
 use uor_pel::blob::{Blob, BlobReader};
 use uor_pel::shelf::{Found, Shelf, ShelfError};
 
+use crate::cancel::Cancel;
+
 /// Largest outcome that is read.
 const OUTCOME_LEN_MAX: u64 = 256 << 20;
 /// Chunks of payloads that are kept in memory, at most 4 MiB each.
@@ -30,6 +32,7 @@ pub struct StoreShelf {
     writer: SiteId,
     cache: Arc<Mutex<Cache>>,
     left: Mutex<Left>,
+    cancel: Cancel,
 }
 
 /// What the run has left so far.
@@ -44,7 +47,17 @@ struct Left {
 impl StoreShelf {
     /// The store at a snapshot; `writer` is the site on whose behalf things are run.
     pub fn new(store: Arc<Store>, at: Snapshot, writer: SiteId) -> Self {
-        Self { store, at, writer, cache: Arc::default(), left: Mutex::default() }
+        Self { store, at, writer, cache: Arc::default(), left: Mutex::default(), cancel: Cancel::default() }
+    }
+
+    /// The same; nothing is found or put any more once `cancel` says so.
+    #[must_use]
+    pub fn cancellable(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
+    }
+
+    fn check(&self) -> Result<(), ShelfError> {
+        self.cancel.check().map_err(|cancelled| ShelfError::new("go on", cancelled))
     }
 
     /// The records that the run left, each after what it names. None repeats what the writer has already said.
@@ -100,12 +113,14 @@ impl StoreShelf {
 
 impl Shelf for StoreShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
+        self.check()?;
         let left = self.left().artifacts.get(key).copied();
         let known = if left.is_some() { left } else { self.artifact(key)? };
         Ok(known.and_then(|(type_tag, payload)| self.found(type_tag, payload)))
     }
 
     fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
+        self.check()?;
         let payload = self.put_blob(&*blob)?;
         let key = artifact_key(type_tag, &payload);
         let is_visible = self.artifact(&key)?.is_some();
@@ -117,6 +132,7 @@ impl Shelf for StoreShelf {
     }
 
     fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
+        self.check()?;
         if let Some(outcome) = self.left().receipts.get(key) {
             return Ok(Some(outcome.clone()));
         }
@@ -129,6 +145,7 @@ impl Shelf for StoreShelf {
     }
 
     fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
+        self.check()?;
         let payload = self.put_blob(&outcome.encode())?;
         let key = derivation.receipt_key();
         let is_claimed = self.is_claimed(&key.into(), &payload.checksum)?;

@@ -220,7 +220,7 @@ pub struct SnapshotDiff {
 #[non_exhaustive]
 pub enum SnapshotError {
     /// No snapshot is meant.
-    #[error("there is no snapshot `{text}`: give a label, an id or its beginning (see `uor snapshot ls`), or `{HEAD}`")]
+    #[error("there is no snapshot `{text}`: it is neither a label nor an id or its beginning, nor `{HEAD}`")]
     Unknown {
         /// The text as it was given.
         text: String,

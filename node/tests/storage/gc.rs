@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 use uor_asl::disk::Mode;
@@ -284,6 +285,7 @@ fn what_arrives_while_garbage_is_collected_stays() {
         if let Some(record) = record.take_if(|_| done == 1) {
             site.store().commit(site.key(), vec![record], 0).unwrap();
         }
+        ControlFlow::Continue(())
     };
     site.store().collect(&kept, &BTreeSet::new(), false, 0, on_progress).unwrap();
     assert!(record.is_none());

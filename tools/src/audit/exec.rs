@@ -22,6 +22,7 @@ use uor_pel::run::Progress;
 use super::shelf::StoreShelf;
 use super::store::Opener;
 use crate::cli::replay::{Exec, Which};
+use crate::code::Code;
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
 use crate::render::count;
@@ -223,8 +224,11 @@ fn receipt_id(store: &Store, text: &str) -> Outcome<CanonicalId> {
     match receipts.as_slice() {
         [id] => Ok(*id),
         [] => Err(Failed::new(format!("there is no receipt `{text}` here"))
+            .code(Code::NotFound)
             .hint("give its id in hexadecimal, or at least the first 8 digits")),
-        several => Err(Failed::new(format!("`{text}` is ambiguous: {} receipts begin like this", several.len()))),
+        several => Err(Failed::new(format!("`{text}` is ambiguous: {} receipts begin like this", several.len()))
+            .code(Code::Ambiguous)
+            .hint("give more digits")),
     }
 }
 

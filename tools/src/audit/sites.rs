@@ -216,9 +216,18 @@ fn form_of(path: &Path) -> Outcome<Form> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("txt" | "text") => Ok(Form::Text),
         Some("json") => Ok(Form::Json),
-        _ => Err(Failed::new(format!("cannot tell the form of report {}", path.display()))
+        _ => Err(Failed::usage(format!("cannot tell the form of report {}", path.display()))
             .hint("name it FILE.txt or FILE.json")),
     }
+}
+
+/// The report could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("could not write report {}", path.display())]
+struct ReportUnwritten {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
 }
 
 fn write_report(path: &Path, form: Form, report: &Report) -> Outcome<()> {
@@ -226,7 +235,8 @@ fn write_report(path: &Path, form: Form, report: &Report) -> Outcome<()> {
         Form::Text => report.text(),
         Form::Json => serde_json::to_string_pretty(report).map_err(io::Error::other)? + "\n",
     };
-    fs::write(path, content).map_err(|error| Failed::new(format!("could not write report {}: {error}", path.display())))
+    let unwritten = |source| ReportUnwritten { path: path.to_owned(), source };
+    Ok(fs::write(path, content).map_err(unwritten)?)
 }
 
 fn human(console: &mut Console<'_>, report: &Report) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::store::Opener;
+use crate::code::Code;
 use crate::console::Console;
 use crate::exit::{Failed, Outcome, Verdict};
 use crate::render::count;
@@ -41,7 +42,8 @@ pub fn run(path: &Path, at: Option<&str>, opener: &Opener, console: &mut Console
     };
     if !audited.store.view().has(&snapshot)? {
         return Err(Failed::new(format!("store {} does not hold all of snapshot {}", audited.name, snapshot.id()))
-            .hint("`uor status` shows what it holds; a running node fetches the rest"));
+            .code(Code::MissingPayload)
+            .hint("name a store that holds it; `uor status` at the site shows what it lacks"));
     }
     let replayed = audited.store.replay(&snapshot)?;
     let kept = audited.store.view().state().root_at(&snapshot)?;

@@ -16,8 +16,10 @@ use uor_index_format::snapshot::{self, Snapshot};
 use uor_node::service::{ReplicaError, replica};
 use uor_node::site::{FileError, Site, Witnessed};
 
+use crate::code::Code;
 use crate::console::Console;
 use crate::exit::Failed;
+use crate::scratch::Scratch;
 
 /// Largest snapshot artifact that is read, in bytes.
 const SNAPSHOT_LEN_MAX: u64 = 64 << 20;
@@ -34,17 +36,6 @@ pub struct Audited {
     pub witnessed: Option<Witnessed>,
     /// Where the replica is; it goes when this does.
     pub scratch: Option<Scratch>,
-}
-
-/// A folder that is removed with everything in it when this is dropped.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left behind is in the system's folder for temporary files.
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }
 
 /// Why an audit could not begin, or what it found while opening.
@@ -78,6 +69,9 @@ pub enum OpenError {
         #[source]
         source: ReplicaError,
     },
+    /// There is no folder for the replica.
+    #[error("could not make a folder for temporary files")]
+    Scratch(#[source] std::io::Error),
     /// A running node lets only those read for whom a member vouches.
     #[error("a running node asks for a member's word: name the data directory of one with --as")]
     NoVoucher,
@@ -134,8 +128,8 @@ impl Opener {
     fn pull(&self, address: &str, console: &mut Console<'_>) -> Result<Audited, OpenError> {
         let voucher = self.voucher.as_ref().ok_or(OpenError::NoVoucher)?;
         let member = Site::open(voucher, Mode::ReadOnly).map_err(OpenError::Voucher)?;
-        let scratch = Scratch(scratch_dir());
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&scratch.0));
+        let scratch = Scratch::new("uor-replay").map_err(OpenError::Scratch)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(scratch.path()));
         let pulled = replica(address, member.federation(), member.key(), disk, &mut |commits, payloads_wanted| {
             let total = (payloads_wanted > 0).then_some(commits + payloads_wanted);
             console.meter.items("pulling", commits, total);
@@ -152,14 +146,9 @@ impl Opener {
 }
 
 /// A path that begins like a multiaddress and names a peer is one.
-fn is_address(store: &Path) -> bool {
+pub(super) fn is_address(store: &Path) -> bool {
     let text = store.to_string_lossy();
     ["/ip4/", "/ip6/", "/dns"].iter().any(|start| text.starts_with(start)) && text.contains("/p2p/")
-}
-
-fn scratch_dir() -> PathBuf {
-    let name = format!("uor-replay-{}-{}", std::process::id(), uor_node::clock::wall_ms());
-    std::env::temp_dir().join(name)
 }
 
 /// Opens a data directory for reading.
@@ -341,6 +330,7 @@ pub fn one_federation(stores: &[Audited]) -> Result<(), Failed> {
             first.name,
             other.name,
             other.store.federation()
-        ))),
+        ))
+        .code(Code::OtherFederation)),
     }
 }

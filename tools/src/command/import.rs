@@ -1,14 +1,13 @@
 //! `import zfs`.
 
-use std::fs::File;
 use std::path::Path;
 
-use uor_node::site::{ImportOptions, ImportProgress, ImportReport, Imported};
+use uor_node::site::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported};
 
 use super::Context;
 use crate::cli::ImportZfs;
 use crate::console::{Console, Meter};
-use crate::exit::{Exit, Failed, Outcome};
+use crate::exit::{Exit, Outcome};
 use crate::render::{count, plain, size};
 
 /// `uor import zfs`.
@@ -34,15 +33,16 @@ fn read(
 ) -> Outcome<ImportReport> {
     let mounted = args.mounted.as_deref().map(|path| console.path(path));
     let stream = args.stream.as_deref().filter(|stream| *stream != Path::new("-")).map(|path| console.path(path));
-    let Console { input, meter, .. } = console;
+    let Console { input, meter, cancel, .. } = console;
     if let Some(directory) = mounted {
         return Ok(context.site.import_zfs_mounted(&directory, options, &mut |now| tell(meter, now, None))?);
     }
     let Some(path) = stream else {
         return Ok(context.site.import_zfs(input, options, &mut |now| tell(meter, now, None))?);
     };
-    let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let (len, mut file) = opened.map_err(|error| Failed::new(format!("could not read {}: {error}", path.display())))?;
+    let opened = cancel.open(&path).and_then(|opened| Ok((opened.file().metadata()?.len(), opened)));
+    let unread = |source| ImportError::Read { path: path.clone(), source };
+    let (len, mut file) = opened.map_err(unread)?;
     // A pipe has no length that is known.
     let total = Some(len).filter(|len| *len > 0);
     Ok(context.site.import_zfs(&mut file, options, &mut |now| tell(meter, now, total))?)

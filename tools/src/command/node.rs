@@ -1,6 +1,6 @@
 //! `node` and `join`: the commands that open the data directory for themselves.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::front;
 use crate::render::{count, plain};
+
+/// Longest text that is read as a ticket, in bytes: far more than any ticket has.
+const TICKET_LEN_MAX: u64 = 64 << 10;
 
 /// `uor node`: until SIGINT or SIGTERM.
 ///
@@ -64,16 +67,49 @@ struct Joined {
     commits: u64,
 }
 
+/// The ticket's text: as it was given, or from a file or standard input.
+fn ticket_text(args: &Join, console: &mut Console<'_>) -> Outcome<String> {
+    let (mut reader, from): (Box<dyn Read + '_>, _) = match (&args.ticket_file, args.ticket.as_deref()) {
+        (None, Some(ticket)) if ticket != "-" => return Ok(ticket.to_owned()),
+        (Some(file), _) => {
+            let opened = console.cancel.open(&console.path(file));
+            (
+                Box::new(opened.map_err(|source| unread(&file.display().to_string(), source))?),
+                file.display().to_string(),
+            )
+        }
+        (None, _) => (Box::new(&mut console.input), "standard input".to_owned()),
+    };
+    let mut text = Vec::new();
+    reader.by_ref().take(TICKET_LEN_MAX + 1).read_to_end(&mut text).map_err(|source| unread(&from, source))?;
+    let fits = text.len() as u64 <= TICKET_LEN_MAX;
+    // What is no text, or too long, is no ticket either: that is said where tickets are read.
+    Ok(String::from_utf8(text).ok().filter(|_| fits).unwrap_or_default().trim().to_owned())
+}
+
+/// The ticket could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read the ticket from {from}")]
+struct TicketUnread {
+    from: String,
+    #[source]
+    source: io::Error,
+}
+
+fn unread(from: &str, source: io::Error) -> Failed {
+    Failed::from(TicketUnread { from: from.to_owned(), source })
+}
+
 /// `uor join`.
 ///
 /// # Errors
 /// [`Failed`]; the directory is then what it was before.
 pub fn join(args: &Join, dir: &Path, console: &mut Console<'_>) -> Outcome {
-    let ticket = Ticket::from_text(&args.ticket)?;
-    console.note("Asking the site that gave the ticket …");
-    let joined = service::join(dir, args.name.as_deref(), &ticket, &args.peer).map_err(|error| {
-        Failed::from(error).hint("`uor node` must run at the site that gave the ticket; a ticket works once")
-    })?;
+    let ticket = Ticket::from_text(&ticket_text(args, console)?)?;
+    if !console.style.json {
+        console.note("Asking the site that gave the ticket …");
+    }
+    let joined = service::join_unless(&console.cancel, dir, args.name.as_deref(), &ticket, &args.peer)?;
     let shown = Joined {
         site_id: joined.site_id.to_string(),
         federation_id: joined.federation_id.to_string(),

@@ -82,7 +82,8 @@ pub fn run(args: &Run, context: &Context<'_>, console: &mut Console<'_>) -> Outc
     if ran.conflict {
         console.warn(format!(
             "Another site claims another outcome: a conflict was recorded.\nHint: `uor conflicts` shows the claims; \
-             `uor-replay exec --receipt {}` runs it again",
+             `uor-replay exec {} --receipt {}` runs it again",
+            plain(&context.site.dir().to_string_lossy()),
             short(ran.receipt)
         ));
     }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod beside;
+mod errors;
 mod import;
 mod nodes;
 mod space;

@@ -6,6 +6,7 @@ mod backup;
 mod crash;
 mod federation;
 mod full_disk;
+mod interrupt;
 mod loss;
 mod node;
 #[path = "../cli/support.rs"]

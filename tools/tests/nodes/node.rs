@@ -63,6 +63,11 @@ impl Node {
         self.early.iter().any(|line| line.contains(words)) || self.lines.try_iter().any(|line| line.contains(words))
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it in good order.
     pub(crate) fn stop(mut self) {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();

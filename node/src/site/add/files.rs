@@ -15,6 +15,7 @@ use uor_index_format::id::ArtifactKey;
 use uor_index_format::record::Payload;
 
 use super::{AddError, Adding, Seen, Stamp, Sums, reading, storing};
+use crate::cancel::Cancel;
 use crate::clock::wall_ms;
 
 /// While a file is awaited, progress is looked at this often.
@@ -24,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) struct Shared<'a> {
     blocks: &'a Blocks,
     put: PutOptions,
+    cancel: &'a Cancel,
     /// Bytes read so far, or known without reading.
     bytes: AtomicU64,
     /// Whether nobody waits for what is still queued.
@@ -31,8 +33,8 @@ pub(super) struct Shared<'a> {
 }
 
 impl<'a> Shared<'a> {
-    pub(super) const fn new(blocks: &'a Blocks, put: PutOptions) -> Self {
-        Self { blocks, put, bytes: AtomicU64::new(0), is_over: AtomicBool::new(false) }
+    pub(super) const fn new(blocks: &'a Blocks, put: PutOptions, cancel: &'a Cancel) -> Self {
+        Self { blocks, put, cancel, bytes: AtomicU64::new(0), is_over: AtomicBool::new(false) }
     }
 }
 
@@ -150,7 +152,8 @@ fn read(path: &Path, buffer: &mut Vec<u8>, shared: &Shared<'_>) -> Result<FileRe
         told = bytes;
     };
     // A file may have grown since.
-    let put = shared.blocks.put_with(&shared.put, &mut buffer.as_slice().chain(&mut file), &mut on_progress);
+    let mut bytes = shared.cancel.reader(buffer.as_slice().chain(&mut file));
+    let put = shared.blocks.put_with(&shared.put, &mut bytes, &mut on_progress);
     let put = put.map_err(storing(&path.to_string_lossy()))?;
     let after = Stamp::of(&file.metadata().map_err(reading(path))?);
     let stamp = Stamp::of(&metadata).filter(|before| Some(*before) == after && before.len == put.len);

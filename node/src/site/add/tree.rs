@@ -66,6 +66,7 @@ impl Adding<'_, '_> {
             match window.pop_front() {
                 Some(Pending::Directory(inner)) => open.push(std::mem::replace(&mut building, inner)),
                 Some(Pending::File { name, mode, file }) => {
+                    self.site.cancel.check()?;
                     let (key, len) = self.end_file(file, sums)?;
                     building.entries.push(TreeEntry {
                         name,

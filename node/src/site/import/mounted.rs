@@ -127,6 +127,7 @@ impl Source for Mounted<'_> {
     }
 
     fn node(&mut self, path: &PathBuf) -> Result<Node, ImportError> {
+        self.site.cancel.check()?;
         let metadata = fs::symlink_metadata(path).map_err(reading(path))?;
         let kind = kind_of(path, &metadata)?;
         let attributes = Attributes {
@@ -165,7 +166,7 @@ impl Source for Mounted<'_> {
         }
         let before = self.progress.bytes;
         let (progress, on_progress) = (&mut self.progress, &mut self.on_progress);
-        let put = self.site.store.blocks().put(&mut file, &mut |bytes| {
+        let put = self.site.store.blocks().put(&mut self.site.cancel.reader(&mut file), &mut |bytes| {
             progress.bytes = before + bytes;
             on_progress(*progress);
         });

@@ -113,13 +113,16 @@ impl<'env> Receiving<'env, '_> {
             (Begin::FILESYSTEM, true) => return Err(Refusal::NoVolume.into()),
             (Begin::VOLUME, false) if self.is_package => {
                 let name = String::from_utf8_lossy(&begin.to_name).into_owned();
-                self.warnings.push(format!("left out `{name}`: it is a volume, not a filesystem (see --volume)"));
+                self.warnings.push(format!(
+                    "left out `{name}`: it is a volume, not a filesystem, and volumes were not asked for"
+                ));
                 return Ok(None);
             }
             (Begin::VOLUME, false) => return Err(Refusal::Volume.into()),
             (objset_type, _) => return Err(Refusal::Other { objset_type }.into()),
         }
-        let mut spool = FileSpool::new(&self.site.dir, self.site.store.blocks()).map_err(ImportError::Spool)?;
+        let (dir, blocks, cancel) = (&self.site.dir, self.site.store.blocks(), &self.site.cancel);
+        let mut spool = FileSpool::new(dir, blocks, cancel).map_err(ImportError::Spool)?;
         let (set, base) = self.base(begin, &mut spool)?;
         Ok(Some(Receiver { begin: begin.clone(), set, incoming: Incoming::new(spool, scope), base }))
     }

@@ -9,6 +9,8 @@ use uor_asl::blocks::Blocks;
 use uor_index_format::id::Checksum;
 use uor_zfs::contents::{Spool, Stored};
 
+use crate::cancel::Cancel;
+
 /// Short blocks are written together, in portions of this many bytes.
 const PENDING_LEN: usize = 1 << 20;
 
@@ -20,12 +22,13 @@ pub(super) struct FileSpool<'a> {
     /// What comes after that.
     pending: Vec<u8>,
     pub(super) blocks: &'a Blocks,
+    cancel: &'a Cancel,
 }
 
 impl<'a> FileSpool<'a> {
     /// A spool in directory `dir`, beside the contents in `blocks`.
-    pub(super) fn new(dir: &Path, blocks: &'a Blocks) -> io::Result<Self> {
-        Ok(Self { file: nameless(dir)?, end: 0, pending: Vec::with_capacity(PENDING_LEN), blocks })
+    pub(super) fn new(dir: &Path, blocks: &'a Blocks, cancel: &'a Cancel) -> io::Result<Self> {
+        Ok(Self { file: nameless(dir)?, end: 0, pending: Vec::with_capacity(PENDING_LEN), blocks, cancel })
     }
 }
 
@@ -60,6 +63,7 @@ impl Spool for FileSpool<'_> {
     }
 
     fn read_at(&self, place: u64, out: &mut [u8]) -> io::Result<()> {
+        self.cancel.check().map_err(io::Error::other)?;
         let written = usize::try_from(self.end.saturating_sub(place)).unwrap_or(usize::MAX).min(out.len());
         let (in_file, in_memory) = out.split_at_mut(written);
         self.file.read_exact_at(in_file, place)?;

@@ -82,6 +82,7 @@ impl<'a> Out<'a> {
             self.directories.push(Finished { path, inside, mode: own.mode, attributes });
         }
         for entry in tree.entries() {
+            self.site.cancel.check()?;
             let name = OsString::from_vec(entry.name.clone());
             let (to, inside) = (to.join(&name), inside.join(&name));
             match self.entry(entry, &to, &inside) {
@@ -138,6 +139,7 @@ impl<'a> Out<'a> {
         let before = self.written.bytes;
         let mut window = vec![0; WINDOW_LEN];
         loop {
+            self.site.cancel.check()?;
             let len = payload.reader.read(&mut window).map_err(writing(to))?;
             if len == 0 {
                 break;

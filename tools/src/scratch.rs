@@ -1,0 +1,65 @@
+//! Folders for the time being: they go when a command ends, also when a signal ends it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Every scratch folder there is.
+static FOLDERS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// How often a folder is swept in which another thread still makes files.
+const SWEEPS_MAX: u32 = 100;
+
+fn folders() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder that is removed with everything in it when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a folder for temporary files, whose name begins with `name`; nobody else may look into it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn new(name: &str) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let name = format!("{name}-{}-{}", std::process::id(), uor_node::clock::wall_ms());
+        let path = std::env::temp_dir().join(name);
+        folders().insert(path.clone());
+        let scratch = Self(path);
+        fs::DirBuilder::new().mode(0o700).create(&scratch.0)?;
+        Ok(scratch)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Leaves the folder where it is, to be looked at.
+    pub fn keep(self) {
+        folders().remove(&self.0);
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if folders().remove(&self.0) {
+            // What is left behind is in the system's folder for temporary files.
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+}
+
+/// Removes every scratch folder, for a process that ends here and now.
+pub fn sweep() {
+    let folders = folders();
+    for folder in folders.iter() {
+        let is_gone = |_: &u32| fs::remove_dir_all(folder).is_ok() || !folder.exists();
+        // What is still being written to may be full again at once.
+        (0..SWEEPS_MAX).find(is_gone);
+    }
+}
