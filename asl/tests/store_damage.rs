@@ -136,7 +136,7 @@ impl Sample {
                 12 => drop(store.erase(Checksum::of(&noise(3)), 1003).unwrap()),
                 14 => drop(FREED.map(|number| commit(Record::tombstone(artifact(number).id()))).collect::<Vec<_>>()),
                 15 => {
-                    drop(store.collect(&[], &BTreeSet::new(), false, 0, &mut |_, _| ControlFlow::Continue(())).unwrap())
+                    store.collect(&[], &BTreeSet::new(), false, 0, &mut |_, _| ControlFlow::Continue(())).unwrap();
                 }
                 _ => {}
             }

@@ -250,7 +250,7 @@ impl Workload {
             Action::Erase(number, wall_ms) => drop(store.erase(checksum(number), wall_ms)?),
             Action::Collect { kept } => {
                 let snapshots = if kept { slice::from_ref(&self.moments[KEPT_AFTER].1) } else { &[] };
-                store.collect(snapshots, &BTreeSet::new(), false, 7, &mut |_, _| {})?;
+                store.collect(snapshots, &BTreeSet::new(), false, 7, &mut |_, _| std::ops::ControlFlow::Continue(()))?;
             }
             Action::Seal => store.seal_index()?,
             Action::Settle => store.settle()?,

@@ -29,8 +29,10 @@ pub mod context {
     pub static ADMISSION: Context = Context::new("uor 2026-11 admission v1");
     /// [`CommitHash`](super::CommitHash).
     pub static COMMIT: Context = Context::new("uor 2026-11 commit v1");
-    /// What a member signs to let another key read.
-    pub static READER: Context = Context::new("uor 2026-11 reader credential v1");
+    /// What a member signs to let another key read for a while. Version 1 had no expiry, and is refused.
+    pub static READER: Context = Context::new("uor 2026-11 reader credential v2");
+    /// The set of domains that a site knows to be forked, in a frame.
+    pub static FORK_SET: Context = Context::new("uor 2026-11 fork set v1");
     /// [`FederationState`](super::FederationState).
     pub static FEDERATION_STATE: Context = Context::new("uor 2026-11 federation state v1");
     /// Expansion of one visible entry into the lanes of the state's set hash.

@@ -34,19 +34,27 @@ impl SiteKey {
         self.0.sign(hash.as_bytes()).to_bytes()
     }
 
-    /// Lets the peer with key `reader` read what this member may read: an auditor with a key of its own.
-    pub fn vouch(&self, federation: &FederationId, reader: &SiteId) -> [u8; SIGNATURE_LEN] {
-        self.0.sign(&credential(federation, reader)).to_bytes()
+    /// Lets the peer with key `reader` read what this member may read, an auditor with a key of its own, until `expires_ms`
+    /// (milliseconds since 1970).
+    pub fn vouch(&self, federation: &FederationId, reader: &SiteId, expires_ms: u64) -> [u8; SIGNATURE_LEN] {
+        self.0.sign(&credential(federation, reader, expires_ms)).to_bytes()
     }
 }
 
-fn credential(federation: &FederationId, reader: &SiteId) -> [u8; 32] {
-    derive(&context::READER, &[federation.as_bytes(), reader.as_bytes()])
+fn credential(federation: &FederationId, reader: &SiteId, expires_ms: u64) -> [u8; 32] {
+    derive(&context::READER, &[federation.as_bytes(), reader.as_bytes(), &expires_ms.to_le_bytes()])
 }
 
-/// Whether `signature` is `member`'s word that `reader` may read.
-pub fn vouches(member: &SiteId, federation: &FederationId, reader: &SiteId, signature: &[u8; SIGNATURE_LEN]) -> bool {
-    is_signed(member, &credential(federation, reader), signature)
+/// Whether `signature` is `member`'s word that `reader` may read until `expires_ms` (milliseconds since 1970). Whether that
+/// is over is for those to say who have a clock.
+pub fn vouches(
+    member: &SiteId,
+    federation: &FederationId,
+    reader: &SiteId,
+    expires_ms: u64,
+    signature: &[u8; SIGNATURE_LEN],
+) -> bool {
+    is_signed(member, &credential(federation, reader, expires_ms), signature)
 }
 
 impl fmt::Debug for SiteKey {

@@ -1,6 +1,7 @@
-//! What nodes say to each other: doorbells by gossip, questions and answers of the delta protocol.
+//! What nodes say to each other: doorbells, questions and answers of the delta protocol.
 //!
-//! Frames are laid out by `rkyv` and validated before a field is read; nothing in them is hashed or signed. The commits,
+//! Questions are small whoever asks, so that what an unknown peer sends costs next to nothing to read. Answers come in pages
+//! and parts, each bounded, and only to what was asked for. Frames are laid out by `rkyv` and validated before a field is read; nothing in them is hashed or signed. The commits,
 //! proofs and digests they carry are the hand-laid bytes of the other modules, and are judged there.
 
 #![expect(missing_docs, reason = "rkyv derives archived twins of the enums without documentation")]
@@ -8,18 +9,32 @@
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::id::{SiteId, context};
+
 /// The newest version of the delta protocol this release speaks; it is the first byte of every frame.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 /// Most bytes of commits in one delta. A single larger commit travels alone.
 pub const DELTA_LEN_MAX: u64 = 4 << 20;
 /// Most bytes of payload in one part.
 pub const PART_LEN_MAX: u64 = 1 << 20;
 /// Largest frame: the largest commit and its surroundings.
 pub const FRAME_LEN_MAX: usize = (crate::commit::BODY_LEN_MAX as usize) + (1 << 16);
-/// Most bytes of a doorbell, so that gossip never has to split or drop it.
+/// Most bytes of a question.
+pub const REQUEST_LEN_MAX: usize = 4096;
+/// Most bytes of a doorbell.
 pub const DOORBELL_LEN_MAX: usize = 1000;
+/// Most heads in one page of a frontier.
+pub const HEADS_MAX: usize = 4096;
+/// Most frozen domains in one page of them.
+pub const FORKS_MAX: usize = 4096;
+/// Most fork proofs that one question asks for.
+pub const PROOFS_MAX: usize = 64;
+/// Most sites whose admission one question asks for.
+pub const TESTIMONY_SITES_MAX: usize = 64;
+/// Most addresses told with one page of a frontier.
+pub const CONTACTS_MAX: usize = 64;
 
-/// Announces the newest commit of the sender's own domain. Gossip is a doorbell: it may be lost, and nothing rests on it.
+/// Announces the newest commit of the sender's own domain to a member. It may be lost, and nothing rests on it.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Doorbell {
     /// The federation.
@@ -58,15 +73,75 @@ pub struct Contact {
     pub address: String,
 }
 
+/// A domain that a proof has frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct WireFork {
+    /// The domain.
+    pub domain: [u8; 32],
+    /// The number at which its writer is proven to have forked its log.
+    pub number: u64,
+}
+
+/// Where a node stands, in short: equal positions need no further word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct Position {
+    /// The snapshot of everything it includes.
+    pub snapshot: [u8; 32],
+    /// The highest logseq it includes.
+    pub logseq_max: u64,
+    /// Its state root.
+    pub state_root: [u8; 32],
+    /// Digest of the domains it knows to be forked: [`fork_set`].
+    pub forks: [u8; 32],
+}
+
+impl Position {
+    /// What is said to a peer that is not known to be a member: nothing.
+    pub const NONE: Self = Self { snapshot: [0; 32], logseq_max: 0, state_root: [0; 32], forks: [0; 32] };
+}
+
+/// Digest of a set of frozen domains, each with the number it is frozen at, ascending by domain. Which of several proofs of
+/// one fork a site holds makes no difference to it.
+pub fn fork_set(forks: impl Iterator<Item = (SiteId, u64)>) -> [u8; 32] {
+    let mut hasher = context::FORK_SET.hasher();
+    for (domain, number) in forks {
+        hasher.update(domain.as_bytes()).update(&number.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}
+
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Request {
-    /// "This is how far I am; how far are you?" The first question on every connection.
+    /// "This is where I stand; where do you?" The first question on every connection, and one for each further page.
     Frontier {
         /// The asker's federation.
         federation: [u8; 32],
         /// The asker's position.
         position: Position,
+        /// The last domain of the page before; `None` for the first page.
+        after: Option<[u8; 32]>,
+    },
+    /// "Which domains are frozen?"
+    Forks {
+        /// The federation.
+        federation: [u8; 32],
+        /// The last domain of the page before; `None` for the first page.
+        after: Option<[u8; 32]>,
+    },
+    /// "Prove that these forked their logs."
+    Proofs {
+        /// The federation.
+        federation: [u8; 32],
+        /// At most [`PROOFS_MAX`] domains.
+        domains: Vec<[u8; 32]>,
+    },
+    /// "How did these become members?" Asked about sites that have written, and of whose admission nothing is known.
+    Testimony {
+        /// The federation.
+        federation: [u8; 32],
+        /// At most [`TESTIMONY_SITES_MAX`] sites.
+        sites: Vec<[u8; 32]>,
     },
     /// "Commits of this domain after this one."
     Delta {
@@ -90,16 +165,18 @@ pub enum Request {
         /// Most bytes wanted.
         len_max: u64,
     },
-    /// "This member vouches for me": an auditor reads with a key of its own. Holds as long as the connection.
+    /// "This member vouches for me": an auditor reads with a key of its own, until the word expires or the connection ends.
     Read {
         /// The federation.
         federation: [u8; 32],
         /// The member that vouches.
         member: [u8; 32],
-        /// Its signature over federation and asker.
+        /// When its word expires, in milliseconds since 1970.
+        expires_ms: u64,
+        /// Its signature over federation, asker and expiry.
         signature: [u8; 64],
     },
-    /// "Admit me": beside showing a credential, the only question a stranger may ask.
+    /// "Admit me": beside showing a credential, the only question of a stranger that is answered.
     Join {
         /// The federation on the ticket.
         federation: [u8; 32],
@@ -110,21 +187,6 @@ pub enum Request {
     },
 }
 
-/// Where a node stands.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Position {
-    /// Its frontier, ascending by domain.
-    pub heads: Vec<WireHead>,
-    /// The highest logseq it includes.
-    pub logseq_max: u64,
-    /// Its state root.
-    pub state_root: [u8; 32],
-    /// Encoded fork proofs it holds.
-    pub fork_proofs: Vec<Vec<u8>>,
-    /// Where it and the sites it knows may be reached.
-    pub contacts: Vec<Contact>,
-}
-
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Response {
@@ -132,6 +194,31 @@ pub enum Response {
     Frontier {
         /// The answerer's position.
         position: Position,
+        /// Heads of its domains after the one that was named, ascending by domain, at most [`HEADS_MAX`]; none if the
+        /// asker stands at the same snapshot.
+        heads: Vec<WireHead>,
+        /// Whether there are more heads after these.
+        has_more: bool,
+        /// Where it and the sites it knows may be reached; with the first page.
+        contacts: Vec<Contact>,
+    },
+    /// To [`Request::Forks`].
+    Forks {
+        /// Frozen domains after the one that was named, ascending, at most [`FORKS_MAX`].
+        forks: Vec<WireFork>,
+        /// Whether there are more.
+        has_more: bool,
+    },
+    /// To [`Request::Proofs`].
+    Proofs {
+        /// Encoded fork proofs: those of the named domains that the answerer has.
+        proofs: Vec<Vec<u8>>,
+    },
+    /// To [`Request::Testimony`].
+    Testimony {
+        /// Encoded membership commits that do not count, each after what it rests on, of [`DELTA_LEN_MAX`] in total; a single
+        /// larger one travels alone.
+        commits: Vec<Vec<u8>>,
     },
     /// To [`Request::Delta`]: encoded commits in ascending number.
     Delta {
@@ -156,7 +243,7 @@ pub enum Response {
     },
     /// To [`Request::Read`]: ask on.
     Welcome,
-    /// The question cannot be answered.
+    /// The question is not answered.
     Refused {
         /// Why.
         reason: Refusal,
@@ -166,21 +253,19 @@ pub enum Response {
 /// Why a question is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The asker belongs to another federation.
-    #[error("it belongs to another federation")]
-    OtherFederation,
-    /// The asker is not a member.
-    #[error("this site is not a member of the federation")]
-    NotAMember,
+    /// All that is ever said to a stranger: not whether the federation is another, the ticket unknown or used, the credential
+    /// expired, or the question malformed.
+    #[error(
+        "it does not let this site in: perhaps it has not heard of its admission yet, or the ticket was used before, or the \
+         credential has expired"
+    )]
+    NotAdmitted,
     /// The answerer does not have what was asked for.
     #[error("it does not have that")]
     NotHere,
     /// The answerer's log differs from the asker's at the commit that was named.
     #[error("its log of that domain is a different one")]
     Forked,
-    /// The ticket is unknown, or was used before.
-    #[error("the ticket is unknown or was used before: ask for a new one")]
-    TicketUnknown,
     /// The question could not be understood.
     #[error("it did not understand the question")]
     Malformed,
@@ -194,7 +279,10 @@ pub enum Refusal {
 #[non_exhaustive]
 pub enum FrameError {
     /// The sender speaks another protocol version.
-    #[error("the frame is of protocol version {found}; this release speaks version {PROTOCOL_VERSION}")]
+    #[error(
+        "the frame is of protocol version {found}; this release speaks version {PROTOCOL_VERSION}: run the same release at \
+         both ends"
+    )]
     Version {
         /// Version found.
         found: u8,
@@ -242,6 +330,6 @@ macro_rules! frames {
 
 frames! {
     Doorbell up to DOORBELL_LEN_MAX;
-    Request up to FRAME_LEN_MAX;
+    Request up to REQUEST_LEN_MAX;
     Response up to FRAME_LEN_MAX;
 }

@@ -26,7 +26,7 @@ use uor_index_format::snapshot::Snapshot;
 use uor_index_format::state::StateHash;
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::Tree;
-use uor_index_format::wire::{DOORBELL_LEN_MAX, Doorbell, Refusal, Request, Response};
+use uor_index_format::wire::{DOORBELL_LEN_MAX, Doorbell, Refusal, Request, Response, WireFork};
 
 const GOLDEN_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
 const FORMAT_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/FORMAT.md");
@@ -191,14 +191,21 @@ fn hold_frames(golden: &mut Golden) {
     let (commit, position) = (samples::second_commit(0), samples::position());
     let (domain, hash) = (*samples::founder().site_id().as_bytes(), *commit.hash().as_bytes());
     let doorbell = samples::doorbell();
-    assert!(doorbell.encode().len() < DOORBELL_LEN_MAX, "gossip must never have to split a doorbell");
+    assert!(doorbell.encode().len() < DOORBELL_LEN_MAX, "a doorbell fits its frame");
     golden.both("wire.doorbell", &doorbell, Doorbell::encode, Doorbell::decode);
     let checksum = *Checksum::of(samples::PAYLOAD).as_bytes();
+    let expires_ms = 1_800_000_000_000;
+    let signature = samples::founder().vouch(&samples::federation(), &samples::member().site_id(), expires_ms);
+    let read = Request::Read { federation, member: domain, expires_ms, signature };
     for (name, request) in [
-        ("wire.request.frontier", Request::Frontier { federation, position: position.clone() }),
+        ("wire.request.frontier", Request::Frontier { federation, position, after: None }),
+        ("wire.request.frontier-next", Request::Frontier { federation, position, after: Some(domain) }),
+        ("wire.request.forks", Request::Forks { federation, after: Some(domain) }),
+        ("wire.request.proofs", Request::Proofs { federation, domains: vec![domain] }),
+        ("wire.request.testimony", Request::Testimony { federation, sites: vec![domain] }),
         ("wire.request.delta", Request::Delta { federation, domain, after: 2, after_hash: hash }),
         ("wire.request.payload", Request::Payload { federation, checksum, offset: 4, len_max: 1 << 20 }),
-        ("wire.request.read", Request::Read { federation, member: domain, signature: [7; 64] }),
+        ("wire.request.read", read),
         (
             "wire.request.join",
             Request::Join { federation, token: samples::ticket().token, name: "south-station".to_owned() },
@@ -206,8 +213,13 @@ fn hold_frames(golden: &mut Golden) {
     ] {
         golden.both(name, &request, Request::encode, Request::decode);
     }
+    let frontier =
+        Response::Frontier { position, heads: samples::heads(), has_more: false, contacts: samples::contacts() };
     for (name, response) in [
-        ("wire.response.frontier", Response::Frontier { position }),
+        ("wire.response.frontier", frontier),
+        ("wire.response.forks", Response::Forks { forks: vec![WireFork { domain, number: 2 }], has_more: false }),
+        ("wire.response.proofs", Response::Proofs { proofs: vec![samples::fork_proof().encode()] }),
+        ("wire.response.testimony", Response::Testimony { commits: vec![samples::first_commit().encode()] }),
         (
             "wire.response.delta",
             Response::Delta { commits: vec![samples::first_commit().encode(), commit.encode()], commits_left: 5 },
@@ -215,7 +227,7 @@ fn hold_frames(golden: &mut Golden) {
         ("wire.response.payload", Response::Payload { total_len: 18, bytes: samples::PAYLOAD[4..].to_vec() }),
         ("wire.response.admitted", Response::Admitted { domain, commit: hash }),
         ("wire.response.welcome", Response::Welcome),
-        ("wire.response.refused", Response::Refused { reason: Refusal::TicketUnknown }),
+        ("wire.response.refused", Response::Refused { reason: Refusal::NotAdmitted }),
     ] {
         golden.both(name, &response, Response::encode, Response::decode);
     }

@@ -5,40 +5,44 @@
 //!
 //! * **links** — dialled by address, reported once per peer: [`NetEvent::Connected`] when its first connection
 //!   opens, [`NetEvent::Disconnected`] when its last one closes;
-//! * **doorbells** — signed gossip of at most [`DOORBELL_LEN_MAX`] bytes. Gossip may be lost or repeated; it says
-//!   "come and ask", it never carries what is asked for;
-//! * **requests** — one bounded body each way. Every [`NetCommand::Request`] ends in exactly one
+//! * **doorbells** — at most [`DOORBELL_LEN_MAX`] bytes to every connected member, and to nobody else. They may be lost, and
+//!   of several in a row only the last arrives; they say "come and ask", and never carry what is asked for;
+//! * **requests** — a short question, and an answer as long as the question allows. Every [`NetCommand::Request`] ends in exactly one
 //!   [`NetEvent::Response`] or [`NetEvent::RequestFailed`], unless the shell stops first.
 //!
 //! # Invariants
 //!
 //! * A peer is an Ed25519 public key, the [`SiteKey`]; a connection that proves no such key is refused.
-//! * A peer that is connected, or being dialled, is never dialled again.
+//! * Whoever the owner does not call a member is a stranger: it has few places and little time, and takes none from members.
+//! * A peer that is connected is never dialled again.
 //! * No input from a peer panics, and none allocates before its bytes arrive or beyond the configured bound.
-//! * Every queue is bounded. The swarm is polled only when all earlier events have been taken: while the owner is
+//! * Every queue is bounded, and peers take turns: of each, one question at a time is with the owner, and none is answered
+//!   further that does not read its answers. The swarm is polled only when all answers have been taken: while the owner is
 //!   slow, connections fill their own small buffers, stop reading, and the transport's windows close, so pressure
 //!   reaches the sender instead of memory. An owner that takes nothing for longer than [`PING_TIMEOUT`] may find its
 //!   peers gone.
 //! * Commands are obeyed even while events wait, so an owner may send from the task that receives.
 
+mod accepting;
 mod behaviour;
 mod codec;
+mod desk;
 mod driver;
 mod gate;
 mod key;
+mod places;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 use tokio::sync::mpsc;
 
-pub use codec::DELTA_PROTOCOL;
+pub use codec::{BELL_PROTOCOL, DELTA_PROTOCOL};
 pub use key::{SiteKey, peer_id, site_key};
+pub use places::Limits;
 
-/// The longest body of a [`NetCommand::Publish`], in bytes.
-///
-/// Far below gossipsub's own limit, beyond which a message is accepted and then never arrives, and below the size
-/// at which gossipsub begins to announce messages before sending them.
+/// The longest body of a [`NetCommand::Ring`], in bytes.
 pub const DOORBELL_LEN_MAX: usize = 1000;
 
 /// The number of requests to one peer that may be unanswered at the same time.
@@ -53,8 +57,8 @@ pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Commands that may wait for the swarm task.
 const COMMANDS_MAX: usize = 256;
 
-/// Events that may wait for the owner; few, because a request may carry megabytes.
-const EVENTS_MAX: usize = 32;
+/// Events that may wait for the owner; few, because an answer may carry megabytes.
+const EVENTS_MAX: usize = 8;
 
 /// What a shell needs to know before it starts.
 #[derive(Clone)]
@@ -63,27 +67,27 @@ pub struct NetConfig {
     pub secret: [u8; 32],
     /// The addresses to listen on, without a peer id; `/ip4/0.0.0.0/…` listens on every interface.
     pub listen: Vec<Multiaddr>,
-    /// The name of the one gossip topic, for example `uor/1/<federation in hex>`. Others are not relayed.
-    pub topic: String,
-    /// What this site calls itself towards its peers: program, version, and the range of protocols it speaks.
-    pub agent: String,
-    /// The longest body of a request or response, in bytes, sent or received.
+    /// Who is a member, until [`NetCommand::Trust`] says otherwise.
+    pub members: BTreeSet<SiteKey>,
+    /// The longest question, in bytes, sent or received.
+    pub question_len_max: u32,
+    /// The longest answer, in bytes, sent or received.
     pub frame_len_max: u32,
-    /// The number of connections, of all peers and in both directions, that may be open at the same time.
-    pub connections_max: u32,
+    /// How many connections may be open at the same time, in both directions.
+    pub limits: Limits,
 }
 
 impl NetConfig {
-    /// A site that listens nowhere, exchanges bodies of up to 9 MiB and keeps up to 16 connections.
+    /// A site that listens nowhere and knows no members, with questions of up to 4 KiB and answers of up to 9 MiB.
     #[must_use]
-    pub fn new(secret: [u8; 32], topic: impl Into<String>) -> Self {
+    pub fn new(secret: [u8; 32]) -> Self {
         Self {
             secret,
             listen: Vec::new(),
-            topic: topic.into(),
-            agent: concat!("uor/", env!("CARGO_PKG_VERSION"), " delta/1..1").to_owned(),
+            members: BTreeSet::new(),
+            question_len_max: 4096,
             frame_len_max: 9 * 1024 * 1024,
-            connections_max: 16,
+            limits: Limits { members: 64, members_inbound: 48, guests: 8, strangers: 8 },
         }
     }
 }
@@ -96,18 +100,29 @@ pub struct ResponseToken(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetCommand {
     /// Connect to the peer at this address, which must end in `/p2p/<peer id>`. Ends in [`NetEvent::Connected`] or
-    /// [`NetEvent::DialFailed`]; does nothing if the peer is connected or already being dialled.
+    /// [`NetEvent::DialFailed`]; does nothing if the peer is connected or already being dialled at this address.
     Dial(Multiaddr),
-    /// Ring every subscribed peer's doorbell with at most [`DOORBELL_LEN_MAX`] bytes.
-    Publish(Vec<u8>),
+    /// Ring every connected member's doorbell with at most [`DOORBELL_LEN_MAX`] bytes.
+    Ring(Vec<u8>),
+    /// From now on, these are the members.
+    Trust(BTreeSet<SiteKey>),
+    /// Let a peer that is no member stay for so many milliseconds, if there is room for it.
+    LetStay {
+        /// The peer.
+        peer: SiteKey,
+        /// How long, in milliseconds from now.
+        for_ms: u64,
+    },
     /// Ask a connected peer; never dials.
     Request {
         /// The peer asked.
         peer: SiteKey,
         /// The owner's name for this request, given back with its outcome.
         id: u64,
-        /// At most [`NetConfig::frame_len_max`] bytes.
+        /// At most [`NetConfig::question_len_max`] bytes.
         body: Vec<u8>,
+        /// The longest answer that is taken, in bytes.
+        answer_len_max: u32,
     },
     /// Answer an inbound request. Without effect if the asker has gone meanwhile.
     Respond {
@@ -159,29 +174,12 @@ pub enum NetEvent {
         /// The chain of causes.
         reason: String,
     },
-    /// What a connected peer says it is. Unverified text from the peer.
-    Identified {
-        /// The peer speaking.
-        peer: SiteKey,
-        /// Its [`NetConfig::agent`].
-        agent: String,
-    },
-    /// From now on, doorbells reach this peer. May repeat.
-    Subscribed {
-        /// The peer that listens.
-        peer: SiteKey,
-    },
-    /// Somebody rang.
-    Gossip {
-        /// The site that signed the message, which need not be connected; the signature has been checked.
+    /// A connected member rang.
+    Rang {
+        /// The member.
         from: SiteKey,
-        /// As published.
+        /// At most [`DOORBELL_LEN_MAX`] bytes.
         body: Vec<u8>,
-    },
-    /// A doorbell was not rung, usually because nobody is subscribed yet.
-    PublishFailed {
-        /// The cause.
-        reason: String,
     },
     /// A peer asks.
     Request {
@@ -189,7 +187,7 @@ pub enum NetEvent {
         peer: SiteKey,
         /// Goes into [`NetCommand::Respond`].
         token: ResponseToken,
-        /// At most [`NetConfig::frame_len_max`] bytes.
+        /// At most [`NetConfig::question_len_max`] bytes.
         body: Vec<u8>,
     },
     /// An inbound request can no longer be answered, or its response was not delivered.
@@ -237,13 +235,14 @@ pub enum NetError {
     /// The encryption of TCP connections could not be set up.
     #[error("noise handshake could not be prepared")]
     Noise(#[from] libp2p::noise::Error),
-    /// A part of the protocol stack refused its parameters.
-    #[error("gossip could not be prepared for topic {topic}: {reason}")]
-    Gossip {
-        /// The topic to subscribe to.
-        topic: String,
-        /// What was refused.
-        reason: String,
+    /// Another program listens there.
+    #[error("cannot listen on {address}: another program listens there")]
+    Taken {
+        /// The address.
+        address: Multiaddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
     },
     /// An address could not be listened on.
     #[error("cannot listen on {address}")]
@@ -261,7 +260,7 @@ pub enum NetError {
 #[non_exhaustive]
 pub enum CommandError {
     /// A doorbell is no place for a body.
-    #[error("gossip of {len} bytes exceeds the bound of {len_max} bytes")]
+    #[error("doorbell of {len} bytes exceeds the bound of {len_max} bytes")]
     DoorbellTooLarge {
         /// Bytes offered.
         len: usize,
@@ -273,7 +272,7 @@ pub enum CommandError {
     FrameTooLarge {
         /// Bytes offered.
         len: usize,
-        /// [`NetConfig::frame_len_max`].
+        /// [`NetConfig::question_len_max`], or [`NetConfig::frame_len_max`] for an answer.
         len_max: u32,
     },
     /// The shell has ended, or is about to.
@@ -291,6 +290,7 @@ pub enum CommandError {
 #[derive(Debug, Clone)]
 pub struct NetHandle {
     commands: mpsc::Sender<NetCommand>,
+    question_len_max: u32,
     frame_len_max: u32,
 }
 
@@ -318,17 +318,18 @@ impl NetHandle {
 
     fn check(&self, command: &NetCommand) -> Result<(), CommandError> {
         match command {
-            NetCommand::Publish(body) if body.len() > DOORBELL_LEN_MAX => {
+            NetCommand::Ring(body) if body.len() > DOORBELL_LEN_MAX => {
                 Err(CommandError::DoorbellTooLarge { len: body.len(), len_max: DOORBELL_LEN_MAX })
             }
-            NetCommand::Request { body, .. } | NetCommand::Respond { body, .. }
-                if !codec::fits(body.len(), self.frame_len_max) =>
-            {
-                Err(CommandError::FrameTooLarge { len: body.len(), len_max: self.frame_len_max })
-            }
+            NetCommand::Request { body, .. } => fits(body.len(), self.question_len_max),
+            NetCommand::Respond { body, .. } => fits(body.len(), self.frame_len_max),
             _ => Ok(()),
         }
     }
+}
+
+fn fits(len: usize, len_max: u32) -> Result<(), CommandError> {
+    if codec::fits(len, len_max) { Ok(()) } else { Err(CommandError::FrameTooLarge { len, len_max }) }
 }
 
 /// Starts a shell on the current tokio runtime and returns the two ends its owner holds.
@@ -342,7 +343,8 @@ pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>),
     let swarm = behaviour::swarm(&config)?;
     let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
     let (events_out, events) = mpsc::channel(EVENTS_MAX);
-    let handle = NetHandle { commands, frame_len_max: config.frame_len_max };
-    runtime.spawn(driver::Driver::new(swarm, config.topic).run(commands_in, events_out));
+    let (question_len_max, frame_len_max) = (config.question_len_max, config.frame_len_max);
+    let handle = NetHandle { commands, question_len_max, frame_len_max };
+    runtime.spawn(driver::Driver::new(swarm).run(commands_in, events_out));
     Ok((handle, events))
 }

@@ -6,6 +6,7 @@
 
 mod asking;
 mod join;
+mod quiet;
 mod recover;
 mod replica;
 mod status;
@@ -19,13 +20,14 @@ use libp2p::multiaddr::Protocol;
 use tokio::sync::mpsc;
 use uor_asl::disk::{DiskError, read_all, replace};
 use uor_asl::store::StoreError;
-use uor_index_format::id::{FederationId, SiteId};
+use uor_index_format::id::SiteId;
 
 use self::asking::{ASK_MS_MAX, Asking};
 pub use self::join::{JoinError, Joined, join, join_unless};
 pub use self::recover::{Asked, recover};
 pub use self::replica::{ReplicaError, replica};
 pub use self::status::{NodeStatus, PeerStatus};
+use crate::clock::wall_ms;
 use crate::net::{self, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle, ResponseToken};
 use crate::replication::{Effect, FederationLogTable, Replicator, table};
 use crate::site::{FileError, Redeemed, Site, TABLE_FILE};
@@ -34,6 +36,8 @@ use crate::site::{FileError, Redeemed, Site, TABLE_FILE};
 const TICK: Duration = Duration::from_millis(100);
 /// How long shutting down may take before the rest is left to the operating system.
 const SHUTDOWN: Duration = Duration::from_secs(3);
+/// The longest answer to a ticket or a credential, in bytes.
+const ANSWER_LEN_MAX: u32 = 4096;
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 16;
 /// Tickets that may wait while the others are asked.
@@ -146,11 +150,6 @@ impl ServiceHandle {
     }
 }
 
-/// The gossip topic of a federation.
-fn topic(federation: FederationId) -> String {
-    format!("uor/1/{federation}")
-}
-
 /// Runs the node of `site` until it is stopped.
 ///
 /// # Errors
@@ -195,6 +194,7 @@ struct Service {
     is_hold_told: bool,
     /// Tickets that were shown meanwhile: to admit somebody is to write.
     redeems: Vec<Effect>,
+    quiet: quiet::Quiet,
 }
 
 impl Service {
@@ -203,9 +203,9 @@ impl Service {
         let mut core = Replicator::new(site.site_id(), table_saved.clone());
         let mut known = Vec::new();
         for address in &config.peers {
-            let (_, peer) = parse_peer(address)?;
-            core.add_address(address.clone(), Some(peer));
-            known.push((peer, address.clone()));
+            let (address, peer) = parse_peer(address)?;
+            core.add_address(address.to_string(), Some(peer));
+            known.push((peer, address.to_string()));
         }
         for peer in site.peers()? {
             let site_id = peer.site_id.parse().ok();
@@ -232,6 +232,7 @@ impl Service {
             own_commits_before,
             is_hold_told: false,
             redeems: Vec::new(),
+            quiet: quiet::Quiet::default(),
         })
     }
 
@@ -293,8 +294,8 @@ impl Service {
                 self.core.handle_connected(&store, peer, now_ms)?;
             }
             NetEvent::Disconnected { peer } => self.core.handle_disconnected(SiteId::from_bytes(peer), now_ms),
-            NetEvent::Gossip { from, body } => {
-                self.core.handle_gossip(&store, SiteId::from_bytes(from), &body, now_ms)?;
+            NetEvent::Rang { from, body } => {
+                self.core.handle_doorbell(&store, SiteId::from_bytes(from), &body, now_ms)?;
             }
             NetEvent::Request { peer, token, body } => {
                 self.core.handle_request(&store, SiteId::from_bytes(peer), token.0, &body, now_ms)?;
@@ -307,9 +308,10 @@ impl Service {
             NetEvent::DialFailed { address, peer, .. } => {
                 // The core tries again by itself; who asks for this site's own log does not wait for that.
                 self.asking.iter_mut().for_each(|it| it.failed(address.as_ref(), peer.map(SiteId::from_bytes)));
+                address.iter().for_each(|address| self.core.handle_dial_failed(&address.to_string()));
             }
             NetEvent::Stopped => return Err(ServiceError::NetStopped),
-            // The core finds out by itself: a failed dial is tried again, gossip is only a doorbell.
+            // The core finds out by itself.
             _ => {}
         }
         Ok(())
@@ -317,7 +319,9 @@ impl Service {
 
     fn tick(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
         let (store, now_ms) = (self.site.store().clone(), self.now_ms());
+        self.core.set_wall_ms(wall_ms(), now_ms);
         self.core.handle_tick(&store, now_ms)?;
+        self.quiet.summaries(now_ms).into_iter().for_each(|line| on_event(ServiceEvent::Notice(line)));
         self.ask(now_ms, on_event)?;
         let settled = self.listening.len() == self.listening_last;
         self.listening_last = self.listening.len();
@@ -405,14 +409,31 @@ impl Service {
                     self.redeems.push(effect);
                 }
                 Effect::Redeem { token, site, secret, name } => self.redeem(token, site, &secret, &name, on_event),
-                Effect::Notice(notice) => on_event(ServiceEvent::Notice(notice.to_string())),
-                effect => match command_of(effect) {
-                    Some(command) => self.send(command).await?,
-                    None => on_event(ServiceEvent::Notice("an address that cannot be read was left out".to_owned())),
+                Effect::Notice(notice) => self.tell(notice.provoked(), &notice.to_string(), on_event),
+                Effect::Dial { address } => match address.parse() {
+                    Ok(address) => self.send(NetCommand::Dial(address)).await?,
+                    Err(_) => {
+                        self.core.handle_dial_failed(&address);
+                        let kind = Some("addresses that cannot be read");
+                        self.tell(kind, "an address that cannot be read was left out", on_event);
+                    }
                 },
+                effect => {
+                    if let Some(command) = command_of(effect) {
+                        self.send(command).await?;
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Tells of something, unless it is of a kind that others can cause at will and that was told of enough.
+    fn tell(&mut self, kind: Option<&'static str>, line: &str, on_event: &mut dyn FnMut(ServiceEvent)) {
+        let now_ms = self.now_ms();
+        if kind.is_none_or(|kind| self.quiet.admit(kind, now_ms)) {
+            on_event(ServiceEvent::Notice(line.to_owned()));
+        }
     }
 
     /// The answer to a ticket. What went wrong is told here, not to the stranger.
@@ -434,10 +455,13 @@ impl Service {
                 head.map(|hash| (self.site.site_id(), hash))
             }
             Err(error) => {
-                on_event(ServiceEvent::Notice(format!("refused to admit {}: {error}", site.short())));
+                let line = format!("refused to admit {}: {error}", site.short());
+                self.tell(Some("tickets refused"), &line, on_event);
                 None
             }
         };
+        // The network hears of a new member before the member hears of it, and goes on asking.
+        self.core.tell_whom_to_trust(self.site.store(), self.now_ms());
         self.core.handle_redeemed(token, admitted);
     }
 
@@ -460,15 +484,18 @@ async fn shut_down(net: &NetHandle, events: &mut mpsc::Receiver<NetEvent>) {
     }
 }
 
-/// The network's command for an effect that is the network's; `None` for an address that cannot be read.
+/// The network's command for an effect that is the network's alone.
 fn command_of(effect: Effect) -> Option<NetCommand> {
     Some(match effect {
-        Effect::Request { peer, id, frame } => NetCommand::Request { peer: *peer.as_bytes(), id, body: frame },
+        Effect::Request { peer, id, frame, answer_len_max } => {
+            NetCommand::Request { peer: *peer.as_bytes(), id, body: frame, answer_len_max }
+        }
         Effect::Respond { token, frame } => NetCommand::Respond { token: ResponseToken(token), body: frame },
-        Effect::Publish { frame } => NetCommand::Publish(frame),
-        Effect::Dial { address } => NetCommand::Dial(address.parse().ok()?),
+        Effect::Ring { frame } => NetCommand::Ring(frame),
+        Effect::Trust(members) => NetCommand::Trust(members.iter().map(|site| *site.as_bytes()).collect()),
+        Effect::LetStay { peer, for_ms } => NetCommand::LetStay { peer: *peer.as_bytes(), for_ms },
         Effect::Disconnect { peer } => NetCommand::Disconnect(*peer.as_bytes()),
-        Effect::Redeem { .. } | Effect::Notice(_) => return None,
+        Effect::Dial { .. } | Effect::Redeem { .. } | Effect::Notice(_) => return None,
     })
 }
 
@@ -481,7 +508,7 @@ fn read_table(site: &Site) -> FederationLogTable {
 /// Opens the network on the given addresses; without any, on every interface. Where any free port will do, that of the
 /// last time is tried first, so that peers find a node again that was restarted.
 fn open_net(site: &Site, listen: &[String]) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
-    let mut config = NetConfig::new(site.key().seed(), topic(site.federation()));
+    let mut config = NetConfig::new(site.key().seed());
     let wished: Vec<Multiaddr> = match listen {
         [] => on_every_interface(),
         listen => listen.iter().map(|address| parse(address)).collect::<Result<_, _>>()?,
@@ -515,9 +542,14 @@ fn on_last_port(address: &Multiaddr, last: &[Multiaddr]) -> Multiaddr {
     address.iter().map(part).collect()
 }
 
-/// Opens the network without listening: for a site that only dials.
-fn open_net_to_dial(site: &Site) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
-    Ok(net::spawn(NetConfig::new(site.key().seed(), topic(site.federation())))?)
+/// Opens the network without listening: for a site that only dials `peers`.
+fn open_net_to_dial(
+    seed: [u8; 32],
+    peers: impl IntoIterator<Item = SiteId>,
+) -> Result<(NetHandle, mpsc::Receiver<NetEvent>), ServiceError> {
+    let mut config = NetConfig::new(seed);
+    config.members.extend(peers.into_iter().map(|peer| *peer.as_bytes()));
+    Ok(net::spawn(config)?)
 }
 
 fn parse(address: &str) -> Result<Multiaddr, ServiceError> {

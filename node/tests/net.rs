@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
@@ -34,7 +33,8 @@ impl Node {
     }
 
     async fn start_with(seed: u8, listen: &str, adjust: impl FnOnce(&mut NetConfig)) -> Self {
-        let mut config = NetConfig::new([seed; 32], "uor/1/test");
+        let mut config = NetConfig::new([seed; 32]);
+        config.members = (1..=20).map(peer_of).collect();
         config.listen.push(listen.parse().unwrap());
         adjust(&mut config);
         let (net, mut events) = spawn(config).unwrap();
@@ -80,20 +80,9 @@ impl Node {
         .await
     }
 
-    async fn subscribed(&mut self, others: &[SiteKey]) {
-        let mut missing: BTreeSet<SiteKey> = others.iter().copied().collect();
-        while !missing.is_empty() {
-            let heard = self.until(|event| match event {
-                NetEvent::Subscribed { peer } => Some(peer),
-                _ => None,
-            });
-            missing.remove(&heard.await);
-        }
-    }
-
-    async fn gossip(&mut self) -> (SiteKey, Vec<u8>) {
+    async fn rang(&mut self) -> (SiteKey, Vec<u8>) {
         self.until(|event| match event {
-            NetEvent::Gossip { from, body } => Some((from, body)),
+            NetEvent::Rang { from, body } => Some((from, body)),
             _ => None,
         })
         .await
@@ -138,6 +127,11 @@ async fn next(events: &mut mpsc::Receiver<NetEvent>) -> NetEvent {
     tokio::time::timeout(PATIENCE, events.recv()).await.expect("no event in time").expect("the shell ended")
 }
 
+/// A question that takes any answer.
+fn ask(peer: SiteKey, id: u64, body: impl Into<Vec<u8>>) -> NetCommand {
+    NetCommand::Request { peer, id, body: body.into(), answer_len_max: u32::MAX }
+}
+
 /// Two nodes, the first of which has dialled the second.
 async fn pair(listen: &str) -> (Node, Node) {
     let (mut a, mut b) = (Node::start(1, listen).await, Node::start(2, listen).await);
@@ -164,10 +158,10 @@ async fn cut_and_heal(listen: &str) {
         a.dial(&b).await;
         a.connected(b.site).await;
         b.connected(a.site).await;
-        a.send(NetCommand::Request { peer: b.site, id: round, body: b"healed?".to_vec() }).await;
+        a.send(ask(b.site, round, b"healed?".to_vec())).await;
         assert_eq!(b.answer(b"healed".to_vec()).await, b"healed?");
         assert_eq!(a.response().await, (round, b"healed".to_vec()));
-        b.send(NetCommand::Request { peer: a.site, id: round, body: b"you too?".to_vec() }).await;
+        b.send(ask(a.site, round, b"you too?".to_vec())).await;
         assert_eq!(a.answer(b"I too".to_vec()).await, b"you too?");
     }
     a.send(NetCommand::Cut(true)).await;
@@ -175,9 +169,9 @@ async fn cut_and_heal(listen: &str) {
     a.disconnected(b.site).await;
     b.disconnected(a.site).await;
     b.dial(&a).await;
-    a.subscribed(&[b.site]).await;
-    a.send(NetCommand::Publish(b"here again".to_vec())).await;
-    assert_eq!(b.gossip().await, (a.site, b"here again".to_vec()));
+    a.connected(b.site).await;
+    a.send(NetCommand::Ring(b"here again".to_vec())).await;
+    assert_eq!(b.rang().await, (a.site, b"here again".to_vec()));
 }
 
 #[tokio::test]
@@ -190,71 +184,60 @@ async fn two_nodes_connect_over_quic() {
     pair(QUIC).await;
 }
 
+/// A line of three: whoever rings is heard by those it is connected with, and by no others.
 #[tokio::test]
-async fn peers_learn_each_others_name() {
-    let (mut a, b) = pair(TCP).await;
-    let agent = a.until(|event| match event {
-        NetEvent::Identified { peer, agent } if peer == b.site => Some(agent),
-        _ => None,
-    });
-    assert_eq!(agent.await, concat!("uor/", env!("CARGO_PKG_VERSION"), " delta/1..1"));
-}
-
-/// A line of three: what the ends say reaches each other through the middle, and names its author.
-#[tokio::test]
-async fn gossip_reaches_everybody_both_ways() {
+async fn a_doorbell_is_heard_next_door() {
     let (mut a, mut b) = (Node::start(1, TCP).await, Node::start(2, TCP).await);
     let mut c = Node::start(3, QUIC).await;
     a.dial(&b).await;
     b.dial(&c).await;
-    a.subscribed(&[b.site]).await;
-    b.subscribed(&[a.site, c.site]).await;
-    c.subscribed(&[b.site]).await;
+    a.connected(b.site).await;
+    b.connected(a.site).await;
+    b.connected(c.site).await;
+    c.connected(b.site).await;
 
-    a.send(NetCommand::Publish(b"from a".to_vec())).await;
-    assert_eq!(b.gossip().await, (a.site, b"from a".to_vec()));
-    assert_eq!(c.gossip().await, (a.site, b"from a".to_vec()));
-    c.send(NetCommand::Publish(vec![7; DOORBELL_LEN_MAX])).await;
-    assert_eq!(b.gossip().await, (c.site, vec![7; DOORBELL_LEN_MAX]));
-    assert_eq!(a.gossip().await, (c.site, vec![7; DOORBELL_LEN_MAX]));
-    b.send(NetCommand::Publish(b"from b".to_vec())).await;
-    assert_eq!(a.gossip().await, (b.site, b"from b".to_vec()));
-    assert_eq!(c.gossip().await, (b.site, b"from b".to_vec()));
+    a.send(NetCommand::Ring(b"from a".to_vec())).await;
+    assert_eq!(b.rang().await, (a.site, b"from a".to_vec()));
+    b.send(NetCommand::Ring(vec![7; DOORBELL_LEN_MAX])).await;
+    assert_eq!(a.rang().await, (b.site, vec![7; DOORBELL_LEN_MAX]));
+    assert_eq!(c.rang().await, (b.site, vec![7; DOORBELL_LEN_MAX]), "it hears its neighbour, and not who rang there");
 }
 
 /// A head is announced again after a cut has healed, in the same bytes.
 #[tokio::test]
 async fn the_same_doorbell_rings_twice() {
-    let (mut a, mut b) = pair(TCP).await;
-    a.subscribed(&[b.site]).await;
+    let (a, mut b) = pair(TCP).await;
     for _ in 0..2 {
-        a.send(NetCommand::Publish(b"head 1".to_vec())).await;
-        assert_eq!(b.gossip().await, (a.site, b"head 1".to_vec()));
+        a.send(NetCommand::Ring(b"head 1".to_vec())).await;
+        assert_eq!(b.rang().await, (a.site, b"head 1".to_vec()));
     }
 }
 
+/// Of many in a row the last arrives, whatever became of the others.
 #[tokio::test]
-async fn a_doorbell_is_refused_or_failed_but_never_lost_in_silence() {
-    let mut alone = Node::start(1, TCP).await;
-    let body = vec![0; DOORBELL_LEN_MAX + 1];
-    let error = alone.net.send(NetCommand::Publish(body)).await.unwrap_err();
-    assert_eq!(error.to_string(), "gossip of 1001 bytes exceeds the bound of 1000 bytes");
-    alone.send(NetCommand::Publish(b"hello?".to_vec())).await;
-    let reason = alone.until(|event| match event {
-        NetEvent::PublishFailed { reason } => Some(reason),
-        _ => None,
-    });
-    assert_eq!(reason.await, "no peer is subscribed");
+async fn the_last_of_many_doorbells_is_heard() {
+    let (a, mut b) = pair(TCP).await;
+    for number in 0..=200_u8 {
+        a.send(NetCommand::Ring(vec![number])).await;
+    }
+    while b.rang().await.1 != [200] {}
+}
+
+#[tokio::test]
+async fn a_doorbell_is_short() {
+    let alone = Node::start(1, TCP).await;
+    let error = alone.net.send(NetCommand::Ring(vec![0; DOORBELL_LEN_MAX + 1])).await.unwrap_err();
+    assert_eq!(error.to_string(), "doorbell of 1001 bytes exceeds the bound of 1000 bytes");
 }
 
 async fn round_trip(listen: &str) {
     let (mut a, mut b) = pair(listen).await;
-    let question: Vec<u8> = (0_u32..1 << 18).flat_map(u32::to_le_bytes).collect();
-    let answer: Vec<u8> = question.iter().rev().copied().collect();
-    a.send(NetCommand::Request { peer: b.site, id: 42, body: question.clone() }).await;
+    let answer: Vec<u8> = (0_u32..1 << 18).flat_map(u32::to_le_bytes).collect();
+    let question = answer[..4096].to_vec();
+    a.send(ask(b.site, 42, question.clone())).await;
     assert_eq!(b.answer(answer.clone()).await, question);
     assert_eq!(a.response().await, (42, answer));
-    b.send(NetCommand::Request { peer: a.site, id: 7, body: Vec::new() }).await;
+    b.send(ask(a.site, 7, Vec::new())).await;
     assert_eq!(a.answer(Vec::new()).await, b"");
     assert_eq!(b.response().await, (7, Vec::new()));
 }
@@ -271,36 +254,37 @@ async fn a_mebibyte_goes_there_and_back_over_quic() {
 
 #[tokio::test]
 async fn a_frame_over_the_bound_is_refused_with_both_numbers() {
-    let mut a = Node::start_with(1, TCP, |config| config.frame_len_max = 2000).await;
-    let mut b = Node::start_with(2, TCP, |config| config.frame_len_max = 3000).await;
+    let mut a = Node::start_with(1, TCP, |config| (config.question_len_max, config.frame_len_max) = (2000, 2500)).await;
+    let mut b = Node::start_with(2, TCP, |config| (config.question_len_max, config.frame_len_max) = (3000, 3000)).await;
     a.dial(&b).await;
     a.connected(b.site).await;
-    let request = |id, len| NetCommand::Request { peer: b.site, id, body: vec![0; len] };
-    let error = a.net.send(request(1, 2001)).await.unwrap_err();
+    let error = a.net.send(ask(b.site, 1, vec![0; 2001])).await.unwrap_err();
     assert_eq!(error, CommandError::FrameTooLarge { len: 2001, len_max: 2000 });
     assert_eq!(error.to_string(), "frame of 2001 bytes exceeds the bound of 2000 bytes");
 
-    // A peer with a larger bound answers with more than this site is willing to read.
-    a.send(request(2, 2000)).await;
-    b.answer(vec![0; 3000]).await;
-    let (id, reason) = a.request_failed().await;
-    assert_eq!(id, 2);
-    assert!(reason.ends_with("frame of 3000 bytes exceeds the bound of 2000 bytes"), "{reason}");
+    // A peer with a larger bound answers with more than this site is willing to read, or has asked for.
+    for (answer_len_max, said) in [(u32::MAX, "2500"), (100, "100")] {
+        a.send(NetCommand::Request { peer: b.site, id: 2, body: vec![0; 2000], answer_len_max }).await;
+        b.answer(vec![0; 3000]).await;
+        let (id, reason) = a.request_failed().await;
+        assert_eq!(id, 2);
+        assert!(reason.ends_with(&format!("frame of 3000 bytes exceeds the bound of {said} bytes")), "{reason}");
+    }
 
     // And asks more than this site is willing to read: the asker is told, this site is not bothered.
-    b.send(NetCommand::Request { peer: a.site, id: 3, body: vec![0; 3000] }).await;
+    b.send(ask(a.site, 3, vec![0; 3000])).await;
     assert_eq!(b.request_failed().await.0, 3);
-    b.send(NetCommand::Request { peer: a.site, id: 4, body: vec![4; 2000] }).await;
+    b.send(ask(a.site, 4, vec![4; 2000])).await;
     assert_eq!(a.answer(Vec::new()).await, [4; 2000]);
 }
 
 #[tokio::test]
 async fn a_request_to_nobody_or_one_too_many_fails_at_once() {
     let (mut a, b) = pair(TCP).await;
-    a.send(NetCommand::Request { peer: [9; 32], id: 1, body: Vec::new() }).await;
+    a.send(ask([9; 32], 1, Vec::new())).await;
     assert_eq!(a.request_failed().await, (1, "the peer is not connected".to_owned()));
     for id in 0..=REQUESTS_PER_PEER_MAX as u64 {
-        a.send(NetCommand::Request { peer: b.site, id, body: Vec::new() }).await;
+        a.send(ask(b.site, id, Vec::new())).await;
     }
     let (id, reason) = a.request_failed().await;
     assert_eq!(id, REQUESTS_PER_PEER_MAX as u64);
@@ -311,7 +295,7 @@ async fn a_request_to_nobody_or_one_too_many_fails_at_once() {
 #[tokio::test]
 async fn a_request_ends_with_its_connection() {
     let (mut a, mut b) = pair(TCP).await;
-    a.send(NetCommand::Request { peer: b.site, id: 1, body: Vec::new() }).await;
+    a.send(ask(b.site, 1, Vec::new())).await;
     let token = b.until(|event| match event {
         NetEvent::Request { token, .. } => Some(token),
         _ => None,
@@ -379,14 +363,14 @@ async fn nobody_at_the_address_is_a_failed_dial() {
 
 #[tokio::test]
 async fn connections_are_counted_before_anything_else() {
-    let (mut a, b) = (Node::start_with(1, TCP, |config| config.connections_max = 1).await, Node::start(2, TCP).await);
+    let (mut a, b) = (Node::start_with(1, TCP, |config| config.limits.members = 1).await, Node::start(2, TCP).await);
     let c = Node::start(3, TCP).await;
     a.dial(&b).await;
     a.connected(b.site).await;
     a.dial(&c).await;
     let (_, peer, reason) = a.dial_failed().await;
     assert_eq!(peer, Some(c.site));
-    assert_eq!(reason, "connection denied: connection limit exceeded: at most 1 established connections are allowed");
+    assert_eq!(reason, "connection denied: members have 1 connections already, the most there may be");
 }
 
 /// The failed request behind the dials marks the place where their outcome would have stood.
@@ -397,7 +381,7 @@ async fn dialling_a_connected_or_dialling_peer_does_nothing() {
     a.dial(&b).await;
     a.connected(b.site).await;
     a.dial(&b).await;
-    a.send(NetCommand::Request { peer: [9; 32], id: 1, body: Vec::new() }).await;
+    a.send(ask([9; 32], 1, Vec::new())).await;
     let ended = a.until(|event| match event {
         NetEvent::Connected { .. } | NetEvent::DialFailed { .. } | NetEvent::RequestFailed { .. } => Some(event),
         _ => None,
@@ -414,7 +398,6 @@ async fn links_are_reported_once_per_peer() {
     b.dial(&a).await;
     a.connected(b.site).await;
     b.connected(a.site).await;
-    b.subscribed(&[a.site]).await;
     a.send(NetCommand::Disconnect(b.site)).await;
     a.send(NetCommand::Shutdown).await;
     let mut seen = Vec::new();
@@ -443,12 +426,12 @@ async fn a_slow_owner_loses_nothing() {
     });
     let mut left = rounds;
     for id in 0..REQUESTS_PER_PEER_MAX as u64 {
-        a.send(NetCommand::Request { peer: peer_of(2), id, body: vec![0; 100_000] }).await;
+        a.send(ask(peer_of(2), id, vec![0; 100])).await;
         left -= 1;
     }
     // A hundred failures fill the event channel several times over while nobody takes any.
     for id in 1000..1100 {
-        a.send(NetCommand::Request { peer: [9; 32], id, body: Vec::new() }).await;
+        a.send(ask([9; 32], id, Vec::new())).await;
     }
     let (mut failed, mut answered) = (0, 0);
     while failed < 100 || answered < rounds {
@@ -461,7 +444,7 @@ async fn a_slow_owner_loses_nothing() {
                 assert_eq!(body.len(), 100_000);
                 answered += 1;
                 if left > 0 {
-                    a.send(NetCommand::Request { peer: peer_of(2), id: left, body: vec![0; 100_000] }).await;
+                    a.send(ask(peer_of(2), left, vec![0; 100])).await;
                     left -= 1;
                 }
             }
@@ -493,7 +476,7 @@ async fn shutdown_ends_the_shell_and_its_links() {
 async fn a_deaf_owner_is_left_behind() {
     let (a, mut b) = pair(TCP).await;
     for id in 0..100 {
-        a.send(NetCommand::Request { peer: [9; 32], id, body: Vec::new() }).await;
+        a.send(ask([9; 32], id, Vec::new())).await;
     }
     a.send(NetCommand::Shutdown).await;
     b.disconnected(a.site).await;
@@ -514,13 +497,13 @@ async fn dropping_either_end_ends_the_shell() {
 
 #[test]
 fn without_a_runtime_there_is_no_shell() {
-    assert!(matches!(spawn(NetConfig::new([1; 32], "uor/1/test")), Err(NetError::NoRuntime(_))));
+    assert!(matches!(spawn(NetConfig::new([1; 32])), Err(NetError::NoRuntime(_))));
 }
 
 #[tokio::test]
 async fn an_address_in_use_or_of_no_known_transport_is_an_error() {
     for address in ["/ip4/203.0.113.1/tcp/0", "/memory/1"] {
-        let mut config = NetConfig::new([1; 32], "uor/1/test");
+        let mut config = NetConfig::new([1; 32]);
         config.listen.push(address.parse().unwrap());
         assert!(matches!(spawn(config), Err(NetError::Listen { .. })), "{address}");
     }

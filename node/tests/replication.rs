@@ -5,35 +5,78 @@
 #[path = "replication/world.rs"]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::ArtifactKey;
-use uor_index_format::id::{CommitHash, FederationState, LogSeq, SiteId};
+use uor_index_format::id::{Checksum, CommitHash, FederationState, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
-use uor_index_format::record::Record;
+use uor_index_format::membership::Admission;
+use uor_index_format::record::{Payload, Record};
 use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
-use uor_index_format::wire::{Contact, Doorbell, Position, Refusal, Request, Response, WireHead};
-use uor_node::replication::book::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, BACKOFF_MS_STRANGER, Book};
-use uor_node::replication::{Notice, table};
+use uor_index_format::wire::{
+    Contact, Doorbell, HEADS_MAX, Position, Refusal, Request, Response, WireFork, WireHead, fork_set,
+};
+use uor_node::replication::book::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, BACKOFF_MS_STRANGER, Book, DIAL_MS_MAX};
+use uor_node::replication::{Notice, READER_MS_MAX, table};
 
 use self::world::{Script, World, bytes, key, mallory, refused, stranger};
 
 const PART: usize = 1 << 20;
 
-fn nowhere() -> Position {
-    Position { heads: vec![], logseq_max: 0, state_root: [0; 32], fork_proofs: vec![], contacts: vec![] }
+/// A whole frontier of these heads.
+fn frontier(heads: Vec<WireHead>) -> Response {
+    let position = Position { snapshot: [8; 32], forks: fork_set(std::iter::empty()), ..Position::NONE };
+    Response::Frontier { position, heads, has_more: false, contacts: vec![] }
 }
 
-fn ahead(domain: SiteId, number: u64) -> Position {
-    Position { heads: vec![WireHead { domain: *domain.as_bytes(), number, hash: [9; 32] }], ..nowhere() }
+/// The same, at odds about forks.
+fn at_odds(mut frontier: Response) -> Response {
+    if let Response::Frontier { position, .. } = &mut frontier {
+        position.forks = [7; 32];
+    }
+    frontier
 }
 
-/// Answers every frontier question with `position` and every delta question with `delta`.
-fn claims(position: Position, delta: Response) -> Script {
+fn nowhere() -> Response {
+    frontier(vec![])
+}
+
+fn ahead(domain: SiteId, number: u64) -> Response {
+    frontier(vec![WireHead { domain: *domain.as_bytes(), number, hash: [9; 32] }])
+}
+
+fn telling(told: Vec<Contact>) -> Response {
+    match nowhere() {
+        Response::Frontier { position, heads, has_more, .. } => {
+            Response::Frontier { position, heads, has_more, contacts: told }
+        }
+        other => other,
+    }
+}
+
+/// Answers every frontier question with `frontier` and every delta question with `delta`; knows of no fork.
+fn claims(frontier: Response, delta: Response) -> Script {
     Box::new(move |request| match request {
-        Request::Frontier { .. } => Some(Response::Frontier { position: position.clone() }),
+        Request::Frontier { .. } => Some(frontier.clone()),
         Request::Delta { .. } => Some(delta.clone()),
+        Request::Forks { .. } => Some(Response::Forks { forks: vec![], has_more: false }),
+        _ => refused(Refusal::NotHere),
+    })
+}
+
+/// Stands nowhere, and proves these forks as often as it is asked.
+fn proves(proofs: Vec<ForkProof>) -> Script {
+    Box::new(move |request| match request {
+        Request::Frontier { .. } => Some(at_odds(nowhere())),
+        Request::Forks { after, .. } => {
+            let fork = |proof: &ForkProof| WireFork { domain: *proof.domain().as_bytes(), number: proof.number() };
+            let all: BTreeMap<[u8; 32], WireFork> =
+                proofs.iter().map(|proof| (fork(proof).domain, fork(proof))).collect();
+            let forks = all.into_values().filter(|fork| after.is_none_or(|after| after < fork.domain)).collect();
+            Some(Response::Forks { forks, has_more: false })
+        }
+        Request::Proofs { .. } => Some(Response::Proofs { proofs: proofs.iter().map(ForkProof::encode).collect() }),
         _ => refused(Refusal::NotHere),
     })
 }
@@ -59,10 +102,10 @@ fn draft(key: &SiteKey, number: u64, previous: CommitHash, name: &str) -> Commit
     Commit::seal(draft, key).unwrap()
 }
 
-fn fork_proof(key: &SiteKey, number: u64) -> Vec<u8> {
+fn fork_proof(key: &SiteKey, number: u64) -> ForkProof {
     let previous = if number == 1 { CommitHash::NONE } else { CommitHash::from_bytes([3; 32]) };
     let [one, other] = ["a", "b"].map(|name| draft(key, number, previous, name).header().clone());
-    ForkProof::new(one, other).unwrap().encode()
+    ForkProof::new(one, other).unwrap()
 }
 
 /// Replication between nodes 0 and 1 still works.
@@ -117,7 +160,7 @@ fn a_peer_that_alternates_known_commits_and_refusals_ends_its_conversation() {
     let founder = key(1).site_id();
     let known = world.nodes[0].store.commit_bytes(&founder, 1).unwrap().unwrap();
     let script: Script = Box::new(move |request| match request {
-        Request::Frontier { .. } => Some(Response::Frontier { position: ahead(founder, 9) }),
+        Request::Frontier { .. } => Some(ahead(founder, 9)),
         Request::Delta { after: 0, .. } => Some(Response::Delta { commits: vec![known.clone()], commits_left: 9 }),
         _ => refused(Refusal::Forked),
     });
@@ -134,8 +177,9 @@ fn bogus_domains_are_not_asked_for() {
         domain[..8].copy_from_slice(&number.to_le_bytes());
         WireHead { domain, number: 1, hash: [1; 32] }
     };
-    let position = Position { heads: (0..65_536).map(head).collect(), ..nowhere() };
-    world.meet(1, mallory().site_id(), claims(position, nothing(1)));
+    let mut heads: Vec<WireHead> = (0..HEADS_MAX as u64).map(head).collect();
+    heads.sort_by_key(|head| head.domain);
+    world.meet(1, mallory().site_id(), claims(frontier(heads), nothing(1)));
     assert_eq!(world.carry(), 1);
     honest_replication_goes_on(&mut world);
 }
@@ -143,27 +187,168 @@ fn bogus_domains_are_not_asked_for() {
 #[test]
 fn fork_proofs_count_once_and_only_against_members_and_near_what_is_here() {
     let mut world = World::new(2);
-    let far: Vec<Vec<u8>> = (2..40).rev().map(|number| fork_proof(&mallory(), number)).collect();
+    let far: Vec<ForkProof> = (2..40).rev().map(|number| fork_proof(&mallory(), number)).collect();
     let foreign = vec![fork_proof(&stranger(), 1)];
-    for fork_proofs in [far, foreign] {
-        let position = Position { fork_proofs, ..nowhere() };
-        world.meet(1, mallory().site_id(), claims(position, nothing(0)));
+    for proofs in [far, foreign] {
+        world.meet(1, mallory().site_id(), proves(proofs));
         world.carry();
         assert!(world.nodes[1].store.view().forks().is_empty());
     }
-    let position = Position { fork_proofs: vec![fork_proof(&mallory(), 1); 200], ..nowhere() };
-    world.meet(1, mallory().site_id(), claims(position, nothing(0)));
+    world.meet(1, mallory().site_id(), proves(vec![fork_proof(&mallory(), 1); 64]));
     world.tick(310);
     assert_eq!(world.nodes[1].noticed(|notice| matches!(notice, Notice::Forked { .. })), 1);
     honest_replication_goes_on(&mut world);
 }
 
 #[test]
+fn pages_that_lead_nowhere_end() {
+    let mut world = World::new(2);
+    let next = |after: Option<[u8; 32]>| {
+        let mut domain = after.unwrap_or([0; 32]);
+        domain[31] += 1;
+        domain
+    };
+    let endless: Script = Box::new(move |request| match request {
+        Request::Frontier { after, .. } => Some(Response::Frontier {
+            position: Position { snapshot: [8; 32], ..Position::NONE },
+            heads: vec![WireHead { domain: next(after), number: 1, hash: [1; 32] }],
+            has_more: true,
+            contacts: vec![],
+        }),
+        Request::Forks { after, .. } => {
+            Some(Response::Forks { forks: vec![WireFork { domain: next(after), number: 1 }], has_more: true })
+        }
+        _ => refused(Refusal::NotHere),
+    });
+    world.meet(1, mallory().site_id(), endless);
+    assert!(world.carry() <= 130, "one conversation has a bounded number of pages");
+    for (heads, has_more) in [(vec![2, 1], false), (vec![1, 1], false), (vec![], true)] {
+        let head = |at: &u8| WireHead { domain: [*at; 32], number: 1, hash: [1; 32] };
+        let position = Position { snapshot: [8; 32], ..Position::NONE };
+        let bad = Response::Frontier { position, heads: heads.iter().map(head).collect(), has_more, contacts: vec![] };
+        world.nodes[1].core.handle_disconnected(mallory().site_id(), world.now_ms);
+        world.meet(1, mallory().site_id(), claims(bad, nothing(0)));
+        assert_eq!(world.carry(), 1);
+    }
+    assert_eq!(world.nodes[1].noticed(|notice| matches!(notice, Notice::Malformed { .. })), 3);
+    honest_replication_goes_on(&mut world);
+}
+
+/// All sites know the same forks in the end, however many there are, and proofs travel once.
+#[test]
+fn a_thousand_forked_domains_converge_by_difference() {
+    const FORKED: u32 = 1000;
+    let mut world = World::new(3);
+    let writer = |number: u32| {
+        let mut seed = [77; 32];
+        seed[..4].copy_from_slice(&number.to_le_bytes());
+        SiteKey::from_seed(&seed)
+    };
+    let (federation, founder) = (world.federation, key(1).site_id());
+    let admit = |number| {
+        let site = writer(number).site_id();
+        Record::admission(Admission { federation, site, name: format!("site-{number}") })
+    };
+    let mut admissions: Vec<Record> = (0..FORKED).map(admit).collect();
+    admissions.sort_by_key(Record::id);
+    world.nodes[0].store.commit(&key(1), admissions, 0).unwrap();
+    let commit = world.nodes[0].store.read_commit(&founder, 3).unwrap().unwrap();
+    for node in &world.nodes[1..] {
+        node.store.merge(vec![commit.clone()]).unwrap();
+    }
+    for number in 0..FORKED {
+        let (one, other) = (0, 1 + number as usize % 2);
+        let known_to = if number % 3 == 0 { one } else { other };
+        assert!(world.nodes[known_to].store.freeze(fork_proof(&writer(number), 1)).unwrap());
+    }
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.tick(400);
+    for node in &world.nodes {
+        assert_eq!(node.store.view().forks().len(), FORKED as usize);
+    }
+    let before = world.proofs_sent;
+    assert!(before <= 3 * FORKED as usize, "{before} proofs were sent");
+    world.tick(300);
+    assert_eq!(world.proofs_sent, before, "what both know is not sent again");
+    honest_replication_goes_on(&mut world);
+}
+
+/// More domains than fit a page: the log and the table come out right all the same.
+#[test]
+fn a_frontier_of_several_pages_arrives_whole() {
+    let mut world = World::new(2);
+    let domains = u32::try_from(HEADS_MAX + 10).unwrap();
+    let writer = |number: u32| {
+        let mut seed = [78; 32];
+        seed[..4].copy_from_slice(&number.to_le_bytes());
+        SiteKey::from_seed(&seed)
+    };
+    let federation = world.federation;
+    let admit = |number| {
+        let site = writer(number).site_id();
+        Record::admission(Admission { federation, site, name: format!("site-{number}") })
+    };
+    let mut admissions: Vec<Record> = (0..domains).map(admit).collect();
+    admissions.sort_by_key(Record::id);
+    let store = &world.nodes[0].store;
+    store.commit(&key(1), admissions, 0).unwrap();
+    for number in 0..domains {
+        store.commit(&writer(number), vec![name_of(number)], 0).unwrap();
+    }
+    let federation = *world.federation.as_bytes();
+    let ask = |world: &mut World, after| {
+        let question = Request::Frontier { federation, position: Position::NONE, after };
+        match world.ask(0, key(2).site_id(), &question.encode()) {
+            Some(Response::Frontier { heads, has_more, .. }) => (heads, has_more),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, has_more) = ask(&mut world, None);
+    assert!(has_more);
+    assert_eq!(first.len(), HEADS_MAX);
+    let (second, has_more) = ask(&mut world, first.last().map(|head| head.domain));
+    assert!(!has_more);
+    let told: Vec<SiteId> = first.iter().chain(&second).map(|head| SiteId::from_bytes(head.domain)).collect();
+    let known: Vec<SiteId> = world.nodes[0].store.view().head().frontier.keys().copied().collect();
+    assert_eq!(told, known);
+    world.exchanges_max = 3 * domains as usize;
+    world.connect(0, 1);
+    world.tick(3);
+    assert_eq!(*world.nodes[0].store.view().head(), *world.nodes[1].store.view().head());
+    let level = world.nodes[1].core.federation_log_table()[&world.nodes[0].site()];
+    assert_eq!(level.snapshot, world.nodes[0].store.view().head().id());
+}
+
+fn name_of(number: u32) -> Record {
+    let target = ArtifactKey::from_bytes([1; 32]);
+    let namespace = NAMESPACE_USER.to_owned();
+    Record::reference(RefAssignment { namespace, name: format!("name-{number}"), target })
+}
+
+/// A liar that stands nowhere we stand is not noted as level.
+#[test]
+fn an_empty_frontier_at_another_snapshot_is_not_believed() {
+    let mut world = World::new(2);
+    world.meet(1, mallory().site_id(), claims(nowhere(), nothing(0)));
+    world.tick(310);
+    assert!(world.nodes[1].core.federation_log_table().is_empty());
+}
+
+#[test]
 fn one_malformed_thing_is_one_notice() {
     let mut world = World::new(2);
-    let position = Position { fork_proofs: vec![vec![]; 10_000], ..ahead(mallory().site_id(), 9) };
-    let delta = Response::Delta { commits: vec![vec![]; 10_000], commits_left: 9 };
-    world.meet(1, mallory().site_id(), claims(position, delta));
+    let site = mallory().site_id();
+    let script: Script = Box::new(move |request| match request {
+        Request::Frontier { .. } => Some(at_odds(ahead(site, 9))),
+        Request::Forks { .. } => {
+            let forks = vec![WireFork { domain: *site.as_bytes(), number: 1 }];
+            Some(Response::Forks { forks, has_more: false })
+        }
+        Request::Proofs { .. } => Some(Response::Proofs { proofs: vec![vec![]; 10_000] }),
+        _ => Some(Response::Delta { commits: vec![vec![]; 10_000], commits_left: 9 }),
+    });
+    world.meet(1, site, script);
     world.carry();
     assert_eq!(world.nodes[1].noticed(|notice| matches!(notice, Notice::Malformed { .. })), 2);
     honest_replication_goes_on(&mut world);
@@ -190,7 +375,7 @@ fn contacts_neither_fill_the_book_nor_come_from_strangers() {
     let flood = |round: u64, site: SiteId| {
         let contact =
             |number| Contact { site: *site.as_bytes(), address: format!("/ip4/10.0.0.1/tcp/{round}{number:04}") };
-        Position { contacts: (0..64).map(contact).collect(), ..nowhere() }
+        telling((0..64).map(contact).collect())
     };
     for round in 0..40 {
         for (teller, site) in [(mallory(), victim), (mallory(), mallory().site_id()), (stranger(), victim)] {
@@ -199,10 +384,7 @@ fn contacts_neither_fill_the_book_nor_come_from_strangers() {
             world.nodes[1].core.handle_disconnected(teller.site_id(), world.now_ms);
         }
     }
-    let told = Position {
-        contacts: vec![Contact { site: *victim.as_bytes(), address: "/ip4/1.2.3.4/tcp/1".to_owned() }],
-        ..nowhere()
-    };
+    let told = telling(vec![Contact { site: *victim.as_bytes(), address: "/ip4/1.2.3.4/tcp/1".to_owned() }]);
     world.meet(1, victim, claims(told, nothing(0)));
     world.carry();
     let me = world.nodes[1].site();
@@ -213,32 +395,106 @@ fn contacts_neither_fill_the_book_nor_come_from_strangers() {
 }
 
 #[test]
-fn strangers_get_nothing_and_leave_nothing() {
+fn strangers_get_one_answer_and_hear_nothing() {
     let mut world = World::new(2);
     let checksum = world.nodes[1].add(b"secret");
     let (federation, site) = (*world.federation.as_bytes(), stranger().site_id());
     let domain = *world.nodes[1].site().as_bytes();
-    let questions = [
-        Request::Frontier { federation, position: ahead(key(1).site_id(), 99) },
-        Request::Delta { federation, domain, after: 0, after_hash: [0; 32] },
-        Request::Payload { federation, checksum: *checksum.as_bytes(), offset: 0, len_max: 100 },
-    ];
-    for question in questions {
-        assert_eq!(world.ask(1, site, &question.encode()), refused(Refusal::NotAMember));
-    }
     world.meet(1, site, claims(nowhere(), nothing(0)));
-    world.tick(110);
-    assert!(
-        world
-            .asked
-            .iter()
-            .all(|(_, asked)| matches!(asked, Request::Frontier { position, .. } if *position == nowhere()))
-    );
+    world.tick(310);
+    assert!(world.asked.is_empty(), "nothing is asked of a stranger");
+    let read = |signature| Request::Read { federation, member: domain, expires_ms: 1000, signature };
+    let other = [9; 32];
+    let questions = [
+        Request::Frontier { federation: other, position: Position::NONE, after: None }.encode(),
+        Request::Forks { federation, after: None }.encode(),
+        Request::Proofs { federation, domains: vec![domain] }.encode(),
+        Request::Delta { federation, domain, after: 0, after_hash: [0; 32] }.encode(),
+        Request::Payload { federation, checksum: *checksum.as_bytes(), offset: 0, len_max: 100 }.encode(),
+        read([0; 64]).encode(),
+        Request::Join { federation: other, token: [0; 16], name: "x".to_owned() }.encode(),
+        b"garbage".to_vec(),
+        vec![],
+        vec![1; 4097],
+    ];
+    for question in &questions {
+        assert_eq!(world.ask(1, site, question), refused(Refusal::NotAdmitted));
+    }
+    assert!(world.asked.is_empty(), "nothing is asked of a stranger that does not name the federation");
     assert!(world.nodes[1].core.federation_log_table().is_empty());
     let join = Request::Join { federation, token: [0; 16], name: "x".to_owned() }.encode();
     (0..100).for_each(|_| assert_eq!(world.ask(1, site, &join), None));
     assert_eq!(world.nodes[1].redeems, 100);
+    let node = &mut world.nodes[1];
+    node.core.handle_redeemed(u64::MAX, None);
+    world.carry();
+    assert_eq!(world.nodes[1].answers.pop(), refused(Refusal::NotAdmitted));
     assert_eq!(world.nodes[1].store.view().members().len(), 3);
+}
+
+/// A site that was admitted elsewhere brings its own admission: it is refused, but asked for what it has.
+#[test]
+fn a_member_unheard_of_is_asked_for_its_admission() {
+    let mut world = World::new(2);
+    let (newcomer, founder) = (stranger(), key(1).site_id());
+    let federation = world.federation;
+    let admission = Admission { federation, site: newcomer.site_id(), name: "new".to_owned() };
+    world.nodes[0].store.commit(&key(1), vec![Record::admission(admission)], 0).unwrap();
+    let commit = world.nodes[0].store.commit_bytes(&founder, 3).unwrap().unwrap();
+    let delta = Response::Delta { commits: vec![commit], commits_left: 0 };
+    world.meet(1, newcomer.site_id(), claims(ahead(founder, 3), delta));
+    world.carry();
+    assert!(world.asked.is_empty());
+    let question = Request::Frontier { federation: *federation.as_bytes(), position: Position::NONE, after: None };
+    for _ in 0..50 {
+        assert!(world.ask(1, newcomer.site_id(), &question.encode()).is_some());
+    }
+    let nothing_said = |(_, asked): &(SiteId, Request)| match asked {
+        Request::Frontier { position, .. } => *position == Position::NONE,
+        _ => true,
+    };
+    assert!(world.asked.iter().take(2).all(nothing_said), "{:?}", world.asked);
+    assert!(world.nodes[1].store.view().members().contains(&newcomer.site_id()));
+}
+
+/// A stranger that names the federation can make a node ask it, but not often, nor many of its kind at once.
+#[test]
+fn strangers_that_name_the_federation_are_asked_seldom_and_few_at_a_time() {
+    let mut world = World::new(2);
+    let federation = *world.federation.as_bytes();
+    let question = Request::Frontier { federation, position: Position::NONE, after: None }.encode();
+    for seed in 200..210 {
+        let site = key(seed).site_id();
+        world.meet(1, site, Box::new(|_| None));
+        (0..20).for_each(|_| assert_eq!(world.ask(1, site, &question), refused(Refusal::NotAdmitted)));
+    }
+    assert_eq!(world.asked.len(), 2);
+    honest_replication_goes_on(&mut world);
+}
+
+#[test]
+fn a_credential_expires_and_lets_few_in() {
+    let mut world = World::new(2);
+    let (federation, member) = (world.federation, key(1));
+    world.nodes[1].core.set_wall_ms(1_000_000, world.now_ms);
+    let read = |reader: SiteId, expires_ms: u64| {
+        let signature = member.vouch(&federation, &reader, expires_ms);
+        let (federation, member) = (*federation.as_bytes(), *member.site_id().as_bytes());
+        Request::Read { federation, member, expires_ms, signature }.encode()
+    };
+    let frontier = Request::Frontier { federation: *federation.as_bytes(), position: Position::NONE, after: None };
+    let reader = stranger().site_id();
+    for expires_ms in [0, 999_999, 1_000_000, 1_000_001 + READER_MS_MAX, u64::MAX] {
+        assert_eq!(world.ask(1, reader, &read(reader, expires_ms)), refused(Refusal::NotAdmitted), "{expires_ms}");
+    }
+    assert_eq!(world.ask(1, key(240).site_id(), &read(reader, 1_005_000)), refused(Refusal::NotAdmitted));
+    assert_eq!(world.ask(1, reader, &read(reader, 1_005_000)), Some(Response::Welcome));
+    assert!(matches!(world.ask(1, reader, &frontier.encode()), Some(Response::Frontier { .. })));
+    let others: Vec<SiteId> = (230..240).map(|seed| key(seed).site_id()).collect();
+    let let_in = others.iter().filter(|site| world.ask(1, **site, &read(**site, 1_005_000)) == Some(Response::Welcome));
+    assert_eq!(let_in.count(), 3, "four may read at one time");
+    world.tick(60);
+    assert_eq!(world.ask(1, reader, &frontier.encode()), refused(Refusal::NotAdmitted), "it has expired");
 }
 
 #[test]
@@ -246,11 +502,11 @@ fn garbage_and_odd_questions_are_refused() {
     let mut world = World::new(2);
     let checksum = *world.nodes[1].add(b"12345").as_bytes();
     let (federation, site) = (*world.federation.as_bytes(), mallory().site_id());
-    for garbage in [vec![], vec![1], vec![9; 50], vec![1; 5000]] {
+    for garbage in [vec![], vec![1], vec![9; 50], vec![2; 4097]] {
         assert_eq!(world.ask(1, site, &garbage), refused(Refusal::Malformed));
     }
-    let other = Request::Frontier { federation: [9; 32], position: nowhere() };
-    assert_eq!(world.ask(1, site, &other.encode()), refused(Refusal::OtherFederation));
+    let other = Request::Frontier { federation: [9; 32], position: Position::NONE, after: None };
+    assert_eq!(world.ask(1, site, &other.encode()), refused(Refusal::NotAdmitted));
     let payload = |offset| Request::Payload { federation, checksum, offset, len_max: u64::MAX }.encode();
     assert_eq!(world.ask(1, site, &payload(6)), refused(Refusal::Malformed));
     assert_eq!(world.ask(1, site, &payload(u64::MAX)), refused(Refusal::Malformed));
@@ -282,8 +538,8 @@ fn only_a_members_doorbell_of_this_federation_is_heeded() {
             state_root: [1; 32],
         };
         let node = &mut world.nodes[1];
-        node.core.handle_gossip(&node.store, peer.site_id(), &bell.encode(), world.now_ms).unwrap();
-        node.core.handle_gossip(&node.store, peer.site_id(), b"garbage", world.now_ms).unwrap();
+        node.core.handle_doorbell(&node.store, peer.site_id(), &bell.encode(), world.now_ms).unwrap();
+        node.core.handle_doorbell(&node.store, peer.site_id(), b"garbage", world.now_ms).unwrap();
         world.carry();
         assert_eq!(world.asked.len(), asked);
     }
@@ -301,7 +557,8 @@ fn wanting(payload: &[u8]) -> World {
 
 fn serves(mut part: impl FnMut(u64) -> Option<Response> + 'static) -> Script {
     Box::new(move |request| match request {
-        Request::Frontier { .. } => Some(Response::Frontier { position: nowhere() }),
+        Request::Frontier { .. } => Some(nowhere()),
+        Request::Forks { .. } => Some(Response::Forks { forks: vec![], has_more: false }),
         Request::Payload { offset, .. } => part(offset),
         _ => refused(Refusal::NotHere),
     })
@@ -411,7 +668,7 @@ fn an_answer_of_the_wrong_kind_ends_the_conversation() {
     let mut world = World::new(2);
     let wrong: Script = Box::new(|request| match request {
         Request::Frontier { .. } => part(b"x", 0),
-        _ => Some(Response::Frontier { position: nowhere() }),
+        _ => Some(nowhere()),
     });
     world.meet(1, mallory().site_id(), wrong);
     world.tick(310);
@@ -440,6 +697,7 @@ fn back_off_doubles_to_its_cap_starts_afresh_when_reached_and_shuns_strangers() 
     let mut wait_ms = BACKOFF_MS_MIN;
     for _ in 0..20 {
         assert_eq!(book.due(now_ms, |_| false), ["a"]);
+        book.failed("a");
         assert!(book.due(now_ms + wait_ms - 1, |_| false).is_empty());
         now_ms += wait_ms;
         wait_ms = (wait_ms * 2).min(BACKOFF_MS_MAX);
@@ -449,7 +707,77 @@ fn back_off_doubles_to_its_cap_starts_afresh_when_reached_and_shuns_strangers() 
     book.reached(&site);
     book.lost(&site, now_ms);
     assert_eq!(book.due(now_ms + BACKOFF_MS_MIN, |_| false), ["a"]);
+    book.failed("a");
     book.shun(&site, now_ms);
     assert!(book.due(now_ms + BACKOFF_MS_STRANGER - 1, |_| false).is_empty());
     assert_eq!(book.due(now_ms + BACKOFF_MS_STRANGER, |_| false), ["a"]);
+}
+
+/// One address that accepts and stays silent, or several, hide no other.
+#[test]
+fn silent_addresses_hide_no_other() {
+    let (site, mut book) = (key(1).site_id(), Book::default());
+    for number in 0..8 {
+        book.add(format!("silent-{number}"), Some(site));
+    }
+    book.add("true".to_owned(), Some(site));
+    let mut now_ms = 0;
+    let mut tried = Vec::new();
+    while !tried.contains(&"true".to_owned()) {
+        let due = book.due(now_ms, |_| false);
+        assert!(due.len() <= 2, "few at a time");
+        tried.extend(due);
+        now_ms += 100;
+        assert!(now_ms <= 5 * DIAL_MS_MAX, "the true address was never dialled: {tried:?}");
+    }
+    let first: BTreeSet<&String> = tried.iter().take(9).collect();
+    assert_eq!(first.len(), 9, "each had its turn before any was tried twice: {tried:?}");
+}
+
+#[test]
+fn few_addresses_are_dialled_at_a_time_and_hearsay_makes_room() {
+    let mut book = Book::default();
+    let site = |number: u32| {
+        let mut bytes = [5; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        SiteId::from_bytes(bytes)
+    };
+    for number in 0..2000 {
+        book.hear(format!("address-{number}"), site(number), mallory().site_id());
+    }
+    assert_eq!(book.due(0, |_| false).len(), 16);
+    assert_eq!(book.due(1, |_| false).len(), 0);
+    book.add("given".to_owned(), Some(site(9999)));
+    assert!(book.is_given(&site(9999)), "a full book takes what its owner gives");
+}
+
+/// Records whose payloads nobody has: the work of a round is bounded, and what is there is fetched all the same.
+#[test]
+fn wants_that_nobody_has_cost_little_and_hide_nothing() {
+    let mut world = World::new(2);
+    let dead: Vec<Record> = (0_u32..16_000)
+        .map(|number| {
+            let checksum = Checksum::of(&number.to_le_bytes());
+            Record::artifact(None, Payload { checksum, len: 4 })
+        })
+        .collect();
+    let mut dead = dead;
+    dead.sort_by_key(Record::id);
+    for records in dead.chunks(4000) {
+        world.nodes[0].store.commit(&key(1), records.to_vec(), 0).unwrap();
+    }
+    world.exchanges_max = 40_000;
+    world.connect(0, 1);
+    world.tick(110);
+    assert_eq!(world.nodes[1].store.view().wanted().len(), 16_000);
+    let questions = world.exchanges;
+    assert!(questions >= 16_000, "each was asked for");
+    // Ten minutes on, each is asked for every five minutes at most.
+    world.tick(6_000);
+    let before = world.exchanges;
+    world.tick(3_000);
+    assert!(world.exchanges - before <= 20_000, "{} questions in five minutes", world.exchanges - before);
+    let alive = world.nodes[0].add(b"alive");
+    world.tick(30);
+    assert!(world.nodes[1].store.blocks().has(alive), "what is there is fetched");
 }

@@ -303,7 +303,7 @@ impl World {
         while let Some(parcel) = self.network.arrive(self.now_ms) {
             let from = self.nodes[parcel.from].site();
             self.with(parcel.to, |store, core, now_ms| match &parcel.message {
-                Message::Gossip(frame) => core.handle_gossip(store, from, frame, now_ms),
+                Message::Gossip(frame) => core.handle_doorbell(store, from, frame, now_ms),
                 Message::Request(id, frame) => {
                     let token = *id << 8 | parcel.from as u64;
                     core.handle_request(store, from, token, frame, now_ms)
@@ -329,13 +329,13 @@ impl World {
 
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
-            Effect::Request { peer, id, frame } => self.send(node, peer, Message::Request(id, frame)),
+            Effect::Request { peer, id, frame, .. } => self.send(node, peer, Message::Request(id, frame)),
             Effect::Respond { token, frame } => {
                 let to = usize::try_from(token & 0xff).unwrap_or_default();
                 let message = Message::Response(token >> 8, frame);
                 self.network.send(node, to, message, self.now_ms, &mut self.random);
             }
-            Effect::Publish { frame } => {
+            Effect::Ring { frame } => {
                 for to in self.network.neighbours(node) {
                     self.network.send(node, to, Message::Gossip(frame.clone()), self.now_ms, &mut self.random);
                 }
@@ -347,6 +347,8 @@ impl World {
                 }
             }
             Effect::Notice(notice) => self.notices.push((node, notice)),
+            // Whom to trust and whom to let stay concerns a network with strangers; there are none here.
+            Effect::Trust(_) | Effect::LetStay { .. } => {}
             other => panic!("nobody shows a ticket in this world: {other:?}"),
         }
     }

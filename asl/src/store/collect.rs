@@ -18,10 +18,10 @@ use crate::blocks::Collected;
 use crate::state::{Filter, ReadError};
 
 impl Store {
-    /// Frees payloads that nothing visible at the head or at one of `snapshots` names, but for those in `also`; with
-    /// `dry_run`, says what that would be. `on_progress` is told at how many snapshots, of how many, was looked, for the last
-    /// time right before anything is freed, and may break off. The caller sees to it that nothing has been put whose record
-    /// is still to come; what records of other sites name may arrive meanwhile.
+    /// Frees payloads that nothing visible at the head or at one of `snapshots` names, but for those in `also`, and no longer
+    /// wants such that are not here; with `dry_run`, says what that would be. `on_progress` is told at how many snapshots, of
+    /// how many, was looked, for the last time right before anything is freed, and may break off. The caller sees to it that
+    /// nothing has been put whose record is still to come; what records of other sites name may arrive meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Cancelled`] if `on_progress` broke off; [`StoreError`]. Nothing was freed, unless the disk refused in
@@ -48,7 +48,10 @@ impl Store {
         // that what such a record names is wanted again, whatever it finds here until it is freed.
         self.note_removal(Reason::Collected, wall_ms, || {
             live.add(self.named_since(&head)?.into_iter().map(|payload| payload.checksum).collect());
-            Ok(self.blocks.payloads().into_iter().filter(|checksum| !live.has(*checksum)).collect())
+            // What is not here and named by nothing live is not waited for any longer.
+            let wanted: Vec<Checksum> = self.view().wanted().keys().copied().collect();
+            let all = self.blocks.payloads().into_iter().chain(wanted);
+            Ok(all.filter(|checksum| !live.has(*checksum)).collect())
         })?;
         let collected = self.blocks.collect(&mut |checksum| live.has(checksum), false)?;
         self.want(self.named_since(&head)?);

@@ -342,7 +342,7 @@ fn packs(dir: &Path) -> Notes {
     let gone = [3, 4, 5, 9].map(|seed: usize| Record::tombstone(records[seed].id()));
     merge(&store, &[world.write(1, 20, gone.to_vec())]);
     store.erase(Checksum::of(&noise(1)), wall_ms(21)).unwrap();
-    store.collect(&[], &BTreeSet::new(), false, wall_ms(22), &mut |_, _| {}).unwrap();
+    store.collect(&[], &BTreeSet::new(), false, wall_ms(22), &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     put(&store, &[&noise(9), &noise(20), &noise(21), &noise(22)]);
     notes("Several small packs with an index of the closed ones: some given up, a payload erased, one put again.")
 }
@@ -364,7 +364,7 @@ fn removals(dir: &Path) -> Notes {
     merge(&store, &[world.write(1, 2, words.to_vec())]);
     merge(&store, &[world.write(1, 3, vec![Record::tombstone(words[1].id())])]);
     store.erase(Checksum::of(b"erased"), wall_ms(4)).unwrap();
-    let collected = store.collect(&[], &BTreeSet::new(), false, wall_ms(5), &mut |_, _| {}).unwrap();
+    let collected = store.collect(&[], &BTreeSet::new(), false, wall_ms(5), &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
     assert!(collected.payloads > 0, "something was collected: {collected:?}");
     let ids =
         [(words[0].id(), "erased"), (words[2].id(), "kept"), (words[3].id(), "erased, in a removal of version 1")];

@@ -82,22 +82,27 @@ def root_of(body, kind):
 ID, BYTES = ("bytes", 32), ("list", 1)
 HEAD = ("structure", "WireHead", [("domain", ID), ("number", 8), ("hash", ID)])
 CONTACT = ("structure", "Contact", [("site", ID), ("address", "text")])
-POSITION = ("structure", "Position", [("heads", ("list", HEAD)), ("logseq_max", 8), ("state_root", ID),
-                                      ("fork_proofs", ("list", BYTES)), ("contacts", ("list", CONTACT))])
-REASON = ("choice", [(name, []) for name in
-                     ("OtherFederation", "NotAMember", "NotHere", "Forked", "TicketUnknown", "Malformed", "Failed")])
+FORK = ("structure", "WireFork", [("domain", ID), ("number", 8)])
+POSITION = ("structure", "Position", [("snapshot", ID), ("logseq_max", 8), ("state_root", ID), ("forks", ID)])
+REASON = ("choice", [(name, []) for name in ("NotAdmitted", "NotHere", "Forked", "Malformed", "Failed")])
 FRAMES = {
     "doorbell": ("structure", "Doorbell", [("federation", ID), ("domain", ID), ("number", 8), ("hash", ID), ("logseq", 8),
                                            ("snapshot", ID), ("state_root", ID)]),
     "request": ("choice", [
-        ("Frontier", [("federation", ID), ("position", POSITION)]),
+        ("Frontier", [("federation", ID), ("position", POSITION), ("after", ("optional", ID))]),
+        ("Forks", [("federation", ID), ("after", ("optional", ID))]),
+        ("Proofs", [("federation", ID), ("domains", ("list", ID))]),
+        ("Testimony", [("federation", ID), ("sites", ("list", ID))]),
         ("Delta", [("federation", ID), ("domain", ID), ("after", 8), ("after_hash", ID)]),
         ("Payload", [("federation", ID), ("checksum", ID), ("offset", 8), ("len_max", 8)]),
-        ("Read", [("federation", ID), ("member", ID), ("signature", ("bytes", 64))]),
+        ("Read", [("federation", ID), ("member", ID), ("expires_ms", 8), ("signature", ("bytes", 64))]),
         ("Join", [("federation", ID), ("token", ("bytes", 16)), ("name", "text")]),
     ]),
     "response": ("choice", [
-        ("Frontier", [("position", POSITION)]),
+        ("Frontier", [("position", POSITION), ("heads", ("list", HEAD)), ("has_more", 1), ("contacts", ("list", CONTACT))]),
+        ("Forks", [("forks", ("list", FORK)), ("has_more", 1)]),
+        ("Proofs", [("proofs", ("list", BYTES))]),
+        ("Testimony", [("commits", ("list", BYTES))]),
         ("Delta", [("commits", ("list", BYTES)), ("commits_left", 8)]),
         ("Payload", [("total_len", 8), ("bytes", BYTES)]),
         ("Admitted", [("domain", ID), ("commit", ID)]),
@@ -110,10 +115,12 @@ RUN = ("structure", None, [("number", 4), ("range", ("structure", None, [("from"
                            ("seals", ("list", ("bytes", 16)))])
 JUDGE = ("structure", None, [
     ("genesis", ("optional", BYTES)),
-    ("domains", ("list", ("structure", None, [("last", BYTES), ("knows", ("list", ID))]))),
-    ("memberships", ("list", ("structure", None, [("commit", ID), ("admits", ("list", ID)), ("logseq", 8)]))),
+    ("domains", ("list", ("structure", None, [("site", ID), ("last", ("optional", BYTES)), ("knows", ("list", ID)),
+                                              ("admitted", ("list", ID)), ("readmissions", 8), ("testimony", 8)]))),
+    ("memberships", ("list", ("structure", None, [("hash", ID), ("domain", ID), ("number", 8), ("logseq", 8),
+                                                  ("members", ("list", ID)), ("is_news", 1)]))),
     ("forks", ("list", BYTES)), ("logseq_max", 8)])
 CHECKPOINT = ("structure", None, [
     ("through", 8), ("shards", 4), ("next_run", 4), ("runs", ("list", RUN)), ("domains", ("list", PAIR)), ("judge", JUDGE),
     ("uncounted", 8), ("uncounted_heads", ("list", PAIR)), ("lanes", ("list", 2)), ("entries", 8),
-    ("conflicts", ("list", ID)), ("wanted", ("list", PAIR)), ("erased", ("list", PAIR))])
+    ("conflicts", ("list", ID)), ("wanted", ("list", PAIR)), ("erased", ("list", PAIR)), ("testimony", ("list", PAIR))])

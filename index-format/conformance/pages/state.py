@@ -7,59 +7,91 @@ from pages.structures import KINDS, snapshot_of
 
 
 class Judge:
+    """Which commits count (../../FORMAT.md, "Which commits count")."""
+
     def __init__(self, federation):
         self.federation, self.forks = federation, {}
         self.restart()
 
     def restart(self):
-        self.genesis, self.logseq_max = None, 0
-        self.chains, self.knows, self.memberships, self.counted = {}, {}, {}, set()
+        self.genesis, self.clock = None, 0
+        self.chains, self.knows, self.memberships = {}, {}, {}
+        self.admitted, self.readmissions = {}, {}
 
-    def offer(self, commit):
-        """The verdict about a commit; takes it in if it counts."""
+    def offer(self, commit, arrives=False):
+        """The verdict about a commit; takes it in if it counts or testifies. One that arrives may be held back."""
+        verdict = self.verdict(commit)
+        if verdict == "counts" and arrives and self.genesis:
+            if commit.logseq > self.clock + self.genesis["logseq_jump_max"]:
+                return "parked"
+        if verdict == "counts":
+            knows = self.knows.get(commit.domain, set()) | set(commit.learned)
+            self.knows[commit.domain] = knows | {commit.hash} if is_membership(commit) else knows
+            self.chains.setdefault(commit.domain, []).append(commit)
+            self.clock = max(self.clock, commit.logseq)
+        if verdict in ("counts", "testifies"):
+            self.take_memberships(commit)
+        return verdict
+
+    def verdict(self, commit):
         chain = self.chains.get(commit.domain, [])
         if commit.number <= len(chain):
             return "known" if chain[commit.number - 1].hash == commit.hash else "forks"
         if commit.domain in self.forks and commit.number >= self.forks[commit.domain]["number"]:
-            return "refused"
+            return self.testimony(commit)
         if commit.number > len(chain) + 1:
             return "parked"
         if commit.previous != (chain[-1].hash if chain else "00" * 32) or chain and commit.logseq <= chain[-1].logseq:
             return "refused"
         knows = self.knows.get(commit.domain, set()) | set(commit.learned)
         digest = derive_key("uor 2026-11 federation state v1", b"".join(bytes.fromhex(name) for name in sorted(knows)))
-        if digest.hex() != commit.federation:
+        if digest.hex() != commit.federation or len(knows) + is_membership(commit) > 65536:
             return "refused"
-        founds = any(record["kind"] == "genesis" and record["id"] == self.federation
-                     and record["body"]["founder"] == commit.domain for record in commit.records) and commit.number == 1
-        if not founds:
-            admitted = [self.memberships[name][1] for name in knows
-                        if name in self.memberships and commit.domain in self.memberships[name][0]]
-            if not any(logseq < commit.logseq for logseq in admitted):
-                return "refused" if knows <= self.counted else "parked"
-        for record in commit.records:
-            if record["kind"] == "genesis" and not (founds and record["id"] == self.federation):
-                return "refused"
-            if record["kind"] == "admission" and record["body"]["federation"] != self.federation:
-                return "refused"
-        if self.genesis and commit.logseq > self.logseq_max + self.genesis["logseq_jump_max"]:
-            return "parked"
-        self.take(commit, knows)
-        return "counts"
+        if commit.number == 1 and not self.founds(commit):
+            admits = [self.memberships[name]["logseq"] for name in commit.learned
+                      if name in self.memberships and commit.domain in self.memberships[name]["members"]]
+            if not any(logseq < commit.logseq for logseq in admits):
+                return "refused" if all(name in self.memberships for name in commit.learned) else "parked"
+        return "counts" if self.may_say(commit) else "refused"
 
-    def take(self, commit, knows):
-        members = [record["body"]["founder" if record["kind"] == "genesis" else "site"] for record in commit.records
-                   if record["kind"] in ("genesis", "admission")]
+    def testimony(self, commit):
+        if commit.hash in self.memberships:
+            return "known"
+        if not is_membership(commit) or not self.may_say(commit):
+            return "refused"
+        admits = [one["logseq"] for one in self.memberships.values() if commit.domain in one["members"]]
+        return "testifies" if self.founds(commit) or any(logseq < commit.logseq for logseq in admits) else "parked"
+
+    def founds(self, commit):
+        return commit.number == 1 and any(record["kind"] == "genesis" and record["id"] == self.federation and
+                                          record["body"]["founder"] == commit.domain for record in commit.records)
+
+    def may_say(self, commit):
+        """Membership records belong to this federation, and a genesis stands in a founding commit."""
+        for record in commit.records:
+            if record["kind"] == "genesis" and not (record["id"] == self.federation and self.founds(commit)):
+                return False
+            if record["kind"] == "admission" and record["body"]["federation"] != self.federation:
+                return False
+        return True
+
+    def take_memberships(self, commit):
+        if not is_membership(commit):
+            return
+        admitted, members, is_news = self.admitted.setdefault(commit.domain, set()), [], False
         for record in commit.records:
             if record["kind"] == "genesis":
-                self.genesis = record["body"]
-        if members:
-            knows = knows | {commit.hash}
-            self.memberships[commit.hash] = (members, commit.logseq)
-        self.chains.setdefault(commit.domain, []).append(commit)
-        self.knows[commit.domain] = knows
-        self.counted.add(commit.hash)
-        self.logseq_max = max(self.logseq_max, commit.logseq)
+                self.genesis, is_news = record["body"], True
+                members.append(record["body"]["founder"])
+            if record["kind"] == "admission":
+                site = record["body"]["site"]
+                if site in admitted or len(admitted) < 1024:
+                    is_news |= site not in admitted
+                    admitted.add(site)
+                    members.append(site)
+        count = self.readmissions[commit.domain] = self.readmissions.get(commit.domain, 0) + (not is_news)
+        if members and (is_news or count <= 64):
+            self.memberships[commit.hash] = {"members": members, "logseq": commit.logseq}
 
     def freeze(self, proof):
         known = self.forks.get(proof["domain"])
@@ -71,15 +103,19 @@ class Judge:
     def judge_all(self, commits):
         """Judges commits in any order, again and again until nothing more counts; gives those that do not."""
         self.restart()
-        waiting = list(commits)
+        waiting, testified = list(commits), []
         while True:
-            left = [commit for commit in waiting if self.offer(commit) not in ("counts", "known")]
+            left = []
+            for commit in waiting:
+                verdict = self.offer(commit)
+                testified += [commit] if verdict == "testifies" else []
+                left += [commit] if verdict not in ("counts", "known", "testifies") else []
             if len(left) == len(waiting):
-                return left
+                return left + testified
             waiting = left
 
     def members(self):
-        return sorted({site for sites, _ in self.memberships.values() for site in sites})
+        return sorted({site for one in self.memberships.values() for site in one["members"]})
 
     def all(self):
         return [commit for chain in self.chains.values() for commit in chain]
@@ -87,7 +123,12 @@ class Judge:
     def head(self):
         heads = [{"domain": domain, "number": len(chain), "hash": chain[-1].hash}
                  for domain, chain in sorted(self.chains.items())]
-        return {"logseq_max": self.logseq_max, "frontier": heads}
+        return {"logseq_max": max((chain[-1].logseq for chain in self.chains.values()), default=0), "frontier": heads}
+
+
+def is_membership(commit):
+    return any(record["kind"] in ("genesis", "admission") for record in commit.records)
+
 
 def versions_inside(commits, snapshot):
     """Records inside a snapshot, by id, in the one order; and how many there are."""

@@ -17,7 +17,7 @@ use uor_index_format::reference::RefAssignment;
 use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::{Attributes, EntryKind, MODE_MASK, Own, Tree, TreeEntry};
-use uor_index_format::wire::{Contact, Doorbell, Position, Refusal, Request, Response, WireHead};
+use uor_index_format::wire::{Contact, Doorbell, Position, Refusal, Request, Response, WireFork, WireHead};
 
 type Bytes32 = [u8; 32];
 
@@ -304,23 +304,32 @@ pub(crate) fn doorbell() -> impl Strategy<Value = Doorbell> {
 }
 
 fn position() -> impl Strategy<Value = Position> {
+    (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(|([snapshot, state_root, forks], logseq_max)| Position {
+        snapshot,
+        logseq_max,
+        state_root,
+        forks,
+    })
+}
+
+fn frontier() -> impl Strategy<Value = Response> {
     let head =
         (any::<[Bytes32; 2]>(), any::<u64>()).prop_map(|([domain, hash], number)| WireHead { domain, number, hash });
     let contact = (any::<Bytes32>(), text(100)).prop_map(|(site, address)| Contact { site, address });
-    (vec(head, 0..4), any::<u64>(), any::<Bytes32>(), vec(vec(any::<u8>(), 0..40), 0..3), vec(contact, 0..3)).prop_map(
-        |(heads, logseq_max, state_root, fork_proofs, contacts)| Position {
-            heads,
-            logseq_max,
-            state_root,
-            fork_proofs,
-            contacts,
-        },
-    )
+    (position(), vec(head, 0..4), any::<bool>(), vec(contact, 0..3))
+        .prop_map(|(position, heads, has_more, contacts)| Response::Frontier { position, heads, has_more, contacts })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        (any::<Bytes32>(), position()).prop_map(|(federation, position)| Request::Frontier { federation, position }),
+        (any::<Bytes32>(), position(), any::<Option<Bytes32>>())
+            .prop_map(|(federation, position, after)| Request::Frontier { federation, position, after }),
+        (any::<Bytes32>(), any::<Option<Bytes32>>())
+            .prop_map(|(federation, after)| Request::Forks { federation, after }),
+        (any::<Bytes32>(), vec(any::<Bytes32>(), 0..5))
+            .prop_map(|(federation, domains)| Request::Proofs { federation, domains }),
+        (any::<Bytes32>(), vec(any::<Bytes32>(), 0..5))
+            .prop_map(|(federation, sites)| Request::Testimony { federation, sites }),
         (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(|([federation, domain, after_hash], after)| Request::Delta {
             federation,
             domain,
@@ -330,11 +339,11 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         (any::<[Bytes32; 2]>(), any::<[u64; 2]>()).prop_map(|([federation, checksum], [offset, len_max])| {
             Request::Payload { federation, checksum, offset, len_max }
         }),
-        (any::<[Bytes32; 2]>(), any::<[Bytes32; 2]>()).prop_map(|([federation, member], [left, right])| {
+        (any::<[Bytes32; 4]>(), any::<u64>()).prop_map(|([federation, member, left, right], expires_ms)| {
             let mut signature = [0; 64];
             signature[..32].copy_from_slice(&left);
             signature[32..].copy_from_slice(&right);
-            Request::Read { federation, member, signature }
+            Request::Read { federation, member, expires_ms, signature }
         }),
         (any::<Bytes32>(), any::<[u8; 16]>(), text(64)).prop_map(|(federation, token, name)| Request::Join {
             federation,
@@ -346,17 +355,21 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 
 pub(crate) fn response() -> impl Strategy<Value = Response> {
     let refusal = prop_oneof![
-        Just(Refusal::OtherFederation),
-        Just(Refusal::NotAMember),
+        Just(Refusal::NotAdmitted),
         Just(Refusal::NotHere),
         Just(Refusal::Forked),
-        Just(Refusal::TicketUnknown),
         Just(Refusal::Malformed),
         Just(Refusal::Failed),
     ];
     prop_oneof![
         Just(Response::Welcome),
-        position().prop_map(|position| Response::Frontier { position }),
+        frontier(),
+        (vec((any::<Bytes32>(), any::<u64>()), 0..4), any::<bool>()).prop_map(|(forks, has_more)| {
+            let forks = forks.into_iter().map(|(domain, number)| WireFork { domain, number }).collect();
+            Response::Forks { forks, has_more }
+        }),
+        vec(vec(any::<u8>(), 0..40), 0..3).prop_map(|proofs| Response::Proofs { proofs }),
+        vec(vec(any::<u8>(), 0..40), 0..3).prop_map(|commits| Response::Testimony { commits }),
         (vec(vec(any::<u8>(), 0..60), 0..4), any::<u64>())
             .prop_map(|(commits, commits_left)| Response::Delta { commits, commits_left }),
         (any::<u64>(), vec(any::<u8>(), 0..100)).prop_map(|(total_len, bytes)| Response::Payload { total_len, bytes }),

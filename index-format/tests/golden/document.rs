@@ -68,7 +68,7 @@ fn header_fields_leave_no_gap() {
 }
 
 /// Every `derive_key` context, and what is hashed under it.
-static CONTEXTS: [(&str, &Context, &str); 14] = [
+static CONTEXTS: [(&str, &Context, &str); 15] = [
     ("artifact key", &context::ARTIFACT, "has_type_tag 1, type_tag 4, payload length 8, payload checksum 32"),
     ("receipt key", &context::RECEIPT, "the encoded derivation"),
     ("edge id", &context::EDGE, "the edge's body up to and including `to`"),
@@ -82,7 +82,12 @@ static CONTEXTS: [(&str, &Context, &str); 14] = [
     ("state sum", &context::STATE_SUM, "the 1,024 lanes of the sum, 2 each"),
     ("ticket check", &context::TICKET, "the ticket's bytes without the check; the first 4 are taken"),
     ("ticket token digest", &context::TICKET_TOKEN, "the token, 16 bytes"),
-    ("reader credential", &context::READER, "the federation's id, then the reader's key; a member signs the digest"),
+    (
+        "reader credential",
+        &context::READER,
+        "federation 32, reader's key 32, expiry in milliseconds since 1970 8; a member signs the digest",
+    ),
+    ("fork set", &context::FORK_SET, "of each frozen domain, ascending: its key 32, the number it is frozen at 8"),
 ];
 
 fn contexts() -> String {
@@ -99,7 +104,7 @@ fn every_context_is_used_once() {
 
 /// Every bound that a reader holds its input to.
 fn limits() -> String {
-    let limits: [(&str, u64); 31] = [
+    let limits: [(&str, u64); 36] = [
         ("records of a commit (at least 1)", commit::RECORDS_MAX.into()),
         ("membership commits learned in one commit", commit::LEARNED_MAX.into()),
         ("bytes of a commit's body", commit::BODY_LEN_MAX.into()),
@@ -129,6 +134,12 @@ fn limits() -> String {
         ("bytes of commits in one delta (a larger commit travels alone)", wire::DELTA_LEN_MAX),
         ("bytes of payload in one part", wire::PART_LEN_MAX),
         ("bytes of a frame", wire::FRAME_LEN_MAX as u64),
+        ("bytes of a question", wire::REQUEST_LEN_MAX as u64),
+        ("heads in a page of a frontier", wire::HEADS_MAX as u64),
+        ("frozen domains in a page of them", wire::FORKS_MAX as u64),
+        ("fork proofs that one question asks for", wire::PROOFS_MAX as u64),
+        ("sites whose admission one question asks for", wire::TESTIMONY_SITES_MAX as u64),
+        ("addresses told with a frontier", wire::CONTACTS_MAX as u64),
         ("bytes of a doorbell", wire::DOORBELL_LEN_MAX as u64),
         ("bits of an entry's mode", tree::MODE_MASK.count_ones().into()),
     ];

@@ -13,7 +13,7 @@ use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::{self, Attributes, EntryKind, Own, Tree, TreeEntry};
-use uor_index_format::wire::{Contact, Doorbell, Position, WireHead};
+use uor_index_format::wire::{Contact, Doorbell, Position, WireHead, fork_set};
 
 /// What the sample artifact holds.
 pub(crate) const PAYLOAD: &[u8] = b"hello, federation\n";
@@ -291,19 +291,24 @@ pub(crate) fn doorbell() -> Doorbell {
 }
 
 pub(crate) fn position() -> Position {
+    let proof = fork_proof();
+    Position {
+        snapshot: *snapshot().id().as_bytes(),
+        logseq_max: 7,
+        state_root: *state().root(&snapshot()).as_bytes(),
+        forks: fork_set([(proof.domain(), proof.number())].into_iter()),
+    }
+}
+
+pub(crate) fn heads() -> Vec<WireHead> {
     let head = |(domain, head): (&uor_index_format::id::SiteId, &Head)| WireHead {
         domain: *domain.as_bytes(),
         number: head.number,
         hash: *head.hash.as_bytes(),
     };
-    Position {
-        heads: snapshot().frontier.iter().map(head).collect(),
-        logseq_max: 7,
-        state_root: *state().root(&snapshot()).as_bytes(),
-        fork_proofs: vec![fork_proof().encode()],
-        contacts: vec![Contact {
-            site: *founder().site_id().as_bytes(),
-            address: "/ip4/127.0.0.1/tcp/4711".to_owned(),
-        }],
-    }
+    snapshot().frontier.iter().map(head).collect()
+}
+
+pub(crate) fn contacts() -> Vec<Contact> {
+    vec![Contact { site: *founder().site_id().as_bytes(), address: "/ip4/127.0.0.1/tcp/4711".to_owned() }]
 }

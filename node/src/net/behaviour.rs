@@ -1,97 +1,120 @@
 //! Every parameter of the protocol stack, in one place.
 
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::gossipsub::{
-    self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter,
-};
+use libp2p::core::Transport as _;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::upgrade::Version;
+use libp2p::futures::future::Either;
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, ProtocolSupport};
-use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
+use libp2p::swarm::{self, NetworkBehaviour};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, noise, ping, quic, tcp, yamux};
+use tokio::sync::Semaphore;
 
-use super::codec::{DELTA_PROTOCOL, FrameCodec};
+use super::accepting::Accepting;
+use super::codec::{BELL_PROTOCOL, DELTA_PROTOCOL, FrameCodec};
 use super::gate::Gate;
-use super::{NetConfig, NetError, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX};
+use super::{DOORBELL_LEN_MAX, NetConfig, NetError, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX};
 
-/// Links between sites are permanent: nothing but a fault, a cut or a command closes one.
+/// Links between sites are permanent: nothing but a fault, a cut, a command or the gate closes one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Two sites that dial each other at the same time open two connections; a third lets a peer return whose old
-/// connection has not yet been given up.
-const CONNECTIONS_PER_PEER_MAX: u32 = 3;
+/// How long a peer may take to prove its key.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections being accepted, all peers together.
-const ACCEPTING_MAX: u32 = 32;
+/// Handshakes of others under way, all peers together.
+const ACCEPTING_MAX: usize = 128;
 
 /// Requests in both directions on one connection, twice over: a stream ends a little later at its far end.
 const REQUEST_STREAMS_MAX: usize = 4 * REQUESTS_PER_PEER_MAX;
 
+/// Doorbells in both directions on one connection.
+const BELL_STREAMS_MAX: usize = 8;
+
+/// How long a doorbell may ring unheard.
+const BELL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Streams of all protocols a peer may open on one connection.
 const STREAMS_MAX: u32 = 64;
 
-/// A doorbell with its signature, key and topic takes about 1.2 KiB; a frame of control data is held below this by
-/// [`GOSSIP_CONTROL_IDS_MAX`].
-const GOSSIP_FRAME_LEN_MAX: usize = 4096;
+/// Bytes of answers that are being read or wait for the owner, of all peers together.
+const ANSWERS_LEN_MAX: u32 = 64 << 20;
 
-/// Message ids per control message: 64 ids of 46 bytes stay within a frame.
-const GOSSIP_CONTROL_IDS_MAX: usize = 64;
+/// Bytes that a peer may send on one QUIC stream, and on all of a connection, before any of them is read.
+const QUIC_STREAM_LEN_MAX: u32 = 1 << 20;
+const QUIC_CONNECTION_LEN_MAX: u32 = 4 << 20;
 
-/// Messages that may wait for one peer.
-const GOSSIP_QUEUE_MAX: usize = 256;
-
-/// What a connection is asked about, in this order: the limits come first, so that a connection too many costs
-/// nothing further, then the gate, so that nothing behind it ever sees a connection it denies.
+/// What a connection is asked about, in this order: the gate comes first, so that a connection too many costs nothing
+/// further, and nothing behind it ever sees a connection it denies.
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p::swarm::derive_prelude")]
 pub(super) struct Behaviour {
-    limits: connection_limits::Behaviour,
     pub(super) gate: Gate,
-    pub(super) gossip: Gossip,
     pub(super) requests: request_response::Behaviour<FrameCodec>,
-    identify: identify::Behaviour,
+    pub(super) bells: request_response::Behaviour<FrameCodec>,
     ping: ping::Behaviour,
 }
 
-type Gossip = gossipsub::Behaviour<gossipsub::IdentityTransform, WhitelistSubscriptionFilter>;
-
-/// A swarm that listens where `config` says and is subscribed to its topic.
+/// A swarm that listens where `config` says.
 pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
     let keypair = Keypair::ed25519_from_bytes(config.secret)?;
     let behaviour = Behaviour {
-        limits: connection_limits::Behaviour::new(limits(config.connections_max)),
-        gate: Gate::default(),
-        gossip: gossip(&keypair, &config.topic)?,
-        requests: requests(config.frame_len_max),
-        identify: identify::Behaviour::new(identity(&keypair, config.agent.clone())),
+        gate: Gate::new(config.limits, Arc::new(config.members.clone())),
+        requests: requests(config.question_len_max, config.frame_len_max),
+        bells: bells(),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
     };
-    let mut swarm = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, multiplexer)?
-        .with_quic_config(|mut quic| {
-            quic.max_concurrent_stream_limit = STREAMS_MAX;
-            quic
-        })
-        .with_behaviour(|_| behaviour)
-        .unwrap_or_else(|never| match never {})
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(IDLE_TIMEOUT))
-        .build();
+    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport(&keypair)?, behaviour, keypair.public().to_peer_id(), swarm_config);
+    config.listen.iter().try_for_each(is_free)?;
     for address in &config.listen {
         swarm.listen_on(address.clone()).map_err(|source| NetError::Listen { address: address.clone(), source })?;
     }
     Ok(swarm)
 }
 
-fn limits(connections_max: u32) -> ConnectionLimits {
-    ConnectionLimits::default()
-        .with_max_established(Some(connections_max))
-        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
-        .with_max_pending_incoming(Some(ACCEPTING_MAX))
-        .with_max_pending_outgoing(Some(connections_max))
+/// TCP with Noise and Yamux, and QUIC.
+fn transport(keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(keypair)?)
+        .multiplex(multiplexer());
+    let mut config = quic::Config::new(keypair);
+    config.max_concurrent_stream_limit = STREAMS_MAX;
+    config.max_stream_data = QUIC_STREAM_LEN_MAX;
+    config.max_connection_data = QUIC_CONNECTION_LEN_MAX;
+    config.handshake_timeout = HANDSHAKE_TIMEOUT;
+    let either = quic::tokio::Transport::new(config).or_transport(tcp).map(|either, _| match either {
+        Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+        Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+    });
+    let timed = TransportTimeout::new(either, HANDSHAKE_TIMEOUT).boxed();
+    Ok(Accepting::new(timed, ACCEPTING_MAX).boxed())
+}
+
+/// Whether nobody listens at an address yet. libp2p lets its TCP sockets share a port, so that two programs could both
+/// believe to listen there; this socket does not share.
+fn is_free(address: &Multiaddr) -> Result<(), NetError> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => std::net::IpAddr::from(ip),
+        _ => return Ok(()),
+    };
+    let bound = match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind(SocketAddr::new(ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind(SocketAddr::new(ip, port)).map(drop),
+        _ => Ok(()),
+    };
+    bound.map_err(|source| NetError::Taken { address: address.clone(), source })
 }
 
 fn multiplexer() -> yamux::Config {
@@ -100,9 +123,10 @@ fn multiplexer() -> yamux::Config {
     config
 }
 
-fn requests(len_max: u32) -> request_response::Behaviour<FrameCodec> {
+fn requests(question_len_max: u32, answer_len_max: u32) -> request_response::Behaviour<FrameCodec> {
+    let budget = Arc::new(Semaphore::new(ANSWERS_LEN_MAX.max(answer_len_max) as usize));
     request_response::Behaviour::with_codec(
-        FrameCodec { len_max },
+        FrameCodec::new(question_len_max, answer_len_max, budget),
         [(StreamProtocol::new(DELTA_PROTOCOL), ProtocolSupport::Full)],
         request_response::Config::default()
             .with_request_timeout(REQUEST_TIMEOUT)
@@ -110,47 +134,14 @@ fn requests(len_max: u32) -> request_response::Behaviour<FrameCodec> {
     )
 }
 
-/// Peers learn each other's names, but no addresses: whom to dial is the owner's decision alone.
-fn identity(keypair: &Keypair, agent: String) -> identify::Config {
-    identify::Config::new("/uor/1".to_owned(), keypair.public())
-        .with_agent_version(agent)
-        .with_cache_size(0)
-        .with_hide_listen_addrs(true)
-}
-
-/// Gossip tuned for two to five sites, which the defaults would leave below their low-water mark for ever.
-fn gossip(keypair: &Keypair, topic: &str) -> Result<Gossip, NetError> {
-    let refused = |reason: &dyn ToString| NetError::Gossip { topic: topic.to_owned(), reason: reason.to_string() };
-    let config = gossipsub::ConfigBuilder::default()
-        .validation_mode(ValidationMode::Strict)
-        .message_id_fn(message_id)
-        .mesh_outbound_min(1)
-        .mesh_n_low(2)
-        .mesh_n(4)
-        .mesh_n_high(8)
-        .gossip_lazy(4)
-        .heartbeat_initial_delay(Duration::from_millis(200))
-        .heartbeat_interval(Duration::from_secs(1))
-        .duplicate_cache_time(Duration::from_secs(60))
-        .max_transmit_size(GOSSIP_FRAME_LEN_MAX)
-        .max_control_message_size(GOSSIP_FRAME_LEN_MAX)
-        .max_control_messages_sent(GOSSIP_CONTROL_IDS_MAX)
-        .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
-        .build()
-        .map_err(|error| refused(&error))?;
-    let topic = IdentTopic::new(topic);
-    let only = WhitelistSubscriptionFilter([topic.hash()].into_iter().collect());
-    let signed = MessageAuthenticity::Signed(keypair.clone());
-    let mut gossip =
-        gossipsub::Behaviour::new_with_subscription_filter(signed, config, only).map_err(|error| refused(&error))?;
-    gossip.subscribe(&topic).map_err(|error| refused(&error))?;
-    Ok(gossip)
-}
-
-/// Signer and sequence number, both covered by the signature. A digest of the body alone would let anybody who
-/// repeats a body first silence its author, and would swallow the second ring of a doorbell after a cut has healed.
-fn message_id(message: &gossipsub::Message) -> MessageId {
-    let mut id = message.source.map_or_else(Vec::new, libp2p::PeerId::to_bytes);
-    id.extend_from_slice(&message.sequence_number.unwrap_or_default().to_le_bytes());
-    MessageId::from(id)
+/// A doorbell is a question whose answer is empty.
+fn bells() -> request_response::Behaviour<FrameCodec> {
+    let len_max = u32::try_from(DOORBELL_LEN_MAX).unwrap_or(u32::MAX);
+    request_response::Behaviour::with_codec(
+        FrameCodec::new(len_max, 0, Arc::new(Semaphore::new(1))),
+        [(StreamProtocol::new(BELL_PROTOCOL), ProtocolSupport::Full)],
+        request_response::Config::default()
+            .with_request_timeout(BELL_TIMEOUT)
+            .with_max_concurrent_streams(BELL_STREAMS_MAX),
+    )
 }

@@ -3,24 +3,26 @@
 //! What it remembers is only what is under way: the address of a dial, the owner's name for a request, the channel of
 //! a response. Each entry leaves with the event that ends it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
-use libp2p::gossipsub::{self, IdentTopic};
 use libp2p::multiaddr::Protocol;
 use libp2p::request_response::{self, InboundRequestId, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, ping};
+use libp2p::{Multiaddr, PeerId, ping};
 use tokio::sync::mpsc;
 
 use super::behaviour::{Behaviour, BehaviourEvent};
+use super::codec::{Answer, Question};
+use super::desk::Desk;
 use super::key::{SiteKey, peer_id, site_key};
-use super::{NetCommand, NetEvent, REQUESTS_PER_PEER_MAX, ResponseToken};
+use super::{DOORBELL_LEN_MAX, NetCommand, NetEvent, REQUESTS_PER_PEER_MAX, ResponseToken};
 
 /// Events that commands may cause while the owner takes none; then commands wait too.
 const OUTBOX_MAX: usize = 1024;
@@ -28,19 +30,33 @@ const OUTBOX_MAX: usize = 1024;
 /// How long a shutdown waits for connections to close and for the owner to take what is left.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-type RequestEvent = request_response::Event<Vec<u8>, Vec<u8>>;
+/// How often connections are looked through for those whose time is over.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Questions a stranger may ask while it is connected: enough to show a ticket or a credential, and be told to go.
+const STRANGER_QUESTIONS_MAX: u32 = 8;
+
+type RequestEvent = request_response::Event<Question, Answer>;
 
 /// An inbound request that has not ended: its channel is there until the owner has answered.
 struct Inbound {
     request: InboundRequestId,
-    channel: Option<ResponseChannel<Vec<u8>>>,
+    channel: Option<ResponseChannel<Answer>>,
 }
 
 /// The swarm and what is under way in it.
 pub(super) struct Driver {
     swarm: Swarm<Behaviour>,
-    topic: IdentTopic,
     outbox: VecDeque<NetEvent>,
+    /// Answers in the outbox, and what they hold of the budget: the oldest first.
+    held: VecDeque<Option<tokio::sync::OwnedSemaphorePermit>>,
+    /// The last doorbell of each member that has not been handed over.
+    rung: BTreeMap<SiteKey, Vec<u8>>,
+    /// Members at whose door a bell is being rung, and what to ring next.
+    ringing: BTreeMap<SiteKey, Option<Vec<u8>>>,
+    desk: Desk,
+    /// How much each stranger has asked.
+    asked: BTreeMap<SiteKey, u32>,
     dials: BTreeMap<ConnectionId, Multiaddr>,
     requests: BTreeMap<OutboundRequestId, u64>,
     inbound: BTreeMap<ResponseToken, Inbound>,
@@ -49,11 +65,15 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(swarm: Swarm<Behaviour>, topic: String) -> Self {
+    pub(super) fn new(swarm: Swarm<Behaviour>) -> Self {
         Self {
             swarm,
-            topic: IdentTopic::new(topic),
             outbox: VecDeque::new(),
+            held: VecDeque::new(),
+            rung: BTreeMap::new(),
+            ringing: BTreeMap::new(),
+            desk: Desk::default(),
+            asked: BTreeMap::new(),
             dials: BTreeMap::new(),
             requests: BTreeMap::new(),
             inbound: BTreeMap::new(),
@@ -64,13 +84,16 @@ impl Driver {
 
     /// Runs until told to stop, or until either of its owner's ends is dropped.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<NetCommand>, events: mpsc::Sender<NetEvent>) {
+        let mut sweeps = tokio::time::interval(SWEEP);
+        sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.stopping {
             tokio::select! {
-                permit = events.reserve(), if !self.outbox.is_empty() => self.hand_over(permit),
+                permit = events.reserve(), if self.has_event() => self.hand_over(permit),
                 command = commands.recv(), if self.outbox.len() < OUTBOX_MAX => {
                     self.obey(command.unwrap_or(NetCommand::Shutdown));
                 }
                 event = self.swarm.select_next_some(), if self.outbox.is_empty() => self.report(event),
+                _ = sweeps.tick() => self.swarm.behaviour_mut().gate.sweep(),
                 () = events.closed() => self.obey(NetCommand::Shutdown),
             }
         }
@@ -88,15 +111,39 @@ impl Driver {
         let _ = events.try_send(NetEvent::Stopped);
     }
 
+    /// Whether there is something for the owner. Doorbells and questions wait where they are bounded, and do not keep the
+    /// swarm from being polled; everything else does.
+    fn has_event(&self) -> bool {
+        !self.outbox.is_empty() || !self.rung.is_empty() || self.desk.has_next()
+    }
+
+    fn next_event(&mut self) -> Option<NetEvent> {
+        if let Some(event) = self.outbox.pop_front() {
+            if matches!(event, NetEvent::Response { .. }) {
+                self.held.pop_front();
+            }
+            return Some(event);
+        }
+        if let Some((from, body)) = self.rung.pop_first() {
+            return Some(NetEvent::Rang { from, body });
+        }
+        self.desk.next().map(|(peer, token, body)| NetEvent::Request { peer, token, body })
+    }
+
     /// Gives the owner the oldest event, or forgets all of them if there is no owner any more.
     fn hand_over(&mut self, permit: Result<mpsc::Permit<'_, NetEvent>, mpsc::error::SendError<()>>) {
         match permit {
             Ok(permit) => {
-                if let Some(event) = self.outbox.pop_front() {
+                if let Some(event) = self.next_event() {
                     permit.send(event);
                 }
             }
-            Err(_) => self.outbox.clear(),
+            Err(_) => {
+                self.outbox.clear();
+                self.held.clear();
+                self.rung.clear();
+                self.desk = Desk::default();
+            }
         }
     }
 
@@ -110,8 +157,12 @@ impl Driver {
     fn obey(&mut self, command: NetCommand) {
         match command {
             NetCommand::Dial(address) => self.dial(address),
-            NetCommand::Publish(body) => self.publish(body),
-            NetCommand::Request { peer, id, body } => self.request(peer, id, body),
+            NetCommand::Ring(body) => self.ring_all(&body),
+            NetCommand::Trust(members) => self.trust(members),
+            NetCommand::LetStay { peer, for_ms } => self.swarm.behaviour_mut().gate.let_stay(peer, for_ms),
+            NetCommand::Request { peer, id, body, answer_len_max } => {
+                self.request(peer, id, Question { body, answer_len_max });
+            }
             NetCommand::Respond { token, body } => self.respond(token, body),
             NetCommand::Disconnect(peer) => self.disconnect(peer_id(&peer)),
             NetCommand::Cut(cut) => self.cut(cut),
@@ -131,8 +182,12 @@ impl Driver {
             }
         };
         // A port of its own: a reused one may still be waiting out a connection that was closed a moment ago.
+        if self.dials.values().any(|dialled| *dialled == address) {
+            return;
+        }
+        // A peer may be dialled at several addresses at once: one that is silent does not hide the others.
         let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .condition(PeerCondition::Disconnected)
             .addresses(vec![address.clone()])
             .allocate_new_port()
             .build();
@@ -146,19 +201,47 @@ impl Driver {
         }
     }
 
-    fn publish(&mut self, body: Vec<u8>) {
-        let topic = self.topic.hash();
-        if let Err(error) = self.swarm.behaviour_mut().gossip.publish(topic, body) {
-            let reason = match error {
-                gossipsub::PublishError::NoPeersSubscribedToTopic => "no peer is subscribed".to_owned(),
-                gossipsub::PublishError::AllQueuesFull(peers) => format!("the queues of all {peers} peers are full"),
-                other => chain(&other),
-            };
-            self.tell(NetEvent::PublishFailed { reason });
+    /// Rings at every member. Where a bell is still ringing, the newest is rung next: what it announces includes the others.
+    fn ring_all(&mut self, body: &[u8]) {
+        let connected: Vec<SiteKey> = self.swarm.connected_peers().filter_map(site_key).collect();
+        for peer in connected {
+            if !self.swarm.behaviour().gate.is_member(&peer) {
+                continue;
+            }
+            match self.ringing.entry(peer) {
+                Entry::Occupied(mut ringing) => *ringing.get_mut() = Some(body.to_vec()),
+                Entry::Vacant(ringing) => {
+                    ringing.insert(None);
+                    self.ring(&peer, body.to_vec());
+                }
+            }
         }
     }
 
-    fn request(&mut self, peer: SiteKey, id: u64, body: Vec<u8>) {
+    fn ring(&mut self, peer: &SiteKey, body: Vec<u8>) {
+        let bell = Question { body, answer_len_max: 0 };
+        self.swarm.behaviour_mut().bells.send_request(&peer_id(peer), bell);
+    }
+
+    /// A bell was heard, or was not: either way the next one may ring.
+    fn rung_out(&mut self, peer: PeerId) {
+        let Some(site) = site_key(&peer) else { return };
+        match self.ringing.remove(&site).flatten() {
+            Some(next) if self.swarm.is_connected(&peer) => {
+                self.ringing.insert(site, None);
+                self.ring(&site, next);
+            }
+            _ => {}
+        }
+    }
+
+    fn trust(&mut self, members: BTreeSet<SiteKey>) {
+        self.asked.retain(|peer, _| !members.contains(peer));
+        self.rung.retain(|peer, _| members.contains(peer));
+        self.swarm.behaviour_mut().gate.trust(members);
+    }
+
+    fn request(&mut self, peer: SiteKey, id: u64, question: Question) {
         let remote = peer_id(&peer);
         // Without a connection, libp2p would dial on its own account.
         if !self.swarm.is_connected(&remote) {
@@ -171,14 +254,15 @@ impl Driver {
             let reason = format!("{waiting} requests to this peer are unanswered, the most there may be");
             return self.tell(NetEvent::RequestFailed { id, peer, reason });
         }
-        let request = behaviour.send_request(&remote, body);
+        let request = behaviour.send_request(&remote, question);
         self.requests.insert(request, id);
     }
 
     /// If the asker has gone, the owner has been told so, or is about to be.
     fn respond(&mut self, token: ResponseToken, body: Vec<u8>) {
         if let Some(channel) = self.inbound.get_mut(&token).and_then(|inbound| inbound.channel.take()) {
-            let _ = self.swarm.behaviour_mut().requests.send_response(channel, body);
+            self.desk.answered(token, body.len());
+            let _ = self.swarm.behaviour_mut().requests.send_response(channel, Answer { body, held: None });
         }
     }
 
@@ -202,11 +286,8 @@ impl Driver {
 impl Driver {
     fn report(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.gossip_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Bells(event)) => self.bell_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.request_event(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
-                self.tell_of(peer_id, |peer| NetEvent::Identified { peer, agent: info.agent_version });
-            }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.ping_event(&event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
                 self.dials.remove(&connection_id);
@@ -215,6 +296,10 @@ impl Driver {
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                if let Some(peer) = site_key(&peer_id) {
+                    self.asked.remove(&peer);
+                    self.rung.remove(&peer);
+                }
                 self.tell_of(peer_id, |peer| NetEvent::Disconnected { peer });
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
@@ -251,18 +336,25 @@ impl Driver {
         self.tell(NetEvent::DialFailed { address, peer, reason: dial_reason(error) });
     }
 
-    fn gossip_event(&mut self, event: gossipsub::Event) {
+    fn bell_event(&mut self, event: RequestEvent) {
         match event {
-            gossipsub::Event::Message { message, .. } => {
-                if let Some(source) = message.source {
-                    self.tell_of(source, |from| NetEvent::Gossip { from, body: message.data });
+            RequestEvent::Message {
+                peer,
+                message: request_response::Message::Request { request, channel, .. },
+                ..
+            } => {
+                let Some(site) = site_key(&peer) else { return };
+                // A stranger that rings is not answered: the stream is closed.
+                if self.swarm.behaviour().gate.is_member(&site) && request.body.len() <= DOORBELL_LEN_MAX {
+                    let heard = Answer { body: Vec::new(), held: None };
+                    let _ = self.swarm.behaviour_mut().bells.send_response(channel, heard);
+                    self.rung.insert(site, request.body);
                 }
             }
-            gossipsub::Event::Subscribed { peer_id, .. } => {
-                self.tell_of(peer_id, |peer| NetEvent::Subscribed { peer });
-            }
-            // Doorbells promise no delivery, so a slow or deaf peer is no news.
-            _ => {}
+            RequestEvent::Message { peer, message: request_response::Message::Response { .. }, .. }
+            | RequestEvent::OutboundFailure { peer, .. } => self.rung_out(peer),
+            // Doorbells promise no delivery.
+            RequestEvent::InboundFailure { .. } | RequestEvent::ResponseSent { .. } => {}
         }
     }
 
@@ -277,14 +369,12 @@ impl Driver {
         match event {
             RequestEvent::Message { peer, message, .. } => match message {
                 request_response::Message::Request { request_id, request, channel } => {
-                    let token = ResponseToken(self.token_next);
-                    self.token_next += 1;
-                    self.inbound.insert(token, Inbound { request: request_id, channel: Some(channel) });
-                    self.tell_of(peer, |peer| NetEvent::Request { peer, token, body: request });
+                    self.question_came(peer, request_id, request, channel);
                 }
                 request_response::Message::Response { request_id, response } => {
-                    if let Some(id) = self.requests.remove(&request_id) {
-                        self.tell_of(peer, |peer| NetEvent::Response { id, peer, body: response });
+                    if let (Some(id), Some(peer)) = (self.requests.remove(&request_id), site_key(&peer)) {
+                        self.held.push_back(response.held);
+                        self.tell(NetEvent::Response { id, peer, body: response.body });
                     }
                 }
             },
@@ -294,13 +384,38 @@ impl Driver {
                 }
             }
             RequestEvent::InboundFailure { peer, request_id, error, .. } => {
-                if let Some(token) = self.forget_inbound(request_id) {
+                if let Some(token) = self.forget_inbound(request_id).filter(|token| self.desk.ended(*token)) {
                     self.tell_of(peer, |peer| NetEvent::RespondFailed { peer, token, reason: chain(&error) });
                 }
             }
             RequestEvent::ResponseSent { request_id, .. } => {
-                self.forget_inbound(request_id);
+                if let Some(token) = self.forget_inbound(request_id) {
+                    self.desk.ended(token);
+                }
             }
+        }
+    }
+
+    /// A question waits for its turn. One too many is not answered; a stranger that asks on and on is shown the door.
+    fn question_came(
+        &mut self,
+        peer: PeerId,
+        request: InboundRequestId,
+        question: Question,
+        channel: ResponseChannel<Answer>,
+    ) {
+        let Some(site) = site_key(&peer) else { return };
+        if self.swarm.behaviour().gate.is_stranger(&site) {
+            let asked = self.asked.entry(site).or_default();
+            *asked += 1;
+            if *asked > STRANGER_QUESTIONS_MAX {
+                return self.disconnect(peer);
+            }
+        }
+        let token = ResponseToken(self.token_next);
+        self.token_next += 1;
+        if self.desk.arrive(site, token, question.body) {
+            self.inbound.insert(token, Inbound { request, channel: Some(channel) });
         }
     }
 

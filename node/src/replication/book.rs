@@ -9,12 +9,18 @@ use uor_index_format::id::SiteId;
 pub const BACKOFF_MS_MIN: u64 = 500;
 /// Longest wait.
 pub const BACKOFF_MS_MAX: u64 = 30_000;
-/// Wait before a peer of another federation is tried again.
+/// Wait before a peer that is not a member is tried again.
 pub const BACKOFF_MS_STRANGER: u64 = 600_000;
 /// Most addresses that are kept.
 const ADDRESSES_MAX: usize = 1024;
 /// Most addresses of one site that are kept on the word of peers.
 const HEARD_MAX: usize = 8;
+/// Most addresses of one site that are dialled at the same time: one that is silent does not hide the others.
+const DIALS_PER_SITE_MAX: usize = 2;
+/// Most addresses that are dialled at the same time.
+const DIALS_MAX: usize = 16;
+/// How long a dial may take before the next address of its site is tried, whatever became of it.
+pub const DIAL_MS_MAX: u64 = 15_000;
 /// Longest address that is kept, in bytes.
 const ADDRESS_LEN_MAX: usize = 512;
 
@@ -23,6 +29,8 @@ struct Line {
     source: Source,
     due_ms: u64,
     backoff_ms: u64,
+    /// While it is being dialled: until when that is waited for.
+    dialled_until_ms: Option<u64>,
 }
 
 /// Whose word an address is, in ascending order of trust.
@@ -62,12 +70,33 @@ impl Book {
     }
 
     fn insert(&mut self, address: String, site: Option<SiteId>, source: Source) {
-        let fits = self.lines.len() < ADDRESSES_MAX && address.len() <= ADDRESS_LEN_MAX;
-        if fits && !self.own.contains(&address) {
-            let line = Line { source, due_ms: 0, backoff_ms: BACKOFF_MS_MIN };
-            let line = self.lines.entry((address, site)).or_insert(line);
-            line.source = line.source.max(source);
+        if address.len() > ADDRESS_LEN_MAX || self.own.contains(&address) || !self.has_room_for(source) {
+            return;
         }
+        let line = Line { source, due_ms: 0, backoff_ms: BACKOFF_MS_MIN, dialled_until_ms: None };
+        let line = self.lines.entry((address, site)).or_insert(line);
+        line.source = line.source.max(source);
+    }
+
+    /// In a full book, hearsay makes room for what is worth more.
+    fn has_room_for(&mut self, source: Source) -> bool {
+        if self.lines.len() < ADDRESSES_MAX {
+            return true;
+        }
+        let least = self.lines.iter().min_by_key(|(_, line)| line.source).filter(|(_, line)| line.source < source);
+        let Some(key) = least.map(|(key, _)| key.clone()) else { return false };
+        self.lines.remove(&key).is_some()
+    }
+
+    /// Sites whose addresses were given by the owner of this node.
+    pub fn given(&self) -> impl Iterator<Item = SiteId> {
+        let given = self.lines.iter().filter(|(_, line)| line.source == Source::Owner);
+        given.filter_map(|((_, site), _)| *site).collect::<BTreeSet<SiteId>>().into_iter()
+    }
+
+    /// Whether an address of this site was given by the owner of this node.
+    pub fn is_given(&self, peer: &SiteId) -> bool {
+        self.lines.iter().any(|((_, site), line)| *site == Some(*peer) && line.source == Source::Owner)
     }
 
     /// Adds an address of this node itself.
@@ -85,22 +114,34 @@ impl Book {
 
     /// A peer answered: its addresses start afresh.
     pub fn reached(&mut self, peer: &SiteId) {
-        self.of(peer).for_each(|line| line.backoff_ms = BACKOFF_MS_MIN);
+        self.of(peer).for_each(|line| (line.backoff_ms, line.dialled_until_ms) = (BACKOFF_MS_MIN, None));
+    }
+
+    /// Nobody answered at an address, or somebody else.
+    pub fn failed(&mut self, address: &str) {
+        let lines = self.lines.iter_mut().filter(|((known, _), _)| known == address);
+        lines.for_each(|(_, line)| line.dialled_until_ms = None);
+    }
+
+    /// A peer has become a member: dial it now.
+    pub fn welcome(&mut self, peer: &SiteId, now_ms: u64) {
+        self.of(peer).for_each(|line| (line.due_ms, line.backoff_ms) = (line.due_ms.min(now_ms), BACKOFF_MS_MIN));
     }
 
     /// Every address is due now, as if it had never failed.
     pub fn start_afresh(&mut self, now_ms: u64) {
         for line in self.lines.values_mut() {
-            (line.due_ms, line.backoff_ms) = (now_ms, BACKOFF_MS_MIN);
+            (line.due_ms, line.backoff_ms, line.dialled_until_ms) = (now_ms, BACKOFF_MS_MIN, None);
         }
     }
 
     /// A peer was lost: dial it again soon.
     pub fn lost(&mut self, peer: &SiteId, now_ms: u64) {
+        self.of(peer).for_each(|line| line.dialled_until_ms = None);
         self.of(peer).for_each(|line| line.due_ms = line.due_ms.max(now_ms.saturating_add(line.backoff_ms)));
     }
 
-    /// A peer is none of ours: leave it alone for long.
+    /// A peer is not a member: leave it alone for long.
     pub fn shun(&mut self, peer: &SiteId, now_ms: u64) {
         self.of(peer).for_each(|line| line.due_ms = now_ms.saturating_add(BACKOFF_MS_STRANGER));
     }
@@ -110,16 +151,33 @@ impl Book {
         self.lines.iter_mut().filter(move |((_, site), _)| *site == Some(peer)).map(|(_, line)| line)
     }
 
-    /// Addresses to dial now; each waits twice as long for its next turn.
+    /// Addresses to dial now, the longest due first; each waits twice as long for its next turn. Of each site only a few are
+    /// dialled at a time, and the others keep their turn.
     pub fn due(&mut self, now_ms: u64, is_connected: impl Fn(&SiteId) -> bool) -> Vec<String> {
-        let mut due = Vec::new();
-        for ((address, site), line) in &mut self.lines {
-            if line.due_ms <= now_ms && !site.is_some_and(|site| is_connected(&site)) {
-                line.due_ms = now_ms.saturating_add(line.backoff_ms);
-                line.backoff_ms = (line.backoff_ms * 2).min(BACKOFF_MS_MAX);
-                due.push(address.clone());
+        let mut under_way: BTreeMap<Option<SiteId>, usize> = BTreeMap::new();
+        let mut due: Vec<(&(String, Option<SiteId>), &mut Line)> = Vec::new();
+        let mut room = DIALS_MAX;
+        for (key, line) in &mut self.lines {
+            if line.dialled_until_ms.is_some_and(|until_ms| now_ms < until_ms) {
+                *under_way.entry(key.1).or_default() += 1;
+                room = room.saturating_sub(1);
+            } else if line.due_ms <= now_ms && !key.1.is_some_and(|site| is_connected(&site)) {
+                due.push((key, line));
             }
         }
-        due
+        due.sort_by_key(|(_, line)| line.due_ms);
+        let mut chosen = Vec::new();
+        for ((address, site), line) in due {
+            let of_site = under_way.entry(*site).or_default();
+            if chosen.len() == room || *of_site >= DIALS_PER_SITE_MAX {
+                continue;
+            }
+            *of_site += 1;
+            line.due_ms = now_ms.saturating_add(line.backoff_ms);
+            line.backoff_ms = (line.backoff_ms * 2).min(BACKOFF_MS_MAX);
+            line.dialled_until_ms = Some(now_ms.saturating_add(DIAL_MS_MAX));
+            chosen.push(address.clone());
+        }
+        chosen
     }
 }

@@ -56,8 +56,8 @@ pub enum Notice {
         /// The state root it claims.
         theirs: StateRoot,
     },
-    /// A peer belongs to another federation.
-    OtherFederation {
+    /// At an address that was given here answers a peer that is no member.
+    NoMember {
         /// The peer.
         peer: SiteId,
     },
@@ -87,6 +87,22 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// What kind of notice a peer can cause as often as it likes, if this is of one.
+    pub const fn provoked(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { .. } => Some("commits refused"),
+            Self::Parked { .. } => Some("commits that wait"),
+            Self::NoMember { .. } => Some("peers that are not members"),
+            Self::Stranger { .. } => Some("questions of strangers"),
+            Self::NotAdmitted { .. } => Some("refusals by peers"),
+            Self::Malformed { .. } => Some("malformed messages"),
+            Self::WrongPayload { .. } => Some("wrong payloads"),
+            Self::Applied { .. } | Self::Settled { .. } | Self::Forked { .. } | Self::Diverged { .. } => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -106,7 +122,11 @@ impl std::fmt::Display for Notice {
                 f,
                 "DIVERGED from {peer}: same commits, but its state root is {theirs}, ours {ours}; run `uor-replay diff`"
             ),
-            Self::OtherFederation { peer } => write!(f, "{} belongs to another federation; disconnected", peer.short()),
+            Self::NoMember { peer } => write!(
+                f,
+                "{} answers at an address that was given here and is not a member of this federation; nothing is said to it",
+                peer.short()
+            ),
             Self::Stranger { peer } => write!(f, "{} is not a member; its question was refused", peer.short()),
             Self::NotAdmitted { peer } => write!(f, "{} does not know of our admission yet", peer.short()),
             Self::Malformed { peer, problem } => write!(f, "{} sent something malformed: {problem}", peer.short()),

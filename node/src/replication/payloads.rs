@@ -6,9 +6,13 @@
 //!
 //! Only members are asked. All parts come from one peer while it lasts, so that wrong bytes have one author. Where several
 //! peers contributed to wrong bytes nobody is blamed, and the next try is one peer's from its first byte to its last.
+//!
+//! Records may name payloads that nobody has, and as many as their writers like. So what is wanted is gone through in a
+//! circle, a bounded stretch at a time, and a payload that a peer did not have is asked of that peer ever more rarely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use uor_asl::blocks::BlocksError;
@@ -20,11 +24,35 @@ use uor_index_format::wire::{PART_LEN_MAX, Request};
 use super::sync::Peer;
 use super::{Notice, Question, Replicator};
 
-/// Most payload questions that are out to one peer at once.
-const WINDOW: usize = 16;
+/// Most payload questions that are out to one peer at once, if it answers.
+const WINDOW_MAX: usize = 16;
+/// Payload questions that are put to a peer before it has answered any.
+pub(super) const WINDOW_FIRST: usize = 4;
+/// How many wanted payloads are looked at between two ticks, if none of them comes.
+const LOOKS_MAX: usize = 4096;
+/// Further looks for each payload that comes, and for each answer without one.
+const LOOKS_PER_PAYLOAD: usize = 64;
+const LOOKS_PER_ANSWER: usize = 2;
+/// Payloads that one peer did not give and that are remembered.
+const LACKS_MAX: usize = 32_768;
+/// When that many are remembered, so many others may still be asked of the peer between two ticks.
+const PROBES: usize = 10;
+/// First wait before a payload is asked again of a peer that did not have it; it doubles.
+const LACK_MS_MIN: u64 = 2_000;
+/// First wait before a payload is asked again of a peer that sent something else, or nothing.
+const FAULT_MS_MIN: u64 = 10_000;
+/// Longest wait.
+pub const LACK_MS_MAX: u64 = 300_000;
 /// Most payloads that have come and that wait to be made durable together.
 const ARRIVED_MAX: usize = 256;
 const STAGING: &str = "staging";
+
+/// A payload that a peer did not give.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lack {
+    due_ms: u64,
+    wait_ms: u64,
+}
 
 /// Payloads that are on their way.
 #[derive(Debug, Default)]
@@ -37,8 +65,52 @@ pub(super) struct Payloads {
     authors: BTreeMap<Checksum, SiteId>,
     /// Payloads that came out wrong from several authors.
     doubted: BTreeSet<Checksum>,
+    /// The wanted payload that was looked at last.
+    cursor: Option<Checksum>,
+    /// How many more may be looked at.
+    looks: Looks,
     /// Whether what an earlier process staged of payloads that nobody wants any more has been removed.
     is_swept: bool,
+}
+
+/// How many more wanted payloads may be looked at before time has passed or an answer has come.
+#[derive(Debug)]
+struct Looks(usize);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(LOOKS_MAX)
+    }
+}
+
+impl Looks {
+    fn add(&mut self, more: usize) {
+        self.0 = LOOKS_MAX.min(self.0 + more);
+    }
+}
+
+impl Peer {
+    /// Whether one more payload may be asked of this peer.
+    const fn has_room(&self) -> bool {
+        self.payloads_asked < self.window
+    }
+
+    /// Whether this payload may be asked of it now.
+    fn may_give(&self, checksum: &Checksum, now_ms: u64) -> bool {
+        match self.lacks.get(checksum) {
+            Some(lack) => lack.due_ms <= now_ms,
+            None => self.lacks.len() < LACKS_MAX || self.probes > 0,
+        }
+    }
+
+    /// It did not give this payload: it is asked again later, each time after twice as long.
+    fn lacked(&mut self, checksum: Checksum, wait_ms_min: u64, now_ms: u64) {
+        let wait_ms = self.lacks.get(&checksum).map_or(wait_ms_min, |lack| (lack.wait_ms * 2).min(LACK_MS_MAX));
+        let lack = Lack { due_ms: now_ms.saturating_add(wait_ms), wait_ms };
+        if self.lacks.len() < LACKS_MAX || self.lacks.contains_key(&checksum) {
+            self.lacks.insert(checksum, lack);
+        }
+    }
 }
 
 impl Payloads {
@@ -64,38 +136,65 @@ impl Replicator {
         Ok(store.payloads_arrived(&arrived)?)
     }
 
+    /// Time has passed.
+    pub(super) fn payloads_may_look_again(&mut self) {
+        self.payloads.looks.add(LOOKS_MAX);
+        self.peers.values_mut().for_each(|peer| peer.probes = PROBES);
+    }
+
     fn ask_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
-        let wanted: Vec<Checksum> = {
-            let view = store.view();
-            let members: Vec<&Peer> =
-                self.peers.iter().filter(|(site, _)| view.members().contains(*site)).map(|(_, peer)| peer).collect();
-            let room: usize = members.iter().map(|peer| WINDOW.saturating_sub(peer.payloads_asked)).sum();
-            if room == 0 {
-                return Ok(());
-            }
-            let is_open = |checksum: &&Checksum| {
-                !self.payloads.coming.contains(*checksum)
-                    && !self.payloads.arrived.contains(*checksum)
-                    && members.iter().any(|peer| !peer.lacks.contains(*checksum))
-            };
-            view.wanted().keys().filter(is_open).take(room).copied().collect()
-        };
-        for checksum in wanted {
-            if let Some(peer) = self.least_busy(store, &checksum) {
-                self.ask_payload(store, peer, checksum, now_ms)?;
-            }
+        for (peer, checksum) in self.choose_payloads(store, now_ms) {
+            self.ask_payload(store, peer, checksum, now_ms)?;
         }
         Ok(())
     }
 
-    /// The member that has least to do of those that may have a payload.
-    fn least_busy(&self, store: &Store, checksum: &Checksum) -> Option<SiteId> {
+    /// Goes on through what is wanted from where it stopped, and says what to ask of whom.
+    fn choose_payloads(&mut self, store: &Store, now_ms: u64) -> Vec<(SiteId, Checksum)> {
         let view = store.view();
-        let may_have = |(site, peer): &(&SiteId, &Peer)| {
-            peer.payloads_asked < WINDOW && !peer.lacks.contains(checksum) && view.members().contains(*site)
-        };
-        let chosen = self.peers.iter().filter(may_have).min_by_key(|(_, peer)| peer.payloads_asked);
-        chosen.map(|(site, _)| *site)
+        let mut room: Vec<(SiteId, usize)> = self
+            .peers
+            .iter()
+            .filter(|(site, peer)| peer.has_room() && view.members().contains(*site))
+            .map(|(site, peer)| (*site, peer.window - peer.payloads_asked))
+            .collect();
+        let mut chosen = Vec::new();
+        let from = self.payloads.cursor;
+        let behind = view.wanted().range((from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let before = from.map(|from| view.wanted().range(..=from));
+        for (checksum, _) in behind.chain(before.into_iter().flatten()) {
+            if room.is_empty() || self.payloads.looks.0 == 0 {
+                break;
+            }
+            self.payloads.looks.0 -= 1;
+            self.payloads.cursor = Some(*checksum);
+            if self.payloads.coming.contains(checksum) || self.payloads.arrived.contains(checksum) {
+                continue;
+            }
+            if let Some(peer) = self.least_busy(&mut room, checksum, now_ms) {
+                chosen.push((peer, *checksum));
+            }
+        }
+        chosen
+    }
+
+    /// The member with most room of those that may have a payload; takes a place of it.
+    fn least_busy(&mut self, room: &mut Vec<(SiteId, usize)>, checksum: &Checksum, now_ms: u64) -> Option<SiteId> {
+        let may_give = |site: &SiteId| self.peers.get(site).is_some_and(|peer| peer.may_give(checksum, now_ms));
+        let at = (0..room.len())
+            .filter(|at| room.get(*at).is_some_and(|(site, _)| may_give(site)))
+            .max_by_key(|at| room.get(*at).map(|(_, left)| *left))?;
+        let (site, left) = room.get_mut(at)?;
+        let site = *site;
+        *left -= 1;
+        if *left == 0 {
+            room.remove(at);
+        }
+        let peer = self.peers.get_mut(&site)?;
+        if peer.lacks.len() >= LACKS_MAX && !peer.lacks.contains_key(checksum) {
+            peer.probes = peer.probes.saturating_sub(1);
+        }
+        Some(site)
     }
 
     fn ask_payload(&mut self, store: &Store, peer: SiteId, checksum: Checksum, now_ms: u64) -> Result<(), StoreError> {
@@ -137,6 +236,11 @@ impl Replicator {
         if !fits {
             return self.payload_is_wrong(store, peer, checksum, now_ms);
         }
+        self.payloads.looks.add(LOOKS_PER_PAYLOAD);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.window = WINDOW_MAX.min(state.window + 1);
+            state.lacks.remove(&checksum);
+        }
         let is_whole = staged + (bytes.len() as u64) == total_len;
         if !is_whole || staged > 0 {
             self.stage(store, peer, checksum, staged, bytes)?;
@@ -169,6 +273,23 @@ impl Replicator {
         }
     }
 
+    /// The peer does not have it.
+    pub(super) fn payload_missing(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        checksum: Checksum,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.payload_answered(peer, checksum);
+        self.payloads.looks.add(LOOKS_PER_ANSWER);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.lacked(checksum, LACK_MS_MIN, now_ms);
+        }
+        self.fetch_payloads(store, now_ms)
+    }
+
+    /// The peer said nothing, or nothing that makes sense.
     pub(super) fn payload_failed(
         &mut self,
         store: &Store,
@@ -177,9 +298,7 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.payload_answered(peer, checksum);
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.lacks.insert(checksum);
-        }
+        self.payload_withheld(peer, checksum, now_ms);
         self.fetch_payloads(store, now_ms)
     }
 
@@ -191,10 +310,17 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.notice(Notice::WrongPayload { peer, checksum });
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.lacks.insert(checksum);
-        }
+        self.payload_withheld(peer, checksum, now_ms);
         self.fetch_payloads(store, now_ms)
+    }
+
+    /// Little is asked of a peer that fails.
+    fn payload_withheld(&mut self, peer: SiteId, checksum: Checksum, now_ms: u64) {
+        self.payloads.looks.add(LOOKS_PER_ANSWER);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.window = 1;
+            state.lacked(checksum, FAULT_MS_MIN, now_ms);
+        }
     }
 
     /// Puts a part away until the others have come.

@@ -10,7 +10,7 @@ use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::wire::{Refusal, Request, Response};
 
-use super::{ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down, with_peer};
+use super::{ANSWER_LEN_MAX, ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down, with_peer};
 use crate::cancel::{Cancel, Cancelled};
 use crate::net::{NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
@@ -18,6 +18,10 @@ use crate::site::{FileError, InitError, OpenError, Site};
 
 /// How long joining may take in all.
 const JOIN: Duration = Duration::from_secs(60);
+/// How often a ticket is shown to a site that hangs up, which may have no place for a stranger just then.
+const TRIES_MAX: usize = 8;
+/// How long to wait in between.
+const PAUSE: Duration = Duration::from_millis(700);
 /// The id of the one question that shows the ticket; the core counts its own from one.
 const JOIN_REQUEST: u64 = 0;
 
@@ -139,8 +143,10 @@ fn admit(
     let site = Arc::new(Site::open(dir, Mode::Write).map_err(|error| untouched(error.into()))?);
     let runtime = runtime().map_err(|error| untouched(error.into()))?;
     let result = runtime.block_on(async {
-        let (net, events) = open_net_to_dial(&site).map_err(|error| untouched(error.into()))?;
-        let core = Replicator::new(site.site_id(), FederationLogTable::new());
+        let (net, events) =
+            open_net_to_dial(site.key().seed(), [ticket.inviter]).map_err(|error| untouched(error.into()))?;
+        let mut core = Replicator::new(site.site_id(), FederationLogTable::new());
+        addresses.iter().for_each(|address| core.add_address(address.clone(), Some(ticket.inviter)));
         let mut joining = Joining {
             site: &site,
             ticket,
@@ -149,6 +155,7 @@ fn admit(
             events,
             core,
             reason: "no answer".to_owned(),
+            tries_left: TRIES_MAX,
             is_asked: false,
             is_admitted: false,
         };
@@ -188,6 +195,8 @@ struct Joining<'a> {
     core: Replicator,
     /// Why the last dial failed.
     reason: String,
+    /// How often the ticket may still be shown to a site that hangs up.
+    tries_left: usize,
     /// Whether the ticket has been shown: from then on the site may have been admitted.
     is_asked: bool,
     is_admitted: bool,
@@ -195,15 +204,19 @@ struct Joining<'a> {
 
 impl Joining<'_> {
     async fn run(&mut self, addresses: &[String]) -> Result<(), JoinError> {
-        let mut left = 0_usize;
-        for address in addresses {
-            let (address, _) = parse_peer(address)?;
-            self.send(NetCommand::Dial(address)).await?;
-            left += 1;
-        }
+        let mut left = self.dial(addresses).await?;
         while !self.is_member() {
             let event = self.events.recv().await.ok_or(ServiceError::NetStopped)?;
             match event {
+                NetEvent::RequestFailed { id: JOIN_REQUEST, reason, .. } => {
+                    self.tries_left -= 1;
+                    if self.tries_left == 0 {
+                        return Err(JoinError::Unreachable { reason });
+                    }
+                    self.send(NetCommand::Disconnect(*self.ticket.inviter.as_bytes())).await?;
+                    tokio::time::sleep(PAUSE).await;
+                    left = self.dial(addresses).await?;
+                }
                 NetEvent::DialFailed { reason, .. } if !self.is_admitted => {
                     self.reason = reason;
                     left -= 1;
@@ -216,6 +229,15 @@ impl Joining<'_> {
             self.carry_out().await?;
         }
         Ok(())
+    }
+
+    /// Dials every address, and says how many there are.
+    async fn dial(&self, addresses: &[String]) -> Result<usize, JoinError> {
+        for address in addresses {
+            let (address, _) = parse_peer(address)?;
+            self.send(NetCommand::Dial(address)).await?;
+        }
+        Ok(addresses.len())
     }
 
     /// Everything has arrived once the site's own admission counts here.
@@ -235,7 +257,8 @@ impl Joining<'_> {
                     name: self.name.to_owned(),
                 };
                 self.is_asked = true;
-                self.send(NetCommand::Request { peer, id: JOIN_REQUEST, body: join.encode() }).await?;
+                let (body, answer_len_max) = (join.encode(), ANSWER_LEN_MAX);
+                self.send(NetCommand::Request { peer, id: JOIN_REQUEST, body, answer_len_max }).await?;
             }
             NetEvent::Response { id: JOIN_REQUEST, peer, body } => match Response::decode(&body) {
                 Ok(Response::Admitted { .. }) => {
@@ -246,7 +269,6 @@ impl Joining<'_> {
                 Ok(Response::Refused { reason }) => return Err(JoinError::Refused(reason)),
                 _ => return Err(JoinError::Answer),
             },
-            NetEvent::RequestFailed { id: JOIN_REQUEST, reason, .. } => return Err(JoinError::Unreachable { reason }),
             NetEvent::Response { id, body, .. } => {
                 self.core.handle_response(&store, id, &body, 0).map_err(ServiceError::from)?;
             }

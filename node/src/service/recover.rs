@@ -51,11 +51,11 @@ pub fn recover(site: &Site, peers: &[String], on_progress: &mut dyn FnMut(u64, u
     }
     let mut core = Replicator::new(site.site_id(), FederationLogTable::new());
     addresses.iter().for_each(|(id, address)| core.add_address(address.clone(), Some(*id)));
-    let mut asking = Asking::new(addresses, site.site_id(), ANSWER_MS_MAX);
+    let mut asking = Asking::new(addresses.iter().cloned(), site.site_id(), ANSWER_MS_MAX);
     if !asking.is_empty() {
         let runtime = runtime()?;
         let result = runtime.block_on(async {
-            let (net, events) = open_net_to_dial(site)?;
+            let (net, events) = open_net_to_dial(site.key().seed(), addresses.iter().map(|(site, _)| *site))?;
             let mut recovery = Recovery { site, net, events, core: &mut core, asking: &mut asking };
             let result = recovery.run(on_progress).await;
             shut_down(&recovery.net, &mut recovery.events).await;
@@ -132,6 +132,7 @@ impl Recovery<'_> {
             }
             NetEvent::DialFailed { address, peer, .. } => {
                 self.asking.failed(address.as_ref(), peer.map(SiteId::from_bytes));
+                address.iter().for_each(|address| self.core.handle_dial_failed(&address.to_string()));
             }
             NetEvent::Disconnected { peer } => self.core.handle_disconnected(SiteId::from_bytes(peer), now_ms),
             NetEvent::Response { id, body, .. } => self.core.handle_response(store, id, &body, now_ms)?,

@@ -13,12 +13,15 @@ use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::wire::{Refusal, Request, Response};
 
-use super::{SHUTDOWN, ServiceError, command_of, parse_peer, runtime, shut_down, topic};
-use crate::net::{self, NetCommand, NetConfig, NetEvent, NetHandle};
+use super::{ANSWER_LEN_MAX, SHUTDOWN, ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down};
+use crate::clock::wall_ms;
+use crate::net::{NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 
 /// How long the node may take to say its next word.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long the member's word is good for, in milliseconds: a pull may take long, and clocks differ.
+const CREDENTIAL_MS: u64 = 24 * 60 * 60 * 1000;
 /// The id of the question that shows the credential; the core counts its own from one.
 const READ_REQUEST: u64 = 0;
 
@@ -79,11 +82,16 @@ pub fn replica(
     let store = Store::open(disk, Mode::Write)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let (net, events) = net::spawn(NetConfig::new(seed, topic(federation))).map_err(ServiceError::from)?;
-        let core = Replicator::new(me, FederationLogTable::new());
-        let signature = voucher.vouch(&federation, &me);
-        let credential =
-            Request::Read { federation: *federation.as_bytes(), member: *voucher.site_id().as_bytes(), signature };
+        let (net, events) = open_net_to_dial(seed, [peer])?;
+        let mut core = Replicator::new(me, FederationLogTable::new());
+        core.add_address(dial.to_string(), Some(peer));
+        let expires_ms = wall_ms().saturating_add(CREDENTIAL_MS);
+        let credential = Request::Read {
+            federation: *federation.as_bytes(),
+            member: *voucher.site_id().as_bytes(),
+            expires_ms,
+            signature: voucher.vouch(&federation, &me, expires_ms),
+        };
         let mut pull = Pull { store: &store, address, peer, credential, net, events, core, is_level: false };
         pull.send(NetCommand::Dial(dial)).await?;
         let result = pull.run(on_progress).await;
@@ -129,7 +137,8 @@ impl Pull<'_> {
         match event {
             NetEvent::Connected { peer, .. } => {
                 let body = self.credential.encode();
-                self.send(NetCommand::Request { peer, id: READ_REQUEST, body }).await?;
+                let answer_len_max = ANSWER_LEN_MAX;
+                self.send(NetCommand::Request { peer, id: READ_REQUEST, body, answer_len_max }).await?;
             }
             NetEvent::Response { id: READ_REQUEST, body, .. } => match Response::decode(&body) {
                 Ok(Response::Welcome) => self.core.handle_connected(self.store, self.peer, 0)?,

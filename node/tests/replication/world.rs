@@ -60,6 +60,12 @@ pub(crate) struct World {
     pub(crate) scripts: BTreeMap<SiteId, Script>,
     /// Questions that scripted peers were asked.
     pub(crate) asked: Vec<(SiteId, Request)>,
+    /// Questions of all nodes.
+    pub(crate) exchanges: usize,
+    /// Most of them until all is quiet.
+    pub(crate) exchanges_max: usize,
+    /// Fork proofs that honest nodes have sent.
+    pub(crate) proofs_sent: usize,
     pub(crate) now_ms: u64,
 }
 
@@ -118,7 +124,16 @@ impl World {
                 (1..=2).map(|number| nodes[0].store.read_commit(&founder, number).unwrap().unwrap()).collect();
             node.store.merge(commits).unwrap();
         }
-        Self { federation, nodes, scripts: BTreeMap::new(), asked: vec![], now_ms: 1 }
+        Self {
+            federation,
+            nodes,
+            scripts: BTreeMap::new(),
+            asked: vec![],
+            exchanges: 0,
+            exchanges_max: EXCHANGES_MAX,
+            proofs_sent: 0,
+            now_ms: 1,
+        }
     }
 
     /// Connects a node with a scripted peer.
@@ -165,15 +180,19 @@ impl World {
             (0..self.nodes.len()).find_map(|index| Some((index, self.nodes[index].core.poll_effect()?)))
         {
             match effect {
-                Effect::Request { peer, id, frame } => {
+                Effect::Request { peer, id, frame, .. } => {
                     exchanges += 1;
-                    assert!(exchanges < EXCHANGES_MAX, "the conversation does not end");
+                    self.exchanges += 1;
+                    assert!(exchanges < self.exchanges_max, "the conversation does not end");
                     self.request(index, peer, id, &frame);
                 }
                 Effect::Respond { token: u64::MAX, frame } => {
                     self.nodes[index].answers.push(Response::decode(&frame).unwrap());
                 }
                 Effect::Respond { token, frame } => {
+                    if let Ok(Response::Proofs { proofs }) = Response::decode(&frame) {
+                        self.proofs_sent += proofs.len();
+                    }
                     let asker = &mut self.nodes[usize::try_from(token >> 32).unwrap()];
                     asker.core.handle_response(&asker.store, token & 0xffff_ffff, &frame, self.now_ms).unwrap();
                 }

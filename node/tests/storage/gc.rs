@@ -296,3 +296,23 @@ fn what_arrives_while_garbage_is_collected_stays() {
         assert_eq!(site.status().unwrap().missing_payloads, 0);
     }
 }
+
+#[test]
+fn what_nothing_shows_any_more_is_no_longer_wanted_even_after_a_restart() {
+    let scratch = Scratch::new("wanted");
+    let site = scratch.site("a");
+    let checksum = Checksum::of(b"nobody has this");
+    let record = Record::artifact(None, Payload { checksum, len: 15 });
+    let id = record.id();
+    site.store().commit(site.key(), vec![record], 0).unwrap();
+    gc(&site);
+    assert!(site.store().view().wanted().contains_key(&checksum), "what is shown is wanted");
+    site.store().commit(site.key(), vec![Record::tombstone(id)], 0).unwrap();
+    gc(&site);
+    let mut site = Some(site);
+    for _ in 0..2 {
+        let site = site.take().unwrap_or_else(|| scratch.open("a"));
+        assert!(site.store().view().wanted().is_empty());
+        assert_eq!(site.status().unwrap().missing_payloads, 0);
+    }
+}

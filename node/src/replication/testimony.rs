@@ -1,0 +1,70 @@
+//! Testimony: what commits beyond a fork say of membership, asked for by whoever meets a site that it knows no admission of.
+//!
+//! Such commits do not count, so no delta carries them. What comes is judged like any commit: it testifies or is nothing.
+
+use uor_asl::judge::Verdict;
+use uor_asl::store::{Store, StoreError};
+use uor_index_format::commit::Commit;
+use uor_index_format::id::SiteId;
+use uor_index_format::wire::{DELTA_LEN_MAX, Request, Response, TESTIMONY_SITES_MAX};
+
+use super::sync::{Stage, Talk};
+use super::{Notice, Question, Replicator};
+
+impl Replicator {
+    /// Asks a peer how these sites became members.
+    pub(super) fn ask_testimony(&mut self, store: &Store, peer: SiteId, sites: &[SiteId], talk: Talk, now_ms: u64) {
+        let sites = sites.iter().take(TESTIMONY_SITES_MAX).map(|site| *site.as_bytes()).collect();
+        let request = Request::Testimony { federation: *store.federation().as_bytes(), sites };
+        self.set_stage(peer, Stage::Testimony(talk));
+        self.ask(peer, Question::Testimony, &request, now_ms);
+    }
+
+    /// Membership commits have come. If one of them testifies, what the page tells of is looked at once more.
+    pub(super) fn testimony_came(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        commits: &[Vec<u8>],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Stage::Testimony(talk) = self.take_stage(peer) else { return Ok(()) };
+        let mut decoded = Vec::new();
+        for bytes in commits {
+            match Commit::decode(bytes) {
+                Ok(commit) if commit.is_membership() => decoded.push(commit),
+                Ok(_) => {
+                    self.notice(Notice::Malformed { peer, problem: "testimony that admits nobody".to_owned() });
+                    break;
+                }
+                Err(error) => {
+                    self.notice(Notice::Malformed { peer, problem: error.to_string() });
+                    break;
+                }
+            }
+        }
+        let is_news = !decoded.is_empty() && store.merge(decoded)?.contains(&Verdict::Testifies);
+        if is_news {
+            self.work_on_page(store, peer, talk, now_ms)
+        } else {
+            self.continue_talk(store, peer, talk, now_ms)
+        }
+    }
+
+    /// No testimony is to be had: the conversation goes on without.
+    pub(super) fn testimony_failed(&mut self, store: &Store, peer: SiteId, now_ms: u64) -> Result<(), StoreError> {
+        match self.take_stage(peer) {
+            Stage::Testimony(talk) => self.continue_talk(store, peer, talk, now_ms),
+            stage => {
+                self.set_stage(peer, stage);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What this site has of how others became members.
+pub(super) fn testimony(store: &Store, sites: &[[u8; 32]]) -> Result<Response, StoreError> {
+    let sites: Vec<SiteId> = sites.iter().take(TESTIMONY_SITES_MAX).map(|site| SiteId::from_bytes(*site)).collect();
+    Ok(Response::Testimony { commits: store.testimony_for(&sites, DELTA_LEN_MAX)? })
+}

@@ -1,0 +1,58 @@
+//! Keeps the node's log short where others decide how much there is to say: of each kind a few lines are told, the rest is
+//! counted.
+
+use std::collections::BTreeMap;
+
+/// Lines of one kind in one window.
+const LINES_MAX: u64 = 5;
+/// How long a window is, in milliseconds.
+const WINDOW_MS: u64 = 60_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    since_ms: u64,
+    lines: u64,
+}
+
+/// What was told lately.
+#[derive(Debug, Default)]
+pub(super) struct Quiet(BTreeMap<&'static str, Window>);
+
+impl Quiet {
+    /// Whether a line of this kind may be told now; if not, it is counted.
+    pub(super) fn admit(&mut self, kind: &'static str, now_ms: u64) -> bool {
+        let window = self.0.entry(kind).or_insert(Window { since_ms: now_ms, lines: 0 });
+        window.lines += 1;
+        window.lines <= LINES_MAX
+    }
+
+    /// For each kind whose window is over, what was not told.
+    pub(super) fn summaries(&mut self, now_ms: u64) -> Vec<String> {
+        let mut summaries = Vec::new();
+        self.0.retain(|kind, window| {
+            let is_over = now_ms >= window.since_ms + WINDOW_MS;
+            if is_over && window.lines > LINES_MAX {
+                let seconds = now_ms.saturating_sub(window.since_ms) / 1000;
+                summaries.push(format!("{kind}: {} more in the last {seconds} seconds", window.lines - LINES_MAX));
+            }
+            !is_over
+        });
+        summaries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_a_few_lines_and_a_count_for_each_kind() {
+        let mut quiet = Quiet::default();
+        let told = (0..1000).filter(|now_ms| quiet.admit("questions", *now_ms)).count();
+        assert_eq!(told, 5);
+        assert!(quiet.admit("tickets", 1000), "another kind is not silenced");
+        assert!(quiet.summaries(WINDOW_MS - 1).is_empty());
+        assert_eq!(quiet.summaries(WINDOW_MS), ["questions: 995 more in the last 60 seconds"]);
+        assert!(quiet.admit("questions", WINDOW_MS), "a new window begins");
+    }
+}
