@@ -25,6 +25,9 @@ use super::{FileError, Site, home, json, walk};
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
 
+/// What is kept of the disk so that things can be removed when it is full. Little beside a pack, much beside what removing
+/// writes.
+const RESERVE_BYTES: u64 = 8 << 20;
 const LOCK_FILE: &str = "lock";
 const ASIDE_DIR: &str = "aside";
 /// What belongs to one federation; `store` first, so that a half-moved store is no store.
@@ -268,7 +271,8 @@ impl Site {
         let key = home::read_key(disk.as_ref()).map_err(failed)?;
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
-        let options = store::Options { seed: u64::from_le_bytes(seed), ..store::Options::default() };
+        let seed = u64::from_le_bytes(seed);
+        let options = store::Options { seed, reserve_bytes: RESERVE_BYTES, ..store::Options::default() };
         let store = Store::open_with(disk.clone(), mode, options).map_err(|source| match source {
             StoreError::InUse => OpenError::InUse { dir: dir.to_owned() },
             source => OpenError::Store { dir: dir.to_owned(), source },
