@@ -17,9 +17,11 @@ mod keeper;
 mod mend;
 mod open;
 mod removal;
+mod reserve;
 mod view;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -42,6 +44,7 @@ use self::mend::Mender;
 pub(crate) use self::mend::{Named, for_each_record};
 pub(crate) use self::open::decode;
 use self::removal::Reason;
+use self::reserve::Reserve;
 pub use self::view::View;
 use crate::blocks::{self, Blocks, BlocksError, Erased};
 use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
@@ -169,6 +172,20 @@ pub enum StoreError {
     Group(#[from] GroupError<StoreErrorInGroup>),
 }
 
+impl StoreError {
+    /// Whether the disk is full.
+    fn is_out_of_space(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 /// A [`StoreError`] shared by all writers of a group.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -228,6 +245,9 @@ pub struct Options {
     /// Reads the log from its start, whatever the index says: what was lost is then looked for anew, and a log that ends
     /// before its index does is taken as it is.
     pub anew: bool,
+    /// How many bytes of the disk are kept in reserve, so that things can be removed, erased and collected when it is full;
+    /// 0 for none.
+    pub reserve_bytes: u64,
     /// Sizes of the log's files.
     pub log: log::Options,
     /// Sizes of packs.
@@ -242,6 +262,7 @@ impl Default for Options {
             seed: 0,
             payloads: Payloads::default(),
             anew: false,
+            reserve_bytes: 0,
             log: log::Options::default(),
             blocks: blocks::Options::default(),
         }
@@ -326,6 +347,9 @@ pub struct Store {
     /// Whether a keeper is at work.
     is_kept: AtomicBool,
     opened: Opened,
+    reserve: Reserve,
+    /// Held while a payload is erased, and by whoever relies on one still being wanted.
+    erasing: Mutex<()>,
     _lock: Option<LockGuard>,
 }
 
@@ -373,16 +397,29 @@ impl Store {
         Self::open_with(disk, mode, Options::default())
     }
 
-    /// Opens the store on `disk` with these options.
+    /// Opens the store on `disk` with these options. On a full disk a writer gives its reserve back first, if it must.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<Self, StoreError> {
-        match mode {
+        let open = || match mode {
             Mode::ReadOnly => beside::open(&disk, options),
-            Mode::Write => Self::open_once(disk, mode, options, &Attempt::ALONE)
+            Mode::Write => Self::open_once(disk.clone(), mode, options, &Attempt::ALONE)
                 .map(|opened| opened.unwrap_or_else(|| unreachable!("nobody else writes"))),
+        };
+        let mut opened = open();
+        let mut released_len = 0;
+        if mode == Mode::Write && opened.as_ref().err().is_some_and(StoreError::is_out_of_space) {
+            released_len = reserve::release(&*disk);
+            if released_len > 0 {
+                opened = open();
+            }
         }
+        let mut store = opened?;
+        if mode == Mode::Write {
+            store.reserve = Reserve::keep(&*store.disk, options.reserve_bytes, released_len);
+        }
+        Ok(store)
     }
 
     /// Opens the store on `disk` as it is now; `None` if its index was changed while it was read.
@@ -421,6 +458,8 @@ impl Store {
             bell,
             is_kept: AtomicBool::new(false),
             opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None, cut: None },
+            reserve: Reserve::default(),
+            erasing: Mutex::default(),
             _lock: lock,
         };
         let mut keeping = Keeping::default();
@@ -477,6 +516,8 @@ impl Store {
     /// [`CommitError`]; nothing is visible then. After a failed write or sync the store takes no more commits until it is
     /// opened again.
     pub fn commit(&self, key: &SiteKey, records: Vec<Record>, wall_ms: u64) -> Result<Committed, CommitError> {
+        // What only removes is to go on a full disk as well: nothing is freed before.
+        let _room = records.iter().all(Record::is_tombstone).then(|| self.make_room());
         let work = Work::Local { key: Box::new(key.clone()), prepared: Prepared::new(records)?, wall_ms };
         match self.submit(work)? {
             Done::Local(result) => result,
@@ -565,6 +606,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<Erased, StoreError> {
+        let _alone = self.hold_erasing();
+        let _room = self.make_room();
         if self.judge().is_none() {
             return Err(StoreError::Poisoned);
         }
@@ -576,6 +619,11 @@ impl Store {
         let erased = self.blocks.erase(checksum)?;
         self.note_removal(Reason::Erased, wall_ms, || Ok(vec![checksum]))?;
         Ok(erased)
+    }
+
+    /// While this is held nothing is erased: what is wanted stays wanted until it is put, and is not put after it was erased.
+    pub fn hold_erasing(&self) -> MutexGuard<'_, ()> {
+        self.erasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the store that payloads have been put into its blocks, wanted ones among them. Makes them durable: what is

@@ -231,7 +231,7 @@ fn what_was_collected_before_it_is_erased_leaves_no_bytes() {
 
 #[test]
 fn collecting_leaves_little_that_is_dead() {
-    const LEN: u64 = 20_000;
+    const LEN: usize = 20_000;
     type Lives = fn(u64) -> bool;
     let lives: [(&str, Lives); 7] = [
         ("all", |_| true),
@@ -249,7 +249,7 @@ fn collecting_leaves_little_that_is_dead() {
             let blocks = open_with(&disk, options);
             let checksums: Vec<Checksum> = (0..300)
                 .map(|seed| {
-                    let stats = blocks.put_bytes(&noise(seed, LEN as usize)).unwrap();
+                    let stats = blocks.put_bytes(&noise(seed, LEN)).unwrap();
                     blocks.sync().unwrap();
                     stats.checksum
                 })
@@ -258,7 +258,7 @@ fn collecting_leaves_little_that_is_dead() {
                 (0..).zip(&checksums).filter(|(seed, _)| lives(*seed)).map(|(_, checksum)| *checksum).collect();
             let before = disk_bytes(&disk) as u64;
             let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
-            let (after, live_len) = (disk_bytes(&disk) as u64, live.len() as u64 * (LEN + 64));
+            let (after, live_len) = (disk_bytes(&disk) as u64, (live.len() * (LEN + 64)) as u64);
             let context = format!("{which} lives, packs of {pack_bytes}: {after} bytes for {live_len}");
             assert!(after <= live_len + live_len / 20 + pack_bytes / 32 + 1024, "{context}");
             assert_eq!(collected.bytes_held, 0, "{context}");

@@ -466,3 +466,112 @@ fn a_device_error_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapsh
 fn a_full_disk_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapshot() {
     every_operation_fails(Fault::NoSpace, "no space left on device");
 }
+
+/// As [`restless`], with packs and a reserve that matter beside what a log takes.
+fn reserving() -> Options {
+    Options { reserve_bytes: 4 << 20, blocks: blocks::Options { pack_bytes: 4 << 20, threads: 1 }, ..restless() }
+}
+
+fn open_reserving(disk: &MemoryDisk) -> Store {
+    Store::open_with(Arc::new(disk.clone()), Mode::Write, reserving()).unwrap()
+}
+
+fn noise(number: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 200_000];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn write(store: &Store, bytes: &[u8]) -> Result<(), Failure> {
+    store.blocks().put_bytes(bytes)?;
+    store.commit(&key(OWN), vec![Record::artifact(None, Payload::of(bytes))], 0)?;
+    Ok(())
+}
+
+#[test]
+fn on_a_full_disk_there_is_a_way_out() {
+    let federation = Federation::build(ConflictRule::First, &[]);
+    let disk = create(&federation);
+    disk.set_capacity(Some(32 << 20));
+    let mut written = Vec::new();
+    let store = open_reserving(&disk);
+    let failed = loop {
+        let next = noise(written.len() as u64);
+        match write(&store, &next) {
+            Ok(()) => written.push(next),
+            Err(error) => break error,
+        }
+    };
+    // What failed is known when it is opened again.
+    drop(store);
+    assert!(says(&*failed, "no space"), "{failed}");
+    assert!(written.len() > 100, "{}", written.len());
+    // Not a byte is left for anybody else.
+    let filler = disk.open("filler", Mode::Write).unwrap();
+    let mut len = 0;
+    while disk.free_space().unwrap().unwrap() > 0 {
+        let piece = disk.free_space().unwrap().unwrap().min(4096);
+        filler.write_at(len, &vec![1; usize::try_from(piece).unwrap()]).unwrap();
+        len += piece;
+    }
+    let payloads: Vec<Payload> = written.iter().map(|bytes| Payload::of(bytes)).collect();
+    let (goes, stays) = payloads.split_at(80);
+    {
+        let store = open_reserving(&disk);
+        for payload in goes {
+            store.commit(&key(OWN), vec![Record::tombstone(Record::artifact(None, *payload).id())], 1).unwrap();
+        }
+        assert!(store.erase(stays[0].checksum, 2).unwrap().bytes > 0);
+        let collected = store.collect(&[], &BTreeSet::new(), false, 3, &mut |_, _| {}).unwrap();
+        // And perhaps the one whose record found no room.
+        assert!([80, 81].contains(&collected.payloads) && collected.bytes_held == 0, "{collected:?}");
+        let free = disk.free_space().unwrap().unwrap();
+        assert!(free > 75 * 200_000 - (6 << 20), "{free} bytes free");
+    }
+    // And it goes on.
+    let store = open_reserving(&disk);
+    for number in 1000..1020 {
+        write(&store, &noise(number)).unwrap();
+    }
+    assert!(stays[1..].iter().all(|payload| store.blocks().has(payload.checksum)));
+    assert_eq!(store.blocks().verify(&mut |_, _| {}).unwrap().damages, []);
+    assert_eq!(disk.contents("reserve").unwrap().len(), 4 << 20, "made again");
+}
+
+#[test]
+fn a_store_opens_on_a_disk_that_something_else_has_filled() {
+    let federation = Federation::build(ConflictRule::First, &[]);
+    let disk = create(&federation);
+    {
+        let store = open_reserving(&disk);
+        (0..9).for_each(|number| write(&store, &noise(number)).unwrap());
+        assert_eq!(disk.contents("reserve").unwrap().len(), 4 << 20);
+        // Not synced, so that opening has something to write.
+        store.blocks().put_bytes(&noise(10)).unwrap();
+        store.blocks().put_bytes(&noise(11)).unwrap();
+    }
+    disk.settle();
+    let poor = disk.crash(0);
+    poor.remove("reserve").unwrap();
+    for disk in [&disk, &poor] {
+        disk.set_capacity(Some(disk.used()));
+    }
+    let failed = Store::open_with(Arc::new(poor), Mode::Write, reserving()).err().unwrap();
+    assert!(says(&failed, "no space"), "{failed}");
+    let store = open_reserving(&disk);
+    assert!((0..9).all(|number| store.blocks().has(Checksum::of(&noise(number)))));
+    store.commit(&key(OWN), vec![Record::tombstone(artifact(0).id())], 1).unwrap();
+    assert!(disk.contents("reserve").unwrap().len() > 3 << 20, "nearly all of it is back");
+}
+
+#[test]
+fn a_store_without_a_reserve_keeps_none_and_readers_touch_none() {
+    let federation = Federation::build(ConflictRule::First, &[]);
+    let disk = create(&federation);
+    drop(open(&disk, Mode::Write).unwrap());
+    assert_eq!(disk.contents("reserve"), None);
+    drop(Store::open_with(Arc::new(disk.clone()), Mode::ReadOnly, reserving()).unwrap());
+    assert_eq!(disk.contents("reserve"), None);
+    drop(open_reserving(&disk));
+    assert!(disk.contents("reserve").is_some());
+}

@@ -40,8 +40,8 @@ impl Victim {
 }
 
 impl Blocks {
-    /// The packs to be given up, those in which least lives first: all that are half dead, and of the others as many of
-    /// those with the greatest dead share as it takes until what stays dead is little.
+    /// The packs to be given up: all that are half dead, and of the others as many of those with the greatest dead share as
+    /// it takes until what stays dead is little.
     pub(super) fn victims(&self, walks: &[Walk], dead: &BTreeSet<Place>) -> Result<Vec<Victim>, BlocksError> {
         let tail = self.tail()?;
         let pack_share = tail.pack_len_max() / DEAD_PACK_SHARE;
@@ -68,7 +68,6 @@ impl Blocks {
                 victims.push(candidate);
             }
         }
-        victims.sort_by_key(|victim| (victim.live_len, victim.number));
         Ok(victims)
     }
 
@@ -114,6 +113,7 @@ impl Blocks {
         mut victims: Vec<Victim>,
         dead: &BTreeSet<Place>,
     ) -> Result<Vec<u64>, BlocksError> {
+        victims.sort_by_key(|victim| (!victim.live.is_empty(), victim.live_len, victim.number));
         let others = victims.split_off(victims.partition_point(|victim| victim.live.is_empty()));
         self.give_up(walks, &victims, dead)?;
         let mut held = Vec::new();

@@ -124,7 +124,12 @@ mod tests {
             chunks in prop::collection::vec((digest(), 1..=4_u32 << 20), 0..20),
             flip in any::<prop::sample::Index>(),
         ) {
-            let chunks = chunks.into_iter().map(|(digest, len)| Chunk { digest, len }).collect();
+            let mut chunks: Vec<Chunk> = chunks.into_iter().map(|(digest, len)| Chunk { digest, len }).collect();
+            let payload = if chunks.is_empty() { Checksum::of(b"") } else { payload };
+            if let [only] = chunks.as_mut_slice() {
+                prop_assert!(Manifest::decode(&Manifest::new(payload, vec![*only]).encode(), payload).is_err());
+                only.digest = payload;
+            }
             let manifest = Manifest::new(payload, chunks);
             let mut bytes = manifest.encode();
             prop_assert_eq!(Manifest::decode(&bytes, payload).ok(), Some(manifest));

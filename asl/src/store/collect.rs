@@ -44,6 +44,7 @@ impl Store {
         if dry_run {
             return Ok(self.blocks.collect(&mut |checksum| live.has(checksum), true)?);
         }
+        let _room = self.make_room();
         // The word comes first: what is gone without it would be fetched again. And it comes before any further record, so
         // that what such a record names is wanted again, whatever it finds here until it is freed.
         self.note_removal(Reason::Collected, wall_ms, || {

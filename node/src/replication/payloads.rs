@@ -224,6 +224,8 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.payload_answered(peer, checksum);
+        // So that what is still wanted here is not erased before it is staged or put.
+        let _nothing_is_erased = store.hold_erasing();
         let Some(len_max) = store.view().wanted().get(&checksum).copied() else {
             self.discard(store, &checksum)?;
             return self.fetch_payloads(store, now_ms);
@@ -374,6 +376,32 @@ impl Replicator {
             state.payloads_asked = state.payloads_asked.saturating_sub(1);
         }
     }
+}
+
+/// Overwrites what is staged of a payload that was erased, and removes it. It is no longer wanted, so nothing is staged anew.
+///
+/// # Errors
+/// [`StoreError::Disk`].
+pub(crate) fn erase_staged(store: &Store, checksum: &Checksum) -> Result<(), StoreError> {
+    if !store.disk().exists(&path(checksum)).map_err(failed("look for", checksum))? {
+        return Ok(());
+    }
+    let file = open(store, checksum)?;
+    let len = file.len().map_err(failed("measure", checksum))?;
+    let zeros = vec![0; 1 << 20];
+    let mut offset = 0;
+    while offset < len {
+        let piece = usize::try_from(len - offset).unwrap_or(zeros.len()).min(zeros.len());
+        match file.write_at(offset, &zeros[..piece]) {
+            // On a file system that copies what it overwrites: removing it is all that can be done.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+            written => written.map_err(failed("erase", checksum))?,
+        }
+        offset += piece as u64;
+    }
+    file.sync().map_err(failed("sync", checksum))?;
+    store.disk().remove(&path(checksum)).map_err(failed("remove", checksum))?;
+    store.disk().sync_dir(STAGING).map_err(failed("sync the directory of", checksum))
 }
 
 fn path(checksum: &Checksum) -> String {

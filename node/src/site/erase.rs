@@ -11,6 +11,7 @@ use super::read::wrong_kind;
 use super::{FileError, ReadError, ResolveError, Site, json};
 use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
+use crate::replication::payloads::erase_staged;
 
 /// A payload that is no longer here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,7 +59,8 @@ pub enum EraseError {
 }
 
 impl Site {
-    /// Erases the payload of an artifact or receipt here, also of one that was removed. It is not fetched again, and comes
+    /// Erases the payload of an artifact or receipt here, also of one that was removed, with what of it is on its way. It is
+    /// not fetched again, and comes
     /// back only if the same bytes are added.
     ///
     /// # Errors
@@ -78,6 +80,7 @@ impl Site {
         }
         self.cancel.check()?;
         let bytes = self.store.erase(checksum, wall_ms())?.bytes;
+        erase_staged(&self.store, &checksum)?;
         // It may have been erased before.
         let wall_ms = self.store.view().erased(&checksum).unwrap_or_default();
         Ok(ErasedPayload { key, checksum, bytes, wall_ms })

@@ -31,6 +31,9 @@ use crate::cancel::Cancel;
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
 
+/// What is kept of the disk so that things can be removed when it is full. Little beside a pack, much beside what removing
+/// writes.
+const RESERVE_BYTES: u64 = 8 << 20;
 const LOCK_FILE: &str = "lock";
 const ASIDE_DIR: &str = "aside";
 /// What belongs to one federation; `store` first, so that a half-moved store is no store.
@@ -362,7 +365,8 @@ impl<'a> Opening<'a> {
     fn store(&self, mode: Mode, anew: bool) -> Result<Store, OpenError> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
-        let options = store::Options { seed: u64::from_le_bytes(seed), anew, ..store::Options::default() };
+        let seed = u64::from_le_bytes(seed);
+        let options = store::Options { seed, anew, reserve_bytes: RESERVE_BYTES, ..store::Options::default() };
         Store::open_with(self.disk.clone(), mode, options).map_err(|source| match source {
             StoreError::InUse => OpenError::InUse { dir: self.dir.to_owned() },
             source => OpenError::Store { dir: self.dir.to_owned(), source },

@@ -104,3 +104,19 @@ fn what_cannot_be_erased_is_named_and_nothing_is_erased() {
     assert!(erase(&site, &snapshot).unwrap() > 0);
     check_sound(&site);
 }
+
+#[test]
+fn what_is_staged_of_an_erased_payload_goes_at_once() {
+    let scratch = Scratch::new("staged");
+    let site = scratch.site("a");
+    let long = noise(1, 3 << 20);
+    let file = add(&site, &scratch.file("f", &long));
+    // As much of it as has come from a peer.
+    let staged = scratch.at("a/staging").join(uor_index_format::id::Checksum::of(&long).to_string());
+    for is_erased_already in [false, true] {
+        std::fs::create_dir_all(scratch.at("a/staging")).unwrap();
+        std::fs::write(&staged, &long[..2 << 20]).unwrap();
+        assert_eq!(erase(&site, &file.key.to_string()).unwrap() == 0, is_erased_already);
+        assert!(!staged.exists());
+    }
+}

@@ -202,7 +202,7 @@ fn a_snapshot_whose_record_was_removed_stays_kept_and_can_be_dropped() {
     remove(&site, &snapshot.to_string());
     assert_eq!(
         gc(&site),
-        Gathered { payloads: 0, bytes_freed: 0, packs_rewritten: 0, snapshots_kept: 1, dry_run: false }
+        Gathered { payloads: 0, bytes_freed: 0, bytes_held: 0, packs_rewritten: 0, snapshots_kept: 1, dry_run: false }
     );
     let listed = site.snapshots().unwrap();
     assert!(listed.iter().any(|listed| listed.snapshot_id == snapshot && listed.kept && listed.logseq_max.is_some()));

@@ -42,7 +42,7 @@ fn leave(bench: &Bench) {
     assert_eq!(bench.uor(&["cat", &gone, "--at", "before"]).ok().out, b"gone");
     bench.uor(&["snapshot", "drop", "before"]).ok();
     let dry = gc(bench, &["--dry-run"]);
-    assert_eq!(keys(&dry), ["bytes_freed", "dry_run", "packs_rewritten", "payloads", "snapshots_kept"]);
+    assert_eq!(keys(&dry), ["bytes_freed", "bytes_held", "dry_run", "packs_rewritten", "payloads", "snapshots_kept"]);
     assert_eq!((&dry["payloads"], &dry["dry_run"]), (&json!(1), &json!(true)));
     assert_eq!(bench.uor(&["cat", &gone, "--at", "before"]).ok().out, b"gone");
     let said = bench.uor(&["gc"]).ok().text();
