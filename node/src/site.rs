@@ -143,7 +143,7 @@ impl Site {
     }
 
     fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
-        self.wait_to_write().map_err(|held| CommitError::Parked { reason: held.to_string() })?;
+        self.wait_to_write(&mut || {}).map_err(|held| CommitError::Parked { reason: held.to_string() })?;
         let committed = self.store.commit(&self.key, records, crate::clock::wall_ms())?;
         self.witness(&committed);
         Ok(committed)
