@@ -22,7 +22,7 @@ use uor_asl::disk::{DiskError, read_all, replace};
 use uor_asl::store::StoreError;
 use uor_index_format::id::SiteId;
 
-use self::asking::{ASK_MS_MAX, Asking};
+use self::asking::Start;
 pub use self::join::{JoinError, Joined, join, join_unless};
 pub use self::recover::{Asked, recover};
 pub use self::replica::{ReplicaError, replica};
@@ -40,8 +40,6 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 const ANSWER_LEN_MAX: u32 = 4096;
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 16;
-/// Tickets that may wait while the others are asked.
-const REDEEMS_MAX: usize = 16;
 
 /// What a node is told when it starts.
 #[derive(Debug, Clone, Default)]
@@ -186,14 +184,7 @@ struct Service {
     listening_last: usize,
     is_ready: bool,
     table_saved: FederationLogTable,
-    /// Whom to ask for this site's own log before it writes; `None` once that is done.
-    asking: Option<Asking>,
-    /// Commits of this site's own that were here at the start.
-    own_commits_before: u64,
-    /// Whether it was said that the site is held and why it still is.
-    is_hold_told: bool,
-    /// Tickets that were shown meanwhile: to admit somebody is to write.
-    redeems: Vec<Effect>,
+    asking: Start,
     quiet: quiet::Quiet,
 }
 
@@ -201,22 +192,17 @@ impl Service {
     fn start(site: Arc<Site>, config: &ServiceConfig, control: ServiceControl) -> Result<Self, ServiceError> {
         let table_saved = read_table(&site);
         let mut core = Replicator::new(site.site_id(), table_saved.clone());
-        let mut known = Vec::new();
         for address in &config.peers {
             let (address, peer) = parse_peer(address)?;
             core.add_address(address.to_string(), Some(peer));
-            known.push((peer, address.to_string()));
         }
         for peer in site.peers()? {
             let site_id = peer.site_id.parse().ok();
-            known.extend(site_id.into_iter().flat_map(|id| peer.addresses.iter().map(move |it| (id, it.clone()))));
             peer.addresses.into_iter().for_each(|address| core.add_address(address, site_id));
         }
         let (net, events) = open_net(&site, &config.listen)?;
-        site.begin_asking();
         let (started, listening) = (tokio::time::Instant::now(), BTreeSet::new());
-        let asking = Some(Asking::new(known, site.site_id(), ASK_MS_MAX));
-        let own_commits_before = site.head().frontier.get(&site.site_id()).map_or(0, |head| head.number);
+        let asking = Start::new(&site, &config.peers)?;
         Ok(Self {
             site,
             core,
@@ -229,9 +215,6 @@ impl Service {
             is_ready: false,
             table_saved,
             asking,
-            own_commits_before,
-            is_hold_told: false,
-            redeems: Vec::new(),
             quiet: quiet::Quiet::default(),
         })
     }
@@ -307,7 +290,7 @@ impl Service {
             }
             NetEvent::DialFailed { address, peer, .. } => {
                 // The core tries again by itself; who asks for this site's own log does not wait for that.
-                self.asking.iter_mut().for_each(|it| it.failed(address.as_ref(), peer.map(SiteId::from_bytes)));
+                self.asking.failed(address.as_ref(), peer.map(SiteId::from_bytes));
                 address.iter().for_each(|address| self.core.handle_dial_failed(&address.to_string()));
             }
             NetEvent::Stopped => return Err(ServiceError::NetStopped),
@@ -322,7 +305,14 @@ impl Service {
         self.core.set_wall_ms(wall_ms(), now_ms);
         self.core.handle_tick(&store, now_ms)?;
         self.quiet.summaries(now_ms).into_iter().for_each(|line| on_event(ServiceEvent::Notice(line)));
-        self.ask(now_ms, on_event)?;
+        for line in self.asking.look(&self.site, &self.core, now_ms)? {
+            on_event(ServiceEvent::Notice(line));
+        }
+        for effect in self.asking.take_tickets() {
+            if let Effect::Redeem { token, site, secret, name } = effect {
+                self.redeem(token, site, &secret, &name, on_event);
+            }
+        }
         let settled = self.listening.len() == self.listening_last;
         self.listening_last = self.listening.len();
         if !self.is_ready && settled && !self.listening.is_empty() {
@@ -339,75 +329,10 @@ impl Service {
         Ok(())
     }
 
-    fn own_commits(&self) -> u64 {
-        self.site.store().view().head().frontier.get(&self.site.site_id()).map_or(0, |head| head.number)
-    }
-
-    /// Sees to it that the others are asked for this site's own log before it writes: those that are known, for some seconds;
-    /// by a copy, until one has answered and nobody has more.
-    fn ask(&mut self, now_ms: u64, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
-        let Some(asking) = &self.asking else { return Ok(()) };
-        let heard = self.core.heard();
-        if let Some(hold) = self.site.hold() {
-            let here = self.own_commits();
-            let is_level = !heard.is_empty() && heard.values().all(|claimed| *claimed <= here);
-            if is_level && asking.is_over(&self.core, now_ms) {
-                self.site.release()?;
-                let (said, by) = (format!("its own log is level with theirs at commit {here}"), heard.len());
-                on_event(ServiceEvent::Notice(format!(
-                    "{hold}; {by} other sites were asked, and {said}: it writes again"
-                )));
-            } else if !self.is_hold_told && asking.is_over(&self.core, now_ms) {
-                self.is_hold_told = true;
-                let claimed = heard.values().copied().max().unwrap_or_default();
-                let why = if claimed > here {
-                    format!("a site says that it has commit {claimed} of this one and does not give it")
-                } else {
-                    "no other site has answered yet".to_owned()
-                };
-                on_event(ServiceEvent::Notice(format!("{hold}; {why}: this site does not write, and goes on asking")));
-            }
-        } else if asking.is_over(&self.core, now_ms) {
-            let silent: Vec<String> = asking.silent(&self.core).iter().map(|site| site.short().to_string()).collect();
-            let others = self.site.store().view().members().len() > 1;
-            if !silent.is_empty() {
-                let names = silent.join(", ");
-                on_event(ServiceEvent::Notice(format!(
-                    "could not ask {names} for later commits of this site; going on from what is here"
-                )));
-            } else if asking.is_empty() && others {
-                on_event(ServiceEvent::Notice(
-                    "no address of another site is known here, so nobody was asked for later commits of this site"
-                        .to_owned(),
-                ));
-            }
-        } else {
-            return Ok(());
-        }
-        if self.site.hold().is_none() {
-            let came = self.own_commits().saturating_sub(self.own_commits_before);
-            if came > 0 {
-                on_event(ServiceEvent::Notice(format!(
-                    "took over {came} commits of this site from others: its data directory was older than what they have"
-                )));
-            }
-            self.asking = None;
-            self.site.end_asking();
-            for effect in std::mem::take(&mut self.redeems) {
-                if let Effect::Redeem { token, site, secret, name } = effect {
-                    self.redeem(token, site, &secret, &name, on_event);
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn carry_out(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                effect @ Effect::Redeem { .. } if self.site.is_asking() && self.redeems.len() < REDEEMS_MAX => {
-                    self.redeems.push(effect);
-                }
+                ticket @ Effect::Redeem { .. } if self.asking.defers() => self.asking.defer(ticket),
                 Effect::Redeem { token, site, secret, name } => self.redeem(token, site, &secret, &name, on_event),
                 Effect::Notice(notice) => self.tell(notice.provoked(), &notice.to_string(), on_event),
                 Effect::Dial { address } => match address.parse() {

@@ -3,11 +3,10 @@
 //! A synchronous library over the store, the graph and the engine: no network, no runtime. `uor` parses, calls one of these
 //! methods and renders the plain struct it returns; the node shell serves the same methods to programs beside it.
 //!
-//! To be read in this order: `home`, `lifecycle`, `witness`, `standing`, `membership`, `peers` (the directory, who it belongs
-//! to, and whether it is all there); `resolve`,
-//! `names`, `add`, `import`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
-//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `recover`,
-//! `backup`, `restore` (what must not get lost); `status`.
+//! To be read in this order: `home`, `lifecycle`, `opening`, `witness`, `standing`, `membership`, `peers` (the directory, who it
+//! belongs to, and whether it is all there); `resolve`, `names`, `add`, `import`, `read` (things, on their way in and out);
+//! `history`, `edges`, `snapshots` (what is said about them); `shelf`, `programs`, `run` (what is computed from them); `kept`,
+//! `gc`, `erase` (what goes again); `recover`, `backup`, `restore` (what must not get lost); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
 //! reported before; every read takes the snapshot it is to see, so a report never mixes two states; what is cancelled
@@ -26,6 +25,7 @@ mod kept;
 mod lifecycle;
 mod membership;
 mod names;
+mod opening;
 mod peers;
 mod programs;
 mod read;
@@ -157,7 +157,7 @@ impl Site {
     fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
         let check = || self.cancel.check().map_err(|_| StoreError::Cancelled);
         check()?;
-        self.wait_to_write().map_err(|held| CommitError::Parked { reason: held.to_string() })?;
+        self.wait_to_write(&mut || {}).map_err(|held| CommitError::Parked { reason: held.to_string() })?;
         check()?;
         let committed = self.store.commit(&self.key, records, crate::clock::wall_ms())?;
         self.witness(&committed);

@@ -61,7 +61,8 @@ fn held(error: HoldError) -> Failed {
 pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     if command.commits() {
         // Before anything is read or put: the commit at the end would be refused.
-        context.site.wait_to_write().map_err(held)?;
+        let on_wait = &mut || console.note("The node is asking the other sites for later commits of this site …");
+        context.site.wait_to_write(on_wait).map_err(held)?;
     }
     match command {
         Command::Init(_) | Command::Join(_) | Command::Node(_) | Command::Demo(_) | Command::Restore(_) => {

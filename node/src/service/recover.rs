@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 use uor_index_format::id::SiteId;
 
-use super::asking::Asking;
-use super::{ServiceError, TICK, command_of, open_net_to_dial, parse_peer, runtime, shut_down, with_peer};
+use super::asking::{Asking, known};
+use super::{ServiceError, TICK, command_of, open_net_to_dial, runtime, shut_down, with_peer};
 use crate::net::{CommandError, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 use crate::site::Site;
@@ -41,14 +41,7 @@ impl Asked {
 /// # Errors
 /// [`ServiceError`].
 pub fn recover(site: &Site, peers: &[String], on_progress: &mut dyn FnMut(u64, u64)) -> Result<Asked, ServiceError> {
-    let mut addresses = Vec::new();
-    for address in peers {
-        addresses.push((parse_peer(address)?.1, address.clone()));
-    }
-    for peer in site.peers()? {
-        let Ok(id) = peer.site_id.parse() else { continue };
-        addresses.extend(peer.addresses.into_iter().map(|address| (id, address)));
-    }
+    let addresses = known(site, peers)?;
     let mut core = Replicator::new(site.site_id(), FederationLogTable::new());
     addresses.iter().for_each(|(id, address)| core.add_address(address.clone(), Some(*id)));
     let mut asking = Asking::new(addresses.iter().cloned(), site.site_id(), ANSWER_MS_MAX);

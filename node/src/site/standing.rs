@@ -19,6 +19,9 @@ use super::{FileError, Site, home};
 /// A writer waits no longer for a node to ask the others; the node gives up before.
 const ASKING_MAX: Duration = Duration::from_secs(15);
 
+/// So long is not worth a word.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// What a site had acknowledged and has no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Loss {
@@ -230,23 +233,26 @@ impl Site {
         Ok(())
     }
 
-    /// Waits until the site may write; a node that is asking the others needs some seconds at most.
+    /// Waits until the site may write; a node that is asking the others needs some seconds at most. If it takes longer than a
+    /// moment, `on_wait` is told.
     ///
     /// # Errors
     /// [`HoldError`].
-    pub fn wait_to_write(&self) -> Result<(), HoldError> {
-        let standing = self.asked.wait_timeout_while(self.standing(), ASKING_MAX, |it| *it == Standing::Asking);
-        let (standing, _) = standing.unwrap_or_else(PoisonError::into_inner);
-        match *standing {
+    pub fn wait_to_write(&self, on_wait: &mut dyn FnMut()) -> Result<(), HoldError> {
+        let wait = |most| {
+            let standing = self.asked.wait_timeout_while(self.standing(), most, |it| *it == Standing::Asking);
+            *standing.unwrap_or_else(PoisonError::into_inner).0
+        };
+        let mut standing = wait(MOMENT);
+        if standing == Standing::Asking {
+            on_wait();
+            standing = wait(ASKING_MAX);
+        }
+        match standing {
             Standing::Free => Ok(()),
             Standing::Asking => Err(HoldError::Asking),
             Standing::Held(hold) => Err(HoldError::Held { hold }),
         }
-    }
-
-    /// Whether writers are made to wait.
-    pub(crate) fn is_asking(&self) -> bool {
-        *self.standing() == Standing::Asking
     }
 
     pub(super) fn standing(&self) -> std::sync::MutexGuard<'_, Standing> {

@@ -7,7 +7,7 @@ use uor_asl::verify::Finding as StoreFinding;
 /// One thing that is not as it should be, or could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is: `damage`, `replay`, `length`, `snapshot`, `fork`, `claim`, `receipt` …
+    /// What it is: `damage`, `replay`, `length`, `snapshot`, `lost`, `fork`, `claim`, `receipt` …
     pub kind: &'static str,
     /// In words.
     pub message: String,

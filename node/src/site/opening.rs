@@ -1,0 +1,133 @@
+//! Opening a data directory: its small files, its store, and whether it is all there.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+
+use uor_asl::disk::{Disk, Mode};
+use uor_asl::store::{self, Keeper, Store, StoreError};
+use uor_index_format::key::SiteKey;
+
+use super::home::SITE_FILE;
+use super::lifecycle::disk_in;
+use super::standing::{self, Standing};
+use super::witness::Witness;
+use super::{Loss, OpenError, Site, Witnessed, home};
+use crate::cancel::Cancel;
+
+/// What is kept of the disk so that things can be removed when it is full. Little beside a pack, much beside what removing
+/// writes.
+const RESERVE_BYTES: u64 = 8 << 20;
+
+/// A data directory whose small files have been read.
+pub(super) struct Opening<'a> {
+    dir: &'a Path,
+    disk: Arc<dyn Disk>,
+    name: String,
+    key: SiteKey,
+    witnessed: Witnessed,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn begin(dir: &'a Path) -> Result<Self, OpenError> {
+        let disk = disk_in(dir);
+        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        if !home::exists(disk.as_ref(), SITE_FILE).map_err(failed)? {
+            return Err(OpenError::Absent { dir: dir.to_owned() });
+        }
+        let name = home::read_name(disk.as_ref()).map_err(failed)?;
+        let key = home::read_key(disk.as_ref()).map_err(failed)?;
+        let witnessed = Witnessed::read(disk.as_ref()).map_err(failed)?;
+        Ok(Self { dir, disk, name, key, witnessed })
+    }
+
+    pub(super) fn open(self, mode: Mode) -> Result<Site, OpenError> {
+        let (store, cut) = match self.store(mode, false) {
+            // What others wrote comes again by itself; what this site wrote must not be forgotten.
+            Err(OpenError::Store { source: StoreError::LogCut { .. }, .. }) if mode == Mode::Write => {
+                let read = self.store(Mode::ReadOnly, false)?;
+                self.refuse_loss(&read)?;
+                (self.store(mode, true)?, read.opened().cut.clone())
+            }
+            store => (store?, None),
+        };
+        if mode == Mode::Write {
+            self.refuse_loss(&store)?;
+        }
+        let mut site = self.site(store, mode)?;
+        site.cut = cut;
+        Ok(site)
+    }
+
+    pub(super) fn open_to_recover(self) -> Result<Site, OpenError> {
+        let loss = self.loss(&self.store(Mode::ReadOnly, false)?)?;
+        let store = self.store(Mode::Write, loss.is_some())?;
+        let mut site = self.site(store, Mode::Write)?;
+        site.loss = loss;
+        Ok(site)
+    }
+
+    fn store(&self, mode: Mode, anew: bool) -> Result<Store, OpenError> {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
+        let seed = u64::from_le_bytes(seed);
+        let options = store::Options { seed, anew, reserve_bytes: RESERVE_BYTES, ..store::Options::default() };
+        Store::open_with(self.disk.clone(), mode, options).map_err(|source| match source {
+            StoreError::InUse => OpenError::InUse { dir: self.dir.to_owned() },
+            source => OpenError::Store { dir: self.dir.to_owned(), source },
+        })
+    }
+
+    fn loss(&self, store: &Store) -> Result<Option<Loss>, OpenError> {
+        let failed = |source| OpenError::Store { dir: self.dir.to_owned(), source };
+        self.witnessed.loss(store).map_err(failed)
+    }
+
+    fn refuse_loss(&self, store: &Store) -> Result<(), OpenError> {
+        let lost = |loss| Err(OpenError::Lost { dir: self.dir.to_owned(), loss });
+        self.loss(store)?.map_or(Ok(()), lost)
+    }
+
+    fn site(self, store: Store, mode: Mode) -> Result<Site, OpenError> {
+        let loss = self.loss(&store)?;
+        let Self { dir, disk, name, key, witnessed } = self;
+        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        let me = key.site_id();
+        let is_alone = store.view().members().iter().all(|member| *member == me) && loss.is_none();
+        let held = standing::hold_of(dir, disk.as_ref(), &witnessed).map_err(failed)?;
+        let hold = held.filter(|_| !is_alone);
+        let is_kept = mode == Mode::Write;
+        // While something is lost, the witness goes on saying what there was.
+        let witness =
+            (is_kept && loss.is_none()).then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()));
+        let witness = match witness.transpose() {
+            // It lags until there is room: no reason not to make some.
+            Err(error) if error.is_out_of_space() => None,
+            witness => witness.map_err(|error| failed(error.into()))?,
+        };
+        if is_kept && is_alone && loss.is_none() {
+            standing::unmark_restored(disk.as_ref()).map_err(failed)?;
+        }
+        let store = Arc::new(store);
+        let keeper = is_kept.then(|| Keeper::start(Arc::clone(&store))).transpose();
+        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?.map(Arc::new);
+        let site = Site {
+            dir: dir.to_owned(),
+            disk,
+            mode,
+            name,
+            key,
+            store,
+            _keeper: keeper,
+            files: Arc::default(),
+            putting: Arc::default(),
+            cancel: Cancel::default(),
+            witness: Arc::new(witness.map_or_else(OnceLock::new, OnceLock::from)),
+            loss,
+            cut: None,
+            is_lone_copy: held.is_some() && is_alone,
+            standing: Arc::new(Mutex::new(hold.map_or(Standing::Free, Standing::Held))),
+            asked: Arc::new(Condvar::new()),
+        };
+        Ok(site)
+    }
+}
