@@ -56,6 +56,8 @@ struct Domain {
     /// Those that are not stored.
     recent: Vec<CommitRow>,
     last: Option<CommitRow>,
+    /// Commits behind this number were taken back by a fork proof.
+    frozen_at: Option<u64>,
 }
 
 /// Rows in a file.
@@ -106,9 +108,40 @@ impl Commits {
     fn ordinal_of(&mut self, site: SiteId) -> u32 {
         let next = u32::try_from(self.domains.len()).unwrap_or(u32::MAX);
         *self.ordinals.entry(site).or_insert_with(|| {
-            self.domains.push(Domain { site, stored: None, recent: Vec::new(), last: None });
+            self.domains.push(Domain { site, stored: None, recent: Vec::new(), last: None, frozen_at: None });
             next
         })
+    }
+
+    /// Takes back the commits of `site` behind number `len`, for good: it writes no others that count.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the row of the last that stays is damaged; nothing is changed then.
+    pub(crate) fn take_back(&mut self, site: &SiteId, len: u64) -> Result<(), ReadError> {
+        let Some(domain) = self.ordinals.get(site).and_then(|ordinal| self.domains.get_mut(*ordinal as usize)) else {
+            return Ok(());
+        };
+        if domain.len() > len {
+            domain.last = (len > 0).then(|| domain.row(len)).transpose()?;
+            let recent = usize::try_from(len.saturating_sub(domain.stored_len())).unwrap_or(usize::MAX);
+            domain.recent.truncate(recent);
+            if let Some(stored) = &mut domain.stored {
+                stored.len = stored.len.min(len);
+            }
+        }
+        domain.frozen_at = Some(len);
+        Ok(())
+    }
+
+    /// Whether a commit that the index names still counts.
+    #[inline]
+    pub(crate) fn includes(&self, commit: CommitRef) -> bool {
+        self.domains.get(commit.domain as usize).is_some_and(|domain| commit.number <= domain.len())
+    }
+
+    /// The highest logseq of all commits.
+    pub(crate) fn logseq_max(&self) -> LogSeq {
+        self.domains.iter().filter_map(|domain| Some(domain.last?.logseq)).max().unwrap_or_default()
     }
 
     /// The domain of an ordinal that this table gave.
@@ -185,8 +218,9 @@ impl Commits {
             else {
                 continue;
             };
-            let len = unstored.len();
-            domain.recent.drain(..unstored.rows.len());
+            // What was taken back while it was being stored does not come back.
+            let len = unstored.len().min(domain.frozen_at.unwrap_or(u64::MAX));
+            domain.recent.drain(..unstored.rows.len().min(domain.recent.len()));
             domain.stored = Some(Stored { file, path: unstored.path, site: unstored.site, len });
         }
     }
@@ -197,6 +231,14 @@ impl Commits {
 pub(crate) struct Cut(Vec<u64>);
 
 impl Cut {
+    /// The same, but for the domain of this ordinal, of which commits up to `number` are inside.
+    pub(crate) fn with(mut self, ordinal: u32, number: u64) -> Self {
+        if let Some(last) = self.0.get_mut(ordinal as usize) {
+            *last = number;
+        }
+        self
+    }
+
     /// Whether a commit is inside.
     #[inline]
     pub(crate) fn includes(&self, commit: CommitRef) -> bool {

@@ -1,20 +1,42 @@
-//! Whether a commit counts: chain, Lamport time, membership. A pure function of the commits judged before it.
+//! Whether a commit counts: chain, Lamport time, membership, forks. A pure function of the set of commits and fork proofs that
+//! are here: in whatever order they came, and whatever else came with them, the same commits count.
 //!
-//! Each commit names the membership commits its writer knew, and counts if one of exactly those admitted the writer: so
-//! every site reaches the same verdict whatever it has learned since. What cannot be judged yet, because something it rests
-//! on is missing, is [`Verdict::Parked`], never guessed. No right hangs on the merged order.
+//! A first commit names the membership commits its writer knew, and counts if one of exactly those admits the writer; what
+//! cannot be judged yet, because something it rests on is missing, is [`Verdict::Parked`], never guessed. No right hangs on
+//! the merged order.
+//!
+//! **What a fork takes back** is sight, and never membership. A proof that a writer forked its log at a number takes back that
+//! writer's commits from this number on, and no commit of anybody else: what those commits said of membership still
+//! *testifies* (`FORMAT.md`, "What a fork takes back"). So membership only grows, and nobody is silenced by what another did.
+//!
+//! **What is a policy of arrival** is never part of the verdict: how far a clock may jump at once, and how much testimony is
+//! taken from one writer who forked ([`Judge::hold_back`], [`Judge::takes_testimony`]). What was taken in under a policy is
+//! never judged by it again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rkyv::{Archive, Deserialize, Serialize};
 use uor_index_format::DecodeError;
-use uor_index_format::commit::{Commit, CommitHeader, ForkProof};
+use uor_index_format::commit::{Commit, CommitHeader, ForkProof, LEARNED_MAX};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
-use uor_index_format::membership::Genesis;
+use uor_index_format::membership::{Admission, Genesis};
 use uor_index_format::record::Content;
-use uor_index_format::snapshot::{Frontier, Head};
+use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Head};
 
 use crate::state::ReadError;
+
+/// So many sites are admitted by the commits of one member; what it says of more admits nobody. One member's word alone
+/// can then not make a frontier that nobody can carry.
+pub const ADMISSIONS_MAX: usize = 1024;
+/// So many commits of one member that admit nobody but sites it admitted before are remembered. They matter only to a site
+/// that knows no other admission of its own.
+pub const READMISSIONS_MAX: usize = 64;
+/// So many membership commits a writer can name in all its commits together: its view of membership is hashed whenever it
+/// changes, so it has to have an end.
+pub const KNOWN_MAX: usize = 1 << 16;
+/// So many commits are taken in from beyond the point where their writer forked its log, for what they say of membership.
+pub const TESTIMONY_MAX: usize = 64;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +46,8 @@ pub enum Verdict {
     Counts,
     /// It is here already.
     Known,
+    /// It does not count, since its writer forked its log there or before; whom it admits is a member all the same.
+    Testifies,
     /// It may count later, when what it rests on has arrived.
     Parked(Parked),
     /// It and a commit that is here prove that its writer forked its log.
@@ -45,7 +69,7 @@ pub enum Parked {
     /// Its writer's admission, which may be in a membership commit that the writer knew.
     #[error("its writer's admission is not here, nor is membership commit {commit}, which the writer knew")]
     Membership {
-        /// The missing commit.
+        /// The first commit it names that is missing.
         commit: CommitHash,
     },
     /// Its clock is too far ahead of everything seen: a poisoned clock must not poison everyone's.
@@ -55,9 +79,15 @@ pub enum Parked {
         logseq: LogSeq,
         /// The highest logseq seen here.
         seen: LogSeq,
-        /// The federation's bound.
+        /// How far above it a commit may be at present.
         jump_max: u64,
     },
+    /// The admission of a writer that forked its log, whose word on membership it would be.
+    #[error("its writer forked its log, and it is not known here that it was ever admitted")]
+    Admission,
+    /// There are as many domains as a frontier can carry.
+    #[error("{DOMAINS_MAX} sites have written, which is as many as a frontier can name")]
+    Full,
 }
 
 /// Why a commit can never count.
@@ -86,6 +116,12 @@ pub enum Refusal {
         /// The digest it names.
         named: FederationState,
     },
+    /// Its writer names more membership commits than there can be.
+    #[error("its writer names {known} membership commits, which is more than {KNOWN_MAX}")]
+    Known {
+        /// How many it would have named with this commit.
+        known: usize,
+    },
     /// Its writer had not been admitted when it was written.
     #[error("its writer was not a member of the federation it names")]
     NotAMember,
@@ -107,12 +143,6 @@ pub trait History {
     /// # Errors
     /// [`ReadError`] if it is there and cannot be read.
     fn header(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHeader>, ReadError>;
-
-    /// Whether a commit of this hash counts.
-    ///
-    /// # Errors
-    /// [`ReadError`] if that cannot be said.
-    fn holds(&self, hash: &CommitHash) -> Result<bool, ReadError>;
 }
 
 /// No history: the judge remembers everything.
@@ -120,27 +150,43 @@ impl History for () {
     fn header(&self, _: &SiteId, _: u64) -> Result<Option<CommitHeader>, ReadError> {
         Ok(None)
     }
-
-    fn holds(&self, _: &CommitHash) -> Result<bool, ReadError> {
-        Ok(false)
-    }
 }
 
 /// What is known of one domain.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Domain {
     last: Option<CommitHeader>,
     /// The last commits, up to `last`, that history may not hold yet.
     recent: Vec<CommitHeader>,
+    /// The membership commits its writer knows.
     knows: BTreeSet<CommitHash>,
+    /// The digest of `knows`.
+    federation: FederationState,
+    /// The sites its commits admit, [`ADMISSIONS_MAX`] at most.
+    admitted: BTreeSet<SiteId>,
+    /// How many of its commits admit nobody new.
+    readmissions: usize,
+    /// How many commits from beyond a fork testify.
+    testimony: usize,
 }
 
-/// Who was admitted by one membership commit, and when.
-#[derive(Debug, Clone)]
-struct Membership {
-    members: Vec<SiteId>,
-    logseq: LogSeq,
+/// One membership commit: whom it admits, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Its domain.
+    pub domain: SiteId,
+    /// Its number there.
+    pub number: u64,
+    /// Its Lamport time.
+    pub logseq: LogSeq,
+    /// The sites it admits, ascending; for the founding commit, the founder.
+    pub members: Vec<SiteId>,
+    /// Whether it says anything that no commit of its domain said before: then every writer names it once.
+    pub is_news: bool,
 }
+
+/// Membership commits by hash.
+pub type Memberships = BTreeMap<CommitHash, Membership>;
 
 /// Why there is no verdict, or one other than "counts".
 enum Not {
@@ -166,7 +212,10 @@ pub struct Judge {
     federation: FederationId,
     genesis: Option<Genesis>,
     domains: BTreeMap<SiteId, Domain>,
-    memberships: BTreeMap<CommitHash, Membership>,
+    /// Shared with whoever looks, and copied when it changes, which is seldom.
+    memberships: Arc<Memberships>,
+    /// Of each site, the lowest logseq of a commit that admits it.
+    members: BTreeMap<SiteId, LogSeq>,
     forks: BTreeMap<SiteId, ForkProof>,
     logseq_max: LogSeq,
 }
@@ -178,7 +227,8 @@ impl Judge {
             federation,
             genesis: None,
             domains: BTreeMap::new(),
-            memberships: BTreeMap::new(),
+            memberships: Arc::default(),
+            members: BTreeMap::new(),
             forks: BTreeMap::new(),
             logseq_max: LogSeq(0),
         }
@@ -194,7 +244,8 @@ impl Judge {
         self.genesis.as_ref()
     }
 
-    /// The highest logseq of all commits that count.
+    /// The highest logseq of all commits that were taken in, those among them that a fork took back later: what a clock was
+    /// set by does not turn it back.
     pub const fn logseq_max(&self) -> LogSeq {
         self.logseq_max
     }
@@ -215,10 +266,6 @@ impl Judge {
         self.domains.values_mut().for_each(|domain| domain.recent.clear());
     }
 
-    fn recent(&self) -> impl Iterator<Item = &CommitHeader> {
-        self.domains.values().flat_map(|domain| &domain.recent)
-    }
-
     fn header(&self, domain: &SiteId, number: u64, history: &dyn History) -> Result<Option<CommitHeader>, ReadError> {
         let Some(known) = self.domains.get(domain) else { return Ok(None) };
         if known.last.as_ref().is_none_or(|last| last.number < number) {
@@ -233,7 +280,12 @@ impl Judge {
 
     /// Everyone who has been admitted, the founder included.
     pub fn members(&self) -> BTreeSet<SiteId> {
-        self.memberships.values().flat_map(|membership| membership.members.iter().copied()).collect()
+        self.members.keys().copied().collect()
+    }
+
+    /// All membership commits, those among them that only testify.
+    pub const fn memberships(&self) -> &Arc<Memberships> {
+        &self.memberships
     }
 
     /// Proofs that writers forked their logs, by domain; of several, the one with the lowest number.
@@ -241,16 +293,31 @@ impl Judge {
         &self.forks
     }
 
-    /// What the next commit of `domain` has to say about membership: the commits its writer has newly learned of, and the
-    /// digest of all it then knows.
-    pub fn membership_for(&self, domain: &SiteId) -> (Vec<CommitHash>, FederationState) {
-        let mut knows = self.domains.get(domain).map(|domain| domain.knows.clone()).unwrap_or_default();
-        let learned: Vec<CommitHash> = self.memberships.keys().filter(|hash| !knows.contains(*hash)).copied().collect();
-        knows.extend(&learned);
-        (learned, FederationState::of(&knows))
+    /// The membership commits that the writer of `domain` knows, ascending.
+    pub fn knows(&self, domain: &SiteId) -> impl Iterator<Item = CommitHash> {
+        self.domains.get(domain).into_iter().flat_map(|domain| domain.knows.iter().copied())
     }
 
-    /// Judges a commit against everything that counts so far.
+    /// What the next commit of `domain` has to say about membership: the commits its writer has newly learned of, and the
+    /// digest of all it then knows. What admits `domain` itself comes first; of the rest at most `room` are named, and what is
+    /// left over is for the commit after it.
+    pub fn membership_for(&self, domain: &SiteId, room: usize) -> (Vec<CommitHash>, FederationState) {
+        let nothing = BTreeSet::new();
+        let knows = self.domains.get(domain).map_or(&nothing, |domain| &domain.knows);
+        let room = room.min(LEARNED_MAX as usize).min(KNOWN_MAX.saturating_sub(knows.len() + 1));
+        let news = || {
+            let memberships = self.memberships.iter().filter(|(_, membership)| membership.is_news);
+            memberships.filter(|(hash, _)| !knows.contains(*hash))
+        };
+        let admits = |membership: &Membership| membership.members.contains(domain);
+        let own = news().filter(|(_, membership)| knows.is_empty() && admits(membership));
+        let others = news().filter(|(_, membership)| !knows.is_empty() || !admits(membership));
+        let learned: BTreeSet<CommitHash> = own.chain(others).map(|(hash, _)| *hash).take(room).collect();
+        let federation = FederationState::of(knows.union(&learned));
+        (learned.into_iter().collect(), federation)
+    }
+
+    /// Judges a commit against everything that is here so far.
     ///
     /// # Errors
     /// [`ReadError`] if what `history` holds cannot be read.
@@ -263,15 +330,14 @@ impl Judge {
     }
 
     fn verdict(&self, commit: &Commit, history: &dyn History) -> Result<(), Not> {
-        let header = commit.header();
-        self.check_chain(header, commit.hash(), history)?;
-        let knows = self.check_membership_view(commit)?;
-        self.check_writer(commit, &knows, history)?;
-        self.check_membership_records(commit)?;
-        Ok(self.check_clock(header)?)
+        self.check_chain(commit, history)?;
+        self.check_membership_view(commit)?;
+        self.check_writer(commit)?;
+        Ok(self.check_membership_records(commit)?)
     }
 
-    fn check_chain(&self, header: &CommitHeader, hash: CommitHash, history: &dyn History) -> Result<(), Not> {
+    fn check_chain(&self, commit: &Commit, history: &dyn History) -> Result<(), Not> {
+        let (header, hash) = (commit.header(), commit.hash());
         if let Some(known) = self.header(&header.domain, header.number, history)? {
             if known.hash() == hash {
                 return Err(Verdict::Known.into());
@@ -280,7 +346,7 @@ impl Judge {
             return Err(proof.map_or(Verdict::Known, |proof| Verdict::Forks(Box::new(proof))).into());
         }
         if let Some(proof) = self.forks.get(&header.domain).filter(|proof| proof.number() <= header.number) {
-            return Err(Verdict::Refused(Refusal::Frozen { number: proof.number() }).into());
+            return Err(self.testimony(commit, proof).into());
         }
         let last = self.domains.get(&header.domain).and_then(|domain| domain.last.as_ref());
         let next = last.map_or(1, |last| last.number + 1);
@@ -299,41 +365,61 @@ impl Judge {
         }
     }
 
-    /// The membership commits the writer knew. They must give the digest it signed; which of them are here does not matter.
-    fn check_membership_view(&self, commit: &Commit) -> Result<BTreeSet<CommitHash>, Verdict> {
+    /// What a commit amounts to whose writer is proven to have forked its log at its number or below: its word on membership,
+    /// if its writer was a member by then. Neither its chain nor what it knew matters for that.
+    fn testimony(&self, commit: &Commit, proof: &ForkProof) -> Verdict {
         let header = commit.header();
-        let mut knows = self.domains.get(&header.domain).map(|domain| domain.knows.clone()).unwrap_or_default();
-        knows.extend(commit.learned());
-        if FederationState::of(&knows) == header.federation {
-            Ok(knows)
+        if self.memberships.contains_key(&commit.hash()) {
+            return Verdict::Known;
+        }
+        let admitted = self.members.get(&header.domain).is_some_and(|before| *before < header.logseq);
+        if !commit.is_membership() || self.check_membership_records(commit).is_err() {
+            return Verdict::Refused(Refusal::Frozen { number: proof.number() });
+        }
+        let may_testify = self.is_founding(commit) || admitted;
+        if may_testify { Verdict::Testifies } else { Verdict::Parked(Parked::Admission) }
+    }
+
+    /// The membership commits the writer knew have to give the digest it signed; which of them are here does not matter.
+    fn check_membership_view(&self, commit: &Commit) -> Result<(), Verdict> {
+        let header = commit.header();
+        let (nothing, none) = (BTreeSet::new(), FederationState::of([]));
+        let domain = self.domains.get(&header.domain);
+        let (knows, before) = domain.map_or((&nothing, none), |domain| (&domain.knows, domain.federation));
+        let learned = commit.learned();
+        let known = knows.len() + learned.iter().filter(|hash| !knows.contains(*hash)).count();
+        if known + usize::from(commit.is_membership()) > KNOWN_MAX {
+            return Err(Verdict::Refused(Refusal::Known { known }));
+        }
+        let federation = match learned {
+            [] => before,
+            learned => FederationState::of(knows.union(&learned.iter().copied().collect())),
+        };
+        if federation == header.federation {
+            Ok(())
         } else {
             Err(Verdict::Refused(Refusal::FederationState { named: header.federation }))
         }
     }
 
-    /// One of them has to have admitted the writer, below the commit. Another that is not here, perhaps because a fork took
-    /// it back, is nobody's concern but of those whom only it admitted: everyone else goes on.
-    fn check_writer(&self, commit: &Commit, knows: &BTreeSet<CommitHash>, history: &dyn History) -> Result<(), Not> {
+    /// One of the membership commits that a first commit names has to have admitted its writer, below it. Whoever has written
+    /// a commit that counts may write the next: an admission is never taken back.
+    fn check_writer(&self, commit: &Commit) -> Result<(), Verdict> {
         let header = commit.header();
-        if self.is_founding(commit) {
+        if header.number > 1 || self.is_founding(commit) {
             return Ok(());
         }
-        let admitted = knows
-            .iter()
-            .filter_map(|hash| self.memberships.get(hash))
-            .filter(|membership| membership.members.contains(&header.domain))
-            .map(|membership| membership.logseq)
-            .min();
+        let admitted = commit.learned().iter().filter_map(|hash| self.memberships.get(hash));
+        let admitted = admitted.filter(|membership| membership.members.contains(&header.domain));
+        let admitted = admitted.map(|membership| membership.logseq).min();
         if admitted.is_some_and(|before| before < header.logseq) {
             return Ok(());
         }
-        for hash in knows.iter().filter(|hash| !self.memberships.contains_key(*hash)) {
-            if !self.recent().any(|recent| recent.hash() == *hash) && !history.holds(hash)? {
-                return Err(Verdict::Parked(Parked::Membership { commit: *hash }).into());
-            }
+        if let Some(missing) = commit.learned().iter().find(|hash| !self.memberships.contains_key(*hash)) {
+            return Err(Verdict::Parked(Parked::Membership { commit: *missing }));
         }
         let refusal = admitted.map_or(Refusal::NotAMember, |before| Refusal::LogSeq { logseq: header.logseq, before });
-        Err(Verdict::Refused(refusal).into())
+        Err(Verdict::Refused(refusal))
     }
 
     fn is_founding(&self, commit: &Commit) -> bool {
@@ -355,54 +441,122 @@ impl Judge {
         if belongs { Ok(()) } else { Err(Verdict::Refused(Refusal::ForeignMembership)) }
     }
 
-    fn check_clock(&self, header: &CommitHeader) -> Result<(), Verdict> {
-        let Some(genesis) = &self.genesis else { return Ok(()) };
-        let (seen, jump_max) = (self.logseq_max, genesis.logseq_jump_max);
-        if header.logseq.0 > seen.0.saturating_add(jump_max) {
-            return Err(Verdict::Parked(Parked::ClockJump { logseq: header.logseq, seen, jump_max }));
+    /// Why a commit that counts is not taken in yet, when it arrives: a policy of this site, and no verdict. `patience` is how
+    /// many of the federation's clock jumps are allowed at once, at least one: whoever asks for a commit that was held back
+    /// again and again allows more each time, so what honest sites wrote under a clock that was jumped is late and never
+    /// lost, and a clock that was set to the end of time stays without effect for ages.
+    pub fn hold_back(&self, commit: &Commit, patience: u64) -> Option<Parked> {
+        let header = commit.header();
+        if self.domains.len() >= DOMAINS_MAX as usize && !self.domains.contains_key(&header.domain) {
+            return Some(Parked::Full);
         }
-        Ok(())
+        let jump_max = self.genesis.as_ref()?.logseq_jump_max.saturating_mul(patience.max(1));
+        let (logseq, seen) = (header.logseq, self.logseq_max);
+        (logseq.0 > seen.0.saturating_add(jump_max)).then_some(Parked::ClockJump { logseq, seen, jump_max })
+    }
+
+    /// Whether this site takes in one more commit of a writer who forked its log, for what it says of membership: a policy of
+    /// arrival, since such a writer can make any number of them.
+    pub fn takes_testimony(&self, commit: &Commit) -> bool {
+        let domain = self.domains.get(&commit.header().domain);
+        domain.is_none_or(|domain| domain.testimony < TESTIMONY_MAX && domain.admitted.len() < ADMISSIONS_MAX)
     }
 
     /// Takes in a commit that [`Verdict::Counts`].
     pub fn admit(&mut self, commit: &Commit) {
         let (header, hash) = (commit.header(), commit.hash());
-        let mut members = Vec::new();
+        self.take_memberships(commit);
+        let domain = self.domains.entry(header.domain).or_insert_with(Domain::new);
+        let knew = domain.knows.len();
+        domain.knows.extend(commit.learned());
+        if commit.is_membership() {
+            domain.knows.insert(hash);
+        }
+        if domain.knows.len() > knew {
+            domain.federation = FederationState::of(&domain.knows);
+        }
+        domain.last = Some(header.clone());
+        domain.recent.push(header.clone());
+        self.logseq_max = self.logseq_max.max(header.logseq);
+    }
+
+    /// Takes in a commit that [`Verdict::Testifies`].
+    pub fn testify(&mut self, commit: &Commit) {
+        self.take_memberships(commit);
+        self.domains.entry(commit.header().domain).or_insert_with(Domain::new).testimony += 1;
+    }
+
+    /// Takes in what a commit says of membership.
+    fn take_memberships(&mut self, commit: &Commit) {
+        if !commit.is_membership() {
+            return;
+        }
+        let (header, mut members, mut is_news) = (commit.header(), Vec::new(), false);
+        let domain = self.domains.entry(header.domain).or_insert_with(Domain::new);
+        let admitted = &mut domain.admitted;
         for record in commit.records() {
             match record.content() {
                 Content::Genesis(genesis) => {
                     members.push(genesis.founder);
+                    is_news = true;
                     self.genesis = Some(genesis.clone());
                 }
-                Content::Admission(admission) => members.push(admission.site),
+                Content::Admission(Admission { site, .. }) => {
+                    if admitted.len() < ADMISSIONS_MAX || admitted.contains(site) {
+                        is_news |= admitted.insert(*site);
+                        members.push(*site);
+                    }
+                }
                 _ => {}
             }
         }
-        let domain = self.domains.entry(header.domain).or_default();
-        domain.knows.extend(commit.learned());
-        domain.last = Some(header.clone());
-        domain.recent.push(header.clone());
-        if !members.is_empty() {
-            domain.knows.insert(hash);
-            self.memberships.insert(hash, Membership { members, logseq: header.logseq });
+        domain.readmissions += usize::from(!is_news);
+        if members.is_empty() || !is_news && domain.readmissions > READMISSIONS_MAX {
+            return;
         }
-        self.logseq_max = self.logseq_max.max(header.logseq);
+        members.sort_unstable();
+        members.dedup();
+        for site in &members {
+            let before = self.members.entry(*site).or_insert(header.logseq);
+            *before = header.logseq.min(*before);
+        }
+        let (domain, number, logseq) = (header.domain, header.number, header.logseq);
+        let membership = Membership { domain, number, logseq, members, is_news };
+        Arc::make_mut(&mut self.memberships).insert(commit.hash(), membership);
     }
 
     /// Takes in a proof of a fork: commits of its domain from its number on no longer count. Returns whether that is news.
-    /// Whoever holds commits that no longer count must judge anew from the start.
-    pub fn freeze(&mut self, proof: ForkProof) -> bool {
-        let is_news = self.forks.get(&proof.domain()).is_none_or(|known| proof.number() < known.number());
-        if is_news {
-            self.forks.insert(proof.domain(), proof);
+    ///
+    /// # Errors
+    /// [`ReadError`] if the last commit that still counts cannot be read from `history`; nothing is changed then.
+    pub fn freeze(&mut self, proof: ForkProof, history: &dyn History) -> Result<bool, ReadError> {
+        let (site, number) = (proof.domain(), proof.number());
+        if self.forks.get(&site).is_some_and(|known| known.number() <= number) {
+            return Ok(false);
         }
-        is_news
+        if self.head(&site).is_some_and(|head| head.number >= number) {
+            let last = self.header(&site, number - 1, history)?;
+            if let Some(domain) = self.domains.get_mut(&site) {
+                domain.recent.retain(|header| header.number < number);
+                domain.last = last;
+            }
+        }
+        self.forks.insert(site, proof);
+        Ok(true)
     }
+}
 
-    /// Whether commits that were judged to count have since been disproved by a fork proof.
-    pub fn must_judge_anew(&self) -> bool {
-        let last = |domain| self.domains.get(&domain).and_then(|domain| domain.last.as_ref());
-        self.forks.values().any(|proof| last(proof.domain()).is_some_and(|last| proof.number() <= last.number))
+impl Domain {
+    fn new() -> Self {
+        Self {
+            last: None,
+            recent: Vec::new(),
+            knows: BTreeSet::new(),
+            federation: FederationState::of([]),
+            admitted: BTreeSet::new(),
+            readmissions: 0,
+            testimony: 0,
+        }
     }
 }
 
@@ -410,30 +564,62 @@ impl Judge {
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(crate) struct Memory {
     genesis: Option<Vec<u8>>,
-    /// Each domain's last header and the membership commits its writer knows.
-    domains: Vec<(Vec<u8>, Vec<[u8; 32]>)>,
-    /// Membership commits, whom each admitted, and its logseq.
-    memberships: Vec<([u8; 32], Vec<[u8; 32]>, u64)>,
+    domains: Vec<DomainMemory>,
+    memberships: Vec<MembershipMemory>,
     forks: Vec<Vec<u8>>,
     logseq_max: u64,
+}
+
+/// What is known of one domain.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+struct DomainMemory {
+    site: [u8; 32],
+    /// The header of the last commit that counts.
+    last: Option<Vec<u8>>,
+    /// The membership commits its writer knows.
+    knows: Vec<[u8; 32]>,
+    /// Whom its commits admitted.
+    admitted: Vec<[u8; 32]>,
+    /// How many of its commits admit nobody new, and how many from beyond a fork testify.
+    readmissions: u64,
+    testimony: u64,
+}
+
+/// A membership commit.
+#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
+struct MembershipMemory {
+    hash: [u8; 32],
+    domain: [u8; 32],
+    number: u64,
+    logseq: u64,
+    members: Vec<[u8; 32]>,
+    is_news: bool,
 }
 
 impl Judge {
     /// What it remembers; commits before each domain's last are history's affair.
     pub(crate) fn memory(&self) -> Memory {
-        let knows = |domain: &Domain| domain.knows.iter().map(|hash| *hash.as_bytes()).collect();
-        let admitted = |(hash, membership): (&CommitHash, &Membership)| {
-            let members = membership.members.iter().map(|site| *site.as_bytes()).collect();
-            (*hash.as_bytes(), members, membership.logseq.0)
+        let sites = |sites: &mut dyn Iterator<Item = &SiteId>| sites.map(|site| *site.as_bytes()).collect();
+        let domain = |(site, domain): (&SiteId, &Domain)| DomainMemory {
+            site: *site.as_bytes(),
+            last: domain.last.as_ref().map(CommitHeader::encode),
+            knows: domain.knows.iter().map(|hash| *hash.as_bytes()).collect(),
+            admitted: sites(&mut domain.admitted.iter()),
+            readmissions: domain.readmissions as u64,
+            testimony: domain.testimony as u64,
+        };
+        let membership = |(hash, membership): (&CommitHash, &Membership)| MembershipMemory {
+            hash: *hash.as_bytes(),
+            domain: *membership.domain.as_bytes(),
+            number: membership.number,
+            logseq: membership.logseq.0,
+            members: sites(&mut membership.members.iter()),
+            is_news: membership.is_news,
         };
         Memory {
             genesis: self.genesis.as_ref().map(Genesis::encode),
-            domains: self
-                .domains
-                .values()
-                .filter_map(|domain| Some((domain.last.as_ref()?.encode(), knows(domain))))
-                .collect(),
-            memberships: self.memberships.iter().map(admitted).collect(),
+            domains: self.domains.iter().map(domain).collect(),
+            memberships: self.memberships.iter().map(membership).collect(),
             forks: self.forks.values().map(ForkProof::encode).collect(),
             logseq_max: self.logseq_max.0,
         }
@@ -444,22 +630,41 @@ impl Judge {
     /// # Errors
     /// [`DecodeError`] if a part of it cannot be one.
     pub(crate) fn remembering(federation: FederationId, memory: &Memory) -> Result<Self, DecodeError> {
-        let hashes = |hashes: &[[u8; 32]]| hashes.iter().map(|hash| CommitHash::from_bytes(*hash)).collect();
         let mut judge = Self::new(federation);
         judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
-        for (last, knows) in &memory.domains {
-            let last = CommitHeader::decode(last)?;
-            let domain = Domain { knows: hashes(knows), last: Some(last.clone()), recent: Vec::new() };
-            judge.domains.insert(last.domain, domain);
+        for DomainMemory { site, last, knows, admitted, readmissions, testimony } in &memory.domains {
+            let knows: BTreeSet<CommitHash> = knows.iter().map(|hash| CommitHash::from_bytes(*hash)).collect();
+            let domain = Domain {
+                last: last.as_deref().map(CommitHeader::decode).transpose()?,
+                recent: Vec::new(),
+                federation: FederationState::of(&knows),
+                knows,
+                admitted: sites(admitted).collect(),
+                readmissions: usize::try_from(*readmissions).unwrap_or(usize::MAX),
+                testimony: usize::try_from(*testimony).unwrap_or(usize::MAX),
+            };
+            judge.domains.insert(SiteId::from_bytes(*site), domain);
         }
-        for (hash, members, logseq) in &memory.memberships {
-            let members = members.iter().map(|site| SiteId::from_bytes(*site)).collect();
-            judge.memberships.insert(CommitHash::from_bytes(*hash), Membership { members, logseq: LogSeq(*logseq) });
+        let mut memberships = Memberships::new();
+        for MembershipMemory { hash, domain, number, logseq, members, is_news } in &memory.memberships {
+            let (domain, logseq, members) = (SiteId::from_bytes(*domain), LogSeq(*logseq), sites(members).collect());
+            let membership = Membership { domain, number: *number, logseq, members, is_news: *is_news };
+            for site in &membership.members {
+                let before = judge.members.entry(*site).or_insert(logseq);
+                *before = logseq.min(*before);
+            }
+            memberships.insert(CommitHash::from_bytes(*hash), membership);
         }
+        judge.memberships = Arc::new(memberships);
         for proof in &memory.forks {
-            judge.freeze(ForkProof::decode(proof)?);
+            let proof = ForkProof::decode(proof)?;
+            judge.forks.insert(proof.domain(), proof);
         }
         judge.logseq_max = LogSeq(memory.logseq_max);
         Ok(judge)
     }
+}
+
+fn sites(sites: &[[u8; 32]]) -> impl Iterator<Item = SiteId> {
+    sites.iter().map(|site| SiteId::from_bytes(*site))
 }

@@ -10,6 +10,7 @@
 mod at;
 mod stand;
 mod sum;
+mod taken_back;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use uor_index_format::DecodeError;
 use uor_index_format::codec::Reader;
 use uor_index_format::commit::{Commit, CommitHeader};
-use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId, StateRoot};
+use uor_index_format::id::{CanonicalId, Checksum, LogSeq, SiteId, StateRoot};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::order::Place;
 use uor_index_format::record::{Kind, Record, RecordHeader};
@@ -28,6 +29,7 @@ use uor_index_format::state::{Entry, StateHash};
 pub use self::at::At;
 use self::stand::{Seen, alone, in_order, stand};
 use self::sum::Sum;
+pub(crate) use self::taken_back::TakenBack;
 use crate::commits::{CommitRow, Commits, Unstored};
 use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
@@ -181,7 +183,11 @@ impl State {
         let ids: Vec<CanonicalId> = commit.records().iter().map(Record::id).collect();
         let mut known: Vec<(usize, Found)> = Vec::new();
         let prefetch = |at| self.log.prefetch(at);
-        self.index.candidates_batch(&ids, prefetch, |record, found| known.push((record, found)))?;
+        self.index.candidates_batch(&ids, prefetch, |record, found| {
+            if self.commits.includes(found.commit) {
+                known.push((record, found));
+            }
+        })?;
         known.sort_unstable_by_key(|(record, _)| *record);
         let mut known = known.as_slice();
         let mut records = Vec::with_capacity(ids.len());
@@ -497,15 +503,6 @@ impl History for State {
         let Some(row) = self.commits.row(domain, number)? else { return Ok(None) };
         let bytes = self.log.bytes(row.at.body(), CommitHeader::LEN)?;
         CommitHeader::decode(bytes).map(Some).map_err(|source| ReadError::Record { position: row.at, source })
-    }
-
-    fn holds(&self, hash: &CommitHash) -> Result<bool, ReadError> {
-        for row in self.commits.iter() {
-            if row?.2.hash == *hash {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

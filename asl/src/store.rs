@@ -426,7 +426,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk refuses.
     pub fn merge(&self, commits: Vec<Commit>) -> Result<Vec<Verdict>, StoreError> {
-        match self.submit(Work::Merge(commits))? {
+        self.merge_patiently(commits, 1)
+    }
+
+    /// As [`Store::merge`], with more patience for clocks: a commit is held back if its logseq lies more than `patience`
+    /// times the federation's clock jump above everything here. Whoever is offered such a commit again and again raises it
+    /// bit by bit, so that what others wrote under a clock that was jumped is not lost, and a clock can still not be run out.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub fn merge_patiently(&self, commits: Vec<Commit>, patience: u64) -> Result<Vec<Verdict>, StoreError> {
+        match self.submit(Work::Merge { commits, patience })? {
             Done::Merged(verdicts) => Ok(verdicts),
             Done::Local(_) | Done::Frozen(_) => unreachable!("a merge is answered by verdicts"),
         }
@@ -452,6 +462,25 @@ impl Store {
     pub fn commit_bytes(&self, domain: &SiteId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let row = self.view().state().commits().row(domain, number)?;
         row.map(|row| Ok(self.log.read(row.at)?.body)).transpose()
+    }
+
+    /// Membership commits from beyond a fork that say how these sites became members, each after what it rests on itself, as
+    /// many as fit `len_max` bytes (at least one, if there is one). Commits that count are left out: they travel as any other.
+    ///
+    /// # Errors
+    /// [`StoreError::Log`] if they cannot be read.
+    pub fn testimony_for(&self, sites: &[SiteId], len_max: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        let positions = self.view().testimony_for(sites);
+        let (mut commits, mut len) = (Vec::new(), 0);
+        for position in positions {
+            let body = self.log.read(position)?.body;
+            len += body.len() as u64;
+            if len > len_max && !commits.is_empty() {
+                break;
+            }
+            commits.push(body);
+        }
+        Ok(commits)
     }
 
     /// Commit `number` of `domain`, if it counts.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{Judge, Parked, Refusal, Verdict};
-use uor_asl::store::{CommitError, Store};
+use uor_asl::judge::{ADMISSIONS_MAX, Judge, KNOWN_MAX, Parked, Refusal, TESTIMONY_MAX, Verdict};
+use uor_asl::store::{CommitError, Committed, Store};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{CommitHash, FederationState, LogSeq};
+use uor_index_format::id::{CommitHash, FederationState, LogSeq, SiteId};
+use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::{Payload, Record};
 
@@ -39,7 +40,7 @@ fn word(text: &str) -> Vec<Record> {
 fn draft(judge: &Judge, site: usize, records: Vec<Record>) -> Draft {
     let domain = key(site).site_id();
     let head = judge.head(&domain);
-    let (learned, federation) = judge.membership_for(&domain);
+    let (learned, federation) = judge.membership_for(&domain, usize::MAX);
     Draft {
         number: head.map_or(1, |head| head.number + 1),
         previous: head.map_or(CommitHash::NONE, |head| head.hash),
@@ -83,6 +84,10 @@ fn parked(judge: &Judge, commit: &Commit) -> Parked {
 
 /// Another commit with the same number and place in the chain.
 fn twin(commit: &Commit, site: usize, text: &str) -> Commit {
+    twin_with(commit, site, word(text))
+}
+
+fn twin_with(commit: &Commit, site: usize, records: Vec<Record>) -> Commit {
     let header = commit.header().clone();
     let draft = Draft {
         number: header.number,
@@ -91,7 +96,7 @@ fn twin(commit: &Commit, site: usize, text: &str) -> Commit {
         federation: header.federation,
         wall_ms: 0,
         learned: commit.learned().to_vec(),
-        records: word(text),
+        records,
     };
     seal(draft, site)
 }
@@ -258,7 +263,8 @@ fn an_ordinary_commit_admits_nobody() {
         federation: FederationState::of([&hash]),
         ..draft(&judge, NEWCOMER, word("y"))
     };
-    assert_eq!(refused(&judge, only(ordinary), NEWCOMER), Refusal::NotAMember);
+    // It is not looked for among all commits: what admits nobody is as good as missing.
+    assert_eq!(parked(&judge, &seal(only(ordinary), NEWCOMER)), Parked::Membership { commit: ordinary });
     let unknown = CommitHash::from_bytes([9; 32]);
     assert_eq!(parked(&judge, &seal(only(unknown), NEWCOMER)), Parked::Membership { commit: unknown });
 }
@@ -309,20 +315,132 @@ fn no_right_hangs_on_what_is_visible() {
 
 // The clock.
 
+/// A policy of arrival: the verdict on the commit is another matter, and the same everywhere.
 #[test]
-fn a_jumping_clock_is_parked_until_others_have_come_as_far() {
+fn a_jumping_clock_is_held_back_until_others_have_come_as_far_or_patience_has() {
     let (_, mut judge) = young();
     let (seen, jump_max) = (judge.logseq_max(), judge.genesis().unwrap().logseq_jump_max);
     let at =
         |judge: &Judge, site, logseq| seal(Draft { logseq: LogSeq(logseq), ..draft(judge, site, word("x")) }, site);
     let logseq = LogSeq(seen.0 + jump_max + 1);
     let jump = at(&judge, NEWCOMER, logseq.0);
-    assert_eq!(parked(&judge, &jump), Parked::ClockJump { logseq, seen, jump_max });
+    assert_eq!(judge.judge(&jump, &()).unwrap(), Verdict::Counts);
+    assert_eq!(judge.hold_back(&jump, 1), Some(Parked::ClockJump { logseq, seen, jump_max }));
+    assert_eq!(judge.hold_back(&jump, 2), None);
     let furthest = at(&judge, FOUNDER, seen.0 + jump_max);
+    assert_eq!(judge.hold_back(&furthest, 0), None, "no patience is as good as the least");
     count(&mut judge, &furthest);
+    assert_eq!(judge.hold_back(&jump, 1), None);
     count(&mut judge, &jump);
     assert_eq!(judge.logseq_max(), logseq);
-    assert!(matches!(parked(&judge, &at(&judge, NEWCOMER, u64::MAX)), Parked::ClockJump { .. }));
+    let end_of_time = at(&judge, NEWCOMER, u64::MAX);
+    assert!(matches!(judge.hold_back(&end_of_time, 1 << 40), Some(Parked::ClockJump { .. })));
+}
+
+// Membership.
+
+fn admission(federation: &Federation, site: &SiteKey) -> Record {
+    Record::admission(Admission { federation: federation.id(), site: site.site_id(), name: "x".to_owned() })
+}
+
+fn stranger(number: u16) -> SiteKey {
+    let mut seed = [0xee; 32];
+    seed[..2].copy_from_slice(&number.to_le_bytes());
+    SiteKey::from_seed(&seed)
+}
+
+#[test]
+fn an_admission_that_changes_nothing_need_not_be_named() {
+    let (federation, mut judge) = young();
+    let before = judge.membership_for(&key(1).site_id(), usize::MAX).0;
+    for name in ["again", "and again"] {
+        let site = key(NEWCOMER).site_id();
+        let again = Admission { federation: federation.id(), site, name: name.to_owned() };
+        let commit = seal(draft(&judge, NEWCOMER - 1, vec![Record::admission(again)]), NEWCOMER - 1);
+        count(&mut judge, &commit);
+    }
+    assert_eq!(judge.membership_for(&key(1).site_id(), usize::MAX).0, before);
+    next(&mut judge, NEWCOMER - 1, "its writer goes on");
+}
+
+/// 4,097 membership commits silenced everyone who had to name them all at once.
+#[test]
+fn a_writer_names_as_many_as_fit_and_the_rest_later() {
+    let (federation, mut judge) = young();
+    for number in 0..9 {
+        let commit = seal(draft(&judge, FOUNDER, vec![admission(&federation, &stranger(number))]), FOUNDER);
+        count(&mut judge, &commit);
+    }
+    let site = key(1).site_id();
+    let all = judge.membership_for(&site, usize::MAX).0;
+    let mut named = Vec::new();
+    for _ in 0..all.len().div_ceil(4) {
+        let (learned, federation) = judge.membership_for(&site, 4);
+        named.extend(learned.clone());
+        let commit = seal(Draft { learned, federation, ..draft(&judge, 1, word(&named.len().to_string())) }, 1);
+        count(&mut judge, &commit);
+    }
+    named.sort_unstable();
+    assert_eq!(named, all);
+}
+
+#[test]
+fn a_first_commit_names_its_own_admission_before_all_others() {
+    let (federation, mut judge) = young();
+    for number in 0..9 {
+        let commit = seal(draft(&judge, FOUNDER, vec![admission(&federation, &stranger(number))]), FOUNDER);
+        count(&mut judge, &commit);
+    }
+    for number in 0..9 {
+        let (learned, _) = judge.membership_for(&stranger(number).site_id(), 1);
+        assert_eq!(judge.memberships()[&learned[0]].members, [stranger(number).site_id()]);
+    }
+}
+
+#[test]
+fn one_member_admits_a_bounded_number_of_sites() {
+    let (federation, mut judge) = young();
+    let count_members = |judge: &Judge| judge.members().len();
+    let before = count_members(&judge);
+    let admissions = (0..).map(|number| admission(&federation, &stranger(number)));
+    let flood: Vec<Record> = admissions.take(ADMISSIONS_MAX + 100).collect();
+    let commit = seal(draft(&judge, NEWCOMER, flood), NEWCOMER);
+    count(&mut judge, &commit);
+    assert_eq!(count_members(&judge), before + ADMISSIONS_MAX);
+    let more = seal(draft(&judge, NEWCOMER, vec![admission(&federation, &stranger(5000))]), NEWCOMER);
+    count(&mut judge, &more);
+    assert_eq!(count_members(&judge), before + ADMISSIONS_MAX, "its commits count, and admit nobody");
+    let other = seal(draft(&judge, FOUNDER, vec![admission(&federation, &stranger(5000))]), FOUNDER);
+    count(&mut judge, &other);
+    assert_eq!(count_members(&judge), before + ADMISSIONS_MAX + 1, "what others may admit is theirs");
+}
+
+#[test]
+fn a_writer_cannot_name_membership_commits_without_end() {
+    let (_, mut judge) = young();
+    let mut number = 0_u64;
+    let refused = loop {
+        let hash = |at: u64| CommitHash::from_bytes(*blake3::hash(&at.to_le_bytes()).as_bytes());
+        let mut learned: Vec<CommitHash> = (number..number + 4000).map(hash).collect();
+        learned.sort_unstable();
+        number += 4000;
+        let plain = draft(&judge, NEWCOMER, word(&number.to_string()));
+        learned.extend(plain.learned);
+        learned.sort_unstable();
+        let knows: std::collections::BTreeSet<CommitHash> =
+            judge.knows(&key(NEWCOMER).site_id()).chain(learned.iter().copied()).collect();
+        let commit = seal(
+            Draft { federation: FederationState::of(&knows), learned, ..draft(&judge, NEWCOMER, word("x")) },
+            NEWCOMER,
+        );
+        match judge.judge(&commit, &()).unwrap() {
+            Verdict::Counts => judge.admit(&commit),
+            Verdict::Refused(refusal) => break refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(refused, Refusal::Known { known } if known > KNOWN_MAX), "{refused:?}");
+    next(&mut judge, NEWCOMER, "it may still write");
 }
 
 // Forks.
@@ -336,11 +454,12 @@ fn two_commits_with_one_number_prove_a_fork() {
     let Verdict::Forks(found) = judge.judge(&other, &()).unwrap() else { panic!("no fork") };
     assert_eq!(*found, proof(&commit, &other));
     assert_eq!((found.domain(), found.number()), (key(1).site_id(), commit.header().number));
-    assert!(!judge.must_judge_anew());
-    assert!(judge.freeze(*found.clone()), "news");
-    assert!(!judge.freeze(*found), "no news");
-    assert!(judge.must_judge_anew());
-    assert_eq!(judge.judge(&later, &()).unwrap(), Verdict::Known);
+    let last = commit.header().previous;
+    assert!(judge.freeze(*found.clone(), &()).unwrap(), "news");
+    assert!(!judge.freeze(*found, &()).unwrap(), "no news");
+    assert_eq!(judge.head(&key(1).site_id()).map(|head| head.hash), Some(last));
+    let number = commit.header().number;
+    assert_eq!(judge.judge(&later, &()).unwrap(), Verdict::Refused(Refusal::Frozen { number }));
 }
 
 #[test]
@@ -349,8 +468,7 @@ fn a_frozen_domain_counts_up_to_the_fork_and_no_further() {
     let mut writer = judge.clone();
     let commits = ["a", "b", "c", "d"].map(|text| next(&mut writer, 1, text));
     let number = commits[2].header().number;
-    assert!(judge.freeze(proof(&commits[2], &twin(&commits[2], 1, "other"))));
-    assert!(!judge.must_judge_anew(), "nothing at or above the fork had been counted");
+    assert!(judge.freeze(proof(&commits[2], &twin(&commits[2], 1, "other")), &()).unwrap());
     count(&mut judge, &commits[0]);
     count(&mut judge, &commits[1]);
     let frozen = Verdict::Refused(Refusal::Frozen { number });
@@ -370,11 +488,11 @@ fn of_several_proofs_the_lowest_decides() {
     let mut writer = judge.clone();
     let commits = ["a", "b", "c"].map(|text| next(&mut writer, 1, text));
     let [low, middle, high] = [0, 1, 2].map(|at: usize| proof(&commits[at], &twin(&commits[at], 1, "other")));
-    assert!(judge.freeze(middle.clone()));
-    assert!(!judge.freeze(high));
+    assert!(judge.freeze(middle.clone(), &()).unwrap());
+    assert!(!judge.freeze(high, &()).unwrap());
     assert_eq!(judge.forks().get(&key(1).site_id()), Some(&middle));
-    assert!(judge.freeze(low.clone()));
-    assert!(!judge.freeze(middle));
+    assert!(judge.freeze(low.clone(), &()).unwrap());
+    assert!(!judge.freeze(middle, &()).unwrap());
     assert_eq!(judge.forks().get(&key(1).site_id()), Some(&low));
 }
 
@@ -470,9 +588,10 @@ fn a_lower_proof_takes_back_more() {
     assert_eq!(summary(&reopened(both)), summary(&low_only));
 }
 
-/// In the log they stand before the commits that now bear their clocks out, the furthest first.
+/// A member jumps the clock, others follow, and it proves its own fork: what they wrote counts, here and after a restart, and
+/// at a site that hears of it all only then.
 #[test]
-fn commits_that_a_fork_left_ahead_of_the_clock_count_once_the_clock_has_come_as_far() {
+fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
     let (federation, mut judge) = young();
     let (seen, jump_max) = (judge.logseq_max().0, judge.genesis().unwrap().logseq_jump_max);
     let jumps = [(1, 1), (1, 2), (2, 3), (3, 2), (4, 1)];
@@ -485,9 +604,17 @@ fn commits_that_a_fork_left_ahead_of_the_clock_count_once_the_clock_has_come_as_
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
     store.merge(commits.to_vec()).unwrap();
-    store.freeze(proof).unwrap();
+    store.freeze(proof.clone()).unwrap();
     assert_eq!(store.view().uncounted(), 2, "those of the forked log");
     assert_eq!(store.view().state().logseq_max(), commits[2].header().logseq);
+    let newcomer = self::store(&federation);
+    newcomer.merge(federation.commits().to_vec()).unwrap();
+    newcomer.freeze(proof).unwrap();
+    for patience in 1..=3 {
+        newcomer.merge_patiently(commits.to_vec(), patience).unwrap();
+    }
+    assert_eq!(summary(&newcomer), summary(&store));
+    assert_eq!(summary(&reopened(store)), summary(&newcomer));
 }
 
 #[test]
@@ -538,51 +665,103 @@ fn forked_admission() -> ForkedAdmission {
     ForkedAdmission { federation, admits, of_outsider, of_newcomer, proof }
 }
 
-/// Design §9: "the domain is frozen at the last common commit, everyone else goes on".
+/// Design §9: "the domain is frozen at the last common commit, everyone else goes on". Whom it admitted is everyone else.
 #[test]
-fn a_fork_takes_back_only_what_rests_on_it() {
+fn a_fork_takes_back_its_writers_commits_and_no_others() {
     let forked = forked_admission();
     let proof_first = store(&forked.federation);
     proof_first.freeze(forked.proof.clone()).unwrap();
     proof_first.merge(forked.federation.commits().to_vec()).unwrap();
     let missing = Verdict::Parked(Parked::Membership { commit: forked.admits.hash() });
     let verdicts = proof_first.merge(vec![forked.of_outsider.clone(), forked.of_newcomer.clone()]).unwrap();
-    assert_eq!(verdicts, [missing.clone(), Verdict::Counts]);
+    assert_eq!(verdicts, [missing, Verdict::Counts], "what admits it is still to be asked for");
 
     let proof_last = store(&forked.federation);
     proof_last.merge(forked.federation.commits().to_vec()).unwrap();
-    let all = vec![forked.admits, forked.of_outsider.clone(), forked.of_newcomer];
+    let all = vec![forked.admits.clone(), forked.of_outsider.clone(), forked.of_newcomer];
     assert!(proof_last.merge(all).unwrap().iter().all(|verdict| *verdict == Verdict::Counts));
-    assert!(proof_last.view().members().contains(&key(OUTSIDER).site_id()));
     proof_last.freeze(forked.proof).unwrap();
-    assert_eq!(proof_last.view().uncounted(), 2, "the admission, and what the outsider wrote");
-    assert!(!proof_last.view().members().contains(&key(OUTSIDER).site_id()));
-    assert_eq!(summary(&proof_last), summary(&proof_first));
-    assert_eq!(proof_last.merge(vec![forked.of_outsider]).unwrap(), [missing]);
+    assert_eq!(proof_last.view().uncounted(), 1, "the admission");
+    assert!(proof_last.view().members().contains(&key(OUTSIDER).site_id()));
 
-    let committed = proof_last.commit(&key(NEWCOMER), word("goes on"), 0).unwrap();
+    let testimony = proof_last.testimony_for(&[key(OUTSIDER).site_id()], u64::MAX).unwrap();
+    let testimony: Vec<Commit> = testimony.iter().map(|bytes| Commit::decode(bytes).unwrap()).collect();
+    assert_eq!(testimony, [forked.admits]);
+    assert_eq!(proof_first.merge(testimony.clone()).unwrap(), [Verdict::Testifies]);
+    assert_eq!(proof_first.merge(testimony).unwrap(), [Verdict::Known]);
+    assert_eq!(proof_first.merge(vec![forked.of_outsider]).unwrap(), [Verdict::Counts]);
+    assert_eq!(summary(&proof_last), summary(&proof_first));
+
+    let committed = proof_last.commit(&key(OUTSIDER), word("goes on"), 0).unwrap();
     let commit = proof_last.read_commit(&committed.domain, committed.number).unwrap().unwrap();
     assert_eq!(proof_first.merge(vec![commit]).unwrap(), [Verdict::Counts]);
+    let proof_first = reopened(proof_first);
     assert_eq!(summary(&reopened(proof_last)), summary(&proof_first));
+    assert_eq!(proof_first.testimony_for(&[key(OUTSIDER).site_id()], u64::MAX).unwrap().len(), 1);
+    assert_eq!(proof_first.verify(&mut |_| {}).unwrap().findings, []);
 }
 
-/// Its next commit would take the number of one that others may hold: an honest writer would forge its own fork.
+/// Its founder signs its first commit again: the federation had eight commits, and none afterwards.
 #[test]
-fn a_writer_whose_commits_stopped_counting_does_not_use_their_numbers_again() {
-    let ForkedAdmission { federation, admits, of_outsider, proof, .. } = forked_admission();
+fn a_founder_who_forks_its_first_commit_empties_nothing_but_its_own_log() {
+    let (federation, mut judge) = young();
+    let commits: Vec<Commit> = (1..SITES).map(|site| next(&mut judge, site, "x")).collect();
+    let founding = &federation.commits()[0];
+    let genesis = judge.genesis().unwrap().clone();
+    let again = vec![Record::genesis(genesis), word("again").remove(0)];
+    let again = seal(draft(&Judge::new(federation.id()), FOUNDER, again), FOUNDER);
+    let old = store(&federation);
+    old.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    let others: Vec<Committed> =
+        counted(&old).into_iter().filter(|commit| commit.domain != key(FOUNDER).site_id()).collect();
+    assert!(matches!(old.merge(vec![again.clone()]).unwrap()[..], [Verdict::Forks(_)]));
+    assert_eq!(counted(&old), others);
+
+    let young = store(&federation);
+    young.freeze(proof(founding, &again)).unwrap();
+    let sites: Vec<SiteId> = (0..SITES).map(|site| key(site).site_id()).collect();
+    for bytes in old.testimony_for(&sites, u64::MAX).unwrap() {
+        let verdict = young.merge(vec![Commit::decode(&bytes).unwrap()]).unwrap();
+        assert!(matches!(verdict[..], [Verdict::Testifies]), "{verdict:?}");
+    }
+    for commit in federation.commits().iter().chain(&commits) {
+        young.merge(vec![commit.clone()]).unwrap();
+    }
+    assert_eq!(summary(&young), summary(&old));
+    assert_eq!(summary(&reopened(old)), summary(&young));
+    let reopened = reopened(young);
+    reopened.commit(&key(1), word("they go on"), 0).unwrap();
+}
+
+/// What counts, ascending by domain and number.
+fn counted(store: &Store) -> Vec<Committed> {
+    store.view().commits().map(Result::unwrap).collect()
+}
+
+#[test]
+fn of_one_who_forked_only_so_much_testimony_is_taken() {
+    let ForkedAdmission { federation, admits, proof, .. } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
-    store.merge(vec![admits, of_outsider]).unwrap();
+    store.merge(vec![admits.clone()]).unwrap();
     store.freeze(proof).unwrap();
-    // Admitted again, by someone who is trusted: of what it wrote before, nothing can count any more.
-    let again = Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "again".to_owned() };
-    store.commit(&key(FOUNDER), vec![Record::admission(again)], 0).unwrap();
-    let write = |store: &Store| store.commit(&key(OUTSIDER), word("y"), 0);
-    assert!(matches!(write(&store), Err(CommitError::Parked { .. })));
-    let store = reopened(store);
-    assert!(matches!(write(&store), Err(CommitError::Parked { .. })));
-    store.commit(&key(2), word("y"), 0).unwrap();
-    assert!(store.view().forks().get(&key(OUTSIDER).site_id()).is_none());
+    let before = store.view().members().len();
+    for number in 0..u16::try_from(TESTIMONY_MAX).unwrap() + 9 {
+        let header = admits.header();
+        let draft = Draft {
+            number: header.number + u64::from(number),
+            previous: header.previous,
+            logseq: header.logseq,
+            federation: header.federation,
+            wall_ms: 0,
+            learned: vec![],
+            records: vec![admission(&federation, &stranger(number))],
+        };
+        store.merge(vec![seal(draft, 1)]).unwrap();
+    }
+    assert_eq!(store.view().members().len(), before + TESTIMONY_MAX);
+    let before = summary(&store);
+    assert_eq!(summary(&reopened(store)), before);
 }
 
 /// Within one merge too, what follows a proof is judged in its light.
@@ -591,8 +770,11 @@ fn verdicts_after_a_fork_know_of_it() {
     let ForkedAdmission { federation, admits, of_outsider, .. } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
-    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), of_outsider]).unwrap();
-    assert!(matches!(verdicts[..], [Verdict::Counts, Verdict::Forks(_), Verdict::Parked(Parked::Membership { .. })]));
+    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), of_outsider, admits]).unwrap();
+    assert!(
+        matches!(verdicts[..], [Verdict::Counts, Verdict::Forks(_), Verdict::Counts, Verdict::Known]),
+        "{verdicts:?}"
+    );
     assert_eq!(store.view().uncounted(), 1);
 }
 
@@ -606,14 +788,15 @@ enum News {
 /// Tells a store everything in this order, again and again until nothing is news.
 fn tell(store: &Store, news: &[News]) {
     loop {
-        let before = (store.view().head().clone(), store.view().forks().clone());
+        let known = || (store.view().head().clone(), store.view().forks().clone(), store.view().uncounted());
+        let before = known();
         for news in news {
             match news.clone() {
                 News::Commit(commit) => drop(store.merge(vec![*commit]).unwrap()),
                 News::Proof(proof) => drop(store.freeze(*proof).unwrap()),
             }
         }
-        if (store.view().head().clone(), store.view().forks().clone()) == before {
+        if known() == before {
             break;
         }
     }
@@ -633,7 +816,14 @@ fn news_with_forks(federation: &Federation, forks: &[u64]) -> Vec<News> {
     for seed in forks {
         let at = usize::try_from(mix(*seed) % commits.len() as u64).unwrap();
         let site = (0..SITES).find(|site| key(*site).site_id() == commits[at].header().domain).unwrap();
-        let twin = twin(&commits[at], site, &format!("fork {seed}"));
+        let twin = match seed % 5 {
+            // Another story about who belongs to the federation.
+            0 => {
+                twin_with(&commits[at], site, vec![admission(federation, &stranger(u16::try_from(seed % 3).unwrap()))])
+            }
+            1 => twin_with(&commits[at], site, commits[at].records().iter().cloned().chain(word("more")).collect()),
+            _ => twin(&commits[at], site, &format!("fork {seed}")),
+        };
         if !seed.is_multiple_of(3) {
             news.push(News::Commit(Box::new(twin.clone())));
         }

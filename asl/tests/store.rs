@@ -176,7 +176,7 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
     let mut other = None;
     for number in 0..3 {
         let head = judge.head(&key(site).site_id());
-        let (learned, federation) = judge.membership_for(&key(site).site_id());
+        let (learned, federation) = judge.membership_for(&key(site).site_id(), usize::MAX);
         let draft = |text: String| Draft {
             number: head.unwrap().number + 1,
             previous: head.unwrap().hash,

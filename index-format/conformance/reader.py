@@ -140,7 +140,7 @@ def check_payloads(report, name, found, expected):
 def check_offered(report, name, found, expected):
     """Offers once more what was offered to the store, after what was in it before."""
     offered = expected.get("offered", [])
-    taken = {offer["commit"] for offer in offered if offer.get("verdict") == "counts"}
+    taken = {offer["commit"] for offer in offered if offer.get("verdict") in ("counts", "testifies", "forks")}
     judge = Judge(found["judge"].federation)
     log = [(body.hex(), Commit(body)) for _, _, kind, body in found["entries"] if kind == 1]
     before = [commit for text, commit in log if text not in taken] if offered else []
@@ -154,7 +154,7 @@ def check_offered(report, name, found, expected):
         commit = Commit(bytes.fromhex(offer["commit"]))
         verdict = judge.offer(commit)
         report.same(f"{name}: {offer['about']}", verdict, offer["verdict"])
-        if verdict == "counts":
+        if verdict in ("counts", "testifies", "forks"):
             before.append(commit)
         if verdict == "forks":
             twin = judge.chains[commit.domain][commit.number - 1]

@@ -302,6 +302,12 @@ impl Prepared {
         Ok(Self { records, record_count, bytes, checksum })
     }
 
+    /// How many membership commits the commit has room to name.
+    pub fn learned_room(&self) -> usize {
+        let body_len = self.bytes.len() - CommitHeader::LEN;
+        (BODY_LEN_MAX as usize).saturating_sub(body_len) / CommitHash::LEN
+    }
+
     /// Links the records to the log and signs them.
     pub fn seal(self, link: Link, key: &SiteKey) -> Result<Commit, SealError> {
         let Self { records, record_count, mut bytes, checksum } = self;
@@ -462,6 +468,28 @@ impl Commit {
         let hash = header.hash();
         Ok(Self { header, hash, learned, records, bytes: bytes.to_vec() })
     }
+}
+
+/// The record headers of an encoded commit that was verified before, each with the offset at which its record begins.
+///
+/// # Errors
+/// [`DecodeError`] if the bytes are no commit; so is each item that is no record header.
+pub fn record_headers(
+    commit: &[u8],
+) -> Result<impl Iterator<Item = Result<(usize, RecordHeader), DecodeError>>, DecodeError> {
+    let mut reader = Reader::new(commit);
+    reader.take("commit header", CommitHeader::LEN)?;
+    let count = |field: &Range<usize>| {
+        commit[field.clone()].iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+    };
+    reader.take("membership commits", count(&field::LEARNED_COUNT).saturating_mul(CommitHash::LEN))?;
+    let next = move |reader: &mut Reader<'_>| {
+        let offset = reader.offset();
+        let header = RecordHeader::read(reader)?;
+        reader.take("record body", header.body_len as usize)?;
+        Ok((offset, header))
+    };
+    Ok((0..count(&field::RECORD_COUNT)).map(move |_| next(&mut reader)))
 }
 
 /// Two signed headers of one domain with one number: proof that its writer forked its log.

@@ -60,6 +60,13 @@ impl Sum {
         }
     }
 
+    /// What is visible has changed by this difference.
+    pub(super) fn merge(&mut self, difference: &StateHash) {
+        let folded = self.folded.get_mut().unwrap_or_else(PoisonError::into_inner);
+        folded.sum.merge(difference);
+        self.entries = self.entries.wrapping_add(difference.entries());
+    }
+
     /// How many entries are visible.
     pub(super) const fn entries(&self) -> u64 {
         self.entries

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rkyv::{Archive, Deserialize, Serialize, rancor, util::AlignedVec};
 use uor_index_format::codec::hex;
-use uor_index_format::id::{CanonicalId, Checksum, SiteId};
+use uor_index_format::id::{CanonicalId, Checksum, CommitHash, SiteId};
 use uor_index_format::state::{LANES, StateHash};
 
 use crate::disk::{self, Context as _, Disk, DiskError};
@@ -19,7 +19,7 @@ use crate::log::LogPosition;
 pub(crate) const DIR: &str = "index";
 const FILE: &str = "index/checkpoint";
 const MAGIC: [u8; 8] = *b"UORCKPT\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Magic, version, zeros up to 16, digest of the body.
 const HEADER_LEN: usize = 48;
 
@@ -56,6 +56,8 @@ pub(super) struct Checkpoint {
     wanted: Vec<([u8; 32], u64)>,
     /// Payloads that were erased on request, and when.
     erased: Vec<([u8; 32], u64)>,
+    /// Membership commits that only testify, and where they lie in the log.
+    testimony: Vec<([u8; 32], u64)>,
 }
 
 /// The parts of a checkpoint that have types of their own in memory.
@@ -65,6 +67,7 @@ pub(super) struct Parts {
     pub(super) conflicts: BTreeSet<CanonicalId>,
     pub(super) wanted: BTreeMap<Checksum, u64>,
     pub(super) erased: BTreeMap<Checksum, u64>,
+    pub(super) testimony: BTreeMap<CommitHash, LogPosition>,
 }
 
 /// Why a checkpoint cannot be used.
@@ -111,6 +114,7 @@ impl Checkpoint {
             conflicts: parts.conflicts.iter().map(|id| *id.as_bytes()).collect(),
             wanted: pairs(&parts.wanted),
             erased: pairs(&parts.erased),
+            testimony: parts.testimony.iter().map(|(hash, at)| (*hash.as_bytes(), at.to_u64())).collect(),
         }
     }
 
@@ -128,6 +132,11 @@ impl Checkpoint {
             conflicts: self.conflicts.iter().map(|id| CanonicalId::from_bytes(*id)).collect(),
             wanted: map(&self.wanted),
             erased: map(&self.erased),
+            testimony: self
+                .testimony
+                .iter()
+                .map(|(hash, at)| (CommitHash::from_bytes(*hash), LogPosition::from_u64(*at)))
+                .collect(),
         })
     }
 

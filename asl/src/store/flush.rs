@@ -7,7 +7,6 @@ use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::{Checksum, CommitHash};
 use uor_index_format::key::SiteKey;
 
-use super::open::rebuild;
 use super::removal::{Reason, Removal};
 use super::{CommitError, Committed, Store, StoreError, StoreErrorInGroup, View, entry};
 use crate::judge::{Judge, Refusal, Verdict};
@@ -19,7 +18,7 @@ const PARALLEL_MIN: usize = 4096;
 
 pub(super) enum Work {
     Local { key: Box<SiteKey>, prepared: Prepared, wall_ms: u64 },
-    Merge(Vec<Commit>),
+    Merge { commits: Vec<Commit>, patience: u64 },
     Freeze(Box<ForkProof>),
 }
 
@@ -53,24 +52,12 @@ impl Store {
             Work::Local { key, prepared, wall_ms } => {
                 Done::Local(batch.seal(&key, prepared, wall_ms, &self.view(), judge))
             }
-            Work::Merge(commits) => {
-                let merge = |commit| {
-                    let verdict = batch.merge(commit, &self.view(), judge)?;
-                    self.heed(batch, judge).map(|()| verdict)
-                };
+            Work::Merge { commits, patience } => {
+                let merge = |commit| batch.merge(commit, patience, &self.view(), judge);
                 Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
             }
-            Work::Freeze(proof) => {
-                let news = batch.freeze(*proof, judge);
-                self.heed(batch, judge)?;
-                Done::Frozen(news)
-            }
+            Work::Freeze(proof) => Done::Frozen(batch.freeze(*proof, &self.view(), judge)?),
         })
-    }
-
-    /// If a proof has disproved commits, what follows has to be judged without them.
-    fn heed(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
-        if judge.must_judge_anew() { self.write(batch, judge) } else { Ok(()) }
     }
 
     /// Makes a batch durable, then visible.
@@ -83,13 +70,10 @@ impl Store {
         let proofs: Vec<_> = batch.proofs.iter().map(ForkProof::encode).collect();
         let removals: Vec<_> = batch.removals.iter().map(Removal::encode).collect();
         let commits = batch.commits.iter().map(|commit| (entry::COMMIT, commit.as_bytes()));
+        let testimony = batch.testimony.iter().map(|commit| (entry::COMMIT, commit.as_bytes()));
         let proofs = proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()));
         let removals = removals.iter().map(|bytes| (entry::REMOVAL, bytes.as_slice()));
-        let entries: Vec<_> = commits.chain(proofs).chain(removals).collect();
-        if judge.must_judge_anew() {
-            self.append(&entries)?;
-            return self.start_anew(judge);
-        }
+        let entries: Vec<_> = commits.chain(testimony).chain(proofs).chain(removals).collect();
         let large = batch.commits.first().filter(|commit| self.is_worth_a_thread(commit));
         let Some(first) = large else { return self.show(&batch, self.append(&entries)?, None, judge) };
         // The disk and the index are two different things to wait for.
@@ -112,16 +96,6 @@ impl Store {
         Ok(appended)
     }
 
-    /// Judges the whole log again: a proof has disproved commits that had counted.
-    fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
-        let mut keeping = self.keeping();
-        keeping.forget(self)?;
-        let (judged_anew, view) = rebuild(self, &mut keeping)?;
-        *judge = judged_anew;
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
-        Ok(())
-    }
-
     /// Lets everyone see a batch that is durable; `first` is what its first commit changes, if that is known.
     fn show(
         &self,
@@ -131,17 +105,23 @@ impl Store {
         judge: &mut Judge,
     ) -> Result<(), StoreError> {
         let positions = appended.positions.clone();
+        let (positions, testified) = positions.split_at(batch.commits.len());
         let write = || self.view.write().unwrap_or_else(PoisonError::into_inner);
         let mut view = write();
         view.take_log(appended);
         view.take_rule(judge);
         drop(view);
-        for (commit, position) in batch.commits.iter().zip(positions) {
+        for (commit, position) in batch.commits.iter().zip(positions.iter().copied()) {
             // Looking things up holds up no reader; only writing does.
             let change = first.take().map_or_else(|| self.view().prepare(commit), Ok)?;
             write().apply(commit, position, change, self);
         }
+        for proof in &batch.proofs {
+            let taken = self.view().state().prepare_take_back(&proof.domain(), proof.number())?;
+            taken.map_or(Ok(()), |taken| write().take_back(&proof.domain(), &taken, judge))?;
+        }
         let mut view = write();
+        batch.testimony.iter().zip(testified).for_each(|(commit, position)| view.testify(commit, *position));
         batch.removals.iter().for_each(|removal| view.remove(removal));
         view.settle(judge);
         judge.forget_recent();
@@ -170,13 +150,15 @@ impl Store {
 #[derive(Default)]
 struct Batch {
     commits: Vec<Commit>,
+    /// Commits that do not count, for what they say of membership.
+    testimony: Vec<Commit>,
     proofs: Vec<ForkProof>,
     removals: Vec<Removal>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.proofs.is_empty() && self.removals.is_empty()
+        self.commits.is_empty() && self.testimony.is_empty() && self.proofs.is_empty() && self.removals.is_empty()
     }
 
     fn seal(
@@ -196,10 +178,10 @@ impl Batch {
         if let Some(number) =
             view.uncounted_head(&domain).filter(|number| head.is_none_or(|head| head.number < *number))
         {
-            let reason = format!("its commits up to number {number} rest on one that a fork proof took back");
+            let reason = format!("its commits up to number {number} are in the log, and do not count");
             return Err(CommitError::Parked { reason });
         }
-        let (learned, federation) = judge.membership_for(&domain);
+        let (learned, federation) = judge.membership_for(&domain, prepared.learned_room());
         let link = Link {
             number: head.map_or(1, |head| head.number + 1),
             previous: head.map_or(CommitHash::NONE, |head| head.hash),
@@ -210,34 +192,50 @@ impl Batch {
         };
         let commit = prepared.seal(link, key)?;
         let committed = Committed::of(&commit);
-        match self.merge(commit, view, judge)? {
+        match self.merge(commit, 1, view, judge)? {
             Verdict::Counts | Verdict::Known => Ok(committed),
+            Verdict::Testifies => unreachable!("a domain that is frozen seals nothing"),
             Verdict::Refused(refusal) => Err(refusal.into()),
             Verdict::Parked(reason) => Err(CommitError::Parked { reason: reason.to_string() }),
             Verdict::Forks(proof) => Err(Refusal::Frozen { number: proof.number() }.into()),
         }
     }
 
-    fn merge(&mut self, commit: Commit, view: &View, judge: &mut Judge) -> Result<Verdict, StoreError> {
+    /// Judges a commit, and keeps it if it counts or testifies. One that shows a fork may testify as soon as that is proven.
+    fn merge(&mut self, commit: Commit, patience: u64, view: &View, judge: &mut Judge) -> Result<Verdict, StoreError> {
         let verdict = judge.judge(&commit, view.state())?;
         match &verdict {
             Verdict::Counts => {
+                if let Some(reason) = judge.hold_back(&commit, patience) {
+                    return Ok(Verdict::Parked(reason));
+                }
                 judge.admit(&commit);
                 self.commits.push(commit);
             }
+            Verdict::Testifies => self.testify(commit, judge),
             Verdict::Forks(proof) => {
-                self.freeze((**proof).clone(), judge);
+                self.freeze((**proof).clone(), view, judge)?;
+                if judge.judge(&commit, view.state())? == Verdict::Testifies {
+                    self.testify(commit, judge);
+                }
             }
             Verdict::Known | Verdict::Parked(_) | Verdict::Refused(_) => {}
         }
         Ok(verdict)
     }
 
-    fn freeze(&mut self, proof: ForkProof, judge: &mut Judge) -> bool {
-        let news = judge.freeze(proof.clone());
+    fn testify(&mut self, commit: Commit, judge: &mut Judge) {
+        if judge.takes_testimony(&commit) {
+            judge.testify(&commit);
+            self.testimony.push(commit);
+        }
+    }
+
+    fn freeze(&mut self, proof: ForkProof, view: &View, judge: &mut Judge) -> Result<bool, StoreError> {
+        let news = judge.freeze(proof.clone(), view.state())?;
         if news {
             self.proofs.push(proof);
         }
-        news
+        Ok(news)
     }
 }

@@ -293,6 +293,7 @@ impl View {
                 conflicts: self.state.conflicting().clone(),
                 wanted: self.wanted.clone(),
                 erased: self.erased.clone(),
+                testimony: self.testimony.clone(),
             },
             unstored: self.state.commits().unstored(),
             uncounted: self.uncounted,

@@ -20,8 +20,6 @@ use crate::state::{ReadError, State};
 enum Stale {
     /// The checkpoint, or a file it names, cannot be used.
     Unusable(String),
-    /// A fork proof behind the checkpoint disproves commits before it.
-    Disproved,
 }
 
 /// Judge and view of everything in the log, and why the index had to be written anew, if it had.
@@ -36,7 +34,6 @@ pub(super) fn open(
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
             Ok((judge, view)) => return Ok((judge, view, None)),
             Err(Stale::Unusable(reason)) => Some(reason),
-            Err(Stale::Disproved) => None,
         },
     };
     keeping.forget(store)?;
@@ -79,23 +76,19 @@ fn resume(
         return unusable("the commit tables end otherwise than the checkpoint says".to_owned());
     }
     let through = covered(&checkpoint, store.log.view().end())?;
-    let mut tail = match store.log.entries_from(through) {
-        Ok(tail) => tail,
-        Err(error) => return unusable(format!("the log has nothing where the checkpoint ends: {error}")),
-    };
+    if let Err(error) = store.log.entries_from(through) {
+        return unusable(format!("the log has nothing where the checkpoint ends: {error}"));
+    }
     let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
     let mut view = View::new(state);
     view.genesis = judge.genesis().cloned();
     view.erased = parts.erased;
+    view.testimony = parts.testimony;
     view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| view.may_want(checksum, &store.blocks)).collect();
     view.uncounted = checkpoint.uncounted;
     view.uncounted_heads = checkpoint.uncounted_heads();
     keeping.resume(checkpoint);
-    freeze_proven(&mut tail, &mut judge)?;
-    if judge.must_judge_anew() {
-        return Ok(Err(Stale::Disproved));
-    }
     replay(store, through, &mut judge, &mut view, keeping)?;
     Ok(Ok((judge, view)))
 }
@@ -133,7 +126,7 @@ fn freeze_proven(entries: &mut Entries, judge: &mut Judge) -> Result<(), StoreEr
         if found.kind == entry::FORK_PROOF {
             let proof = ForkProof::decode(&found.body)
                 .map_err(|source| StoreError::Entry { position: found.position, source })?;
-            judge.freeze(proof);
+            judge.freeze(proof, &())?;
         }
     }
     Ok(())
@@ -161,7 +154,7 @@ fn replay(
                     waiting.push(found.position);
                 }
             }
-            entry::FORK_PROOF => {}
+            entry::FORK_PROOF => freeze(found.position, &found.body, judge, view)?,
             entry::REMOVAL => {
                 let removal = Removal::decode(&found.body)
                     .map_err(|source| StoreError::Entry { position: found.position, source })?;
@@ -187,13 +180,14 @@ fn replay(
     view.uncounted += waiting.len() as u64;
     for position in waiting {
         let commit = decode(position, &store.log.read(position)?.body)?;
-        for record in commit.records() {
-            if let Content::Genesis(genesis) = record.content() {
-                is_founded_by(store, genesis)?;
-            }
+        if judge.genesis().is_none() {
+            // Nothing counts: the federation may be another one's. Beside commits that count, a genesis proves nothing.
+            commit.records().iter().try_for_each(|record| match record.content() {
+                Content::Genesis(genesis) => is_founded_by(store, genesis),
+                _ => Ok(()),
+            })?;
         }
-        let head = view.uncounted_heads.entry(commit.header().domain).or_default();
-        *head = commit.header().number.max(*head);
+        view.note_uncounted(commit.header().domain, commit.header().number);
     }
     view.settle(judge);
     judge.forget_recent();
@@ -217,8 +211,25 @@ fn count(
             true
         }
         Verdict::Known => true,
+        Verdict::Testifies => {
+            judge.testify(commit);
+            view.take_rule(judge);
+            view.testify(commit, position);
+            true
+        }
         Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
     })
+}
+
+/// Takes in a fork proof: what it disproves of what has counted is taken back.
+fn freeze(position: LogPosition, body: &[u8], judge: &mut Judge, view: &mut View) -> Result<(), StoreError> {
+    let proof = ForkProof::decode(body).map_err(|source| StoreError::Entry { position, source })?;
+    let (domain, number) = (proof.domain(), proof.number());
+    judge.freeze(proof, view.state())?;
+    if let Some(taken) = view.state().prepare_take_back(&domain, number)? {
+        view.take_back(&domain, &taken, judge)?;
+    }
+    Ok(())
 }
 
 /// The commit in an entry of the log.

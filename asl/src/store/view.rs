@@ -1,9 +1,10 @@
 //! Everything that is durable, as readers see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uor_index_format::commit::{Commit, ForkProof};
-use uor_index_format::id::{Checksum, CommitHash, SiteId};
+use uor_index_format::id::{Checksum, CommitHash, LogSeq, SiteId};
 use uor_index_format::membership::Genesis;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
@@ -11,9 +12,9 @@ use uor_index_format::snapshot::Snapshot;
 use super::removal::{Reason, Removal};
 use super::{Committed, Payloads, Store};
 use crate::blocks::Blocks;
-use crate::judge::Judge;
+use crate::judge::{Judge, Membership, Memberships};
 use crate::log::{Appended, LogPosition};
-use crate::state::{Change, ReadError, State};
+use crate::state::{Change, ReadError, State, TakenBack};
 
 /// Everything that is durable, as readers see it.
 pub struct View {
@@ -21,6 +22,10 @@ pub struct View {
     pub(super) head: Snapshot,
     pub(super) genesis: Option<Genesis>,
     pub(super) members: BTreeSet<SiteId>,
+    /// What `members` follows from.
+    memberships: Arc<Memberships>,
+    /// Membership commits that do not count, and where they lie in the log.
+    pub(super) testimony: BTreeMap<CommitHash, LogPosition>,
     pub(super) forks: BTreeMap<SiteId, ForkProof>,
     pub(super) wanted: BTreeMap<Checksum, u64>,
     pub(super) erased: BTreeMap<Checksum, u64>,
@@ -37,6 +42,8 @@ impl View {
             state,
             genesis: None,
             members: BTreeSet::new(),
+            memberships: Arc::default(),
+            testimony: BTreeMap::new(),
             forks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             erased: BTreeMap::new(),
@@ -63,6 +70,36 @@ impl View {
     /// Everyone who may write.
     pub const fn members(&self) -> &BTreeSet<SiteId> {
         &self.members
+    }
+
+    /// Membership commits that count or testify, by hash.
+    pub fn memberships(&self) -> &Memberships {
+        &self.memberships
+    }
+
+    /// Where the membership commits from beyond a fork lie that say how these sites became members, each after what it rests
+    /// on itself.
+    pub(super) fn testimony_for(&self, sites: &[SiteId]) -> Vec<LogPosition> {
+        let testimony = self.testimony.keys().filter_map(|hash| Some((hash, self.memberships.get(hash)?)));
+        let mut admitted_by: BTreeMap<SiteId, Vec<(&CommitHash, &Membership)>> = BTreeMap::new();
+        for (hash, membership) in testimony {
+            for site in &membership.members {
+                admitted_by.entry(*site).or_default().push((hash, membership));
+            }
+        }
+        let mut asked: BTreeSet<SiteId> = sites.iter().copied().collect();
+        let mut open: Vec<SiteId> = asked.iter().copied().collect();
+        let mut found: BTreeMap<LogSeq, BTreeSet<CommitHash>> = BTreeMap::new();
+        while let Some(site) = open.pop() {
+            for (hash, membership) in admitted_by.get(&site).into_iter().flatten() {
+                found.entry(membership.logseq).or_default().insert(**hash);
+                if asked.insert(membership.domain) {
+                    open.push(membership.domain);
+                }
+            }
+        }
+        // An admission lies above what it rests on.
+        found.values().flatten().filter_map(|hash| self.testimony.get(hash).copied()).collect()
     }
 
     /// Proofs that writers forked their logs, by domain.
@@ -156,6 +193,31 @@ impl View {
         !self.erased.contains_key(checksum) && !blocks.has(*checksum) && !blocks.erased(*checksum)
     }
 
+    /// Takes back the commits of `site` that a fork proof disproves. Those that admitted someone still testify.
+    pub(super) fn take_back(&mut self, site: &SiteId, taken: &TakenBack, judge: &Judge) -> Result<(), ReadError> {
+        let last = self.head().frontier.get(site).map_or(0, |head| head.number);
+        self.state.take_back(taken)?;
+        let testifies = |(hash, _): &&(CommitHash, LogPosition)| judge.memberships().contains_key(hash);
+        self.testimony.extend(taken.commits.iter().filter(testifies).copied());
+        self.uncounted += taken.commits.len() as u64;
+        self.note_uncounted(*site, last);
+        self.head = self.state.head();
+        Ok(())
+    }
+
+    /// Takes in a commit that does not count, for what it says of membership.
+    pub(super) fn testify(&mut self, commit: &Commit, position: LogPosition) {
+        self.testimony.insert(commit.hash(), position);
+        self.uncounted += 1;
+        self.note_uncounted(commit.header().domain, commit.header().number);
+    }
+
+    /// Notes that a commit is in the log and does not count.
+    pub(super) fn note_uncounted(&mut self, site: SiteId, number: u64) {
+        let head = self.uncounted_heads.entry(site).or_default();
+        *head = number.max(*head);
+    }
+
     /// Takes in the word that payloads were removed.
     pub(super) fn remove(&mut self, removal: &Removal) {
         for checksum in &removal.checksums {
@@ -177,7 +239,10 @@ impl View {
     /// Takes over what follows from the commits just applied.
     pub(super) fn settle(&mut self, judge: &Judge) {
         self.head = self.state.head();
-        self.members = judge.members();
+        if !Arc::ptr_eq(&self.memberships, judge.memberships()) {
+            self.memberships = Arc::clone(judge.memberships());
+            self.members = judge.members();
+        }
         self.forks = judge.forks().clone();
     }
 }

@@ -155,7 +155,7 @@ impl Federation {
     pub(crate) fn draft(&self, site: usize, records: Vec<Record>) -> Draft {
         let (domain, judge) = (key(site).site_id(), &self.judges[site]);
         let head = judge.head(&domain);
-        let (learned, federation) = judge.membership_for(&domain);
+        let (learned, federation) = judge.membership_for(&domain, usize::MAX);
         Draft {
             number: head.map_or(1, |head| head.number + 1),
             previous: head.map_or(CommitHash::NONE, |head| head.hash),

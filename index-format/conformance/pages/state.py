@@ -7,59 +7,87 @@ from pages.structures import KINDS, snapshot_of
 
 
 class Judge:
+    """The rules under "Which commits count"."""
+
     def __init__(self, federation):
         self.federation, self.forks = federation, {}
         self.restart()
 
     def restart(self):
         self.genesis, self.logseq_max = None, 0
-        self.chains, self.knows, self.memberships, self.counted = {}, {}, {}, set()
+        self.chains, self.knows, self.memberships = {}, {}, {}
+        self.admitted, self.readmissions = {}, {}
 
     def offer(self, commit):
-        """The verdict about a commit; takes it in if it counts."""
+        """What becomes of a commit that arrives; takes it in if it counts or testifies."""
+        verdict = self.judge(commit)
+        jump_max = self.genesis["logseq_jump_max"] if self.genesis else None
+        if verdict == "counts" and self.genesis and commit.logseq > self.logseq_max + jump_max:
+            return "parked"
+        return self.take(commit, verdict)
+
+    def judge(self, commit):
         chain = self.chains.get(commit.domain, [])
         if commit.number <= len(chain):
             return "known" if chain[commit.number - 1].hash == commit.hash else "forks"
         if commit.domain in self.forks and commit.number >= self.forks[commit.domain]["number"]:
-            return "refused"
+            return self.testimony(commit)
         if commit.number > len(chain) + 1:
             return "parked"
         if commit.previous != (chain[-1].hash if chain else "00" * 32) or chain and commit.logseq <= chain[-1].logseq:
             return "refused"
         knows = self.knows.get(commit.domain, set()) | set(commit.learned)
         digest = derive_key("uor 2026-11 federation state v1", b"".join(bytes.fromhex(name) for name in sorted(knows)))
-        if digest.hex() != commit.federation:
+        if digest.hex() != commit.federation or len(knows) + is_membership(commit) > 65536:
             return "refused"
-        founds = any(record["kind"] == "genesis" and record["id"] == self.federation
-                     and record["body"]["founder"] == commit.domain for record in commit.records) and commit.number == 1
-        if not founds:
-            admitted = [self.memberships[name][1] for name in knows
-                        if name in self.memberships and commit.domain in self.memberships[name][0]]
-            if not any(logseq < commit.logseq for logseq in admitted):
-                return "refused" if knows <= self.counted else "parked"
-        for record in commit.records:
-            if record["kind"] == "genesis" and not (founds and record["id"] == self.federation):
-                return "refused"
-            if record["kind"] == "admission" and record["body"]["federation"] != self.federation:
-                return "refused"
-        if self.genesis and commit.logseq > self.logseq_max + self.genesis["logseq_jump_max"]:
-            return "parked"
-        self.take(commit, knows)
-        return "counts"
+        if commit.number == 1 and not self.founds(commit):
+            named = [self.memberships.get(name) for name in commit.learned]
+            if not any(found and commit.domain in found[0] and found[1] < commit.logseq for found in named):
+                return "parked" if None in named else "refused"
+        return "counts" if self.are_ours(commit) else "refused"
 
-    def take(self, commit, knows):
-        members = [record["body"]["founder" if record["kind"] == "genesis" else "site"] for record in commit.records
-                   if record["kind"] in ("genesis", "admission")]
+    def founds(self, commit):
+        return commit.number == 1 and any(record["kind"] == "genesis" and record["id"] == self.federation
+                                          and record["body"]["founder"] == commit.domain for record in commit.records)
+
+    def are_ours(self, commit):
+        """Whether its membership records are this federation's, and a genesis stands where one may."""
+        return all(record["id"] == self.federation and self.founds(commit) if record["kind"] == "genesis"
+                   else record["kind"] != "admission" or record["body"]["federation"] == self.federation
+                   for record in commit.records)
+
+    def testimony(self, commit):
+        if commit.hash in self.memberships:
+            return "known"
+        if not is_membership(commit) or not self.are_ours(commit):
+            return "refused"
+        admits = [logseq for sites, logseq in self.memberships.values() if commit.domain in sites]
+        return "testifies" if self.founds(commit) or min(admits, default=commit.logseq) < commit.logseq else "parked"
+
+    def take(self, commit, verdict):
+        if verdict in ("counts", "testifies"):
+            self.take_memberships(commit)
+        if verdict == "counts":
+            own = {commit.hash} if is_membership(commit) else set()
+            self.chains.setdefault(commit.domain, []).append(commit)
+            self.knows[commit.domain] = self.knows.get(commit.domain, set()) | set(commit.learned) | own
+            self.logseq_max = max(self.logseq_max, commit.logseq)
+        return verdict
+
+    def take_memberships(self, commit):
+        admitted, sites, is_news = self.admitted.setdefault(commit.domain, set()), set(), False
         for record in commit.records:
             if record["kind"] == "genesis":
-                self.genesis = record["body"]
-        if members:
-            knows = knows | {commit.hash}
-            self.memberships[commit.hash] = (members, commit.logseq)
-        self.chains.setdefault(commit.domain, []).append(commit)
-        self.knows[commit.domain] = knows
-        self.counted.add(commit.hash)
-        self.logseq_max = max(self.logseq_max, commit.logseq)
+                self.genesis, is_news = record["body"], True
+                sites.add(record["body"]["founder"])
+            if record["kind"] == "admission" and (len(admitted) < 1024 or record["body"]["site"] in admitted):
+                is_news |= record["body"]["site"] not in admitted
+                admitted.add(record["body"]["site"])
+                sites.add(record["body"]["site"])
+        if is_membership(commit) and not is_news:
+            self.readmissions[commit.domain] = self.readmissions.get(commit.domain, 0) + 1
+        if sites and (is_news or self.readmissions[commit.domain] <= 64):
+            self.memberships[commit.hash] = (sites, commit.logseq)
 
     def freeze(self, proof):
         known = self.forks.get(proof["domain"])
@@ -69,13 +97,19 @@ class Judge:
         return True
 
     def judge_all(self, commits):
-        """Judges commits in any order, again and again until nothing more counts; gives those that do not."""
+        """Judges the commits of a log, again and again until nothing more counts or testifies; gives those that do not count."""
         self.restart()
-        waiting = list(commits)
+        waiting, testified = list(commits), []
         while True:
-            left = [commit for commit in waiting if self.offer(commit) not in ("counts", "known")]
+            left = []
+            for commit in waiting:
+                verdict = self.take(commit, self.judge(commit))
+                if verdict == "testifies":
+                    testified.append(commit)
+                elif verdict not in ("counts", "known"):
+                    left.append(commit)
             if len(left) == len(waiting):
-                return left
+                return left + testified
             waiting = left
 
     def members(self):
@@ -87,7 +121,12 @@ class Judge:
     def head(self):
         heads = [{"domain": domain, "number": len(chain), "hash": chain[-1].hash}
                  for domain, chain in sorted(self.chains.items())]
-        return {"logseq_max": self.logseq_max, "frontier": heads}
+        return {"logseq_max": max([commit.logseq for commit in self.all()], default=0), "frontier": heads}
+
+
+def is_membership(commit):
+    return any(record["kind"] in ("genesis", "admission") for record in commit.records)
+
 
 def versions_inside(commits, snapshot):
     """Records inside a snapshot, by id, in the one order; and how many there are."""
