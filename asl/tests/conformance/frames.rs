@@ -59,6 +59,9 @@ impl Shown<'_> {
         if self.take("[") {
             return self.list("]");
         }
+        if self.take("(") {
+            return self.list(")");
+        }
         if self.take("\"") {
             // No text of these vectors has anything in it that would be escaped.
             let (text, rest) = self.0.split_once('"').unwrap();
@@ -68,6 +71,17 @@ impl Shown<'_> {
         let word = self.word();
         if let Ok(number) = word.parse::<u64>() {
             return number.into();
+        }
+        match word.as_str() {
+            "None" => return Value::Null,
+            "true" | "false" => return (word == "true").into(),
+            "Some" => {
+                assert!(self.take("("), "a value: {}", self.0);
+                let value = self.next();
+                assert!(self.take(")"), "one value: {}", self.0);
+                return value;
+            }
+            _ => {}
         }
         let mut fields = Map::new();
         fields.insert("is".to_owned(), word.into());

@@ -16,7 +16,7 @@ use super::expected::{Notes, kind};
 use super::stores::{Case, artifact};
 use super::world::{World, id, key, merge};
 
-pub(crate) const JUDGED: [Case; 8] = [
+pub(crate) const JUDGED: [Case; 9] = [
     ("judged-chain", chain),
     ("judged-membership", membership),
     ("judged-clock", clock),
@@ -25,6 +25,7 @@ pub(crate) const JUDGED: [Case; 8] = [
     ("fork-above", fork_above),
     ("fork-twice", fork_twice),
     ("fork-of-an-admitter", fork_of_an_admitter),
+    ("fork-and-testimony", fork_and_testimony),
 ];
 
 /// Offers a commit and says what became of it.
@@ -223,4 +224,27 @@ fn fork_of_an_admitter(dir: &Path) -> Notes {
     );
     let about = "Site 2 admitted sites 3 and 4 and forked there; site 1 has admitted site 4 as well.";
     Notes { about, offered, ..Notes::default() }
+}
+
+/// The proof comes first: what the forker wrote does not count, and whom it admitted are members.
+fn fork_and_testimony(dir: &Path) -> Notes {
+    let (mut world, commits) = World::founded(ConflictRule::First, 1);
+    let store = world.store(dir, &commits);
+    let mut offered = Vec::new();
+    let early = world.write(2, 10, word("before any admission"));
+    let admits = world.write(2, 11, vec![world.admission(3), artifact(None, b"beside")]);
+    let three = world.write(3, 12, vec![world.admission(4), artifact(None, b"three")]);
+    let four = world.write(4, 13, word("four"));
+    prove(&store, &mut offered, "a proof for number 1 of site 2", &early, &twin(&early, 2, "otherwise"));
+    offer(&store, &mut offered, "site 3, whom site 2 admits", &three);
+    offer(&store, &mut offered, "number 1 of site 2, which admits nobody", &early);
+    offer(&store, &mut offered, "number 2 of site 2, which admits site 3", &admits);
+    offer(&store, &mut offered, "the same again", &admits);
+    offer(&store, &mut offered, "site 3 again", &three);
+    offer(&store, &mut offered, "site 4, whom site 3 admits", &four);
+    Notes {
+        about: "Site 2 had forked when its commits came: they testify to whom it admitted.",
+        offered,
+        ..Notes::default()
+    }
 }

@@ -5,7 +5,7 @@ import struct
 from pages.structures import need
 
 
-# A type is an integer's size, ("bytes", n), ("list", type), "text", ("optional", type), ("structure", name, fields) or
+# A type is an integer's size, "flag", "text", ("bytes", n), ("list", type), ("optional", type), ("structure", name, fields) or
 # ("choice", [(name, fields), ...]); fields are pairs of name and type.
 
 
@@ -13,6 +13,8 @@ def layout(kind):
     """Length and alignment."""
     if isinstance(kind, int):
         return kind, kind
+    if kind == "flag":
+        return 1, 1
     if kind == "text" or kind[0] == "list":
         return 8, 4
     if kind[0] == "bytes":
@@ -46,6 +48,9 @@ def archived(body, kind, at):
     need(0 <= at and at + length <= len(body) and at % align == 0, "outside the body")
     if isinstance(kind, int):
         return int.from_bytes(body[at:at + kind], "little")
+    if kind == "flag":
+        need(body[at] < 2, "neither 0 nor 1")
+        return body[at] == 1
     if kind == "text":
         if body[at] & 0xC0 != 0x80:
             return body[at:at + 8].split(b"\xff")[0].decode()
@@ -83,43 +88,57 @@ ID, BYTES = ("bytes", 32), ("list", 1)
 HEAD = ("structure", "WireHead", [("domain", ID), ("number", 8), ("hash", ID)])
 CONTACT = ("structure", "Contact", [("site", ID), ("address", "text")])
 FORK = ("structure", "WireFork", [("domain", ID), ("number", 8)])
-POSITION = ("structure", "Position", [("snapshot", ID), ("logseq_max", 8), ("state_root", ID), ("forks", ID)])
-REASON = ("choice", [(name, []) for name in ("NotAdmitted", "NotHere", "Forked", "Malformed", "Failed")])
+DOORBELL = ("structure", "Doorbell", [("federation", ID), ("domain", ID), ("number", 8), ("hash", ID), ("logseq", 8),
+                                      ("snapshot", ID), ("state_root", ID)])
+DELTA = ("Delta", [("federation", ID), ("domain", ID), ("after", 8), ("after_hash", ID)])
+PAYLOAD = ("Payload", [("federation", ID), ("checksum", ID), ("offset", 8), ("len_max", 8)])
+JOIN = ("Join", [("federation", ID), ("token", ("bytes", 16)), ("name", "text")])
+ANSWERS = [("Delta", [("commits", ("list", BYTES)), ("commits_left", 8)]), ("Payload", [("total_len", 8), ("bytes", BYTES)]),
+           ("Admitted", [("domain", ID), ("commit", ID)]), ("Welcome", [])]
+
+
+def reasons(*names):
+    return ("Refused", [("reason", ("choice", [(name, []) for name in names]))])
+
+
+POSITION_1 = ("structure", "Position", [("heads", ("list", HEAD)), ("logseq_max", 8), ("state_root", ID),
+                                        ("fork_proofs", ("list", BYTES)), ("contacts", ("list", CONTACT))])
+POSITION_2 = ("structure", "Position", [("snapshot", ID), ("logseq_max", 8), ("state_root", ID), ("forks", ID)])
+# By version of the protocol.
 FRAMES = {
-    "doorbell": ("structure", "Doorbell", [("federation", ID), ("domain", ID), ("number", 8), ("hash", ID), ("logseq", 8),
-                                           ("snapshot", ID), ("state_root", ID)]),
-    "request": ("choice", [
-        ("Frontier", [("federation", ID), ("position", POSITION), ("after", ("optional", ID))]),
-        ("Forks", [("federation", ID), ("after", ("optional", ID))]),
-        ("Proofs", [("federation", ID), ("domains", ("list", ID))]),
-        ("Testimony", [("federation", ID), ("sites", ("list", ID))]),
-        ("Delta", [("federation", ID), ("domain", ID), ("after", 8), ("after_hash", ID)]),
-        ("Payload", [("federation", ID), ("checksum", ID), ("offset", 8), ("len_max", 8)]),
-        ("Read", [("federation", ID), ("member", ID), ("expires_ms", 8), ("signature", ("bytes", 64))]),
-        ("Join", [("federation", ID), ("token", ("bytes", 16)), ("name", "text")]),
-    ]),
-    "response": ("choice", [
-        ("Frontier", [("position", POSITION), ("heads", ("list", HEAD)), ("has_more", 1), ("contacts", ("list", CONTACT))]),
-        ("Forks", [("forks", ("list", FORK)), ("has_more", 1)]),
-        ("Proofs", [("proofs", ("list", BYTES))]),
-        ("Testimony", [("commits", ("list", BYTES))]),
-        ("Delta", [("commits", ("list", BYTES)), ("commits_left", 8)]),
-        ("Payload", [("total_len", 8), ("bytes", BYTES)]),
-        ("Admitted", [("domain", ID), ("commit", ID)]),
-        ("Welcome", []),
-        ("Refused", [("reason", REASON)]),
-    ]),
+    1: {
+        "doorbell": DOORBELL,
+        "request": ("choice", [
+            ("Frontier", [("federation", ID), ("position", POSITION_1)]), DELTA, PAYLOAD,
+            ("Read", [("federation", ID), ("member", ID), ("signature", ("bytes", 64))]), JOIN]),
+        "response": ("choice", [("Frontier", [("position", POSITION_1)])] + ANSWERS + [
+            reasons("OtherFederation", "NotAMember", "NotHere", "Forked", "TicketUnknown", "Malformed", "Failed")]),
+    },
+    2: {
+        "doorbell": DOORBELL,
+        "request": ("choice", [
+            ("Frontier", [("federation", ID), ("position", POSITION_2), ("after", ("optional", ID))]),
+            ("Forks", [("federation", ID), ("after", ("optional", ID))]),
+            ("Proofs", [("federation", ID), ("domains", ("list", ID))]),
+            ("Testimony", [("federation", ID), ("sites", ("list", ID))]), DELTA, PAYLOAD,
+            ("Read", [("federation", ID), ("member", ID), ("expires_ms", 8), ("signature", ("bytes", 64))]), JOIN]),
+        "response": ("choice", [
+            ("Frontier", [("position", POSITION_2), ("heads", ("list", HEAD)), ("has_more", "flag"),
+                          ("contacts", ("list", CONTACT))]),
+            ("Forks", [("forks", ("list", FORK)), ("has_more", "flag")]), ("Proofs", [("proofs", ("list", BYTES))]),
+            ("Testimony", [("commits", ("list", BYTES))]),
+        ] + ANSWERS + [reasons("NotAdmitted", "NotHere", "Forked", "Malformed", "Failed")]),
+    },
 }
 PAIR = ("structure", None, [("key", ID), ("value", 8)])
 RUN = ("structure", None, [("number", 4), ("range", ("structure", None, [("from", 8), ("to", 8)])),
                            ("seals", ("list", ("bytes", 16)))])
-JUDGE = ("structure", None, [
-    ("genesis", ("optional", BYTES)),
-    ("domains", ("list", ("structure", None, [("site", ID), ("last", ("optional", BYTES)), ("knows", ("list", ID)),
-                                              ("admitted", ("list", ID)), ("readmissions", 8), ("testimony", 8)]))),
-    ("memberships", ("list", ("structure", None, [("hash", ID), ("domain", ID), ("number", 8), ("logseq", 8),
-                                                  ("members", ("list", ID)), ("is_news", 1)]))),
-    ("forks", ("list", BYTES)), ("logseq_max", 8)])
+DOMAIN = ("structure", None, [("site", ID), ("last", ("optional", BYTES)), ("knows", ("list", ID)), ("admitted", ("list", ID)),
+                              ("readmissions", 8), ("testimony", 8)])
+MEMBERSHIP = ("structure", None, [("hash", ID), ("domain", ID), ("number", 8), ("logseq", 8), ("members", ("list", ID)),
+                                  ("is_news", 1)])
+JUDGE = ("structure", None, [("genesis", ("optional", BYTES)), ("domains", ("list", DOMAIN)),
+                             ("memberships", ("list", MEMBERSHIP)), ("forks", ("list", BYTES)), ("logseq_max", 8)])
 CHECKPOINT = ("structure", None, [
     ("through", 8), ("shards", 4), ("next_run", 4), ("runs", ("list", RUN)), ("domains", ("list", PAIR)), ("judge", JUDGE),
     ("uncounted", 8), ("uncounted_heads", ("list", PAIR)), ("lanes", ("list", 2)), ("entries", 8),

@@ -7,33 +7,26 @@ from pages.structures import KINDS, snapshot_of
 
 
 class Judge:
-    """Which commits count (../../FORMAT.md, "Which commits count")."""
+    """The rules under "Which commits count"."""
 
     def __init__(self, federation):
         self.federation, self.forks = federation, {}
         self.restart()
 
     def restart(self):
-        self.genesis, self.clock = None, 0
+        self.genesis, self.logseq_max = None, 0
         self.chains, self.knows, self.memberships = {}, {}, {}
         self.admitted, self.readmissions = {}, {}
 
-    def offer(self, commit, arrives=False):
-        """The verdict about a commit; takes it in if it counts or testifies. One that arrives may be held back."""
-        verdict = self.verdict(commit)
-        if verdict == "counts" and arrives and self.genesis:
-            if commit.logseq > self.clock + self.genesis["logseq_jump_max"]:
-                return "parked"
-        if verdict == "counts":
-            knows = self.knows.get(commit.domain, set()) | set(commit.learned)
-            self.knows[commit.domain] = knows | {commit.hash} if is_membership(commit) else knows
-            self.chains.setdefault(commit.domain, []).append(commit)
-            self.clock = max(self.clock, commit.logseq)
-        if verdict in ("counts", "testifies"):
-            self.take_memberships(commit)
-        return verdict
+    def offer(self, commit):
+        """What becomes of a commit that arrives; takes it in if it counts or testifies."""
+        verdict = self.judge(commit)
+        jump_max = self.genesis["logseq_jump_max"] if self.genesis else None
+        if verdict == "counts" and self.genesis and commit.logseq > self.logseq_max + jump_max:
+            return "parked"
+        return self.take(commit, verdict)
 
-    def verdict(self, commit):
+    def judge(self, commit):
         chain = self.chains.get(commit.domain, [])
         if commit.number <= len(chain):
             return "known" if chain[commit.number - 1].hash == commit.hash else "forks"
@@ -48,50 +41,53 @@ class Judge:
         if digest.hex() != commit.federation or len(knows) + is_membership(commit) > 65536:
             return "refused"
         if commit.number == 1 and not self.founds(commit):
-            admits = [self.memberships[name]["logseq"] for name in commit.learned
-                      if name in self.memberships and commit.domain in self.memberships[name]["members"]]
-            if not any(logseq < commit.logseq for logseq in admits):
-                return "refused" if all(name in self.memberships for name in commit.learned) else "parked"
-        return "counts" if self.may_say(commit) else "refused"
+            named = [self.memberships.get(name) for name in commit.learned]
+            if not any(found and commit.domain in found[0] and found[1] < commit.logseq for found in named):
+                return "parked" if None in named else "refused"
+        return "counts" if self.are_ours(commit) else "refused"
+
+    def founds(self, commit):
+        return commit.number == 1 and any(record["kind"] == "genesis" and record["id"] == self.federation
+                                          and record["body"]["founder"] == commit.domain for record in commit.records)
+
+    def are_ours(self, commit):
+        """Whether its membership records are this federation's, and a genesis stands where one may."""
+        return all(record["id"] == self.federation and self.founds(commit) if record["kind"] == "genesis"
+                   else record["kind"] != "admission" or record["body"]["federation"] == self.federation
+                   for record in commit.records)
 
     def testimony(self, commit):
         if commit.hash in self.memberships:
             return "known"
-        if not is_membership(commit) or not self.may_say(commit):
+        if not is_membership(commit) or not self.are_ours(commit):
             return "refused"
-        admits = [one["logseq"] for one in self.memberships.values() if commit.domain in one["members"]]
-        return "testifies" if self.founds(commit) or any(logseq < commit.logseq for logseq in admits) else "parked"
+        admits = [logseq for sites, logseq in self.memberships.values() if commit.domain in sites]
+        return "testifies" if self.founds(commit) or min(admits, default=commit.logseq) < commit.logseq else "parked"
 
-    def founds(self, commit):
-        return commit.number == 1 and any(record["kind"] == "genesis" and record["id"] == self.federation and
-                                          record["body"]["founder"] == commit.domain for record in commit.records)
-
-    def may_say(self, commit):
-        """Membership records belong to this federation, and a genesis stands in a founding commit."""
-        for record in commit.records:
-            if record["kind"] == "genesis" and not (record["id"] == self.federation and self.founds(commit)):
-                return False
-            if record["kind"] == "admission" and record["body"]["federation"] != self.federation:
-                return False
-        return True
+    def take(self, commit, verdict):
+        if verdict in ("counts", "testifies"):
+            self.take_memberships(commit)
+        if verdict == "counts":
+            own = {commit.hash} if is_membership(commit) else set()
+            self.chains.setdefault(commit.domain, []).append(commit)
+            self.knows[commit.domain] = self.knows.get(commit.domain, set()) | set(commit.learned) | own
+            self.logseq_max = max(self.logseq_max, commit.logseq)
+        return verdict
 
     def take_memberships(self, commit):
-        if not is_membership(commit):
-            return
-        admitted, members, is_news = self.admitted.setdefault(commit.domain, set()), [], False
+        admitted, sites, is_news = self.admitted.setdefault(commit.domain, set()), set(), False
         for record in commit.records:
             if record["kind"] == "genesis":
                 self.genesis, is_news = record["body"], True
-                members.append(record["body"]["founder"])
-            if record["kind"] == "admission":
-                site = record["body"]["site"]
-                if site in admitted or len(admitted) < 1024:
-                    is_news |= site not in admitted
-                    admitted.add(site)
-                    members.append(site)
-        count = self.readmissions[commit.domain] = self.readmissions.get(commit.domain, 0) + (not is_news)
-        if members and (is_news or count <= 64):
-            self.memberships[commit.hash] = {"members": members, "logseq": commit.logseq}
+                sites.add(record["body"]["founder"])
+            if record["kind"] == "admission" and (len(admitted) < 1024 or record["body"]["site"] in admitted):
+                is_news |= record["body"]["site"] not in admitted
+                admitted.add(record["body"]["site"])
+                sites.add(record["body"]["site"])
+        if is_membership(commit) and not is_news:
+            self.readmissions[commit.domain] = self.readmissions.get(commit.domain, 0) + 1
+        if sites and (is_news or self.readmissions[commit.domain] <= 64):
+            self.memberships[commit.hash] = (sites, commit.logseq)
 
     def freeze(self, proof):
         known = self.forks.get(proof["domain"])
@@ -101,21 +97,23 @@ class Judge:
         return True
 
     def judge_all(self, commits):
-        """Judges commits in any order, again and again until nothing more counts; gives those that do not."""
+        """Judges the commits of a log, again and again until nothing more counts or testifies; gives those that do not count."""
         self.restart()
         waiting, testified = list(commits), []
         while True:
             left = []
             for commit in waiting:
-                verdict = self.offer(commit)
-                testified += [commit] if verdict == "testifies" else []
-                left += [commit] if verdict not in ("counts", "known", "testifies") else []
+                verdict = self.take(commit, self.judge(commit))
+                if verdict == "testifies":
+                    testified.append(commit)
+                elif verdict not in ("counts", "known"):
+                    left.append(commit)
             if len(left) == len(waiting):
                 return left + testified
             waiting = left
 
     def members(self):
-        return sorted({site for one in self.memberships.values() for site in one["members"]})
+        return sorted({site for sites, _ in self.memberships.values() for site in sites})
 
     def all(self):
         return [commit for chain in self.chains.values() for commit in chain]
@@ -123,7 +121,7 @@ class Judge:
     def head(self):
         heads = [{"domain": domain, "number": len(chain), "hash": chain[-1].hash}
                  for domain, chain in sorted(self.chains.items())]
-        return {"logseq_max": max((chain[-1].logseq for chain in self.chains.values()), default=0), "frontier": heads}
+        return {"logseq_max": max([commit.logseq for commit in self.all()], default=0), "frontier": heads}
 
 
 def is_membership(commit):
