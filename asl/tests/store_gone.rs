@@ -8,6 +8,7 @@ mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::ops::ControlFlow;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +26,11 @@ use uor_index_format::snapshot::Snapshot;
 
 use federation::{Federation, SITES, key, mix};
 use watched::{Watched, Watcher};
+
+/// Goes on with what reports its progress.
+const fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
 
 /// The site whose store this is.
 const OWN: usize = SITES - 1;
@@ -250,7 +256,7 @@ impl Workload {
             Action::Erase(number, wall_ms) => drop(store.erase(checksum(number), wall_ms)?),
             Action::Collect { kept } => {
                 let snapshots = if kept { slice::from_ref(&self.moments[KEPT_AFTER].1) } else { &[] };
-                store.collect(snapshots, &BTreeSet::new(), false, 7, &mut |_, _| std::ops::ControlFlow::Continue(()))?;
+                store.collect(snapshots, &BTreeSet::new(), false, 7, &mut go_on)?;
             }
             Action::Seal => store.seal_index()?,
             Action::Settle => store.settle()?,

@@ -71,6 +71,19 @@ fn bytes_that_are_no_module_are_refused() {
 }
 
 #[test]
+fn what_is_no_module_is_said_on_one_line() {
+    let said = |bytes: &[u8]| refusal(bytes).to_string();
+    assert!(said(b"").contains("offset 0: it is empty"));
+    assert!(said(b"(module (func))\n").contains("it is text, beginning with `(module (func))"));
+    assert!(said("<html>\n\u{e9}".as_bytes()).contains("assemble it first"));
+    assert!(said(b"\x7fELF\x02\x01\0").contains("it begins with `\\x7fELF"));
+    // A component, and a version that there is not.
+    for version in [b"\x0d\0\x01\0", b"\x09\0\0\0"] {
+        assert!(!said(&[b"\0asm", &version[..]].concat()).contains('\n'));
+    }
+}
+
+#[test]
 fn a_module_that_is_too_large_is_refused_unread() {
     let len = usize::try_from(MODULE_LEN_MAX).expect("16 MiB") + 1;
     assert!(matches!(refusal(&vec![0; len]), GateError::TooLarge { len: 16_777_217, max: MODULE_LEN_MAX }));

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "uor", version, arg_required_else_help = true, max_term_width = 110)]
 #[command(
     after_help = "KEY is an id in hexadecimal (a unique prefix of 8 digits is enough) or a ref such as data/iris.\n\
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but something needs attention."
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but something needs attention, 130 interrupted."
 )]
 pub struct Uor {
     /// What holds for every command.

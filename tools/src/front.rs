@@ -134,7 +134,11 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
         }
     };
     let result = match &uor.command {
-        Command::Init(args) => init(args, &dir, &mut console),
+        Command::Init(args) => {
+            // Soon done, and not to be left half done.
+            in_good_order(Manner::InGoodOrder);
+            init(args, &dir, &mut console)
+        }
         Command::Demo(args) => demo::run(args.dir.as_deref(), &mut console),
         Command::Join(args) => {
             in_good_order(Manner::InGoodOrder);

@@ -118,6 +118,10 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
     .or_else(|| {
         if_is(error, |error: &SnapshotError| match error {
             SnapshotError::Unknown { .. } => help(Code::NotFound, "`uor snapshot ls` lists snapshots"),
+            SnapshotError::WrongKind { .. } => help(Code::WrongKind, "`uor snapshot ls` lists snapshots"),
+            SnapshotError::Behind { .. } => {
+                help(Code::MissingPayload, "`uor node` fetches them as soon as a site that has them is reached")
+            }
             SnapshotError::Read(error) => of(error),
             SnapshotError::State(error) => of(error),
             SnapshotError::Store(error) => of(error),
@@ -200,7 +204,8 @@ fn writing(error: &(dyn Error + 'static)) -> Known {
             | ImportError::Blocks { .. }
             | ImportError::Snapshot { .. }
             | ImportError::Commit(_) => None,
-            _ => code(Code::BadStream),
+            // What the system said while the stream was read is not the stream's fault.
+            _ => of_cause(error).or_else(|| code(Code::BadStream)),
         })
     })
     .or_else(|| {
@@ -215,7 +220,7 @@ fn writing(error: &(dyn Error + 'static)) -> Known {
     })
     .or_else(|| {
         if_is(error, |error: &EraseError| match error {
-            EraseError::Kept { .. } => help(Code::Kept, "drop the snapshot first: `uor snapshot drop`"),
+            EraseError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
             EraseError::Resolve(error) => of(error),
             EraseError::Read(error) => of(error),
             EraseError::State(error) => of(error),

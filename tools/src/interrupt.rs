@@ -38,10 +38,11 @@ impl Signals {
             if cancel.is_cancelled() || matches!(*manner, Manner::AtOnce) {
                 end(json);
             }
-            cancel.cancel();
+            // The node first: what breaks off here because of the other is then known to have been taken back.
             if let Manner::Beside(canceller) = &*manner {
                 canceller.cancel();
             }
+            cancel.cancel();
         }));
         signals
     }

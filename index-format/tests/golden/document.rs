@@ -104,7 +104,7 @@ fn every_context_is_used_once() {
 
 /// Every bound that a reader holds its input to.
 fn limits() -> String {
-    let limits: [(&str, u64); 36] = [
+    let limits: [(&str, u64); 37] = [
         ("records of a commit (at least 1)", commit::RECORDS_MAX.into()),
         ("membership commits learned in one commit", commit::LEARNED_MAX.into()),
         ("bytes of a commit's body", commit::BODY_LEN_MAX.into()),

@@ -104,7 +104,7 @@ impl Client {
         loop {
             let (kind, body) = frame::read(&mut self.patient(terminal)).map_err(broken)?;
             match kind {
-                Type::Out => self.show(&body, terminal, &mut unwritten)?,
+                Type::Out => self.show(&body, terminal, &mut unwritten),
                 // Where standard error is closed, nobody wants to know.
                 Type::Err => drop(terminal.err(&body)),
                 Type::InputWanted => self.send_input(terminal)?,
@@ -130,19 +130,14 @@ impl Client {
     }
 
     /// Shows output; once that fails, the node is told, and what still comes is dropped.
-    fn show(
-        &self,
-        bytes: &[u8],
-        terminal: &mut dyn Terminal,
-        unwritten: &mut Option<io::Error>,
-    ) -> Result<(), ControlError> {
+    fn show(&self, bytes: &[u8], terminal: &mut dyn Terminal, unwritten: &mut Option<io::Error>) {
         if unwritten.is_none()
             && let Err(error) = terminal.out(bytes)
         {
             *unwritten = Some(error);
-            self.send(Type::OutClosed, &[], terminal)?;
+            // A node that is done already has no use for it; how the command ended is on its way.
+            drop(self.send(Type::OutClosed, &[], terminal));
         }
-        Ok(())
     }
 
     fn send_input(&self, terminal: &mut dyn Terminal) -> Result<(), ControlError> {

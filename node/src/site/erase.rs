@@ -39,7 +39,7 @@ pub enum EraseError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It is a snapshot that is kept.
-    #[error("snapshot {key} is kept, so its bytes are not erased")]
+    #[error("snapshot {key} is kept: drop it first")]
     Kept {
         /// The snapshot.
         key: ArtifactKey,

@@ -13,6 +13,7 @@ use super::exec::{Executed, Proven, execute};
 use super::store::{Audited, Opener, one_federation, snapshot_in};
 use super::verify::{Verification, verify};
 use crate::cli::replay::Which;
+use crate::code::Code;
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
 use crate::render::{Table, short};
@@ -216,7 +217,8 @@ fn form_of(path: &Path) -> Outcome<Form> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("txt" | "text") => Ok(Form::Text),
         Some("json") => Ok(Form::Json),
-        _ => Err(Failed::usage(format!("cannot tell the form of report {}", path.display()))
+        _ => Err(Failed::new(format!("cannot tell the form of report {}", path.display()))
+            .code(Code::BadInput)
             .hint("name it FILE.txt or FILE.json")),
     }
 }

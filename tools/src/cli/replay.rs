@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "uor-replay", version, arg_required_else_help = true, max_term_width = 110)]
 #[command(after_help = "STORE is a data directory, or a running node's multiaddress ending in /p2p/PEER.\n\
-    Exit status: 0 agrees, 1 diverges, 2 could not be completed, 64 wrong usage.")]
+    Exit status: 0 agrees, 1 diverges, 2 could not be completed, 64 wrong usage, 130 interrupted.")]
 pub struct UorReplay {
     /// Print JSON: one document
     #[arg(long, global = true)]

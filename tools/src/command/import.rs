@@ -6,8 +6,9 @@ use uor_node::site::{ImportError, ImportOptions, ImportProgress, ImportReport, I
 
 use super::Context;
 use crate::cli::ImportZfs;
+use crate::code::Code;
 use crate::console::{Console, Meter};
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failed, Outcome};
 use crate::render::{count, plain, size};
 
 /// `uor import zfs`.
@@ -43,6 +44,10 @@ fn read(
     let opened = cancel.open(&path).and_then(|opened| Ok((opened.file().metadata()?.len(), opened)));
     let unread = |source| ImportError::Read { path: path.clone(), source };
     let (len, mut file) = opened.map_err(unread)?;
+    if path.is_dir() {
+        let message = format!("{} is a directory, not a stream", plain(&path.to_string_lossy()));
+        return Err(Failed::new(message).code(Code::WrongKind).hint("--mounted imports a mounted snapshot"));
+    }
     // A pipe has no length that is known.
     let total = Some(len).filter(|len| *len > 0);
     Ok(context.site.import_zfs(&mut file, options, &mut |now| tell(meter, now, total))?)

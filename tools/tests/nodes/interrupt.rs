@@ -97,7 +97,9 @@ fn an_import_that_waits_for_a_pipe_is_interrupted() {
         assert!(trace(&bench, "data") == before);
         bench.uor(&["gc"]).ok();
         drop(writer);
-        node.map(Node::stop);
+        if let Some(node) = node {
+            node.stop();
+        }
     }
 }
 
@@ -185,7 +187,9 @@ fn a_reader_that_goes_away_and_a_full_device_are_told_apart_in_a_node_too() {
         out.read_exact(&mut [0; 10]).unwrap();
         drop(out);
         assert_eq!(ended(child), (Some(0), String::new(), String::new()));
-        node.map(Node::stop);
+        if let Some(node) = node {
+            node.stop();
+        }
     }
     for args in [&["state", "data"][..], &["verify", "data", "--json"], &["--help"]] {
         let full = File::options().write(true).open("/dev/full").unwrap();
