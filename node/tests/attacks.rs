@@ -295,7 +295,7 @@ fn a_slow_reader_holds_up_nobody() {
         attacker.connected().await;
         // It takes no events from here on, so its shell soon stops reading.
         for id in 0..20 {
-            let offset = id % 3 << 20;
+            let offset = (id % 3) << 20;
             let part = Request::Payload { federation: federation.id(), checksum, offset, len_max: 1 << 20 };
             attacker.ask(id, part.encode()).await;
         }

@@ -1,7 +1,4 @@
 //! Real nodes over loopback: joining by ticket, replication, a network cut with writes on both sides, refusals.
-
-#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
-
 #[path = "service/running.rs"]
 mod running;
 

@@ -7,6 +7,7 @@ use std::ops::Bound;
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{Checksum, CommitHash, FederationId, SiteId};
 use uor_index_format::key::vouches;
+use uor_index_format::snapshot::{Frontier, Head};
 use uor_index_format::wire::{
     CONTACTS_MAX, Contact, DELTA_LEN_MAX, HEADS_MAX, PART_LEN_MAX, Position, Refusal, Request, Response, WireHead,
 };
@@ -163,15 +164,8 @@ impl Replicator {
         if after.is_none() && position.snapshot == theirs.snapshot {
             return Response::Frontier { position, heads: Vec::new(), has_more: false, contacts };
         }
-        let view = store.view();
-        let mut rest = view.head().frontier.range((beyond(after), Bound::Unbounded));
-        let head = |(domain, head): (&SiteId, &uor_index_format::snapshot::Head)| WireHead {
-            domain: *domain.as_bytes(),
-            number: head.number,
-            hash: *head.hash.as_bytes(),
-        };
-        let heads: Vec<WireHead> = rest.by_ref().take(HEADS_MAX).map(head).collect();
-        Response::Frontier { position, heads, has_more: rest.next().is_some(), contacts }
+        let (heads, has_more) = heads_after(&store.view().head().frontier, after);
+        Response::Frontier { position, heads, has_more, contacts }
     }
 
     fn contacts(&self) -> Vec<Contact> {
@@ -191,6 +185,18 @@ impl Replicator {
 /// Where a page begins that follows this domain.
 pub(super) fn beyond(after: Option<[u8; 32]>) -> Bound<SiteId> {
     after.map_or(Bound::Unbounded, |after| Bound::Excluded(SiteId::from_bytes(after)))
+}
+
+/// A page of a frontier, and whether there is more of it.
+fn heads_after(frontier: &Frontier, after: Option<[u8; 32]>) -> (Vec<WireHead>, bool) {
+    let mut rest = frontier.range((beyond(after), Bound::Unbounded));
+    let head = |(domain, head): (&SiteId, &Head)| WireHead {
+        domain: *domain.as_bytes(),
+        number: head.number,
+        hash: *head.hash.as_bytes(),
+    };
+    let heads = rest.by_ref().take(HEADS_MAX).map(head).collect();
+    (heads, rest.next().is_some())
 }
 
 const fn refused(reason: Refusal) -> Response {
@@ -244,5 +250,31 @@ fn part(store: &Store, checksum: Checksum, offset: u64, len_max: u64) -> Respons
         Ok(Ok(_)) => Response::Payload { total_len, bytes },
         // A damaged payload is not served; `uor-replay verify` names it, and others may have it.
         Ok(Err(_)) | Err(_) => refused(Refusal::Failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_the_whole_frontier_each_head_once_and_fit_a_frame() {
+        for len in [0, 1, HEADS_MAX - 1, HEADS_MAX, HEADS_MAX + 1, 65_536] {
+            let head = |at: usize| {
+                let domain = *blake3::hash(&at.to_le_bytes()).as_bytes();
+                (SiteId::from_bytes(domain), Head { number: 1, hash: CommitHash::from_bytes(domain) })
+            };
+            let frontier: Frontier = (0..len).map(head).collect();
+            let (mut told, mut after, mut has_more) = (Vec::new(), None, true);
+            while has_more {
+                let (heads, more) = heads_after(&frontier, after);
+                has_more = more;
+                after = heads.last().map(|head| head.domain);
+                told.extend(heads.iter().map(|head| SiteId::from_bytes(head.domain)));
+                let frame = Response::Frontier { position: Position::NONE, heads, has_more, contacts: vec![] }.encode();
+                assert!(frame.len() <= HEADS_MAX * 72 + (1 << 16));
+            }
+            assert_eq!(told, frontier.keys().copied().collect::<Vec<_>>());
+        }
     }
 }

@@ -30,9 +30,8 @@ const WINDOW_MAX: usize = 16;
 pub(super) const WINDOW_FIRST: usize = 4;
 /// How many wanted payloads are looked at between two ticks, if none of them comes.
 const LOOKS_MAX: usize = 4096;
-/// Further looks for each payload that comes, and for each answer without one.
+/// Further looks for each payload that comes.
 const LOOKS_PER_PAYLOAD: usize = 64;
-const LOOKS_PER_ANSWER: usize = 2;
 /// Payloads that one peer did not give and that are remembered.
 const LACKS_MAX: usize = 32_768;
 /// When that many are remembered, so many others may still be asked of the peer between two ticks.
@@ -73,7 +72,7 @@ pub(super) struct Payloads {
     is_swept: bool,
 }
 
-/// How many more wanted payloads may be looked at before time has passed or an answer has come.
+/// How many more wanted payloads may be looked at before time has passed or one of them has come.
 #[derive(Debug)]
 struct Looks(usize);
 
@@ -136,8 +135,8 @@ impl Replicator {
         Ok(store.payloads_arrived(&arrived)?)
     }
 
-    /// Time has passed.
-    pub(super) fn payloads_may_look_again(&mut self) {
+    /// Time has passed, or does not matter: what is wanted may be looked through further.
+    pub fn payloads_may_look_again(&mut self) {
         self.payloads.looks.add(LOOKS_MAX);
         self.peers.values_mut().for_each(|peer| peer.probes = PROBES);
     }
@@ -284,7 +283,6 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.payload_answered(peer, checksum);
-        self.payloads.looks.add(LOOKS_PER_ANSWER);
         if let Some(state) = self.peers.get_mut(&peer) {
             state.lacked(checksum, LACK_MS_MIN, now_ms);
         }
@@ -318,7 +316,6 @@ impl Replicator {
 
     /// Little is asked of a peer that fails.
     fn payload_withheld(&mut self, peer: SiteId, checksum: Checksum, now_ms: u64) {
-        self.payloads.looks.add(LOOKS_PER_ANSWER);
         if let Some(state) = self.peers.get_mut(&peer) {
             state.window = 1;
             state.lacked(checksum, FAULT_MS_MIN, now_ms);

@@ -128,6 +128,7 @@ impl Pull<'_> {
             }
             let silent = || ReplicaError::Silent { address: self.address.to_owned() };
             let event = tokio::time::timeout(SILENCE, self.events.recv()).await.map_err(|_| silent())?;
+            self.core.payloads_may_look_again();
             self.take(event.ok_or(ServiceError::NetStopped)?).await?;
             self.carry_out().await?;
         }
