@@ -7,6 +7,7 @@ use uor_index_format::record::RecordHeader;
 use uor_index_format::state::{Entry, StateHash};
 
 use super::stand::{Seen, alone, in_order, stand};
+use super::summaries::MANY;
 use super::{ReadError, State, Visible, read_header};
 use crate::commits::Cut;
 use crate::index::{Filter, Found};
@@ -19,6 +20,8 @@ const BATCH: usize = 32;
 pub struct At<'a> {
     pub(super) state: &'a State,
     pub(super) cut: Cut,
+    /// Whether it is the snapshot of everything here.
+    pub(super) is_head: bool,
 }
 
 impl<'a> At<'a> {
@@ -29,7 +32,7 @@ impl<'a> At<'a> {
     #[inline]
     pub fn entry(&self, id: &CanonicalId) -> Result<Option<Entry>, ReadError> {
         let (mut only, mut others) = (None, Vec::new());
-        self.state.index.candidates(id, |found| match only {
+        self.state.index.candidates(id, self.most(), &self.state.log, |found| match only {
             _ if !self.cut.includes(found.commit) => {}
             None => only = Some(found),
             Some(_) => others.push(found),
@@ -53,6 +56,9 @@ impl<'a> At<'a> {
             }
             return Ok(alone(&read_header(bytes, only.at)?, only.commit.logseq));
         }
+        if self.is_head && others.len() >= MANY {
+            return Ok(self.state.standing_of_many(id)?.map(|(entry, _)| entry));
+        }
         let mut versions = Vec::with_capacity(1 + others.len());
         for found in [only].into_iter().chain(others) {
             versions.extend(self.state.confirm(found, id)?);
@@ -66,7 +72,13 @@ impl<'a> At<'a> {
     /// # Errors
     /// [`ReadError`].
     pub fn get(&self, id: &CanonicalId) -> Result<Option<Visible>, ReadError> {
-        stand(&self.seen(id)?, self.state.rule).map(|standing| self.state.visible_of(standing)).transpose()
+        let candidates = self.candidates(id)?;
+        let standing = if self.is_head && candidates.len() > MANY {
+            self.state.standing_of_many(id)?
+        } else {
+            stand(&self.confirmed(id, candidates)?, self.state.rule)
+        };
+        standing.map(|standing| self.state.visible_of(standing)).transpose()
     }
 
     /// The entries of many ids, in their order: faster than one by one, since memory is waited for once for many of them.
@@ -82,7 +94,7 @@ impl<'a> At<'a> {
             let mut only = [None; BATCH];
             let mut others: Vec<(usize, Found)> = Vec::new();
             let prefetch = |at| self.state.log.prefetch(at);
-            self.state.index.candidates_batch(ids, prefetch, |at, found| {
+            self.state.index.candidates_batch(ids, self.most(), &self.state.log, prefetch, |at, found| {
                 if self.cut.includes(found.commit) {
                     match &mut only[at] {
                         Some(_) => others.push((at, found)),
@@ -101,7 +113,24 @@ impl<'a> At<'a> {
     /// Every version of `id`, in the one order.
     pub(super) fn seen(&self, id: &CanonicalId) -> Result<Vec<Seen>, ReadError> {
         let mut candidates = Vec::with_capacity(2);
-        self.state.index.candidates(id, |found| candidates.push(found))?;
+        self.state.index.candidates(id, usize::MAX, &self.state.log, |found| candidates.push(found))?;
+        self.confirmed(id, candidates)
+    }
+
+    /// So many records of each part of the index are asked for where only what stands matters.
+    const fn most(&self) -> usize {
+        if self.is_head { MANY + 1 } else { usize::MAX }
+    }
+
+    /// Records that may be about `id`: all of them, or more than [`MANY`].
+    fn candidates(&self, id: &CanonicalId) -> Result<Vec<Found>, ReadError> {
+        let mut candidates = Vec::with_capacity(2);
+        self.state.index.candidates(id, self.most(), &self.state.log, |found| candidates.push(found))?;
+        Ok(candidates)
+    }
+
+    /// Those of these records that are about `id` and inside, in the one order.
+    fn confirmed(&self, id: &CanonicalId, candidates: Vec<Found>) -> Result<Vec<Seen>, ReadError> {
         let mut versions = Vec::with_capacity(candidates.len());
         for found in candidates.into_iter().filter(|found| self.cut.includes(found.commit)) {
             versions.extend(self.state.confirm(found, id)?);
