@@ -236,6 +236,11 @@ impl Commits {
         Ok(Cut(self.domains.iter().map(up_to).collect::<Result<_, _>>()?))
     }
 
+    /// Whether all commits are inside.
+    pub(crate) fn are_inside(&self, cut: &Cut) -> bool {
+        self.domains.iter().map(Domain::len).eq(cut.0.iter().copied())
+    }
+
     /// Rows that are in memory only.
     pub(crate) fn unstored(&self) -> Vec<Unstored> {
         let of = |(ordinal, domain): (u32, &Domain)| Unstored {

@@ -227,11 +227,18 @@ impl Index {
         &self.runs
     }
 
-    /// Every record that may be about an id.
+    /// Every record that may be about an id: of each run, and in memory, at most `most`. Of records that only look alike few
+    /// are among them, however many there are: where a run has many, `ids` says which are about this id.
     ///
     /// # Errors
-    /// [`IndexError`], here and wherever the index is read.
-    pub fn candidates(&self, id: &CanonicalId, mut on_found: impl FnMut(Found)) -> Result<(), IndexError> {
+    /// [`IndexError`], here and wherever the index is read, and what `ids` cannot read.
+    pub fn candidates<E: From<IndexError>>(
+        &self,
+        id: &CanonicalId,
+        most: usize,
+        ids: &dyn Ids<Error = E>,
+        mut on_found: impl FnMut(Found),
+    ) -> Result<(), E> {
         let prefix = prefix_of(id);
         let (shard, _) = shard_of(prefix, self.shard_bits);
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
@@ -239,35 +246,37 @@ impl Index {
             segment.prefetch_codes(prefix);
         }
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
-            segment.candidates(prefix, |slot, at| segment.found(slot, at).map(&mut on_found))?;
+            segment.candidates(id, most, ids, |slot, at| segment.found(slot, at).map(&mut on_found))?;
         }
-        self.heads().for_each(|head| head.candidates(id, &mut on_found));
+        self.heads().for_each(|head| head.candidates(id).take(most).for_each(&mut on_found));
         Ok(())
     }
 
-    /// Every record that may be about one of several ids, with that id's index: memory is asked for first for all of them,
-    /// then waited for. `on_place` is told of each place as soon as it is known, so that it can be asked for too.
+    /// As [`Index::candidates`], for several ids, each named by its index: memory is asked for first for all of them, then
+    /// waited for. `on_place` is told of each place as soon as it is known, so that it can be asked for too.
     ///
     /// # Errors
-    /// [`IndexError`].
-    pub fn candidates_batch(
+    /// As [`Index::candidates`].
+    pub fn candidates_batch<E: From<IndexError>>(
         &self,
         ids: &[CanonicalId],
+        most: usize,
+        log: &dyn Ids<Error = E>,
         mut on_place: impl FnMut(LogPosition),
         mut on_found: impl FnMut(usize, Found),
-    ) -> Result<(), IndexError> {
+    ) -> Result<(), E> {
         /// So many lines are asked for at once.
         const AT_ONCE: usize = 32;
         let mut candidates = Vec::with_capacity(AT_ONCE);
         for (start, ids) in (0..).step_by(AT_ONCE).zip(ids.chunks(AT_ONCE)) {
             for run in &self.runs {
-                let segment_of = |prefix| run.segment(shard_of(prefix, self.shard_bits).0);
-                for prefix in ids.iter().map(prefix_of) {
-                    segment_of(prefix).iter().for_each(|segment| segment.prefetch_line(prefix));
+                let segment_of = |id| run.segment(shard_of(prefix_of(id), self.shard_bits).0);
+                for id in ids {
+                    segment_of(id).iter().for_each(|segment| segment.prefetch_line(prefix_of(id)));
                 }
-                for (of, prefix) in (start..).zip(ids.iter().map(prefix_of)) {
-                    let Some(segment) = segment_of(prefix) else { continue };
-                    segment.candidates(prefix, |slot, at| {
+                for (of, id) in (start..).zip(ids) {
+                    let Some(segment) = segment_of(id) else { continue };
+                    segment.candidates(id, most, log, |slot, at| {
                         segment.prefetch_code(slot);
                         on_place(at);
                         candidates.push((of, segment, slot, at));
@@ -280,7 +289,8 @@ impl Index {
             }
             for head in self.heads() {
                 ids.iter().for_each(|id| head.prefetch(id));
-                (start..).zip(ids).for_each(|(at, id)| head.candidates(id, &mut |found| on_found(at, found)));
+                let of_head = |(at, id)| head.candidates(id).take(most).map(move |found| (at, found));
+                (start..).zip(ids).flat_map(of_head).for_each(|(at, found)| on_found(at, found));
             }
         }
         Ok(())

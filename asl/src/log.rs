@@ -22,6 +22,8 @@ use self::closed::Closed;
 pub use self::frame::BODY_LEN_MAX;
 use self::tail::Tail;
 pub use self::verify::LogVerified;
+#[cfg(test)]
+pub(crate) use self::view::READS;
 pub use self::view::{Entries, LogView};
 use crate::disk::{Disk, DiskError, Mode};
 use crate::pages::PageDamage;

@@ -8,17 +8,23 @@
 //! since the index was last written, and the digest of what is visible.
 
 mod at;
+mod change;
+mod many;
 mod stand;
 mod sum;
+mod summaries;
+mod summary;
 mod taken_back;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use uor_index_format::DecodeError;
 use uor_index_format::codec::Reader;
-use uor_index_format::commit::{Commit, CommitHeader};
+use uor_index_format::commit::CommitHeader;
 use uor_index_format::id::{CanonicalId, Checksum, LogSeq, SiteId, StateRoot};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::order::Place;
@@ -27,20 +33,17 @@ use uor_index_format::snapshot::{Frontier, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 
 pub use self::at::At;
-use self::stand::{Seen, alone, in_order, stand};
+pub use self::change::Change;
+use self::stand::{Seen, stand};
 use self::sum::Sum;
+use self::summaries::Summaries;
 pub(crate) use self::taken_back::TakenBack;
-use crate::commits::{self, CommitRow, Commits, Unstored};
+use crate::commits::{self, Commits, Unstored};
 use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
-use crate::index::{Class, Found, Head, Ids, Index, IndexError, Row, Run};
+use crate::index::{Found, Head, Ids, Index, IndexError, Run};
 use crate::judge::History;
 use crate::log::{Appended, LogError, LogPosition, LogView};
-
-/// So many records before one is inserted, its memory is asked for.
-const AHEAD: usize = 8;
-/// Where a record is that is not in the log yet.
-const NOWHERE: LogPosition = LogPosition::START;
 
 /// Why the state could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -140,20 +143,7 @@ pub struct State {
     conflicts: BTreeSet<CanonicalId>,
     logseq_max: LogSeq,
     sum: Sum,
-}
-
-/// What taking in one commit changes, looked up beforehand.
-pub struct Change {
-    /// For each record: its version, and the entry of its id before and after.
-    records: Vec<RecordChange>,
-}
-
-struct RecordChange {
-    /// Where in the commit it begins.
-    offset: usize,
-    class: Class,
-    before: Option<Entry>,
-    after: Option<Entry>,
+    summaries: Mutex<Summaries>,
 }
 
 impl State {
@@ -174,7 +164,8 @@ impl State {
         conflicts: BTreeSet<CanonicalId>,
         logseq_max: LogSeq,
     ) -> Self {
-        Self { rule, index, log, commits, conflicts, logseq_max, sum: Sum::new(sum) }
+        let summaries = Mutex::default();
+        Self { rule, index, log, commits, conflicts, logseq_max, sum: Sum::new(sum), summaries }
     }
 
     /// Lets what was just appended to the log be read.
@@ -185,72 +176,6 @@ impl State {
     /// Takes over the federation's rule, before the first commit is applied.
     pub(crate) fn set_rule(&mut self, rule: ConflictRule) {
         self.rule = rule;
-    }
-
-    /// Looks up what taking in a commit, the next of its domain, changes. Whether it may be taken in is `judge`'s affair.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn prepare(&self, commit: &Commit) -> Result<Change, ReadError> {
-        let ids: Vec<CanonicalId> = commit.records().iter().map(Record::id).collect();
-        let mut known: Vec<(usize, Found)> = Vec::new();
-        let prefetch = |at| self.log.prefetch(at);
-        self.index.candidates_batch(&ids, prefetch, |record, found| {
-            if self.commits.includes(found.commit) {
-                known.push((record, found));
-            }
-        })?;
-        known.sort_unstable_by_key(|(record, _)| *record);
-        let mut known = known.as_slice();
-        let mut records = Vec::with_capacity(ids.len());
-        let mut versions = Vec::new();
-        for (index, (record, offset)) in commit.records().iter().zip(commit.record_offsets()).enumerate() {
-            let header = read_header(&commit.as_bytes()[offset..], NOWHERE)?;
-            let here = known.iter().take_while(|(record, _)| *record == index).count();
-            let (these, rest) = known.split_at(here);
-            known = rest;
-            let class = Class { kind: header.kind, type_tag: header.type_tag };
-            if these.is_empty() {
-                let after = alone(&header, commit.header().logseq);
-                records.push(RecordChange { offset, class, before: None, after });
-                continue;
-            }
-            versions.clear();
-            for (_, found) in these {
-                versions.extend(self.confirm(*found, &header.id)?);
-            }
-            in_order(&mut versions);
-            let before = stand(&versions, self.rule).map(|(entry, _)| entry);
-            let (place, number) = (commit.place(record), commit.header().number);
-            let after_it = versions.partition_point(|version| version.place < place);
-            versions.insert(after_it, Seen { place, number, at: NOWHERE, header });
-            let after = stand(&versions, self.rule).map(|(entry, _)| entry);
-            records.push(RecordChange { offset, class, before, after });
-        }
-        Ok(Change { records })
-    }
-
-    /// Takes in a commit, whose frame in the log is at `position`, with the change that was prepared for it since the last
-    /// commit was taken in.
-    pub fn apply(&mut self, commit: &Commit, position: LogPosition, change: Change) {
-        let header = commit.header();
-        let row = CommitRow { at: position, logseq: header.logseq, hash: commit.hash() };
-        let commit_ref = self.commits.push(header.domain, row);
-        let code = self.index.begin_commit(commit_ref);
-        let body = position.body();
-        let mut ahead = commit.records().iter().skip(AHEAD);
-        for (record, RecordChange { offset, class, before, after }) in commit.records().iter().zip(change.records) {
-            ahead.next().into_iter().for_each(|record| self.index.prefetch_insert(&record.id()));
-            let id = record.id();
-            self.index.insert(Row { id, at: body.plus(offset), class, commit: code });
-            if after.is_some_and(|entry| entry.conflict) {
-                self.conflicts.insert(id);
-            } else if before.is_some_and(|entry| entry.conflict) {
-                self.conflicts.remove(&id);
-            }
-            self.sum.change(before, after);
-        }
-        self.logseq_max = self.logseq_max.max(header.logseq);
     }
 
     /// The snapshot of everything here.
@@ -344,7 +269,8 @@ impl State {
     /// # Errors
     /// [`ReadError`].
     pub fn at(&self, snapshot: &Snapshot) -> Result<At<'_>, ReadError> {
-        Ok(At { state: self, cut: self.commits.cut(snapshot)? })
+        let cut = self.commits.cut(snapshot)?;
+        Ok(At { state: self, is_head: self.commits.are_inside(&cut), cut })
     }
 
     /// The state root at any snapshot inside the frontier.

@@ -528,7 +528,7 @@ fn on_a_full_disk_there_is_a_way_out() {
             store.commit(&key(OWN), vec![Record::tombstone(Record::artifact(None, *payload).id())], 1).unwrap();
         }
         assert!(store.erase(stays[0].checksum, 2).unwrap().bytes > 0);
-        let collected = store.collect(&[], &BTreeSet::new(), false, 3, &mut |_, _| {}).unwrap();
+        let collected = store.collect(&[], &BTreeSet::new(), false, 3, &mut go_on).unwrap();
         // And perhaps the one whose record found no room.
         assert!([80, 81].contains(&collected.payloads) && collected.bytes_held == 0, "{collected:?}");
         let free = disk.free_space().unwrap().unwrap();

@@ -42,7 +42,7 @@ mod walk;
 mod witness;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store, StoreError};
@@ -52,8 +52,7 @@ use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
 use crate::cancel::Cancel;
-use standing::Standing;
-use witness::Witness;
+use standing::{Standing, Witnessing};
 
 pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
 pub use backup::{BackedUp, BackupError};
@@ -100,7 +99,7 @@ pub struct Site {
     /// Whether what is being done through this handle is still wanted.
     cancel: Cancel,
     /// What was acknowledged, beside the log; of a site that is open to be written.
-    witness: Arc<OnceLock<Witness>>,
+    witness: Arc<Witnessing>,
     /// What is lost. Nothing of a site that may write.
     loss: Option<Loss>,
     /// What was lost of other sites' commits when the site was opened.

@@ -5,11 +5,13 @@
 //! `ABI.md` describes: imports from `uor` only, one exported memory and tables with declared maxima, an exported
 //! `run: () -> ()`, no start function.
 
+mod cost;
+
 use std::sync::Arc;
 
 use uor_index_format::id::Checksum;
 use wasmparser::types::{EntityType, Types};
-use wasmparser::{Parser, Payload, ValType, Validator, WasmFeatures};
+use wasmparser::{FuncValidatorAllocations, Parser, Payload, ValType, ValidPayload, Validator, WasmFeatures};
 
 /// The features a module may use. Everything else is off: threads, shared memory, 64-bit memory, several memories,
 /// relaxed SIMD, garbage-collected types, exceptions, components, stack switching, custom page sizes, wide arithmetic.
@@ -30,6 +32,11 @@ pub const MODULE_LEN_MAX: u64 = 16 << 20;
 pub const MEMORY_PAGES_MAX: u64 = 4096;
 /// Most elements that a table may declare as its maximum.
 pub const TABLE_LEN_MAX: u64 = 65_536;
+
+/// Most that compiling one function may cost, as [`Module::cost`] counts.
+pub const FUNCTION_COST_MAX: u64 = 8_000_000;
+/// Most that compiling a module may cost.
+pub const MODULE_COST_MAX: u64 = 32_000_000;
 
 /// The module every import comes from.
 pub const IMPORT_MODULE: &str = "uor";
@@ -67,12 +74,18 @@ pub const HOST_FUNCTIONS: [HostFunction; 7] = [
 pub struct Module {
     checksum: Checksum,
     bytes: Arc<[u8]>,
+    cost: u64,
 }
 
 impl Module {
     /// The plain digest of the module's bytes: what engines key their caches by.
     pub fn checksum(&self) -> Checksum {
         self.checksum
+    }
+
+    /// What compiling it costs, as `ABI.md` counts under "What compiling costs".
+    pub const fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// The module's bytes.
@@ -100,6 +113,34 @@ pub enum GateError {
         offset: usize,
         /// What the validator found.
         problem: String,
+    },
+    /// Compiling a function would cost more than [`FUNCTION_COST_MAX`].
+    #[error(
+        "function {function} at offset {offset} costs too much to compile: more than {max}, locals times branches, up to \
+         offset {at}: optimise it, or split it into functions with fewer locals"
+    )]
+    FunctionCost {
+        /// Its index, imports included.
+        function: u32,
+        /// Where its body starts.
+        offset: usize,
+        /// Where the limit was passed.
+        at: usize,
+        /// The limit.
+        max: u64,
+    },
+    /// Compiling the module would cost more than [`MODULE_COST_MAX`].
+    #[error(
+        "the module costs too much to compile: more than {max} up to function {function} at offset {offset}: optimise it, \
+         or split it into several modules"
+    )]
+    ModuleCost {
+        /// The function with which the limit was passed.
+        function: u32,
+        /// Where its body starts.
+        offset: usize,
+        /// The limit.
+        max: u64,
     },
     /// An import that is not part of the ABI.
     #[error(
@@ -198,12 +239,36 @@ pub fn check(bytes: &[u8]) -> Result<Module, GateError> {
     if !bytes.starts_with(&MAGIC) {
         return Err(GateError::Invalid { offset: 0, problem: no_module(bytes) });
     }
-    let types = Validator::new_with_features(FEATURES).validate_all(bytes)?;
+    let (types, cost) = validate(bytes)?;
     for payload in Parser::new(0).parse_all(bytes) {
         check_section(&payload?, &types)?;
     }
     check_exports(&types)?;
-    Ok(Module { checksum: Checksum::of(bytes), bytes: bytes.into() })
+    Ok(Module { checksum: Checksum::of(bytes), bytes: bytes.into(), cost })
+}
+
+/// Validates a module and counts what compiling it costs.
+fn validate(bytes: &[u8]) -> Result<(Types, u64), GateError> {
+    let mut validator = Validator::new_with_features(FEATURES);
+    let (mut functions, mut types) = (Vec::new(), None);
+    for payload in Parser::new(0).parse_all(bytes) {
+        match validator.payload(&payload?)? {
+            ValidPayload::Func(function, body) => functions.push((function, body)),
+            ValidPayload::End(all) => types = Some(all),
+            _ => {}
+        }
+    }
+    let cut = || GateError::Invalid { offset: bytes.len(), problem: "unexpected end of module".to_owned() };
+    let types = types.ok_or_else(cut)?;
+    let (mut cost, mut allocations) = (0_u64, FuncValidatorAllocations::default());
+    for (function, body) in functions {
+        let (index, offset) = (function.index, body.range().start);
+        cost = cost.saturating_add(cost::of_function(function, &body, &mut allocations)?);
+        if cost > MODULE_COST_MAX {
+            return Err(GateError::ModuleCost { function: index, offset, max: MODULE_COST_MAX });
+        }
+    }
+    Ok((types, cost))
 }
 
 fn check_section(section: &Payload<'_>, types: &Types) -> Result<(), GateError> {

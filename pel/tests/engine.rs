@@ -1,7 +1,8 @@
 //! What the engine promises: results that are results, limits that are not, NaNs with one face.
 
-use std::io;
+use std::process::{Command, id};
 use std::sync::{Arc, LazyLock};
+use std::{env, fs, io};
 
 use proptest::prelude::*;
 use uor_index_format::receipt::FailureKind;
@@ -16,17 +17,21 @@ fn gated(text: &str) -> Module {
     gate::check(&wat::parse_str(text).expect("the test's text is a module")).expect("it keeps the rules")
 }
 
+/// All that a module may import.
+const IMPORTS: &str = "
+    (import \"uor\" \"input_count\" (func $input_count (result i32)))
+    (import \"uor\" \"input_len\" (func $input_len (param i32) (result i64)))
+    (import \"uor\" \"input_read\" (func $input_read (param i32 i64 i32 i32) (result i32)))
+    (import \"uor\" \"params_len\" (func $params_len (result i32)))
+    (import \"uor\" \"params_read\" (func $params_read (param i32 i32 i32) (result i32)))
+    (import \"uor\" \"output_write\" (func $output_write (param i32 i32)))
+    (import \"uor\" \"fail\" (func $fail (param i32)))";
+
 /// A module with all imports, one page of at most two, and `body` in `run`.
 fn module(fields: &str, body: &str) -> Module {
     gated(&format!(
         "(module
-            (import \"uor\" \"input_count\" (func $input_count (result i32)))
-            (import \"uor\" \"input_len\" (func $input_len (param i32) (result i64)))
-            (import \"uor\" \"input_read\" (func $input_read (param i32 i64 i32 i32) (result i32)))
-            (import \"uor\" \"params_len\" (func $params_len (result i32)))
-            (import \"uor\" \"params_read\" (func $params_read (param i32 i32 i32) (result i32)))
-            (import \"uor\" \"output_write\" (func $output_write (param i32 i32)))
-            (import \"uor\" \"fail\" (func $fail (param i32)))
+            {IMPORTS}
             (memory (export \"memory\") 1 2)
             {fields}
             (func (export \"run\") (local $n i32) {body}))"
@@ -120,6 +125,86 @@ fn growth_fails_at_the_declared_maximum_and_is_never_an_accident_of_the_host() {
     assert_eq!(grow(1), returned(1, 2));
     for beyond in [2, 65_535, 65_536, 0xffff_ffff] {
         assert_eq!(grow(beyond), returned(-1, 1), "{beyond}");
+    }
+}
+
+/// An input that, once it is read, leaves this process hardly any memory.
+struct Poor;
+
+impl Blob for Poor {
+    fn size(&self) -> u64 {
+        1
+    }
+
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        let status = fs::read_to_string("/proc/self/status")?;
+        let kib =
+            status.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let kib: u64 = kib.ok_or_else(|| io::Error::other("no VmData"))?;
+        let limit = format!("--data={}", (kib + 4096) * 1024);
+        let set = Command::new("prlimit").args(["--pid", &id().to_string(), &limit]).status()?;
+        if set.success() { Ok(()) } else { Err(io::Error::other("prlimit failed")) }
+    }
+}
+
+/// Set in the process that is to run out of memory.
+const POOR: &str = "UOR_TEST_POOR";
+
+/// Grows a memory or tables to their maxima on a host that has no memory for that, in a process of its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_host_without_memory_is_never_seen_by_the_guest() {
+    const NAME: &str = "a_host_without_memory_is_never_seen_by_the_guest";
+    let Ok(which) = env::var(POOR) else {
+        for which in ["memory", "tables", "neither"] {
+            let child = Command::new(env::current_exe().expect("this is a program"))
+                .args([NAME, "--exact", "--nocapture"])
+                .env(POOR, which)
+                .output()
+                .expect("it can be started again");
+            assert!(child.status.success(), "{which}: {}", String::from_utf8_lossy(&child.stderr));
+        }
+        return;
+    };
+    let tables: String = (0..64).map(|table| format!("(table $t{table} 1 65536 funcref)")).collect();
+    let memory = "(if (i32.eq (memory.grow (i32.const 4000)) (i32.const -1)) (then (call $output_write (i32.const 0) (i32.const 1))))";
+    let grow = |table| {
+        format!(
+            "(if (i32.eq (table.grow $t{table} (ref.null func) (i32.const 65535)) (i32.const -1))
+                 (then (call $output_write (i32.const 0) (i32.const 1))))"
+        )
+    };
+    let body = match which.as_str() {
+        "memory" => memory.to_owned(),
+        "tables" => (0..64).map(grow).collect(),
+        _ => String::new(),
+    };
+    let read = "(drop (call $input_read (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1)))";
+    let module = gated(&format!(
+        "(module {IMPORTS} (memory (export \"memory\") 1 4096) {tables} (func (export \"run\") {read} {body}))"
+    ));
+    let ended = ENGINE.run(&module, Call { inputs: vec![Arc::new(Poor)], ..Call::default() });
+    let expected = match which.as_str() {
+        "neither" => Ended::Returned(Vec::new()),
+        _ => Ended::NoResult(NoResult::Memory),
+    };
+    assert_eq!(ended, expected, "{which}");
+}
+
+#[test]
+fn tables_grow_up_to_their_declared_maximum_and_not_beyond() {
+    let grow = |elements: i64| {
+        let body = format!(
+            "(i32.store (i32.const 0) (table.grow (ref.null func) (i32.const {elements})))
+             (i32.store (i32.const 4) (table.size)) (call $output_write (i32.const 0) (i32.const 8))"
+        );
+        ENGINE.run(&module("(table 2 65536 funcref)", &body), call(&[], b""))
+    };
+    let returned = |grown: i32, size: i32| Ended::Returned([grown.to_le_bytes(), size.to_le_bytes()].concat());
+    assert_eq!(grow(0), returned(2, 2));
+    assert_eq!(grow(65_534), returned(2, 65_536));
+    for beyond in [65_535, 0x7fff_ffff, 0xffff_ffff] {
+        assert_eq!(grow(beyond), returned(-1, 2), "{beyond}");
     }
 }
 

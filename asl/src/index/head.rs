@@ -136,15 +136,10 @@ impl Head {
 
     /// Every record about an id, newest first.
     #[inline]
-    pub(super) fn candidates(&self, id: &CanonicalId, on_found: &mut impl FnMut(Found)) {
-        if self.table.is_empty() {
-            return;
-        }
-        let mut at = self.table[self.place(id).0].record;
-        while let Some(record) = self.records.get(at as usize) {
-            on_found(self.found(&record.row));
-            at = record.before;
-        }
+    pub(super) fn candidates(&self, id: &CanonicalId) -> impl Iterator<Item = Found> {
+        let newest = if self.table.is_empty() { NONE } else { self.table[self.place(id).0].record };
+        let record = |number: u32| self.records.get(number as usize);
+        std::iter::successors(record(newest), move |newer| record(newer.before)).map(|record| self.found(&record.row))
     }
 
     /// The records that `filter` takes and whose ids lie in a range, by id.

@@ -3,7 +3,8 @@
 //! A line is one cache line of 64 bytes with room for ten slots; each slot has 16 bits that follow in the id after those that
 //! chose the line, and a 34-bit address. Slots are filled in the order of the ids, so that all slots one after the other are
 //! the ids in order. A full line spills into the next ones; how far is kept at the line where a lookup begins. Who writes
-//! ids on purpose that belong into one line fills fifteen lines and then the overflow, which is searched by bisection.
+//! ids on purpose that belong into one line fills fifteen lines and then the overflow, which is searched by bisection; so are
+//! lines with many slots of one fingerprint.
 
 use std::ops::Range;
 

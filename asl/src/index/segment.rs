@@ -7,6 +7,8 @@
 //! Codes stand in columns parallel to the slots, so that filters read only what they filter by. Everything is read through
 //! [`Pages`]: a flipped bit is an error and never an answer.
 
+mod lookup;
+
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -446,33 +448,6 @@ impl Segment {
     #[inline]
     pub(super) fn prefetch_code(&self, slot: usize) {
         self.pages.pages().prefetch(self.sections.commit_codes + slot * self.commit_width);
-    }
-
-    /// Every record whose id may be the one with this prefix: its slot, and where it lies.
-    #[inline]
-    pub(super) fn candidates(
-        &self,
-        prefix: u64,
-        mut on_candidate: impl FnMut(usize, LogPosition) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
-        let prefix = shard_of(prefix, self.shard_bits).1;
-        let (home, fingerprint) = lines::home(prefix, self.lines);
-        let first = self.line(home)?;
-        for at in home..=home + first.reach() {
-            let line = if at == home { first } else { self.line(at)? };
-            let mut matches = line.matches(fingerprint);
-            while matches != 0 {
-                let slot = matches.trailing_zeros() as usize;
-                matches &= matches - 1;
-                on_candidate(at * SLOTS + slot, self.place(line.address(slot))?)?;
-            }
-        }
-        if first.overflows() {
-            for index in lines::overflow_of(prefix, self.overflow, |index| self.overflow_slot(index))? {
-                on_candidate(self.line_slots() + index, self.place(self.overflow_slot(index)?.1)?)?;
-            }
-        }
-        Ok(())
     }
 
     /// The slots of lines where those ids of this shard can lie that are between two prefixes, both included.

@@ -95,7 +95,7 @@ fn open(number: u32, files: Vec<Vec<u8>>) -> Result<Run, IndexError> {
 /// What the index finds about an id, confirmed by the log as every asker does.
 fn found(index: &Index, log: &Log, id: &CanonicalId) -> Result<Vec<Found>, IndexError> {
     let mut found = Vec::new();
-    index.candidates(id, |candidate| found.push(candidate))?;
+    index.candidates(id, usize::MAX, log, |candidate| found.push(candidate))?;
     found.retain(|candidate| log.0.get(&candidate.at) == Some(id));
     found.sort_by_key(|found| found.at);
     Ok(found)
@@ -116,7 +116,7 @@ proptest! {
         let absent: Vec<CanonicalId> = (0..200).map(|seed| id(1 << 40 | seed)).collect();
         let asked: Vec<CanonicalId> = ids.iter().copied().chain(absent).collect();
         let mut together: Vec<Vec<Found>> = vec![Vec::new(); asked.len()];
-        index.candidates_batch(&asked, |_| (), |at, found| together[at].push(found)).unwrap();
+        index.candidates_batch(&asked, usize::MAX, &log, |_| (), |at, found| together[at].push(found)).unwrap();
         for (id, mut candidates) in asked.iter().zip(together) {
             let expected: Vec<Found> = model.iter().filter(|(of, _, _)| of == id).map(|(_, _, found)| *found).collect();
             prop_assert_eq!(&found(&index, &log, id).unwrap(), &expected);
@@ -208,6 +208,83 @@ fn ids_chosen_to_collide_make_nothing_slow_or_wrong() {
     };
     let range = lines::overflow_of(1 << 63, built.overflow.len() / OVERFLOW_LEN, read).unwrap();
     assert!(range.len() + in_lines >= prefixes[..usize::try_from(SAME).unwrap()].len());
+}
+
+/// A log that counts how often an id is read.
+struct Counted(Log, std::cell::Cell<usize>);
+
+impl Ids for Counted {
+    type Error = IndexError;
+
+    fn id(&self, at: LogPosition) -> Result<CanonicalId, IndexError> {
+        self.1.set(self.1.get() + 1);
+        self.0.id(at)
+    }
+}
+
+/// Members write tombstones about any ids: those here share their first eight bytes, or a line and a fingerprint.
+#[test]
+fn a_lookup_among_ids_that_look_alike_reads_few_of_them() {
+    const IDS: u64 = 6000;
+    let alike = |number: u64| {
+        let mut bytes = *id(number).as_bytes();
+        let low = if number.is_multiple_of(3) { number / 40 } else { 0 };
+        bytes[..8].copy_from_slice(&(0x77 << 56 | low).to_be_bytes());
+        CanonicalId::from_bytes(bytes)
+    };
+    let (mut index, mut log) = (Index::new(2, 5), Log::default());
+    for run in 0..3 {
+        let commit = index.begin_commit(CommitRef { domain: 0, number: u64::from(run) + 1, logseq: LogSeq(1) });
+        for number in 0..IDS {
+            let at = LogPosition { segment: run + 1, offset: u32::try_from(number * 84 + 32).unwrap() };
+            let row = Row { id: alike(number), at, class: Class { kind: Kind::Tombstone, type_tag: None }, commit };
+            log.0.insert(at, row.id);
+            index.insert(row);
+        }
+        let files = RunBuilder::of(&index.freeze(), 2).encode(run, &log).unwrap();
+        index.thaw(Arc::new(open(run, files).unwrap()));
+    }
+    let log = Counted(log, std::cell::Cell::new(0));
+    // Those that are there, and strangers who look like them.
+    let asked: Vec<CanonicalId> = (0..IDS + 1000).map(alike).collect();
+    let mut told = vec![(0, 0); asked.len()];
+    let on_found = |at: usize, found: Found| {
+        told[at].0 += 1;
+        told[at].1 += usize::from(log.0.0[&found.at] == asked[at]);
+    };
+    index.candidates_batch(&asked, usize::MAX, &log, |_| (), on_found).unwrap();
+    for (number, (told, own)) in (0..).zip(told) {
+        assert_eq!(own, if number < IDS { 3 } else { 0 }, "those about the id are all told of");
+        assert!(told <= own + 3 * 12, "{told} told of");
+    }
+    let reads = log.1.get() / asked.len();
+    // Two bounds in lines and two in the overflow, in each of three runs.
+    assert!(reads <= 3 * 2 * (8 + 16), "{reads} ids read for each lookup");
+    assert!(log.1.get() > 0, "they do look alike");
+}
+
+#[test]
+fn no_more_is_told_of_than_was_asked_for() {
+    let (mut index, mut log) = (Index::new(1, 5), Log::default());
+    let commit = index.begin_commit(CommitRef { domain: 0, number: 1, logseq: LogSeq(1) });
+    for number in 0..600 {
+        let at = LogPosition { segment: 1, offset: number * 84 + 32 };
+        log.0.insert(at, id(number.min(500).into()));
+        let class = Class { kind: Kind::Ref, type_tag: None };
+        index.insert(Row { id: id(number.min(500).into()), at, class, commit });
+    }
+    let count = |index: &Index, most: usize| {
+        let (mut one, mut many) = (0, 0);
+        index.candidates(&id(500), most, &log, |_| one += 1).unwrap();
+        index.candidates_batch(&[id(500)], most, &log, |_| (), |_, _| many += 1).unwrap();
+        assert_eq!(one, many);
+        one
+    };
+    let in_head = [1, 3, 17, 1000].map(|most| count(&index, most));
+    assert_eq!(in_head, [1, 3, 17, 100]);
+    let files = RunBuilder::of(&index.freeze(), 1).encode(1, &log).unwrap();
+    index.thaw(Arc::new(open(1, files).unwrap()));
+    assert_eq!([1, 3, 17, 1000].map(|most| count(&index, most)), in_head);
 }
 
 #[test]

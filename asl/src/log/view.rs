@@ -9,6 +9,12 @@ use super::{Appended, Entry, LogError, LogPosition, damaged, offset_in_segment};
 use crate::file_header;
 use crate::prefetch;
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has read in a log, for tests of how much work something is.
+    pub(crate) static READS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// The log as it was at some moment. Cheap to clone.
 #[derive(Clone)]
 pub struct LogView {
@@ -42,6 +48,8 @@ impl LogView {
     /// [`LogError::Disk`] or [`LogError::Newer`] when a segment is touched for the first time.
     #[inline]
     pub fn bytes(&self, position: LogPosition, len: usize) -> Result<&[u8], LogError> {
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         let start = position.offset as usize;
         let range = start..start.saturating_add(len);
         if position.segment == self.end.segment {

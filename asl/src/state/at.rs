@@ -7,6 +7,7 @@ use uor_index_format::record::RecordHeader;
 use uor_index_format::state::{Entry, StateHash};
 
 use super::stand::{Seen, alone, in_order, stand};
+use super::summaries::MANY;
 use super::{ReadError, State, Visible, read_header};
 use crate::commits::Cut;
 use crate::index::{Filter, Found};
@@ -19,6 +20,8 @@ const BATCH: usize = 32;
 pub struct At<'a> {
     pub(super) state: &'a State,
     pub(super) cut: Cut,
+    /// Whether it is the snapshot of everything here.
+    pub(super) is_head: bool,
 }
 
 impl<'a> At<'a> {
@@ -28,23 +31,32 @@ impl<'a> At<'a> {
     /// [`ReadError`].
     #[inline]
     pub fn entry(&self, id: &CanonicalId) -> Result<Option<Entry>, ReadError> {
-        let (mut only, mut others) = (None, Vec::new());
-        self.state.index.candidates(id, |found| match only {
-            _ if !self.cut.includes(found.commit) => {}
-            None => only = Some(found),
-            Some(_) => others.push(found),
+        let (mut only, mut others, mut looked_at) = (None, Vec::new(), 0);
+        self.state.index.candidates(id, self.most(), &self.state.log, |found| {
+            looked_at += 1;
+            match only {
+                _ if !self.cut.includes(found.commit) => {}
+                None => only = Some(found),
+                Some(_) => others.push(found),
+            }
         })?;
-        self.entry_among(id, only, others)
+        self.entry_among(id, looked_at, only, others)
     }
 
-    /// The entry of `id`, whose versions are among these. Most ids have one version, which stands if it is a claim.
+    /// The entry of `id`, whose versions inside are among these, of `looked_at` that may be about it. Most ids have one
+    /// version, which stands if it is a claim.
     #[inline]
     fn entry_among(
         &self,
         id: &CanonicalId,
+        looked_at: usize,
         only: Option<Found>,
         others: Vec<Found>,
     ) -> Result<Option<Entry>, ReadError> {
+        // Not all of them were looked at then: what a fork took back may have come first.
+        if self.is_head && looked_at > MANY {
+            return Ok(self.state.standing_of_many(id)?.map(|(entry, _)| entry));
+        }
         let Some(only) = only else { return Ok(None) };
         if others.is_empty() {
             let bytes = self.state.log.bytes(only.at, RecordHeader::LEN)?;
@@ -66,7 +78,13 @@ impl<'a> At<'a> {
     /// # Errors
     /// [`ReadError`].
     pub fn get(&self, id: &CanonicalId) -> Result<Option<Visible>, ReadError> {
-        stand(&self.seen(id)?, self.state.rule).map(|standing| self.state.visible_of(standing)).transpose()
+        let candidates = self.candidates(id)?;
+        let standing = if self.is_head && candidates.len() > MANY {
+            self.state.standing_of_many(id)?
+        } else {
+            stand(&self.confirmed(id, candidates)?, self.state.rule)
+        };
+        standing.map(|standing| self.state.visible_of(standing)).transpose()
     }
 
     /// The entries of many ids, in their order: faster than one by one, since memory is waited for once for many of them.
@@ -81,8 +99,10 @@ impl<'a> At<'a> {
         for (start, ids) in (0..).step_by(BATCH).zip(ids.chunks(BATCH)) {
             let mut only = [None; BATCH];
             let mut others: Vec<(usize, Found)> = Vec::new();
+            let mut looked_at = [0; BATCH];
             let prefetch = |at| self.state.log.prefetch(at);
-            self.state.index.candidates_batch(ids, prefetch, |at, found| {
+            self.state.index.candidates_batch(ids, self.most(), &self.state.log, prefetch, |at, found| {
+                looked_at[at] += 1;
                 if self.cut.includes(found.commit) {
                     match &mut only[at] {
                         Some(_) => others.push((at, found)),
@@ -92,7 +112,7 @@ impl<'a> At<'a> {
             })?;
             for (at, (id, only)) in ids.iter().zip(only).enumerate() {
                 let others = others.iter().filter(|(of, _)| *of == at).map(|(_, found)| *found).collect();
-                on_entry(start + at, self.entry_among(id, only, others)?);
+                on_entry(start + at, self.entry_among(id, looked_at[at], only, others)?);
             }
         }
         Ok(())
@@ -101,7 +121,24 @@ impl<'a> At<'a> {
     /// Every version of `id`, in the one order.
     pub(super) fn seen(&self, id: &CanonicalId) -> Result<Vec<Seen>, ReadError> {
         let mut candidates = Vec::with_capacity(2);
-        self.state.index.candidates(id, |found| candidates.push(found))?;
+        self.state.index.candidates(id, usize::MAX, &self.state.log, |found| candidates.push(found))?;
+        self.confirmed(id, candidates)
+    }
+
+    /// So many records of each part of the index are asked for where only what stands matters.
+    const fn most(&self) -> usize {
+        if self.is_head { MANY + 1 } else { usize::MAX }
+    }
+
+    /// Records that may be about `id`: all of them, or more than [`MANY`].
+    fn candidates(&self, id: &CanonicalId) -> Result<Vec<Found>, ReadError> {
+        let mut candidates = Vec::with_capacity(2);
+        self.state.index.candidates(id, self.most(), &self.state.log, |found| candidates.push(found))?;
+        Ok(candidates)
+    }
+
+    /// Those of these records that are about `id` and inside, in the one order.
+    fn confirmed(&self, id: &CanonicalId, candidates: Vec<Found>) -> Result<Vec<Seen>, ReadError> {
         let mut versions = Vec::with_capacity(candidates.len());
         for found in candidates.into_iter().filter(|found| self.cut.includes(found.commit)) {
             versions.extend(self.state.confirm(found, id)?);

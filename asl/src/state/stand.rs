@@ -42,9 +42,9 @@ pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Opt
     } else if claims().all(|claim| claim.checksum() == first.checksum()) {
         (Some(first), false)
     } else {
-        let claimed = |by: &&Seen| claims().any(|claim| claim.checksum() == by.checksum());
+        let claimed: BTreeSet<Checksum> = claims().map(Seen::checksum).collect();
         let resolutions = versions.iter().filter(|version| version.header.kind == Kind::Resolution);
-        match resolutions.rev().find(claimed) {
+        match resolutions.rev().find(|by| claimed.contains(&by.checksum())) {
             Some(by) => {
                 let dissents = |claim: &Seen| claim.place > by.place && claim.checksum() != by.checksum();
                 (claims().find(|claim| claim.checksum() == by.checksum()), claims().any(dissents))
@@ -96,10 +96,10 @@ fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
 /// The earliest claim among those whose checksum most domains claim.
 fn claim_of_most(versions: &[Seen]) -> Option<&Seen> {
     let claims = || versions.iter().filter(|version| version.is_claim());
-    let mut counts: BTreeMap<Checksum, u32> = BTreeMap::new();
+    let mut domains: BTreeMap<Checksum, BTreeSet<SiteId>> = BTreeMap::new();
     for claim in claims() {
-        counts.entry(claim.checksum()).or_insert_with(|| domains_claiming(versions, claim.checksum()));
+        domains.entry(claim.checksum()).or_default().insert(claim.place.domain);
     }
-    let most = counts.values().copied().max()?;
-    claims().find(|claim| counts.get(&claim.checksum()) == Some(&most))
+    let most = domains.values().map(BTreeSet::len).max()?;
+    claims().find(|claim| domains.get(&claim.checksum()).is_some_and(|domains| domains.len() == most))
 }

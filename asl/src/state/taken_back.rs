@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use uor_index_format::id::{CanonicalId, CommitHash, SiteId};
 use uor_index_format::state::{Entry, StateHash};
 
+use super::summaries::Summaries;
 use super::{At, ReadError, State};
 use crate::log::LogPosition;
 use crate::store::for_each_record;
@@ -51,7 +52,7 @@ impl State {
             commits: Vec::new(),
         };
         let cut = self.commits.cut(&head)?;
-        let at = |number: u64| At { state: self, cut: cut.clone().with(ordinal, number) };
+        let at = |number: u64| At { state: self, cut: cut.clone().with(ordinal, number), is_head: false };
         let mut upper = last;
         while upper >= number {
             let (lower, ids) = self.ids_down_from(site, upper, number, &mut taken.commits)?;
@@ -93,6 +94,7 @@ impl State {
         self.commits.take_back(&taken.site, taken.last)?;
         self.logseq_max = self.commits.logseq_max();
         self.sum.merge(&taken.difference);
+        *self.summaries() = Summaries::default();
         for (id, open) in &taken.conflicts {
             if *open {
                 self.conflicts.insert(*id);

@@ -131,7 +131,8 @@ impl Check<'_> {
         self.records += 1;
         *self.classes.entry(class).or_default() += 1;
         let mut times = 0;
-        let looked = self.view.state().index().candidates(id, |found| {
+        let log = self.view.state().log();
+        let looked = self.view.state().index().candidates(id, usize::MAX, log, |found| {
             times += u32::from(found.at == at && found.commit == commit);
         });
         if looked.is_ok() && times == 1 {

@@ -1,7 +1,7 @@
 //! Opening a data directory: its small files, its store, and whether it is all there.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::store::{self, Keeper, Store, StoreError};
@@ -9,7 +9,7 @@ use uor_index_format::key::SiteKey;
 
 use super::home::SITE_FILE;
 use super::lifecycle::disk_in;
-use super::standing::{self, Standing};
+use super::standing::{self, Standing, Witnessing};
 use super::witness::Witness;
 use super::{Loss, OpenError, Site, Witnessed, home};
 use crate::cancel::Cancel;
@@ -108,6 +108,7 @@ impl<'a> Opening<'a> {
             standing::unmark_restored(disk.as_ref()).map_err(failed)?;
         }
         let store = Arc::new(store);
+        let witness = Arc::new(Witnessing::new(witness, Arc::clone(&disk), Arc::clone(&store)));
         let keeper = is_kept.then(|| Keeper::start(Arc::clone(&store))).transpose();
         let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?.map(Arc::new);
         let site = Site {
@@ -121,7 +122,7 @@ impl<'a> Opening<'a> {
             files: Arc::default(),
             putting: Arc::default(),
             cancel: Cancel::default(),
-            witness: Arc::new(witness.map_or_else(OnceLock::new, OnceLock::from)),
+            witness,
             loss,
             cut: None,
             is_lone_copy: held.is_some() && is_alone,

@@ -99,7 +99,7 @@ impl Site {
             self.store.blocks().sync().map_err(|error| FileError::Blocks(Box::new(error)))?;
             let witness = Witness::open(&self.dir, self.disk.as_ref(), &self.store, self.site_id(), true)?;
             // Nobody else sets it: a site is recovered by one.
-            drop(self.witness.set(witness));
+            self.witness.set(witness);
         }
         self.release()
     }

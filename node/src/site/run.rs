@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use serde::Serialize;
 use uor_asl::state::ReadError as StateError;
@@ -217,7 +216,7 @@ impl Site {
         let limits = Limits { fuel: options.fuel.unwrap_or(FUEL_DEFAULT), ..Limits::default() };
         let options = Options { limits, recompute: options.recompute };
         let mut told = RunProgress::default();
-        let report = perform(&shelf, engine()?, &task, options, &mut |progress| {
+        let report = perform(&shelf, Wasmtime::shared()?, &task, options, &mut |progress| {
             tell(&mut told, progress);
             on_progress(told);
         });
@@ -368,16 +367,6 @@ impl Site {
         let claims = versions.iter().skip(live).filter(|version| version.record.block_payload().is_some());
         claims.map(|version| self.claim(&view, version)).collect()
     }
-}
-
-/// The one engine of this process: it keeps what it has compiled.
-fn engine() -> Result<&'static Wasmtime, StartError> {
-    static ENGINE: OnceLock<Wasmtime> = OnceLock::new();
-    if let Some(engine) = ENGINE.get() {
-        return Ok(engine);
-    }
-    let engine = Wasmtime::new()?;
-    Ok(ENGINE.get_or_init(|| engine))
 }
 
 fn tell(told: &mut RunProgress, progress: Progress<'_>) {

@@ -2,7 +2,7 @@
 //! log has come, since two commits with one number freeze its domain for good.
 
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,7 +13,7 @@ use uor_index_format::id::{CanonicalId, SiteId};
 use uor_index_format::snapshot::Head;
 
 use super::home::{LOST_FILE, RESTORED_FILE};
-use super::witness::{Acknowledged, Packs};
+use super::witness::{Acknowledged, Packs, Witness};
 use super::{FileError, Site, home};
 
 /// A writer waits no longer for a node to ask the others; the node gives up before.
@@ -267,11 +267,35 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+/// The witness of a site that is open, shared by all its handles: it is settled when the last of them is let go of.
+pub(super) struct Witnessing {
+    witness: OnceLock<Witness>,
+    disk: Arc<dyn Disk>,
+    store: Arc<Store>,
+}
+
+impl Witnessing {
+    /// Of a site that may write now, or may do so later.
+    pub(super) fn new(witness: Option<Witness>, disk: Arc<dyn Disk>, store: Arc<Store>) -> Self {
+        Self { witness: witness.map_or_else(OnceLock::new, OnceLock::from), disk, store }
+    }
+
+    pub(super) fn get(&self) -> Option<&Witness> {
+        self.witness.get()
+    }
+
+    /// Begins to witness.
+    pub(super) fn set(&self, witness: Witness) {
+        // One that is there already goes on.
+        drop(self.witness.set(witness));
+    }
+}
+
+impl Drop for Witnessing {
     fn drop(&mut self) {
         // While a loss stands there is none, and what was acknowledged before goes on being said. What cannot be written
         // lags.
-        let Some(witness) = self.witness.get().filter(|_| self.mode == Mode::Write) else { return };
+        let Some(witness) = self.witness.get().filter(|_| self.store.mode() == Mode::Write) else { return };
         if self.store.blocks().sync().is_ok() {
             drop(witness.settle(self.disk.as_ref(), &self.store, None));
         }

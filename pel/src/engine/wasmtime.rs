@@ -4,13 +4,13 @@
 //! relaxed SIMD is off (and would be deterministic), growth is bounded by declared maxima, fuel is a limit only.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use uor_index_format::id::Checksum;
 use uor_index_format::receipt::FailureKind;
 use wasmtime::{
-    Caller, Config, Extern, InstancePre, Linker, Memory, OptLevel, RegallocAlgorithm, ResourceLimiter, Store, Strategy,
-    Trap,
+    Caller, Config, Extern, Inlining, InstancePre, Linker, Memory, OptLevel, OutOfMemory, RegallocAlgorithm,
+    ResourceLimiter, Store, Strategy, Trap,
 };
 
 use super::{Call, Ended, Engine, NoResult, STACK_LEN_MAX};
@@ -44,6 +44,8 @@ fn config() -> Config {
     // Speed only, fixed so that one release behaves alike everywhere: the optimising compiler, memory in place.
     config.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
     config.cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking);
+    // The gate bounds what compiling each function costs as it stands, not what copies of it in others would.
+    config.compiler_inlining(Inlining::No);
     config.memory_reservation(1 << 32).memory_may_move(false);
     config
 }
@@ -71,13 +73,27 @@ pub struct StartError {
 }
 
 impl Wasmtime {
-    /// Sets the engine up. Costs nothing per module; share one.
+    /// Sets an engine up that has compiled nothing yet; [`Wasmtime::shared`] is what most want.
     pub fn new() -> Result<Self, StartError> {
         let refused = |error: wasmtime::Error| StartError { problem: format!("{error:#}") };
         let engine = wasmtime::Engine::new(&config()).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         link(&mut linker).map_err(refused)?;
         Ok(Self { engine, linker, cache: Mutex::default() })
+    }
+
+    /// The one engine of this process, set up when it is first asked for: who runs or audits several things compiles a module
+    /// once.
+    ///
+    /// # Errors
+    /// As [`Wasmtime::new`].
+    pub fn shared() -> Result<&'static Self, StartError> {
+        static SHARED: OnceLock<Wasmtime> = OnceLock::new();
+        if let Some(engine) = SHARED.get() {
+            return Ok(engine);
+        }
+        let engine = Self::new()?;
+        Ok(SHARED.get_or_init(|| engine))
     }
 
     fn prepare(&self, module: &Module) -> Result<InstancePre<Guest>, wasmtime::Error> {
@@ -157,6 +173,7 @@ fn classify(error: &wasmtime::Error, fuel: u64) -> Ended {
         Some(Trap::IndirectCallToNull | Trap::BadSignature) => FailureKind::BadIndirectCall,
         Some(Trap::OutOfFuel) => return Ended::NoResult(NoResult::Fuel { limit: fuel }),
         Some(Trap::StackOverflow) => return Ended::NoResult(NoResult::Stack { limit: STACK_LEN_MAX }),
+        None if error.is::<OutOfMemory>() => return Ended::NoResult(NoResult::Memory),
         // Nothing that the gate lets through ends otherwise; if it does, it is not a statement about the guest.
         _ => return Ended::NoResult(NoResult::Host { problem: format!("{error:#}") }),
     })
@@ -190,6 +207,11 @@ impl ResourceLimiter for Guest {
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> Result<bool, wasmtime::Error> {
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> Result<(), wasmtime::Error> {
+        // As for a memory.
+        Err(Stop::NoResult(NoResult::Memory).into())
     }
 }
 

@@ -115,7 +115,7 @@ pub fn execute(
     proven: &mut Proven,
     meter: &mut Meter<'_>,
 ) -> Outcome<Executed> {
-    let engine = Wasmtime::new()?;
+    let engine = Wasmtime::shared()?;
     let shelf = StoreShelf(Arc::clone(&store));
     let mut claims = claims(&store, which)?;
     // Whole runs first: each proves the receipts in its trace.
@@ -150,7 +150,7 @@ pub fn execute(
             }
         };
         let mut progress = |_: Progress<'_>| {};
-        match replay(&shelf, &engine, &claim.derivation, outcome, Limits::default(), &mut progress) {
+        match replay(&shelf, engine, &claim.derivation, outcome, Limits::default(), &mut progress) {
             Replayed::Identical { operations } => {
                 executed.identical += 1;
                 executed.operations += operations;
