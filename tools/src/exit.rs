@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
+use uor_asl::log::LogError;
+use uor_asl::store::StoreError;
+
 /// The exit status of `uor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
@@ -73,12 +76,30 @@ pub struct Failed {
     hint: Option<String>,
 }
 
+/// What may help against what is wrong with a store's files.
+fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    std::iter::successors(Some(error), |error| (*error).source()).find_map(|error| {
+        match (error.downcast_ref::<StoreError>(), error.downcast_ref::<LogError>()) {
+            (Some(StoreError::LogCut { .. }), _) => Some(
+                "put back the files of `log`; to go on without the missing commits, remove the directory `index` of the \
+                 data directory: other members may still have them",
+            ),
+            (_, Some(LogError::Damaged { .. } | LogError::Missing { .. })) => Some(
+                "`uor-replay verify` says what else is damaged; put the file back, or join again as a new site: other \
+                 members have what was exchanged",
+            ),
+            _ => None,
+        }
+    })
+}
+
 /// What a command gives back.
 pub type Outcome<T = Exit> = Result<T, Failed>;
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), exit: Exit::Failed, hint: None }
+        let hint = advice(&error).map(str::to_owned);
+        Self { error: Box::new(error), exit: Exit::Failed, hint }
     }
 }
 

@@ -103,7 +103,9 @@ fn call(uor: &Uor, args: Vec<OsString>) -> i32 {
                 }
                 Ok(Reached::Here(site)) => {
                     say_what_was_mended(&site, &mut console);
-                    command::run(command, &Context { site: &site, node: None }, &mut console)
+                    let result = command::run(command, &Context { site: &site, node: None }, &mut console);
+                    say_what_is_damaged(&site, &mut console);
+                    result
                 }
                 Err(failed) => Err(failed),
             }
@@ -191,6 +193,16 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
             cut.bytes, cut.file
         ));
     }
+    if let Some(stale) = opened.index.as_ref().filter(|stale| stale.is_damage) {
+        console.note(format!("Damage: {}; the index was found in the log anew", stale.what));
+    }
+}
+
+/// A damaged index costs no answer; that it is damaged is worth knowing, since disks seldom leave it at that.
+pub fn say_what_is_damaged(site: &Site, console: &mut Console<'_>) {
+    for damage in site.store().take_index_damage() {
+        console.note(format!("Damage: {damage}"));
+    }
 }
 
 /// Runs the command inside the node. Interrupting this process ends only this process.
@@ -230,6 +242,7 @@ fn answer(site: &Site, node: Option<&ServiceHandle>, request: &Request, session:
             let style = Style { json, quiet: uor.global.quiet, colour: request.colour && !json };
             let mut console = Console::of_session(style, request, session);
             let result = command::run(&uor.command, &Context { site, node }, &mut console).map(Exit::status);
+            say_what_is_damaged(site, &mut console);
             finish(result, Exit::Failed.status(), &mut console)
         }
         Err(error) => {

@@ -143,6 +143,7 @@ fn resume(
     let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, judge.logseq_max());
     let mut view = View::new(state);
+    view.head_from = through;
     view.genesis = judge.genesis().cloned();
     view.erased = parts.erased;
     view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| view.may_want(checksum, &store.blocks)).collect();
