@@ -26,7 +26,7 @@ use uor_index_format::record::Kind;
 pub use self::filter::{Filter, Mask};
 pub use self::head::Head;
 pub(crate) use self::mend::Source;
-pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due};
+pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due, share_of_run};
 use self::segment::{Segment, prefix_of, shard_of};
 use crate::log::LogPosition;
 use crate::pages::PageDamage;

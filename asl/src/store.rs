@@ -138,7 +138,7 @@ pub enum StoreError {
     /// The log is shorter than it was when the checkpoint was written. A crash does not do that.
     #[error(
         "the log ends in segment {} at offset {}, and the index reaches to segment {} at offset {}: acknowledged commits are \
-         missing: `uor recover` fetches them from other sites",
+         missing",
         end.segment, end.offset, through.segment, through.offset
     )]
     LogCut {

@@ -4,6 +4,7 @@
 //! what is damaged is read as far as it can be. Every part returns a value that carries its verdict; text and JSON are two
 //! renderings of that value.
 
+mod artifacts;
 pub mod diff;
 pub mod exec;
 pub mod finding;

@@ -166,6 +166,7 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
                 in_good_order(Manner::InGoodOrder);
                 let site = site.cancellable(cancel);
                 let result = command::run(command, &Context { site: &site, node: None }, &mut console);
+                say_what_is_damaged(&site, &mut console);
                 if site.loss().is_some() { result.map(Exit::with_attention) } else { result }
             }
             Err(failed) => Err(failed),
@@ -278,6 +279,9 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
             cut.bytes, cut.file
         ));
     }
+    if let Some(stale) = opened.index.as_ref().filter(|stale| stale.is_damage) {
+        console.note(format!("Damage: {}; the index was found in the log anew", stale.what));
+    }
     if let Some(loss) = site.loss() {
         // Whether it is known whom to ask is worth knowing; a book that cannot be read knows nobody.
         let known: Vec<String> = site.peers().unwrap_or_default().iter().map(|peer| short(&peer.site_id)).collect();
@@ -302,6 +306,13 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
             "This data directory is a copy. There is no other site to ask for later commits: see to it that nobody goes on \
              writing at the other copy.",
         );
+    }
+}
+
+/// A damaged index costs no answer; that it is damaged is worth knowing, since disks seldom leave it at that.
+pub fn say_what_is_damaged(site: &Site, console: &mut Console<'_>) {
+    for damage in site.store().take_index_damage() {
+        console.note(format!("Damage: {damage}"));
     }
 }
 
@@ -341,6 +352,7 @@ fn answer(site: &Site, node: Option<&ServiceHandle>, request: &Request, session:
             let mut console = Console::of_session(style, request, session);
             let site = &site.cancellable(session.cancel().clone());
             let result = command::run(&uor.command, &Context { site, node }, &mut console).map(Exit::status);
+            say_what_is_damaged(site, &mut console);
             finish(result, &DOING, &mut console)
         }
         Err(error) => {

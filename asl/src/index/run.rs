@@ -194,6 +194,11 @@ pub(crate) fn merge_due(runs: &[RunSize]) -> Option<Range<usize>> {
     None
 }
 
+/// How large a share, in percent, a stretch of log is of what one run can name places of, at most.
+pub(crate) fn share_of_run(from: LogPosition, through: LogPosition) -> usize {
+    segment::strides_between(from, through) * 100 / segment::STRIDES_MAX
+}
+
 /// Those of a range of runs, from the first on, that one run can name the places of.
 fn fitting(runs: &[RunSize], range: Range<usize>) -> Option<Range<usize>> {
     let from = runs[range.start].range.0;

@@ -22,13 +22,17 @@ use super::mend::{RunSource, take_records};
 use super::{Store, StoreError, View};
 use crate::commits::{self, Unstored};
 use crate::disk::{self, Context as _, Disk, DiskError, DiskFile, Mode, Sealed};
-use crate::index::{CommitRef, Head, IndexError, Run, RunBuilder, RunSize, Source, merge_all, merge_due};
+use crate::index::{CommitRef, Head, IndexError, Run, RunBuilder, RunSize, Source, merge_all, merge_due, share_of_run};
 use crate::judge::{Judge, Memory};
 use crate::log::{LogPosition, LogView};
 use crate::state::ReadError;
 
 /// So many commits after a checkpoint are read again when a store is opened, at most: each has a signature to be checked.
 const COMMITS_UNSEALED_MAX: u64 = 1024;
+
+/// A head is due when its records lie in this share, in percent, of the log that one run can name places of: few records can be
+/// long.
+const SHARE_DUE: usize = 25;
 
 /// So many records are laid out at once, at most: about a gigabyte of memory.
 const RECORDS_AT_ONCE: u64 = 1 << 25;
@@ -143,7 +147,7 @@ impl Store {
             return;
         }
         self.bell.ring();
-        let has_room = self.view().state().index().head_len() < self.options.head_records_max.saturating_mul(2);
+        let has_room = self.has_room();
         if self.is_kept.load(Ordering::SeqCst) && has_room {
             return;
         }
@@ -154,7 +158,16 @@ impl Store {
         let view = self.view();
         let (index, commits) = (view.state().index(), view.state().commits());
         self.mode == Mode::Write
-            && (index.head_len() >= self.options.head_records_max || commits.unstored_len() >= COMMITS_UNSEALED_MAX)
+            && (index.head_len() >= self.options.head_records_max
+                || commits.unstored_len() >= COMMITS_UNSEALED_MAX
+                || view.head_share() >= SHARE_DUE)
+    }
+
+    /// Whether the head may grow while the keeper is at work.
+    fn has_room(&self) -> bool {
+        let view = self.view();
+        let records_max = self.options.head_records_max.saturating_mul(2);
+        view.state().index().head_len() < records_max && view.head_share() < 2 * SHARE_DUE
     }
 
     /// Runs one piece of housekeeping at a time.
@@ -367,6 +380,7 @@ impl View {
     /// Sets aside what is to be sealed.
     fn capture(&mut self, judge: &Judge) -> Capture {
         let through = self.state.log().end();
+        self.head_from = through;
         Capture {
             log: self.state.log().clone(),
             through,
@@ -384,6 +398,11 @@ impl View {
             uncounted_heads: self.uncounted_heads.iter().map(|(site, number)| (*site.as_bytes(), *number)).collect(),
             head: self.state.freeze(),
         }
+    }
+
+    /// In how large a share, in percent, the head's records lie of the log that one run can name places of.
+    fn head_share(&self) -> usize {
+        share_of_run(self.head_from, self.state.log().end())
     }
 
     fn ordinals(&self) -> Arc<BTreeMap<SiteId, u32>> {
@@ -430,9 +449,11 @@ impl Keeping {
     /// Writes what is in the head of a view that is being rebuilt as a run, if there is much; a reader keeps the run in
     /// memory. No checkpoint names it before all is judged.
     pub(super) fn spill(&mut self, store: &Store, view: &mut View, through: LogPosition) -> Result<(), StoreError> {
-        if view.state.index().head_len() < store.options.head_records_max {
+        let is_long = share_of_run(view.head_from, through) >= 2 * SHARE_DUE;
+        if view.state.index().head_len() < store.options.head_records_max && !is_long {
             return Ok(());
         }
+        view.head_from = through;
         let number = store.take_run_number();
         let head = view.state.freeze();
         let files = RunBuilder::of(&head, store.options.shards.get()).encode(number, view.state.log())?;
@@ -459,7 +480,11 @@ impl Keeping {
             let is_ours = number.len() == 8 && shard.len() == 5 && shard.bytes().all(|byte| byte.is_ascii_digit());
             number.parse().ok().filter(|_| is_ours)
         };
-        for name in names.iter().filter(|name| number(name).is_some_and(|number| !named.contains(&number))) {
+        let is_left = |name: &&String| match number(name) {
+            Some(number) => !named.contains(&number),
+            None => name.ends_with(".new"),
+        };
+        for name in names.iter().filter(is_left) {
             let path = format!("{DIR}/{name}");
             disk.remove(&path).during("remove", &path)?;
         }

@@ -48,6 +48,11 @@ impl Store {
     pub fn index_damage(&self) -> Vec<String> {
         self.mender.told().clone()
     }
+
+    /// The same, but each only once: for whoever passes it on.
+    pub fn take_index_damage(&self) -> Vec<String> {
+        std::mem::take(&mut *self.mender.told())
+    }
 }
 
 impl Mender {

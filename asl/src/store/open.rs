@@ -162,6 +162,7 @@ fn resume(
     let logseq_max = commits.logseq_max();
     let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, logseq_max);
     let mut view = View::new(state);
+    view.head_from = through;
     view.genesis = judge.genesis().cloned();
     view.erased = parts.erased;
     view.testimony = parts.testimony;

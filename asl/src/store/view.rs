@@ -35,6 +35,8 @@ pub struct View {
     pub(super) uncounted_heads: BTreeMap<SiteId, u64>,
     /// Where its index began.
     pub(super) beginning: Beginning,
+    /// Where in the log the records begin that are indexed in memory.
+    pub(super) head_from: LogPosition,
 }
 
 impl View {
@@ -53,6 +55,7 @@ impl View {
             uncounted: 0,
             uncounted_heads: BTreeMap::new(),
             beginning: Beginning::default(),
+            head_from: LogPosition::START,
         }
     }
 

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use uor_asl::blocks::BlockDamage;
-use uor_asl::verify::Finding as StoreFinding;
+use uor_asl::verify::{Finding as StoreFinding, Uncounted};
 
 /// One thing that is not as it should be, or could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is: `damage`, `replay`, `length`, `snapshot`, `lost`, `fork`, `claim`, `receipt` …
+    /// What it is: `damage`, `index`, `uncounted`, `replay`, `length`, `snapshot`, `lost`, `fork`, `claim`, `receipt` …
     pub kind: &'static str,
     /// In words.
     pub message: String,
@@ -19,6 +19,16 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// Artifacts and receipts that it concerns.
     pub keys: Vec<String>,
+}
+
+/// A commit that does not count, and why.
+pub fn uncounted(commit: &Uncounted) -> String {
+    let Uncounted { domain, number, hash, position, reason, .. } = commit;
+    let (segment, offset) = (position.segment, position.offset);
+    format!(
+        "commit {number} of site {domain} with hash {hash}, in segment {segment} of the log at offset {offset}, does not \
+         count: {reason}"
+    )
 }
 
 impl Finding {
@@ -36,9 +46,20 @@ impl Finding {
             StoreFinding::Log { file, offset, what } => {
                 Self { file: file.clone(), offset: *offset, ..Self::new("damage", what.clone(), Vec::new()) }
             }
-            StoreFinding::Index { what } => {
-                let message = format!("{what}; the index can be rebuilt: remove the directory `index` of the store");
-                Self::new("index", message, Vec::new())
+            StoreFinding::Index { file, offset, what } => {
+                let message = format!(
+                    "{what}; nothing is lost: while no node runs, remove the directory `index` of the store, and it is \
+                     made anew from the log"
+                );
+                Self { file: file.clone(), offset: *offset, ..Self::new("index", message, Vec::new()) }
+            }
+            StoreFinding::Uncounted(commit) => {
+                let message = format!("{}; it could never have been accepted", uncounted(commit));
+                Self {
+                    file: Some(format!("log/{:08}.log", commit.position.segment)),
+                    offset: Some(commit.position.offset.into()),
+                    ..Self::new("uncounted", message, vec![commit.domain.to_string()])
+                }
             }
             StoreFinding::Chain { domain, number, what } => {
                 Self::new("chain", format!("commit {number} of site {domain}: {what}"), vec![domain.to_string()])

@@ -97,7 +97,9 @@ const fn is_damage(error: &StoreError) -> bool {
             | StoreError::OtherFederation { .. }
             | StoreError::LogCut { .. }
             | StoreError::Entry { .. }
+            | StoreError::Chain { .. }
             | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
+            | StoreError::Read(ReadError::Log(LogError::Damaged { .. } | LogError::Missing { .. }))
             | StoreError::Blocks(BlocksError::Damaged(_) | BlocksError::MissingPack { .. })
     )
 }

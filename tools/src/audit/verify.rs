@@ -4,11 +4,14 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
+use uor_asl::log::LogError;
+use uor_asl::state::ReadError;
 use uor_asl::store::StoreError;
 use uor_asl::verify::{Progress, TornTail};
 use uor_index_format::id::CanonicalId;
 
-use super::finding::Finding;
+use super::artifacts::{contradictions, malformed};
+use super::finding::{Finding, uncounted};
 use super::store::{Audited, Opener};
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
@@ -26,8 +29,10 @@ pub struct Verification {
     pub outcome: Verdict,
     /// Commits that count.
     pub commits: u64,
-    /// Commits that do not count because of a proven fork.
+    /// Commits that lie in the log and do not count.
     pub uncounted: u64,
+    /// Those of them that a proven fork took back, each with its reason: no damage. The others are findings.
+    pub taken_back: Vec<String>,
     /// Records that were replayed.
     pub records: u64,
     /// Visible entries.
@@ -44,6 +49,9 @@ pub struct Verification {
     pub erased: Vec<String>,
     /// Ends of files that hold no whole entry: what a crash leaves of a write that was never acknowledged.
     pub torn_tails: Vec<String>,
+    /// Why the index was not used and everything found in the log, if so: no damage, unless there are findings of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_index: Option<String>,
     /// The state root, from replay; absent if the store could not be opened.
     pub state_root: Option<String>,
     /// Everything that is not as it should be.
@@ -82,6 +90,7 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
     let (lost, payloads_lost) = lost(audited, &verified.missing)?;
     findings.extend(lost);
     findings.extend(forks(audited));
+    findings.extend(malformed(audited)?);
     let compared = snapshots(audited, &mut findings, meter)?;
     let outcome = if findings.is_empty() { Verdict::Agrees } else { Verdict::Diverges };
     Ok(Verification {
@@ -89,7 +98,8 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
         verdict: outcome.name(),
         outcome,
         commits: verified.commits,
-        uncounted: verified.uncounted,
+        uncounted: verified.uncounted.len() as u64,
+        taken_back: verified.uncounted.iter().filter(|commit| commit.is_of_a_fork).map(uncounted).collect(),
         records: verified.records,
         entries: verified.entries,
         payloads: verified.payloads,
@@ -98,6 +108,7 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
         missing: verified.missing.iter().filter(|id| !payloads_lost.contains(id)).map(ToString::to_string).collect(),
         erased: verified.erased.iter().map(ToString::to_string).collect(),
         torn_tails: verified.torn.iter().map(torn).collect(),
+        stale_index: verified.stale_index,
         state_root: Some(verified.state_root.to_string()),
         findings,
     })
@@ -161,9 +172,11 @@ fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'
     }
     let mut targets = Vec::new();
     for id in ids {
-        if let Ok(snapshot) = audited.snapshot_of(&id)?
-            && audited.store.view().has(&snapshot)?
-        {
+        // What is no snapshot is found with the other forms.
+        let Ok(snapshot) = audited.snapshot_of(&id)? else { continue };
+        let view = audited.store.view();
+        findings.extend(contradictions(&view, id, &snapshot)?);
+        if view.has(&snapshot)? {
             targets.push(snapshot);
         }
     }
@@ -185,7 +198,9 @@ impl Verification {
     /// A store that is too damaged to be opened.
     pub fn of_damage(store: &Path, damage: &StoreError) -> Self {
         let mut finding = Finding::new("damage", damage.to_string(), Vec::new());
-        if let StoreError::Log(uor_asl::log::LogError::Damaged { file, offset, .. }) = damage {
+        if let StoreError::Log(error) | StoreError::Read(ReadError::Log(error)) = damage
+            && let LogError::Damaged { file, offset, .. } = error
+        {
             (finding.file, finding.offset) = (Some(file.clone()), Some(*offset));
         }
         Self {
@@ -194,6 +209,8 @@ impl Verification {
             outcome: Verdict::Diverges,
             commits: 0,
             uncounted: 0,
+            taken_back: Vec::new(),
+            stale_index: None,
             records: 0,
             entries: 0,
             payloads: 0,
@@ -218,7 +235,9 @@ impl Verification {
             size(self.block_bytes),
         )];
         if self.uncounted > 0 {
-            lines.push(format!("{} do not count, because of a fork", count(self.uncounted, "commit")));
+            let of_forks = self.taken_back.len();
+            lines.push(format!("{} not counted, {of_forks} of them because of forks", count(self.uncounted, "commit")));
+            lines.extend(self.taken_back.iter().cloned());
         }
         if !self.missing.is_empty() {
             lines.push(format!(
@@ -230,6 +249,7 @@ impl Verification {
             lines.push(format!("{} erased here on request: no damage", count(self.erased.len() as u64, "payload")));
         }
         lines.extend(self.torn_tails.iter().cloned());
+        lines.extend(self.stale_index.iter().map(|reason| format!("the index was not used: {reason}")));
         lines.extend(self.state_root.iter().map(|root| format!("state root {root}")));
         lines.extend(self.findings.iter().flat_map(Finding::lines));
         lines

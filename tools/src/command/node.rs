@@ -31,6 +31,7 @@ pub fn node(args: &Node, site: Site, console: &mut Console<'_>) -> Outcome {
     let result = service::run(&site, &config, control, &mut |event| {
         // A node goes on when nobody reads what it says.
         drop(tell(&event, console));
+        front::say_what_is_damaged(&site, console);
     });
     server.stop();
     result?;
