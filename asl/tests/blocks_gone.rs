@@ -420,6 +420,23 @@ fn what_is_put_while_garbage_is_collected_keeps_what_it_found_here() {
 }
 
 #[test]
+fn what_is_put_into_the_last_pack_while_that_is_given_up_moves_along() {
+    let disk = MemoryDisk::new();
+    let options = Options { pack_bytes: 1 << 20, threads: 1 };
+    let blocks = open_with(&disk, options);
+    let (garbage, new) = (noise(1, 300_000), noise(2, 900));
+    blocks.put_bytes(&garbage).unwrap();
+    blocks.sync().unwrap();
+    let collected = collect_around(&blocks, || assert!(blocks.put_bytes(&new).unwrap().new_bytes > 0));
+    assert_eq!((collected.payloads, collected.packs_rewritten), (1, 1));
+    assert_eq!(packs(&disk), ["blocks/00000002.pack"]);
+    for blocks in [&blocks, &open_with(&disk, options)] {
+        assert!(has_bytes(blocks, &new) && !blocks.has(Checksum::of(&garbage)));
+        assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
+    }
+}
+
+#[test]
 fn what_two_puts_rest_on_stays_when_one_of_them_ends() {
     let disk = MemoryDisk::new();
     let blocks = open(&disk);
