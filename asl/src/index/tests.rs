@@ -229,7 +229,7 @@ fn a_lookup_among_ids_that_look_alike_reads_few_of_them() {
     let alike = |number: u64| {
         let mut bytes = *id(number).as_bytes();
         let low = if number.is_multiple_of(3) { number / 40 } else { 0 };
-        bytes[..8].copy_from_slice(&(0x77 << 56 | low).to_be_bytes());
+        bytes[..8].copy_from_slice(&bytes_of(0x77 << 56 | low));
         CanonicalId::from_bytes(bytes)
     };
     let (mut index, mut log) = (Index::new(2, 5), Log::default());

@@ -129,7 +129,10 @@ fn version(claim: &dyn Fn(u64) -> Record, site: usize, logseq: u64, word: u8) ->
     Seen { place, number: logseq, at, header }
 }
 
-fn standing_of(summary: &Summary, rule: ConflictRule) -> Option<(Entry, Option<(Place, u64, LogPosition)>)> {
+/// An entry, and place, number and position of the claim that stands.
+type Stood = (Entry, Option<(Place, u64, LogPosition)>);
+
+fn standing_of(summary: &Summary, rule: ConflictRule) -> Option<Stood> {
     let claim = |claim: Standee| (claim.place, claim.number, claim.at);
     summary.standing(rule).map(|standing| (standing.entry, standing.claim.map(claim)))
 }
