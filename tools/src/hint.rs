@@ -332,9 +332,11 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
         StoreError::Log(error) => of(error),
         StoreError::Read(error) => of(error),
         StoreError::Blocks(error) => of(error),
+        StoreError::LogCut { .. } => {
+            help(Code::Damaged, "`uor recover` fetches what is missing from other sites; or put the files of `log` back")
+        }
         StoreError::Identity
         | StoreError::OtherFederation { .. }
-        | StoreError::LogCut { .. }
         | StoreError::Entry { .. }
         | StoreError::Chain { .. } => help(Code::Damaged, "`uor-replay verify` lists everything that is damaged"),
         _ => None,

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use uor_asl::disk::{Disk, DiskError, DiskFile, Mode};
 use uor_asl::store::Store;
@@ -58,6 +59,9 @@ pub(super) struct Place {
     directory: u64,
     /// Inode of the witness.
     file: u64,
+    /// When directory and witness were made, in nanoseconds since 1970, 0 where that is not known: an inode that was freed is
+    /// soon given to another file.
+    born: (u64, u64),
     /// Device of the directory. It is the same for as long as the machine runs.
     device: u64,
     /// Which run of the machine that was.
@@ -71,15 +75,23 @@ impl Place {
         // A system that does not say gives every run the same name, and devices are compared then.
         let boot = fs::read_to_string(BOOT_FILE).unwrap_or_default();
         let boot = boot.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
-        Ok(Self { directory: directory.ino(), file: file.ino(), device: directory.dev(), boot })
+        let born = (born(&directory), born(&file));
+        Ok(Self { directory: directory.ino(), file: file.ino(), born, device: directory.dev(), boot })
     }
 
     /// Whether what was noted at one place is now met at another: the directory, or the file in it, was copied. Devices
     /// may have other numbers after the machine was started again.
     fn is_left_by(&self, now: &Self) -> bool {
-        let same_file = (self.directory, self.file) == (now.directory, now.file);
+        let is_same = |before: u64, now: u64| before == 0 || now == 0 || before == now;
+        let same_birth = is_same(self.born.0, now.born.0) && is_same(self.born.1, now.born.1);
+        let same_file = (self.directory, self.file) == (now.directory, now.file) && same_birth;
         !same_file || (self.boot == now.boot && self.device != now.device)
     }
+}
+
+fn born(metadata: &fs::Metadata) -> u64 {
+    let since_1970 = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since_1970.and_then(|time| u64::try_from(time.as_nanos()).ok()).unwrap_or_default()
 }
 
 impl Packs {
@@ -122,11 +134,11 @@ impl Acknowledged {
 
     fn encode(&self, sequence: u64) -> Vec<u8> {
         let Self { federation, domain, head, packs, place } = self;
-        let Place { directory, file, device, boot } = place;
+        let Place { directory, file, born, device, boot } = place;
         let text = format!(
             "{TITLE}\nsequence {sequence}\nfederation {federation}\ndomain {domain}\nnumber {}\nhash {}\npacks {} {}\n\
-             directory {directory}\nfile {file}\ndevice {device}\nboot {boot}\n",
-            head.number, head.hash, packs.last, packs.len
+             directory {directory} {}\nfile {file} {}\ndevice {device}\nboot {boot}\n",
+            head.number, head.hash, packs.last, packs.len, born.0, born.1
         );
         let mut bytes = format!("{text}check {}\n", Checksum::of(text.as_bytes())).into_bytes();
         assert!(bytes.len() <= SLOT_LEN, "a slot has room for all its lines");
@@ -149,9 +161,15 @@ impl Acknowledged {
         let (number, hash) = (value("number")?.parse().ok()?, value("hash")?.parse::<CommitHash>().ok()?);
         let (last, len) = value("packs")?.split_once(' ')?;
         let packs = Packs { last: last.parse().ok()?, len: len.parse().ok()? };
+        let mut file = |key: &str| -> Option<(u64, u64)> {
+            let (inode, born) = value(key)?.split_once(' ')?;
+            Some((inode.parse().ok()?, born.parse().ok()?))
+        };
+        let ((directory, directory_born), (file, file_born)) = (file("directory")?, file("file")?);
         let place = Place {
-            directory: value("directory")?.parse().ok()?,
-            file: value("file")?.parse().ok()?,
+            directory,
+            file,
+            born: (directory_born, file_born),
             device: value("device")?.parse().ok()?,
             boot: value("boot")?.to_owned(),
         };
@@ -306,7 +324,7 @@ mod tests {
             domain: SiteId::from_bytes([2; 32]),
             head: Head { number: u64::MAX, hash: CommitHash::from_bytes([3; 32]) },
             packs: Packs { last: u32::MAX, len: u64::MAX },
-            place: Place { directory: u64::MAX, file: u64::MAX, device: u64::MAX, boot: "b".repeat(64) },
+            place: Place { directory: u64::MAX, file: u64::MAX, born: (1, 2), device: u64::MAX, boot: "b".repeat(64) },
         }
     }
 
@@ -329,6 +347,7 @@ mod tests {
     fn the_layout_is_what_the_page_says() {
         let text = String::from_utf8(sample().encode(7)).expect("it is text");
         let lines: Vec<&str> = text.trim_end().lines().collect();
+        let said = &text[..text.find("check ").expect("it ends in a check")];
         let (boot, max) = ("b".repeat(64), u64::MAX);
         let expected = [
             "uor acknowledged 1".to_owned(),
@@ -338,11 +357,11 @@ mod tests {
             format!("number {max}"),
             format!("hash {}", "03".repeat(32)),
             format!("packs {} {max}", u32::MAX),
-            format!("directory {max}"),
-            format!("file {max}"),
+            format!("directory {max} 1"),
+            format!("file {max} 2"),
             format!("device {max}"),
             format!("boot {boot}"),
-            "check fa33cca183f9209e110104b7a96de619aada36c1a4afd451fdcd5fbe2459ed79".to_owned(),
+            format!("check {}", Checksum::of(said.as_bytes())),
         ];
         assert_eq!((text.len(), lines), (SLOT_LEN, expected.iter().map(String::as_str).collect()));
     }
@@ -354,6 +373,9 @@ mod tests {
         assert!(!here.is_left_by(&here) && !here.is_left_by(&rebooted));
         let (copied, replaced) = (Place { directory: 1, ..here.clone() }, Place { file: 1, ..here.clone() });
         let elsewhere = Place { device: 7, ..here.clone() };
+        // The inode of what was removed is given again.
+        let reused = Place { born: (1, 3), ..here.clone() };
+        assert!(here.is_left_by(&reused) && !here.is_left_by(&Place { born: (0, 0), ..here.clone() }));
         assert!([copied, replaced, elsewhere].iter().all(|other| here.is_left_by(other)));
     }
 
