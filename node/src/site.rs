@@ -5,7 +5,7 @@
 //!
 //! To be read in this order: `home`, `lifecycle`, `membership`, `peers` (the directory and who it belongs to); `resolve`,
 //! `names`, `add`, `import`, `read` (things, on their way in and out); `history`, `edges`, `snapshots` (what is said about them);
-//! `shelf`, `programs`, `run` (what is computed from them); `kept`, `gc`, `erase` (what goes again); `status`.
+//! `shelf`, `programs`, `run` (what is computed from them); `remove`, `kept`, `gc`, `erase` (what goes again); `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
 //! reported before; every read takes the snapshot it is to see, so a report never mixes two states.
@@ -23,14 +23,17 @@ mod lifecycle;
 mod membership;
 mod names;
 mod peers;
+mod private;
 mod programs;
 mod read;
+mod remove;
 mod resolve;
 mod run;
 mod shelf;
 mod snapshots;
 mod stat_cache;
 mod status;
+pub mod text;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +46,10 @@ use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
-pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
+pub use add::{
+    AddError, AddEvent, AddOptions, Added, Bounded, ExcludeError, Excludes, Fate, LeftOut, Obstacle, Planned, Progress,
+    Source,
+};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
 pub use erase::{EraseError, ErasedPayload};
 pub use gc::{Gathered, GcError};
@@ -52,10 +58,11 @@ pub use home::FileError;
 pub use import::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
-pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
+pub use names::{RefError, RefListed, RefSet};
 pub use peers::Peer;
 pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
 pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
+pub use remove::{RemoveError, Removed, RemovedAll};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
 pub use shelf::StoreShelf;
@@ -79,6 +86,7 @@ pub struct Site {
     files: Mutex<()>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.
     putting: RwLock<()>,
+    was_open_to_others: bool,
 }
 
 impl Site {

@@ -10,6 +10,8 @@
 //! | `addresses` | where this site's node last listened, one multiaddress per line |
 //! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!
+//! All of them have mode 0600, as everything in the directory has, and the directory 0700 (`private`).
+//!
 //! Each is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the new one.
 
 use std::collections::BTreeSet;
