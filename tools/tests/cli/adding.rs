@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Bench, text};
+use crate::support::{Bench, Ran, text};
 
 fn names(bench: &Bench, tree: &str) -> Vec<String> {
     bench.uor(&["ls", tree, "--json"]).ok().lines().iter().map(|it| text(it, "name").to_owned()).collect()
@@ -213,29 +213,40 @@ fn a_dry_run_says_everything_and_writes_nothing() {
     }
 }
 
-/// Runs `work` while a file is written to over and over, and proves that it was.
-fn while_changing<T>(bench: &Bench, name: &str, len: usize, work: impl FnOnce() -> T) -> T {
+/// Tells the thread that writes that it is over, also if a test fails meanwhile.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs `work` while a file is written to over and over.
+fn while_changing(bench: &Bench, name: &str, len: usize, work: impl FnOnce()) {
     bench.write(name, vec![0; len]);
-    let (is_over, writes) = (AtomicBool::new(false), AtomicU64::new(0));
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let over = Over(&is_over);
         scope.spawn(|| {
             let mut file = fs::File::options().write(true).open(bench.path(name)).unwrap();
-            while !is_over.load(Ordering::Relaxed) {
-                let number = writes.fetch_add(1, Ordering::Relaxed) + 1;
+            for number in 1_u64.. {
                 file.seek(SeekFrom::Start(number * 4096 % len as u64)).unwrap();
                 file.write_all(&number.to_le_bytes()).unwrap();
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
             }
         });
-        while writes.load(Ordering::Relaxed) == 0 {
-            thread::yield_now();
-        }
-        let before = writes.load(Ordering::Relaxed);
-        let result = work();
-        let after = writes.load(Ordering::Relaxed);
-        is_over.store(true, Ordering::Relaxed);
-        assert!(after > before, "nothing was written meanwhile");
-        result
-    })
+        work();
+        drop(over);
+    });
+}
+
+/// Tries until it ends with this status: whoever writes may have to wait while the file is read, and then nothing changes.
+fn until(status: i32, mut attempt: impl FnMut() -> Ran) -> Ran {
+    let mut attempts = std::iter::repeat_with(&mut attempt).take(200);
+    attempts.find(|ran| ran.status == status).unwrap_or_else(|| panic!("never ended with status {status}"))
 }
 
 #[test]
@@ -244,12 +255,16 @@ fn a_file_that_keeps_changing_is_refused_by_name() {
     for len in [1 << 20, 24 << 20] {
         let bench = Bench::new();
         bench.write("tree/still", "still");
-        let before = bench.uor(&["log", "--json"]).ok().out;
         while_changing(&bench, "tree/busy", len, || {
-            bench.uor(&["add", "tree"]).fails(1, "tree/busy keeps changing");
-            bench.uor(&["add", "tree/busy"]).fails(1, "--allow-changing");
+            let mut before = Vec::new();
+            let refused = until(1, || {
+                before = bench.uor(&["log", "--json"]).ok().out;
+                bench.uor(&["add", "tree"])
+            });
+            refused.fails(1, "tree/busy keeps changing");
             assert!(bench.uor(&["log", "--json"]).ok().out == before, "something became visible");
-            let ran = bench.uor(&["add", "tree", "--ref", "t", "--allow-changing", "--json"]).exits(3);
+            until(1, || bench.uor(&["add", "tree/busy"])).fails(1, "--allow-changing");
+            let ran = until(3, || bench.uor(&["add", "tree", "--ref", "t", "--allow-changing", "--json"]));
             assert!(ran.err.contains("tree/busy kept changing"), "{}", ran.err);
             let changing = &ran.json()["changing"];
             assert_eq!(changing["total"], 1);
