@@ -368,6 +368,15 @@ impl Store {
         Ok(())
     }
 
+    /// Whether this is how the file begins that makes a directory a store, of whatever version.
+    #[must_use]
+    pub fn is_identity(file_begin: &[u8]) -> bool {
+        file_begin.starts_with(IDENTITY_TITLE.as_bytes())
+    }
+
+    /// The file that makes a directory a store.
+    pub const IDENTITY_FILE: &'static str = IDENTITY_FILE;
+
     /// The federation the store on `disk` belongs to.
     ///
     /// # Errors

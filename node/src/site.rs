@@ -3,10 +3,11 @@
 //! A synchronous library over the store, the graph and the engine: no network, no runtime. `uor` parses, calls one of these
 //! methods and renders the plain struct it returns; the node shell serves the same methods to programs beside it.
 //!
-//! To be read in this order: `home`, `lifecycle`, `opening`, `witness`, `standing`, `membership`, `peers` (the directory, who it
-//! belongs to, and whether it is all there); `resolve`, `names`, `add`, `import`, `read` (things, on their way in and out);
-//! `history`, `edges`, `snapshots` (what is said about them); `shelf`, `programs`, `run` (what is computed from them); `kept`,
-//! `gc`, `erase` (what goes again); `recover`, `backup`, `restore` (what must not get lost); `status`.
+//! To be read in this order: `home`, `private`, `lifecycle`, `opening`, `witness`, `standing`, `membership`, `peers` (the
+//! directory, who it belongs to, and whether it is all there); `resolve`, `names`, `add`, `import`, `read` (things, on their
+//! way in and out); `history`, `edges`, `snapshots` (what is said about them); `shelf`, `programs`, `run` (what is computed
+//! from them); `remove`, `kept`, `gc`, `erase` (what goes again); `recover`, `backup`, `restore` (what must not get lost);
+//! `status`.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
 //! reported before; every read takes the snapshot it is to see, so a report never mixes two states; what is cancelled
@@ -27,9 +28,11 @@ mod membership;
 mod names;
 mod opening;
 mod peers;
+mod private;
 mod programs;
 mod read;
 mod recover;
+mod remove;
 mod resolve;
 mod restore;
 mod run;
@@ -38,6 +41,7 @@ mod snapshots;
 mod standing;
 mod stat_cache;
 mod status;
+pub mod text;
 mod walk;
 mod witness;
 
@@ -54,7 +58,10 @@ use uor_index_format::snapshot::Snapshot;
 use crate::cancel::Cancel;
 use standing::{Standing, Witnessing};
 
-pub use add::{AddError, AddEvent, AddOptions, Added, Progress, Source};
+pub use add::{
+    AddError, AddEvent, AddOptions, Added, Bounded, ExcludeError, Excludes, Fate, LeftOut, Obstacle, Planned, Progress,
+    Source,
+};
 pub use backup::{BackedUp, BackupError};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
 pub use erase::{EraseError, ErasedPayload};
@@ -65,11 +72,12 @@ pub(crate) use home::TABLE_FILE;
 pub use import::{ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, ZfsIdentity};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
-pub use names::{RefError, RefListed, RefSet, RemoveError, Removed};
+pub use names::{RefError, RefListed, RefSet};
 pub use peers::Peer;
 pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
 pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
 pub use recover::{RecoverError, Remaining};
+pub use remove::{RemoveError, Removed, RemovedAll};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
 pub use restore::{RestoreError, Restored};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
@@ -96,6 +104,7 @@ pub struct Site {
     files: Arc<Mutex<()>>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.
     putting: Arc<RwLock<()>>,
+    was_open_to_others: bool,
     /// Whether what is being done through this handle is still wanted.
     cancel: Cancel,
     /// What was acknowledged, beside the log; of a site that is open to be written.

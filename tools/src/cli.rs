@@ -174,6 +174,21 @@ pub struct Add {
     /// Read every file, also those that look unchanged since they were added
     #[arg(long)]
     pub checksum: bool,
+    /// Leave out what fits this pattern, written as in .gitignore
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Leave out what fits the patterns in this file, one in a line
+    #[arg(long, value_name = "FILE")]
+    pub exclude_from: Vec<PathBuf>,
+    /// Take what the files .uorignore in a directory say to leave out
+    #[arg(long)]
+    pub no_uorignore: bool,
+    /// Store files that keep changing as they were read last, and do without files that go away
+    #[arg(long)]
+    pub allow_changing: bool,
+    /// Say what would be added and what left out, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 fn type_tag(text: &str) -> Result<u32, std::num::ParseIntError> {
@@ -237,6 +252,12 @@ pub enum Ref {
 pub struct Rm {
     /// What is shadowed from now on; a bare name is the ref, not what it points at
     pub key: String,
+    /// With a ref, what it points at too; of a tree, all that is in it and that nothing else shows
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// Go on though something is not here that may show parts of it
+    #[arg(long, requires = "recursive")]
+    pub force: bool,
 }
 
 /// `uor log`.
@@ -529,6 +550,7 @@ impl Command {
         !matches!(
             self,
             Self::Status
+                | Self::Add(Add { dry_run: true, .. })
                 | Self::Get(_)
                 | Self::Ls(_)
                 | Self::Cat(_)

@@ -3,6 +3,7 @@
 //! Commands get an open [`Site`] and a [`Console`], and never know whether they run in the process that the person started
 //! or in the node beside it.
 
+mod add;
 pub mod artifact;
 pub mod backup;
 pub mod edge;
@@ -76,7 +77,7 @@ pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) 
         Command::Cat(args) => artifact::cat(args, context, console),
         Command::Ref(Ref::Set { name, key }) => name::set(name, key, context, console),
         Command::Ref(Ref::Ls { at }) => name::ls(at.as_deref(), context, console),
-        Command::Rm(args) => name::rm(&args.key, context, console),
+        Command::Rm(args) => name::rm(args, context, console),
         Command::Log(args) => history::log(args, context, console),
         Command::Conflicts => history::conflicts(context, console),
         Command::Resolve(args) => history::resolve(args, context, console),

@@ -270,6 +270,10 @@ fn alone(dir: &Path, console: &mut Console<'_>) -> Outcome<Site> {
 
 /// A crash leaves the beginnings of writes that were never acknowledged; opening for writing sets them aside, and says so.
 fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
+    if site.was_open_to_others() {
+        let dir = site.dir().display();
+        console.note(format!("Other users could read {dir}: from now on only its owner can (modes 0700 and 0600)"));
+    }
     let opened = site.store().opened();
     if let Some(cut) = &opened.log.cut
         && let Some(saved) = &cut.saved

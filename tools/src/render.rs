@@ -86,6 +86,12 @@ pub fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
+/// A name as a person sees it, of unequal names unequal: control characters and bytes that are no text are escaped, and so
+/// are backslashes. `is_escaped` says that the latter have been.
+pub fn shown_name(name: &str, is_escaped: bool) -> String {
+    if is_escaped { plain(name) } else { plain(&name.replace('\\', "\\\\")) }
+}
+
 /// Which side a column keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {

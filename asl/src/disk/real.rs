@@ -1,14 +1,22 @@
 //! Real files under a root directory, read and written by position (`pread`, `pwrite`).
+//!
+//! What is created here belongs to its owner alone: files have mode 0600 and directories 0700, whatever the umask allows. A
+//! store holds the contents of files that may have been private where they came from.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use super::writeback;
 use super::{Disk, DiskFile, LockGuard, Mode, Sealed, mmap};
+
+/// Mode of every file that is created.
+pub const FILE_MODE: u32 = 0o600;
+/// Mode of every directory that is created.
+pub const DIR_MODE: u32 = 0o700;
 
 /// A directory of the operating system.
 #[derive(Debug, Clone)]
@@ -43,7 +51,7 @@ impl Disk for RealDisk {
         let path = self.resolve(path)?;
         let file = match mode {
             Mode::ReadOnly => File::open(path)?,
-            Mode::Write => OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?,
+            Mode::Write => created().read(true).open(path)?,
         };
         Ok(Arc::new(RealFile { file }))
     }
@@ -70,7 +78,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, dir: &str) -> io::Result<()> {
-        fs::create_dir_all(self.resolve(dir)?)
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(self.resolve(dir)?)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -85,13 +93,20 @@ impl Disk for RealDisk {
 
     fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
         let path = self.resolve(path)?;
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = created().open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// How a file is opened that is created, for its owner alone, if it is not there.
+fn created() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(FILE_MODE);
+    options
 }
 
 #[derive(Debug)]
@@ -185,6 +200,28 @@ mod tests {
         assert!(lock.is_some() && disk.try_lock("a/lock").unwrap().is_none());
         drop(lock);
         assert!(disk.try_lock("a/lock").unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_created_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path().join("store"));
+        disk.create_dir_all("a/b").unwrap();
+        drop(disk.open("a/b/file", Mode::Write).unwrap());
+        drop(disk.try_lock("a/lock").unwrap());
+        super::super::replace(&disk, "small", b"text").unwrap();
+        let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        for (path, wanted) in [
+            ("store", DIR_MODE),
+            ("store/a", DIR_MODE),
+            ("store/a/b", DIR_MODE),
+            ("store/a/b/file", FILE_MODE),
+            ("store/a/lock", FILE_MODE),
+            ("store/small", FILE_MODE),
+        ] {
+            assert_eq!(mode(path), wanted, "{path}");
+        }
     }
 
     #[test]

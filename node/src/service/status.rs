@@ -40,12 +40,13 @@ impl NodeStatus {
         let logseq = site.store().view().state().logseq_max();
         let connected: BTreeSet<SiteId> = core.connected().copied().collect();
         let applied: BTreeMap<SiteId, Applied> = core.federation_log_table().clone();
+        let names = site.shown_names()?;
         let others = site.members()?.into_iter().filter(|member| member.site_id != site.site_id());
         let peers = others.map(|member| {
             let applied = applied.get(&member.site_id);
             PeerStatus {
                 site_id: member.site_id.to_string(),
-                name: Some(member.name),
+                name: names.get(&member.site_id).cloned(),
                 connected: connected.contains(&member.site_id),
                 applied_snapshot: applied.map(|applied| applied.snapshot.to_string()),
                 applied_logseq: applied.map(|applied| applied.logseq.0),

@@ -4,17 +4,24 @@
 //! their results in the order of the walk, and builds trees from the inside out ([`tree`]). So what is added, and in which
 //! commits, does not depend on which thread is quicker.
 //!
+//! What cannot be in a tree is left out and named ([`left_out`]), what a person does not want is counted ([`excludes`]); a plan
+//! says beforehand what would become of everything ([`plan`]).
+//!
 //! Records follow the bytes in commits of at most [`BATCH_RECORDS_MAX`], the topmost tree and the ref in the last. So memory
 //! does not grow with what is added, and a tree becomes visible only when all of it is durable. What was added before a
 //! failure stays, as files without a tree; adding again writes only the rest.
 
+pub(super) mod excludes;
 mod files;
+mod left_out;
+mod plan;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -28,10 +35,14 @@ use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, chec
 use uor_index_format::tree::TreeError;
 use uor_index_format::{program, snapshot, tree as tree_format};
 
+pub use self::excludes::{ExcludeError, Excludes};
 use self::files::{Files, Shared};
+pub use self::left_out::{Bounded, LeftOut, Obstacle};
+pub use self::plan::{Fate, Planned};
+use super::private::{self, DataDirs};
 use super::stat_cache::{Seen, Stamp, StatCache};
-use super::walk::{self, Step, Taken, Walk, reading};
-use super::{Site, Sort, json};
+use super::walk::{Step, Taken, Walk, reading};
+use super::{Site, Sort, json, text};
 use crate::cancel::Cancelled;
 
 /// Most records of one commit.
@@ -53,8 +64,15 @@ pub enum Source<'a> {
 impl Source<'_> {
     fn label(&self) -> String {
         match self {
-            Self::Path(path) => path.to_string_lossy().into_owned(),
+            Self::Path(path) => text::text_of(path.as_os_str().as_bytes()),
             Self::Reader { label, .. } => label.clone(),
+        }
+    }
+
+    fn label_hex(&self) -> Option<String> {
+        match self {
+            Self::Path(path) => text::hex_of(path.as_os_str().as_bytes()),
+            Self::Reader { .. } => None,
         }
     }
 }
@@ -68,6 +86,12 @@ pub struct AddOptions<'a> {
     pub reference: Option<&'a str>,
     /// Says which paths below a directory are taken; all, if absent.
     pub filter: Option<&'a dyn Fn(&Path) -> bool>,
+    /// What is not wanted, beside what the files `.uorignore` in a tree say.
+    pub excludes: Option<&'a Excludes>,
+    /// Takes what those files say to leave out.
+    pub ignores_uorignore: bool,
+    /// Stores a file that keeps changing as it was read last, goes on without one that goes away, and says so.
+    pub allows_changing: bool,
     /// Reads every file, also those that look as they did when they were last read, and verifies what is stored of it.
     pub reread: bool,
     /// How many files are read at the same time; if absent, as many as the machine has cores.
@@ -101,8 +125,11 @@ pub enum AddEvent<'a> {
 /// One source that was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Added {
-    /// The source as it was given.
+    /// The source as it was given; escaped if it is no UTF-8.
     pub path: String,
+    /// The bytes of its path in hexadecimal, if they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
     /// What it became.
     #[serde(serialize_with = "json::text")]
     pub key: ArtifactKey,
@@ -114,8 +141,14 @@ pub struct Added {
     pub files: u64,
     /// By how many bytes the blocks grew.
     pub new_bytes: u64,
-    /// What is neither file, directory nor symlink, or this site's own data directory, and was left out.
+    /// How many things were left out because they are not wanted; of a directory, the directory.
+    pub excluded: u64,
+    /// Paths of what was left out by necessity, as far as they are named.
     pub skipped: Vec<String>,
+    /// What was left out by necessity, and why.
+    pub left_out: Bounded<LeftOut>,
+    /// Files that were changing all the while, and are stored as they were read last.
+    pub changing: Bounded<String>,
 }
 
 /// Why something was not added.
@@ -132,11 +165,36 @@ pub enum AddError {
         source: io::Error,
     },
     /// It is a socket, a device or the like.
-    #[error("{} is neither a file nor a directory", path.display())]
+    #[error("{} is neither a file nor a directory: {reason}", path.display())]
     Special {
         /// The path.
         path: PathBuf,
+        /// What it is.
+        reason: Obstacle,
     },
+    /// It is a data directory, or lies in one.
+    #[error("{} is not added: {} is a data directory of uor, or a copy of one", path.display(), dir.display())]
+    DataDirectory {
+        /// The path.
+        path: PathBuf,
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// It is the private key of a site.
+    #[error("{} is not added: it is the private key of a site", path.display())]
+    Key {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It changed each time it was read.
+    #[error("{} keeps changing while it is read: what would be stored is a mixture of before and after", path.display())]
+    Changing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What is not wanted cannot be told.
+    #[error(transparent)]
+    Exclude(#[from] ExcludeError),
     /// The type tag has a meaning of its own.
     #[error("type tag {tag} is the tag of {}, which files do not get by hand", sort.with_article())]
     ReservedTag {
@@ -197,14 +255,14 @@ impl Site {
         check_options(sources.len(), options)?;
         let _putting = self.putting();
         let cache = if options.reread { StatCache::default() } else { StatCache::load(self.disk.as_ref()) };
-        let shared = Shared::new(self.store.blocks(), put_options(options), &self.cancel);
-        let own = fs::metadata(&self.dir).ok().map(|own| walk::identity(&own));
+        let shared = Shared::new(self, put_options(options), options.allows_changing);
+        let data_dirs = DataDirs::beside(&self.dir);
         let mut seen = Vec::new();
         let result = thread::scope(|scope| {
             let adding = Adding {
                 site: self,
                 options,
-                taken: Taken { filter: options.filter, own },
+                taken: options.taken(&data_dirs),
                 cache: &cache,
                 files: Files::new(scope, &shared, options.readers),
                 progress: Progress::default(),
@@ -233,6 +291,13 @@ impl Site {
             let disk = self.disk.as_ref();
             drop(StatCache::load(disk).save(seen, disk));
         }
+    }
+}
+
+impl<'a> AddOptions<'a> {
+    fn taken(&self, data_dirs: &'a DataDirs) -> Taken<'a> {
+        let &Self { filter, excludes, ignores_uorignore, allows_changing, .. } = self;
+        Taken { filter, data_dirs: Some(data_dirs), excludes, ignores_uorignore, allows_changing }
     }
 }
 
@@ -288,7 +353,9 @@ struct Sums {
     bytes: u64,
     files: u64,
     new_bytes: u64,
-    skipped: Vec<String>,
+    excluded: u64,
+    left_out: Bounded<LeftOut>,
+    changing: Bounded<String>,
 }
 
 /// Progress is told at least this often, in bytes, and after every so many files.
@@ -308,7 +375,7 @@ impl Adding<'_, '_> {
             match source {
                 Source::Reader { .. } => all = false,
                 Source::Path(path) => {
-                    let metadata = fs::metadata(path).map_err(reading(path))?;
+                    let metadata = self.check_source(path)?;
                     if metadata.is_dir() {
                         for step in Walk::new(path, self.taken)? {
                             self.site.cancel.check()?;
@@ -319,11 +386,9 @@ impl Adding<'_, '_> {
                                 files += 1;
                             }
                         }
-                    } else if metadata.is_file() {
+                    } else {
                         bytes += metadata.len();
                         files += 1;
-                    } else {
-                        return Err(AddError::Special { path: path.clone() });
                     }
                 }
             }
@@ -335,18 +400,24 @@ impl Adding<'_, '_> {
         Ok(())
     }
 
+    /// Looks at a path that was given, which is refused where the same thing inside a tree would be left out.
+    fn check_source(&self, path: &Path) -> Result<Metadata, AddError> {
+        self.site.check_source(path, self.taken.data_dirs)
+    }
+
     fn source(&mut self, source: Source<'_>) -> Result<Added, AddError> {
-        let path = source.label();
+        let (path, path_hex) = (source.label(), source.label_hex());
         let mut sums = Sums::default();
         let (key, kind) = match source {
             Source::Reader { reader, label } => (self.stream(reader, &label, &mut sums)?, Sort::File),
             Source::Path(path) => {
-                let metadata = fs::metadata(&path).map_err(reading(&path))?;
+                let metadata = self.check_source(&path)?;
                 if metadata.is_dir() {
                     (self.directory(&path, &mut sums)?, Sort::Tree)
                 } else {
-                    let file = self.begin_file(path, &metadata);
-                    (self.end_file(file, &mut sums)?.0, Sort::File)
+                    let file = self.begin_file(path, &metadata, true);
+                    let payload = self.end_file(file, &mut sums)?;
+                    (self.file_added(payload, &mut sums)?, Sort::File)
                 }
             }
         };
@@ -354,8 +425,9 @@ impl Adding<'_, '_> {
             self.name(name, key)?;
         }
         self.flush()?;
-        let Sums { bytes, files, new_bytes, skipped } = sums;
-        let added = Added { path, key, kind, bytes, files, new_bytes, skipped };
+        let Sums { bytes, files, new_bytes, excluded, left_out, changing } = sums;
+        let skipped = left_out.named.iter().map(|left_out| left_out.path.clone()).collect();
+        let added = Added { path, path_hex, key, kind, bytes, files, new_bytes, excluded, skipped, left_out, changing };
         (self.on_event)(AddEvent::Added(&added));
         Ok(added)
     }
@@ -365,8 +437,14 @@ impl Adding<'_, '_> {
         let blocks = self.site.store.blocks();
         let put_options = put_options(self.options);
         let reader = &mut self.site.cancel.reader(reader);
+        let mut begin = Vec::new();
+        (&mut *reader).take(private::KEY_LEN_MAX + 1).read_to_end(&mut begin).map_err(reading(Path::new(label)))?;
+        if self.site.is_key(&begin, None) {
+            return Err(AddError::Key { path: label.into() });
+        }
         let on_progress = &mut |bytes| self.tell_bytes(before + bytes);
-        let put = blocks.put_with(&put_options, reader, on_progress).map_err(storing(label))?;
+        let put =
+            blocks.put_with(&put_options, &mut begin.as_slice().chain(reader), on_progress).map_err(storing(label))?;
         sums.new_bytes += put.new_bytes;
         self.files.has_read(put.len);
         self.file_added(Payload { checksum: put.checksum, len: put.len }, sums)
@@ -435,6 +513,22 @@ impl Adding<'_, '_> {
 }
 
 impl Site {
+    /// What a path is that is to be added; refuses what never is.
+    fn check_source(&self, path: &Path, data_dirs: Option<&DataDirs>) -> Result<Metadata, AddError> {
+        let metadata = fs::metadata(path).map_err(reading(path))?;
+        let around = data_dirs.map(|dirs| dirs.around(path)).transpose().map_err(reading(path))?;
+        if let Some(dir) = around.flatten() {
+            return Err(AddError::DataDirectory { path: path.to_owned(), dir });
+        }
+        if !metadata.is_dir() && !metadata.is_file() {
+            return Err(AddError::Special { path: path.to_owned(), reason: Obstacle::of_special(&metadata) });
+        }
+        if self.is_key_file(path, &metadata) {
+            return Err(AddError::Key { path: path.to_owned() });
+        }
+        Ok(metadata)
+    }
+
     /// Whether something is visible now.
     pub(super) fn is_visible(&self, id: &CanonicalId) -> Result<bool, StateError> {
         let view = self.store.view();

@@ -9,7 +9,6 @@ use uor_index_format::id::{CanonicalId, Checksum, CommitHash, LogSeq, SiteId};
 use uor_index_format::record::{Kind, Record};
 use uor_index_format::snapshot::Snapshot;
 
-use super::membership::site_name;
 use super::resolve::PREFIX_LEN_MIN;
 use super::{ResolveError, Site, json};
 
@@ -161,12 +160,17 @@ impl Site {
         };
         commits.sort_by_key(|commit| (commit.logseq, commit.domain));
         commits.drain(..commits.len().saturating_sub(limit.unwrap_or(usize::MAX)));
-        let listed = commits.iter().map(|commit| self.log_entry(commit));
+        let names = self.shown_names()?;
+        let listed = commits.iter().map(|commit| self.log_entry(commit, &names));
         Ok(listed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// `None` if the commit has meanwhile been disproved by a fork.
-    fn log_entry(&self, committed: &Committed) -> Result<Option<LogListed>, HistoryError> {
+    fn log_entry(
+        &self,
+        committed: &Committed,
+        names: &BTreeMap<SiteId, String>,
+    ) -> Result<Option<LogListed>, HistoryError> {
         let Committed { domain, number, hash, logseq } = *committed;
         let read = self.store.read_commit(&domain, number);
         let Some(commit) = read.map_err(|source| HistoryError::Read { domain, number, source })? else {
@@ -177,7 +181,7 @@ impl Site {
             *kinds.entry(record.kind().name()).or_default() += 1;
         }
         let (records, wall_ms) = (commit.records().len() as u64, commit.header().wall_ms);
-        let name = self.name_of(&domain)?;
+        let name = names.get(&domain).cloned();
         Ok(Some(LogListed { domain, name, number, logseq, hash, records, kinds, wall_ms }))
     }
 
@@ -186,19 +190,26 @@ impl Site {
     /// # Errors
     /// [`StateError`] if the state cannot be read.
     pub fn conflicts(&self, at: &Snapshot) -> Result<Vec<ConflictListed>, StateError> {
+        let names = self.shown_names()?;
         let view = self.store.view();
         let listed = |conflict: Conflict| {
-            let claims = conflict.claims.iter().map(|claim| self.claim(&view, claim)).collect::<Result<_, _>>()?;
+            let claims =
+                conflict.claims.iter().map(|claim| self.claim(&view, claim, &names)).collect::<Result<_, _>>()?;
             Ok(ConflictListed { id: conflict.id, kind: conflict.kind, claims, standing: conflict.standing })
         };
         view.state().conflicts(at)?.into_iter().map(listed).collect()
     }
 
-    pub(super) fn claim(&self, view: &View, version: &Version) -> Result<ClaimListed, StateError> {
+    pub(super) fn claim(
+        &self,
+        view: &View,
+        version: &Version,
+        names: &BTreeMap<SiteId, String>,
+    ) -> Result<ClaimListed, StateError> {
         let (domain, payload) = (version.place.domain, version.record.payload());
         Ok(ClaimListed {
             domain,
-            name: site_name(view, self.federation(), &domain)?,
+            name: names.get(&domain).cloned(),
             number: version.number,
             hash: view.commit_hash(&domain, version.number)?,
             logseq: version.place.logseq,

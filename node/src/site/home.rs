@@ -13,7 +13,10 @@
 //! | `lost` | ids of artifacts and receipts whose payloads are lost and were given up, one per line |
 //! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!
-//! Each but `acknowledged` is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the new one.
+//! All of them have mode 0600, as everything in the directory has, and the directory 0700 (`private`).
+//!
+//! Each but `acknowledged` is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the
+//! new one.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

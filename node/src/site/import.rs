@@ -37,7 +37,7 @@ use uor_zfs::stream::StreamError;
 use uor_zfs::volume::VolumeError;
 
 use self::publish::Staged;
-use super::{FileError, Site, json};
+use super::{FileError, Site, json, text};
 use crate::cancel::Cancelled;
 
 /// How snapshots are imported.
@@ -67,8 +67,11 @@ pub struct ZfsIdentity {
     /// The GUID of the one it was sent as changes to; 0 if it was sent whole.
     #[serde(serialize_with = "guid_option")]
     pub from_guid: Option<u64>,
-    /// `pool/dataset@snapshot`; bytes that are no UTF-8 are replaced.
+    /// `pool/dataset@snapshot`; escaped if it is no UTF-8.
     pub to_name: String,
+    /// The bytes of that in hexadecimal, if they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_name_hex: Option<String>,
     /// When it was taken, in seconds since 1970, if that is known.
     pub creation: Option<u64>,
 }
@@ -80,7 +83,8 @@ impl ZfsIdentity {
         Self {
             to_guid: known(origin.to_guid, is_known),
             from_guid: known(origin.from_guid, is_known),
-            to_name: String::from_utf8_lossy(&origin.name).into_owned(),
+            to_name: text::text_of(&origin.name),
+            to_name_hex: text::hex_of(&origin.name),
             creation: known(origin.creation, origin.creation != 0),
         }
     }
@@ -224,6 +228,20 @@ pub enum ImportError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// It is a data directory, or lies in one.
+    #[error("{} is not imported: {} is a data directory of uor, or a copy of one", path.display(), dir.display())]
+    DataDirectory {
+        /// The path.
+        path: PathBuf,
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A file changed while it was read.
+    #[error("{} changed while it was read: only what does not change can be imported, such as a snapshot", path.display())]
+    Changing {
+        /// The path.
+        path: PathBuf,
     },
     /// It is no directory.
     #[error("{} is not a directory", path.display())]

@@ -4,13 +4,14 @@
 //! it was. Joining puts the store of a site that had been a federation of one into `aside`, from where it comes back if
 //! nobody admits the site.
 
-use std::fs;
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use uor_asl::disk::real::RealDisk;
+use uor_asl::disk::real::{DIR_MODE, RealDisk};
 use uor_asl::disk::{Disk, DiskError, LockGuard, Mode};
 use uor_asl::store::{CommitError, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
@@ -24,8 +25,7 @@ use super::home::{
     WITNESS_FILE,
 };
 use super::opening::Opening;
-use super::{FileError, Loss, Site, home, json, walk};
-use crate::cancel::Cancel;
+use super::{FileError, Loss, Site, home, json, private, walk};
 
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
@@ -293,6 +293,11 @@ impl Site {
         Ok(home::read_key(disk_in(dir).as_ref())?.site_id())
     }
 
+    /// Whether other users could look into the data directory until it was opened now, as earlier releases had made it.
+    pub const fn was_open_to_others(&self) -> bool {
+        self.was_open_to_others
+    }
+
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
     ///
     /// # Errors
@@ -330,7 +335,7 @@ fn rejoin(
     if home::exists(disk.as_ref(), ASIDE_DIR)? {
         STORE_PARTS.iter().try_for_each(|part| remove_all(&dir.join(part)))?;
     } else {
-        fs::create_dir(&aside).map_err(during("make", &aside))?;
+        DirBuilder::new().mode(DIR_MODE).create(&aside).map_err(during("make", &aside))?;
         STORE_PARTS.iter().try_for_each(|part| move_if_there(&dir.join(part), &aside.join(part)))?;
     }
     FEDERATION_FILES.iter().try_for_each(|file| remove_all(&dir.join(file)))?;
@@ -406,7 +411,9 @@ impl<'a> Fresh<'a> {
                 let absent = |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
                 let made = dir.ancestors().take_while(absent).last().map(Path::to_owned);
                 let fresh = Self { dir, made, keep: false };
-                fs::create_dir_all(dir).map_err(during("make", dir))?;
+                let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+                above.map_or(Ok(()), fs::create_dir_all).map_err(during("make", dir))?;
+                DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(during("make", dir))?;
                 Ok(fresh)
             }
             Err(error) => Err(during("read", dir)(error)),
@@ -423,6 +430,8 @@ impl<'a> Fresh<'a> {
                 fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(during("sync", dir))?;
             }
         }
+        // One that was there before may belong to somebody else: what is in it is private all the same.
+        let _ = fs::set_permissions(self.dir, Permissions::from_mode(DIR_MODE));
         self.keep = true;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! A ticket's token is a secret of which only a digest is kept. Whoever shows it first is admitted by a commit, before which
 //! the digest is forgotten for good. So a token never admits two sites; a crash between the two costs a new ticket.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use uor_asl::state::ReadError as StateError;
@@ -22,7 +22,7 @@ pub struct MemberListed {
     /// The site.
     #[serde(serialize_with = "json::text")]
     pub site_id: SiteId,
-    /// Its name, as the genesis or its admission says.
+    /// Its name, as the genesis or its admission says; others may have the same.
     pub name: String,
 }
 
@@ -135,6 +135,22 @@ impl Site {
         view.members().iter().map(listed).collect()
     }
 
+    /// The names of all members as they are shown: one that several have, with the beginning of the site's id behind it. Every
+    /// site gives itself a name, and nobody can keep two from taking the same one apart from each other.
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn shown_names(&self) -> Result<BTreeMap<SiteId, String>, StateError> {
+        let members = self.members()?;
+        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        members.iter().for_each(|member| *counts.entry(&member.name).or_default() += 1);
+        let shown = |member: &MemberListed| match counts.get(member.name.as_str()) {
+            Some(1) => member.name.clone(),
+            _ => format!("{} ({})", member.name, member.site_id.short()),
+        };
+        Ok(members.iter().map(|member| (member.site_id, shown(member))).collect())
+    }
+
     /// The site that a full id, a unique prefix of at least 8 digits or a member's unique name means.
     ///
     /// # Errors
@@ -161,18 +177,10 @@ impl Site {
             }
         }
     }
-
-    /// The name of a site, if its genesis or admission is here.
-    ///
-    /// # Errors
-    /// [`StateError`] if the state cannot be read.
-    pub fn name_of(&self, site: &SiteId) -> Result<Option<String>, StateError> {
-        site_name(&self.store.view(), self.federation(), site)
-    }
 }
 
 /// The name that the genesis or the last admission inside the log gives a site, whether or not it is visible.
-pub(super) fn site_name(view: &View, federation: FederationId, site: &SiteId) -> Result<Option<String>, StateError> {
+fn site_name(view: &View, federation: FederationId, site: &SiteId) -> Result<Option<String>, StateError> {
     if let Some(genesis) = view.genesis().filter(|genesis| genesis.founder == *site) {
         return Ok(Some(genesis.name.clone()));
     }

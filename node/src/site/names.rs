@@ -1,9 +1,9 @@
-//! Refs and tombstones.
+//! Refs.
 
 use serde::Serialize;
 use uor_asl::state::{Filter, ReadError as StateError};
 use uor_asl::store::CommitError;
-use uor_index_format::id::{ArtifactKey, CanonicalId, LogSeq, SiteId};
+use uor_index_format::id::{ArtifactKey, LogSeq, SiteId};
 use uor_index_format::record::{Content, Kind, Record};
 use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, check_name};
 use uor_index_format::snapshot::Snapshot;
@@ -44,19 +44,6 @@ pub struct RefSet {
     pub logseq: LogSeq,
 }
 
-/// What was tombstoned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Removed {
-    /// The id.
-    #[serde(serialize_with = "json::text")]
-    pub id: CanonicalId,
-    /// What it was.
-    pub kind: Sort,
-    /// When.
-    #[serde(serialize_with = "json::logseq")]
-    pub logseq: LogSeq,
-}
-
 /// Why a name was not assigned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -77,23 +64,6 @@ pub enum RefError {
     State(#[from] StateError),
     /// It could not be written.
     #[error("could not write the ref")]
-    Commit(#[from] CommitError),
-}
-
-/// Why nothing was tombstoned.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RemoveError {
-    /// Membership does not end by tombstone.
-    #[error("`{text}` is {}; only artifacts, receipts, refs and edges can be removed", found.with_article())]
-    WrongKind {
-        /// The text as it was given.
-        text: String,
-        /// What it is.
-        found: Sort,
-    },
-    /// It could not be written.
-    #[error("could not write the tombstone")]
     Commit(#[from] CommitError),
 }
 
@@ -137,21 +107,5 @@ impl Site {
         let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target: key };
         let logseq = self.commit(vec![Record::reference(assignment)])?.logseq;
         Ok(RefSet { name: name.to_owned(), key, previous, logseq })
-    }
-
-    /// Tombstones an artifact, receipt, ref or edge. A target reached by a bare name is the ref, not what it points at.
-    ///
-    /// # Errors
-    /// [`RemoveError`].
-    pub fn rm(&self, target: &Target) -> Result<Removed, RemoveError> {
-        let (id, kind) = match &target.via_ref {
-            Some(name) if !target.via_path => (RefAssignment::id_of(NAMESPACE_USER, name), Sort::Ref),
-            _ => (target.id, target.sort),
-        };
-        if matches!(kind, Sort::Genesis | Sort::Admission) {
-            return Err(RemoveError::WrongKind { text: target.text.clone(), found: kind });
-        }
-        let logseq = self.commit(vec![Record::tombstone(id)])?.logseq;
-        Ok(Removed { id, kind, logseq })
     }
 }

@@ -11,7 +11,7 @@ use super::home::SITE_FILE;
 use super::lifecycle::disk_in;
 use super::standing::{self, Standing, Witnessing};
 use super::witness::Witness;
-use super::{Loss, OpenError, Site, Witnessed, home};
+use super::{Loss, OpenError, Site, Witnessed, home, private};
 use crate::cancel::Cancel;
 
 /// What is kept of the disk so that things can be removed when it is full. Little beside a pack, much beside what removing
@@ -25,6 +25,8 @@ pub(super) struct Opening<'a> {
     name: String,
     key: SiteKey,
     witnessed: Witnessed,
+    /// Whether other users could look into the directory until now.
+    was_open_to_others: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -37,10 +39,11 @@ impl<'a> Opening<'a> {
         let name = home::read_name(disk.as_ref()).map_err(failed)?;
         let key = home::read_key(disk.as_ref()).map_err(failed)?;
         let witnessed = Witnessed::read(disk.as_ref()).map_err(failed)?;
-        Ok(Self { dir, disk, name, key, witnessed })
+        Ok(Self { dir, disk, name, key, witnessed, was_open_to_others: false })
     }
 
-    pub(super) fn open(self, mode: Mode) -> Result<Site, OpenError> {
+    pub(super) fn open(mut self, mode: Mode) -> Result<Site, OpenError> {
+        self.was_open_to_others = mode == Mode::Write && private::tighten(self.dir);
         let (store, cut) = match self.store(mode, false) {
             // What others wrote comes again by itself; what this site wrote must not be forgotten.
             Err(OpenError::Store { source: StoreError::LogCut { .. }, .. }) if mode == Mode::Write => {
@@ -89,7 +92,7 @@ impl<'a> Opening<'a> {
 
     fn site(self, store: Store, mode: Mode) -> Result<Site, OpenError> {
         let loss = self.loss(&store)?;
-        let Self { dir, disk, name, key, witnessed } = self;
+        let Self { dir, disk, name, key, witnessed, was_open_to_others } = self;
         let failed = |source| OpenError::File { dir: dir.to_owned(), source };
         let me = key.site_id();
         let is_alone = store.view().members().iter().all(|member| *member == me) && loss.is_none();
@@ -121,6 +124,7 @@ impl<'a> Opening<'a> {
             _keeper: keeper,
             files: Arc::default(),
             putting: Arc::default(),
+            was_open_to_others,
             cancel: Cancel::default(),
             witness,
             loss,

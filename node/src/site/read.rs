@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
 use uor_asl::state::ReadError as StateError;
@@ -21,6 +24,7 @@ use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
 use self::out::{Out, Written};
+use super::text::{escaped, hex_of, text_of};
 use super::{Site, Sort, Target, json};
 use crate::cancel::Cancelled;
 use crate::clock::utc;
@@ -56,8 +60,11 @@ pub enum ListedKind {
 /// One entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// Its name; bytes that are no UTF-8 are replaced.
+    /// Its name; escaped if it is no UTF-8.
     pub name: String,
+    /// The bytes of its name in hexadecimal, if they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_hex: Option<String>,
     /// Permission bits.
     pub mode: u32,
     /// What it is.
@@ -67,8 +74,11 @@ pub struct Listed {
     pub key: Option<ArtifactKey>,
     /// Length of a file in bytes.
     pub bytes: Option<u64>,
-    /// Where a symlink points.
+    /// Where a symlink points; escaped if it is no UTF-8.
     pub target: Option<String>,
+    /// The bytes of that in hexadecimal, if they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_hex: Option<String>,
     /// What else its tree knows, if that was imported from a snapshot of a file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<ListedAttributes>,
@@ -89,7 +99,7 @@ pub struct ListedAttributes {
     pub mtime_ns: u32,
     /// What it has in common with its other names, in hexadecimal.
     pub link: Option<String>,
-    /// Extended attributes, values in hexadecimal.
+    /// Extended attributes, values in hexadecimal; what is no UTF-8 in a name, and backslashes, are escaped.
     pub xattrs: BTreeMap<String, String>,
     /// Numbers of a device: major and minor.
     pub device: Option<[u32; 2]>,
@@ -109,7 +119,7 @@ impl ListedAttributes {
             mtime_s: attributes.mtime_s,
             mtime_ns: attributes.mtime_ns,
             link: attributes.link.map(|link| hex(&link)),
-            xattrs: attributes.xattrs.iter().map(|(name, value)| (lossy(name), hex(value))).collect(),
+            xattrs: attributes.xattrs.iter().map(|(name, value)| (escaped(name), hex(value))).collect(),
             device,
         })
     }
@@ -120,26 +130,24 @@ impl Listed {
         let (kind, key, bytes, target) = match &entry.kind {
             EntryKind::File { key, len } => (ListedKind::File, Some(*key), Some(*len), None),
             EntryKind::Directory { key } => (ListedKind::Tree, Some(*key), None, None),
-            EntryKind::Symlink { target } => (ListedKind::Symlink, None, None, Some(lossy(target))),
+            EntryKind::Symlink { target } => (ListedKind::Symlink, None, None, Some(target)),
             EntryKind::Fifo => (ListedKind::Fifo, None, None, None),
             EntryKind::Socket => (ListedKind::Socket, None, None, None),
             EntryKind::CharDevice { .. } => (ListedKind::Char, None, None, None),
             EntryKind::BlockDevice { .. } => (ListedKind::Block, None, None, None),
         };
         Self {
-            name: lossy(&entry.name),
+            name: text_of(&entry.name),
+            name_hex: hex_of(&entry.name),
             mode: entry.mode,
             kind,
             key,
             bytes,
-            target,
+            target: target.map(|target| text_of(target)),
+            target_hex: target.and_then(|target| hex_of(target)),
             attributes: ListedAttributes::of(entry),
         }
     }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What was written out.
@@ -148,14 +156,19 @@ pub struct Materialised {
     /// What.
     #[serde(serialize_with = "json::text")]
     pub key: ArtifactKey,
-    /// Where.
-    pub path: PathBuf,
+    /// Where; escaped if it is no UTF-8.
+    pub path: String,
+    /// The bytes of that in hexadecimal, if they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
     /// What it is: of a tree, a directory was made; of anything else, its bytes were written.
     pub kind: Sort,
     /// How many files.
     pub files: u64,
     /// How many bytes.
     pub bytes: u64,
+    /// How many things are not there because they are not visible: they were removed, or came later than the snapshot.
+    pub hidden: u64,
     /// What could not be made here, or not with all of its attributes, as sentences.
     pub warnings: Vec<String>,
 }
@@ -204,14 +217,6 @@ pub enum ReadError {
         found: Sort,
         /// What was needed.
         needed: &'static str,
-    },
-    /// Something inside a tree is not visible at the snapshot.
-    #[error("`{}` in the tree is {key}, which is not visible at this snapshot", path.display())]
-    Hidden {
-        /// Where in the tree.
-        path: PathBuf,
-        /// What should be there.
-        key: ArtifactKey,
     },
     /// The payload passes its checksum and is not what its type tag or kind says.
     #[error("the payload of {id} is no valid {what}")]
@@ -294,8 +299,10 @@ impl Site {
         Ok(self.read_tree(target)?.entries().iter().map(Listed::of).collect())
     }
 
-    /// Writes a file's bytes, or a whole tree, to `path`, which must not exist. `on_progress` is told files and bytes
-    /// written so far.
+    /// Writes a file's bytes, or a whole tree, to `path`, which must not exist. What of a tree is not visible is left out and
+    /// named. `on_progress` is told files and bytes written so far.
+    ///
+    /// Nobody but the owner may read it before it is complete: only then does everything get its mode.
     ///
     /// # Errors
     /// [`ReadError`]; nothing is left at `path` then.
@@ -313,8 +320,10 @@ impl Site {
         let written = Out::new(self, at, on_progress).write(target, &partial.path)?;
         self.cancel.check()?;
         partial.put_at(path)?;
-        let Written { files, bytes, warnings } = written;
-        Ok(Materialised { key: target.key(), path: path.to_owned(), kind: target.sort, files, bytes, warnings })
+        let Written { files, bytes, hidden, warnings } = written;
+        let place = path.as_os_str().as_bytes();
+        let (path, path_hex) = (text_of(place), hex_of(place));
+        Ok(Materialised { key: target.key(), path, path_hex, kind: target.sort, files, bytes, hidden, warnings })
     }
 
     pub(super) fn read_tree(&self, target: &Target) -> Result<Tree, ReadError> {
@@ -374,7 +383,15 @@ impl Partial {
     }
 
     fn put_at(self, wanted: &Path) -> Result<(), ReadError> {
-        fs::rename(&self.path, wanted).map_err(writing(wanted))
+        let put = match rustix::fs::renameat_with(CWD, &self.path, CWD, wanted, RenameFlags::NOREPLACE) {
+            // This file system cannot promise it; nothing was there a moment ago.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::rename(&self.path, wanted),
+            put => put.map_err(io::Error::from),
+        };
+        put.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => ReadError::Exists { path: wanted.to_owned() },
+            _ => writing(wanted)(source),
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use uor_index_format::state::Entry;
 use uor_index_format::tree::EntryKind;
 use uor_index_format::{program, snapshot, tree};
 
-use super::{ReadError, Site, json};
+use super::{ReadError, Site, json, text};
 
 /// Fewest digits of an id that a person may give.
 pub(super) const PREFIX_LEN_MIN: usize = 8;
@@ -386,10 +386,12 @@ impl Site {
         }
         let entries = self.read_tree(tree)?;
         let absent = || ResolveError::NoEntry { at: walked.to_owned(), name: name.to_owned() };
-        let key = match &entries.get(name.as_bytes()).ok_or_else(absent)?.kind {
+        // What is there by exactly this name goes first; one that is no text can be given as it is shown.
+        let by_shown = || entries.get(&text::unescaped(name)?);
+        let key = match &entries.get(name.as_bytes()).or_else(by_shown).ok_or_else(absent)?.kind {
             EntryKind::File { key, .. } | EntryKind::Directory { key } => *key,
             EntryKind::Symlink { target } => {
-                let target = String::from_utf8_lossy(target).into_owned();
+                let target = text::text_of(target);
                 return Err(ResolveError::Symlink { at: format!("{walked}/{name}"), target });
             }
             EntryKind::Fifo | EntryKind::Socket | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => {

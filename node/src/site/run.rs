@@ -23,7 +23,8 @@ use uor_tgk::export::{GENERATED, USED};
 
 use super::read::wrong_kind;
 use super::{
-    AddError, AddOptions, ClaimListed, ReadError, ResolveError, Site, Sort, Source, StoreShelf, Target, json, shelf,
+    AddError, AddOptions, ClaimListed, Obstacle, ReadError, ResolveError, Site, Sort, Source, StoreShelf, Target, json,
+    shelf,
 };
 use crate::cancel::Cancelled;
 
@@ -167,6 +168,20 @@ pub enum RunError {
         #[source]
         source: AddError,
     },
+    /// A directory cannot be added as a whole, so its tree would not be what was meant.
+    #[error(
+        "the directory for input `{name}` holds {count} thing(s) that cannot be added, the first at {path}: {reason}"
+    )]
+    LeftOut {
+        /// The input.
+        name: String,
+        /// How many things.
+        count: u64,
+        /// The first of them.
+        path: String,
+        /// Why not.
+        reason: Obstacle,
+    },
     /// The engine cannot run on this host.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -289,6 +304,15 @@ impl Site {
                     let sources = vec![Source::Path(path.clone())];
                     let added = self.add(sources, &AddOptions::default(), &mut |_| {}).map_err(failed)?;
                     let Some(added) = added.first() else { unreachable!("one source is added as one thing") };
+                    if let Some(first) = added.left_out.named.first() {
+                        let (name, count) = (name.clone(), added.left_out.total);
+                        return Err(RunError::LeftOut {
+                            name,
+                            count,
+                            path: first.path.clone(),
+                            reason: first.reason.clone(),
+                        });
+                    }
                     added.key
                 }
             };
@@ -361,11 +385,12 @@ impl Site {
 
     /// Every unshadowed claim about something, in the one order.
     fn claims(&self, target: &Target, at: &Snapshot) -> Result<Vec<ClaimListed>, StateError> {
+        let names = self.shown_names()?;
         let view = self.store.view();
         let versions = view.state().versions(&target.id, at)?;
         let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |index| index + 1);
         let claims = versions.iter().skip(live).filter(|version| version.record.block_payload().is_some());
-        claims.map(|version| self.claim(&view, version)).collect()
+        claims.map(|version| self.claim(&view, version, &names)).collect()
     }
 }
 

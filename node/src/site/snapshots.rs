@@ -15,7 +15,6 @@ use uor_index_format::reference::{NAMESPACE_SNAPSHOT, NameError, RefAssignment, 
 use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, ORIGIN_LEN_MAX, Snapshot, TYPE_TAG};
 use uor_index_format::state::{Entry, StateHash};
 
-use super::membership::site_name;
 use super::{FileError, ReadError, ResolveError, Site, Sort, Target, ZfsIdentity, json};
 
 /// The word for the state as it is now, wherever a snapshot is named.
@@ -388,6 +387,7 @@ impl Site {
         let snapshot_id = snapshot.id();
         let kept = self.kept()?.contains(&snapshot_id);
         let labels = self.labels(&self.head())?.remove(&snapshot_id).unwrap_or_default();
+        let names = self.shown_names()?;
         let view = self.store.view();
         let applied = applied(&view, &snapshot)?;
         let mut kinds = BTreeMap::new();
@@ -405,7 +405,7 @@ impl Site {
         let domains = snapshot.frontier.iter().map(|(domain, head)| {
             Ok(DomainApplied {
                 domain: *domain,
-                name: site_name(&view, self.federation(), domain)?,
+                name: names.get(domain).cloned(),
                 number: head.number,
                 hash: head.hash,
                 records: records.get(domain).copied().unwrap_or(0),

@@ -33,6 +33,8 @@ const ENTRY_LEN: usize = 16 + 6 * 8 + 32;
 const ENTRIES_MAX: u32 = 1 << 20;
 /// How long before it was read a file must have come to rest: longer than the tick of any file system.
 const SETTLED_MS: i64 = 2_000;
+/// As long as the tick of a file system that tells parts of a second.
+const TICK_MS: i64 = 20;
 
 /// What a file looks like from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,15 @@ impl Stamp {
             inode: metadata.ino(),
             device: metadata.dev(),
         })
+    }
+
+    /// Whether a change from that moment on would make a difference: it would not in the tick of the last one.
+    pub(super) fn would_show_change(&self, from_ms: u64) -> bool {
+        let is_coarse = self.mtime_ns % 1_000_000_000 == 0 && self.ctime_ns % 1_000_000_000 == 0;
+        let tick_ms = if is_coarse { SETTLED_MS } else { TICK_MS };
+        // No one sets this time but the system.
+        let changed_ms = self.ctime_ns / 1_000_000;
+        i64::try_from(from_ms).is_ok_and(|from_ms| changed_ms.saturating_add(tick_ms) < from_ms)
     }
 
     /// Whether the file had come to rest at that moment.
@@ -256,6 +267,18 @@ mod tests {
             let read_ms = u64::try_from(latest_ms + rest_ms).unwrap_or_default();
             let cache = StatCache { files: vec![seen(1, stamp, read_ms)] };
             prop_assert_eq!(cache.find(&path(1), &stamp).is_some(), rest_ms > SETTLED_MS);
+        }
+
+        #[test]
+        fn a_change_would_show_only_after_the_tick_of_the_last(
+            stamp in stamp(), is_coarse in any::<bool>(), rest_ms in -5_000..10_000_i64,
+        ) {
+            let whole = |ns: i64| if is_coarse { ns - ns % 1_000_000_000 } else { ns | 1 };
+            let stamp = Stamp { mtime_ns: whole(stamp.mtime_ns), ctime_ns: whole(stamp.ctime_ns), ..stamp };
+            let read_ms = stamp.ctime_ns / 1_000_000 + rest_ms;
+            let tick_ms = if is_coarse { SETTLED_MS } else { TICK_MS };
+            let shows = u64::try_from(read_ms).is_ok_and(|read_ms| stamp.would_show_change(read_ms));
+            prop_assert_eq!(shows, read_ms >= 0 && rest_ms > tick_ms);
         }
 
         #[test]

@@ -140,13 +140,14 @@ impl Site {
     }
 
     fn domains(&self, frontier: &Frontier) -> Result<Vec<DomainStatus>, StatusError> {
+        let names = self.shown_names()?;
         let mut listed = Vec::new();
         for (domain, head) in frontier {
             // Absent only if a fork has disproved it this moment.
             let Some(commit) = self.store.read_commit(domain, head.number)? else { continue };
             listed.push(DomainStatus {
                 domain: *domain,
-                name: self.name_of(domain)?,
+                name: names.get(domain).cloned(),
                 commits: head.number,
                 logseq: commit.header().logseq,
                 hash: head.hash,

@@ -43,6 +43,132 @@ fn a_tree_goes_in_and_comes_out_the_same() {
 }
 
 #[test]
+fn nobody_else_reads_what_is_not_complete() {
+    let scratch = Scratch::new("incomplete");
+    let site = scratch.site("a");
+    scratch.file("in/private", b"private");
+    scratch.file("in/public", &vec![1; 9 << 20]);
+    scratch.file("in/sub/public", b"public");
+    let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+    for (name, mode) in [("in/private", 0o600), ("in/public", 0o644), ("in/sub/public", 0o666), ("in/sub", 0o755)] {
+        fs::set_permissions(scratch.at(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let file = add(&site, &scratch.at("in/public"));
+    let tree = add(&site, &scratch.at("in"));
+    let usual = (mode(&scratch.file("usual/file", b"")), mode(&scratch.at("usual")));
+    fs::create_dir(scratch.at("there")).unwrap();
+    for (key, out) in [(tree.key, "there/tree"), (file.key, "there/file")] {
+        let at = site.head();
+        let target = site.resolve(&key.to_string(), &at).unwrap();
+        let mut looks = 0;
+        let on_progress = &mut |_, _| {
+            looks += 1;
+            let partial = listing(&scratch.at("there")).into_iter().find(|path| path.contains("partial")).unwrap();
+            assert_eq!(mode(Path::new(&partial)) & 0o077, 0, "{partial}");
+            // A file that has ended may have its mode: the directory around it is closed.
+            assert!(Path::new(&partial).is_dir() || fs::metadata(&partial).unwrap().is_file());
+        };
+        site.materialise(&target, &at, &scratch.at(out), on_progress).unwrap();
+        assert!(looks > 1, "nobody looked");
+    }
+    assert_eq!((mode(&scratch.at("there/file")), mode(&scratch.at("there/tree"))), usual);
+    for name in ["private", "public", "sub/public", "sub"] {
+        assert_eq!(mode(&scratch.at("there/tree").join(name)), mode(&scratch.at("in").join(name)), "{name}");
+    }
+}
+
+#[test]
+fn what_is_at_the_target_stays() {
+    let scratch = Scratch::new("target");
+    let site = scratch.site("a");
+    let added = add(&site, &scratch.file("f", b"text"));
+    let (at, key) = (site.head(), added.key.to_string());
+    let get = |path: PathBuf| {
+        let target = site.resolve(&key, &at).unwrap();
+        site.materialise(&target, &at, &path, &mut |_, _| {})
+    };
+    scratch.file("there", b"mine");
+    fs::create_dir(scratch.at("dir")).unwrap();
+    symlink("nowhere", scratch.at("dangling")).unwrap();
+    symlink("there", scratch.at("link")).unwrap();
+    let before = listing(&scratch.0);
+    for taken in ["there", "dir", "dangling", "link"] {
+        let error = get(scratch.at(taken)).unwrap_err();
+        assert!(matches!(&error, ReadError::Exists { path } if *path == scratch.at(taken)), "{error}");
+    }
+    let error = get(scratch.at("absent/out")).unwrap_err();
+    assert!(matches!(&error, ReadError::Write { .. }), "{error}");
+    let error = get(scratch.at("there/out")).unwrap_err();
+    assert!(matches!(&error, ReadError::Write { .. }), "{error}");
+    assert_eq!(listing(&scratch.0), before);
+    assert_eq!(fs::read(scratch.at("there")).unwrap(), b"mine");
+    // A symlink on the way leads where it leads.
+    symlink("dir", scratch.at("way")).unwrap();
+    get(scratch.at("way/out")).unwrap();
+    assert_eq!(fs::read(scratch.at("dir/out")).unwrap(), b"text");
+    // What comes to be while it is written is not overwritten either.
+    let target = site.resolve(&key, &at).unwrap();
+    let late = scratch.at("late");
+    let error = site.materialise(&target, &at, &late, &mut |_, _| fs::write(&late, b"mine").unwrap()).unwrap_err();
+    assert!(matches!(error, ReadError::Exists { .. }), "{error}");
+    assert_eq!(fs::read(&late).unwrap(), b"mine");
+}
+
+#[test]
+fn what_was_interrupted_goes_on_where_it_was() {
+    let scratch = Scratch::new("interrupted");
+    let site = scratch.site("a");
+    // More than a commit, and what is looked at ahead of it.
+    for number in 0..22_000 {
+        scratch.file(&format!("in/{number:05}"), format!("file {number}").as_bytes());
+    }
+    // After the first commit, what comes last goes away.
+    let last = scratch.at("in/99999");
+    fs::write(&last, b"last").unwrap();
+    let mut durable = 0;
+    let result = site.add(vec![Source::Path(scratch.at("in"))], &AddOptions::default(), &mut |event| {
+        if let AddEvent::Progress(progress) = event {
+            durable = durable.max(progress.records_durable);
+            if durable > 0 {
+                drop(fs::remove_file(&last));
+            }
+        }
+    });
+    assert!(matches!(&result, Err(AddError::Read { path, .. }) if *path == last), "{result:?}");
+    assert_eq!(durable, 16_384);
+    fs::write(&last, b"last").unwrap();
+    let again = add_as(&site, &scratch.at("in"), Some("in"));
+    assert_eq!(again.files, 22_001);
+    let commits = site.log(None, Some(1)).unwrap();
+    assert!(commits[0].records < 7_000, "only the rest is written: {} records", commits[0].records);
+    assert_eq!(cat(&site, "in/99999"), b"last");
+    assert_eq!(cat(&site, "in/00000"), b"file 0");
+}
+
+#[test]
+fn a_tree_may_lie_as_deep_as_paths_are_long() {
+    let scratch = Scratch::new("d");
+    let site = scratch.site("a");
+    let mut dir = scratch.at("i");
+    let depth = (4_080 - dir.as_os_str().len()) / 2;
+    fs::create_dir(&dir).unwrap();
+    for _ in 0..depth {
+        dir.push("d");
+        fs::create_dir(&dir).unwrap();
+    }
+    let added = add(&site, &scratch.at("i"));
+    let at = site.head();
+    let target = site.resolve(&added.key.to_string(), &at).unwrap();
+    // Where the target's own path is longer the innermost do not fit: that is told, and is no reason to stop.
+    let written = site.materialise(&target, &at, &scratch.at("o"), &mut |_, _| {}).unwrap();
+    assert!(written.warnings.iter().all(|warning| warning.starts_with("left out")), "{:?}", written.warnings);
+    let removed = site.rm_recursive(&target, false, &mut |_| {}).unwrap();
+    assert_eq!(removed.trees, depth as u64 + 1);
+    // Deeper than there are files that may be open at a time.
+    assert!(std::process::Command::new("rm").arg("-rf").arg(&scratch.0).status().unwrap().success());
+}
+
+#[test]
 fn paths_lead_into_trees() {
     let scratch = Scratch::new("paths");
     let site = scratch.site("a");

@@ -29,7 +29,7 @@ fn edges_are_written_listed_traced_and_removed() {
     assert_eq!(down.reached.last().unwrap().endpoint, end);
     assert!(matches!(site.resolve_endpoint("site:other", &at), Err(EdgeError::End(ResolveError::UnknownSite { .. }))));
 
-    site.rm(&site.resolve(&edge.id.to_string(), &at).unwrap()).unwrap();
+    site.rm(&site.resolve(&edge.id.to_string(), &at).unwrap(), &mut |_| {}).unwrap();
     assert!(site.edges_of(&end, &site.head()).unwrap().is_empty());
     assert_eq!(site.edges_of(&end, &at).unwrap().len(), 1);
     assert_eq!(clean.files, 1);

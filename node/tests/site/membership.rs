@@ -3,6 +3,31 @@
 use super::*;
 
 #[test]
+fn a_name_that_two_sites_have_is_shown_with_their_ids() {
+    let scratch = Scratch::new("namesakes");
+    let a = scratch.site("a");
+    let b = join(&scratch, &a, "b");
+    let again = |name: &str, dir: &str| {
+        let ticket = a.invite(vec![]).unwrap();
+        let joined = Site::init_joining(&scratch.at(dir), Some(name), &ticket).unwrap();
+        a.redeem(&ticket.token, joined.site_id, name).unwrap();
+        joined.site_id
+    };
+    let other = again("b", "other");
+    let names = a.shown_names().unwrap();
+    assert_eq!(names[&a.site_id()], "a");
+    for site in [b.site_id(), other] {
+        assert_eq!(names[&site], format!("b ({})", site.short()));
+    }
+    assert!(matches!(a.resolve_site("b"), Err(ResolveError::Ambiguous { .. })));
+    assert_eq!(a.resolve_site(&other.to_string()[..8]).unwrap(), other);
+    add(&b, &scratch.file("f", b"x"));
+    sync(&b, &a);
+    let log = a.log(Some(b.site_id()), None).unwrap();
+    assert_eq!(log[0].name.as_ref(), Some(&names[&b.site_id()]));
+}
+
+#[test]
 fn a_ticket_admits_one_site_once() {
     let scratch = Scratch::new("ticket");
     let a = scratch.site("a");

@@ -17,11 +17,11 @@ fn refs_move_and_tombstones_shadow_but_older_snapshots_still_see() {
     assert!(matches!(site.ref_set("a//b", &target), Err(RefError::Name(_))));
 
     // By name, the ref goes; by key, what it pointed at.
-    let removed = site.rm(&site.resolve("data/f", &site.head()).unwrap()).unwrap();
+    let removed = site.rm(&site.resolve("data/f", &site.head()).unwrap(), &mut |_| {}).unwrap();
     assert_eq!(removed.kind, Sort::Ref);
     assert!(site.refs(&site.head()).unwrap().is_empty());
     assert_eq!(cat(&site, &two.key.to_string()), b"two");
-    site.rm(&site.resolve(&two.key.to_string(), &site.head()).unwrap()).unwrap();
+    site.rm(&site.resolve(&two.key.to_string(), &site.head()).unwrap(), &mut |_| {}).unwrap();
     let gone = site.resolve(&two.key.to_string(), &site.head()).unwrap_err();
     assert!(matches!(gone, ResolveError::Removed { .. }), "{gone}");
     assert!(matches!(site.resolve(&two.key.to_string(), &before), Err(ResolveError::Later { .. })));
@@ -36,7 +36,7 @@ fn a_name_of_something_removed_says_so() {
     let scratch = Scratch::new("dangling");
     let site = scratch.site("a");
     let added = add_as(&site, &scratch.file("f", b"x"), Some("name"));
-    site.rm(&site.resolve(&added.key.to_string(), &site.head()).unwrap()).unwrap();
+    site.rm(&site.resolve(&added.key.to_string(), &site.head()).unwrap(), &mut |_| {}).unwrap();
     let error = site.resolve("name", &site.head()).unwrap_err();
     assert!(matches!(error, ResolveError::Dangling { .. }), "{error}");
     assert_eq!(site.refs(&site.head()).unwrap()[0].kind, None);

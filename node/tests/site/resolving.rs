@@ -42,7 +42,7 @@ fn an_ambiguous_prefix_lists_what_it_may_mean() {
         assert_eq!(site.resolve(&id.to_string(), &site.head()).unwrap().id, id);
     }
     // Once one of them is removed, the prefix means the other.
-    site.rm(&site.resolve(&ids[0].to_string(), &site.head()).unwrap()).unwrap();
+    site.rm(&site.resolve(&ids[0].to_string(), &site.head()).unwrap(), &mut |_| {}).unwrap();
     assert_eq!(site.resolve(&ids[0].to_string()[..8], &site.head()).unwrap().id, ids[1]);
 }
 
@@ -65,7 +65,7 @@ fn a_wrong_kind_names_both_kinds() {
     assert!(matches!(snapshot, SnapshotError::WrongKind { found: Sort::File, .. }));
     let genesis = site.resolve(&site.federation().to_string(), &at).unwrap();
     assert_eq!(genesis.sort, Sort::Genesis);
-    assert!(matches!(site.rm(&genesis), Err(RemoveError::WrongKind { .. })));
+    assert!(matches!(site.rm(&genesis, &mut |_| {}), Err(RemoveError::WrongKind { .. })));
     assert!(matches!(site.ref_set("x", &genesis), Err(RefError::WrongKind { .. })));
     let ends = |from: &str| EdgeDraft {
         edge_type: "t".to_owned(),

@@ -14,7 +14,7 @@ fn a_snapshot_shows_for_ever_what_it_saw() {
     assert_eq!((at.id(), now), (created.snapshot_id, site.head()));
     assert_eq!(site.at(Some("head")).unwrap(), site.head());
     add_as(&site, &scratch.file("f", b"two"), Some("f"));
-    site.rm(&site.resolve("f", &site.head()).unwrap()).unwrap();
+    site.rm(&site.resolve("f", &site.head()).unwrap(), &mut |_| {}).unwrap();
 
     let hex = created.snapshot_id.to_string();
     for text in ["before", &hex, &hex[..8]] {
@@ -52,7 +52,7 @@ fn a_diff_names_what_came_went_and_changed() {
     let one = add_as(&site, &scratch.file("one", b"one"), Some("name"));
     site.snapshot_create(Some("a")).unwrap();
     let two = add_as(&site, &scratch.file("two", b"two"), Some("name"));
-    site.rm(&site.resolve(&one.key.to_string(), &site.head()).unwrap()).unwrap();
+    site.rm(&site.resolve(&one.key.to_string(), &site.head()).unwrap(), &mut |_| {}).unwrap();
     let diff = site.snapshot_diff("a", "head").unwrap();
     assert_eq!(diff.removed.iter().map(|entry| entry.id).collect::<Vec<_>>(), [one.key.into()]);
     assert!(diff.added.iter().any(|entry| entry.id == two.key.into() && entry.kind == Sort::File));

@@ -83,7 +83,7 @@ impl Kept {
                 // Genesis and the like cannot be removed.
                 if !ids.is_empty() {
                     let target = site.resolve(index.get(ids.as_slice()).as_str(), &site.head()).unwrap();
-                    drop(site.rm(&target));
+                    drop(site.rm(&target, &mut |_| {}));
                 }
             }
             Deed::Snapshot => {
@@ -100,7 +100,7 @@ impl Kept {
             Deed::RemoveSnapshot(index) if !self.snapshots.is_empty() => {
                 let id = index.get(self.snapshots.as_slice()).0.to_string();
                 if let Ok(target) = site.resolve(&id, &site.head()) {
-                    site.rm(&target).unwrap();
+                    site.rm(&target, &mut |_| {}).unwrap();
                 }
             }
             Deed::Drop(_) | Deed::RemoveSnapshot(_) => {}

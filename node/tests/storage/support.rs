@@ -78,7 +78,7 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 pub(crate) fn remove(site: &Site, text: &str) {
     let target = site.resolve(text, &site.head()).unwrap();
-    site.rm(&target).unwrap();
+    site.rm(&target, &mut |_| {}).unwrap();
 }
 
 /// Digests of everything in the blocks.

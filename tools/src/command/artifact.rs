@@ -1,17 +1,19 @@
 //! `add`, `get`, `ls`, `cat`.
 
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_index_format::codec::hex;
+use uor_node::site::text::escaped;
 use uor_node::site::{AddEvent, AddOptions, Added, Listed, ListedKind, Progress, Site, Sort, Source, Target};
 
-use super::{Context, name};
+use super::{Context, add, name};
 use crate::cli::{Add, Cat, Get, Ls};
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
-use crate::render::{Table, count, mode, plain, short_or_dash, size};
+use crate::render::{Table, count, mode, plain, short_or_dash, shown_name, size};
 
 /// The longest content that goes into a JSON document, in bytes.
 const JSON_CONTENT_LEN_MAX: u64 = 64 << 20;
@@ -30,6 +32,19 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             .hint("add the paths one by one, or the directory that holds them"));
     }
     let paths: Vec<PathBuf> = args.paths.iter().map(|path| console.path(path)).collect();
+    let excludes = add::excludes(args, console)?;
+    let options = AddOptions {
+        type_tag: args.type_tag,
+        reference: args.reference.as_deref(),
+        reread: args.checksum,
+        excludes: Some(&excludes),
+        ignores_uorignore: args.no_uorignore,
+        allows_changing: args.allow_changing,
+        ..AddOptions::default()
+    };
+    if args.dry_run {
+        return add::plan(args, paths, &options, context, console);
+    }
     let Console { input, meter, out, style, .. } = console;
     let mut stdin = Some(input);
     let mut sources = Vec::new();
@@ -39,36 +54,29 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             None => sources.push(Source::Path(path)),
         }
     }
-    let options = AddOptions {
-        type_tag: args.type_tag,
-        reference: args.reference.as_deref(),
-        reread: args.checksum,
-        ..AddOptions::default()
-    };
     let mut given = args.paths.iter();
     let mut written = Ok(());
-    let mut skipped = Vec::new();
-    context.site.add(sources, &options, &mut |event| match event {
-        AddEvent::Progress(now) => meter.bytes(&adding(&now), now.bytes, now.bytes_total),
-        AddEvent::Added(added) => {
-            meter.end();
-            let path = given.next().map_or_else(|| added.path.clone(), |path| path.display().to_string());
-            skipped.extend_from_slice(&added.skipped);
-            let added = Added { path, ..added.clone() };
-            let line = if style.json { out.json(&added) } else { writeln!(out, "{}", human_added(&added)) };
-            let line = line.and_then(|()| out.flush());
-            // What follows is still added when nobody reads any more: that was asked for.
-            if written.is_ok() {
-                written = line;
+    let mut remarks = add::Remarks::default();
+    context
+        .site
+        .add(sources, &options, &mut |event| match event {
+            AddEvent::Progress(now) => meter.bytes(&adding(&now), now.bytes, now.bytes_total),
+            AddEvent::Added(added) => {
+                meter.end();
+                remarks.note(added);
+                let added = add::as_given(given.next(), added);
+                let line = if style.json { out.json(&added) } else { writeln!(out, "{}", human_added(&added)) };
+                let line = line.and_then(|()| out.flush());
+                // What follows is still added when nobody reads any more: that was asked for.
+                if written.is_ok() {
+                    written = line;
+                }
             }
-        }
-    })?;
+        })
+        .map_err(add::refused)?;
     console.meter.end();
     written?;
-    skipped
-        .iter()
-        .for_each(|path| console.warn(format!("left out {}: neither file, directory nor symlink", plain(path))));
-    Ok(Exit::Done)
+    Ok(remarks.say(console))
 }
 
 fn adding(now: &Progress) -> String {
@@ -80,7 +88,7 @@ fn adding(now: &Progress) -> String {
 
 fn human_added(added: &Added) -> String {
     let files = if added.kind == Sort::Tree { format!("{}, ", count(added.files, "file")) } else { String::new() };
-    let (key, path) = (added.key, plain(&added.path));
+    let (key, path) = (added.key, shown_name(&added.path, added.path_hex.is_some()));
     format!("{key}  {path}  ({}: {files}{}, {} new)", added.kind.name(), size(added.bytes), size(added.new_bytes))
 }
 
@@ -108,7 +116,7 @@ pub fn get(args: &Get, context: &Context<'_>, console: &mut Console<'_>) -> Outc
         console.line(format!(
             "{}  {}  ({}: {files}, {bytes})",
             written.key,
-            plain(&output.to_string_lossy()),
+            plain(&escaped(output.as_os_str().as_bytes())),
             written.kind.name()
         ))
     })?;
@@ -213,9 +221,12 @@ fn entry_mode(entry: &Listed) -> String {
 }
 
 fn entry_name(entry: &Listed) -> String {
+    let name = shown_name(&entry.name, entry.name_hex.is_some());
     match (entry.kind, &entry.target) {
-        (ListedKind::Tree, _) => format!("{}/", entry.name),
-        (ListedKind::Symlink, Some(target)) => format!("{} -> {target}", entry.name),
-        _ => entry.name.clone(),
+        (ListedKind::Tree, _) => format!("{name}/"),
+        (ListedKind::Symlink, Some(target)) => {
+            format!("{name} -> {}", shown_name(target, entry.target_hex.is_some()))
+        }
+        _ => name,
     }
 }

@@ -1,9 +1,12 @@
 //! `ref` and `rm`.
 
+use uor_node::site::{RemoveError, Target};
+
 use super::Context;
+use crate::cli::Rm;
 use crate::console::Console;
-use crate::exit::{Exit, Outcome};
-use crate::render::{Table, short};
+use crate::exit::{Exit, Failed, Outcome};
+use crate::render::{Table, count, plain, short, size};
 
 /// `uor ref set`.
 ///
@@ -51,12 +54,66 @@ pub fn ls(at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) ->
 /// `uor rm`.
 ///
 /// # Errors
-/// [`crate::exit::Failed`].
-pub fn rm(key: &str, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
-    let target = context.target(key)?;
-    let removed = context.site.rm(&target)?;
+/// [`Failed`].
+pub fn rm(args: &Rm, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+    let target = context.target(&args.key)?;
+    if args.recursive {
+        return rm_recursive(&target, args.force, context, console);
+    }
+    let meter = &mut console.meter;
+    let removed =
+        context.site.rm(&target, &mut |trees| meter.items("looking at trees", trees, None)).map_err(refused)?;
+    console.meter.end();
     console.show(&removed, |console, removed| {
         console.line(format!("{}  {} shadowed from logseq {} on", removed.id, removed.kind.name(), removed.logseq))
     })?;
-    Ok(Exit::Done)
+    for name in &removed.broken.named {
+        console.warn(format!("{} no longer shows everything: {} is gone from it", plain(name), short(removed.id)));
+    }
+    if removed.broken.unnamed() > 0 {
+        console.warn(format!("and {} more", count(removed.broken.unnamed(), "name")));
+    }
+    say_unread(removed.unread, console);
+    Ok(if removed.broken.total > 0 { Exit::Attention } else { Exit::Done })
+}
+
+fn rm_recursive(target: &Target, force: bool, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+    let meter = &mut console.meter;
+    let on_progress = &mut |trees| meter.items("looking at what shows it", trees, None);
+    let removed = context.site.rm_recursive(target, force, on_progress).map_err(refused)?;
+    console.meter.end();
+    console.show(&removed, |console, removed| {
+        let (files, trees) = (count(removed.files, "file"), count(removed.trees, "tree"));
+        let (bytes, kept) = (size(removed.bytes), removed.kept);
+        let (id, kind) = (removed.id, removed.kind.name());
+        console.line(format!("{id}  {kind} shadowed, with {files} and {trees} ({bytes}); {kept} stay, shown elsewhere"))
+    })?;
+    if removed.kept > 0 {
+        console.note(format!("what stays is shown by {}", plain(&removed.kept_by.to_string())));
+    }
+    say_unread(removed.unread, console);
+    Ok(if removed.unread > 0 { Exit::Attention } else { Exit::Done })
+}
+
+fn say_unread(unread: u64, console: &mut Console<'_>) {
+    if unread > 0 {
+        console.warn(format!("{} not here: whether it shows this as well is not known", count(unread, "tree")));
+    }
+}
+
+/// Says what to do about what is not removed.
+fn refused(error: RemoveError) -> Failed {
+    let hint = match &error {
+        RemoveError::InsideTree { key, .. } => format!(
+            "add the directory again without it and give the name to that; or `uor rm --recursive NAME` the whole; or \
+             `uor rm {}`, which takes it from everything",
+            short(key)
+        ),
+        RemoveError::StillShown { .. } => "give the name in place of the key, or remove what shows it first".to_owned(),
+        RemoveError::NotHere { .. } => {
+            "wait until they have arrived (`uor status`), or say --force to go on without knowing".to_owned()
+        }
+        _ => return error.into(),
+    };
+    Failed::from(error).hint(hint)
 }

@@ -10,7 +10,7 @@ use uor_node::site::{AddEvent, AddOptions, Binding, EdgeDraft, RunOptions, Site,
 
 use crate::console::Console;
 use crate::exit::{Failed, Outcome};
-use crate::render::{count, short, size};
+use crate::render::{count, plain, short, size};
 
 use super::site::Federation;
 
@@ -75,6 +75,9 @@ pub(super) fn ingest(federation: &Federation, dir: &Path, console: &mut Console<
     })?;
     console.meter.end();
     let added = added.into_iter().next().ok_or_else(|| Failed::new("nothing was added"))?;
+    for left_out in &added.left_out.named {
+        console.warn(format!("  left out {}: {}", plain(&left_out.path), left_out.reason));
+    }
     console.note(format!(
         "  lab adds {}: {}, {} as {SOURCE}",
         dir.display(),
@@ -151,7 +154,7 @@ pub(super) fn write_apart(federation: &mut Federation, console: &mut Console<'_>
     review(plant, "rejected by the plant, again\n", Role::To)?;
     let program = lab.resolve("program/wordcount", &lab.head())?;
     lab.ref_set("program/latest", &program)?;
-    plant.rm(&plant.resolve("program/wordcount", &plant.head())?)?;
+    plant.rm(&plant.resolve("program/wordcount", &plant.head())?, &mut |_| {})?;
     federation.agree_without_plant()?;
     let (here, there) = (federation.lab().site.head(), federation.plant().site.head());
     if here.frontier == there.frontier {

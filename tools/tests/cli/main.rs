@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
+mod adding;
 mod audit;
 mod beside;
 mod errors;
 mod import;
 mod nodes;
+mod removing;
+mod secrets;
 mod space;
 mod support;
 mod walk;

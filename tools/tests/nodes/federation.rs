@@ -91,7 +91,9 @@ fn write_apart(bench: &Bench) {
     bench.uor(&["--data", "b", "rm", "data/noise"]).ok();
     bench.uor(&["--data", "c", "ref", "set", "latest", "data/texts/deep/er"]).ok();
     bench.uor(&["--data", "c", "ref", "set", "data/noise", "data/texts/one"]).ok();
-    bench.uor(&["--data", "c", "rm", "data/texts/one"]).ok();
+    let texts = bench.uor(&["--data", "c", "--json", "ls", "data/texts"]).ok().lines();
+    let one = texts.iter().find(|entry| entry["name"] == "one").unwrap();
+    bench.uor(&["--data", "c", "rm", text(one, "key")]).exits(3);
 }
 
 /// What every site must say alike once all are level.

@@ -51,6 +51,49 @@ fn fill(bench: &Bench) {
     }
 }
 
+/// What is on the disk, by name.
+fn on_disk(bench: &Bench) -> Vec<String> {
+    #[expect(clippy::disallowed_methods, reason = "sorted right here")]
+    let names =
+        fs::read_dir(bench.path("disk")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// A part of the data directory, mounted a second time, has another path and nothing in it that tells what it is.
+fn bind_mounts_lead_to_no_key(bench: &Bench) {
+    for part in ["data", "data/blocks"] {
+        fs::create_dir_all(bench.path("around/bound")).unwrap();
+        let [from, to] = [part, "around/bound"].map(|path| bench.path(path));
+        assert!(Command::new("mount").arg("--bind").args([&from, &to]).status().unwrap().success());
+        bench.uor(&["add", "around/bound"]).fails(1, "is not added");
+        let added = bench.uor(&["add", "around", "--json"]).exits(3);
+        assert_eq!(added.json()["left_out"]["total"], 1, "{}", added.err);
+        assert!(Command::new("umount").arg(&to).status().unwrap().success());
+    }
+}
+
+/// Getting a file and a tree fails where the disk is full or cannot be written, and leaves nothing there.
+fn get_where_nothing_fits(bench: &Bench) {
+    bench.uor(&["init", "--name", "elsewhere"]).ok();
+    bench.write("tree/inner/noise", vec![7; 1 << 20]);
+    bench.write("tree/small", "small");
+    bench.uor(&["add", "tree", "--ref", "tree"]).ok();
+    bind_mounts_lead_to_no_key(bench);
+    let before = on_disk(bench);
+    for key in ["tree", "tree/inner/noise"] {
+        bench.uor(&["get", key, "-o", "disk/out"]).fails(1, "No space left on device");
+        assert_eq!(on_disk(bench), before, "{key}");
+    }
+    mount(bench, "remount,ro");
+    for key in ["tree", "tree/small"] {
+        bench.uor(&["get", key, "-o", "disk/out"]).fails(1, "Read-only file system");
+    }
+    mount(bench, "remount,rw,size=24m");
+    assert_eq!(on_disk(bench), before);
+}
+
 fn with_a_full_disk() {
     let bench = Bench::bare();
     let noise: Vec<u8> = (0..1_000_000u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
@@ -82,6 +125,8 @@ fn with_a_full_disk() {
     bench.uor(&["--data", "disk/other", "init"]).fails(1, "No space left on device");
     assert!(!bench.path("disk/other").exists());
     assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
+
+    get_where_nothing_fits(&bench);
 
     fs::remove_file(bench.path("disk/filler")).unwrap();
     let node = Node::start(&bench, "disk/site");

@@ -15,7 +15,7 @@ use uor_index_format::record::Payload;
 use uor_index_format::tree::{EntryKind, MODE_MASK, TYPE_TAG, Tree, TreeEntry};
 
 use super::files::Begun;
-use super::{AddError, Adding, Step, Sums, Walk, reading, storing};
+use super::{AddError, Adding, LeftOut, Obstacle, Step, Sums, Walk, reading, storing};
 
 /// How many steps lie between finding a file and taking its result.
 const WINDOW_STEPS: usize = 4096;
@@ -36,7 +36,9 @@ enum Pending {
         target: Vec<u8>,
     },
     /// What cannot be in a tree.
-    Other(PathBuf),
+    Obstructed(PathBuf, Obstacle),
+    /// What is not wanted.
+    Excluded,
     /// The innermost directory ends.
     End,
     /// The walk could not go on.
@@ -67,13 +69,10 @@ impl Adding<'_, '_> {
                 Some(Pending::Directory(inner)) => open.push(std::mem::replace(&mut building, inner)),
                 Some(Pending::File { name, mode, file }) => {
                     self.site.cancel.check()?;
-                    let (key, len) = self.end_file(file, sums)?;
-                    building.entries.push(TreeEntry {
-                        name,
-                        mode,
-                        kind: EntryKind::File { key, len },
-                        attributes: None,
-                    });
+                    if let Some((key, len)) = self.file_in_tree(file, sums)? {
+                        let kind = EntryKind::File { key, len };
+                        building.entries.push(TreeEntry { name, mode, kind, attributes: None });
+                    }
                 }
                 Some(Pending::Symlink { name, mode, target }) => {
                     building.entries.push(TreeEntry {
@@ -83,7 +82,8 @@ impl Adding<'_, '_> {
                         attributes: None,
                     });
                 }
-                Some(Pending::Other(path)) => sums.skipped.push(path.to_string_lossy().into_owned()),
+                Some(Pending::Obstructed(path, reason)) => sums.left_out.push(LeftOut::new(&path, reason)),
+                Some(Pending::Excluded) => sums.excluded += 1,
                 Some(Pending::End) | None => {
                     let Building { path, name, mode, entries } = building;
                     let key = self.tree(&path, entries, sums)?;
@@ -96,7 +96,26 @@ impl Adding<'_, '_> {
                         attributes: None,
                     });
                 }
-                Some(Pending::Failed(error)) => return Err(error),
+                Some(Pending::Failed(error)) => {
+                    let (path, reason) = self.taken.go_on(error)?;
+                    sums.left_out.push(LeftOut::new(&path, reason));
+                }
+            }
+        }
+    }
+
+    /// Waits for a file and notes it: its key, and its length; nothing if it had to be left out.
+    fn file_in_tree(&mut self, file: Begun, sums: &mut Sums) -> Result<Option<(ArtifactKey, u64)>, AddError> {
+        let len = file.len();
+        match self.end_file(file, sums) {
+            Ok(payload) => Ok(Some((self.file_added(payload, sums)?, payload.len))),
+            Err(error) => {
+                let (path, reason) = self.taken.go_on(error)?;
+                sums.left_out.push(LeftOut::new(&path, reason));
+                // It had been counted, and is done with.
+                self.files.has_read(len);
+                self.progress.files += 1;
+                Ok(None)
             }
         }
     }
@@ -104,19 +123,19 @@ impl Adding<'_, '_> {
     fn begin(&self, step: Result<Step, AddError>) -> Pending {
         match step {
             Ok(Step::Left) => Pending::End,
+            Ok(Step::Excluded(_)) => Pending::Excluded,
+            Ok(Step::Obstructed { path, reason }) => Pending::Obstructed(path, reason),
             Ok(Step::Met { path, metadata, is_entered }) => {
                 let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
                 let mode = metadata.permissions().mode() & MODE_MASK;
                 if is_entered {
                     Pending::Directory(Building { path, name, mode, entries: Vec::new() })
-                } else if metadata.is_file() {
-                    Pending::File { name, mode, file: self.begin_file(path, &metadata) }
                 } else if metadata.is_symlink() {
                     fs::read_link(&path).map_err(reading(&path)).map_or_else(Pending::Failed, |target| {
                         Pending::Symlink { name, mode, target: target.as_os_str().as_bytes().to_vec() }
                     })
                 } else {
-                    Pending::Other(path)
+                    Pending::File { name, mode, file: self.begin_file(path, &metadata, false) }
                 }
             }
             Err(error) => Pending::Failed(error),

@@ -1,7 +1,7 @@
 //! A mounted snapshot: the tree that its stream would give, read from where its files are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -12,7 +12,8 @@ use uor_index_format::record::Payload;
 use uor_index_format::snapshot::{ORIGIN_NAME_LEN_MAX, Origin};
 use uor_index_format::tree::{Attributes, EntryKind, MODE_MASK};
 
-use super::super::walk;
+use super::super::private::{DataDirs, open_file};
+use super::super::{Obstacle, text, walk};
 use super::publish::Staged;
 use super::tree::{self, Entries, Identity, Node, NodeKind, Source};
 use super::{ImportError, ImportOptions, ImportProgress, Site, storing};
@@ -30,9 +31,13 @@ pub(super) fn stage(
     if !metadata.is_dir() {
         return Err(ImportError::NotADirectory { path: directory.to_owned() });
     }
+    let data_dirs = DataDirs::beside(site.dir());
+    if let Some(dir) = data_dirs.around(&root).map_err(read)? {
+        return Err(ImportError::DataDirectory { path: directory.to_owned(), dir });
+    }
     let mut source = Mounted {
         site,
-        own: fs::metadata(site.dir()).ok().map(|own| walk::identity(&own)),
+        data_dirs,
         warnings: BTreeSet::new(),
         device: metadata.dev(),
         root: root.clone(),
@@ -102,8 +107,8 @@ fn unescape(text: &str) -> String {
 
 struct Mounted<'a> {
     site: &'a Site,
-    /// The data directory, which changes while it is read.
-    own: Option<Identity>,
+    /// Which directories are not entered: they hold keys.
+    data_dirs: DataDirs,
     warnings: BTreeSet<String>,
     /// Other file systems that are mounted inside are not part of the snapshot.
     device: u64,
@@ -113,6 +118,13 @@ struct Mounted<'a> {
     new_bytes: u64,
     progress: ImportProgress,
     on_progress: &'a mut dyn FnMut(ImportProgress),
+}
+
+impl Mounted<'_> {
+    fn leave_out(&mut self, part: &str, path: &Path, reason: &Obstacle) {
+        let path = text::text_of(path.as_os_str().as_bytes());
+        self.warnings.insert(format!("left out {part}{path}: {reason}"));
+    }
 }
 
 fn reading(path: &Path) -> impl FnOnce(io::Error) -> ImportError {
@@ -147,18 +159,25 @@ impl Source for Mounted<'_> {
         if metadata.dev() != self.device {
             return Ok(Vec::new());
         }
-        if Some(walk::identity(&metadata)) == self.own {
-            self.warnings.insert(format!("left out what is in {}: it is the data directory", path.display()));
+        if self.data_dirs.holds(path, &metadata) {
+            self.leave_out("what is in ", path, &Obstacle::DataDirectory);
             return Ok(Vec::new());
         }
-        let entries = walk::sorted(path).map_err(reading(path))?;
+        let mut entries = walk::sorted(path).map_err(reading(path))?;
+        entries.retain(|entry| {
+            let is_key = entry.metadata().is_ok_and(|metadata| self.site.is_key_file(&entry.path(), &metadata));
+            if is_key {
+                self.leave_out("", &entry.path(), &Obstacle::PrivateKey);
+            }
+            !is_key
+        });
         Ok(entries.into_iter().map(|entry| (entry.file_name().as_bytes().to_vec(), entry.path())).collect())
     }
 
     fn leave(&mut self) {}
 
     fn contents(&mut self, path: &PathBuf) -> Result<Payload, ImportError> {
-        let mut file = File::open(path).map_err(reading(path))?;
+        let mut file = open_file(path, false).map_err(reading(path))?;
         let metadata = file.metadata().map_err(reading(path))?;
         let identity = walk::identity(&metadata);
         if let Some(payload) = self.read.get(&identity) {
@@ -171,6 +190,10 @@ impl Source for Mounted<'_> {
             on_progress(*progress);
         });
         let put = put.map_err(storing(path.to_string_lossy()))?;
+        let after = file.metadata().map_err(reading(path))?;
+        if put.len != metadata.len() || !walk::is_same(&metadata, &after) {
+            return Err(ImportError::Changing { path: path.clone() });
+        }
         self.progress.bytes = before + put.len;
         self.new_bytes += put.new_bytes;
         let payload = Payload { checksum: put.checksum, len: put.len };

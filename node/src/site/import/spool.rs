@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use uor_asl::blocks::Blocks;
+use uor_asl::disk::real::FILE_MODE;
 use uor_index_format::id::Checksum;
 use uor_zfs::contents::{Spool, Stored};
 
@@ -37,7 +38,7 @@ pub(super) fn nameless(dir: &Path) -> io::Result<File> {
     let mut number = 0;
     loop {
         let path = dir.join(format!(".import-{}-{number}", std::process::id()));
-        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+        match OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path) {
             Ok(file) => return fs::remove_file(&path).map(|()| file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),

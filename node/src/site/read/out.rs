@@ -5,24 +5,29 @@
 //! told, and no reason to stop.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
+use uor_asl::disk::real::{DIR_MODE, FILE_MODE};
 use uor_index_format::id::ArtifactKey;
 use uor_index_format::snapshot::Snapshot;
-use uor_index_format::tree::{Attributes, EntryKind, LinkId, TreeEntry};
+use uor_index_format::tree::{Attributes, EntryKind, LinkId, Tree, TreeEntry};
 
 use super::{ReadError, Site, Sort, Target, writing};
 use crate::site::ResolveError;
+use crate::site::text::escaped;
 
 /// Permission bits that are restored of what does not have its owner.
 const PLAIN_MODE: u32 = 0o777;
+/// Modes of what says none, before the umask.
+const FILE_MODE_USUAL: u32 = 0o666;
+const DIR_MODE_USUAL: u32 = 0o777;
 /// Files longer than this report on the way.
 const PROGRESS_BYTES: u64 = 8 << 20;
 /// Files are written in portions of this many bytes; one of zeros is left a hole.
@@ -32,6 +37,7 @@ const WINDOW_LEN: usize = 64 << 10;
 pub(super) struct Written {
     pub(super) files: u64,
     pub(super) bytes: u64,
+    pub(super) hidden: u64,
     pub(super) warnings: Vec<String>,
 }
 
@@ -43,11 +49,24 @@ struct Finished {
     attributes: Option<Box<Attributes>>,
 }
 
+/// Mode and attributes.
+type Said = (u32, Option<Box<Attributes>>);
+
+/// A directory that does not have everything that is in its tree yet.
+struct Open {
+    to: PathBuf,
+    inside: PathBuf,
+    /// What is to come.
+    entries: std::vec::IntoIter<TreeEntry>,
+}
+
 /// Something being written out.
 pub(super) struct Out<'a> {
     site: &'a Site,
     at: &'a Snapshot,
     written: Written,
+    /// Outermost first. Whoever makes a tree decides how deep it is, so nothing recurses into it.
+    open: Vec<Open>,
     /// Outermost first.
     directories: Vec<Finished>,
     /// Where files with several names are.
@@ -57,15 +76,16 @@ pub(super) struct Out<'a> {
 
 impl<'a> Out<'a> {
     pub(super) fn new(site: &'a Site, at: &'a Snapshot, on_progress: &'a mut dyn FnMut(u64, u64)) -> Self {
-        let written = Written { files: 0, bytes: 0, warnings: Vec::new() };
-        Self { site, at, written, directories: Vec::new(), links: BTreeMap::new(), on_progress }
+        let written = Written { files: 0, bytes: 0, hidden: 0, warnings: Vec::new() };
+        Self { site, at, written, open: Vec::new(), directories: Vec::new(), links: BTreeMap::new(), on_progress }
     }
 
     pub(super) fn write(mut self, target: &Target, to: &Path) -> Result<Written, ReadError> {
         if target.sort == Sort::Tree {
-            self.directory(target, to, Path::new(""))?;
+            self.root(target, to)?;
         } else {
             self.file(target, to)?;
+            set_mode(to, usual_mode(FILE_MODE_USUAL))?;
         }
         while let Some(Finished { path, inside, mode, attributes }) = self.directories.pop() {
             self.finish(&path, &inside, mode, attributes.as_deref())?;
@@ -73,25 +93,36 @@ impl<'a> Out<'a> {
         Ok(self.written)
     }
 
-    fn directory(&mut self, tree: &Target, to: &Path, inside: &Path) -> Result<(), ReadError> {
+    fn root(&mut self, tree: &Target, to: &Path) -> Result<(), ReadError> {
         let tree = self.site.read_tree(tree)?;
-        fs::create_dir(to).map_err(writing(to))?;
-        if let Some(own) = tree.own() {
-            let attributes = Some(Box::new(own.attributes.clone()));
-            let (path, inside) = (to.to_owned(), inside.to_owned());
-            self.directories.push(Finished { path, inside, mode: own.mode, attributes });
-        }
-        for entry in tree.entries() {
+        self.directory(&tree, to, Path::new(""), (usual_mode(DIR_MODE_USUAL), None))?;
+        while let Some(Open { to, inside, entries }) = self.open.last_mut() {
             self.site.cancel.check()?;
-            let name = OsString::from_vec(entry.name.clone());
-            let (to, inside) = (to.join(&name), inside.join(&name));
-            match self.entry(entry, &to, &inside) {
+            let Some(entry) = entries.next() else {
+                self.open.pop();
+                continue;
+            };
+            let name = OsStr::from_bytes(&entry.name);
+            let (to, inside) = (to.join(name), inside.join(name));
+            match self.entry(&entry, &to, &inside) {
                 Err(ReadError::Write { source, path }) if path == to && is_not_for_here(&source) => {
-                    self.warn(format!("left out `{}`: {source}", inside.display()));
+                    self.warn(format!("left out `{}`: {source}", shown(&inside)));
                 }
                 done => done?,
             }
         }
+        Ok(())
+    }
+
+    /// Makes a directory, and notes what is to be put into it, and what it gets in the end: what its tree says of itself, or
+    /// else what is `said` of it.
+    fn directory(&mut self, tree: &Tree, to: &Path, inside: &Path, said: Said) -> Result<(), ReadError> {
+        DirBuilder::new().mode(DIR_MODE).create(to).map_err(writing(to))?;
+        let own = tree.own().map(|own| (own.mode, Some(Box::new(own.attributes.clone()))));
+        let (mode, attributes) = own.unwrap_or(said);
+        self.directories.push(Finished { path: to.to_owned(), inside: inside.to_owned(), mode, attributes });
+        let entries = tree.entries().to_vec().into_iter();
+        self.open.push(Open { to: to.to_owned(), inside: inside.to_owned(), entries });
         Ok(())
     }
 
@@ -105,14 +136,13 @@ impl<'a> Out<'a> {
         }
         match &entry.kind {
             EntryKind::Directory { key } => {
-                let tree = self.lookup(*key, inside)?;
-                self.directory(&tree, to, inside)?;
-                let (path, inside, mode) = (to.to_owned(), inside.to_owned(), entry.mode);
-                self.directories.push(Finished { path, inside, mode, attributes: entry.attributes.clone() });
+                let Some(tree) = self.lookup(*key, inside)? else { return Ok(()) };
+                let tree = self.site.read_tree(&tree)?;
+                self.directory(&tree, to, inside, (entry.mode, entry.attributes.clone()))?;
                 return Ok(());
             }
             EntryKind::File { key, .. } => {
-                let file = self.lookup(*key, inside)?;
+                let Some(file) = self.lookup(*key, inside)? else { return Ok(()) };
                 self.file(&file, to)?;
             }
             EntryKind::Symlink { target } => {
@@ -135,7 +165,8 @@ impl<'a> Out<'a> {
 
     fn file(&mut self, target: &Target, to: &Path) -> Result<(), ReadError> {
         let mut payload = self.site.open_payload(target)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).open(to).map_err(writing(to))?;
+        let created = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(to);
+        let mut file = created.map_err(writing(to))?;
         let before = self.written.bytes;
         let mut window = vec![0; WINDOW_LEN];
         loop {
@@ -156,12 +187,17 @@ impl<'a> Out<'a> {
         Ok(())
     }
 
-    fn lookup(&self, key: ArtifactKey, inside: &Path) -> Result<Target, ReadError> {
-        let hidden = |error| match error {
-            ResolveError::State(error) => ReadError::State(error),
-            _ => ReadError::Hidden { path: inside.to_owned(), key },
+    /// What is in the tree, unless it is not visible.
+    fn lookup(&mut self, key: ArtifactKey, inside: &Path) -> Result<Option<Target>, ReadError> {
+        let why = match self.site.resolve_id(&key.into(), self.at) {
+            Ok(target) => return Ok(Some(target)),
+            Err(ResolveError::State(error)) => return Err(error.into()),
+            Err(ResolveError::Removed { .. }) => "was removed",
+            Err(_) => "is not visible at this snapshot",
         };
-        self.site.resolve_id(&key.into(), self.at).map_err(hidden)
+        self.written.hidden += 1;
+        self.warn(format!("left out `{}`: {key} {why}", shown(inside)));
+        Ok(None)
     }
 
     /// Sets owner, extended attributes, mode and times, in an order in which none undoes another.
@@ -177,19 +213,19 @@ impl<'a> Out<'a> {
             // What gives rights beyond its owner's is for those who have them.
             let is_taken = has_owner || name.starts_with(b"user.");
             if is_taken && let Err(error) = rustix::fs::lsetxattr(to, name.as_slice(), value, XattrFlags::empty()) {
-                let name = String::from_utf8_lossy(name).into_owned();
-                self.warn(format!("left out extended attribute `{name}` of `{}`: {error}", inside.display()));
+                let name = escaped(name);
+                self.warn(format!("left out extended attribute `{name}` of `{}`: {error}", shown(inside)));
             }
         }
         if !to.is_symlink() {
             let mode = mode & if has_owner { u32::MAX } else { PLAIN_MODE };
-            fs::set_permissions(to, Permissions::from_mode(mode)).map_err(writing(to))?;
+            set_mode(to, mode)?;
         }
         if let Some(attributes) = attributes {
             let time = Timespec { tv_sec: attributes.mtime_s, tv_nsec: attributes.mtime_ns.into() };
             let times = Timestamps { last_access: time, last_modification: time };
             if let Err(error) = rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW) {
-                self.warn(format!("left out the time of `{}`: {error}", inside.display()));
+                self.warn(format!("left out the time of `{}`: {error}", shown(inside)));
             }
         }
         Ok(())
@@ -198,6 +234,23 @@ impl<'a> Out<'a> {
     fn warn(&mut self, warning: String) {
         self.written.warnings.push(warning);
     }
+}
+
+/// A path in a tree as text.
+fn shown(inside: &Path) -> String {
+    escaped(inside.as_os_str().as_bytes())
+}
+
+fn set_mode(to: &Path, mode: u32) -> Result<(), ReadError> {
+    fs::set_permissions(to, Permissions::from_mode(mode)).map_err(writing(to))
+}
+
+/// What something that says no mode gets: what this process gives what it makes.
+fn usual_mode(mode: u32) -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let umask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    // Where it cannot be known, it is the owner's alone.
+    mode & !umask.unwrap_or(0o077)
 }
 
 /// Whether something cannot be here, though the disk is well: this file system, or this user, does not have it.
