@@ -327,6 +327,12 @@ struct Look<'a> {
     is_told: bool,
     /// Whether a writer has been at it.
     is_mended: bool,
+    /// Whether verification found something.
+    is_found: bool,
+    /// Whether an answer was an error.
+    is_refused: bool,
+    /// Whether the store shows an earlier state.
+    is_earlier: bool,
 }
 
 impl Look<'_> {
@@ -338,6 +344,7 @@ impl Look<'_> {
         assert!(names.iter().any(|name| said.iter().any(|said| said.contains(name))), "{}: {said:?}", self.cell);
         assert!(!self.cell.is_in_index(), "{}: a damaged index costs no answer: {said:?}", self.cell);
         self.is_told = true;
+        self.is_refused = true;
     }
 
     fn is<T: PartialEq + std::fmt::Debug, E: Error + 'static>(
@@ -391,6 +398,7 @@ impl Look<'_> {
         }
         let moment = moment.unwrap_or_else(|| panic!("{}: a state that never was: {head:?}", self.cell));
         let is_whole = moment.head == self.sample.last().head;
+        self.is_earlier |= !is_whole;
         assert!(is_whole || (self.cell.is_in(".log") && self.cell.ends_earlier()), "{}: an older state", self.cell);
         drop(view);
         self.state(store, moment);
@@ -401,7 +409,8 @@ impl Look<'_> {
             Ok(verified) => verified,
             Err(error) => return self.told(&error),
         };
-        self.is_told |= !verified.findings.is_empty() || !verified.torn.is_empty();
+        self.is_found = !verified.findings.is_empty() || !verified.torn.is_empty();
+        self.is_told |= self.is_found;
         self.is_told |= !store.index_damage().is_empty();
         if self.cell.is_in_index() && store.mode() == Mode::ReadOnly && !self.is_mended && !self.cell.cannot_be_told() {
             self.is_named(&verified);
@@ -517,17 +526,55 @@ fn is_erased_or_wanted(store: &Store, checksum: &Checksum) -> bool {
     view.wanted().contains_key(checksum) || view.erased(checksum).is_some() || store.blocks().erased(*checksum)
 }
 
-/// Damages a copy and looks at it in every way; says whether anything was said to be wrong.
-fn look(sample: &Sample, cell: &Cell) -> bool {
-    let mut look = Look { sample, cell, is_told: false, is_mended: false };
+/// What became of damage: of verifying (`V` a finding, `S` said when it is opened, `-` nothing), of starting again (`S` as
+/// before, `M` mended, `R` refused by name) and of reading (`A` all answers, `P` all but what is spoiled, which is an error that
+/// names the place, `E` an earlier state, `N` not opened).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Verdicts([BTreeSet<char>; 3]);
+
+impl Verdicts {
+    fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(all, these)| all.extend(these));
+    }
+}
+
+impl std::fmt::Display for Verdicts {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = self.0.each_ref().map(|letters| letters.iter().collect::<String>());
+        if words.iter().all(String::is_empty) { Ok(()) } else { write!(out, "`{}`", words.join(" ")) }
+    }
+}
+
+/// Damages a copy and looks at it in every way; says whether anything was said to be wrong, and what became of it.
+fn look(sample: &Sample, cell: &Cell) -> (bool, Verdicts) {
+    let mut look =
+        Look { sample, cell, is_told: false, is_mended: false, is_found: false, is_refused: false, is_earlier: false };
+    let mut verdicts = Verdicts::default();
+    let [verify, start, read] = &mut verdicts.0;
     for mode in [Mode::ReadOnly, Mode::Write] {
         let disk = sample.disk.crash(0);
         cell.apply(&disk);
         look.is_mended = false;
         match open(&disk, mode) {
             Ok(store) => {
+                let opened = store.opened();
+                let is_mended = opened.index.is_some() || opened.log.cut.is_some() || opened.blocks.cut.is_some();
+                let is_mended = is_mended || !opened.blocks.rebuilt.is_empty();
                 look.at(&store);
-                if mode == Mode::Write {
+                if mode == Mode::ReadOnly {
+                    let said = if look.is_told { 'S' } else { '-' };
+                    verify.insert(if look.is_found { 'V' } else { said });
+                    let answers = if look.is_earlier {
+                        'E'
+                    } else if look.is_refused {
+                        'P'
+                    } else {
+                        'A'
+                    };
+                    read.insert(answers);
+                } else {
+                    let is_mended = is_mended || !store.index_damage().is_empty();
+                    start.insert(if is_mended { 'M' } else { 'S' });
                     while store.maintain().unwrap() {}
                     look.is_mended = true;
                     drop(store);
@@ -538,26 +585,90 @@ fn look(sample: &Sample, cell: &Cell) -> bool {
                     }
                 }
             }
-            Err(error) => look.told(&error),
+            Err(error) => {
+                look.told(&error);
+                if mode == Mode::ReadOnly {
+                    verify.insert('V');
+                    read.insert('N');
+                } else {
+                    start.insert('R');
+                }
+            }
         }
     }
-    look.is_told
+    (look.is_told, verdicts)
+}
+
+/// What the table of verdicts calls a file, and what happened to it.
+fn class_of(cell: &Cell, len: usize) -> Option<(&'static str, &'static str)> {
+    let file = match kind(&cell.path) {
+        "log" if cell.is_last => "`log/….log`, the last",
+        "log" => "`log/….log`, closed",
+        "pack" if cell.is_last => "`blocks/….pack`, the last",
+        "pack" => "`blocks/….pack`, closed",
+        "blocks-" => "`index/blocks-….run`",
+        "run" => "`index/….run`",
+        "commits" => "`index/….commits`",
+        "checkpoint" => "`index/checkpoint`",
+        "list" => "`blocks/packs.list`",
+        "store" => "`store`",
+        other => panic!("a file of no known kind: {other}"),
+    };
+    let harm = match &cell.harm {
+        Harm::Flip(bit) if *bit < 8 * 64 => HARMS[0],
+        Harm::Flip(bit) if bit / 8 + 80 > len => HARMS[2],
+        Harm::Flip(_) => HARMS[1],
+        Harm::Rewritten("shorter", _) => HARMS[3],
+        Harm::Missing => HARMS[4],
+        Harm::Rewritten("as it was", _) => HARMS[5],
+        Harm::Swapped(_) => HARMS[6],
+        Harm::Rewritten(..) => return None,
+    };
+    Some((file, harm))
+}
+
+const HARMS: [&str; 7] = ["header", "middle", "end", "cut short", "gone", "from an older backup", "another's"];
+
+/// Holds the table in `FORMAT.md` against what was seen; `UPDATE_GOLDEN=1` writes it.
+fn check_table(seen: &Seen) {
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/FORMAT.md");
+    let files: BTreeSet<&str> = seen.keys().map(|(file, _)| *file).collect();
+    let mut table = format!("| file | {} |\n|{}\n", HARMS.join(" | "), " --- |".repeat(1 + HARMS.len()));
+    for file in files {
+        let cells = HARMS.map(|harm| seen.get(&(file, harm)).map(ToString::to_string).unwrap_or_default());
+        table.push_str(&format!("| {file} | {} |\n", cells.join(" | ")));
+    }
+    let page = std::fs::read_to_string(PATH).unwrap();
+    let (before, rest) = page.split_once("<!-- damage -->\n").unwrap();
+    let (written, after) = rest.split_once("<!-- end of damage -->").unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let new = format!("{before}<!-- damage -->\n{table}<!-- end of damage -->{after}");
+        std::fs::write(PATH, new).unwrap();
+    } else {
+        assert_eq!(written, table, "UPDATE_GOLDEN=1 writes the table into FORMAT.md: read the difference");
+    }
 }
 
 /// Looks at some of the cells; says which failed. `tell` hears where it begins and where it ends.
-fn look_at(sample: &Sample, cells: &[Cell], tell: &Sender<(String, bool)>) -> Vec<String> {
-    let mut failed = Vec::new();
+fn look_at(sample: &Sample, cells: &[Cell], tell: &Sender<(String, bool)>) -> (Vec<String>, Seen) {
+    let (mut failed, mut seen) = (Vec::new(), Seen::new());
     for cell in cells {
         tell.send((cell.to_string(), true)).unwrap();
         match catch_unwind(|| look(sample, cell)) {
-            Ok(is_told) if is_told || cell.cannot_be_told() => {}
-            Ok(_) => failed.push(format!("{cell}: nobody noticed")),
+            Ok((is_told, _)) if !is_told && !cell.cannot_be_told() => failed.push(format!("{cell}: nobody noticed")),
+            Ok((_, verdicts)) => {
+                let class = class_of(cell, sample.now()[&cell.path].len());
+                class.into_iter().for_each(|class| seen.entry(class).or_default().add(&verdicts));
+            }
             Err(_) => failed.push(format!("{cell}: see above")),
         }
         tell.send((cell.to_string(), false)).unwrap();
     }
-    failed
+    (failed, seen)
 }
+
+/// What became of the damage of each kind.
+type Seen = BTreeMap<(&'static str, &'static str), Verdicts>;
 
 #[test]
 fn every_damage_is_named_or_changes_no_answer() {
@@ -565,7 +676,7 @@ fn every_damage_is_named_or_changes_no_answer() {
     let untouched = Harm::Rewritten("untouched", sample.now()["index/checkpoint"].clone());
     let path = "index/checkpoint".to_owned();
     let untouched = Cell { path, harm: untouched, is_last: false, is_in_dead_bytes: false };
-    assert!(!look(&sample, &untouched), "nothing is wrong with it");
+    assert!(!look(&sample, &untouched).0, "nothing is wrong with it");
     let cells = cells(&sample);
     assert!(cells.len() > 800 && cells.iter().any(|cell| cell.is_in_dead_bytes), "{}", cells.len());
     // In threads of their own, so that a loop without end is a failure that says where.
@@ -587,6 +698,11 @@ fn every_damage_is_named_or_changes_no_answer() {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let failed: Vec<String> = looking.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    let (mut failed, mut seen) = (Vec::new(), Seen::new());
+    for (more, these) in looking.into_iter().map(|thread| thread.join().unwrap()) {
+        failed.extend(more);
+        these.iter().for_each(|(class, verdicts)| seen.entry(*class).or_default().add(verdicts));
+    }
     assert!(failed.is_empty(), "{} of {} cells:\n{}", failed.len(), cells.len(), failed.join("\n"));
+    check_table(&seen);
 }

@@ -2,12 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uor_asl::disk::Mode;
-use uor_index_format::id::Checksum;
+use uor_asl::disk::real::RealDisk;
+use uor_asl::log::Log;
+use uor_index_format::commit::{Commit, Draft};
+use uor_index_format::id::{Checksum, CommitHash, FederationState, LogSeq};
+use uor_index_format::key::SiteKey;
+use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::receipt::{Derivation, Outcome};
 use uor_index_format::record::{Payload, Record};
+use uor_index_format::{program, snapshot, tree};
 use uor_node::site::Site;
 
 use crate::support::{Bench, text};
@@ -185,4 +192,124 @@ fn stores_of_different_federations_cannot_be_compared() {
     bench.replay(&["diff", "data", "other"]).fails(2, "federation");
     bench.replay(&["audit", "data", "other"]).fails(2, "federation");
     bench.replay(&["verify", "nowhere"]).fails(2, "no store");
+}
+
+/// The files of the index of records.
+fn index_files(bench: &Bench) -> Vec<String> {
+    #[expect(clippy::disallowed_methods, reason = "sorted below")]
+    let entries = fs::read_dir(bench.data().join("index")).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with("blocks-"));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_flipped_byte_of_the_index_is_found_and_costs_no_answer() {
+    let (bench, _) = with_a_run();
+    Site::open(&bench.data(), Mode::Write).unwrap().store().settle().unwrap();
+    let names = index_files(&bench);
+    assert!(names.iter().any(|name| name.ends_with(".run")) && names.iter().any(|name| name.ends_with(".commits")));
+    let root = bench.replay(&["state", "data"]).ok().text();
+    for name in names {
+        let path = bench.data().join("index").join(&name);
+        let whole = fs::read(&path).unwrap();
+        for at in [0, 9, 30, whole.len() / 2, whole.len() - 60, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at.min(whole.len() - 1)] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
+            let finding = &verified["findings"][0];
+            assert_eq!((text(finding, "kind"), text(finding, "file")), ("index", format!("index/{name}").as_str()));
+            assert!(name.starts_with("checkpoint") || finding["offset"].is_u64(), "{finding}");
+            assert_eq!(bench.replay(&["state", "data"]).ok().text(), root);
+            bench.uor(&["status"]).ok();
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    bench.replay(&["verify", "data"]).ok();
+    // A writer makes it anew.
+    let path = bench.data().join("index").join("checkpoint");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    bench.write("later", "later");
+    let said = bench.uor(&["add", "later"]).ok().err;
+    assert!(said.contains("Damage: ") && said.contains("index/checkpoint"), "{said}");
+    bench.replay(&["verify", "data"]).ok();
+}
+
+#[test]
+fn an_artifact_that_is_not_what_its_tag_says_is_found() {
+    let bench = Bench::new();
+    bench.write("tree/a", "one two\n");
+    bench.uor(&["add", "tree"]).ok();
+    bench.uor(&["snapshot", "create", "--label", "now"]).ok();
+    let before = bench.replay(&["verify", "data", "--json"]).ok().json();
+    assert_eq!(before["findings"], json!([]));
+    let site = Site::open(&bench.data(), Mode::Write).unwrap();
+    let add = |type_tag, bytes: &[u8]| {
+        site.store().blocks().put_bytes(bytes).unwrap();
+        let record = Record::artifact(Some(type_tag), Payload::of(bytes));
+        let id = record.id().to_string();
+        site.store().commit(site.key(), vec![record], 0).unwrap();
+        id
+    };
+    let mut expected = vec![
+        ("snapshot", add(snapshot::TYPE_TAG, b"no snapshot")),
+        ("tree", add(tree::TYPE_TAG, b"no tree")),
+        ("program", add(program::TYPE_TAG, b"no program")),
+    ];
+    // One that can be read, and says of a commit that it is another.
+    let mut other = site.head();
+    other.frontier.values_mut().for_each(|head| head.hash = CommitHash::from_bytes([7; 32]));
+    expected.push(("snapshot", add(snapshot::TYPE_TAG, &other.encode())));
+    drop(site);
+    let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
+    let mut found: Vec<(&str, String)> = verified["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| (text(finding, "kind"), finding["keys"][0].as_str().unwrap().to_owned()))
+        .collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_commit_of_a_stranger_in_the_log_is_named() {
+    let bench = Bench::new();
+    bench.write("a", "a");
+    bench.uor(&["add", "a"]).ok();
+    let stranger = SiteKey::from_seed(&[9; 32]);
+    let genesis = Genesis {
+        founder: stranger.site_id(),
+        name: "other".to_owned(),
+        nonce: [0; 16],
+        conflict_rule: ConflictRule::First,
+        logseq_jump_max: 1,
+    };
+    let draft = Draft {
+        number: 1,
+        previous: CommitHash::NONE,
+        logseq: LogSeq(1),
+        federation: FederationState::of(&[]),
+        wall_ms: 0,
+        learned: Vec::new(),
+        records: vec![Record::genesis(genesis)],
+    };
+    let commit = Commit::seal(draft, &stranger).unwrap();
+    let disk = Arc::new(RealDisk::new(bench.data()));
+    let (log, _) = Log::open(disk, Mode::Write).unwrap();
+    log.append_batch(&[(1, commit.as_bytes())]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    bench.uor(&["status"]).ok();
+    let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
+    let finding = &verified["findings"][0];
+    assert_eq!((text(finding, "kind"), text(finding, "file")), ("uncounted", "log/00000001.log"));
+    let message = text(finding, "message");
+    assert!(message.contains(&commit.hash().to_string()) && message.contains("not a member"), "{message}");
+    assert_eq!((&verified["uncounted"], &verified["taken_back"]), (&json!(1), &json!([])));
 }
