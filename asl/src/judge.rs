@@ -244,8 +244,7 @@ impl Judge {
         self.genesis.as_ref()
     }
 
-    /// The highest logseq of all commits that were taken in, those among them that a fork took back later: what a clock was
-    /// set by does not turn it back.
+    /// The highest logseq of all commits that count.
     pub const fn logseq_max(&self) -> LogSeq {
         self.logseq_max
     }
@@ -501,11 +500,11 @@ impl Judge {
                     is_news = true;
                     self.genesis = Some(genesis.clone());
                 }
-                Content::Admission(Admission { site, .. }) => {
-                    if admitted.len() < ADMISSIONS_MAX || admitted.contains(site) {
-                        is_news |= admitted.insert(*site);
-                        members.push(*site);
-                    }
+                Content::Admission(Admission { site, .. })
+                    if admitted.len() < ADMISSIONS_MAX || admitted.contains(site) =>
+                {
+                    is_news |= admitted.insert(*site);
+                    members.push(*site);
                 }
                 _ => {}
             }
@@ -540,6 +539,8 @@ impl Judge {
                 domain.recent.retain(|header| header.number < number);
                 domain.last = last;
             }
+            let clocks = self.domains.values().filter_map(|domain| Some(domain.last.as_ref()?.logseq));
+            self.logseq_max = clocks.max().unwrap_or_default();
         }
         self.forks.insert(site, proof);
         Ok(true)

@@ -44,6 +44,7 @@ use self::mend::Mender;
 pub(crate) use self::mend::{Named, for_each_record};
 pub(crate) use self::open::decode;
 use self::removal::Reason;
+pub use self::reserve::FILE as RESERVE_FILE;
 use self::reserve::Reserve;
 pub use self::view::View;
 use crate::blocks::{self, Blocks, BlocksError, Erased};

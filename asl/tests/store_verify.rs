@@ -73,7 +73,7 @@ fn write(store: &Store, numbers: Range<u64>) {
 fn next(judge: &mut Judge, site: usize, records: Vec<Record>) -> Commit {
     let domain = key(site).site_id();
     let head = judge.head(&domain);
-    let (learned, federation) = judge.membership_for(&domain);
+    let (learned, federation) = judge.membership_for(&domain, usize::MAX);
     let draft = Draft {
         number: head.map_or(1, |head| head.number + 1),
         previous: head.map_or(CommitHash::NONE, |head| head.hash),

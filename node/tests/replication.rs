@@ -181,7 +181,8 @@ fn bogus_domains_are_not_asked_for() {
     let mut heads: Vec<WireHead> = (0..HEADS_MAX as u64).map(head).collect();
     heads.sort_by_key(|head| head.domain);
     world.meet(1, mallory().site_id(), claims(frontier(heads), nothing(1)));
-    assert_eq!(world.carry(), 1);
+    // It is asked where it stands, and once how those became members.
+    assert_eq!(world.carry(), 2);
     honest_replication_goes_on(&mut world);
 }
 
@@ -222,7 +223,7 @@ fn pages_that_lead_nowhere_end() {
         _ => refused(Refusal::NotHere),
     });
     world.meet(1, mallory().site_id(), endless);
-    assert!(world.carry() <= 130, "one conversation has a bounded number of pages");
+    assert!(world.carry() <= 200, "one conversation has a bounded number of pages");
     for (heads, has_more) in [(vec![2, 1], false), (vec![1, 1], false), (vec![], true)] {
         let head = |at: &u8| WireHead { domain: [*at; 32], number: 1, hash: [1; 32] };
         let position = Position { snapshot: [8; 32], ..Position::NONE };

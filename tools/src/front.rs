@@ -26,7 +26,7 @@ use crate::console::terminal::{Streams, has_colour};
 use crate::console::{Console, OutputFailed, Style};
 use crate::demo;
 use crate::exit::{Exit, Failed, Outcome, Verdict};
-use crate::interrupt::{Manner, Signals};
+use crate::interrupt::{Manner, Signals, leave_the_last_word};
 use crate::render::{count, short};
 
 /// How long to wait for a process that has the data directory open and serves no commands (yet).
@@ -182,6 +182,7 @@ const fn ends_in_good_order(command: &Command) -> bool {
 
 /// Ends a command: flushes, and says what went wrong. A reader that has gone away is no failure.
 fn finish(result: Outcome<i32>, statuses: &Statuses, console: &mut Console<'_>) -> i32 {
+    leave_the_last_word();
     console.meter.end();
     // What could not be flushed is remembered there.
     drop(console.out.flush());

@@ -107,7 +107,6 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
                 help(Code::WrongKind, "`uor snapshot ls` lists snapshots")
             }
             ReadError::WrongKind { .. } => code(Code::WrongKind),
-            ReadError::Hidden { .. } => code(Code::NotFound),
             ReadError::Content { .. } => code(Code::Damaged),
             ReadError::Exists { .. } => help(Code::Exists, "name another path"),
             ReadError::State(error) => of(error),

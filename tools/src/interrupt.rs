@@ -5,7 +5,9 @@
 
 use std::io::Write as _;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use uor_node::cancel::Cancel;
 use uor_node::control::Canceller;
@@ -57,8 +59,19 @@ impl Signals {
     }
 }
 
+/// Whether the process is being ended: what fails from then on fails because of that.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Comes back unless the process is being ended by a signal; its word is the last one then.
+pub fn leave_the_last_word() {
+    while IS_ENDING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
+
 /// Ends the process, and takes temporary folders with it.
 fn end(json: bool) -> ! {
+    IS_ENDING.store(true, Ordering::SeqCst);
     scratch::sweep();
     let failed = Failed::interrupted();
     let said = if json { failed.json() } else { "Interrupted.".to_owned() };

@@ -410,13 +410,16 @@ impl View {
     }
 
     /// Where in the log the commits lie whose records these runs hold, in that order: what counts only because of what came
-    /// after it may lie before a run's range.
+    /// after it may lie before a run's range. What a fork took back is left out.
     fn places_of(&self, runs: &[Arc<Run>]) -> Result<Vec<(LogPosition, CommitRef)>, ReadError> {
         let commits = self.state.commits();
         let mut places = Vec::new();
         for commit in runs.iter().map(|run| run.commits()).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
             let missing = || ReadError::Commit { domain: commit.domain, number: commit.number };
             let site = commits.site(commit.domain).ok_or_else(missing)?;
+            if !commits.includes(commit) {
+                continue;
+            }
             places.push((commits.row(&site, commit.number)?.ok_or_else(missing)?.at, commit));
         }
         places.sort_unstable_by_key(|(position, _)| *position);

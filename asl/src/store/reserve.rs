@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use super::Store;
 use crate::disk::{Disk, Mode};
 
-const FILE: &str = "reserve";
+/// Where it lies in the data directory.
+pub const FILE: &str = "reserve";
 /// How much is written at once, and what the reserve's length is a multiple of, unless it is shorter.
 const PIECE_LEN: u64 = 256 << 10;
 

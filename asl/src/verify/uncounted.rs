@@ -51,7 +51,7 @@ pub(super) fn verify(store: &Store, view: &View, findings: &mut Vec<Finding>) ->
         }
     }
     if !uncounted.is_empty() && !judge.forks().is_empty() {
-        let acceptable = acceptable_without_forks(store)?;
+        let acceptable = acceptable_without_forks(store, &judge)?;
         uncounted.iter_mut().for_each(|commit| commit.is_of_a_fork |= acceptable.contains(&commit.position));
     }
     findings.extend(uncounted.iter().filter(|commit| !commit.is_of_a_fork).cloned().map(Finding::Uncounted));
@@ -71,8 +71,9 @@ fn reason(judge: &Judge, commit: &Commit, view: &View) -> Result<String, ReadErr
     })
 }
 
-/// Places of the commits that could be accepted, in the order of the log, by who knew of no fork.
-fn acceptable_without_forks(store: &Store) -> Result<BTreeSet<LogPosition>, StoreError> {
+/// Places of the commits that could be accepted, in the order of the log, by who knew of no fork but of the testimony that
+/// `knowing` has.
+fn acceptable_without_forks(store: &Store, knowing: &Judge) -> Result<BTreeSet<LogPosition>, StoreError> {
     let mut judge = Judge::new(store.federation());
     let mut acceptable = BTreeSet::new();
     for entry in store.log().entries() {
@@ -82,6 +83,8 @@ fn acceptable_without_forks(store: &Store) -> Result<BTreeSet<LogPosition>, Stor
             if judge.judge(&commit, &())? == Verdict::Counts {
                 judge.admit(&commit);
                 acceptable.insert(entry.position);
+            } else if knowing.memberships().contains_key(&commit.hash()) {
+                judge.testify(&commit);
             }
         }
     }

@@ -8,7 +8,7 @@ use uor_index_format::id::SiteId;
 
 use super::asking::{Asking, known};
 use super::{ServiceError, TICK, command_of, open_net_to_dial, runtime, shut_down, with_peer};
-use crate::net::{CommandError, NetEvent, NetHandle};
+use crate::net::{CommandError, NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 use crate::site::Site;
 
@@ -139,13 +139,22 @@ impl Recovery<'_> {
     /// Only questions and dials are carried out: a site that recovers answers nobody, as it does not know yet what it is.
     async fn carry_out(&mut self) -> Result<(), ServiceError> {
         while let Some(effect) = self.core.poll_effect() {
-            if let effect @ (Effect::Request { .. } | Effect::Dial { .. } | Effect::Disconnect { .. }) = effect
-                && let Some(command) = command_of(effect)
+            let command = match effect {
+                Effect::Dial { address } => match address.parse() {
+                    Ok(parsed) => Some(NetCommand::Dial(parsed)),
+                    Err(_) => {
+                        self.core.handle_dial_failed(&address);
+                        None
+                    }
+                },
+                effect @ (Effect::Request { .. } | Effect::Disconnect { .. } | Effect::Trust(_)) => command_of(effect),
+                _ => None,
+            };
+            // What is refused here is asked again.
+            if let Some(command) = command
+                && let Err(CommandError::Stopped) = self.net.send(command).await
             {
-                // What is refused here is asked again.
-                if let Err(CommandError::Stopped) = self.net.send(command).await {
-                    return Err(ServiceError::NetStopped);
-                }
+                return Err(ServiceError::NetStopped);
             }
         }
         Ok(())

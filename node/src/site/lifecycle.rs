@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uor_asl::disk::real::{DIR_MODE, RealDisk};
 use uor_asl::disk::{Disk, DiskError, LockGuard, Mode};
-use uor_asl::store::{CommitError, Store, StoreError};
+use uor_asl::store::{CommitError, RESERVE_FILE, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{ConflictRule, Genesis, SITE_NAME_LEN_MAX};
@@ -25,7 +25,7 @@ use super::home::{
     WITNESS_FILE,
 };
 use super::opening::Opening;
-use super::{FileError, Loss, Site, home, json, private, walk};
+use super::{FileError, Loss, Site, home, json, walk};
 
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
@@ -452,7 +452,8 @@ impl Drop for Fresh<'_> {
 
 /// Removes everything that makes a directory a site, `site.toml` first, as far as possible.
 fn clear(dir: &Path) {
-    let files = [SITE_FILE, KEY_FILE, LOCK_FILE, ASIDE_DIR].into_iter().chain(STORE_PARTS).chain(FEDERATION_FILES);
+    let files = [SITE_FILE, KEY_FILE, LOCK_FILE, ASIDE_DIR, RESERVE_FILE];
+    let files = files.into_iter().chain(STORE_PARTS).chain(FEDERATION_FILES);
     for file in files {
         let _ = remove_all(&dir.join(file));
     }

@@ -56,7 +56,7 @@ fn nothing_is_committed_through_a_handle_that_is_cancelled() {
     let sources = || vec![Source::Path(scratch.at("other"))];
     assert!(matches!(handle.add(sources(), &AddOptions::default(), &mut |_| {}), Err(AddError::Cancelled(_))));
     assert!(handle.ref_set("name", &tree).is_err());
-    assert!(handle.rm(&tree).is_err());
+    assert!(handle.rm(&tree, &mut |_| {}).is_err());
     assert!(handle.snapshot_create(Some("label")).is_err());
     assert!(matches!(handle.gc(false, &mut |_, _| {}), Err(GcError::Cancelled(_))));
     assert!(matches!(handle.erase("tree/one", &before), Err(EraseError::Cancelled(_))));
@@ -100,7 +100,8 @@ fn a_run_ends_between_two_nodes_and_leaves_nothing() {
 #[test]
 fn garbage_that_was_looked_for_stays_when_it_is_cancelled() {
     let (_scratch, site, _) = cancelled("cancel-gc");
-    site.rm(&site.resolve("tree/one", &site.head()).unwrap()).unwrap();
+    let key = site.resolve("tree/one", &site.head()).unwrap().key().to_string();
+    site.rm(&site.resolve(&key, &site.head()).unwrap(), &mut |_| {}).unwrap();
     let cancel = Cancel::default();
     let gathered = site.cancellable(cancel.clone()).gc(false, &mut |at, of| {
         // The last word before anything is freed.

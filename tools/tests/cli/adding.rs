@@ -102,8 +102,12 @@ fn what_may_not_be_read_is_left_out_and_named() {
     if is_root {
         assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(&root).status().unwrap().success());
     }
+    // Where the program was built, others may not look.
+    let program = bench.path("program");
+    fs::copy(bench.command("uor").get_program(), &program).unwrap();
     let uor = |args: &[&str]| {
-        let mut command = bench.command("uor");
+        let mut command = Command::new(&program);
+        command.current_dir(bench.path("")).env("UOR_DATA", "data");
         if is_root {
             command.uid(NOBODY).gid(NOBODY);
         }

@@ -107,6 +107,7 @@ fn with_a_full_disk() {
     let secret = text(&secret, "key");
     let before = trace(&bench, "disk/site");
     let full = |args: &[&str]| {
+        let before = trace(&bench, "disk/site");
         bench.uor(&[&["--data", "disk/site"], args].concat()).fails(1, "No space left on device");
         assert!(trace(&bench, "disk/site") == before, "{args:?} left a trace");
     };
