@@ -161,6 +161,12 @@ impl Store {
             Ok(uncounted) => uncounted,
             // What is wrong with the log was found before.
             Err(StoreError::Log(_) | StoreError::Read(_)) if !log.damages.is_empty() => Vec::new(),
+            // Every byte is as it was written, and it is no commit: nothing behind it can be judged anew.
+            Err(error @ StoreError::Entry { position, .. }) => {
+                let (file, offset) = (Some(format!("log/{:08}.log", position.segment)), Some(position.offset.into()));
+                findings.push(Finding::Log { file, offset, what: said(&error) });
+                Vec::new()
+            }
             Err(error) => return Err(error),
         };
         let mut payloads = PayloadCheck { store: self, view: &view, absent: Absent::default(), findings: Vec::new() };

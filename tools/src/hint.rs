@@ -331,9 +331,10 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
         StoreError::Log(error) => of(error),
         StoreError::Read(error) => of(error),
         StoreError::Blocks(error) => of(error),
-        StoreError::LogCut { .. } => {
-            help(Code::Damaged, "`uor recover` fetches what is missing from other sites; or put the files of `log` back")
-        }
+        StoreError::LogCut { .. } => help(
+            Code::Damaged,
+            "`uor recover` fetches what is missing from other sites; or put the files of `log` back",
+        ),
         StoreError::Identity
         | StoreError::OtherFederation { .. }
         | StoreError::Entry { .. }

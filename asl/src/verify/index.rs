@@ -162,7 +162,8 @@ impl Check<'_> {
         let index = self.view.state().index();
         let counted = (index.len(), index.count(&Filter::ALL));
         if let (Ok(slots), Ok(taken)) = counted
-            && (slots != taken || !(self.records..=self.records + self.taken_back.values().sum::<u64>()).contains(&slots))
+            && (slots != taken
+                || !(self.records..=self.records + self.taken_back.values().sum::<u64>()).contains(&slots))
         {
             let records = self.records;
             self.tell(format!("the index holds {slots} records and counts {taken}, the log has {records} that count"));

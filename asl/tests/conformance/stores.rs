@@ -364,7 +364,9 @@ fn removals(dir: &Path) -> Notes {
     merge(&store, &[world.write(1, 2, words.to_vec())]);
     merge(&store, &[world.write(1, 3, vec![Record::tombstone(words[1].id())])]);
     store.erase(Checksum::of(b"erased"), wall_ms(4)).unwrap();
-    let collected = store.collect(&[], &BTreeSet::new(), false, wall_ms(5), &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    let collected = store
+        .collect(&[], &BTreeSet::new(), false, wall_ms(5), &mut |_, _| std::ops::ControlFlow::Continue(()))
+        .unwrap();
     assert!(collected.payloads > 0, "something was collected: {collected:?}");
     let ids =
         [(words[0].id(), "erased"), (words[2].id(), "kept"), (words[3].id(), "erased, in a removal of version 1")];

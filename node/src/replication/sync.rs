@@ -239,7 +239,13 @@ impl Replicator {
         self.continue_talk(store, peer, talk, now_ms)
     }
 
-    pub(super) fn continue_talk(&mut self, store: &Store, peer: SiteId, mut talk: Talk, now_ms: u64) -> Result<(), StoreError> {
+    pub(super) fn continue_talk(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        mut talk: Talk,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
         if let Some((domain, _)) = talk.domains.front() {
             let request = Request::Delta {
                 federation: *store.federation().as_bytes(),
