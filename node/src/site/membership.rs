@@ -145,6 +145,8 @@ impl Site {
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         members.iter().for_each(|member| *counts.entry(&member.name).or_default() += 1);
         let shown = |member: &MemberListed| match counts.get(member.name.as_str()) {
+            // Its admission was taken back from sight, or removed.
+            _ if member.name.is_empty() => member.site_id.short().to_string(),
             Some(1) => member.name.clone(),
             _ => format!("{} ({})", member.name, member.site_id.short()),
         };
