@@ -14,10 +14,11 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::judge::{ADMISSIONS_MAX, Judge, KNOWN_MAX, Parked, Refusal, TESTIMONY_MAX, Verdict};
 use uor_asl::store::{CommitError, Committed, Store};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{CommitHash, FederationState, LogSeq, SiteId};
+use uor_index_format::id::{ArtifactKey, CommitHash, FederationState, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::{Payload, Record};
+use uor_index_format::reference::RefAssignment;
 
 use federation::{Federation, SITES, Step, key, mix, steps};
 
@@ -777,6 +778,41 @@ fn verdicts_after_a_fork_know_of_it() {
         "{verdicts:?}"
     );
     assert_eq!(store.view().uncounted(), 1);
+}
+
+/// What stands of an id with many versions is kept in memory: it is not to outlive the versions that a fork takes back.
+#[test]
+fn what_stands_of_an_id_with_many_versions_goes_back_with_them() {
+    let (federation, mut judge) = young();
+    let name = |byte: u8| {
+        let target = ArtifactKey::from_bytes([byte; 32]);
+        Record::reference(RefAssignment { namespace: "user".to_owned(), name: "name".to_owned(), target })
+    };
+    let commits: Vec<Commit> = (0..60)
+        .map(|byte| {
+            let commit = seal(draft(&judge, 1, vec![name(byte)]), 1);
+            count(&mut judge, &commit);
+            commit
+        })
+        .collect();
+    let store = store(&federation);
+    store.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    let shown = |store: &Store| {
+        let view = store.view();
+        view.state().entry(&name(0).id(), view.head()).unwrap().unwrap().checksum.unwrap()
+    };
+    let checksum = |byte| name(byte).payload().checksum;
+    assert_eq!(shown(&store), checksum(59));
+    for last in [40, 20, 2_u8] {
+        let forked = &commits[usize::from(last) + 1];
+        assert!(store.freeze(proof(forked, &twin(forked, 1, "other"))).unwrap());
+        assert_eq!(shown(&store), checksum(last));
+        summary(&store);
+    }
+    store.commit(&key(2), vec![name(99)], 0).unwrap();
+    assert_eq!(shown(&store), checksum(99));
+    let before = summary(&store);
+    assert_eq!(summary(&reopened(store)), before);
 }
 
 /// Something a store can be told.

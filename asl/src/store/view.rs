@@ -134,7 +134,8 @@ impl View {
         self.erased.len()
     }
 
-    /// How many commits lie in the log and do not count, because a fork proof froze their domain or one they rest on.
+    /// How many commits lie in the log and do not count, because a fork proof froze their domain, or because
+    /// they could never have been accepted.
     pub const fn uncounted(&self) -> u64 {
         self.uncounted
     }
