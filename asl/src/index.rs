@@ -248,7 +248,7 @@ impl Index {
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
             segment.candidates(id, most, ids, |slot, at| segment.found(slot, at).map(&mut on_found))?;
         }
-        self.heads().for_each(|head| head.candidates(id).take(most).for_each(&mut on_found));
+        self.heads().for_each(|head| head.candidates(id, most, &mut on_found));
         Ok(())
     }
 
@@ -289,8 +289,7 @@ impl Index {
             }
             for head in self.heads() {
                 ids.iter().for_each(|id| head.prefetch(id));
-                let of_head = |(at, id)| head.candidates(id).take(most).map(move |found| (at, found));
-                (start..).zip(ids).flat_map(of_head).for_each(|(at, found)| on_found(at, found));
+                (start..).zip(ids).for_each(|(at, id)| head.candidates(id, most, |found| on_found(at, found)));
             }
         }
         Ok(())

@@ -1,15 +1,10 @@
 //! Every rule of the gate, broken once.
 
+#[path = "shapes/mod.rs"]
+mod shapes;
+
+use shapes::{SHAPES, branches, module, nested_loops, targets, types, wat, with_locals};
 use uor_pel::gate::{self, FUNCTION_COST_MAX, GateError, MODULE_COST_MAX, MODULE_LEN_MAX};
-
-/// A module that keeps every rule, with `extra` fields before the memory and `body` in `run`.
-fn module(extra: &str, body: &str) -> Vec<u8> {
-    wat(&format!("(module {extra} (memory (export \"memory\") 1 2) (func (export \"run\") {body}))"))
-}
-
-fn wat(text: &str) -> Vec<u8> {
-    wat::parse_str(text).expect("the test's text is a module")
-}
 
 fn refusal(bytes: &[u8]) -> GateError {
     match gate::check(bytes) {
@@ -145,58 +140,20 @@ fn memory_and_run_are_exported() {
     }
 }
 
-/// `run` with so many locals, all of them changed, and `body`.
-fn with_locals(fields: &str, locals: usize, body: &str) -> Vec<u8> {
-    let declared = "i32 ".repeat(locals);
-    let changed: String = (0..locals).map(|at| format!("(local.set {at} (i32.load (i32.const {at})))")).collect();
-    module(fields, &format!("(local {declared}) {changed} {body}"))
-}
-
-fn nested_loops(depth: usize) -> String {
-    let ends = "(br_if 0 (i32.load (i32.const 4))))".repeat(depth);
-    format!("{} {ends}", "(loop ".repeat(depth))
-}
-
-fn sequence(ifs: usize) -> String {
-    "(if (i32.load (i32.const 4)) (then (local.set 0 (i32.const 1))))".repeat(ifs)
-}
-
 #[test]
 fn compiling_has_a_bound_whatever_the_module_is_made_of() {
-    let many = "i32 ".repeat(1000);
-    let push = "(i32.load (i32.const 0))".repeat(1000);
-    let pop = "drop ".repeat(1000);
-    let type_of_many = format!("(type $t (func (param {many}) (result {many})))");
-    let callee = format!("(func $f (param {many}) (result {many}) unreachable)");
-    let all: String = (0..500).map(|target| format!("{target} ")).collect();
-    let blocks = |body: &str| format!("{} {body} {}", "(block ".repeat(500), ")".repeat(500));
-    for (shape, bytes) in [
-        ("locals times nested loops", with_locals("", 20_000, &nested_loops(400))),
-        ("locals times branches", with_locals("", 10_000, &sequence(1000))),
-        ("calls of many operands", module(&callee, &format!("{push} {} {pop}", "(call $f)".repeat(5000)))),
-        (
-            "blocks of many results",
-            module(&type_of_many, &format!("{push} {} {pop}", "block (type $t) end ".repeat(6000))),
-        ),
-        (
-            "tables of many targets",
-            with_locals("", 2000, &blocks(&format!("(br_table {all} (i32.load (i32.const 0)))").repeat(25))),
-        ),
-        (
-            "a deep operand stack",
-            module("", &format!("{} {} {}", push.repeat(20), "block end ".repeat(600), pop.repeat(20))),
-        ),
-    ] {
-        assert!(bytes.len() < 1 << 20, "{shape}: {} bytes", bytes.len());
+    for shape in SHAPES {
+        let bytes = shape.module(1, 6000);
         match refusal(&bytes) {
             GateError::FunctionCost { function, offset, at, max: FUNCTION_COST_MAX } => {
-                assert_eq!(usize::from(shape.starts_with("calls")), function as usize, "{shape}");
-                assert!(8 < offset && offset < at && at < bytes.len(), "{shape}: {offset} {at}");
+                assert_eq!(usize::from(shape.name.starts_with("calls")), function as usize, "{}", shape.name);
+                assert!(8 < offset && offset < at && at < bytes.len(), "{}: {offset} {at}", shape.name);
             }
-            other => panic!("{shape}: {other}"),
+            other => panic!("{}: {other}", shape.name),
         }
     }
     // Parameters cost no bytes, so functions that have many of them cost more than their length says.
+    let type_of_many = format!("(type $t (func (param {0}) (result {0})))", types(1000));
     let functions = module(&format!("{type_of_many} {}", "(func (type $t) unreachable)".repeat(20_000)), "");
     let error = refusal(&functions);
     assert!(matches!(error, GateError::ModuleCost { function: 1.., offset: 9.., max: MODULE_COST_MAX }), "{error}");
@@ -208,13 +165,13 @@ fn modules_as_compilers_make_them_are_far_below_the_bound() {
     let guest = gate::check(include_bytes!("../guests/wordcount.wasm")).expect("it keeps every rule");
     assert!(guest.cost() < MODULE_COST_MAX / 1000, "{}", guest.cost());
     // The main loop of an interpreter: some hundred locals, a table of all instructions, thousands of branches.
-    let all: String = (0..256).map(|target| format!("{target} ")).collect();
-    let arms = format!(") {}", sequence(8)).repeat(256);
-    let body = format!("(loop {} (br_table {all} (i32.load (i32.const 0))) {arms} (br 0))", "(block ".repeat(256));
-    let interpreter = gate::check(&with_locals("", 300, &body)).expect("it is no attack");
+    let arms = format!(") {}", branches(8)).repeat(256);
+    let table = format!("(br_table {} (i32.load (i32.const 0)))", targets(256));
+    let body = format!("(loop {} {table} {arms} (br 0))", "(block ".repeat(256));
+    let interpreter = gate::check(&module("", &with_locals(300, &body))).expect("it is no attack");
     assert!(interpreter.cost() < FUNCTION_COST_MAX / 2, "{}", interpreter.cost());
     // A large program: thousands of functions.
-    let function = format!("(func (local {}) {} {})", "i32 ".repeat(30), nested_loops(3), sequence(40));
+    let function = format!("(func (local {}) {} {})", types(30), nested_loops(3), branches(40));
     let program = gate::check(&module(&function.repeat(3000), "")).expect("it is no attack");
     assert!(program.cost() < MODULE_COST_MAX / 2, "{} for {} bytes", program.cost(), program.bytes().len());
 }

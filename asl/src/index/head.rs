@@ -134,12 +134,18 @@ impl Head {
         }
     }
 
-    /// Every record about an id, newest first.
+    /// Every record about an id, newest first, and at most `most`.
     #[inline]
-    pub(super) fn candidates(&self, id: &CanonicalId) -> impl Iterator<Item = Found> {
-        let newest = if self.table.is_empty() { NONE } else { self.table[self.place(id).0].record };
-        let record = |number: u32| self.records.get(number as usize);
-        std::iter::successors(record(newest), move |newer| record(newer.before)).map(|record| self.found(&record.row))
+    pub(super) fn candidates(&self, id: &CanonicalId, most: usize, mut on_found: impl FnMut(Found)) {
+        if self.table.is_empty() {
+            return;
+        }
+        let mut at = self.table[self.place(id).0].record;
+        for _ in 0..most {
+            let Some(record) = self.records.get(at as usize) else { return };
+            on_found(self.found(&record.row));
+            at = record.before;
+        }
     }
 
     /// The records that `filter` takes and whose ids lie in a range, by id.

@@ -1,5 +1,6 @@
 //! Directories in an order that does not depend on the file system, one after the other or as a whole tree.
 
+use std::ffi::OsString;
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,7 +16,7 @@ use super::{AddError, Excludes, Obstacle};
 #[expect(clippy::disallowed_methods, reason = "sorted right here")]
 pub(super) fn sorted(dir: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
-    entries.sort_by_key(DirEntry::file_name);
+    entries.sort_by_cached_key(DirEntry::file_name);
     Ok(entries)
 }
 
@@ -98,10 +99,9 @@ impl<'a> Walk<'a> {
 
     fn enter(&mut self, dir: &Path) -> Result<(), AddError> {
         let entries = sorted(dir).map_err(reading(dir))?;
-        let has_uorignore = !self.taken.ignores_uorignore
-            && entries
-                .iter()
-                .any(|entry| entry.file_name() == UORIGNORE && entry.file_type().is_ok_and(|it| it.is_file()));
+        let uorignore = entries.binary_search_by_key(&OsString::from(UORIGNORE), DirEntry::file_name).ok();
+        let is_file = |entry: usize| entries[entry].file_type().is_ok_and(|it| it.is_file());
+        let has_uorignore = !self.taken.ignores_uorignore && uorignore.is_some_and(is_file);
         let excludes = has_uorignore.then(|| excludes::in_directory(dir)).transpose()?;
         self.open.push(Open { entries: entries.into_iter(), excludes });
         Ok(())

@@ -24,48 +24,50 @@ impl Segment {
         ids: &dyn Ids<Error = E>,
         mut on_candidate: impl FnMut(usize, LogPosition) -> Result<(), IndexError>,
     ) -> Result<(), E> {
-        let prefix = shard_of(prefix_of(id), self.shard_bits).1;
-        let (home, fingerprint) = lines::home(prefix, self.lines);
+        let (home, fingerprint) = lines::home(shard_of(prefix_of(id), self.shard_bits).1, self.lines);
         let first = self.line(home)?;
-        let (mut told, mut alike) = (0, Vec::new());
+        let mut told = 0;
         for at in home..=home + first.reach() {
             let line = if at == home { first } else { self.line(at)? };
             let mut matches = line.matches(fingerprint);
             while matches != 0 {
+                if told == most.min(ALIKE_MAX) {
+                    return self.candidates_alike(id, most, told, ids, on_candidate);
+                }
                 let slot = matches.trailing_zeros() as usize;
                 matches &= matches - 1;
-                if told < most.min(ALIKE_MAX) {
-                    told += 1;
-                    on_candidate(at * SLOTS + slot, self.place(line.address(slot))?)?;
-                } else {
-                    alike.push(at * SLOTS + slot);
-                }
+                told += 1;
+                on_candidate(at * SLOTS + slot, self.place(line.address(slot))?)?;
             }
         }
-        if alike.is_empty() && !first.overflows() {
-            return Ok(());
+        if first.overflows() {
+            return self.candidates_alike(id, most, told, ids, on_candidate);
         }
-        self.candidates_alike(id, most - told, &alike, first.overflows(), ids, on_candidate)
+        Ok(())
     }
 
-    /// Those among slots of lines with the id's fingerprint, ascending, and in the overflow, that are about an id.
+    /// Those that are about an id among the slots of lines with its fingerprint, and in the overflow; the first `told` slots
+    /// have been told of already.
     #[cold]
+    #[inline(never)]
     fn candidates_alike<E: From<IndexError>>(
         &self,
         id: &CanonicalId,
         most: usize,
-        alike: &[usize],
-        overflows: bool,
+        told: usize,
         ids: &dyn Ids<Error = E>,
         mut on_candidate: impl FnMut(usize, LogPosition) -> Result<(), IndexError>,
     ) -> Result<(), E> {
+        let prefix = shard_of(prefix_of(id), self.shard_bits).1;
+        let alike = self.alike(prefix)?;
+        let alike = &alike[told..];
         let in_lines = self.narrowed(alike.len(), |index| alike[index], id, ids)?;
+        let most = most - told;
         let told = in_lines.len().min(most);
         for slot in in_lines.take(most).map(|index| alike[index]) {
             on_candidate(slot, self.slot_place(slot)?)?;
         }
-        if overflows {
-            let prefix = shard_of(prefix_of(id), self.shard_bits).1;
+        if self.line(lines::home(prefix, self.lines).0)?.overflows() {
             let range = lines::overflow_of(prefix, self.overflow, |index| self.overflow_slot(index))?;
             let start = self.line_slots() + range.start;
             let in_overflow = self.narrowed(range.len(), |index| start + index, id, ids)?;
@@ -74,6 +76,17 @@ impl Segment {
             }
         }
         Ok(())
+    }
+
+    /// The slots of lines with the fingerprint of a prefix, ascending.
+    fn alike(&self, prefix: u64) -> Result<Vec<usize>, IndexError> {
+        let (home, fingerprint) = lines::home(prefix, self.lines);
+        let mut slots = Vec::new();
+        for at in home..=home + self.line(home)?.reach() {
+            let matches = self.line(at)?.matches(fingerprint);
+            slots.extend((0..SLOTS).filter(|slot| matches >> slot & 1 == 1).map(|slot| at * SLOTS + slot));
+        }
+        Ok(slots)
     }
 
     /// Of `count` slots in ascending order of their ids, the range of those about `id`; few slots are taken as they are.
