@@ -15,8 +15,8 @@ use std::thread;
 
 use observed::{Deed, Observed};
 use packs::{noise, same};
-use uor_asl::blocks::{Blocks, Collected, Erased, Options};
-use uor_asl::disk::memory::MemoryDisk;
+use uor_asl::blocks::{Blocks, BlocksError, Collected, Erased, Options};
+use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
@@ -189,8 +189,7 @@ fn what_is_put_while_it_is_erased_is_there_and_no_bytes_stay_of_what_is_not() {
                 assert_eq!(blocks.erase(checksum).unwrap().blocks, 1);
             }
             check(&blocks, &disk, 1 << 26, slice::from_ref(&long), slice::from_ref(&secret));
-            let pack = disk.contents("blocks/00000001.pack").unwrap();
-            assert!(!pack.windows(64).any(|window| window == &secret[..64]), "step {step}: its bytes are still there");
+            assert!(!holds(&disk, &secret[..64]), "step {step}: its bytes are still there");
             if !is_put {
                 break;
             }
@@ -226,8 +225,7 @@ fn the_pack_in_which_erasing_is_begun_is_not_closed_before_it_is_done() {
             let left = disk.crash(1);
             let blocks = open(&left, Mode::Write, PACK);
             assert!(blocks.erased(checksum));
-            let pack = left.contents("blocks/00000001.pack").unwrap();
-            assert!(!pack.windows(64).any(|window| window == &secret[..64]), "finished when it is opened");
+            assert!(!holds(&left, &secret[..64]), "finished when it is opened");
         }
     };
     let (blocks, armed) = watched(&disk, PACK, look);
@@ -263,6 +261,91 @@ fn is_not_zero(disk: &MemoryDisk, writer: &Blocks) {
         assert_eq!(damages.len(), 1, "{damages:?}");
         assert_eq!((damages[0].what, damages[0].file.as_str()), ("erased contents", "blocks/00000001.pack"));
     }
+}
+
+/// What an erasure has half done is known when the packs are opened, and not before.
+#[test]
+fn after_an_erasure_that_failed_nothing_is_put_before_it_is_finished() {
+    let disk = MemoryDisk::new();
+    let failing = disk.clone();
+    // Its bytes are about to be overwritten.
+    let look = move |_: &Arc<Blocks>, deed: Deed| {
+        if deed == Deed::Open {
+            failing.fail_at(failing.operations() + 1, Fault::Io);
+        }
+    };
+    let (blocks, armed) = watched(&disk, MIB, look);
+    let all = large(0..3);
+    put(&blocks, &all);
+    armed.store(true, Ordering::SeqCst);
+    let error = blocks.erase(Checksum::of(&all[0])).unwrap_err();
+    assert!(matches!(error, BlocksError::Disk(_)), "{error}");
+    armed.store(false, Ordering::SeqCst);
+    assert!(matches!(blocks.put_bytes(b"another"), Err(BlocksError::Poisoned)));
+    let blocks = open(&disk, Mode::Write, MIB);
+    check(&blocks, &disk, MIB, &all[1..], &all[..1]);
+    assert!(blocks.erased(Checksum::of(&all[0])) && !holds(&disk, &all[0][..64]));
+}
+
+#[test]
+fn where_headers_are_damaged_nothing_is_erased() {
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, MIB);
+    let all = large(0..3);
+    put(&blocks, &all);
+    // The header of the second.
+    assert!(disk.flip_bit("blocks/00000001.pack", 8 * (32 + 20_064 + 5)));
+    for bytes in [&all[0], &all[2]] {
+        let error = blocks.erase(Checksum::of(bytes)).unwrap_err();
+        assert!(matches!(&error, BlocksError::Damaged(damage) if damage.what == "block header"), "{error}");
+        assert!(same(&blocks, bytes) && !blocks.erased(Checksum::of(bytes)));
+    }
+}
+
+/// Its manifest is zeros then, which is no damage and says nothing of anybody's chunks.
+#[test]
+fn what_is_erased_once_more_takes_nobody_elses_garbage_along() {
+    const PACK: u64 = 1 << 30;
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, PACK);
+    let [first, other] = [1, 2].map(|seed| noise(seed, 5 << 20));
+    put(&blocks, &[first.clone(), other.clone()]);
+    drop_payloads(&blocks, slice::from_ref(&other));
+    assert!(blocks.erase(Checksum::of(&first)).unwrap().blocks > 2);
+    let again = blocks.erase(Checksum::of(&first)).unwrap();
+    assert!(again.blocks <= 1, "{again:?}");
+    assert!(holds(&disk, &other[..64]), "dead, and in nobody's way");
+}
+
+/// A block of which garbage collection has given the space back takes space when it is overwritten: on a full disk, only the
+/// ends that share a page with others are.
+#[test]
+fn what_was_given_back_is_erased_on_a_full_disk_up_to_its_ends() {
+    const PACK: u64 = 1 << 26;
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, PACK);
+    let all: Vec<Vec<u8>> = (0..20).map(|seed| noise(seed, 400_001)).collect();
+    put(&blocks, &all);
+    // What lives cannot all be moved, and is too much for the room there is: the pack stays, with holes.
+    assert!(disk.flip_bit("blocks/00000001.pack", 8 * 200));
+    disk.set_capacity(Some(disk.used() + (64 << 10)));
+    let live = checksums(&all.iter().step_by(2).cloned().collect::<Vec<_>>());
+    let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(collected.bytes_held > 0, "{collected:?}");
+    let (secret, end) = (Checksum::of(&all[1]), &all[1][400_001 - 64..]);
+    assert!(holds(&disk, end) && !holds(&disk, &all[1][200_000..200_064]));
+    disk.set_capacity(Some(disk.used() + (160 << 10)));
+    assert_eq!(blocks.erase(secret).unwrap().blocks, 1);
+    assert!(!holds(&disk, end) && !holds(&disk, &all[1][..64]));
+    disk.set_capacity(None);
+    let blocks = open(&disk, Mode::Write, PACK);
+    assert!(blocks.erased(secret) && all.iter().skip(2).step_by(2).all(|bytes| same(&blocks, bytes)));
+}
+
+/// Whether the packs have these bytes anywhere.
+fn holds(disk: &MemoryDisk, bytes: &[u8]) -> bool {
+    let mut packs = files(disk, ".pack").into_iter().map(|path| disk.contents(&path).unwrap());
+    packs.any(|pack| pack.windows(bytes.len()).any(|window| window == bytes))
 }
 
 /// Where there is no room for all that moves out of a pack at once, it moves in slices. What is left behind of a slice is said
