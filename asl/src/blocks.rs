@@ -83,7 +83,8 @@ impl Options {
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Number of payloads; one that was stored again because it was damaged may count twice.
+    /// Number of payloads, going by the index alone: one that was stored again because it was damaged may count twice, and one
+    /// that is gone until the run it is in is written anew.
     pub payloads: u64,
     /// Number of pack files.
     pub packs: u32,

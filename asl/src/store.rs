@@ -11,6 +11,7 @@
 mod beside;
 mod checkpoint;
 mod collect;
+mod files;
 mod flush;
 mod keep;
 mod keeper;
@@ -35,8 +36,8 @@ use uor_index_format::snapshot::Snapshot;
 
 use self::beside::Attempt;
 use self::checkpoint::Checkpoint;
+pub(crate) use self::files::open_as_stored;
 use self::flush::{Done, Work};
-pub(crate) use self::keep::open_as_stored;
 use self::keep::{Housekeeping, Keeping};
 use self::keeper::Bell;
 pub use self::keeper::Keeper;

@@ -2,48 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod packs;
 mod soak;
-mod stale;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Barrier};
 
+use packs::{OPTIONS, everything, noise, open, open_large, payload, same};
 use proptest::prelude::*;
-use uor_asl::blocks::{Blocks, BlocksError, CHUNK_LEN_MAX, Options, PutStats, Recovery};
+use uor_asl::blocks::{Blocks, BlocksError, CHUNK_LEN_MAX, PutStats, Recovery};
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
-
-/// Small enough that a few payloads fill a pack.
-const OPTIONS: Options = Options { pack_bytes: 4096, threads: 2 };
-
-fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Blocks, Recovery), BlocksError> {
-    Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS)
-}
-
-fn open_large(disk: &MemoryDisk, mode: Mode) -> (Blocks, Recovery) {
-    Blocks::open(Arc::new(disk.clone()), mode).unwrap()
-}
-
-/// Bytes that do not compress, different for each seed.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
-
-fn everything(mut reader: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
-/// The payloads of a seed: noise, repetition, or nothing.
-fn payload(seed: u64, len: usize) -> Vec<u8> {
-    if seed.is_multiple_of(3) { vec![b'a' + (seed % 20) as u8; len] } else { noise(seed, len) }
-}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -331,177 +303,6 @@ fn questions_that_cannot_be_answered_are_refused() {
     assert!(matches!(reader.put_bytes(b"x"), Err(BlocksError::ReadOnly)));
 }
 
-/// Several packs with everything in them synced, and what is in them.
-fn sample() -> (MemoryDisk, Vec<Vec<u8>>) {
-    let disk = MemoryDisk::new();
-    let (blocks, _) = open(&disk, Mode::Write).unwrap();
-    let all: Vec<Vec<u8>> = (0..14).zip((100..).step_by(90)).map(|(seed, len)| payload(seed, len)).collect();
-    for bytes in &all {
-        blocks.put_bytes(bytes).unwrap();
-        blocks.sync().unwrap();
-    }
-    drop(blocks);
-    disk.settle();
-    assert!(disk.paths().len() >= 3, "several packs");
-    (disk, all)
-}
-
-#[test]
-fn every_flipped_bit_is_named() {
-    let (disk, all) = sample();
-    let (mut refused, mut named, mut rebuilt, mut cut) = (0, 0, 0, 0);
-    for path in disk.paths() {
-        let bits = disk.contents(&path).unwrap().len() as u64 * 8;
-        for bit in (0..bits).step_by(if bits > 8 * 4096 { 61 } else { 11 }) {
-            let disk = disk.crash(0);
-            assert!(disk.flip_bit(&path, bit));
-            for mode in [Mode::ReadOnly, Mode::Write] {
-                let (blocks, recovery) = match open(&disk, mode) {
-                    Ok(opened) => opened,
-                    Err(BlocksError::Damaged(damage)) if mode == Mode::Write => {
-                        assert_eq!(damage.file, path);
-                        refused += 1;
-                        continue;
-                    }
-                    Err(error) => panic!("bit {bit} of {path}: {error}"),
-                };
-                let lost: Vec<Checksum> =
-                    all.iter().filter(|bytes| !same(&blocks, bytes)).map(|bytes| Checksum::of(bytes)).collect();
-                let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-                let spoiled: Vec<Checksum> = damages.iter().flat_map(|damage| damage.payloads.clone()).collect();
-                assert!(damages.iter().all(|damage| damage.file == path && damage.offset <= bit / 8));
-                let header = damages.iter().any(|damage| damage.what == "block header");
-                assert!(header || lost.iter().all(|checksum| spoiled.contains(checksum)), "bit {bit} of {path}");
-                match (damages.is_empty(), recovery.cut) {
-                    (false, _) => named += 1,
-                    (true, Some(tail)) => {
-                        assert!(tail.file == path && lost.is_empty());
-                        cut += 1;
-                    }
-                    (true, None) => {
-                        assert!(recovery.rebuilt == [path.clone()] && lost.is_empty(), "bit {bit} of {path} unnoticed");
-                        rebuilt += 1;
-                    }
-                }
-            }
-        }
-    }
-    assert!(refused > 0 && named > 0 && rebuilt > 0 && cut > 0, "{refused}, {named}, {rebuilt}, {cut}");
-}
-
-/// Whether a payload comes back as it was; never anything else but an error.
-fn same(blocks: &Blocks, bytes: &[u8]) -> bool {
-    match blocks.read_all(Checksum::of(bytes), u64::MAX) {
-        Ok(found) => {
-            assert!(found == bytes, "wrong bytes");
-            true
-        }
-        Err(BlocksError::Damaged(_) | BlocksError::Unknown { .. }) => false,
-        Err(error) => panic!("{error}"),
-    }
-}
-
-#[test]
-fn a_damaged_chunk_names_every_payload_it_spoils() {
-    let disk = MemoryDisk::new();
-    let (blocks, _) = open_large(&disk, Mode::Write);
-    let mut bytes = noise(1, 6 << 20);
-    let first = blocks.put_bytes(&bytes).unwrap().checksum;
-    bytes.extend_from_slice(b"one more chunk at the end");
-    let second = blocks.put_bytes(&bytes).unwrap().checksum;
-    let other = blocks.put_bytes(b"not concerned").unwrap().checksum;
-    blocks.sync().unwrap();
-    assert!(disk.flip_bit("blocks/00000001.pack", 8 * 1000));
-
-    let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-    let mut spoiled = vec![first, second];
-    spoiled.sort();
-    assert_eq!(damages.len(), 1);
-    assert_eq!((damages[0].file.as_str(), damages[0].offset), ("blocks/00000001.pack", 32));
-    assert_eq!(damages[0].payloads, spoiled);
-    assert_eq!(damages[0].block, Some(blocks.chunks(first).unwrap()[0].digest));
-    assert!(matches!(blocks.read_all(first, u64::MAX), Err(BlocksError::Damaged(_))));
-    assert_eq!(blocks.read_all(other, u64::MAX).unwrap(), b"not concerned");
-    assert!(matches!(blocks.read_range(first, 0..0), Err(BlocksError::Damaged(_))), "not proven");
-    let tail = blocks.read_part(first, (6 << 20) - 10..6 << 20).unwrap();
-    assert_eq!(everything(tail), &bytes[(6 << 20) - 10..6 << 20], "its other chunks can be read");
-}
-
-#[test]
-fn a_damaged_payload_can_be_put_again() {
-    for len in [900, 5 << 20] {
-        let disk = MemoryDisk::new();
-        let (blocks, _) = open_large(&disk, Mode::Write);
-        let bytes = noise(1, len);
-        blocks.put_bytes(&bytes).unwrap();
-        blocks.sync().unwrap();
-        assert!(disk.flip_bit("blocks/00000001.pack", 8 * 500));
-        assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has noticed yet");
-        let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-        damages.iter().for_each(|damage| blocks.forget(damage));
-        assert!(matches!(
-            blocks.read_all(Checksum::of(&bytes), u64::MAX),
-            Err(BlocksError::Unknown { .. } | BlocksError::MissingChunk { .. })
-        ));
-        assert!(blocks.put_bytes(&bytes).unwrap().new_bytes > 0);
-        blocks.sync().unwrap();
-        for (blocks, _) in [(blocks, Recovery::default()), open_large(&disk, Mode::Write)] {
-            assert!(same(&blocks, &bytes));
-            assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
-        }
-    }
-}
-
-#[test]
-fn every_truncation_is_named_or_a_torn_tail() {
-    let (disk, all) = sample();
-    let paths = disk.paths();
-    for path in &paths {
-        let len = disk.contents(path).unwrap().len() as u64;
-        for cut in (0..len).step_by(if len > 4096 { 37 } else { 5 }) {
-            let disk = disk.crash(0);
-            disk.open(path, Mode::Write).unwrap().set_len(cut).unwrap();
-            let (reader, recovery) = open(&disk, Mode::ReadOnly).unwrap();
-            let lost = all.iter().any(|bytes| !same(&reader, bytes));
-            let named = recovery.damages.iter().any(|damage| &damage.file == path);
-            if path.starts_with("index/") {
-                assert!(!lost && recovery.rebuilt == [path.clone()] && recovery.damages.is_empty());
-                assert!(open(&disk, Mode::Write).is_ok());
-                continue;
-            }
-            let is_last = Some(path) == paths.iter().rfind(|path| path.ends_with(".pack"));
-            assert!(!lost || named || (is_last && cut >= 32), "{path} cut at {cut} went unnoticed");
-            match open(&disk, Mode::Write) {
-                Ok(_) => assert!(is_last && cut >= 32, "cut at {cut}"),
-                Err(BlocksError::Damaged(damage)) => assert_eq!(&damage.file, path),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_wrecked_pack_never_gives_wrong_bytes(
-        file in any::<prop::sample::Index>(),
-        wrecks in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..90)), 1..4),
-    ) {
-        let (disk, all) = sample();
-        let path = file.get(&disk.paths()).clone();
-        let opened = disk.open(&path, Mode::Write).unwrap();
-        for (at, bytes) in wrecks {
-            opened.write_at(at.index(disk.contents(&path).unwrap().len()) as u64, &bytes).unwrap();
-        }
-        let (reader, recovery) = open(&disk, Mode::ReadOnly).unwrap();
-        let damages = reader.verify(&mut |_, _| {}).unwrap().damages;
-        let lost = all.iter().filter(|bytes| !same(&reader, bytes)).count();
-        prop_assert!(lost == 0 || !damages.is_empty() || recovery.cut.is_some());
-        prop_assert!(damages.iter().all(|damage| damage.file == path));
-    }
-}
-
 #[test]
 fn a_reader_sees_whole_payloads_while_a_writer_writes() {
     let disk = MemoryDisk::new();
@@ -527,34 +328,6 @@ fn a_reader_sees_whole_payloads_while_a_writer_writes() {
 }
 
 #[test]
-fn a_block_completed_while_it_was_read_is_no_damage() {
-    let disk = MemoryDisk::new();
-    let (blocks, _) = open(&disk, Mode::Write).unwrap();
-    let all = [noise(1, 100), noise(2, 100)];
-    for bytes in &all {
-        blocks.put_bytes(bytes).unwrap();
-        blocks.sync().unwrap();
-    }
-    // It would miss the list of packs, too.
-    disk.remove("blocks/packs.list").unwrap();
-    let stale = stale::StaleDisk { disk, unwritten: 32..96 };
-    let (reader, recovery) = Blocks::open_with(Arc::new(stale), Mode::ReadOnly, OPTIONS).unwrap();
-    assert_eq!((recovery.damages, recovery.cut), (vec![], None));
-    assert!(all.iter().all(|bytes| same(&reader, bytes)));
-}
-
-#[test]
-fn a_damaged_file_header_is_no_unfinished_pack() {
-    let disk = MemoryDisk::new();
-    let (blocks, _) = open(&disk, Mode::Write).unwrap();
-    // Not yet synced, so no mark vouches for it; but written, because it is long.
-    blocks.put_bytes(&noise(1, 200_000)).unwrap();
-    disk.settle();
-    assert!(disk.flip_bit("blocks/00000001.pack", 3));
-    assert!(matches!(open(&disk, Mode::Write), Err(BlocksError::Damaged(damage)) if damage.offset == 0));
-}
-
-#[test]
 fn threads_that_put_the_same_store_it_once() {
     let (blocks, _) = open_large(&MemoryDisk::new(), Mode::Write);
     for seed in 0..5 {
@@ -573,21 +346,6 @@ fn threads_that_put_the_same_store_it_once() {
         });
         assert_eq!(new_bytes.iter().filter(|new| **new > 0).count(), 1, "{new_bytes:?}");
     }
-}
-
-#[test]
-fn a_newer_version_and_a_missing_pack_are_refused_by_name() {
-    let (disk, _) = sample();
-    let path = "blocks/00000001.pack";
-    let mut header = disk.contents(path).unwrap()[..16].to_vec();
-    header[8] = 9;
-    header.extend_from_slice(&blake3::hash(&header).as_bytes()[..16]);
-    disk.open(path, Mode::Write).unwrap().write_at(0, &header).unwrap();
-    let error = open(&disk, Mode::ReadOnly).err().unwrap();
-    assert_eq!(error.to_string(), "blocks/00000001.pack has format version 9, this program reads up to 2");
-    disk.remove(path).unwrap();
-    let error = open(&disk, Mode::ReadOnly).err().unwrap();
-    assert_eq!(error.to_string(), "blocks/00000001.pack is missing, though it was never removed");
 }
 
 #[test]

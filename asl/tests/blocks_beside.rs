@@ -2,25 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod hooked;
+mod observed;
+mod packs;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hooked::HookedDisk;
+use observed::{Deed, Observed};
+use packs::noise;
 use uor_asl::blocks::{Blocks, BlocksError, Options, Recovery};
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
 const OPTIONS: Options = Options { pack_bytes: 4096, threads: 1 };
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
-}
 
 fn payload(seed: u64) -> Vec<u8> {
     noise(seed, 900)
@@ -45,13 +41,13 @@ fn open_with(disk: &MemoryDisk, at: u64, action: impl FnOnce() + Send + 'static)
     let (step, action) = (AtomicU64::new(0), Mutex::new(Some(action)));
     let action = Arc::new(action);
     let waiting = Arc::clone(&action);
-    let hook = move |_: &'static str, _: &str| {
+    let hook = move |_: Deed, _: &str| {
         if step.fetch_add(1, Ordering::SeqCst) == at {
             let action = waiting.lock().unwrap().take();
             action.unwrap()();
         }
     };
-    let hooked = HookedDisk { disk: disk.clone(), hook: Arc::new(hook) };
+    let hooked = Observed::reading(disk, hook);
     let (blocks, recovery) = Blocks::open_with(Arc::new(hooked), Mode::ReadOnly, OPTIONS).unwrap();
     let done = action.lock().unwrap().is_none();
     (blocks, recovery, done)
@@ -136,16 +132,16 @@ fn a_reader_gives_up_on_packs_that_never_come_to_rest() {
     let bytes = disk.contents(&path).unwrap();
     let restless = {
         let (disk, path) = (disk.clone(), path.clone());
-        move |action: &'static str, asked: &str| match action {
+        move |deed: Deed, asked: &str| match deed {
             // It is there whenever the directory is listed, and gone whenever it is opened.
-            "list" => {
+            Deed::List => {
                 disk.open(&path, Mode::Write).unwrap().write_at(0, &bytes).unwrap();
             }
-            "open" if asked == path => disk.remove(&path).unwrap(),
+            Deed::Open if asked == path => disk.remove(&path).unwrap(),
             _ => {}
         }
     };
-    let hooked = HookedDisk { disk: disk.clone(), hook: Arc::new(restless) };
+    let hooked = Observed::reading(&disk, restless);
     let error = Blocks::open_with(Arc::new(hooked), Mode::ReadOnly, OPTIONS).err().unwrap();
     assert!(matches!(&error, BlocksError::Unsettled { file, .. } if *file == path), "{error}");
     assert!(error.to_string().contains("a writer keeps changing them"), "{error}");

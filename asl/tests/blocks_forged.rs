@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod forged;
+mod packs;
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use packs::noise;
 use uor_asl::blocks::{BlockDamage, Blocks, BlocksError, Chunk, PutOptions};
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
@@ -14,12 +16,6 @@ use uor_index_format::id::Checksum;
 
 fn open(disk: &MemoryDisk, mode: Mode) -> Blocks {
     Blocks::open(Arc::new(disk.clone()), mode).unwrap().0
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 /// A payload of several chunks, and a manifest of it, the last and known to be durable, that lists these chunks as `wrong`

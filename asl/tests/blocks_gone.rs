@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod packs;
 mod soak;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use packs::noise;
 use proptest::prelude::*;
 use uor_asl::blocks::{Blocks, BlocksError, Collected, Erased, Options};
 use uor_asl::disk::memory::{Fault, MemoryDisk};
@@ -20,12 +22,6 @@ fn open(disk: &MemoryDisk) -> Blocks {
     let (blocks, recovery) = Blocks::open_with(Arc::new(disk.clone()), Mode::Write, OPTIONS).unwrap();
     assert_eq!(recovery.damages, []);
     blocks
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 fn has_bytes(blocks: &Blocks, bytes: &[u8]) -> bool {

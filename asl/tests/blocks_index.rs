@@ -2,25 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod observed;
+mod packs;
+
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
+use observed::{Deed, Observed, Observer};
+use packs::noise;
 use uor_asl::blocks::{Blocks, BlocksError, Options, Recovery};
 use uor_asl::disk::memory::MemoryDisk;
-use uor_asl::disk::{Disk, DiskFile, LockGuard, Mode, Sealed};
+use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
 const OPTIONS: Options = Options { pack_bytes: 64 << 10, threads: 2 };
 
 fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Blocks, Recovery), BlocksError> {
     Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS)
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 fn all() -> Vec<Vec<u8>> {
@@ -48,76 +47,27 @@ fn packs(disk: &MemoryDisk) -> Vec<String> {
 }
 
 /// Counts the bytes that are read of every file.
-#[derive(Clone)]
-struct Counting {
-    disk: MemoryDisk,
-    read: Arc<Mutex<BTreeMap<String, u64>>>,
-}
-
-struct CountingFile {
-    file: Arc<dyn DiskFile>,
-    path: String,
-    read: Arc<Mutex<BTreeMap<String, u64>>>,
-}
+#[derive(Default)]
+struct Counting(Mutex<BTreeMap<String, u64>>);
 
 impl Counting {
-    fn new(disk: &MemoryDisk) -> Self {
-        Self { disk: disk.clone(), read: Arc::default() }
+    /// A disk whose reads are counted.
+    fn of_disk(disk: &MemoryDisk) -> (Arc<Self>, Arc<Observed>) {
+        let counting = Arc::<Self>::default();
+        (counting.clone(), Arc::new(Observed::by(disk, counting)))
     }
 
     fn of(&self, suffix: &str) -> u64 {
-        let read = self.read.lock().unwrap();
+        let read = self.0.lock().unwrap();
         read.iter().filter(|(path, _)| path.ends_with(suffix)).map(|(_, bytes)| bytes).sum()
     }
 }
 
-impl Disk for Counting {
-    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(CountingFile { file, path: path.to_owned(), read: Arc::clone(&self.read) }))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-    fn exists(&self, path: &str) -> io::Result<bool> {
-        self.disk.exists(path)
-    }
-    fn create_dir_all(&self, dir: &str) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
-    }
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
-        self.disk.try_lock(path)
-    }
-}
+impl Observer for Counting {
+    fn before(&self, _: Deed, _: &str) {}
 
-impl DiskFile for CountingFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        *self.read.lock().unwrap().entry(self.path.clone()).or_default() += bytes.len() as u64;
-        self.file.read_at(offset, bytes)
-    }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, bytes)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn map_sealed(&self) -> io::Result<Sealed> {
-        self.file.map_sealed()
+    fn has_read(&self, path: &str, _: u64, bytes: &mut [u8]) {
+        *self.0.lock().unwrap().entry(path.to_owned()).or_default() += bytes.len() as u64;
     }
 }
 
@@ -128,8 +78,8 @@ fn opening_reads_the_last_pack_and_no_other() {
     assert!(packs.len() >= 10, "{} packs", packs.len());
     assert!(runs(&disk).len() <= 4, "{:?}", runs(&disk));
     for mode in [Mode::ReadOnly, Mode::Write] {
-        let counting = Counting::new(&disk);
-        let (blocks, recovery) = Blocks::open_with(Arc::new(counting.clone()), mode, OPTIONS).unwrap();
+        let (counting, counted) = Counting::of_disk(&disk);
+        let (blocks, recovery) = Blocks::open_with(counted, mode, OPTIONS).unwrap();
         assert_eq!((recovery.payloads, recovery.rebuilt), (600, vec![]));
         let (last, closed) = packs.split_last().unwrap();
         assert!(closed.iter().all(|path| counting.of(path) == 32), "the file header");
@@ -151,8 +101,8 @@ fn a_range_touches_its_chunks_and_no_others() {
     let checksum = blocks.put_bytes(&bytes).unwrap().checksum;
     blocks.sync().unwrap();
     let chunks = blocks.chunks(checksum).unwrap();
-    let counting = Counting::new(&disk);
-    let (blocks, _) = Blocks::open(Arc::new(counting.clone()), Mode::ReadOnly).unwrap();
+    let (counting, counted) = Counting::of_disk(&disk);
+    let (blocks, _) = Blocks::open(counted, Mode::ReadOnly).unwrap();
     let mut start = 0;
     for chunk in &chunks {
         let end = start + u64::from(chunk.len);

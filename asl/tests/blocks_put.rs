@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod packs;
+
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use packs::noise;
 use proptest::prelude::*;
 use uor_asl::blocks::{Blocks, BlocksError, Options, PutOptions};
 use uor_asl::disk::memory::{Fault, MemoryDisk};
@@ -14,12 +17,6 @@ use uor_index_format::id::Checksum;
 
 fn open(disk: &MemoryDisk, threads: usize) -> Blocks {
     Blocks::open_with(Arc::new(disk.clone()), Mode::Write, Options { threads, ..Options::default() }).unwrap().0
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 /// Noise, prose and repetition, so that chunks take unequal time.

@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod stale;
+mod observed;
 
 use std::sync::Arc;
 
+use observed::Observed;
 use proptest::prelude::*;
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::real::RealDisk;
@@ -404,7 +405,7 @@ fn a_frame_completed_while_it_was_read_is_no_damage() {
     let all: Entries = vec![(1, vec![1; 20]), (2, vec![2; 20])];
     append(&log, &all).unwrap();
     log.sync().unwrap();
-    let stale = stale::StaleDisk { disk, unwritten: 32..60 };
+    let stale = Observed::stale(&disk, 32..60);
     let (reader, recovery) = Log::open_with(Arc::new(stale), Mode::ReadOnly, OPTIONS).unwrap();
     assert_eq!((entries(&reader).unwrap(), recovery.cut), (all, None));
 }

@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
-mod watched;
+mod observed;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_index_format::snapshot::Snapshot;
 
 use federation::{Federation, SITES, key, mix};
-use watched::{Event, Watched, Watcher};
+use observed::{Deed, Observed};
 
 /// The site whose store this is.
 const OWN: usize = SITES - 1;
@@ -205,19 +205,18 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
 fn watch(workload: &Arc<Workload>, disk: &MemoryDisk, check: impl Fn(Option<&Store>, usize) + Send + Sync + 'static) {
     let live: Arc<OnceLock<Arc<Store>>> = Arc::new(OnceLock::new());
     let acknowledged = Arc::new(AtomicUsize::new(0));
-    let watcher: Watcher = {
+    let look = {
         let (live, acknowledged) = (live.clone(), acknowledged.clone());
-        Arc::new(move |_| check(live.get().map(|store| &**store), acknowledged.load(Ordering::SeqCst)))
+        Arc::new(move || check(live.get().map(|store| &**store), acknowledged.load(Ordering::SeqCst)))
     };
-    let store = Arc::new(
-        Store::open_with(Arc::new(Watched { disk: disk.clone(), watcher: watcher.clone() }), Mode::Write, restless())
-            .unwrap(),
-    );
+    let before = look.clone();
+    let watched = Observed::writing(disk, move |_, _| before());
+    let store = Arc::new(Store::open_with(Arc::new(watched), Mode::Write, restless()).unwrap());
     assert!(live.set(store.clone()).is_ok());
     for action in &workload.actions {
         action.run(&store).unwrap();
         acknowledged.fetch_add(1, Ordering::SeqCst);
-        watcher(Event::Other);
+        look();
     }
     assert_eq!(shown(&store), *workload.states.last().unwrap());
 }
@@ -380,19 +379,19 @@ fn threads_share_syncs_and_get_numbers_without_gaps() {
     let federation = young();
     let disk = create(&federation);
     let [syncs, working, writing] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
-    let watcher: Watcher = {
+    let hook = {
         let (syncs, working, writing) = (syncs.clone(), working.clone(), writing.clone());
-        Arc::new(move |event| {
-            if event == Event::Sync {
+        move |deed: Deed, _: &str| {
+            if deed == Deed::Sync {
                 syncs.fetch_add(1, Ordering::SeqCst);
                 // A sync takes its time: until everyone who is going to write is at it, and a little longer.
                 let waiting = || writing.load(Ordering::SeqCst) < working.load(Ordering::SeqCst);
                 (0..1_000_000).take_while(|_| waiting()).for_each(|_| thread::yield_now());
                 (0..100).for_each(|_| thread::yield_now());
             }
-        })
+        }
     };
-    let store = Store::open(Arc::new(Watched { disk: disk.clone(), watcher }), Mode::Write).unwrap();
+    let store = Store::open(Arc::new(Observed::writing(&disk, hook)), Mode::Write).unwrap();
     store.merge(federation.commits().to_vec()).unwrap();
     let start = syncs.load(Ordering::SeqCst);
     working.store(usize::from(THREADS), Ordering::SeqCst);

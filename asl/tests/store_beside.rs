@@ -3,12 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod beside;
 mod federation;
+mod observed;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
@@ -19,8 +19,8 @@ use uor_index_format::id::StateRoot;
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Payload, Record};
 
-use beside::{Beside, Writer};
 use federation::{Federation, SITES, Step, key, mix};
+use observed::Observed;
 
 /// The site whose store this is.
 const OWN: usize = SITES - 1;
@@ -80,8 +80,13 @@ fn write(store: &Store, written: &AtomicU64) {
     store.commit(&key(OWN), vec![artifact(number)], 0).unwrap();
 }
 
-fn read(disk: &Beside) -> Result<Store, StoreError> {
-    Store::open_with(Arc::new(disk.clone()), Mode::ReadOnly, small())
+/// Opens to read, with `writer` told the number of each step before it; says how many steps there were.
+fn read(disk: &MemoryDisk, writer: impl Fn(usize) + Send + Sync + 'static) -> (Result<Store, StoreError>, usize) {
+    let steps = Arc::<AtomicUsize>::default();
+    let counted = steps.clone();
+    let beside = Observed::reading(disk, move |_, _| writer(counted.fetch_add(1, Ordering::SeqCst)));
+    let opened = Store::open_with(Arc::new(beside), Mode::ReadOnly, small());
+    (opened, steps.load(Ordering::SeqCst))
 }
 
 /// What a reader sees, once state and replay agree.
@@ -119,14 +124,14 @@ fn a_reader_sees_a_whole_store_whatever_is_done_between_two_of_its_steps() {
             let busy = Busy::new();
             let before = busy.root();
             let (store, written, proof) = (busy.store.clone(), busy.written.clone(), busy.proof());
-            let writer: Writer = Arc::new(move |at| {
+            let writer = move |at| {
                 if at == step {
                     deed(&store, &written, &proof);
                 }
-            });
-            let disk = Beside::new(&busy.disk, writer);
-            let reader = read(&disk).unwrap_or_else(|error| panic!("{name} before step {step}: {error:?}"));
-            if disk.steps() <= step {
+            };
+            let (reader, steps) = read(&busy.disk, writer);
+            let reader = reader.unwrap_or_else(|error| panic!("{name} before step {step}: {error:?}"));
+            if steps <= step {
                 assert!(step > 20, "{name}: {step} steps are few");
                 break;
             }
@@ -152,14 +157,13 @@ fn a_reader_that_is_never_left_in_peace_ends_and_is_not_wrong() {
     for every in [1, 2, 3, 7, 23] {
         let busy = Busy::new();
         let (store, written) = (busy.store.clone(), busy.written.clone());
-        let writer: Writer = Arc::new(move |at| {
-            if at % every == 0 {
+        let writer = move |at: usize| {
+            if at.is_multiple_of(every) {
                 write(&store, &written);
                 store.settle().unwrap();
             }
-        });
-        let disk = Beside::new(&busy.disk, writer);
-        match read(&disk) {
+        };
+        match read(&busy.disk, writer).0 {
             Ok(reader) => {
                 restless += u32::from(reader.opened().index.is_some());
                 seen(&reader);

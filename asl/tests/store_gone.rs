@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod federation;
-mod watched;
+mod observed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -25,7 +25,7 @@ use uor_index_format::record::{Payload, Record};
 use uor_index_format::snapshot::Snapshot;
 
 use federation::{Federation, SITES, key, mix};
-use watched::{Watched, Watcher};
+use observed::Observed;
 
 /// Goes on with what reports its progress.
 const fn go_on(_: u64, _: u64) -> ControlFlow<()> {
@@ -365,9 +365,9 @@ fn a_crash_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapshot() {
     let workload = Arc::new(Workload::new());
     let disk = create(&workload.federation);
     let (acknowledged, crashes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let watcher: Watcher = {
+    let crash = {
         let (workload, disk, done, crashes) = (workload.clone(), disk.clone(), acknowledged.clone(), crashes.clone());
-        Arc::new(move |_| {
+        Arc::new(move || {
             let (done, crash) = (done.load(Ordering::SeqCst), crashes.fetch_add(1, Ordering::SeqCst) as u64);
             for seed in 0..3 {
                 let context = &format!("crash {crash}, seed {seed}");
@@ -387,12 +387,13 @@ fn a_crash_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapshot() {
             }
         })
     };
-    let watched = Watched { disk: disk.clone(), watcher: watcher.clone() };
+    let before = crash.clone();
+    let watched = Observed::writing(&disk, move |_, _| before());
     let store = Store::open_with(Arc::new(watched), Mode::Write, restless()).unwrap();
     for action in ACTIONS {
         workload.run(action, &store).unwrap();
         acknowledged.fetch_add(1, Ordering::SeqCst);
-        watcher(watched::Event::Other);
+        crash();
     }
     assert!(crashes.load(Ordering::SeqCst) > 400, "{crashes:?} operations were watched");
 }

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod federation;
-mod watched;
+mod observed;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -28,7 +28,7 @@ use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::{Payload, Record};
 
 use federation::{Federation, SITES, Step, key, mix};
-use watched::{Event, Watched, Watcher};
+use observed::{Deed, Observed};
 
 /// The site whose store this is.
 const OWN: usize = SITES - 1;
@@ -299,13 +299,13 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
         let is_armed = armed.clone();
         let steps = Arc::<AtomicUsize>::default();
         let counted = steps.clone();
-        let watcher: Watcher = Arc::new(move |_: Event| {
+        let hook = move |_: Deed, _: &str| {
             if *is_armed.lock().unwrap() && counted.fetch_add(1, Ordering::SeqCst) == at {
                 *is_armed.lock().unwrap() = false;
                 panic!("on purpose");
             }
-        });
-        let shared: Arc<dyn Disk> = Arc::new(Watched { disk: disk.clone(), watcher });
+        };
+        let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
         let options = Options { head_records_max: 1000, ..small() };
         let store = Store::open_with(shared, Mode::Write, options).unwrap();
         store.merge(federation.commits().to_vec()).unwrap();
@@ -338,7 +338,7 @@ fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
         let (taken, proof) = (slot.clone(), proof(&federation, 1));
         let steps = Arc::<AtomicUsize>::default();
         let counted = steps.clone();
-        let watcher: Watcher = Arc::new(move |_: Event| {
+        let hook = move |_: Deed, _: &str| {
             let is_due = taken.lock().unwrap().is_some() && counted.fetch_add(1, Ordering::SeqCst) == at;
             let store = if is_due { taken.lock().unwrap().take() } else { None };
             if let Some(store) = store {
@@ -346,8 +346,8 @@ fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
                 // Another thread: whoever keeps house holds no lock that it needs.
                 thread::spawn(move || store.freeze(proof).unwrap()).join().unwrap();
             }
-        });
-        let shared: Arc<dyn Disk> = Arc::new(Watched { disk: disk.clone(), watcher });
+        };
+        let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
         let options = Options { head_records_max: 1000, ..small() };
         let store = Arc::new(Store::open_with(shared, Mode::Write, options).unwrap());
         store.merge(federation.commits().to_vec()).unwrap();

@@ -41,7 +41,7 @@ impl Blocks {
 
     /// Overwrites with zeros whatever of this payload no other payload needs, every copy of it, and remembers that it was
     /// erased; that it is durable when this returns. A payload that is not here is remembered too. Putting it again ends
-    /// that. What a put under way rests on stays.
+    /// that. What a put under way rests on stays; if it is this payload that was put meanwhile, it was put again.
     ///
     /// # Errors
     /// [`BlocksError::Damaged`] where headers or manifests that must be read are damaged, and nothing was erased;
@@ -67,15 +67,20 @@ impl Blocks {
         if doomed.len() > PLACES_MAX {
             return Err(BlocksError::TooLarge { len: doomed.len() as u64, max: PLACES_MAX as u64 });
         }
+        // Until the record is there nothing more is put: it would be hidden behind it, and its bytes would stay.
+        let pinned = watch.pinned();
+        if pinned.contains_payload(checksum) {
+            return Ok(Erased::default());
+        }
+        doomed.retain(|at| !pinned.contains(at.header.name));
+        let places: Vec<Place> = doomed.iter().map(|at| at.place).collect();
         let found = {
-            let pinned = watch.pinned();
             let mut index = self.index_mut();
-            doomed.retain(|at| !pinned.contains(at.header.name));
-            index.bury(doomed.iter().map(|at| at.place));
+            index.bury(places.iter().copied());
             doomed.iter().filter_map(|at| index.locate(at)).collect::<Vec<_>>()
         };
-        let places: Vec<Place> = doomed.iter().map(|at| at.place).collect();
         self.append_record(Kind::Erased, checksum, &places, true)?;
+        drop(pinned);
         let erased = self.sync().and_then(|()| tail.attempt(|| zero(&*self.disk, &found)));
         let recorded = erased.and_then(|()| {
             let header = Header::named(Kind::Zeroed, checksum);

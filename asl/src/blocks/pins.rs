@@ -14,47 +14,68 @@ pub(super) struct PinBoard {
 
 #[derive(Default)]
 struct State {
-    pinned: BTreeMap<Checksum, u32>,
-    /// Names unpinned since collecting began.
-    kept: Option<BTreeSet<Checksum>>,
+    pinned: BTreeMap<Pin, u32>,
+    /// Those taken off since watching began.
+    kept: Option<BTreeSet<Pin>>,
+}
+
+/// What a put holds on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pin {
+    /// The blocks of this name.
+    Blocks(Checksum),
+    /// The payload of this name: it is what is put.
+    Payload(Checksum),
 }
 
 /// The pins of one put; they are taken off when it is dropped.
 pub(super) struct Pins<'a> {
     board: &'a PinBoard,
-    names: Mutex<Vec<Checksum>>,
+    pins: Mutex<Vec<Pin>>,
 }
 
 impl<'a> Pins<'a> {
     pub(super) fn new(board: &'a PinBoard) -> Self {
-        Self { board, names: Mutex::default() }
+        Self { board, pins: Mutex::default() }
     }
 
     /// From now on, what is found under this name stays.
     pub(super) fn pin(&self, name: Checksum) {
-        *self.board.lock().pinned.entry(name).or_default() += 1;
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        self.add(&[Pin::Blocks(name)]);
+    }
+
+    /// As [`Pins::pin`], of the payload that is put itself.
+    pub(super) fn pin_payload(&self, name: Checksum) {
+        self.add(&[Pin::Blocks(name), Pin::Payload(name)]);
+    }
+
+    fn add(&self, pins: &[Pin]) {
+        let mut state = self.board.lock();
+        for pin in pins {
+            *state.pinned.entry(*pin).or_default() += 1;
+        }
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pins);
     }
 }
 
 impl Drop for Pins<'_> {
     fn drop(&mut self) {
         let mut state = self.board.lock();
-        for name in self.names.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if let Some(count) = state.pinned.get_mut(&name) {
+        for pin in self.pins.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if let Some(count) = state.pinned.get_mut(&pin) {
                 *count -= 1;
                 if *count == 0 {
-                    state.pinned.remove(&name);
+                    state.pinned.remove(&pin);
                 }
             }
             if let Some(kept) = &mut state.kept {
-                kept.insert(name);
+                kept.insert(pin);
             }
         }
     }
 }
 
-/// While this is held, names that are unpinned are kept in mind.
+/// While this is held, pins that are taken off are kept in mind.
 pub(super) struct Watch<'a>(&'a PinBoard);
 
 /// While this is held, nothing is pinned or unpinned.
@@ -63,7 +84,16 @@ pub(super) struct Pinned<'a>(MutexGuard<'a, State>);
 impl Pinned<'_> {
     /// Whether a put rests on this name, or has since watching began.
     pub(super) fn contains(&self, name: Checksum) -> bool {
-        self.0.pinned.contains_key(&name) || self.0.kept.as_ref().is_some_and(|kept| kept.contains(&name))
+        self.has(Pin::Blocks(name))
+    }
+
+    /// Whether a put is about this payload, or one has been since watching began.
+    pub(super) fn contains_payload(&self, name: Checksum) -> bool {
+        self.has(Pin::Payload(name))
+    }
+
+    fn has(&self, pin: Pin) -> bool {
+        self.0.pinned.contains_key(&pin) || self.0.kept.as_ref().is_some_and(|kept| kept.contains(&pin))
     }
 }
 

@@ -190,7 +190,7 @@ impl Put<'_> {
     fn whole(&self, bytes: &[u8]) -> Result<PutStats, BlocksError> {
         let checksum = Checksum::of(bytes);
         self.check_digest(checksum)?;
-        self.pins.pin(checksum);
+        self.pins.pin_payload(checksum);
         let len = block_len(bytes);
         let new_bytes = if self.is_here(checksum, &[Chunk { digest: checksum, len }])? {
             0
@@ -212,7 +212,7 @@ impl Put<'_> {
             threads => pipeline::parallel(self, threads, cutting)?,
         };
         self.check_digest(checksum)?;
-        self.pins.pin(checksum);
+        self.pins.pin_payload(checksum);
         let Appended { chunks, len, mut new_bytes } = appended;
         if !self.is_here(checksum, &chunks)? {
             new_bytes += self.append_manifest(checksum, chunks)?;

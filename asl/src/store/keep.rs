@@ -10,19 +10,20 @@
 //! judge, view. A writer that judges everything anew meanwhile leaves word in the view, by its generation; what was captured
 //! of another generation is of no use, and its capture says so itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use uor_index_format::id::SiteId;
 
-use super::checkpoint::{Checkpoint, DIR, Parts, StoredRun};
+use super::checkpoint::{Checkpoint, Parts, StoredRun};
+use super::files::{self, give_up, open_run, open_stored, path, remove_files, write_files};
 use super::mend::{RunSource, take_records};
 use super::{Store, StoreError, View};
 use crate::commits::{self, Unstored};
-use crate::disk::{self, Context as _, Disk, DiskError, DiskFile, Mode, Sealed};
-use crate::index::{CommitRef, Head, IndexError, Run, RunBuilder, RunSize, Source, merge_all, merge_due, share_of_run};
+use crate::disk::{self, Disk, DiskError, DiskFile, Mode};
+use crate::index::{CommitRef, Head, Run, RunBuilder, RunSize, Source, merge_all, merge_due, share_of_run};
 use crate::judge::{Judge, Memory};
 use crate::log::{LogPosition, LogView};
 use crate::state::ReadError;
@@ -471,27 +472,9 @@ impl Keeping {
         Ok(())
     }
 
-    /// Removes files that an unfinished seal or merge has left behind. What is not of our making is left alone.
+    /// Removes files that an unfinished seal or merge has left behind.
     pub(super) fn sweep(&self, disk: &dyn Disk) -> Result<(), DiskError> {
-        if !disk.exists(DIR).during("look for", DIR)? {
-            return Ok(());
-        }
-        let named: BTreeSet<u32> = self.runs.iter().map(|run| run.number).collect();
-        let names = disk.list(DIR).during("list", DIR)?;
-        let number = |name: &str| -> Option<u32> {
-            let (number, shard) = name.strip_suffix(".run")?.split_once('-')?;
-            let is_ours = number.len() == 8 && shard.len() == 5 && shard.bytes().all(|byte| byte.is_ascii_digit());
-            number.parse().ok().filter(|_| is_ours)
-        };
-        let is_left = |name: &&String| match number(name) {
-            Some(number) => !named.contains(&number),
-            None => name.ends_with(".new"),
-        };
-        for name in names.iter().filter(is_left) {
-            let path = format!("{DIR}/{name}");
-            disk.remove(&path).during("remove", &path)?;
-        }
-        Ok(())
+        files::sweep(disk, &self.runs)
     }
 
     /// Up to where in the log the runs reach.
@@ -509,99 +492,4 @@ impl Keeping {
             })
             .collect()
     }
-}
-
-/// Writes the files of a run from shard `first` on, durably, and maps them.
-fn write_files(
-    disk: &Arc<dyn Disk>,
-    number: u32,
-    first: u32,
-    files: Vec<Vec<u8>>,
-) -> Result<Vec<(String, Sealed)>, StoreError> {
-    disk::create_dir_durably(disk.as_ref(), DIR)?;
-    let mut paths = Vec::with_capacity(files.len());
-    for (shard, bytes) in (first..).zip(files) {
-        let path = path(number, shard);
-        // Never into a file that somebody may have mapped.
-        if disk.exists(&path).during("look for", &path)? {
-            disk.remove(&path).during("remove", &path)?;
-        }
-        let file = disk.open(&path, Mode::Write).during("create", &path)?;
-        file.write_at(0, &bytes).during("write", &path)?;
-        file.sync().during("sync", &path)?;
-        paths.push(path);
-    }
-    disk.sync_dir(DIR).during("sync", DIR)?;
-    paths.into_iter().map(|path| Ok((path.clone(), map(disk.as_ref(), &path)?))).collect()
-}
-
-fn open_run(number: u32, files: Vec<(String, Sealed)>, source: Arc<dyn Source>) -> Result<Run, StoreError> {
-    Ok(Run::open(number, files, Some(source)).map_err(ReadError::from)?)
-}
-
-/// The files that the checkpoint on disk names, each opened by itself.
-pub(crate) struct AsStored {
-    pub(crate) runs: Vec<Result<Run, ReadError>>,
-    /// Domains by ordinal, and how many of their commits are in their tables.
-    pub(crate) domains: Vec<(SiteId, u64)>,
-}
-
-/// What the checkpoint on disk names, as it is there; `None` if there is none that can be read.
-///
-/// # Errors
-/// [`DiskError`] if it cannot be read.
-pub(crate) fn open_as_stored(disk: &dyn Disk) -> Result<Option<AsStored>, DiskError> {
-    let Some(Ok(checkpoint)) = Checkpoint::load(disk)? else { return Ok(None) };
-    let runs = checkpoint.runs.iter().map(|stored| open_stored(disk, stored, None)).collect();
-    Ok(Some(AsStored { runs, domains: checkpoint.domains() }))
-}
-
-/// Opens the files of a run that a checkpoint names.
-fn open_stored(disk: &dyn Disk, stored: &StoredRun, source: Option<Arc<dyn Source>>) -> Result<Run, ReadError> {
-    let files = (0..).take(stored.seals.len()).map(|shard| {
-        let path = path(stored.number, shard);
-        Ok((path.clone(), map(disk, &path)?))
-    });
-    let run = Run::open(stored.number, files.collect::<Result<_, DiskError>>()?, source)?;
-    match (0..).zip(run.seals().iter().zip(&stored.seals)).find(|(_, (found, named))| found != named) {
-        None => Ok(run),
-        Some((shard, _)) => {
-            let (file, what) = (path(stored.number, shard), "it is not the one that the checkpoint names".to_owned());
-            Err(IndexError::Content { file, what }.into())
-        }
-    }
-}
-
-/// Removes the checkpoint, durably, and then the commit tables, whose rows would be written over: who reads them beside this
-/// process goes on with what it has opened.
-fn give_up(disk: &dyn Disk) -> Result<(), DiskError> {
-    Checkpoint::remove(disk)?;
-    if !disk.exists(DIR).during("look for", DIR)? {
-        return Ok(());
-    }
-    for number in disk::list_numbered(disk, DIR, "commits")? {
-        let path = commits::path(number);
-        disk.remove(&path).during("remove", &path)?;
-    }
-    disk.sync_dir(DIR).during("sync", DIR)
-}
-
-/// Removes the files of runs that no checkpoint names.
-fn remove_files(disk: &dyn Disk, runs: &[StoredRun]) -> Result<(), DiskError> {
-    for run in runs {
-        for path in (0..).take(run.seals.len()).map(|shard| path(run.number, shard)) {
-            if disk.exists(&path).during("look for", &path)? {
-                disk.remove(&path).during("remove", &path)?;
-            }
-        }
-    }
-    if runs.is_empty() { Ok(()) } else { disk.sync_dir(DIR).during("sync", DIR) }
-}
-
-fn map(disk: &dyn Disk, path: &str) -> Result<Sealed, DiskError> {
-    disk.open(path, Mode::ReadOnly).during("open", path)?.map_sealed().during("map", path)
-}
-
-pub(super) fn path(number: u32, shard: u32) -> String {
-    format!("{DIR}/{number:08}-{shard:05}.run")
 }

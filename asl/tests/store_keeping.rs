@@ -1,0 +1,222 @@
+//! Housekeeping: when it is done and by whom, that writers wait for it only where they must, and what it leaves on disk.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod federation;
+mod observed;
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use uor_asl::disk::memory::MemoryDisk;
+use uor_asl::disk::{Disk, Mode};
+use uor_asl::store::{Keeper, Options, Store};
+use uor_index_format::membership::ConflictRule;
+use uor_index_format::record::{Payload, Record};
+
+use federation::{Federation, SITES, key};
+use observed::{Deed, Observed};
+
+/// The site whose store this is.
+const OWN: usize = SITES - 1;
+
+fn small(head_records_max: u64) -> Options {
+    Options { shards: NonZeroU32::new(2).unwrap(), head_records_max, ..Options::default() }
+}
+
+/// A store that knows who its members are, on this disk.
+fn open(disk: Arc<dyn Disk>, options: Options) -> Store {
+    let federation = Federation::build(ConflictRule::First, &[]);
+    let is_new = !disk.exists(Store::IDENTITY_FILE).unwrap();
+    if is_new {
+        Store::create(&disk, federation.id()).unwrap();
+    }
+    let store = Store::open_with(disk, Mode::Write, options).unwrap();
+    if is_new {
+        store.merge(federation.commits().to_vec()).unwrap();
+    }
+    store
+}
+
+fn artifact(number: u64) -> Record {
+    Record::artifact(None, Payload::of(&number.to_le_bytes()))
+}
+
+/// Commits these, one by one.
+fn write(store: &Store, numbers: Range<u64>) {
+    for number in numbers {
+        store.commit(&key(OWN), vec![artifact(number)], 0).unwrap();
+    }
+}
+
+/// The files of runs of the index, of whatever is in it.
+fn runs(disk: &MemoryDisk) -> Vec<String> {
+    let is_run = |path: &String| path.ends_with(".run") && !path.starts_with("index/blocks-");
+    disk.paths().into_iter().filter(is_run).collect()
+}
+
+#[track_caller]
+fn is_sound(disk: &MemoryDisk, options: Options) {
+    let reader = Store::open_with(Arc::new(disk.clone()), Mode::ReadOnly, options).unwrap();
+    assert_eq!(reader.opened().index, None, "the index serves");
+    assert_eq!(reader.verify(&mut |_| {}).unwrap().findings, []);
+}
+
+#[test]
+fn a_reader_keeps_no_house() {
+    let disk = MemoryDisk::new();
+    let store = open(Arc::new(disk.clone()), small(100));
+    store.seal_index().unwrap();
+    write(&store, 0..30);
+    drop(store);
+    let before = disk.operations();
+    // What it finds in the log is more than it would keep in memory as a writer.
+    let reader = Store::open_with(Arc::new(disk.clone()), Mode::ReadOnly, small(4)).unwrap();
+    assert!(!reader.maintain().unwrap());
+    reader.seal_index().unwrap();
+    reader.settle().unwrap();
+    assert!(!reader.maintain().unwrap());
+    assert_eq!(reader.verify(&mut |_| {}).unwrap().findings, []);
+    assert_eq!(disk.operations(), before, "nothing was written");
+}
+
+/// Readers beside go by the name of a file: what has one name is never anything else.
+#[test]
+fn no_run_is_written_under_a_name_that_was_used_before() {
+    let disk = MemoryDisk::new();
+    let written = Arc::<Mutex<BTreeSet<String>>>::default();
+    for round in 0..12 {
+        let noted = written.clone();
+        let hook = move |deed: Deed, path: &str| {
+            if deed == Deed::Write && path.ends_with(".run") && !path.starts_with("index/blocks-") {
+                assert!(noted.lock().unwrap().insert(path.to_owned()), "{path} is written once more");
+            }
+        };
+        let store = open(Arc::new(Observed::writing(&disk, hook)), small(6));
+        write(&store, round * 20..round * 20 + 20);
+        match round % 3 {
+            0 => store.settle().unwrap(),
+            1 => store.seal_index().unwrap(),
+            _ => {}
+        }
+        drop(store);
+        is_sound(&disk, small(6));
+    }
+    assert!(written.lock().unwrap().len() > 60);
+}
+
+#[test]
+fn what_no_checkpoint_names_any_more_is_removed() {
+    let disk = MemoryDisk::new();
+    let store = open(Arc::new(disk.clone()), small(6));
+    write(&store, 0..60);
+    store.settle().unwrap();
+    assert_eq!(runs(&disk).len(), 2, "one run of two shards: {:?}", runs(&disk));
+    let first = runs(&disk);
+    write(&store, 60..100);
+    store.settle().unwrap();
+    assert_eq!(runs(&disk).len(), 2);
+    assert!(first.iter().all(|path| disk.contents(path).is_none()));
+    drop(store);
+    // Nor does opening leave what nobody names, or touch what is nobody's.
+    let (run, others) = (runs(&disk), ["index/notes.txt", "index/7-7.run", "index/0000000a-00000.run"]);
+    for left in ["index/00000900-00000.run", "index/checkpoint.new", "index/00000001.commits.new"].iter().chain(&others)
+    {
+        disk.open(left, Mode::Write).unwrap().write_at(0, b"left behind").unwrap();
+    }
+    drop(open(Arc::new(disk.clone()), small(6)));
+    assert_eq!(disk.contents("index/checkpoint.new").or(disk.contents("index/00000001.commits.new")), None);
+    assert!(
+        disk.contents("index/00000900-00000.run").is_none() && run.iter().all(|path| disk.contents(path).is_some())
+    );
+    assert!(others.iter().all(|path| disk.contents(path).is_some()));
+    is_sound(&disk, small(6));
+}
+
+/// Opening checks the signature of each commit behind the checkpoint.
+#[test]
+fn a_thousand_commits_are_due_however_few_records_they_have() {
+    let disk = MemoryDisk::new();
+    let store = open(Arc::new(disk.clone()), Options::default());
+    let mut number = 0;
+    while disk.contents("index/checkpoint").is_none() && number < 2000 {
+        write(&store, number..number + 1);
+        number += 1;
+    }
+    assert_eq!(store.view().commits_len(), 1024);
+    write(&store, number..number + 5);
+    drop(store);
+    is_sound(&disk, Options::default());
+}
+
+/// Where the keeper is held up, and how far it has come.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// The keeper is here, and stays until it is let go.
+    fn arrive(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.0 = true;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(state, |(_, is_open)| !*is_open).unwrap());
+    }
+
+    fn wait_for_arrival(&self) {
+        drop(self.changed.wait_while(self.state.lock().unwrap(), |(has_arrived, _)| !*has_arrived).unwrap());
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+}
+
+#[test]
+fn writers_wait_for_a_keeper_that_is_a_whole_head_behind_and_for_no_other() {
+    const HEAD: u64 = 10;
+    let (disk, gate) = (MemoryDisk::new(), Arc::<Gate>::default());
+    let keepers = gate.clone();
+    let hook = move |deed: Deed, path: &str| {
+        let is_keeper = thread::current().name() == Some("uor-keeper");
+        if is_keeper && deed == Deed::Write && path.ends_with(".run") {
+            keepers.arrive();
+        }
+    };
+    let store = Arc::new(open(Arc::new(Observed::writing(&disk, hook)), small(HEAD)));
+    store.settle().unwrap();
+    let before = store.view().commits_len();
+    let keeper = Keeper::start(store.clone()).unwrap();
+    write(&store, 0..HEAD);
+    gate.wait_for_arrival();
+    // The full head has been set aside: the next fills while that is written, and as much again.
+    write(&store, HEAD..3 * HEAD - 1);
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 3 * HEAD - 1..5 * HEAD {
+                write(&store, number..number + 1);
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        while store.view().commits_len() < before + 3 * HEAD {
+            thread::yield_now();
+        }
+        // It is durable and visible, and its writer is held up; nobody goes on for however long.
+        (0..10_000).for_each(|_| thread::yield_now());
+        assert_eq!(done.load(Ordering::SeqCst), 0, "a writer went on");
+        gate.open();
+    });
+    assert_eq!(done.load(Ordering::SeqCst), 2 * HEAD + 1);
+    drop(keeper);
+    store.settle().unwrap();
+    drop(store);
+    is_sound(&disk, small(HEAD));
+}
