@@ -13,17 +13,18 @@
 //! taken from one writer who forked ([`Judge::hold_back`], [`Judge::takes_testimony`]). What was taken in under a policy is
 //! never judged by it again.
 
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rkyv::{Archive, Deserialize, Serialize};
-use uor_index_format::DecodeError;
 use uor_index_format::commit::{Commit, CommitHeader, ForkProof, LEARNED_MAX};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::{Admission, Genesis};
 use uor_index_format::record::Content;
 use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Head};
 
+pub(crate) use self::memory::Memory;
 use crate::state::ReadError;
 
 /// So many sites are admitted by the commits of one member; what it says of more admits nobody. One member's word alone
@@ -35,8 +36,9 @@ pub const READMISSIONS_MAX: usize = 64;
 /// So many membership commits a writer can name in all its commits together: its view of membership is hashed whenever it
 /// changes, so it has to have an end.
 pub const KNOWN_MAX: usize = 1 << 16;
-/// So many commits are taken in from beyond the point where their writer forked its log, for what they say of membership.
-pub const TESTIMONY_MAX: usize = 64;
+/// So many commits are taken in from beyond the point where their writer forked its log, for what they say of membership: as
+/// many as it takes to hear of every site that one member may have admitted, in whatever order they come.
+pub const TESTIMONY_MAX: usize = ADMISSIONS_MAX + READMISSIONS_MAX;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +170,17 @@ struct Domain {
     readmissions: usize,
     /// How many commits from beyond a fork testify.
     testimony: usize,
+}
+
+/// What a commit says of membership, as far as its writer is listened to.
+struct Said<'a> {
+    genesis: Option<&'a Genesis>,
+    /// The sites in its admissions that are admitted.
+    admitted: BTreeSet<SiteId>,
+    /// Whether no commit of its domain said all of it before.
+    is_news: bool,
+    /// Whether it is remembered.
+    is_heard: bool,
 }
 
 /// One membership commit: whom it admits, and when.
@@ -455,10 +468,11 @@ impl Judge {
     }
 
     /// Whether this site takes in one more commit of a writer who forked its log, for what it says of membership: a policy of
-    /// arrival, since such a writer can make any number of them.
+    /// arrival, since such a writer can make any number of them. What says nothing that is listened to is of no use.
     pub fn takes_testimony(&self, commit: &Commit) -> bool {
-        let domain = self.domains.get(&commit.header().domain);
-        domain.is_none_or(|domain| domain.testimony < TESTIMONY_MAX && domain.admitted.len() < ADMISSIONS_MAX)
+        let nothing = Domain::new();
+        let domain = self.domains.get(&commit.header().domain).unwrap_or(&nothing);
+        domain.testimony < TESTIMONY_MAX && domain.listen(commit).is_heard
     }
 
     /// Takes in a commit that [`Verdict::Counts`].
@@ -490,37 +504,24 @@ impl Judge {
         if !commit.is_membership() {
             return;
         }
-        let (header, mut members, mut is_news) = (commit.header(), Vec::new(), false);
+        let header = commit.header();
         let domain = self.domains.entry(header.domain).or_insert_with(Domain::new);
-        let admitted = &mut domain.admitted;
-        for record in commit.records() {
-            match record.content() {
-                Content::Genesis(genesis) => {
-                    members.push(genesis.founder);
-                    is_news = true;
-                    self.genesis = Some(genesis.clone());
-                }
-                Content::Admission(Admission { site, .. })
-                    if admitted.len() < ADMISSIONS_MAX || admitted.contains(site) =>
-                {
-                    is_news |= admitted.insert(*site);
-                    members.push(*site);
-                }
-                _ => {}
-            }
-        }
+        let Said { genesis, admitted, is_news, is_heard } = domain.listen(commit);
         domain.readmissions += usize::from(!is_news);
-        if members.is_empty() || !is_news && domain.readmissions > READMISSIONS_MAX {
+        if !is_heard {
             return;
         }
-        members.sort_unstable();
-        members.dedup();
+        domain.admitted.extend(&admitted);
+        if let Some(genesis) = genesis {
+            self.genesis = Some(genesis.clone());
+        }
+        let members: BTreeSet<SiteId> = genesis.map(|genesis| genesis.founder).into_iter().chain(admitted).collect();
         for site in &members {
             let before = self.members.entry(*site).or_insert(header.logseq);
             *before = header.logseq.min(*before);
         }
         let (domain, number, logseq) = (header.domain, header.number, header.logseq);
-        let membership = Membership { domain, number, logseq, members, is_news };
+        let membership = Membership { domain, number, logseq, members: members.into_iter().collect(), is_news };
         Arc::make_mut(&mut self.memberships).insert(commit.hash(), membership);
     }
 
@@ -559,113 +560,27 @@ impl Domain {
             testimony: 0,
         }
     }
-}
 
-/// What a judge remembers, as a checkpoint keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub(crate) struct Memory {
-    genesis: Option<Vec<u8>>,
-    domains: Vec<DomainMemory>,
-    memberships: Vec<MembershipMemory>,
-    forks: Vec<Vec<u8>>,
-    logseq_max: u64,
-}
-
-/// What is known of one domain.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-struct DomainMemory {
-    site: [u8; 32],
-    /// The header of the last commit that counts.
-    last: Option<Vec<u8>>,
-    /// The membership commits its writer knows.
-    knows: Vec<[u8; 32]>,
-    /// Whom its commits admitted.
-    admitted: Vec<[u8; 32]>,
-    /// How many of its commits admit nobody new, and how many from beyond a fork testify.
-    readmissions: u64,
-    testimony: u64,
-}
-
-/// A membership commit.
-#[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-struct MembershipMemory {
-    hash: [u8; 32],
-    domain: [u8; 32],
-    number: u64,
-    logseq: u64,
-    members: Vec<[u8; 32]>,
-    is_news: bool,
-}
-
-impl Judge {
-    /// What it remembers; commits before each domain's last are history's affair.
-    pub(crate) fn memory(&self) -> Memory {
-        let sites = |sites: &mut dyn Iterator<Item = &SiteId>| sites.map(|site| *site.as_bytes()).collect();
-        let domain = |(site, domain): (&SiteId, &Domain)| DomainMemory {
-            site: *site.as_bytes(),
-            last: domain.last.as_ref().map(CommitHeader::encode),
-            knows: domain.knows.iter().map(|hash| *hash.as_bytes()).collect(),
-            admitted: sites(&mut domain.admitted.iter()),
-            readmissions: domain.readmissions as u64,
-            testimony: domain.testimony as u64,
-        };
-        let membership = |(hash, membership): (&CommitHash, &Membership)| MembershipMemory {
-            hash: *hash.as_bytes(),
-            domain: *membership.domain.as_bytes(),
-            number: membership.number,
-            logseq: membership.logseq.0,
-            members: sites(&mut membership.members.iter()),
-            is_news: membership.is_news,
-        };
-        Memory {
-            genesis: self.genesis.as_ref().map(Genesis::encode),
-            domains: self.domains.iter().map(domain).collect(),
-            memberships: self.memberships.iter().map(membership).collect(),
-            forks: self.forks.values().map(ForkProof::encode).collect(),
-            logseq_max: self.logseq_max.0,
-        }
-    }
-
-    /// The judge that remembered this.
-    ///
-    /// # Errors
-    /// [`DecodeError`] if a part of it cannot be one.
-    pub(crate) fn remembering(federation: FederationId, memory: &Memory) -> Result<Self, DecodeError> {
-        let mut judge = Self::new(federation);
-        judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
-        for DomainMemory { site, last, knows, admitted, readmissions, testimony } in &memory.domains {
-            let knows: BTreeSet<CommitHash> = knows.iter().map(|hash| CommitHash::from_bytes(*hash)).collect();
-            let domain = Domain {
-                last: last.as_deref().map(CommitHeader::decode).transpose()?,
-                recent: Vec::new(),
-                federation: FederationState::of(&knows),
-                knows,
-                admitted: sites(admitted).collect(),
-                readmissions: usize::try_from(*readmissions).unwrap_or(usize::MAX),
-                testimony: usize::try_from(*testimony).unwrap_or(usize::MAX),
-            };
-            judge.domains.insert(SiteId::from_bytes(*site), domain);
-        }
-        let mut memberships = Memberships::new();
-        for MembershipMemory { hash, domain, number, logseq, members, is_news } in &memory.memberships {
-            let (domain, logseq, members) = (SiteId::from_bytes(*domain), LogSeq(*logseq), sites(members).collect());
-            let membership = Membership { domain, number: *number, logseq, members, is_news: *is_news };
-            for site in &membership.members {
-                let before = judge.members.entry(*site).or_insert(logseq);
-                *before = logseq.min(*before);
+    /// What a further commit of this domain says of membership.
+    fn listen<'a>(&self, commit: &'a Commit) -> Said<'a> {
+        let mut said = Said { genesis: None, admitted: BTreeSet::new(), is_news: false, is_heard: false };
+        let mut room = ADMISSIONS_MAX.saturating_sub(self.admitted.len());
+        for record in commit.records() {
+            match record.content() {
+                Content::Genesis(genesis) => (said.genesis, said.is_news) = (Some(genesis), true),
+                Content::Admission(Admission { site, .. }) => {
+                    let is_new = !self.admitted.contains(site);
+                    if is_new && room == 0 {
+                        continue;
+                    }
+                    room -= usize::from(is_new);
+                    said.is_news |= is_new;
+                    said.admitted.insert(*site);
+                }
+                _ => {}
             }
-            memberships.insert(CommitHash::from_bytes(*hash), membership);
         }
-        judge.memberships = Arc::new(memberships);
-        for proof in &memory.forks {
-            let proof = ForkProof::decode(proof)?;
-            judge.forks.insert(proof.domain(), proof);
-        }
-        judge.logseq_max = LogSeq(memory.logseq_max);
-        Ok(judge)
+        said.is_heard = said.is_news || !said.admitted.is_empty() && self.readmissions < READMISSIONS_MAX;
+        said
     }
-}
-
-fn sites(sites: &[[u8; 32]]) -> impl Iterator<Item = SiteId> {
-    sites.iter().map(|site| SiteId::from_bytes(*site))
 }

@@ -11,6 +11,7 @@
 mod beside;
 mod checkpoint;
 mod collect;
+mod error;
 mod files;
 mod flush;
 mod keep;
@@ -22,13 +23,11 @@ mod reserve;
 mod view;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use uor_index_format::DecodeError;
-use uor_index_format::commit::{Commit, ForkProof, Prepared, SealError};
+use uor_index_format::commit::{Commit, ForkProof, Prepared};
 use uor_index_format::id::{ArtifactKey, Checksum, CommitHash, FederationId, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
@@ -36,6 +35,7 @@ use uor_index_format::snapshot::Snapshot;
 
 use self::beside::Attempt;
 use self::checkpoint::Checkpoint;
+pub use self::error::{CommitError, StoreError, StoreErrorInGroup};
 pub(crate) use self::files::open_as_stored;
 use self::flush::{Done, Work};
 use self::keep::{Housekeeping, Keeping};
@@ -49,13 +49,12 @@ pub use self::reserve::FILE as RESERVE_FILE;
 use self::reserve::Reserve;
 pub use self::view::View;
 use crate::blocks::{self, Blocks, BlocksError, Erased};
-use crate::disk::{Context as _, Disk, DiskError, LockGuard, Mode};
-use crate::group::{GroupCommit, GroupError};
+use crate::disk::{Context as _, Disk, LockGuard, Mode};
+use crate::group::GroupCommit;
 use crate::index::Index;
-use crate::judge::{Judge, Refusal, Verdict};
-use crate::log::{self, Log, LogError, LogPosition};
-use crate::replay::chain::Break;
-use crate::state::{ReadError, State};
+use crate::judge::{Judge, Verdict};
+use crate::log::{self, Log, LogPosition};
+use crate::state::State;
 use uor_index_format::membership::ConflictRule;
 
 /// Kinds of log entries.
@@ -69,159 +68,6 @@ const IDENTITY_FILE: &str = "store";
 const IDENTITY_TITLE: &str = "uor store format ";
 const IDENTITY_VERSION: u16 = 1;
 const LOCK_FILE: &str = "lock";
-
-/// Why a store could not be opened, read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// There is no store here.
-    #[error("there is no store here")]
-    Absent,
-    /// There is a store here already.
-    #[error("there is a store here already")]
-    Exists,
-    /// Another process has the store open for writing.
-    #[error("another process is using this store")]
-    InUse,
-    /// The file that names the federation cannot be understood.
-    #[error("file `{IDENTITY_FILE}` is damaged: expected `{IDENTITY_TITLE}{IDENTITY_VERSION}` and the federation's id")]
-    Identity,
-    /// The file that names the federation names another than the log is of.
-    #[error("file `{IDENTITY_FILE}` is damaged: it names federation {named}, the log is of federation {found}")]
-    OtherFederation {
-        /// The federation in the file.
-        named: FederationId,
-        /// The federation that the log's genesis founds.
-        found: FederationId,
-    },
-    /// The store was written by a newer release.
-    #[error(
-        "file `{IDENTITY_FILE}` has format version {found}; this release reads up to {IDENTITY_VERSION}: upgrade uor"
-    )]
-    NewerVersion {
-        /// Version found.
-        found: u16,
-    },
-    /// Whoever asked for it does not want it any more.
-    #[error("cancelled before it was done: nothing was changed")]
-    Cancelled,
-    /// The disk refused.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The log could not be read or written.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The state could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Payloads could not be read or written.
-    #[error(transparent)]
-    Blocks(#[from] BlocksError),
-    /// An entry of the log passes its own checksum and is still no valid commit.
-    #[error("the log's entry in segment {} at offset {} is no valid commit", position.segment, position.offset)]
-    Entry {
-        /// Where it is.
-        position: LogPosition,
-        /// What is wrong with it.
-        #[source]
-        source: DecodeError,
-    },
-    /// A commit does not continue its domain's chain.
-    #[error("commit {number} of site {domain} does not continue its chain")]
-    Chain {
-        /// The domain.
-        domain: SiteId,
-        /// The commit's number.
-        number: u64,
-        /// What is wrong with it.
-        #[source]
-        source: Break,
-    },
-    /// The log is shorter than it was when the checkpoint was written. A crash does not do that.
-    #[error(
-        "the log ends in segment {} at offset {}, and the index reaches to segment {} at offset {}: acknowledged commits are \
-         missing",
-        end.segment, end.offset, through.segment, through.offset
-    )]
-    LogCut {
-        /// Where the log ends.
-        end: LogPosition,
-        /// Up to where the checkpoint covers it.
-        through: LogPosition,
-    },
-    /// The store could not be read: each time a writer beside had changed its files meanwhile.
-    #[error("the store was changed each of {attempts} times that it was read: a writer beside is busy; try again")]
-    Restless {
-        /// How many times it was tried.
-        attempts: u32,
-        /// What was not there the last time.
-        #[source]
-        source: Box<StoreError>,
-    },
-    /// An entry of the log is of a kind that this release does not know.
-    #[error("the log's entry in segment {} at offset {} is of kind {kind}: upgrade uor", position.segment, position.offset)]
-    UnknownEntry {
-        /// Where it is.
-        position: LogPosition,
-        /// Its kind.
-        kind: u8,
-    },
-    /// An earlier write failed: what is in the log is known only after opening the store again.
-    #[error("the store takes nothing in since a write failed; open it again")]
-    Poisoned,
-    /// The group of writers this call belonged to failed.
-    #[error("the write failed")]
-    Group(#[from] GroupError<StoreErrorInGroup>),
-}
-
-impl StoreError {
-    /// Whether the disk is full.
-    fn is_out_of_space(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
-    }
-}
-
-/// A [`StoreError`] shared by all writers of a group.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct StoreErrorInGroup(#[from] Box<StoreError>);
-
-/// Why a site's own records did not become a commit.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// They do not fit a commit.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The federation would refuse the commit.
-    #[error("this site may not write")]
-    Refused(#[from] Refusal),
-    /// The commit cannot be judged yet.
-    #[error("this site cannot write yet: {reason}")]
-    Parked {
-        /// What is missing.
-        reason: String,
-    },
-    /// The 64-bit clock is exhausted.
-    #[error("the federation's logical clock is exhausted")]
-    ClockExhausted,
-    /// It could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<ReadError> for CommitError {
-    fn from(error: ReadError) -> Self {
-        Self::Store(error.into())
-    }
-}
 
 /// Which payloads a store keeps an eye on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

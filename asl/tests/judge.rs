@@ -1,26 +1,21 @@
 //! The rules of design §4 for what counts: each verdict reached by the smallest case that deserves it, and what becomes of a
-//! store whose writers fork their logs.
+//! store whose writers fork their logs. Cases of all kinds, in any order, are in `order.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod federation;
-mod soak;
+#[path = "judge/stores.rs"]
+mod stores;
 
-use std::sync::Arc;
-
-use proptest::prelude::*;
-use uor_asl::disk::memory::MemoryDisk;
-use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{ADMISSIONS_MAX, Judge, KNOWN_MAX, Parked, Refusal, TESTIMONY_MAX, Verdict};
-use uor_asl::store::{CommitError, Committed, Store};
+use uor_asl::judge::{ADMISSIONS_MAX, Judge, KNOWN_MAX, Parked, Refusal, Verdict};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{ArtifactKey, CommitHash, FederationState, LogSeq, SiteId};
+use uor_index_format::id::{CommitHash, FederationState, LogSeq};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::{Payload, Record};
-use uor_index_format::reference::RefAssignment;
+use uor_index_format::snapshot::DOMAINS_MAX;
 
-use federation::{Federation, SITES, Step, key, mix, steps};
+use federation::{Federation, SITES, key, stranger};
 
 /// The founder and admitter of the first other site, and the one admitted last, who has not written yet.
 const FOUNDER: usize = 0;
@@ -40,18 +35,7 @@ fn word(text: &str) -> Vec<Record> {
 
 /// What a site whose knowledge is `judge` would write next.
 fn draft(judge: &Judge, site: usize, records: Vec<Record>) -> Draft {
-    let domain = key(site).site_id();
-    let head = judge.head(&domain);
-    let (learned, federation) = judge.membership_for(&domain, usize::MAX);
-    Draft {
-        number: head.map_or(1, |head| head.number + 1),
-        previous: head.map_or(CommitHash::NONE, |head| head.hash),
-        logseq: judge.logseq_max().next().unwrap(),
-        federation,
-        wall_ms: 0,
-        learned,
-        records,
-    }
+    federation::draft(judge, &key(site).site_id(), records)
 }
 
 fn seal(draft: Draft, site: usize) -> Commit {
@@ -342,13 +326,7 @@ fn a_jumping_clock_is_held_back_until_others_have_come_as_far_or_patience_has() 
 // Membership.
 
 fn admission(federation: &Federation, site: &SiteKey) -> Record {
-    Record::admission(Admission { federation: federation.id(), site: site.site_id(), name: "x".to_owned() })
-}
-
-fn stranger(number: u16) -> SiteKey {
-    let mut seed = [0xee; 32];
-    seed[..2].copy_from_slice(&number.to_le_bytes());
-    SiteKey::from_seed(&seed)
+    federation::admission(federation.id(), &site.site_id(), "x")
 }
 
 #[test]
@@ -445,6 +423,23 @@ fn a_writer_cannot_name_membership_commits_without_end() {
     next(&mut judge, NEWCOMER, "it may still write");
 }
 
+/// A frontier carries so many domains: those that have written go on, and no others begin.
+#[test]
+fn a_full_federation_holds_back_whoever_has_not_written() {
+    let (_, mut judge) = young();
+    let [newcomer, founder] = [NEWCOMER, FOUNDER].map(|site| seal(draft(&judge, site, word("x")), site));
+    let first = Draft { number: 1, previous: CommitHash::NONE, learned: vec![], ..draft(&judge, FOUNDER, word("x")) };
+    let room = DOMAINS_MAX as usize - judge.frontier().len();
+    for number in 0..room {
+        assert_eq!(judge.hold_back(&newcomer, 1), None);
+        let mut seed = [0xdd; 32];
+        seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        judge.admit(&Commit::seal(first.clone(), &SiteKey::from_seed(&seed)).unwrap());
+    }
+    assert_eq!(judge.hold_back(&newcomer, u64::MAX), Some(Parked::Full));
+    assert_eq!(judge.hold_back(&founder, 1), None);
+}
+
 // Forks.
 
 #[test]
@@ -496,422 +491,4 @@ fn of_several_proofs_the_lowest_decides() {
     assert!(judge.freeze(low.clone(), &()).unwrap());
     assert!(!judge.freeze(middle, &()).unwrap());
     assert_eq!(judge.forks().get(&key(1).site_id()), Some(&low));
-}
-
-// Stores and forks.
-
-fn store(federation: &Federation) -> Store {
-    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    Store::create(&disk, federation.id()).unwrap();
-    Store::open(disk, Mode::Write).unwrap()
-}
-
-/// What two stores that know the same must agree on.
-fn summary(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
-    let view = store.view();
-    let forks: Vec<_> = view.forks().iter().map(|(domain, proof)| (*domain, proof.number())).collect();
-    let replayed = store.replay(view.head()).unwrap();
-    assert_eq!(replayed.root, view.state().root());
-    (view.head().clone(), replayed.root, forks, view.members().clone(), view.genesis().cloned())
-}
-
-fn reopened(store: Store) -> Store {
-    let disk = store.disk().clone();
-    drop(store);
-    Store::open(disk, Mode::Write).unwrap()
-}
-
-/// A federation whose site 1 has written four commits, of which the third is to be forked.
-fn forked() -> (Federation, Vec<Commit>, ForkProof) {
-    let (federation, mut judge) = young();
-    let commits: Vec<Commit> = ["a", "b", "c", "d"].map(|text| next(&mut judge, 1, text)).to_vec();
-    let proof = proof(&commits[2], &twin(&commits[2], 1, "other"));
-    (federation, commits, proof)
-}
-
-#[test]
-fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
-    let (federation, commits, proof) = forked();
-    let innocent = store(&federation);
-    innocent.merge(federation.commits().to_vec()).unwrap();
-    innocent.merge(commits[..2].to_vec()).unwrap();
-    assert!(innocent.freeze(proof.clone()).unwrap());
-    for twin_first in [false, true] {
-        let late = store(&federation);
-        late.merge(federation.commits().to_vec()).unwrap();
-        late.merge(commits.clone()).unwrap();
-        assert_ne!(summary(&late), summary(&innocent));
-        if twin_first {
-            let verdicts = late.merge(vec![twin(&commits[2], 1, "other")]).unwrap();
-            assert_eq!(verdicts, [Verdict::Forks(Box::new(proof.clone()))]);
-        } else {
-            assert!(late.freeze(proof.clone()).unwrap());
-        }
-        assert!(!late.freeze(proof.clone()).unwrap());
-        assert_eq!((late.view().uncounted(), late.view().commits_len()), (2, innocent.view().commits_len()));
-        assert_eq!(summary(&late), summary(&innocent));
-        assert!(late.commit_bytes(&key(1).site_id(), commits[2].header().number).unwrap().is_none());
-        let late = reopened(late);
-        assert_eq!(summary(&late), summary(&innocent));
-        let verdicts = late.merge(commits[2..].to_vec()).unwrap();
-        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refused(Refusal::Frozen { .. }))));
-        assert_eq!(late.verify(&mut |_| {}).unwrap().findings, []);
-    }
-}
-
-#[test]
-fn a_proof_that_came_first_holds_after_reopening() {
-    let (federation, commits, proof) = forked();
-    let early = store(&federation);
-    assert!(early.freeze(proof.clone()).unwrap());
-    let early = reopened(early);
-    assert_eq!(early.view().forks().get(&key(1).site_id()), Some(&proof));
-    early.merge(federation.commits().to_vec()).unwrap();
-    let verdicts = early.merge(commits).unwrap();
-    assert!(matches!(
-        verdicts[..],
-        [Verdict::Counts, Verdict::Counts, Verdict::Refused(Refusal::Frozen { .. }), Verdict::Refused(_)]
-    ));
-}
-
-#[test]
-fn a_lower_proof_takes_back_more() {
-    let (federation, commits, middle) = forked();
-    let low = proof(&commits[0], &twin(&commits[0], 1, "other"));
-    let low_only = store(&federation);
-    low_only.merge(federation.commits().to_vec()).unwrap();
-    low_only.freeze(low.clone()).unwrap();
-    let both = store(&federation);
-    both.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
-    assert!(both.freeze(middle.clone()).unwrap());
-    assert!(both.freeze(low).unwrap());
-    assert!(!both.freeze(middle).unwrap());
-    assert_eq!(summary(&both), summary(&low_only));
-    assert_eq!(summary(&reopened(both)), summary(&low_only));
-}
-
-/// A member jumps the clock, others follow, and it proves its own fork: what they wrote counts, here and after a restart, and
-/// at a site that hears of it all only then.
-#[test]
-fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
-    let (federation, mut judge) = young();
-    let (seen, jump_max) = (judge.logseq_max().0, judge.genesis().unwrap().logseq_jump_max);
-    let jumps = [(1, 1), (1, 2), (2, 3), (3, 2), (4, 1)];
-    let commits = jumps.map(|(site, jumps)| {
-        let commit = seal(Draft { logseq: LogSeq(seen + jumps * jump_max), ..draft(&judge, site, word("x")) }, site);
-        count(&mut judge, &commit);
-        commit
-    });
-    let proof = proof(&commits[0], &twin(&commits[0], 1, "other"));
-    let store = store(&federation);
-    store.merge(federation.commits().to_vec()).unwrap();
-    store.merge(commits.to_vec()).unwrap();
-    store.freeze(proof.clone()).unwrap();
-    assert_eq!(store.view().uncounted(), 2, "those of the forked log");
-    assert_eq!(store.view().state().logseq_max(), commits[2].header().logseq);
-    let newcomer = self::store(&federation);
-    newcomer.merge(federation.commits().to_vec()).unwrap();
-    newcomer.freeze(proof).unwrap();
-    for patience in 1..=3 {
-        newcomer.merge_patiently(commits.to_vec(), patience).unwrap();
-    }
-    assert_eq!(summary(&newcomer), summary(&store));
-    assert_eq!(summary(&reopened(store)), summary(&newcomer));
-}
-
-#[test]
-fn whoever_forked_its_log_writes_no_more() {
-    let (federation, commits, proof) = forked();
-    let store = store(&federation);
-    store.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
-    store.commit(&key(1), word("before"), 0).unwrap();
-    store.freeze(proof).unwrap();
-    let error = store.commit(&key(1), word("after"), 0).unwrap_err();
-    assert!(matches!(error, CommitError::Refused(Refusal::Frozen { .. })), "{error:?}");
-    store.commit(&key(2), word("after"), 0).unwrap();
-}
-
-#[test]
-fn an_outsider_writes_nothing() {
-    let (federation, _) = young();
-    let store = store(&federation);
-    let error = store.commit(&key(FOUNDER), word("before the genesis"), 0).unwrap_err();
-    assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
-    store.merge(federation.commits().to_vec()).unwrap();
-    let before = summary(&store);
-    let error = store.commit(&key(OUTSIDER), word("x"), 0).unwrap_err();
-    assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
-    assert_eq!(summary(&store), before);
-}
-
-/// Site 1 admits an outsider, who writes; everyone hears of it and a newcomer writes too. Then site 1 turns out to have
-/// forked that very admission.
-struct ForkedAdmission {
-    federation: Federation,
-    admits: Commit,
-    of_outsider: Commit,
-    of_newcomer: Commit,
-    proof: ForkProof,
-}
-
-fn forked_admission() -> ForkedAdmission {
-    let (federation, mut judge) = young();
-    let admission =
-        Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "outsider".to_owned() };
-    let admits = seal(draft(&judge, 1, vec![Record::admission(admission)]), 1);
-    count(&mut judge, &admits);
-    let of_outsider = next(&mut judge, OUTSIDER, "x");
-    let of_newcomer = next(&mut judge, NEWCOMER, "y");
-    assert!(of_newcomer.learned().contains(&admits.hash()));
-    let proof = proof(&admits, &twin(&admits, 1, "other"));
-    ForkedAdmission { federation, admits, of_outsider, of_newcomer, proof }
-}
-
-/// Design §9: "the domain is frozen at the last common commit, everyone else goes on". Whom it admitted is everyone else.
-#[test]
-fn a_fork_takes_back_its_writers_commits_and_no_others() {
-    let forked = forked_admission();
-    let proof_first = store(&forked.federation);
-    proof_first.freeze(forked.proof.clone()).unwrap();
-    proof_first.merge(forked.federation.commits().to_vec()).unwrap();
-    let missing = Verdict::Parked(Parked::Membership { commit: forked.admits.hash() });
-    let verdicts = proof_first.merge(vec![forked.of_outsider.clone(), forked.of_newcomer.clone()]).unwrap();
-    assert_eq!(verdicts, [missing, Verdict::Counts], "what admits it is still to be asked for");
-
-    let proof_last = store(&forked.federation);
-    proof_last.merge(forked.federation.commits().to_vec()).unwrap();
-    let all = vec![forked.admits.clone(), forked.of_outsider.clone(), forked.of_newcomer];
-    assert!(proof_last.merge(all).unwrap().iter().all(|verdict| *verdict == Verdict::Counts));
-    proof_last.freeze(forked.proof).unwrap();
-    assert_eq!(proof_last.view().uncounted(), 1, "the admission");
-    assert!(proof_last.view().members().contains(&key(OUTSIDER).site_id()));
-
-    let testimony = proof_last.testimony_for(&[key(OUTSIDER).site_id()], u64::MAX).unwrap();
-    let testimony: Vec<Commit> = testimony.iter().map(|bytes| Commit::decode(bytes).unwrap()).collect();
-    assert_eq!(testimony, [forked.admits]);
-    assert_eq!(proof_first.merge(testimony.clone()).unwrap(), [Verdict::Testifies]);
-    assert_eq!(proof_first.merge(testimony).unwrap(), [Verdict::Known]);
-    assert_eq!(proof_first.merge(vec![forked.of_outsider]).unwrap(), [Verdict::Counts]);
-    assert_eq!(summary(&proof_last), summary(&proof_first));
-
-    let committed = proof_last.commit(&key(OUTSIDER), word("goes on"), 0).unwrap();
-    let commit = proof_last.read_commit(&committed.domain, committed.number).unwrap().unwrap();
-    assert_eq!(proof_first.merge(vec![commit]).unwrap(), [Verdict::Counts]);
-    let proof_first = reopened(proof_first);
-    assert_eq!(summary(&reopened(proof_last)), summary(&proof_first));
-    assert_eq!(proof_first.testimony_for(&[key(OUTSIDER).site_id()], u64::MAX).unwrap().len(), 1);
-    assert_eq!(proof_first.verify(&mut |_| {}).unwrap().findings, []);
-}
-
-/// Its founder signs its first commit again: the federation had eight commits, and none afterwards.
-#[test]
-fn a_founder_who_forks_its_first_commit_empties_nothing_but_its_own_log() {
-    let (federation, mut judge) = young();
-    let commits: Vec<Commit> = (1..SITES).map(|site| next(&mut judge, site, "x")).collect();
-    let founding = &federation.commits()[0];
-    let genesis = judge.genesis().unwrap().clone();
-    let again = vec![Record::genesis(genesis), word("again").remove(0)];
-    let again = seal(draft(&Judge::new(federation.id()), FOUNDER, again), FOUNDER);
-    let old = store(&federation);
-    old.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
-    let others: Vec<Committed> =
-        counted(&old).into_iter().filter(|commit| commit.domain != key(FOUNDER).site_id()).collect();
-    assert!(matches!(old.merge(vec![again.clone()]).unwrap()[..], [Verdict::Forks(_)]));
-    assert_eq!(counted(&old), others);
-
-    let young = store(&federation);
-    young.freeze(proof(founding, &again)).unwrap();
-    let sites: Vec<SiteId> = (0..SITES).map(|site| key(site).site_id()).collect();
-    for bytes in old.testimony_for(&sites, u64::MAX).unwrap() {
-        let verdict = young.merge(vec![Commit::decode(&bytes).unwrap()]).unwrap();
-        assert!(matches!(verdict[..], [Verdict::Testifies]), "{verdict:?}");
-    }
-    for commit in federation.commits().iter().chain(&commits) {
-        young.merge(vec![commit.clone()]).unwrap();
-    }
-    assert_eq!(summary(&young), summary(&old));
-    assert_eq!(summary(&reopened(old)), summary(&young));
-    let reopened = reopened(young);
-    reopened.commit(&key(1), word("they go on"), 0).unwrap();
-}
-
-/// What counts, ascending by domain and number.
-fn counted(store: &Store) -> Vec<Committed> {
-    store.view().commits().map(Result::unwrap).collect()
-}
-
-#[test]
-fn of_one_who_forked_only_so_much_testimony_is_taken() {
-    let ForkedAdmission { federation, admits, proof, .. } = forked_admission();
-    let store = store(&federation);
-    store.merge(federation.commits().to_vec()).unwrap();
-    store.merge(vec![admits.clone()]).unwrap();
-    store.freeze(proof).unwrap();
-    let before = store.view().members().len();
-    for number in 0..u16::try_from(TESTIMONY_MAX).unwrap() + 9 {
-        let header = admits.header();
-        let draft = Draft {
-            number: header.number + u64::from(number),
-            previous: header.previous,
-            logseq: header.logseq,
-            federation: header.federation,
-            wall_ms: 0,
-            learned: vec![],
-            records: vec![admission(&federation, &stranger(number))],
-        };
-        store.merge(vec![seal(draft, 1)]).unwrap();
-    }
-    assert_eq!(store.view().members().len(), before + TESTIMONY_MAX);
-    let before = summary(&store);
-    assert_eq!(summary(&reopened(store)), before);
-}
-
-/// Within one merge too, what follows a proof is judged in its light.
-#[test]
-fn verdicts_after_a_fork_know_of_it() {
-    let ForkedAdmission { federation, admits, of_outsider, .. } = forked_admission();
-    let store = store(&federation);
-    store.merge(federation.commits().to_vec()).unwrap();
-    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), of_outsider, admits]).unwrap();
-    assert!(
-        matches!(verdicts[..], [Verdict::Counts, Verdict::Forks(_), Verdict::Counts, Verdict::Known]),
-        "{verdicts:?}"
-    );
-    assert_eq!(store.view().uncounted(), 1);
-}
-
-/// What stands of an id with many versions is kept in memory: it is not to outlive the versions that a fork takes back.
-#[test]
-fn what_stands_of_an_id_with_many_versions_goes_back_with_them() {
-    let (federation, mut judge) = young();
-    let name = |byte: u8| {
-        let target = ArtifactKey::from_bytes([byte; 32]);
-        Record::reference(RefAssignment { namespace: "user".to_owned(), name: "name".to_owned(), target })
-    };
-    let commits: Vec<Commit> = (0..60)
-        .map(|byte| {
-            let commit = seal(draft(&judge, 1, vec![name(byte)]), 1);
-            count(&mut judge, &commit);
-            commit
-        })
-        .collect();
-    let store = store(&federation);
-    store.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
-    let shown = |store: &Store| {
-        let view = store.view();
-        view.state().entry(&name(0).id(), view.head()).unwrap().unwrap().checksum.unwrap()
-    };
-    let checksum = |byte| name(byte).payload().checksum;
-    assert_eq!(shown(&store), checksum(59));
-    for last in [40, 20, 2_u8] {
-        let forked = &commits[usize::from(last) + 1];
-        assert!(store.freeze(proof(forked, &twin(forked, 1, "other"))).unwrap());
-        assert_eq!(shown(&store), checksum(last));
-        summary(&store);
-    }
-    store.commit(&key(2), vec![name(99)], 0).unwrap();
-    assert_eq!(shown(&store), checksum(99));
-    let before = summary(&store);
-    assert_eq!(summary(&reopened(store)), before);
-}
-
-/// Something a store can be told.
-#[derive(Debug, Clone)]
-enum News {
-    Commit(Box<Commit>),
-    Proof(Box<ForkProof>),
-}
-
-/// Tells a store everything in this order, again and again until nothing is news.
-fn tell(store: &Store, news: &[News]) {
-    loop {
-        let known = || (store.view().head().clone(), store.view().forks().clone(), store.view().uncounted());
-        let before = known();
-        for news in news {
-            match news.clone() {
-                News::Commit(commit) => drop(store.merge(vec![*commit]).unwrap()),
-                News::Proof(proof) => drop(store.freeze(*proof).unwrap()),
-            }
-        }
-        if known() == before {
-            break;
-        }
-    }
-}
-
-fn shuffled(news: &[News], seed: u64) -> Vec<News> {
-    let mut order: Vec<(u64, &News)> =
-        news.iter().enumerate().map(|(index, news)| (mix(seed ^ index as u64), news)).collect();
-    order.sort_by_key(|(key, _)| *key);
-    order.into_iter().map(|(_, news)| news.clone()).collect()
-}
-
-/// The commits of a federation, and forks of some of them: as twins, as proofs, or as both.
-fn news_with_forks(federation: &Federation, forks: &[u64]) -> Vec<News> {
-    let commits = federation.commits();
-    let mut news: Vec<News> = commits.iter().map(|commit| News::Commit(Box::new(commit.clone()))).collect();
-    for seed in forks {
-        let at = usize::try_from(mix(*seed) % commits.len() as u64).unwrap();
-        let site = (0..SITES).find(|site| key(*site).site_id() == commits[at].header().domain).unwrap();
-        let twin = match seed % 5 {
-            // Another story about who belongs to the federation.
-            0 => {
-                twin_with(&commits[at], site, vec![admission(federation, &stranger(u16::try_from(seed % 3).unwrap()))])
-            }
-            1 => twin_with(&commits[at], site, commits[at].records().iter().cloned().chain(word("more")).collect()),
-            _ => twin(&commits[at], site, &format!("fork {seed}")),
-        };
-        if !seed.is_multiple_of(3) {
-            news.push(News::Commit(Box::new(twin.clone())));
-        }
-        if seed % 3 != 1 {
-            news.push(News::Proof(Box::new(proof(&commits[at], &twin))));
-        }
-    }
-    news
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: soak::cases(128), failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn forks_told_in_any_order_leave_equal_stores(
-        steps in steps(30), forks in prop::collection::vec(any::<u64>(), 1..4), seeds in any::<[u64; 2]>(),
-    ) {
-        let federation = Federation::build(ConflictRule::First, &steps);
-        let news = news_with_forks(&federation, &forks);
-        let stores = seeds.map(|seed| {
-            let store = store(&federation);
-            tell(&store, &shuffled(&news, seed));
-            store
-        });
-        // As nodes do: whoever has a proof passes it on.
-        let known = stores.each_ref().map(|store| store.view().forks().clone());
-        for (store, seed) in stores.iter().zip(seeds) {
-            let proofs = known.iter().flat_map(|forks| forks.values()).map(|proof| News::Proof(Box::new(proof.clone())));
-            let all: Vec<News> = news.iter().cloned().chain(proofs).collect();
-            tell(store, &shuffled(&all, seed));
-        }
-        let [one, two] = stores;
-        prop_assert_eq!(summary(&one), summary(&two));
-        prop_assert_eq!(one.verify(&mut |_| {}).unwrap().findings, vec![]);
-        let before = summary(&one);
-        prop_assert_eq!(summary(&reopened(one)), before);
-    }
-}
-
-/// The property above says something only if forks take back commits, and take down others with them.
-#[test]
-fn the_generator_reaches_forks_that_matter() {
-    let (mut uncounted, mut all) = (0, 0);
-    for seed in 0..30_u64 {
-        let steps: Vec<Step> = (0..30).map(|index| Step::from_seed(mix(seed << 8 | index))).collect();
-        let federation = Federation::build(ConflictRule::First, &steps);
-        let store = store(&federation);
-        tell(&store, &news_with_forks(&federation, &[mix(seed)]));
-        let view = store.view();
-        uncounted += u32::from(view.uncounted() > 1);
-        all += u32::from(view.commits().count() > 5 && !view.forks().is_empty());
-    }
-    assert!(uncounted > 5 && all > 5, "{uncounted} took back several, {all} left several");
 }

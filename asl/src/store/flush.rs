@@ -1,5 +1,6 @@
 //! What one group of writers does: seal and judge every commit, make them durable with one sync, then show them.
 
+use std::borrow::Cow;
 use std::sync::PoisonError;
 use std::thread;
 
@@ -10,7 +11,7 @@ use uor_index_format::key::SiteKey;
 use super::keep::Keeping;
 use super::open::rebuild;
 use super::removal::{Reason, Removal};
-use super::{CommitError, Committed, Store, StoreError, StoreErrorInGroup, View, entry};
+use super::{CommitError, Committed, Store, StoreError, View, entry};
 use crate::judge::{Judge, Refusal, Verdict};
 use crate::log::Appended;
 use crate::state::Change;
@@ -32,7 +33,7 @@ pub(super) enum Done {
 
 impl Store {
     pub(super) fn submit(&self, work: Work) -> Result<Done, StoreError> {
-        Ok(self.group.submit(work, |group| self.flush(group).map_err(|error| StoreErrorInGroup(Box::new(error))))?)
+        Ok(self.group.submit(work, |group| self.flush(group).map_err(|error| Box::new(error).into()))?)
     }
 
     /// Everything one group does; only one flush runs at a time.
@@ -65,18 +66,17 @@ impl Store {
     /// Makes a batch durable, then visible.
     fn write(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
         let batch = std::mem::take(batch);
-        if batch.is_empty() {
+        if batch.0.is_empty() {
             return Ok(());
         }
         self.blocks.sync()?;
-        let proofs: Vec<_> = batch.proofs.iter().map(ForkProof::encode).collect();
-        let removals: Vec<_> = batch.removals.iter().map(Removal::encode).collect();
-        let commits = batch.commits.iter().map(|commit| (entry::COMMIT, commit.as_bytes()));
-        let testimony = batch.testimony.iter().map(|commit| (entry::COMMIT, commit.as_bytes()));
-        let proofs = proofs.iter().map(|bytes| (entry::FORK_PROOF, bytes.as_slice()));
-        let removals = removals.iter().map(|bytes| (entry::REMOVAL, bytes.as_slice()));
-        let entries: Vec<_> = commits.chain(testimony).chain(proofs).chain(removals).collect();
-        let large = batch.commits.first().filter(|commit| self.is_worth_a_thread(commit));
+        let bytes: Vec<(u8, Cow<'_, [u8]>)> = batch.0.iter().map(Item::entry).collect();
+        let entries: Vec<_> = bytes.iter().map(|(kind, bytes)| (*kind, bytes.as_ref())).collect();
+        let first = match batch.0.first() {
+            Some(Item::Commit(commit)) => Some(commit),
+            _ => None,
+        };
+        let large = first.filter(|commit| self.is_worth_a_thread(commit));
         let Some(first) = large else { return self.show(&batch, self.append(&entries)?, None, judge) };
         // The disk and the index are two different things to wait for.
         let (appended, change) = thread::scope(|scope| {
@@ -118,25 +118,27 @@ impl Store {
         judge: &mut Judge,
     ) -> Result<(), StoreError> {
         let positions = appended.positions.clone();
-        let (positions, testified) = positions.split_at(batch.commits.len());
         let write = || self.view.write().unwrap_or_else(PoisonError::into_inner);
         let mut view = write();
         view.take_log(appended);
         view.take_rule(judge);
         drop(view);
-        for (commit, position) in batch.commits.iter().zip(positions.iter().copied()) {
-            // Looking things up holds up no reader; only writing does.
-            let change = first.take().map_or_else(|| self.view().prepare(commit), Ok)?;
-            write().apply(commit, position, change, self);
+        for (item, position) in batch.0.iter().zip(positions) {
+            match item {
+                Item::Commit(commit) => {
+                    // Looking things up holds up no reader; only writing does.
+                    let change = first.take().map_or_else(|| self.view().prepare(commit), Ok)?;
+                    write().apply(commit, position, change, self);
+                }
+                Item::Testimony(commit) => write().testify(commit, position),
+                Item::Proof(proof) => {
+                    let taken = self.view().state().prepare_take_back(&proof.domain(), proof.number())?;
+                    taken.map_or(Ok(()), |taken| write().take_back(&proof.domain(), &taken, judge))?;
+                }
+                Item::Removal(removal) => write().remove(removal),
+            }
         }
-        for proof in &batch.proofs {
-            let taken = self.view().state().prepare_take_back(&proof.domain(), proof.number())?;
-            taken.map_or(Ok(()), |taken| write().take_back(&proof.domain(), &taken, judge))?;
-        }
-        let mut view = write();
-        batch.testimony.iter().zip(testified).for_each(|(commit, position)| view.testify(commit, *position));
-        batch.removals.iter().for_each(|removal| view.remove(removal));
-        view.settle(judge);
+        write().settle(judge);
         judge.forget_recent();
         Ok(())
     }
@@ -152,28 +154,37 @@ impl Store {
         let checksums = choose()?;
         let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
         let removal = |checksums: &[Checksum]| Removal { reason, wall_ms, checksums: checksums.to_vec() };
-        let removals = checksums.chunks(Removal::COUNT_MAX).map(removal).collect();
-        self.write(&mut Batch { removals, ..Batch::default() }, &mut judge)?;
+        let removals = checksums.chunks(Removal::COUNT_MAX).map(removal).map(Item::Removal);
+        self.write(&mut Batch(removals.collect()), &mut judge)?;
         *kept = Some(judge);
         Ok(())
     }
 }
 
-/// What one flush appends.
+/// What one flush appends, in the order in which it was judged: whoever reads the log judges in the same order.
 #[derive(Default)]
-struct Batch {
-    commits: Vec<Commit>,
-    /// Commits that do not count, for what they say of membership.
-    testimony: Vec<Commit>,
-    proofs: Vec<ForkProof>,
-    removals: Vec<Removal>,
+struct Batch(Vec<Item>);
+
+enum Item {
+    Commit(Commit),
+    /// A commit that does not count, for what it says of membership.
+    Testimony(Commit),
+    Proof(ForkProof),
+    Removal(Removal),
+}
+
+impl Item {
+    /// Its kind and bytes in the log.
+    fn entry(&self) -> (u8, Cow<'_, [u8]>) {
+        match self {
+            Self::Commit(commit) | Self::Testimony(commit) => (entry::COMMIT, commit.as_bytes().into()),
+            Self::Proof(proof) => (entry::FORK_PROOF, proof.encode().into()),
+            Self::Removal(removal) => (entry::REMOVAL, removal.encode().into()),
+        }
+    }
 }
 
 impl Batch {
-    fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.testimony.is_empty() && self.proofs.is_empty() && self.removals.is_empty()
-    }
-
     fn seal(
         &mut self,
         key: &SiteKey,
@@ -223,7 +234,7 @@ impl Batch {
                     return Ok(Verdict::Parked(reason));
                 }
                 judge.admit(&commit);
-                self.commits.push(commit);
+                self.0.push(Item::Commit(commit));
             }
             Verdict::Testifies => self.testify(commit, judge),
             Verdict::Forks(proof) => {
@@ -240,14 +251,14 @@ impl Batch {
     fn testify(&mut self, commit: Commit, judge: &mut Judge) {
         if judge.takes_testimony(&commit) {
             judge.testify(&commit);
-            self.testimony.push(commit);
+            self.0.push(Item::Testimony(commit));
         }
     }
 
     fn freeze(&mut self, proof: ForkProof, view: &View, judge: &mut Judge) -> Result<bool, StoreError> {
         let news = judge.freeze(proof.clone(), view.state())?;
         if news {
-            self.proofs.push(proof);
+            self.0.push(Item::Proof(proof));
         }
         Ok(news)
     }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use uor_asl::judge::{Judge, Verdict};
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
-use uor_index_format::id::{ArtifactKey, CanonicalId, CommitHash, FederationId};
+use uor_index_format::id::{ArtifactKey, CanonicalId, CommitHash, FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::receipt::Derivation;
@@ -64,8 +64,35 @@ fn target(choice: u8) -> ArtifactKey {
     ArtifactKey::from_bytes([choice % 3; 32])
 }
 
-fn derivation(choice: u8) -> Derivation {
+/// A site that is not among the first.
+pub(crate) fn stranger(number: u16) -> SiteKey {
+    let mut seed = [0xee; 32];
+    seed[..2].copy_from_slice(&number.to_le_bytes());
+    SiteKey::from_seed(&seed)
+}
+
+pub(crate) fn admission(federation: FederationId, site: &SiteId, name: &str) -> Record {
+    Record::admission(Admission { federation, site: *site, name: name.to_owned() })
+}
+
+/// One of three.
+pub(crate) fn derivation(choice: u8) -> Derivation {
     Derivation { program: target(choice), inputs: vec![target(0)], params: vec![], profile: "test/1".to_owned() }
+}
+
+/// What the site of `domain` would write next if it knew what `judge` knows.
+pub(crate) fn draft(judge: &Judge, domain: &SiteId, records: Vec<Record>) -> Draft {
+    let head = judge.head(domain);
+    let (learned, federation) = judge.membership_for(domain, usize::MAX);
+    Draft {
+        number: head.map_or(1, |head| head.number + 1),
+        previous: head.map_or(CommitHash::NONE, |head| head.hash),
+        logseq: judge.logseq_max().next().unwrap(),
+        federation,
+        wall_ms: 0,
+        learned,
+        records,
+    }
 }
 
 /// One of about two dozen different records about few ids.
@@ -116,11 +143,9 @@ impl Federation {
             Self { genesis: genesis.clone(), judges: (0..SITES).map(|_| Judge::new(id)).collect(), commits: vec![] };
         this.write(0, vec![Record::genesis(genesis)]);
         for site in 1..SITES {
-            let name = format!("site-{site}");
             // Each site is admitted by the one before it, so that admissions form a chain through the domains.
             this.hear(site - 1, 0);
-            let admission = Admission { federation: id, site: key(site).site_id(), name };
-            this.write(site - 1, vec![Record::admission(admission)]);
+            this.write(site - 1, vec![admission(id, &key(site).site_id(), &format!("site-{site}"))]);
             this.hear(site, site - 1);
             this.hear(0, site - 1);
         }
@@ -142,6 +167,10 @@ impl Federation {
         self.genesis.federation_id()
     }
 
+    pub(crate) const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
     /// All commits of all sites, in the order they were written.
     pub(crate) fn commits(&self) -> &[Commit] {
         &self.commits
@@ -153,28 +182,22 @@ impl Federation {
 
     /// The next commit of a site; not handed to anyone.
     pub(crate) fn draft(&self, site: usize, records: Vec<Record>) -> Draft {
-        let (domain, judge) = (key(site).site_id(), &self.judges[site]);
-        let head = judge.head(&domain);
-        let (learned, federation) = judge.membership_for(&domain, usize::MAX);
-        Draft {
-            number: head.map_or(1, |head| head.number + 1),
-            previous: head.map_or(CommitHash::NONE, |head| head.hash),
-            logseq: judge.logseq_max().next().unwrap(),
-            federation,
-            wall_ms: 0,
-            learned,
-            records,
-        }
+        draft(&self.judges[site], &key(site).site_id(), records)
     }
 
-    fn write(&mut self, site: usize, records: Vec<Record>) {
-        let commit = Commit::seal(self.draft(site, records), &key(site)).unwrap();
+    pub(crate) fn write(&mut self, site: usize, records: Vec<Record>) {
+        self.write_draft(site, self.draft(site, records));
+    }
+
+    /// Has a site write this commit, which is its next.
+    pub(crate) fn write_draft(&mut self, site: usize, draft: Draft) {
+        let commit = Commit::seal(draft, &key(site)).unwrap();
         assert_eq!(self.judges[site].judge(&commit, &()).unwrap(), Verdict::Counts);
         self.judges[site].admit(&commit);
         self.commits.push(commit);
     }
 
-    fn hear(&mut self, site: usize, from: usize) {
+    pub(crate) fn hear(&mut self, site: usize, from: usize) {
         let known: Vec<Commit> = self
             .commits
             .iter()
