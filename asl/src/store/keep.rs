@@ -574,7 +574,7 @@ fn open_stored(disk: &dyn Disk, stored: &StoredRun, source: Option<Arc<dyn Sourc
 
 /// Removes the checkpoint, durably, and then the commit tables, whose rows would be written over: who reads them beside this
 /// process goes on with what it has opened.
-fn give_up(disk: &dyn Disk) -> Result<(), DiskError> {
+pub(super) fn give_up(disk: &dyn Disk) -> Result<(), DiskError> {
     Checkpoint::remove(disk)?;
     if !disk.exists(DIR).during("look for", DIR)? {
         return Ok(());
