@@ -16,13 +16,16 @@ mod frame;
 mod give_up;
 mod index;
 mod list;
+mod lost;
 mod manifest;
 mod pack;
 mod pins;
 mod pipeline;
+mod present;
 mod read;
 mod record;
 mod recover;
+mod reopen;
 mod run;
 mod scan;
 mod seal;
@@ -93,8 +96,19 @@ pub struct Recovery {
     pub rebuilt: Vec<String>,
     /// What was written but never synced, and is no whole block. Nothing that was acknowledged rests on it.
     pub cut: Option<Cut>,
-    /// Damaged places, which only a reader passes over; a writer refuses to open.
+    /// Packs that are missing, and damaged places that were passed over and left as they are; of a reader, also what is damaged
+    /// of what a writer makes anew.
     pub damages: Vec<BlockDamage>,
+    /// What was damaged, and a writer has made anew: the list of packs, and files of the index of blocks.
+    pub mended: Vec<BlockDamage>,
+}
+
+impl Recovery {
+    /// Whether something may not be here that was: a pack, or some of it. Without the list it is not known which there were.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        self.damages.iter().chain(&self.mended).any(|damage| !damage.is_of_index())
+    }
 }
 
 /// A torn tail.
@@ -128,12 +142,6 @@ pub enum BlocksError {
     /// Bytes that had been durable are not what was written.
     #[error("{0}")]
     Damaged(BlockDamage),
-    /// A pack that was begun, and never removed on purpose, is not there.
-    #[error("{file} is missing, though it was never removed")]
-    MissingPack {
-        /// The missing file's path inside the store.
-        file: String,
-    },
     /// To a reader: whenever the packs were opened, a writer had replaced what had just been listed.
     #[error("{file} changed while the packs were opened, {attempts} times in a row: a writer keeps changing them")]
     Unsettled {
@@ -237,12 +245,12 @@ impl Blocks {
     }
 
     /// Opens the packs in directory `blocks` of `disk`, reading every header, and every byte of what is not known to be
-    /// durable. A writer creates the directory if there is none, cuts a torn tail, and makes every block durable that is
-    /// not known to be. A reader changes nothing, passes over damaged headers, and begins again where a writer has meanwhile
-    /// replaced what it had listed.
+    /// durable. What is damaged or missing is said and passed over. A writer creates the directory if there is none, cuts a
+    /// torn tail, makes every block durable that is not known to be, and appends behind what is damaged. A reader changes
+    /// nothing, and begins again where a writer has meanwhile replaced what it had listed.
     ///
     /// # Errors
-    /// [`BlocksError::Damaged`] to a writer; [`BlocksError::MissingPack`]; [`BlocksError::Newer`];
+    /// [`BlocksError::Newer`];
     /// [`BlocksError::Unsettled`] to a reader beside a writer that does not come to rest; [`BlocksError::Disk`].
     pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), BlocksError> {
         recover::open(&disk, mode, options)

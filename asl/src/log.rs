@@ -11,6 +11,7 @@ mod closed;
 mod frame;
 mod growing;
 mod recover;
+mod salvage;
 mod scan;
 mod tail;
 mod verify;
@@ -20,6 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use self::closed::Closed;
 pub use self::frame::BODY_LEN_MAX;
+pub use self::salvage::Salvaged;
+pub(crate) use self::salvage::{damaged as damaged_segments, rewrite as rewrite_segment};
 use self::tail::Tail;
 pub use self::verify::LogVerified;
 #[cfg(test)]
@@ -267,6 +270,30 @@ impl Log {
     /// [`LogError::Disk`].
     pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), LogError> {
         recover::open(disk, mode, options.bounded())
+    }
+
+    /// Whether a write or sync has failed, so that nothing is appended until the log is opened again.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.tail.as_ref().is_some_and(|tail| lock(tail).poisoned)
+    }
+
+    /// Opens the log again, if a write or sync has failed. Nothing that was in memory is believed: what the failed write left is
+    /// found on the disk as at any opening. Entries that were appended and not durable may be there or not.
+    ///
+    /// # Errors
+    /// As [`Log::open_with`]; nothing is appended then, as before. [`LogError::ReadOnly`].
+    pub fn reopen(&self) -> Result<Option<Recovery>, LogError> {
+        let mut appending = lock(self.tail.as_ref().ok_or(LogError::ReadOnly)?);
+        if !appending.poisoned {
+            return Ok(None);
+        }
+        let (opened, recovery) = recover::open(Arc::clone(&self.disk), Mode::Write, self.options)?;
+        let view = opened.view();
+        let tail = opened.tail.ok_or(LogError::ReadOnly)?;
+        *appending = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        Ok(Some(recovery))
     }
 
     /// The log as it is now.

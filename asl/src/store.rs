@@ -16,10 +16,13 @@ mod files;
 mod flush;
 mod keep;
 mod keeper;
+mod lost;
 mod mend;
 mod open;
 mod removal;
+mod reopen;
 mod reserve;
+mod salvage;
 mod view;
 
 use std::collections::BTreeMap;
@@ -93,6 +96,9 @@ pub struct Options {
     /// Reads the log from its start, whatever the index says: what was lost is then looked for anew, and a log that ends
     /// before its index does is taken as it is.
     pub anew: bool,
+    /// Whether the packs are known to end earlier than they did, which does not show: payloads that were in them are looked for
+    /// in the log, and what it calls erased is not taken out of older packs.
+    pub are_packs_cut: bool,
     /// How many bytes of the disk are kept in reserve, so that things can be removed, erased and collected when it is full;
     /// 0 for none.
     pub reserve_bytes: u64,
@@ -110,6 +116,7 @@ impl Default for Options {
             seed: 0,
             payloads: Payloads::default(),
             anew: false,
+            are_packs_cut: false,
             reserve_bytes: 0,
             log: log::Options::default(),
             blocks: blocks::Options::default(),
@@ -148,6 +155,9 @@ pub struct Opened {
     pub index: Option<StaleIndex>,
     /// What the log has lost, as far as its index knows. Only a reader opens such a store: [`StoreError::LogCut`].
     pub cut: Option<LogCut>,
+    /// Payloads that the log calls erased and that were in the packs, which have lost the record of it. They are not shown;
+    /// a writer erases them again.
+    pub erased_again: Vec<Checksum>,
 }
 
 /// A log that is shorter than it was when its checkpoint was written. A crash does not do that.
@@ -314,7 +324,7 @@ impl Store {
             run_numbers: AtomicU32::new(0),
             bell,
             is_kept: AtomicBool::new(false),
-            opened: Opened { log: log_recovery, blocks: blocks_recovery, index: None, cut: None },
+            opened: Opened { log: log_recovery, blocks: blocks_recovery, ..Opened::default() },
             reserve: Reserve::default(),
             erasing: Mutex::default(),
             _lock: lock,
@@ -329,6 +339,7 @@ impl Store {
         store.judge = Mutex::new(Some(judge));
         store.view = RwLock::new(view);
         (store.opened.index, store.opened.cut) = (found.rebuilt, found.cut);
+        store.keep_erased()?;
         Ok(Some(store))
     }
 

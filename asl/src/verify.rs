@@ -181,6 +181,14 @@ impl Store {
         let spoiled = blocks.damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
         let keys = keys_by_checksum(&view, &spoiled);
         for damage in blocks.damages {
+            if damage.is_of_index() {
+                findings.push(Finding::Index {
+                    what: damage.to_string(),
+                    file: Some(damage.file),
+                    offset: Some(damage.offset),
+                });
+                continue;
+            }
             let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
             findings.push(Finding::Block { damage, keys });
         }

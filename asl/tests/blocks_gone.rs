@@ -131,8 +131,11 @@ fn garbage_goes_and_missing_packs_are_still_missed() {
     for path in packs(&disk) {
         let disk = disk.crash(1);
         disk.remove(&path).unwrap();
-        let missing = Blocks::open_with(Arc::new(disk), Mode::ReadOnly, OPTIONS).err().unwrap();
-        assert!(matches!(missing, BlocksError::MissingPack { file } if file == path));
+        for mode in [Mode::ReadOnly, Mode::Write, Mode::ReadOnly] {
+            let (blocks, recovery) = Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS).unwrap();
+            assert!(matches!(&recovery.damages[..], [damage] if damage.file == path), "{:?}", recovery.damages);
+            assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, recovery.damages);
+        }
     }
 }
 

@@ -188,18 +188,7 @@ fn every_damage_to_a_file_is_named_or_made_good() {
             wreck(&disk, how, path, &stale, other);
             for mode in [Mode::ReadOnly, Mode::Write] {
                 let context = format!("{path} {how} {mode:?}");
-                let (blocks, recovery) = match open(&disk, mode) {
-                    Ok(opened) => opened,
-                    Err(BlocksError::Damaged(damage)) => {
-                        assert_eq!(&damage.file, path, "{context}");
-                        continue;
-                    }
-                    Err(BlocksError::MissingPack { file }) => {
-                        assert!(&file == path && how == "missing", "{context}");
-                        continue;
-                    }
-                    Err(error) => panic!("{context}: {error}"),
-                };
+                let (blocks, recovery) = open(&disk, mode).unwrap_or_else(|error| panic!("{context}: {error}"));
                 let lost = all
                     .iter()
                     .filter(|bytes| match blocks.read_all(Checksum::of(bytes), u64::MAX) {
@@ -212,13 +201,12 @@ fn every_damage_to_a_file_is_named_or_made_good() {
                     })
                     .count();
                 let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-                let named = !damages.is_empty() || recovery.cut.is_some() || !recovery.rebuilt.is_empty();
-                // A list that is not there is that of a store of the first version, and an older one is what a crash
-                // leaves; neither loses anything. An older copy of the last pack is a pack that ends earlier: only what
+                let is_mended = !recovery.rebuilt.is_empty() || !recovery.mended.is_empty();
+                let named = !damages.is_empty() || recovery.cut.is_some() || is_mended;
+                // An older copy of the last pack is a pack that ends earlier: only what
                 // names its payloads can tell.
                 let is_last = Some(path) == packs.last();
-                let cannot_tell = (path.ends_with(".list") && ["missing", "stale"].contains(&how)) || same_as_before;
-                assert!(named || cannot_tell || (is_last && lost > 0 && how == "truncated"), "{context} unnoticed");
+                assert!(named || same_as_before || (is_last && lost > 0 && how == "truncated"), "{context} unnoticed");
                 assert!(lost == 0 || path.ends_with(".pack"), "{context}: {lost} lost");
             }
         }

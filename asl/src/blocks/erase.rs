@@ -15,7 +15,7 @@ use super::read::{read_manifest, read_stored};
 use super::record::{self, PLACES_MAX};
 use super::scan::{self, End};
 use super::write::block_len;
-use super::{Blocks, BlocksError, VERSION};
+use super::{BlockDamage, Blocks, BlocksError};
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use uor_index_format::id::Checksum;
 
@@ -82,10 +82,7 @@ impl Blocks {
         self.append_record(Kind::Erased, checksum, &places, true)?;
         drop(pinned);
         let erased = self.sync().and_then(|()| tail.attempt(|| zero(&*self.disk, &found)));
-        let recorded = erased.and_then(|()| {
-            let header = Header::named(Kind::Zeroed, checksum);
-            self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false })
-        });
+        let recorded = erased.and_then(|()| self.append_zeroed(checksum));
         tail.release();
         recorded?;
         let bytes = doomed.iter().map(|at| u64::from(at.header.stored_len)).sum();
@@ -125,6 +122,13 @@ impl Blocks {
         packs.iter().map(|pack| scan::walk_to(pack, len(pack)?, End::Closed)).collect()
     }
 
+    /// Appends that the erasing of a payload is complete.
+    pub(super) fn append_zeroed(&self, name: Checksum) -> Result<(), BlocksError> {
+        let header = Header::named(Kind::Zeroed, name);
+        self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false, generation: None })?;
+        Ok(())
+    }
+
     /// Appends a record of blocks that are no more.
     pub(super) fn append_record(
         &self,
@@ -136,21 +140,27 @@ impl Blocks {
         let raw = record::encode(name, places);
         let (codec, stored) = compress(name, &raw)?;
         let header = Header { kind, codec, raw_len: block_len(&raw), stored_len: block_len(&stored), name };
-        self.append_unless(|| false, &Append { header, stored: &stored, buries: places, hold })?;
+        self.append_unless(|| false, &Append { header, stored: &stored, buries: places, hold, generation: None })?;
         Ok(())
     }
 }
 
+/// Blocks, and where there should be one and is none.
+#[derive(Default)]
+pub(super) struct Located {
+    pub(super) found: Vec<Found>,
+    pub(super) damages: Vec<BlockDamage>,
+}
+
 /// The blocks at these places, as far as their packs are still there.
-pub(super) fn located(index: &Index, places: &[Place]) -> Result<Vec<Found>, BlocksError> {
-    let mut all = Vec::new();
+pub(super) fn located(index: &Index, places: &[Place]) -> Result<Located, BlocksError> {
+    let mut all = Located::default();
     for place in places {
         let Some(pack) = index.packs.get(&place.pack) else { continue };
-        let bytes = pack.read(place.offset, HEADER_LEN)?;
-        let bytes = bytes.first_chunk().expect("as many bytes were read");
-        let header = Header::decode(bytes, place.pack, place.offset, VERSION)
-            .map_err(|invalid| BlocksError::Damaged(invalid.damage(pack, place.offset, None)))?;
-        all.push(Found { pack: pack.clone(), at: Location { place: *place, header } });
+        match scan::header_at(pack, place.offset)? {
+            Ok(header) => all.found.push(Found { pack: pack.clone(), at: Location { place: *place, header } }),
+            Err(invalid) => all.damages.push(invalid.damage(pack, place.offset, None)),
+        }
     }
     Ok(all)
 }

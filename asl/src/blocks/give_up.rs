@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Index, Location, Place};
+use super::index::{Found, Index, Location, Place};
 use super::list::List;
 use super::pack::{Append, Pack};
 use super::read::{read_block, read_stored};
@@ -33,6 +33,12 @@ pub(super) struct Victim {
 }
 
 impl Victim {
+    /// A pack, of which these blocks move.
+    pub(super) fn new(walk: &Walk, live: Vec<Location>) -> Self {
+        let live_len = live.iter().map(|at| at.header.block_len()).sum();
+        Self { number: walk.pack, len: walk.end, live, live_len }
+    }
+
     /// By how much the packs shrink.
     pub(super) fn freed_len(&self) -> u64 {
         self.len.saturating_sub(self.live_len)
@@ -53,7 +59,8 @@ impl Blocks {
             live_len += candidate.live_len;
             let is_worth_it = Some(walk.pack) != last || candidate.freed_len() > pack_share;
             // What is damaged is kept for whoever wants to mend it.
-            if is_worth_it && walk.damages.is_empty() {
+            let is_damaged = !walk.damages.is_empty() || self.index().damaged_packs.contains(&walk.pack);
+            if is_worth_it && !is_damaged {
                 dead_len += candidate.freed_len();
                 candidates.push(candidate);
             }
@@ -196,7 +203,12 @@ impl Blocks {
 
     /// Records what is dead in packs that stay, appends what lives in those that do not, and removes those. Says whether all
     /// victims went; where a block is damaged, its pack stays.
-    fn give_up(&self, walks: &[Walk], victims: &[Victim], dead: &BTreeSet<Place>) -> Result<bool, BlocksError> {
+    pub(super) fn give_up(
+        &self,
+        walks: &[Walk],
+        victims: &[Victim],
+        dead: &BTreeSet<Place>,
+    ) -> Result<bool, BlocksError> {
         let mut removed = BTreeSet::new();
         for victim in victims {
             if self.move_out(&victim.live)? {
@@ -205,21 +217,28 @@ impl Blocks {
         }
         let stays = |place: &Place| !removed.contains(&place.pack) && self.index().packs.contains_key(&place.pack);
         let mut dropped: Vec<Place> = dead.iter().copied().filter(stays).collect();
+        let mut put_again = BTreeSet::new();
         for walk in walks.iter().filter(|walk| removed.contains(&walk.pack)) {
             for at in &walk.blocks {
-                let located = self.index().locate(at).filter(|_| at.header.kind.is_record());
+                let (name, kind) = (at.header.name, at.header.kind);
+                let is_erasure = matches!(kind, Kind::Erased | Kind::Zeroed);
+                let is_erased = is_erasure && self.ask(|index| index.is_erased(name))?;
+                if is_erasure && !is_erased {
+                    put_again.insert(name);
+                }
+                let located = self.index().locate(at).filter(|_| kind.is_record());
                 let Some(found) = located else { continue };
-                let places: Vec<Place> = recover::places(&found)?.into_iter().filter(stays).collect();
-                let name = at.header.name;
-                if at.header.kind == Kind::Erased && self.ask(|index| index.is_erased(name))? {
+                let places: Vec<Place> = places_as_far_as_known(&found)?.into_iter().filter(stays).collect();
+                if kind == Kind::Erased && is_erased {
                     self.append_record(Kind::Erased, name, &places, false)?;
-                    let header = Header::named(Kind::Zeroed, name);
-                    self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false })?;
+                    self.append_zeroed(name)?;
                 } else {
                     dropped.extend(places);
                 }
             }
         }
+        // Nothing is left to erase; but who only has the log's word must not take them for what was erased.
+        put_again.into_iter().try_for_each(|name| self.append_zeroed(name))?;
         for places in dropped.chunks(PLACES_MAX) {
             self.append_record(Kind::Dropped, Checksum::from_bytes([0; 32]), places, false)?;
         }
@@ -249,7 +268,7 @@ impl Blocks {
             // Behind the record that its payload was erased, a whole block would bring that back.
             let is_shared = at.header.kind == Kind::Whole && self.ask(|index| index.is_erased(at.header.name))?;
             let header = Header { kind: if is_shared { Kind::Part } else { at.header.kind }, ..at.header };
-            let block = Append { header, stored: &read_stored(&found)?, buries: &[], hold: false };
+            let block = Append { header, stored: &read_stored(&found)?, buries: &[], hold: false, generation: None };
             self.append_unless(|| false, &block)?;
         }
         Ok(true)
@@ -265,6 +284,14 @@ impl Blocks {
                 self.index_mut().merged(shrunk);
             }
         }
+    }
+}
+
+/// The places in a record; none if it is damaged, which it may be in a pack that is given up because of damage.
+fn places_as_far_as_known(record: &Found) -> Result<Vec<Place>, BlocksError> {
+    match recover::places(record) {
+        Err(BlocksError::Damaged(_)) => Ok(Vec::new()),
+        places => places,
     }
 }
 

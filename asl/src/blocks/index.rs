@@ -40,12 +40,17 @@ pub(super) struct Index {
     pub(super) packs: BTreeMap<u32, Arc<Pack>>,
     /// Of closed packs, ascending; no pack is in two.
     pub(super) runs: Vec<Arc<Run>>,
+    /// Packs that are damaged where that keeps what is in them from being known. They are put into no run: whoever opens the
+    /// packs looks at them again, and says so, and finds what was put back in their place.
+    pub(super) damaged_packs: BTreeSet<u32>,
     /// Blocks in packs that are in no run.
     recent: BTreeMap<(Checksum, Place), Header>,
     /// Blocks that are no more, with the pack in which a record says so, one that is in no run.
     dead: BTreeMap<Place, u32>,
     /// Blocks that are taken for absent until the packs are opened again.
     buried: BTreeSet<Place>,
+    /// Payloads that are taken for erased until they are put again, or the packs are opened again.
+    hidden: BTreeSet<Checksum>,
     /// Blocks that were found to be damaged since the packs were opened: what needs them is stored again when it is put
     /// again.
     damaged: BTreeSet<Place>,
@@ -82,6 +87,24 @@ impl Index {
         self.buried.extend(places);
     }
 
+    /// Takes payloads for erased.
+    pub(super) fn hide(&mut self, payloads: impl IntoIterator<Item = Checksum>) {
+        self.hidden.extend(payloads);
+    }
+
+    /// The payloads that are taken for erased; they are not any more.
+    pub(super) fn take_hidden(&mut self) -> BTreeSet<Checksum> {
+        std::mem::take(&mut self.hidden)
+    }
+
+    /// Takes a block that was just appended.
+    pub(super) fn append(&mut self, location: Location) {
+        if location.header.kind.is_payload() {
+            self.hidden.remove(&location.header.name);
+        }
+        self.insert(location);
+    }
+
     pub(super) fn note_damage(&mut self, place: Place) {
         self.proven.remove(&place);
         self.damaged.insert(place);
@@ -99,6 +122,7 @@ impl Index {
     pub(super) fn remove_packs(&mut self, numbers: &BTreeSet<u32>) {
         let stays = |place: &Place| !numbers.contains(&place.pack);
         self.packs.retain(|number, _| !numbers.contains(number));
+        self.damaged_packs.retain(|number| !numbers.contains(number));
         self.recent.retain(|(_, place), _| stays(place));
         self.dead.retain(|place, _| stays(place));
         self.buried.retain(stays);
@@ -148,6 +172,9 @@ impl Index {
     }
 
     fn payload_blocks_of(&self, payload: Checksum) -> Result<Vec<Location>, Broken> {
+        if self.hidden.contains(&payload) {
+            return Ok(Vec::new());
+        }
         let mut blocks = self.blocks(payload)?;
         let erased = blocks.iter().rposition(|at| at.header.kind == Kind::Erased);
         blocks.drain(..erased.map_or(0, |position| position + 1));
@@ -163,6 +190,9 @@ impl Index {
 
     /// Whether the last that happened to a payload is that it was erased.
     pub(super) fn is_erased(&self, payload: Checksum) -> Result<bool, Broken> {
+        if self.hidden.contains(&payload) {
+            return Ok(true);
+        }
         let blocks = self.blocks(payload)?;
         let last = blocks.iter().rfind(|at| at.header.kind == Kind::Erased || at.header.kind.is_payload());
         Ok(last.is_some_and(|at| at.header.kind == Kind::Erased))
@@ -227,6 +257,22 @@ impl Index {
     pub(super) fn payload_blocks(&self) -> u64 {
         let sealed: u64 = self.runs.iter().map(|run| run.payloads).sum();
         sealed + self.recent.values().filter(|header| header.kind.is_payload()).count() as u64
+    }
+
+    /// The packs up to `last` that belong into a run and are in none, as ranges without a damaged one between.
+    pub(super) fn unsealed(&self, last: u32) -> Vec<(u32, u32)> {
+        let runs = self.runs.iter().map(|run| run.packs);
+        let mut taken: Vec<(u32, u32)> =
+            runs.chain(self.damaged_packs.iter().map(|number| (*number, *number))).collect();
+        taken.sort_unstable();
+        let (mut next, mut unsealed) = (1, Vec::new());
+        for (first, end) in taken {
+            unsealed.push((next, first.saturating_sub(1)));
+            next = next.max(end + 1);
+        }
+        unsealed.push((next, last));
+        unsealed.retain(|(first, end)| first <= end && self.packs.range(first..=end).next().is_some());
+        unsealed
     }
 
     /// What a run of these packs, which are in none, is to hold.

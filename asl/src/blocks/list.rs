@@ -1,6 +1,7 @@
 //! Which packs there should be; `FORMAT.md`, "List of packs". It is replaced as a whole.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{BlockDamage, BlocksError, DIR};
 use crate::disk::{self, Disk};
@@ -9,6 +10,8 @@ use uor_index_format::codec::hex;
 const MAGIC: [u8; 8] = *b"UORPLST\0";
 const VERSION: u16 = 1;
 const HEAD_LEN: usize = 20;
+/// Where the number of the last pack is.
+const LAST: Range<usize> = 12..16;
 const CHECK_LEN: usize = 32;
 
 /// Which packs have been begun, and which of them are no more.
@@ -27,11 +30,16 @@ pub(super) fn path() -> String {
 impl List {
     /// The list on disk; empty where there is none, as in a store of the first version.
     pub(super) fn read(disk: &dyn Disk) -> Result<Self, BlocksError> {
+        Ok(Self::find(disk)?.unwrap_or_default())
+    }
+
+    /// The list on disk, if there is one.
+    pub(super) fn find(disk: &dyn Disk) -> Result<Option<Self>, BlocksError> {
         let path = path();
         if !disk.exists(&path).map_err(|source| disk::DiskError { action: "look for", path: path.clone(), source })? {
-            return Ok(Self::default());
+            return Ok(None);
         }
-        Self::decode(&disk::read_all(disk, &path)?, path)
+        Self::decode(&disk::read_all(disk, &path)?, path).map(Some)
     }
 
     /// Replaces the list on disk.
@@ -39,10 +47,22 @@ impl List {
         Ok(disk::replace(disk, &path(), &self.encode())?)
     }
 
-    /// A pack that should be among `numbers`, and is not.
-    pub(super) fn missing(&self, numbers: &BTreeSet<u32>) -> Option<u32> {
-        let last = self.last.max(numbers.last().copied().unwrap_or(0));
-        (1..=last).find(|number| !numbers.contains(number) && !self.removed.contains(number))
+    /// The packs that should be among `numbers`, and are not.
+    pub(super) fn missing(&self, numbers: &BTreeSet<u32>) -> impl Iterator<Item = u32> {
+        (1..=self.last).filter(|number| !numbers.contains(number) && !self.removed.contains(number))
+    }
+
+    /// That this is not the newest: pack `begun` has come after it, and was listed before anything was put into it.
+    pub(super) fn outrun_by(&self, begun: u32) -> BlockDamage {
+        BlockDamage {
+            file: path(),
+            offset: LAST.start as u64,
+            block: None,
+            what: "number of the last pack",
+            expected: begun.to_string(),
+            found: self.last.to_string(),
+            payloads: Vec::new(),
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -92,7 +112,7 @@ impl List {
         let number =
             |bytes: &[u8], at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let (ranges, rest) = rest.as_chunks::<8>();
-        let last = number(head, 12);
+        let last = number(head, LAST.start);
         let is_sound = |range: &[u8; 8]| number(range, 0) <= number(range, 4) && number(range, 4) <= last;
         if !rest.is_empty() || ranges.len() != number(head, 16) as usize || !ranges.iter().all(is_sound) {
             return Err(damage("list of ranges", "known packs".to_owned(), hex(content)));
@@ -133,10 +153,10 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(List::decode(&bytes, path()).is_err());
             let there: BTreeSet<u32> = (1..=list.last).filter(|number| !list.removed.contains(number)).collect();
-            prop_assert_eq!(list.missing(&there), None);
+            prop_assert_eq!(list.missing(&there).next(), None);
             for number in &there {
                 let others = there.iter().copied().filter(|other| other != number).collect();
-                prop_assert_eq!(list.missing(&others), Some(*number));
+                prop_assert_eq!(list.missing(&others).collect::<Vec<_>>(), [*number]);
             }
         }
     }

@@ -53,6 +53,8 @@ struct State {
     /// Whether the pack must stay the last one for now.
     held: bool,
     poisoned: bool,
+    /// How often the packs were opened again: what was appended before need not be there.
+    generation: u64,
 }
 
 /// What is to be done before a block is appended, and about it.
@@ -63,6 +65,8 @@ pub(super) struct Append<'a> {
     pub(super) buries: &'a [Place],
     /// Whether the pack stays the last until it is let go.
     pub(super) hold: bool,
+    /// As [`Tail::generation`], when what it rests on was appended or found; nothing if the packs are not opened again meanwhile.
+    pub(super) generation: Option<u64>,
 }
 
 impl Pack {
@@ -173,8 +177,8 @@ impl Tail {
     /// The end of `pack`, everything in which is durable.
     pub(super) fn new(pack: Arc<Pack>, end: u64, outdated: bool, pack_len_max: u64) -> Self {
         pack.pending_mut().start = end;
-        let state =
-            State { pack, end, begun: end, outdated, dirty: false, syncing: false, held: false, poisoned: false };
+        let (dirty, syncing, held, poisoned, generation) = (false, false, false, false, 0);
+        let state = State { pack, end, begun: end, outdated, dirty, syncing, held, poisoned, generation };
         Self { state: Mutex::new(state), synced: Condvar::new(), pack_len_max }
     }
 
@@ -189,7 +193,7 @@ impl Tail {
         placed: impl FnOnce(Place),
     ) -> Result<u64, BlocksError> {
         let mut state = self.lock();
-        state.check()?;
+        state.check_since(block.generation)?;
         if already() {
             return Ok(0);
         }
@@ -199,7 +203,7 @@ impl Tail {
             if state.syncing || state.held {
                 // Nobody closes a pack while it is uncertain whether its sync succeeds, or while it must stay the last.
                 state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.check()?;
+                state.check_since(block.generation)?;
                 continue;
             }
             state.attempt(|state| state.begin_next(disk))?;
@@ -234,6 +238,27 @@ impl Tail {
             begun(Arc::clone(&state.pack));
         }
         Ok(())
+    }
+
+    /// Whether a write or sync has failed.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.lock().poisoned
+    }
+
+    /// How often the packs were opened again.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// Goes on behind what was found on the disk after a write or sync had failed.
+    pub(super) fn replace(&self, opened: Self) {
+        let mut state = self.lock();
+        while state.syncing {
+            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let opened = opened.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *state = State { generation: state.generation + 1, ..opened };
+        self.synced.notify_all();
     }
 
     /// The length that packs are closed at, in bytes.
@@ -308,6 +333,12 @@ impl Tail {
 impl State {
     fn check(&self) -> Result<(), BlocksError> {
         if self.poisoned { Err(BlocksError::Poisoned) } else { Ok(()) }
+    }
+
+    /// As [`State::check`]; and that the packs were not opened again since, if a generation is given.
+    fn check_since(&self, generation: Option<u64>) -> Result<(), BlocksError> {
+        let is_older = generation.is_some_and(|generation| generation != self.generation);
+        if is_older { Err(BlocksError::Poisoned) } else { self.check() }
     }
 
     /// Does what modifies the disk; if it fails, nothing modifies the disk again.

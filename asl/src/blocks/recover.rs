@@ -2,6 +2,9 @@
 //!
 //! Of closed packs, runs say what is in them. Of others the headers are read, and behind the offset that the last mark calls
 //! durable, where a block may be torn behind a sound header, the contents too.
+//!
+//! No damage keeps packs from being opened. What is damaged is said and left as it is: nothing is appended to such a pack, cut
+//! from it, or removed, and no run says what is in it, so that it is looked at anew whenever packs are opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,10 +16,11 @@ use super::index::{Found, Index, Location, Place};
 use super::list::List;
 use super::pack::{Pack, Tail};
 use super::pins::PinBoard;
+use super::present::Present;
 use super::read::read_block;
 use super::run::{self, Run};
 use super::scan::{self, End, Walk, walk};
-use super::{Blocks, BlocksError, Cut, DIR, EXTENSION, Options, Recovery, VERSION, record, seal};
+use super::{BlockDamage, Blocks, BlocksError, Cut, DIR, Options, Recovery, VERSION, record, seal};
 use crate::disk::{self, Context, Disk, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
@@ -41,7 +45,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result
 }
 
 /// Why opening did not come to its end.
-enum Interrupted {
+pub(super) enum Interrupted {
     /// What was read of this file no longer fits what is there: a writer is at work.
     Changed {
         file: String,
@@ -51,7 +55,7 @@ enum Interrupted {
 
 impl Interrupted {
     /// What an error means to one who opens in this mode: beside a writer, files that were listed may be gone.
-    fn of(mode: Mode) -> impl Fn(BlocksError) -> Self {
+    pub(super) fn of(mode: Mode) -> impl Fn(BlocksError) -> Self {
         move |error| match error {
             BlocksError::Disk(error) if mode == Mode::ReadOnly && error.source.kind() == io::ErrorKind::NotFound => {
                 Self::Changed { file: error.path }
@@ -67,15 +71,20 @@ fn open_once(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Bloc
         disk::create_dir_durably(&**disk, DIR).map_err(|error| failed(error.into()))?;
     }
     let mut recovery = Recovery::default();
-    let (numbers, list) = numbers(&**disk, mode, &mut recovery)?;
-    let mut opening = Opening { disk, mode, index: Index::default(), end: 0, durable_end: 0, outdated: false };
-    opening.packs(&numbers, &list, &mut recovery)?;
-    let Opening { mut index, mut end, durable_end, outdated, .. } = opening;
-    if mode == Mode::Write && index.packs.is_empty() {
-        let number = list.last + 1;
-        index.packs.insert(number, Arc::new(Pack::create(disk, number).map_err(&failed)?));
-        end = file_header::LEN as u64;
+    let present = Present::find(disk, mode)?;
+    let mut opening =
+        Opening { disk, mode, index: Index::default(), end: 0, durable_end: 0, is_appendable: false, outdated: false };
+    opening.packs(&present, &mut recovery)?;
+    if mode == Mode::Write {
+        if !opening.is_appendable {
+            opening.begin_pack(&present.list).map_err(&failed)?;
+        }
+        if !recovery.has_lost() {
+            // Their blocks lie elsewhere, and all of that is there.
+            remove_packs(&**disk, &present.leftover).map_err(&failed)?;
+        }
     }
+    let Opening { index, end, durable_end, outdated, .. } = opening;
     recovery.packs = u32::try_from(index.packs.len()).unwrap_or(u32::MAX);
     recovery.payloads = index.payload_blocks();
     let last = index.packs.values().next_back().filter(|_| mode == Mode::Write);
@@ -84,43 +93,6 @@ fn open_once(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Bloc
     let (index, pins, maintenance) = (RwLock::new(index), PinBoard::default(), Mutex::default());
     let (disk, threads) = (Arc::clone(disk), options.threads());
     Ok((Blocks { disk, index, tail, end: durable_end, damages, pins, maintenance, threads }, recovery))
-}
-
-/// The numbers of the packs that there are, which are those that there should be, and the list that says so.
-fn numbers(disk: &dyn Disk, mode: Mode, recovery: &mut Recovery) -> Result<(BTreeSet<u32>, List), Interrupted> {
-    let failed = Interrupted::of(mode);
-    let list = read_list(disk, mode, recovery).map_err(&failed)?;
-    // The list first: a writer lists a pack after it has begun it.
-    let found: BTreeSet<u32> =
-        disk::list_numbered(disk, DIR, EXTENSION).map_err(|error| failed(error.into()))?.into_iter().collect();
-    if let Some(missing) = list.missing(&found) {
-        let file = Pack::path(missing);
-        let has_changed = read_list(disk, mode, recovery).map_err(&failed)? != list;
-        return Err(if has_changed {
-            Interrupted::Changed { file }
-        } else {
-            Interrupted::Failed(BlocksError::MissingPack { file })
-        });
-    }
-    if mode == Mode::Write {
-        let leftover: BTreeSet<u32> = found.intersection(&list.removed).copied().collect();
-        remove_packs(disk, &leftover).map_err(&failed)?;
-    }
-    Ok((found.difference(&list.removed).copied().collect(), list))
-}
-
-/// The list of packs; a reader passes over a damaged one.
-fn read_list(disk: &dyn Disk, mode: Mode, recovery: &mut Recovery) -> Result<List, BlocksError> {
-    match List::read(disk) {
-        Err(BlocksError::Damaged(damage)) if mode == Mode::ReadOnly => {
-            let found = disk::list_numbered(disk, DIR, EXTENSION)?;
-            recovery.damages = vec![damage];
-            let last = found.last().copied().unwrap_or(0);
-            // Which should be there is not known.
-            Ok(List { last, removed: (1..=last).filter(|number| !found.contains(number)).collect() })
-        }
-        read => read,
-    }
 }
 
 /// Removes the files of packs that the list says are no more.
@@ -143,59 +115,83 @@ struct Opening<'a> {
     end: u64,
     /// Where its valid blocks end.
     durable_end: u64,
+    /// Whether a writer may append to it.
+    is_appendable: bool,
     /// Whether the last pack is of an older version.
     outdated: bool,
 }
 
 impl Opening<'_> {
     /// Opens these packs.
-    fn packs(&mut self, numbers: &BTreeSet<u32>, list: &List, recovery: &mut Recovery) -> Result<(), Interrupted> {
+    fn packs(&mut self, present: &Present, recovery: &mut Recovery) -> Result<(), Interrupted> {
         let failed = Interrupted::of(self.mode);
-        // Every pack but the last is closed.
-        let closed: BTreeSet<u32> = numbers.iter().rev().skip(1).copied().collect();
-        let sealed = self.runs(&closed, numbers.last().copied(), recovery).map_err(&failed)?;
-        for number in numbers.difference(&sealed) {
-            let end = match Some(number) == numbers.last() {
-                false => End::Closed,
-                true if *number <= list.last => End::Open,
-                true => End::Unlisted,
-            };
-            self.pack(*number, end, recovery)?;
+        recovery.damages.extend(present.missing.iter().cloned());
+        if let Some(damage) = &present.list_damage {
+            if self.mode == Mode::Write {
+                present.list.write(&**self.disk).map_err(&failed)?;
+            }
+            self.rebuilds(recovery).push(damage.clone());
         }
-        if self.mode == Mode::Write
-            && let Some(last) = numbers.last().copied().filter(|last| *last > list.last)
-        {
-            // Not before it has a header: of a listed pack, a torn one is damage.
-            List { last, ..list.clone() }.write(&**self.disk).map_err(&failed)?;
+        let closed = present.closed();
+        let sealed = self.runs(&closed, present.closed_last(), recovery).map_err(&failed)?;
+        for number in closed.difference(&sealed) {
+            self.pack(*number, End::Closed, recovery)?;
         }
-        self.seal(closed.last().copied(), recovery).map_err(&failed)
+        match present.open() {
+            Some((number, end)) => {
+                self.pack(number, end, recovery)?;
+                if self.mode == Mode::Write && (present.is_list_new || end == End::Unlisted) {
+                    // Not before it has a header: of a listed pack, a torn one is damage.
+                    List { last: number, ..present.list.clone() }.write(&**self.disk).map_err(&failed)?;
+                }
+            }
+            None => {
+                self.durable_end =
+                    self.index.packs.values().next_back().map_or(Ok(0), |pack| pack.len()).map_err(&failed)?
+            }
+        }
+        self.seal(present.closed_last(), recovery).map_err(&failed)
+    }
+
+    /// Begins a pack behind all that were ever begun.
+    fn begin_pack(&mut self, list: &List) -> Result<(), BlocksError> {
+        let last = self.index.packs.last_key_value().map_or(0, |(number, _)| *number);
+        let number = list.last.max(last) + 1;
+        self.index.packs.insert(number, Arc::new(Pack::create(self.disk, number)?));
+        (self.end, self.outdated) = (file_header::LEN as u64, false);
+        Ok(())
+    }
+
+    /// Where to note damage of what a writer makes anew.
+    fn rebuilds<'a>(&self, recovery: &'a mut Recovery) -> &'a mut Vec<BlockDamage> {
+        if self.mode == Mode::Write { &mut recovery.mended } else { &mut recovery.damages }
     }
 
     /// Opens the runs that fit the packs, and says which packs those are.
     fn runs(
         &mut self,
         closed: &BTreeSet<u32>,
-        last: Option<u32>,
+        closed_last: u32,
         recovery: &mut Recovery,
     ) -> Result<BTreeSet<u32>, BlocksError> {
         let mut sealed = BTreeSet::new();
         for packs in self.listed_runs()? {
-            let path = run::path(packs);
             if self.index.runs.last().is_some_and(|run| packs.0 <= run.packs.1) {
                 // What a merge has made of this is there.
                 self.remove_run(packs)?;
                 continue;
             }
             match Run::open(&**self.disk, packs)? {
-                Some(run) if last.is_some_and(|last| packs.1 < last) && self.fits(&run, closed)? => {
+                Ok(run) if packs.1 <= closed_last && self.fits(&run, closed, recovery)? => {
                     sealed.extend(closed.range(packs.0..=packs.1));
                     self.index.runs.push(Arc::new(run));
+                    continue;
                 }
-                _ => {
-                    self.remove_run(packs)?;
-                    recovery.rebuilt.push(path);
-                }
+                Ok(_) => {}
+                Err(broken) => self.rebuilds(recovery).push(broken.into_damage()),
             }
+            self.remove_run(packs)?;
+            recovery.rebuilt.push(run::path(packs));
         }
         Ok(sealed)
     }
@@ -223,8 +219,14 @@ impl Opening<'_> {
     }
 
     /// Whether a run is of these packs as they are, so that their headers need not be read. Opens the packs.
-    fn fits(&mut self, run: &Run, closed: &BTreeSet<u32>) -> Result<bool, BlocksError> {
-        let Ok(lengths) = run.lengths() else { return Ok(false) };
+    fn fits(&mut self, run: &Run, closed: &BTreeSet<u32>, recovery: &mut Recovery) -> Result<bool, BlocksError> {
+        let lengths = match run.lengths() {
+            Ok(lengths) => lengths,
+            Err(broken) => {
+                self.rebuilds(recovery).push(broken.into_damage());
+                return Ok(false);
+            }
+        };
         let known: BTreeMap<u32, u64> = lengths.into_iter().collect();
         let mut packs = Vec::new();
         for number in closed.range(run.packs.0..=run.packs.1) {
@@ -239,19 +241,8 @@ impl Opening<'_> {
     }
 
     /// Makes runs of the closed packs that are in none; a reader only says so.
-    fn seal(&mut self, last: Option<u32>, recovery: &mut Recovery) -> Result<(), BlocksError> {
-        let Some(last) = last else { return Ok(()) };
-        let mut next = 1;
-        let mut missing = Vec::new();
-        for run in &self.index.runs {
-            missing.push((next, run.packs.0 - 1));
-            next = run.packs.1 + 1;
-        }
-        missing.push((next, last));
-        for packs in missing.into_iter().filter(|(first, last)| first <= last) {
-            if self.index.packs.range(packs.0..=packs.1).next().is_none() {
-                continue;
-            }
+    fn seal(&mut self, last: u32, recovery: &mut Recovery) -> Result<(), BlocksError> {
+        for packs in self.index.unsealed(last) {
             let path = run::path(packs);
             if !recovery.rebuilt.contains(&path) {
                 recovery.rebuilt.push(path);
@@ -295,39 +286,32 @@ impl Opening<'_> {
         mut walk: Walk,
         recovery: &mut Recovery,
     ) -> Result<(), BlocksError> {
-        let number = pack.number;
-        if last {
-            recovery.cut = cut(pack, &walk)?;
-        } else if !walk.sealed && walk.damages.is_empty() {
+        if !last && !walk.sealed && walk.damages.is_empty() {
             walk.damages.push(walk.unsealed(pack));
-        }
-        if self.mode == Mode::Write {
-            if let Some(damage) = walk.damages.into_iter().next() {
-                return Err(BlocksError::Damaged(damage));
-            }
-            walk.damages = Vec::new();
-            if last {
-                self.end = repair(self.disk, pack, &walk)?;
-                self.outdated = (1..VERSION).contains(&walk.version);
-            }
         }
         if last {
             self.durable_end = walk.end;
+            self.is_appendable = self.mode == Mode::Write && walk.damages.is_empty();
+            if self.is_appendable || self.mode == Mode::ReadOnly {
+                recovery.cut = cut(pack, &walk)?;
+            }
         }
-        recovery.damages.append(&mut walk.damages);
-        self.index.packs.insert(number, Arc::clone(pack));
+        if self.is_appendable && last {
+            self.end = repair(self.disk, pack, &walk)?;
+            self.outdated = (1..VERSION).contains(&walk.version);
+        }
+        self.index.packs.insert(pack.number, Arc::clone(pack));
         let mut unfinished = BTreeMap::new();
         for at in walk.blocks {
-            let found = Found { pack: Arc::clone(pack), at };
             match at.header.kind {
-                Kind::Erased | Kind::Dropped => match places(&found) {
+                Kind::Erased | Kind::Dropped => match places(&Found { pack: Arc::clone(pack), at }) {
                     Ok(places) => {
-                        self.index.record(number, places.iter().copied());
+                        self.index.record(pack.number, places.iter().copied());
                         if at.header.kind == Kind::Erased {
                             unfinished.insert(at.header.name, places);
                         }
                     }
-                    Err(BlocksError::Damaged(damage)) if self.mode == Mode::ReadOnly => recovery.damages.push(damage),
+                    Err(BlocksError::Damaged(damage)) => walk.damages.push(damage),
                     Err(error) => return Err(error),
                 },
                 Kind::Zeroed => drop(unfinished.remove(&at.header.name)),
@@ -335,19 +319,33 @@ impl Opening<'_> {
             }
             self.index.insert(at);
         }
-        if last && self.mode == Mode::Write {
-            self.finish_erasing(pack, &unfinished)?;
+        if self.mode == Mode::Write && (last || !walk.damages.is_empty()) {
+            self.finish_erasing(pack, &unfinished, &mut walk.damages)?;
         }
+        if !walk.damages.is_empty() {
+            self.index.damaged_packs.insert(pack.number);
+        }
+        recovery.damages.append(&mut walk.damages);
         Ok(())
     }
 
-    /// Erases what a crash kept from being erased. A pack in which that is begun is not closed before it is done.
-    fn finish_erasing(&mut self, pack: &Pack, unfinished: &BTreeMap<Checksum, Vec<Place>>) -> Result<(), BlocksError> {
+    /// Erases what a crash kept from being erased. A pack in which that is begun is not closed before it is done, but for a
+    /// damaged one; where a block of it is damaged, or the pack that says it, it is done again whenever packs are opened.
+    fn finish_erasing(
+        &mut self,
+        pack: &Pack,
+        unfinished: &BTreeMap<Checksum, Vec<Place>>,
+        damages: &mut Vec<BlockDamage>,
+    ) -> Result<(), BlocksError> {
         for (name, places) in unfinished {
-            let found: Vec<Found> = erase::located(&self.index, places)?;
-            erase::zero(&**self.disk, &found)?;
-            pack.write(self.end, &Header::named(Kind::Zeroed, *name).encode(pack.number, self.end))?;
-            self.end += HEADER_LEN as u64;
+            let located = erase::located(&self.index, places)?;
+            erase::zero(&**self.disk, &located.found)?;
+            let is_done = located.damages.is_empty();
+            damages.extend(located.damages);
+            if is_done && self.is_appendable {
+                pack.write(self.end, &Header::named(Kind::Zeroed, *name).encode(pack.number, self.end))?;
+                self.end += HEADER_LEN as u64;
+            }
         }
         Ok(())
     }

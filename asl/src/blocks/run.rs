@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::BlocksError;
 use super::frame::{Codec, Header, Kind};
 use super::index::{Location, Place};
-use crate::disk::{Context, Disk, DiskFile, Mode};
+use crate::disk::{Context, Disk, DiskFile, Mode, Sealed};
 use crate::pages::{PAGE, PageDamage, PageKey, Pages};
 use uor_index_format::id::Checksum;
 
@@ -67,27 +67,32 @@ pub(super) fn packs_of(name: &str) -> Option<(u32, u32)> {
 }
 
 impl Run {
-    /// Opens a run; `None` if it is not whole, or not this one.
-    pub(super) fn open(disk: &dyn Disk, packs: (u32, u32)) -> Result<Option<Self>, BlocksError> {
+    /// Opens a run, if it is whole, and this one.
+    pub(super) fn open(disk: &dyn Disk, packs: (u32, u32)) -> Result<Result<Self, Broken>, BlocksError> {
         let path = path(packs);
         let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
         let bytes = file.map_sealed().during("map", &path)?;
-        let Some((content, footer)) = bytes.split_last_chunk::<FOOTER_LEN>() else { return Ok(None) };
+        let (expected, found) = (format!("the index of packs {} to {}", packs.0, packs.1), "another".to_owned());
+        let broken = Broken { file: path.clone(), offset: 0, what: "footer", expected, found };
+        Ok(Self::decode(path, bytes, packs).ok_or(broken))
+    }
+
+    /// The run in the bytes of a file; `None` if it is not whole, or not this one.
+    fn decode(path: String, bytes: Sealed, packs: (u32, u32)) -> Option<Self> {
+        let (content, footer) = bytes.split_last_chunk::<FOOTER_LEN>()?;
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
         let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
         let known = footer[..8] == MAGIC && u16::from_le_bytes([footer[8], footer[9]]) == VERSION;
         let (bucket_bits, count, payloads, dead, lengths) = (half(20), number(24), number(32), number(40), number(48));
-        let Some(len) = body_len(count, bucket_bits, dead, lengths).filter(|_| known) else { return Ok(None) };
-        if (half(12), half(16)) != packs || content.len() != len + len.div_ceil(PAGE) * CHECK_LEN {
-            return Ok(None);
-        }
-        let checks = &content[len..];
+        let len = body_len(count, bucket_bits, dead, lengths).filter(|_| known)?;
+        let is_this = (half(12), half(16)) == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
+        let checks = content.get(len..).filter(|_| is_this)?;
         if footer[64..] != footer_check(checks, &footer[FOOTER_CHECKED]) {
-            return Ok(None);
+            return None;
         }
         let checks = checks.as_chunks::<CHECK_LEN>().0.iter().map(|check| u64::from_le_bytes(*check)).collect();
-        let pages = Pages::new(path.clone(), bytes, len, key(packs), checks).ok();
-        Ok(pages.map(|pages| Self { path, packs, count, payloads, bucket_bits, dead, lengths, pages }))
+        let pages = Pages::new(path.clone(), bytes, len, key(packs), checks).ok()?;
+        Some(Self { path, packs, count, payloads, bucket_bits, dead, lengths, pages })
     }
 
     /// Writes a run durably, and opens it.
@@ -111,7 +116,7 @@ impl Run {
         }
         disk.rename(&new, &path).during("put in place", &path)?;
         disk.sync_dir(DIR).during("sync", DIR)?;
-        Self::open(disk, packs)
+        Ok(Self::open(disk, packs)?.ok())
     }
 
     /// Writes the file of a run durably; `false` where what it is made of cannot be read, or is too much.

@@ -115,6 +115,11 @@ pub(super) fn version(pack: &Pack) -> Result<Option<u16>, BlocksError> {
     Ok(verify_file_header(pack, &mut window)?.ok())
 }
 
+/// The header of the block at this offset, if it is valid and its block inside the file.
+pub(super) fn header_at(pack: &Pack, offset: u64) -> Result<Result<Header, Invalid>, BlocksError> {
+    Window::new(pack, pack.len()?).header(offset)
+}
+
 fn verify_file_header(pack: &Pack, window: &mut Window<'_>) -> Result<Result<u16, Invalid>, BlocksError> {
     let bytes = window.bytes(0, file_header::LEN)?;
     match file_header::version(bytes, MAGIC, pack.number, VERSION) {

@@ -91,7 +91,7 @@ pub(super) fn remove(disk: &dyn Disk, packs: (u32, u32)) -> Result<(), BlocksErr
 }
 
 impl Broken {
-    fn into_damage(self) -> BlockDamage {
+    pub(super) fn into_damage(self) -> BlockDamage {
         let Self { file, offset, what, expected, found } = self;
         BlockDamage { file, offset, block: None, what, expected, found, payloads: Vec::new() }
     }
@@ -101,10 +101,12 @@ impl Blocks {
     /// Seals the packs that are closed. Where that fails, they stay in memory, and it is tried again with the next: nothing
     /// depends on it.
     pub(super) fn seal_closed(&self, last: u32) {
-        let first = self.index().runs.last().map_or(1, |run| run.packs.1 + 1);
-        let sealed = seal(&*self.disk, &self.index(), (first, last));
-        if let Ok(Some(run)) = sealed {
-            self.index_mut().seal(run);
+        let unsealed = self.index().unsealed(last);
+        for packs in unsealed {
+            let sealed = seal(&*self.disk, &self.index(), packs);
+            if let Ok(Some(run)) = sealed {
+                self.index_mut().seal(run);
+            }
         }
         loop {
             let merged = merge_last(&*self.disk, &self.index());
@@ -136,25 +138,27 @@ impl Blocks {
         let mut walks = Vec::new();
         for pack in packs {
             let mut walk = scan::walk(&pack, End::Closed)?;
-            damages.append(&mut walk.damages);
             let mut places = Vec::new();
             for at in walk.blocks.iter().filter(|at| at.header.kind.is_record()) {
                 match recover::places(&Found { pack: Arc::clone(&pack), at: *at }) {
                     Ok(found) => places.extend(found),
-                    Err(BlocksError::Damaged(damage)) => damages.push(damage),
+                    Err(BlocksError::Damaged(damage)) => walk.damages.push(damage),
                     Err(error) => return Err(error),
                 }
             }
-            walks.push((pack.number, walk.blocks, places));
+            let is_damaged = !walk.damages.is_empty();
+            damages.append(&mut walk.damages);
+            walks.push((pack.number, walk.blocks, places, is_damaged));
         }
         let mut index = self.index_mut();
         if !index.runs.iter().any(|other| other.path == run.path) {
             return Ok(());
         }
         index.runs.retain(|other| other.path != run.path);
-        for (number, blocks, places) in walks {
+        for (number, blocks, places, is_damaged) in walks {
             blocks.into_iter().for_each(|at| index.insert(at));
             index.record(number, places);
+            index.damaged_packs.extend(is_damaged.then_some(number));
         }
         drop(index);
         self.damages().extend(damages);

@@ -11,19 +11,19 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use super::frame::{HEADER_LEN, Kind};
 use super::index::{Found, Index, Location, Place};
-use super::list::List;
+use super::list::{self, List};
 use super::manifest::Manifest;
 use super::pack::Pack;
 use super::read::{read_block, read_stored};
 use super::scan::{self, End, Walk};
-use super::{Blocks, BlocksError, recover};
+use super::{Blocks, BlocksError, recover, run};
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
 
 /// A place in a pack that does not hold what was written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDamage {
-    /// The file's path inside the store: a pack, the list of packs, or a file of their index.
+    /// The file's path inside the store: a pack, the list of packs, or a file of their index. It may be missing.
     pub file: String,
     /// Where the block (or the file header, at 0) starts.
     pub offset: u64,
@@ -40,9 +40,35 @@ pub struct BlockDamage {
     pub payloads: Vec<Checksum>,
 }
 
+/// What is missing of a file that is not there.
+const GONE: &str = "file";
+
+impl BlockDamage {
+    /// That a file is not there, and why it should be.
+    pub(super) fn gone(file: String, expected: &str) -> Self {
+        let (expected, found) = (expected.to_owned(), "nothing".to_owned());
+        Self { file, offset: 0, block: None, what: GONE, expected, found, payloads: Vec::new() }
+    }
+
+    /// Whether it is damage of the index of blocks, which is made anew from the packs.
+    #[must_use]
+    pub fn is_of_index(&self) -> bool {
+        self.file.strip_prefix(run::DIR).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Whether it is damage of the list of packs.
+    #[must_use]
+    pub fn is_of_list(&self) -> bool {
+        self.file == list::path()
+    }
+}
+
 impl fmt::Display for BlockDamage {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, offset, block, what, expected, found, .. } = self;
+        if *what == GONE {
+            return write!(out, "{file} is missing: {expected}");
+        }
         write!(out, "{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")?;
         block.map_or(Ok(()), |block| write!(out, " (block {block})"))
     }
@@ -113,7 +139,10 @@ impl Blocks {
             for (pack, end) in ends.iter().filter(|(_, end)| *end > 0) {
                 let walk = scan::walk_to(pack, *end, End::Closed)?;
                 if !walk.sealed && walk.damages.is_empty() && Some(pack.number) != last {
-                    progress.verified.damages.push(walk.unsealed(pack));
+                    let unsealed = walk.unsealed(pack);
+                    if !progress.verified.damages.contains(&unsealed) {
+                        progress.verified.damages.push(unsealed);
+                    }
                 }
                 self.verify_pack(pack, walk, &erased, &to_verify, &judging, &mut progress)?;
             }
@@ -161,8 +190,8 @@ impl Blocks {
         }
         let mut damages = self.damages().clone();
         match List::read(&*self.disk) {
-            Ok(_) => {}
-            Err(BlocksError::Damaged(damage)) => damages.push(damage),
+            Err(BlocksError::Damaged(damage)) if !damages.contains(&damage) => damages.push(damage),
+            Ok(_) | Err(BlocksError::Damaged(_)) => {}
             Err(error) => return Err(error),
         }
         Ok(damages)

@@ -75,7 +75,7 @@ impl Blocks {
         source: &mut dyn Read,
         on_progress: &mut dyn FnMut(u64),
     ) -> Result<PutStats, BlocksError> {
-        self.tail()?;
+        let generation = self.tail()?.generation();
         let len_max = options.len_max.unwrap_or(u64::MAX);
         // One byte more shows that it is longer.
         let source: &mut dyn Read = &mut source.take(len_max.saturating_add(1));
@@ -83,7 +83,7 @@ impl Blocks {
         let read = source.take(CHUNK_LEN_MAX as u64 + 1).read_to_end(&mut head);
         read.map_err(|source| BlocksError::Source { source })?;
         check_len(head.len() as u64, len_max)?;
-        let put = Put { blocks: self, options, pins: Pins::new(&self.pins) };
+        let put = Put { blocks: self, options, generation, pins: Pins::new(&self.pins) };
         let stats = if head.len() <= CHUNK_LEN_MAX {
             put.whole(&head)?
         } else {
@@ -106,14 +106,15 @@ impl Blocks {
     }
 
     /// Appends a block, if no one else did so meanwhile, and says by how much the packs grew.
-    fn append(&self, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
+    fn append(&self, generation: u64, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
         let name = header.name;
         // The last: if that is damaged, it would stand again when the packs are opened anew.
         let find =
             |index: &Index| if header.kind == Kind::Part { index.last_chunk(name) } else { index.last_payload(name) };
         // Where the index cannot be asked, the block is appended once more.
         let already = || self.ask(find).is_ok_and(|found| self.index().sound(found).is_some());
-        self.append_unless(already, &Append { header, stored, buries: &[], hold: false })
+        let generation = Some(generation);
+        self.append_unless(already, &Append { header, stored, buries: &[], hold: false, generation })
     }
 
     /// Closes the pack of this number, if it is the last.
@@ -137,7 +138,7 @@ impl Blocks {
             |pack| self.begun(pack),
             |place| {
                 let mut index = self.index_mut();
-                index.insert(Location { place, header: block.header });
+                index.append(Location { place, header: block.header });
                 index.record(place.pack, block.buries.iter().copied());
             },
         )
@@ -148,6 +149,8 @@ impl Blocks {
 pub(super) struct Put<'a> {
     blocks: &'a Blocks,
     options: &'a PutOptions,
+    /// When it began, as the packs count: what it has found or written by then it rests on.
+    generation: u64,
     pins: Pins<'a>,
 }
 
@@ -201,7 +204,7 @@ impl Put<'_> {
             let (codec, stored) = compress(checksum, bytes)?;
             let stored_len = block_len(&stored);
             let header = Header { kind: Kind::Whole, codec, raw_len: len, stored_len, name: checksum };
-            self.blocks.append(header, &stored)?
+            self.blocks.append(self.generation, header, &stored)?
         };
         Ok(PutStats { checksum, len: u64::from(len), new_bytes })
     }
@@ -244,14 +247,16 @@ impl Put<'_> {
             Stored::Zstd(stored) => (Codec::Zstd, stored.as_slice()),
         };
         let Chunk { digest: name, len: raw_len } = prepared.chunk;
-        self.blocks.append(Header { kind: Kind::Part, codec, raw_len, stored_len: block_len(stored), name }, stored)
+        let header = Header { kind: Kind::Part, codec, raw_len, stored_len: block_len(stored), name };
+        self.blocks.append(self.generation, header, stored)
     }
 
     fn append_manifest(&self, name: Checksum, chunks: Vec<Chunk>) -> Result<u64, BlocksError> {
         let raw = Manifest::new(name, chunks).encode();
         let (codec, stored) = compress(name, &raw)?;
         let (raw_len, stored_len) = (block_len(&raw), block_len(&stored));
-        self.blocks.append(Header { kind: Kind::Manifest, codec, raw_len, stored_len, name }, &stored)
+        let header = Header { kind: Kind::Manifest, codec, raw_len, stored_len, name };
+        self.blocks.append(self.generation, header, &stored)
     }
 
     /// Whether the payload, whose chunks these are, needs no other block than them.

@@ -92,7 +92,10 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
                 let claimed = scan::claimed_len(number, &bytes, end);
                 scan::find_mark(number, &bytes, end + claimed).map(|_| invalid.clone())
             }
-            Content::Unborn(invalid) => (scan::scan(number, &bytes).end > file_header::LEN).then(|| invalid.clone()),
+            Content::Unborn(invalid) => {
+                let is_begun = scan::scan(number, &bytes).end > file_header::LEN;
+                (is_begun || scan::find_mark(number, &bytes, 0).is_some()).then(|| invalid.clone())
+            }
         };
         match proven {
             None => return Ok(Last { number, file, bytes, content }),

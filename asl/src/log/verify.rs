@@ -31,10 +31,10 @@ pub struct LogVerified {
 
 /// What one segment holds.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     entries: u64,
     bytes: u64,
-    damages: Vec<LogError>,
+    pub(super) damages: Vec<LogError>,
 }
 
 pub(super) fn verify(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync)) -> LogVerified {
@@ -71,7 +71,7 @@ pub(super) fn verify(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + 
     verified
 }
 
-fn verify_closed(disk: &dyn Disk, number: u32, on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
+pub(super) fn verify_closed(disk: &dyn Disk, number: u32, on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
     let (bytes, version) = match closed::map(disk, number) {
         Ok(mapped) => mapped,
         Err(error) => return Found { damages: vec![error], ..Found::default() },
@@ -146,7 +146,7 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
 }
 
 /// Where a frame starts behind the one at `at`, whose body or header is not valid.
-fn next_frame(number: u32, bytes: &[u8], at: usize) -> usize {
+pub(super) fn next_frame(number: u32, bytes: &[u8], at: usize) -> usize {
     let header = |at: usize| {
         let position = LogPosition { segment: number, offset: offset_in_segment(at) };
         frame::decode_header(position, &bytes[at..]).ok()

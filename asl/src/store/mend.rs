@@ -159,7 +159,7 @@ impl Named {
     }
 
     /// What the commit in these bytes says; `None` if they are too few.
-    fn of(body: &[u8]) -> Option<Self> {
+    pub(super) fn of(body: &[u8]) -> Option<Self> {
         let number = |range| Some(u64::from_le_bytes(body.get::<Range<usize>>(range)?.try_into().ok()?));
         Some(Self {
             domain: SiteId::from_bytes(body.get(field::DOMAIN)?.try_into().ok()?),

@@ -10,6 +10,7 @@ use uor_index_format::record::Content;
 use super::beside::Attempt;
 use super::checkpoint::{self, Checkpoint, Unusable};
 use super::keep::Keeping;
+use super::lost::PacksLost;
 use super::removal::Removal;
 use super::{LogCut, StaleIndex, Store, StoreError, View, entry};
 use crate::commits::{self, Commits};
@@ -88,6 +89,7 @@ pub(super) fn open(
     attempt: &Attempt,
 ) -> Result<Option<(Judge, View, Found)>, StoreError> {
     let mut found = Found::default();
+    let packs_lost = PacksLost::of(store)?;
     match checkpoint {
         None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
         Some(_) if store.options.anew => {
@@ -95,6 +97,7 @@ pub(super) fn open(
         }
         Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
+            Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
             Ok((judge, view)) => return Ok(Some((judge, view, found))),
             Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
             Err(Stale::Cut(cut)) => found.cut = Some(cut),
@@ -105,6 +108,9 @@ pub(super) fn open(
     }
     *keeping = Keeping::default();
     store.forget_index()?;
+    if store.mode == Mode::Write {
+        packs_lost.note(store.disk.as_ref())?;
+    }
     let (judge, view) = rebuild(store, keeping)?;
     Ok(Some((judge, view, found)))
 }

@@ -61,12 +61,12 @@ def read_pack(data, pack, is_last):
 
 
 def listed(store):
-    """The last pack that was begun, and the ranges that were removed; None without a list."""
+    """The last pack that was begun, and the ranges that were removed; None without a list, a word if it is damaged."""
     if not os.path.exists(os.path.join(store, "blocks/packs.list")):
         return None
     data = read(store, "blocks/packs.list")
     if data[:12] != b"UORPLST\0\1\0\0\0" or blake3(data[:-32]) != data[-32:]:
-        raise Damage("damaged", "blocks/packs.list", 0)
+        return "damaged"
     last, count = struct.unpack_from("<II", data, 12)
     return last, [struct.unpack_from("<II", data, 20 + 8 * at) for at in range(count)]
 
@@ -84,12 +84,18 @@ class Packs:
 
     def __init__(self, store):
         files = numbered(store, "blocks", ".pack")
-        last, removed = listed(store) or (max(files, default=0), [])
-        begun = [number for number in range(1, last + 1) if not any(low <= number <= high for low, high in removed)]
-        if any(number not in files for number in begun):
-            raise Damage("missing_pack")
-        self.packs = [number for number in files if number in begun or number > last]
+        list_found = listed(store)
         self.blocks, self.damages, self.lengths = [], [], {}
+        if list_found == "damaged":
+            # Which packs were removed is not known then.
+            self.damages.append({"file": "blocks/packs.list", "offset": 0})
+            gaps = [number for number in range(1, max(files, default=0) + 1) if number not in files]
+            list_found = max(files, default=0), [(gap, gap) for gap in gaps]
+        last, removed = list_found or (max(files, default=0), [])
+        begun = [number for number in range(1, last + 1) if not any(low <= number <= high for low, high in removed)]
+        missing = [number for number in begun if number not in files]
+        self.damages += [{"file": f"blocks/{number:08}.pack", "offset": 0} for number in missing]
+        self.packs = [number for number in files if number in begun or number > last]
         for number in self.packs:
             name = f"blocks/{number:08}.pack"
             data = read(store, name)
@@ -101,6 +107,7 @@ class Packs:
             self.damages += [{"file": name, "offset": at} for at in damages]
         self.bury()
         self.check_chunks()
+        self.damages.sort(key=lambda damage: (damage["file"], damage["offset"]))
 
     def bury(self):
         places = [places_in(block) for block in self.blocks if block.kind in (ERASED, DROPPED)]

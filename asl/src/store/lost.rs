@@ -1,0 +1,72 @@
+//! What follows from packs that have lost something: the payloads that were in them are wanted again, as far as the log wants
+//! them, and what the log calls erased does not come back out of an older pack. `FORMAT.md`, "Packs that lost something".
+
+use super::checkpoint::DIR;
+use super::{Options, StaleIndex, Store, StoreError};
+use crate::blocks::BlocksError;
+use crate::disk::{self, Context as _, Disk, DiskError, Mode};
+
+/// What the packs had lost when the log was last read for it, a line each.
+const FILE: &str = "index/packs.lost";
+
+/// What the packs have lost, beside what the index knows of it.
+pub(super) struct PacksLost {
+    /// What is missing or damaged, in words.
+    lines: String,
+    /// Whether the payloads that the index calls wanted are all that are.
+    is_counted: bool,
+}
+
+impl PacksLost {
+    /// What opening the packs found, beside what an earlier opening did.
+    pub(super) fn of(store: &Store) -> Result<Self, DiskError> {
+        let (disk, found) = (store.disk.as_ref(), &store.opened.blocks);
+        let lasting = found.damages.iter().filter(|damage| !damage.is_of_index() && !damage.is_of_list());
+        let lines: String = lasting.map(|damage| format!("{damage}\n")).collect();
+        let is_list_lost = found.damages.iter().chain(&found.mended).any(|damage| damage.is_of_list());
+        let known = if disk.exists(FILE).during("look for", FILE)? { disk::read_all(disk, FILE)? } else { Vec::new() };
+        let is_counted = !is_list_lost && !store.options.are_packs_cut && known == lines.as_bytes();
+        Ok(Self { lines, is_counted })
+    }
+
+    /// Why the index cannot be taken for all that is known, if it cannot.
+    pub(super) fn stale(&self) -> Option<StaleIndex> {
+        let what = "what is in the packs has changed: the log says which payloads should be there".to_owned();
+        (!self.is_counted).then_some(StaleIndex { file: None, offset: None, what, is_damage: false })
+    }
+
+    /// Notes that the log is read for what was lost. There is no checkpoint any more, so that it is read again after a crash.
+    pub(super) fn note(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+        if !self.lines.is_empty() {
+            disk::create_dir_durably(disk, DIR)?;
+            return disk::replace(disk, FILE, self.lines.as_bytes());
+        }
+        if disk.exists(FILE).during("look for", FILE)? {
+            disk.remove(FILE).during("remove", FILE)?;
+            disk.sync_dir(DIR).during("sync", DIR)?;
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Keeps erased what the log calls so, where the packs have lost something and may be older than that. A writer erases it
+    /// again; what cannot be erased beside damaged blocks is not shown all the same.
+    pub(super) fn keep_erased(&mut self) -> Result<(), StoreError> {
+        let Options { anew, are_packs_cut, .. } = self.options;
+        if !(anew || are_packs_cut || self.opened.blocks.has_lost()) {
+            return Ok(());
+        }
+        let erased: Vec<_> = self.view().erased.keys().copied().collect();
+        self.opened.erased_again = self.blocks.hide_erased(erased)?;
+        if self.mode == Mode::Write {
+            for checksum in &self.opened.erased_again {
+                match self.blocks.erase(*checksum) {
+                    Ok(_) | Err(BlocksError::Damaged(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
