@@ -6,6 +6,9 @@ use crate::id::{ArtifactKey, CanonicalId, context, derive};
 /// Longest name, in bytes.
 pub const NAME_LEN_MAX: u32 = 1024;
 
+/// From so many hexadecimal digits on, a text is taken for the beginning of an id.
+pub const ID_PREFIX_LEN_MIN: usize = 8;
+
 /// The namespace of names that people give.
 pub const NAMESPACE_USER: &str = "user";
 /// The namespace of snapshot labels.
@@ -32,6 +35,14 @@ pub struct NameError {
     pub problem: &'static str,
 }
 
+/// Whether a text would be taken for an id or its beginning, so that it is no name, whoever gave it to something: `get KEY`
+/// must not give what a member has named `KEY`.
+pub fn is_like_id(text: &str) -> bool {
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let first = text.split('/').next().unwrap_or_default();
+    (text.len() >= ID_PREFIX_LEN_MIN && is_digits(text)) || (first.len() == 2 * CanonicalId::LEN && is_digits(first))
+}
+
 /// Checks a name that a person gives: non-empty path segments, no control characters, and not mistakable for an id.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let problem = if name.len() > NAME_LEN_MAX as usize {
@@ -40,7 +51,7 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
         "it must be parts separated by single slashes, none of them empty, `.` or `..`"
     } else if name.chars().any(char::is_control) {
         "it holds a control character"
-    } else if name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    } else if is_like_id(name) {
         "eight or more hexadecimal digits would be taken for an id"
     } else {
         return Ok(());

@@ -33,7 +33,7 @@ use uor_index_format::wire::{
 
 pub use self::answer::READER_MS_MAX;
 use self::book::Book;
-pub use self::notice::Notice;
+pub use self::notice::{Notice, Provoked};
 use self::patience::Patience;
 use self::payloads::Payloads;
 use self::sync::{Page, Peer};

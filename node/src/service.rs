@@ -19,6 +19,7 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use tokio::sync::mpsc;
 use uor_asl::disk::{DiskError, read_all, replace};
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::StoreError;
 use uor_index_format::id::SiteId;
 
@@ -26,10 +27,11 @@ use self::asking::Start;
 pub use self::join::{JoinError, Joined, join, join_unless};
 pub use self::recover::{Asked, recover};
 pub use self::replica::{ReplicaError, replica};
+use self::status::Live;
 pub use self::status::{NodeStatus, PeerStatus};
 use crate::clock::wall_ms;
 use crate::net::{self, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle, ResponseToken};
-use crate::replication::{Effect, FederationLogTable, Replicator, table};
+use crate::replication::{Effect, FederationLogTable, Provoked, Replicator, table};
 use crate::site::{FileError, Redeemed, Site, TABLE_FILE};
 
 /// How often the core is told that time has passed.
@@ -107,14 +109,14 @@ pub enum ServiceError {
 #[derive(Debug, Clone)]
 pub struct ServiceHandle {
     commands: mpsc::Sender<ServiceCommand>,
-    status: Arc<Mutex<NodeStatus>>,
+    live: Arc<Mutex<Live>>,
 }
 
 /// The node's side of a [`ServiceHandle`].
 #[derive(Debug)]
 pub struct ServiceControl {
     commands: mpsc::Receiver<ServiceCommand>,
-    status: Arc<Mutex<NodeStatus>>,
+    live: Arc<Mutex<Live>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,8 +128,8 @@ enum ServiceCommand {
 /// Both ends of the handle of a node that is about to run.
 pub fn handle() -> (ServiceHandle, ServiceControl) {
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
-    let status = Arc::new(Mutex::new(NodeStatus::default()));
-    (ServiceHandle { commands: sender, status: status.clone() }, ServiceControl { commands: receiver, status })
+    let live = Arc::new(Mutex::new(Live::default()));
+    (ServiceHandle { commands: sender, live: live.clone() }, ServiceControl { commands: receiver, live })
 }
 
 impl ServiceHandle {
@@ -142,9 +144,13 @@ impl ServiceHandle {
         let _ = self.commands.blocking_send(ServiceCommand::Cut(is_cut));
     }
 
-    /// Peers, addresses and what waits, as of the last tick.
-    pub fn status(&self) -> NodeStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The addresses that `site`, whose node this is, listens on, and its peers, as of the last tick.
+    ///
+    /// # Errors
+    /// [`StateError`] if the state cannot be read.
+    pub fn status(&self, site: &Site) -> Result<NodeStatus, StateError> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        NodeStatus::of(site, &live)
     }
 }
 
@@ -324,8 +330,7 @@ impl Service {
             let text = table::to_text(&self.table_saved);
             replace(store.disk().as_ref(), TABLE_FILE, text.as_bytes())?;
         }
-        let status = NodeStatus::of(&self.site, &self.core, &self.listening).map_err(StoreError::from)?;
-        *self.control.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        self.control.live.lock().unwrap_or_else(PoisonError::into_inner).take(&self.core, &self.listening);
         Ok(())
     }
 
@@ -339,8 +344,8 @@ impl Service {
                     Ok(address) => self.send(NetCommand::Dial(address)).await?,
                     Err(_) => {
                         self.core.handle_dial_failed(&address);
-                        let kind = Some("addresses that cannot be read");
-                        self.tell(kind, "an address that cannot be read was left out", on_event);
+                        let kind = Provoked { kind: "addresses that cannot be read", by: None };
+                        self.tell(Some(kind), "an address that cannot be read was left out", on_event);
                     }
                 },
                 effect => {
@@ -354,7 +359,7 @@ impl Service {
     }
 
     /// Tells of something, unless it is of a kind that others can cause at will and that was told of enough.
-    fn tell(&mut self, kind: Option<&'static str>, line: &str, on_event: &mut dyn FnMut(ServiceEvent)) {
+    fn tell(&mut self, kind: Option<Provoked>, line: &str, on_event: &mut dyn FnMut(ServiceEvent)) {
         let now_ms = self.now_ms();
         if kind.is_none_or(|kind| self.quiet.admit(kind, now_ms)) {
             on_event(ServiceEvent::Notice(line.to_owned()));
@@ -381,7 +386,7 @@ impl Service {
             }
             Err(error) => {
                 let line = format!("refused to admit {}: {error}", site.short());
-                self.tell(Some("tickets refused"), &line, on_event);
+                self.tell(Some(Provoked { kind: "tickets refused", by: None }), &line, on_event);
                 None
             }
         };

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use uor_index_format::codec::is_obeyed;
 use uor_index_format::edge::{Edge, Endpoint};
 
 use crate::trace::{Followed, Trace};
@@ -13,7 +14,8 @@ use crate::trace::{Followed, Trace};
 pub type Names = BTreeMap<Endpoint, String>;
 
 /// Indented text: under each endpoint the edges that were followed from it, under each edge where it leads. What has been
-/// written out above is only named again.
+/// written out above is only named again, edges too: of an edge from many endpoints to many, each end is written once and not
+/// each pair of them.
 pub fn text(trace: &Trace, names: &Names) -> String {
     let mut leaving: BTreeMap<Endpoint, Vec<&Followed>> = BTreeMap::new();
     for followed in &trace.followed {
@@ -22,7 +24,7 @@ pub fn text(trace: &Trace, names: &Names) -> String {
         }
     }
     let mut out = String::new();
-    let mut written = BTreeSet::new();
+    let (mut written, mut written_edges) = (BTreeSet::new(), BTreeSet::new());
     let mut stack = vec![Line::Endpoint(trace.start, 0)];
     while let Some(line) = stack.pop() {
         match line {
@@ -37,9 +39,13 @@ pub fn text(trace: &Trace, names: &Names) -> String {
             }
             Line::Edge(followed, indent) => {
                 let Followed { place, edge, .. } = followed;
-                let text =
-                    format!("{}  (edge {}, logseq {})", printable(&edge.edge_type), place.id.short(), place.logseq);
-                line_out(&mut out, indent, &text);
+                let again = !written_edges.insert(place.id);
+                let note = if again { "  (see above)" } else { "" };
+                let (edge_type, id) = (printable(&edge.edge_type), place.id.short());
+                line_out(&mut out, indent, &format!("{edge_type}  (edge {id}, logseq {}){note}", place.logseq));
+                if again {
+                    continue;
+                }
                 let far = trace.direction.far(edge).iter().rev();
                 stack.extend(far.map(|endpoint| Line::Endpoint(*endpoint, indent + 1)));
             }
@@ -68,9 +74,9 @@ fn title(endpoint: &Endpoint, names: &Names) -> String {
     names.get(endpoint).map_or_else(|| endpoint.to_string(), |name| format!("{endpoint}  {}", printable(name)))
 }
 
-/// Text from records, which anyone may have written, without control characters.
+/// Text from records, which anyone may have written, without what a terminal would obey.
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if is_obeyed(character) { '\u{fffd}' } else { character }).collect()
 }
 
 /// Graphviz: boxes for artifacts and receipts, ellipses for sites, a point for every edge with more than two ends.
@@ -115,8 +121,10 @@ fn quoted(text: &str) -> String {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
-            control if control.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
+            obeyed if is_obeyed(obeyed) => {
+                for unit in obeyed.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
             }
             other => out.push(other),
         }
@@ -132,10 +140,11 @@ pub const GENERATED: &str = "generated";
 
 /// W3C PROV-JSON. A receipt that used or generated something is an activity, a site is an agent, anything else an entity;
 /// `used` and `generated` edges become the relations of these names, and other edges derivations, attributions or, where
-/// PROV has no closer word, influences, each with the edge's type and id.
+/// PROV has no closer word, influences, each with the edge's type and id. PROV relates two things at a time: an edge from many
+/// ends to many becomes an entity, which its beginnings influence and which influences its ends.
 pub fn prov_json(trace: &Trace, names: &Names) -> String {
     let activities = activities(trace);
-    let mut sections: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+    let mut sections = Sections::new();
     for endpoint in endpoints(trace) {
         let section = match endpoint {
             Endpoint::Site(_) => "agent",
@@ -147,13 +156,42 @@ pub fn prov_json(trace: &Trace, names: &Names) -> String {
         sections.entry(section).or_default().insert(qualified(&endpoint), body);
     }
     for followed in &trace.followed {
+        if joins_many(&followed.edge) {
+            of_many(followed, &mut sections);
+            continue;
+        }
         for (index, (from, to)) in pairs(&followed.edge).enumerate() {
             let relation = Relation::of(&followed.edge.edge_type, from, to, &activities);
             let id = format!("uor:{}.{index}", followed.place.id);
-            sections.entry(relation.section).or_default().insert(id, relation.body(followed, from, to));
+            let body = relation.body(followed, &qualified(from), &qualified(to));
+            sections.entry(relation.section).or_default().insert(id, body);
         }
     }
     render(&sections)
+}
+
+/// Most pairs for each end of an edge whose ends are related pair by pair.
+const PAIRS_PER_END_MAX: usize = 8;
+
+/// Whether an edge has so many ends on both sides that writing out all pairs would be out of proportion to its length.
+const fn joins_many(edge: &Edge) -> bool {
+    let (from, to) = (edge.from.len(), edge.to.len());
+    from.saturating_mul(to) > PAIRS_PER_END_MAX.saturating_mul(from.saturating_add(to))
+}
+
+type Sections<'a> = BTreeMap<&'a str, BTreeMap<String, String>>;
+
+/// An edge of many ends on both sides, as an entity between them.
+fn of_many(followed: &Followed, sections: &mut Sections<'_>) {
+    const INFLUENCE: Relation = Relation { section: "wasInfluencedBy", to: "prov:influencee", from: "prov:influencer" };
+    let edge = format!("uor:edge-{}", followed.place.id);
+    sections.entry("entity").or_default().insert(edge.clone(), "{}".to_owned());
+    let influences = sections.entry(INFLUENCE.section).or_default();
+    let ends = followed.edge.from.iter().map(|from| (qualified(from), edge.clone()));
+    let ends = ends.chain(followed.edge.to.iter().map(|to| (edge.clone(), qualified(to))));
+    for (index, (from, to)) in ends.enumerate() {
+        influences.insert(format!("uor:{}.{index}", followed.place.id), INFLUENCE.body(followed, &from, &to));
+    }
 }
 
 fn activities(trace: &Trace) -> BTreeSet<Endpoint> {
@@ -205,20 +243,20 @@ impl Relation {
         Self { section, to, from }
     }
 
-    fn body(&self, followed: &Followed, from: &Endpoint, to: &Endpoint) -> String {
+    fn body(&self, followed: &Followed, from: &str, to: &str) -> String {
         format!(
             "{{{}: {}, {}: {}, \"prov:type\": {}, \"uor:logseq\": {}}}",
             quoted(self.to),
-            quoted(&qualified(to)),
+            quoted(to),
             quoted(self.from),
-            quoted(&qualified(from)),
+            quoted(from),
             quoted(&followed.edge.edge_type),
             followed.place.logseq,
         )
     }
 }
 
-fn render(sections: &BTreeMap<&str, BTreeMap<String, String>>) -> String {
+fn render(sections: &Sections<'_>) -> String {
     let mut out = String::from("{\n  \"prefix\": {\"uor\": \"urn:uor:\"}");
     for (section, members) in sections {
         let _ = write!(out, ",\n  {}: {{", quoted(section));

@@ -107,6 +107,7 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
                 help(Code::WrongKind, "`uor snapshot ls` lists snapshots")
             }
             ReadError::WrongKind { .. } => code(Code::WrongKind),
+            ReadError::Spread { .. } => code(Code::BadInput),
             ReadError::Content { .. } => code(Code::Damaged),
             ReadError::Exists { .. } => help(Code::Exists, "name another path"),
             ReadError::State(error) => of(error),

@@ -87,19 +87,33 @@ pub enum Notice {
     },
 }
 
+/// A kind of notice that peers can cause as often as they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Provoked {
+    /// The kind, in words.
+    pub kind: &'static str,
+    /// The member that it is counted for: so that what one says hides nothing that another does. Of what strangers can cause
+    /// all is counted together, since they have as many keys as they like.
+    pub by: Option<SiteId>,
+}
+
 impl Notice {
-    /// What kind of notice a peer can cause as often as it likes, if this is of one.
-    pub const fn provoked(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused { .. } => Some("commits refused"),
-            Self::Parked { .. } => Some("commits that wait"),
-            Self::NoMember { .. } => Some("peers that are not members"),
-            Self::Stranger { .. } => Some("questions of strangers"),
-            Self::NotAdmitted { .. } => Some("refusals by peers"),
-            Self::Malformed { .. } => Some("malformed messages"),
-            Self::WrongPayload { .. } => Some("wrong payloads"),
-            Self::Applied { .. } | Self::Settled { .. } | Self::Forked { .. } | Self::Diverged { .. } => None,
-        }
+    /// What kind of notice this is, if peers can cause it as often as they like.
+    pub const fn provoked(&self) -> Option<Provoked> {
+        let (kind, by) = match self {
+            Self::Refused { .. } => ("commits refused", None),
+            Self::Parked { .. } => ("commits that wait", None),
+            Self::NoMember { .. } => ("peers that are not members", None),
+            Self::Stranger { .. } => ("questions of strangers", None),
+            Self::NotAdmitted { .. } => ("refusals by peers", None),
+            Self::Malformed { .. } => ("malformed messages", None),
+            Self::WrongPayload { .. } => ("wrong payloads", None),
+            Self::Settled { peer, .. } => ("positions reached", Some(*peer)),
+            Self::Diverged { peer, .. } => ("state roots that differ", Some(*peer)),
+            // Each costs its author a commit, or a proof that is kept.
+            Self::Applied { .. } | Self::Forked { .. } => return None,
+        };
+        Some(Provoked { kind, by })
     }
 }
 

@@ -51,6 +51,8 @@ const STAGING: &str = "staging";
 pub(super) struct Lack {
     due_ms: u64,
     wait_ms: u64,
+    /// How long the payload was said to be: once a record says more, it is asked again at once.
+    len: u64,
 }
 
 /// Payloads that are on their way.
@@ -95,17 +97,17 @@ impl Peer {
     }
 
     /// Whether this payload may be asked of it now.
-    fn may_give(&self, checksum: &Checksum, now_ms: u64) -> bool {
+    fn may_give(&self, checksum: &Checksum, len: u64, now_ms: u64) -> bool {
         match self.lacks.get(checksum) {
-            Some(lack) => lack.due_ms <= now_ms,
+            Some(lack) => lack.due_ms <= now_ms || lack.len < len,
             None => self.lacks.len() < LACKS_MAX || self.probes > 0,
         }
     }
 
     /// It did not give this payload: it is asked again later, each time after twice as long.
-    fn lacked(&mut self, checksum: Checksum, wait_ms_min: u64, now_ms: u64) {
+    fn lacked(&mut self, checksum: Checksum, len: u64, wait_ms_min: u64, now_ms: u64) {
         let wait_ms = self.lacks.get(&checksum).map_or(wait_ms_min, |lack| (lack.wait_ms * 2).min(LACK_MS_MAX));
-        let lack = Lack { due_ms: now_ms.saturating_add(wait_ms), wait_ms };
+        let lack = Lack { due_ms: now_ms.saturating_add(wait_ms), wait_ms, len };
         if self.lacks.len() < LACKS_MAX || self.lacks.contains_key(&checksum) {
             self.lacks.insert(checksum, lack);
         }
@@ -161,7 +163,7 @@ impl Replicator {
         let from = self.payloads.cursor;
         let behind = view.wanted().range((from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
         let before = from.map(|from| view.wanted().range(..=from));
-        for (checksum, _) in behind.chain(before.into_iter().flatten()) {
+        for (checksum, len) in behind.chain(before.into_iter().flatten()) {
             if room.is_empty() || self.payloads.looks.0 == 0 {
                 break;
             }
@@ -170,7 +172,7 @@ impl Replicator {
             if self.payloads.coming.contains(checksum) || self.payloads.arrived.contains(checksum) {
                 continue;
             }
-            if let Some(peer) = self.least_busy(&mut room, checksum, now_ms) {
+            if let Some(peer) = self.least_busy(&mut room, checksum, *len, now_ms) {
                 chosen.push((peer, *checksum));
             }
         }
@@ -178,8 +180,14 @@ impl Replicator {
     }
 
     /// The member with most room of those that may have a payload; takes a place of it.
-    fn least_busy(&mut self, room: &mut Vec<(SiteId, usize)>, checksum: &Checksum, now_ms: u64) -> Option<SiteId> {
-        let may_give = |site: &SiteId| self.peers.get(site).is_some_and(|peer| peer.may_give(checksum, now_ms));
+    fn least_busy(
+        &mut self,
+        room: &mut Vec<(SiteId, usize)>,
+        checksum: &Checksum,
+        len: u64,
+        now_ms: u64,
+    ) -> Option<SiteId> {
+        let may_give = |site: &SiteId| self.peers.get(site).is_some_and(|peer| peer.may_give(checksum, len, now_ms));
         let at = (0..room.len())
             .filter(|at| room.get(*at).is_some_and(|(site, _)| may_give(site)))
             .max_by_key(|at| room.get(*at).map(|(_, left)| *left))?;
@@ -283,8 +291,9 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.payload_answered(peer, checksum);
+        let len = said_len(store, &checksum);
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.lacked(checksum, LACK_MS_MIN, now_ms);
+            state.lacked(checksum, len, LACK_MS_MIN, now_ms);
         }
         self.fetch_payloads(store, now_ms)
     }
@@ -298,7 +307,7 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.payload_answered(peer, checksum);
-        self.payload_withheld(peer, checksum, now_ms);
+        self.payload_withheld(store, peer, checksum, now_ms);
         self.fetch_payloads(store, now_ms)
     }
 
@@ -310,15 +319,16 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         self.notice(Notice::WrongPayload { peer, checksum });
-        self.payload_withheld(peer, checksum, now_ms);
+        self.payload_withheld(store, peer, checksum, now_ms);
         self.fetch_payloads(store, now_ms)
     }
 
     /// Little is asked of a peer that fails.
-    fn payload_withheld(&mut self, peer: SiteId, checksum: Checksum, now_ms: u64) {
+    fn payload_withheld(&mut self, store: &Store, peer: SiteId, checksum: Checksum, now_ms: u64) {
+        let len = said_len(store, &checksum);
         if let Some(state) = self.peers.get_mut(&peer) {
             state.window = 1;
-            state.lacked(checksum, FAULT_MS_MIN, now_ms);
+            state.lacked(checksum, len, FAULT_MS_MIN, now_ms);
         }
     }
 
@@ -399,6 +409,11 @@ pub(crate) fn erase_staged(store: &Store, checksum: &Checksum) -> Result<(), Sto
     file.sync().map_err(failed("sync", checksum))?;
     store.disk().remove(&path(checksum)).map_err(failed("remove", checksum))?;
     store.disk().sync_dir(STAGING).map_err(failed("sync the directory of", checksum))
+}
+
+/// How long records say that a wanted payload is.
+fn said_len(store: &Store, checksum: &Checksum) -> u64 {
+    store.view().wanted().get(checksum).copied().unwrap_or_default()
 }
 
 fn path(checksum: &Checksum) -> String {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::replication::Provoked;
+
 /// Lines of one kind in one window.
 const LINES_MAX: u64 = 5;
 /// How long a window is, in milliseconds.
@@ -16,11 +18,11 @@ struct Window {
 
 /// What was told lately.
 #[derive(Debug, Default)]
-pub(super) struct Quiet(BTreeMap<&'static str, Window>);
+pub(super) struct Quiet(BTreeMap<Provoked, Window>);
 
 impl Quiet {
     /// Whether a line of this kind may be told now; if not, it is counted.
-    pub(super) fn admit(&mut self, kind: &'static str, now_ms: u64) -> bool {
+    pub(super) fn admit(&mut self, kind: Provoked, now_ms: u64) -> bool {
         let window = self.0.entry(kind).or_insert(Window { since_ms: now_ms, lines: 0 });
         window.lines += 1;
         window.lines <= LINES_MAX
@@ -33,7 +35,9 @@ impl Quiet {
             let is_over = now_ms >= window.since_ms + WINDOW_MS;
             if is_over && window.lines > LINES_MAX {
                 let seconds = now_ms.saturating_sub(window.since_ms) / 1000;
-                summaries.push(format!("{kind}: {} more in the last {seconds} seconds", window.lines - LINES_MAX));
+                let by = kind.by.map(|by| format!(" ({})", by.short())).unwrap_or_default();
+                let more = window.lines - LINES_MAX;
+                summaries.push(format!("{}{by}: {more} more in the last {seconds} seconds", kind.kind));
             }
             !is_over
         });
@@ -43,16 +47,31 @@ impl Quiet {
 
 #[cfg(test)]
 mod tests {
+    use uor_index_format::id::SiteId;
+
     use super::*;
+
+    const fn of(kind: &'static str, by: Option<SiteId>) -> Provoked {
+        Provoked { kind, by }
+    }
 
     #[test]
     fn a_flood_is_a_few_lines_and_a_count_for_each_kind() {
-        let mut quiet = Quiet::default();
-        let told = (0..1000).filter(|now_ms| quiet.admit("questions", *now_ms)).count();
+        let (mut quiet, questions) = (Quiet::default(), of("questions", None));
+        let told = (0..1000).filter(|now_ms| quiet.admit(questions, *now_ms)).count();
         assert_eq!(told, 5);
-        assert!(quiet.admit("tickets", 1000), "another kind is not silenced");
+        assert!(quiet.admit(of("tickets", None), 1000), "another kind is not silenced");
         assert!(quiet.summaries(WINDOW_MS - 1).is_empty());
         assert_eq!(quiet.summaries(WINDOW_MS), ["questions: 995 more in the last 60 seconds"]);
-        assert!(quiet.admit("questions", WINDOW_MS), "a new window begins");
+        assert!(quiet.admit(questions, WINDOW_MS), "a new window begins");
+    }
+
+    #[test]
+    fn what_one_member_causes_silences_no_other() {
+        let [one, other] = [1, 2].map(|byte| of("roots", Some(SiteId::from_bytes([byte; 32]))));
+        let mut quiet = Quiet::default();
+        assert_eq!((0..1000).filter(|now_ms| quiet.admit(one, *now_ms)).count(), 5);
+        assert!(quiet.admit(other, 1000));
+        assert_eq!(quiet.summaries(WINDOW_MS), ["roots (01010101): 995 more in the last 60 seconds"]);
     }
 }

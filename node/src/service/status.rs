@@ -1,12 +1,12 @@
 //! What a running node knows beyond its store: who is connected, and how far each peer has been applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use uor_asl::state::ReadError;
 use uor_index_format::id::SiteId;
 
-use crate::replication::{Applied, Replicator};
+use crate::replication::{FederationLogTable, Replicator};
 use crate::site::Site;
 
 /// The moving part of a node's status.
@@ -35,24 +35,45 @@ pub struct PeerStatus {
     pub lag: Option<u64>,
 }
 
+/// What the loop keeps up to date for whoever asks: names and lags are looked up then, and not on every tick, since members
+/// may be as many as members say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live {
+    listening: BTreeSet<String>,
+    connected: BTreeSet<SiteId>,
+    applied: FederationLogTable,
+}
+
+impl Live {
+    /// Takes over what has changed.
+    pub(super) fn take(&mut self, core: &Replicator, listening: &BTreeSet<String>) {
+        if self.listening != *listening {
+            self.listening.clone_from(listening);
+        }
+        if !self.connected.iter().eq(core.connected()) {
+            self.connected = core.connected().copied().collect();
+        }
+        if self.applied != *core.federation_log_table() {
+            self.applied.clone_from(core.federation_log_table());
+        }
+    }
+}
+
 impl NodeStatus {
-    pub(super) fn of(site: &Site, core: &Replicator, listening: &BTreeSet<String>) -> Result<Self, ReadError> {
+    pub(super) fn of(site: &Site, live: &Live) -> Result<Self, ReadError> {
         let logseq = site.store().view().state().logseq_max();
-        let connected: BTreeSet<SiteId> = core.connected().copied().collect();
-        let applied: BTreeMap<SiteId, Applied> = core.federation_log_table().clone();
         let names = site.shown_names()?;
-        let others = site.members()?.into_iter().filter(|member| member.site_id != site.site_id());
-        let peers = others.map(|member| {
-            let applied = applied.get(&member.site_id);
+        let peers = names.into_iter().filter(|(member, _)| *member != site.site_id()).map(|(member, name)| {
+            let applied = live.applied.get(&member);
             PeerStatus {
-                site_id: member.site_id.to_string(),
-                name: names.get(&member.site_id).cloned(),
-                connected: connected.contains(&member.site_id),
+                site_id: member.to_string(),
+                name: Some(name),
+                connected: live.connected.contains(&member),
                 applied_snapshot: applied.map(|applied| applied.snapshot.to_string()),
                 applied_logseq: applied.map(|applied| applied.logseq.0),
                 lag: applied.map(|applied| logseq.0.saturating_sub(applied.logseq.0)),
             }
         });
-        Ok(Self { listening: listening.iter().cloned().collect(), peers: peers.collect() })
+        Ok(Self { listening: live.listening.iter().cloned().collect(), peers: peers.collect() })
     }
 }

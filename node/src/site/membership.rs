@@ -110,7 +110,10 @@ impl Site {
         if !is_open && !is_member {
             return Err(RedeemError::TicketUnknown);
         }
-        home::write_lines(self.disk.as_ref(), INVITES_FILE, open)?;
+        // A member may show what it likes, as often as it likes: only what changes something is written.
+        if is_open {
+            home::write_lines(self.disk.as_ref(), INVITES_FILE, open)?;
+        }
         if is_member {
             return Ok(Redeemed::AlreadyMember);
         }
@@ -160,6 +163,10 @@ impl Site {
     pub fn resolve_site(&self, text: &str) -> Result<SiteId, ResolveError> {
         let members = self.members()?;
         let prefix = text.to_ascii_lowercase();
+        // A whole id means that site, whatever others call themselves.
+        if let Some(site) = members.iter().find(|member| member.site_id.to_string() == prefix) {
+            return Ok(site.site_id);
+        }
         let is_prefix = prefix.len() >= super::resolve::PREFIX_LEN_MIN;
         let means = |member: &&MemberListed| {
             member.name == text || (is_prefix && member.site_id.to_string().starts_with(&prefix))

@@ -4,6 +4,7 @@
 //! not at all, and nothing that exists is overwritten ([`out`]).
 
 mod out;
+mod spread;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -217,6 +218,19 @@ pub enum ReadError {
         found: Sort,
         /// What was needed.
         needed: &'static str,
+    },
+    /// A tree stands for very many entries, because trees in it occur again and again.
+    #[error(
+        "tree {id} is {trees} trees that hold each other again and again, {entries} entries in all: no directory is like that, \
+         and nothing was written"
+    )]
+    Spread {
+        /// The tree.
+        id: CanonicalId,
+        /// How many different trees there are.
+        trees: u64,
+        /// How many entries they stand for.
+        entries: u64,
     },
     /// The payload passes its checksum and is not what its type tag or kind says.
     #[error("the payload of {id} is no valid {what}")]

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use uor_asl::state::ReadError as StateError;
 use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
 use uor_index_format::record::{Content, Kind};
-use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
+use uor_index_format::reference::{ID_PREFIX_LEN_MIN, NAMESPACE_USER, RefAssignment, is_like_id};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::state::Entry;
 use uor_index_format::tree::EntryKind;
@@ -18,10 +18,12 @@ use uor_index_format::{program, snapshot, tree};
 use super::{ReadError, Site, json, text};
 
 /// Fewest digits of an id that a person may give.
-pub(super) const PREFIX_LEN_MIN: usize = 8;
+pub(super) const PREFIX_LEN_MIN: usize = ID_PREFIX_LEN_MIN;
 const ID_DIGITS: usize = 64;
-/// How many candidates of an ambiguous prefix are looked at.
+/// How many candidates of an ambiguous prefix are named.
 const CANDIDATES_MAX: usize = 16;
+/// How many ids that begin alike are looked at. Records may shadow any ids, so that those that are visible are among others.
+const LOOKS_MAX: usize = 4096;
 
 /// What something is, in the words of the command line. Artifacts are told apart by their type tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,7 +189,7 @@ pub enum ResolveError {
         text: String,
     },
     /// Several things begin like this.
-    #[error("`{text}` is ambiguous, give more digits; it may be {}{}", list(candidates), if *more { " and others" } else { "" })]
+    #[error("`{text}` is ambiguous, give more digits; it may be {}", list(candidates, *more))]
     Ambiguous {
         /// The text as it was given.
         text: String,
@@ -262,8 +264,13 @@ pub enum ResolveError {
     State(#[from] StateError),
 }
 
-fn list(candidates: &[Candidate]) -> String {
-    candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn list(candidates: &[Candidate], more: bool) -> String {
+    let named = candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match (named.is_empty(), more) {
+        (true, _) => "one of very many".to_owned(),
+        (false, true) => format!("{named} and others"),
+        (false, false) => named,
+    }
 }
 
 impl Site {
@@ -317,6 +324,10 @@ impl Site {
         name: &str,
         at: &Snapshot,
     ) -> Result<Option<ArtifactKey>, StateError> {
+        // Records may give any name: what looks like an id means the id all the same.
+        if is_like_id(name) {
+            return Ok(None);
+        }
         let visible = self.store.view().state().get(&RefAssignment::id_of(namespace, name), at)?;
         let version = visible.and_then(|visible| visible.version);
         Ok(version.and_then(|version| match version.record.content() {
@@ -360,7 +371,7 @@ impl Site {
         }
         let (known, visible) = {
             let view = self.store.view();
-            let known = view.state().ids_with_prefix(digits, CANDIDATES_MAX)?;
+            let known = view.state().ids_with_prefix(digits, LOOKS_MAX)?;
             let mut visible = Vec::new();
             for id in &known {
                 let target = view.state().entry(id, at)?.map(|entry| Target::of(text, &entry));
@@ -368,15 +379,19 @@ impl Site {
             }
             (known, visible)
         };
+        let are_all = known.len() < LOOKS_MAX;
         match (visible.as_slice(), known.as_slice()) {
-            ([target], _) => Ok(target.clone()),
+            ([target], _) if are_all => Ok(target.clone()),
             ([], [id]) => self.resolve_id(id, at),
-            ([], _) => Err(unknown()),
-            (several, _) => Err(ResolveError::Ambiguous {
-                text: text.to_owned(),
-                candidates: several.iter().map(|target| Candidate { id: target.id, sort: target.sort }).collect(),
-                more: known.len() == CANDIDATES_MAX,
-            }),
+            ([], _) if are_all => Err(unknown()),
+            (several, _) => {
+                let named = several.iter().take(CANDIDATES_MAX);
+                Err(ResolveError::Ambiguous {
+                    text: text.to_owned(),
+                    candidates: named.map(|target| Candidate { id: target.id, sort: target.sort }).collect(),
+                    more: !are_all || several.len() > CANDIDATES_MAX,
+                })
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::Serialize;
-use uor_node::service::{PeerStatus, ServiceHandle};
+use uor_node::service::PeerStatus;
 use uor_node::site::{Peer, Status};
 
 use super::Context;
@@ -36,7 +36,7 @@ struct PeerShown {
 /// [`crate::exit::Failed`].
 pub fn status(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let status = context.site.status()?;
-    let node = context.node.map(ServiceHandle::status);
+    let node = context.node.map(|node| node.status(context.site)).transpose()?;
     let lag = node.as_ref().and_then(|node| node.peers.iter().filter_map(|peer| peer.lag).max());
     let peers = peers(&status, &context.site.peers()?, node.map(|node| node.peers));
     let shown = Shown { running: context.node.is_some(), addresses: addresses(context)?, peers, lag, status };
@@ -71,7 +71,8 @@ fn peers(status: &Status, known: &[Peer], live: Option<Vec<PeerStatus>>) -> Vec<
 
 /// Where the node listens, or last listened.
 fn addresses(context: &Context<'_>) -> Outcome<Vec<String>> {
-    let listening = context.node.map(|node| node.status().listening).unwrap_or_default();
+    let node = context.node.map(|node| node.status(context.site)).transpose()?;
+    let listening = node.map(|node| node.listening).unwrap_or_default();
     Ok(if listening.is_empty() { context.site.addresses()? } else { listening })
 }
 

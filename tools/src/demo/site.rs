@@ -75,8 +75,8 @@ impl Running {
         self.site.store().view().wanted().len() as u64
     }
 
-    fn connections(&self) -> usize {
-        self.handle.status().peers.iter().filter(|peer| peer.connected).count()
+    fn connections(&self) -> Result<usize, ReadError> {
+        Ok(self.handle.status(&self.site)?.peers.iter().filter(|peer| peer.connected).count())
     }
 }
 
@@ -186,7 +186,7 @@ impl Federation {
     /// Cuts the last site off, and proves that it is.
     pub(super) fn cut(&self) -> Outcome<()> {
         self.plant().handle.cut(true);
-        self.wait(|this| Ok(this.plant().connections() == 0), |_| Ok(()))
+        self.wait(|this| Ok(this.plant().connections()? == 0), |_| Ok(()))
     }
 
     /// Mends the network.

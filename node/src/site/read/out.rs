@@ -19,7 +19,7 @@ use uor_index_format::id::ArtifactKey;
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{Attributes, EntryKind, LinkId, Tree, TreeEntry};
 
-use super::{ReadError, Site, Sort, Target, writing};
+use super::{ReadError, Site, Sort, Target, spread, writing};
 use crate::site::ResolveError;
 use crate::site::text::escaped;
 
@@ -93,8 +93,9 @@ impl<'a> Out<'a> {
         Ok(self.written)
     }
 
-    fn root(&mut self, tree: &Target, to: &Path) -> Result<(), ReadError> {
-        let tree = self.site.read_tree(tree)?;
+    fn root(&mut self, target: &Target, to: &Path) -> Result<(), ReadError> {
+        let tree = self.site.read_tree(target)?;
+        spread::check(self.site, self.at, target.key(), &tree)?;
         self.directory(&tree, to, Path::new(""), (usual_mode(DIR_MODE_USUAL), None))?;
         while let Some(Open { to, inside, entries }) = self.open.last_mut() {
             self.site.cancel.check()?;
