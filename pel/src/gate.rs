@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use uor_index_format::id::Checksum;
 use wasmparser::types::{EntityType, Types};
-use wasmparser::{FuncValidatorAllocations, Parser, Payload, ValType, ValidPayload, Validator, WasmFeatures};
+use wasmparser::{
+    CompositeInnerType, FuncValidatorAllocations, Parser, Payload, TypeSectionReader, ValType, ValidPayload, Validator,
+    WasmFeatures,
+};
 
 /// The features a module may use. Everything else is off: threads, shared memory, 64-bit memory, several memories,
 /// relaxed SIMD, garbage-collected types, exceptions, components, stack switching, custom page sizes, wide arithmetic.
@@ -33,6 +36,10 @@ pub const MEMORY_PAGES_MAX: u64 = 4096;
 /// Most elements that a table may declare as its maximum.
 pub const TABLE_LEN_MAX: u64 = 65_536;
 
+/// Most parameters of a function or a block.
+pub const PARAMS_MAX: usize = 128;
+/// Most results of a function or a block.
+pub const RESULTS_MAX: usize = 16;
 /// Most that compiling one function may cost, as [`Module::cost`] counts.
 pub const FUNCTION_COST_MAX: u64 = 8_000_000;
 /// Most that compiling a module may cost.
@@ -113,6 +120,19 @@ pub enum GateError {
         offset: usize,
         /// What the validator found.
         problem: String,
+    },
+    /// A function type has more than [`PARAMS_MAX`] parameters or [`RESULTS_MAX`] results.
+    #[error(
+        "the type at offset {offset} has {params} parameters and {results} results; at most {PARAMS_MAX} and {RESULTS_MAX} \
+         are allowed: pass them in memory"
+    )]
+    Arity {
+        /// Where.
+        offset: usize,
+        /// How many parameters it has.
+        params: usize,
+        /// How many results it has.
+        results: usize,
     },
     /// Compiling a function would cost more than [`FUNCTION_COST_MAX`].
     #[error(
@@ -252,7 +272,11 @@ fn validate(bytes: &[u8]) -> Result<(Types, u64), GateError> {
     let mut validator = Validator::new_with_features(FEATURES);
     let (mut functions, mut types) = (Vec::new(), None);
     for payload in Parser::new(0).parse_all(bytes) {
-        match validator.payload(&payload?)? {
+        let payload = payload?;
+        if let Payload::TypeSection(section) = &payload {
+            check_types(section)?;
+        }
+        match validator.payload(&payload)? {
             ValidPayload::Func(function, body) => functions.push((function, body)),
             ValidPayload::End(all) => types = Some(all),
             _ => {}
@@ -269,6 +293,21 @@ fn validate(bytes: &[u8]) -> Result<(Types, u64), GateError> {
         }
     }
     Ok((types, cost))
+}
+
+/// A call of many operands costs a compiler far more than each of them by itself.
+fn check_types(section: &TypeSectionReader<'_>) -> Result<(), GateError> {
+    for group in section.clone().into_iter_with_offsets() {
+        let (offset, group) = group?;
+        for ty in group.types() {
+            let CompositeInnerType::Func(function) = &ty.composite_type.inner else { continue };
+            let (params, results) = (function.params().len(), function.results().len());
+            if params > PARAMS_MAX || results > RESULTS_MAX {
+                return Err(GateError::Arity { offset, params, results });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_section(section: &Payload<'_>, types: &Types) -> Result<(), GateError> {

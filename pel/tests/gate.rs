@@ -4,7 +4,7 @@
 mod shapes;
 
 use shapes::{SHAPES, branches, module, nested_loops, targets, types, wat, with_locals};
-use uor_pel::gate::{self, FUNCTION_COST_MAX, GateError, MODULE_COST_MAX, MODULE_LEN_MAX};
+use uor_pel::gate::{self, FUNCTION_COST_MAX, GateError, MODULE_COST_MAX, MODULE_LEN_MAX, PARAMS_MAX, RESULTS_MAX};
 
 fn refusal(bytes: &[u8]) -> GateError {
     match gate::check(bytes) {
@@ -153,10 +153,28 @@ fn compiling_has_a_bound_whatever_the_module_is_made_of() {
         }
     }
     // Parameters cost no bytes, so functions that have many of them cost more than their length says.
-    let type_of_many = format!("(type $t (func (param {0}) (result {0})))", types(1000));
-    let functions = module(&format!("{type_of_many} {}", "(func (type $t) unreachable)".repeat(20_000)), "");
+    let type_of_many = format!("(type $t (func (param {})))", types(PARAMS_MAX));
+    let functions = module(&format!("{type_of_many} {}", "(func (type $t))".repeat(200_000)), "");
     let error = refusal(&functions);
     assert!(matches!(error, GateError::ModuleCost { function: 1.., offset: 9.., max: MODULE_COST_MAX }), "{error}");
+}
+
+#[test]
+fn functions_and_blocks_have_so_many_parameters_and_results_and_no_more() {
+    for (params, results) in
+        [(PARAMS_MAX, 0), (0, RESULTS_MAX), (PARAMS_MAX + 1, 0), (0, RESULTS_MAX + 1), (1000, 1000)]
+    {
+        let of_type = format!("(type (func (param {}) (result {})))", types(params), types(results));
+        match gate::check(&module(&of_type, "")) {
+            Ok(_) => assert!(params <= PARAMS_MAX && results <= RESULTS_MAX),
+            Err(GateError::Arity { offset, params: found, results: given }) => {
+                assert_eq!((found, given), (params, results));
+                assert!(params > PARAMS_MAX || results > RESULTS_MAX);
+                assert!(offset > 8, "{offset}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// What compilers make: cost follows length, with room to spare.

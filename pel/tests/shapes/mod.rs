@@ -1,5 +1,7 @@
 //! Modules that cost more to compile than their length says, in every shape that was found, each of any size.
 
+use uor_pel::gate::{PARAMS_MAX, RESULTS_MAX};
+
 /// A way to make compiling expensive.
 pub(crate) struct Shape {
     /// What there is much of.
@@ -24,13 +26,16 @@ pub(crate) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "calls of many operands",
-        fields: |_| format!("(func $f (param {0}) (result {0}) unreachable)", types(1000)),
-        body: |size| format!("{} {} {}", push(1000), "(call $f)".repeat(size), pop(1000)),
+        fields: |_| format!("(func $f (param {}) (result {}) unreachable)", types(PARAMS_MAX), types(RESULTS_MAX)),
+        body: |size| {
+            let call = format!("{} call $f ", push(PARAMS_MAX - RESULTS_MAX));
+            format!("{} {} {}", push(RESULTS_MAX), call.repeat(size), pop(RESULTS_MAX))
+        },
     },
     Shape {
         name: "blocks of many results",
-        fields: |_| format!("(type $t (func (param {0}) (result {0})))", types(1000)),
-        body: |size| format!("{} {} {}", push(1000), "block (type $t) end ".repeat(size), pop(1000)),
+        fields: |_| format!("(type $t (func (param {0}) (result {0})))", types(RESULTS_MAX)),
+        body: |size| format!("{} {} {}", push(RESULTS_MAX), "block (type $t) end ".repeat(size), pop(RESULTS_MAX)),
     },
     Shape {
         name: "tables of many targets",
@@ -39,6 +44,25 @@ pub(crate) const SHAPES: &[Shape] = &[
             let table = format!("(br_table {} (i32.load (i32.const 0)))", targets(500));
             with_locals(2000, &format!("{} {} {}", "block ".repeat(500), table.repeat(size), "end ".repeat(500)))
         },
+    },
+    Shape {
+        name: "locals that outlive calls",
+        fields: |_| "(func $f unreachable)".to_owned(),
+        body: |size| {
+            let locals = (10 * size).min(20_000);
+            let used: String = (0..locals).map(|at| format!("(i32.store (i32.const 0) (local.get {at}))")).collect();
+            with_locals(locals, &format!("{} {used}", "call $f ".repeat(10 * size)))
+        },
+    },
+    Shape {
+        name: "a long sum",
+        fields: none,
+        body: |size| format!("{} {} drop", push(1), "(i32.load (i32.const 0)) i32.add ".repeat(100 * size)),
+    },
+    Shape {
+        name: "a deep sum",
+        fields: none,
+        body: |size| format!("{} {} drop", push(1 + 100 * size), "i32.add ".repeat(100 * size)),
     },
     Shape {
         name: "a deep operand stack",
