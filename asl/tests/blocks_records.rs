@@ -249,7 +249,14 @@ fn what_was_erased_is_held_to_be_zeros() {
     assert_eq!(blocks.erase(Checksum::of(&all[0])).unwrap().blocks, 1);
     blocks.sync().unwrap();
     check(&blocks, &disk, MIB, &all[1..], &all[..1]);
+    let closed = disk.crash(0);
     is_not_zero(&disk, &blocks);
+    // The record is in a closed pack, and in its run.
+    let blocks = open(&closed, Mode::Write, MIB);
+    put(&blocks, &large(10..70));
+    assert_eq!(files(&closed, ".run"), [run(1, 1)]);
+    check(&blocks, &closed, MIB, &all[1..], &all[..1]);
+    is_not_zero(&closed, &blocks);
 }
 
 /// Puts a wrong bit where the first payload was, and has it found.
@@ -285,6 +292,12 @@ fn after_an_erasure_that_failed_nothing_is_put_before_it_is_finished() {
     let blocks = open(&disk, Mode::Write, MIB);
     check(&blocks, &disk, MIB, &all[1..], &all[..1]);
     assert!(blocks.erased(Checksum::of(&all[0])) && !holds(&disk, &all[0][..64]));
+    // And is finished for good, whatever comes behind it.
+    put(&blocks, &large(3..5));
+    drop(blocks);
+    let left = disk.contents("blocks/00000001.pack");
+    check(&open(&disk, Mode::Write, MIB), &disk, MIB, &[&all[1..], &large(3..5)].concat(), &all[..1]);
+    assert_eq!(disk.contents("blocks/00000001.pack"), left);
 }
 
 #[test]
@@ -498,6 +511,32 @@ fn merged_runs_say_all_that_each_said_of_earlier_packs() {
     assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 4)]);
     assert_eq!(dead_of(&disk, &run(2, 4)), 20);
     check(&blocks, &disk, SMALL, &there, &gone);
+}
+
+/// What later runs say of earlier packs holds for these even where their own run is lost.
+#[test]
+fn a_run_that_is_lost_brings_nothing_back() {
+    let (disk, blocks, all) = tinies();
+    drop_payloads(&blocks, &all[..10]);
+    let large = large(0..7);
+    put(&blocks, &large);
+    drop(blocks);
+    assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 2)]);
+    let (there, gone) = ([&all[10..], &large].concat(), &all[..10]);
+    let (lost, flipped) = (disk.crash(0), disk.crash(0));
+    lost.remove(&run(1, 1)).unwrap();
+    // Where opening does not look.
+    assert!(flipped.flip_bit(&run(1, 1), 8 * 100));
+    for mode in [Mode::ReadOnly, Mode::Write] {
+        for (disk, is_lost) in [(&lost, true), (&flipped, false)] {
+            let (blocks, recovery) = Blocks::open_with(Arc::new(disk.clone()), mode, options(SMALL)).unwrap();
+            assert_eq!(recovery.rebuilt, if is_lost { vec![run(1, 1)] } else { vec![] });
+            assert_eq!(gone.iter().filter(|bytes| blocks.has(Checksum::of(bytes))).count(), 0, "{mode:?}, {is_lost}");
+            assert_eq!(blocks.payloads(), checksums(&there).into_iter().collect::<Vec<_>>(), "{mode:?}, {is_lost}");
+            assert!(there.iter().all(|bytes| same(&blocks, bytes)));
+        }
+    }
+    check(&open(&lost, Mode::Write, SMALL), &lost, SMALL, &there, gone);
 }
 
 #[test]

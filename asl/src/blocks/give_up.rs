@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Index, Location, Place};
+use super::index::{Location, Place};
 use super::list::List;
 use super::pack::{Append, Pack};
 use super::read::{read_block, read_stored};
@@ -265,20 +265,5 @@ impl Blocks {
                 self.index_mut().merged(shrunk);
             }
         }
-    }
-}
-
-impl Index {
-    /// Whether a block of a run is still there, going by packs and records alone.
-    pub(super) fn is_recorded(&self, at: &Location) -> Result<bool, super::run::Broken> {
-        if !self.packs.contains_key(&at.place.pack) || self.is_dead(at.place) {
-            return Ok(false);
-        }
-        for run in self.runs.iter().filter(|run| run.packs.0 > at.place.pack) {
-            if run.buries(at.place)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
