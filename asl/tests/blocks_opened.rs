@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use observed::{Deed, Observed};
 use packs::{noise, same};
 use uor_asl::blocks::{Blocks, BlocksError, Options, Recovery};
-use uor_asl::disk::memory::MemoryDisk;
+use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
@@ -106,6 +106,59 @@ fn a_pack_that_a_crash_kept_from_being_listed_is_missed_once_it_was_opened() {
     }
 }
 
+/// Which packs should be there is then not known; those that are there are read.
+#[test]
+fn a_reader_passes_over_a_damaged_list_of_packs() {
+    let disk = MemoryDisk::new();
+    let (blocks, _) = open(&disk, Mode::Write).unwrap();
+    let all = payloads(12);
+    put(&blocks, &all);
+    let live = Checksum::of(&all[11]);
+    blocks.collect(&mut |checksum| checksum == live, false).unwrap();
+    drop(blocks);
+    assert!(!packs(&disk).contains(&"blocks/00000001.pack".to_owned()));
+    assert!(disk.flip_bit("blocks/packs.list", 8 * 20));
+    let (blocks, recovery) = open(&disk, Mode::ReadOnly).unwrap();
+    assert!(matches!(recovery.damages.as_slice(), [damage] if damage.file == "blocks/packs.list"), "{recovery:?}");
+    assert_eq!(blocks.payloads(), [live]);
+    assert!(same(&blocks, &all[11]));
+    assert!(
+        matches!(open(&disk, Mode::Write), Err(BlocksError::Damaged(damage)) if damage.file == "blocks/packs.list")
+    );
+}
+
+/// A store of the first version had no list: its packs follow each other.
+#[test]
+fn without_a_list_a_pack_between_others_is_missed() {
+    let disk = MemoryDisk::new();
+    let (blocks, _) = open(&disk, Mode::Write).unwrap();
+    put(&blocks, &payloads(12));
+    drop(blocks);
+    ["blocks/packs.list", "blocks/00000002.pack"].iter().for_each(|path| disk.remove(path).unwrap());
+    for mode in [Mode::ReadOnly, Mode::Write] {
+        let error = open(&disk, mode).err().unwrap();
+        assert!(matches!(&error, BlocksError::MissingPack { file } if file == "blocks/00000002.pack"), "{error}");
+    }
+}
+
+#[test]
+fn a_reader_passes_over_a_damaged_record() {
+    let disk = MemoryDisk::new();
+    let (blocks, _) = open(&disk, Mode::Write).unwrap();
+    let all = payloads(3);
+    put(&blocks, &all);
+    let before = disk.contents("blocks/00000001.pack").unwrap().len() as u64;
+    blocks.erase(Checksum::of(&all[0])).unwrap();
+    blocks.sync().unwrap();
+    drop(blocks);
+    // Behind its header.
+    assert!(disk.flip_bit("blocks/00000001.pack", 8 * (before + 64 + 3)));
+    let (blocks, recovery) = open(&disk, Mode::ReadOnly).unwrap();
+    assert!(matches!(recovery.damages.as_slice(), [damage] if damage.offset == before), "{recovery:?}");
+    assert!(!blocks.has(Checksum::of(&all[0])) && same(&blocks, &all[1]) && same(&blocks, &all[2]));
+    assert!(matches!(open(&disk, Mode::Write), Err(BlocksError::Damaged(damage)) if damage.offset == before));
+}
+
 #[test]
 fn of_a_merge_and_what_it_was_made_of_the_merge_is_taken() {
     let all = payloads(40);
@@ -159,4 +212,25 @@ fn opening_again_writes_nothing_again() {
         assert!(open_counting() <= 1);
     }
     assert!(packs(&disk).iter().map(|path| disk.contents(path).unwrap()).eq(after));
+}
+
+#[test]
+fn packs_whose_index_could_not_be_written_are_indexed_with_the_next() {
+    let disk = MemoryDisk::new();
+    let (failing, has_failed) = (disk.clone(), AtomicU64::new(0));
+    let hook = move |deed: Deed, path: &str| {
+        if deed == Deed::Open && path.ends_with(".run.new") && has_failed.fetch_add(1, Ordering::SeqCst) == 0 {
+            failing.fail_at(failing.operations(), Fault::Io);
+        }
+    };
+    let (blocks, _) = Blocks::open_with(Arc::new(Observed::doing(&disk, hook)), Mode::Write, OPTIONS).unwrap();
+    let all = payloads(10);
+    put(&blocks, &all[..5]);
+    assert_eq!((packs(&disk).len(), runs(&disk)), (2, vec![]), "nothing depends on it");
+    put(&blocks, &all[5..]);
+    assert_eq!(runs(&disk), ["index/blocks-00000001-00000002.run"]);
+    drop(blocks);
+    let (blocks, recovery) = open(&disk, Mode::ReadOnly).unwrap();
+    assert_eq!(recovery.rebuilt, [""; 0]);
+    assert!(all.iter().all(|bytes| same(&blocks, bytes)));
 }

@@ -137,6 +137,28 @@ fn what_no_checkpoint_names_any_more_is_removed() {
     is_sound(&disk, small(6));
 }
 
+/// Runs that are written while the log is judged anew are named by no checkpoint before housekeeping has seen to it, however
+/// few records are left in memory.
+#[test]
+fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
+    for count in 40..46 {
+        let disk = MemoryDisk::new();
+        let store = open(Arc::new(disk.clone()), small(6));
+        write(&store, 0..count);
+        drop(store);
+        for path in disk.paths().into_iter().filter(|path| path.starts_with("index/")) {
+            disk.remove(&path).unwrap();
+        }
+        let store = open(Arc::new(disk.clone()), small(6));
+        assert!(disk.contents("index/checkpoint").is_none() && !runs(&disk).is_empty());
+        let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
+        assert!((1..100).contains(&pieces), "housekeeping comes to an end: {pieces}");
+        drop(store);
+        assert!(disk.contents("index/checkpoint").is_some(), "{count} records");
+        is_sound(&disk, small(6));
+    }
+}
+
 /// Opening checks the signature of each commit behind the checkpoint.
 #[test]
 fn a_thousand_commits_are_due_however_few_records_they_have() {
