@@ -416,7 +416,7 @@ fn an_erased_payload_does_not_come_back_when_a_longer_one_moves_that_it_is_a_par
     put(&blocks, &[part.clone(), long.clone(), garbage.clone()]);
     assert_eq!(blocks.erase(Checksum::of(&part)).unwrap().blocks, 0, "its bytes are another's");
     let (there, gone) = ([long], [part.clone(), garbage.clone()]);
-    check(&blocks, &disk, PACK, &there, &[part.clone()]);
+    check(&blocks, &disk, PACK, &there, slice::from_ref(&part));
     drop_payloads(&blocks, &[garbage]);
     assert_eq!(files(&disk, ".pack"), ["blocks/00000002.pack"]);
     check(&blocks, &disk, PACK, &there, &gone);
@@ -429,6 +429,39 @@ fn an_erased_payload_does_not_come_back_when_a_longer_one_moves_that_it_is_a_par
 }
 
 const MIB: u64 = 1 << 20;
+
+/// What cannot be walked may hold what nobody else does.
+#[test]
+fn a_pack_with_a_damaged_header_is_not_given_up() {
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, MIB);
+    let all = large(0..110);
+    put(&blocks, &all);
+    assert!(disk.flip_bit("blocks/00000001.pack", 8 * (32 + 20_064 + 5)));
+    let live = checksums(&[&all[..3], &all[60..62]].concat());
+    let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(collected.packs_rewritten > 0);
+    assert!(files(&disk, ".pack").contains(&"blocks/00000001.pack".to_owned()));
+    assert!(!files(&disk, ".pack").contains(&"blocks/00000002.pack".to_owned()));
+    assert!([&all[..1], &all[2..3], &all[60..62]].concat().iter().all(|bytes| same(&blocks, bytes)));
+}
+
+/// Where space is short, dead blocks are punched out of packs that stay, and of no others.
+#[test]
+fn no_file_is_made_again_of_a_pack_that_was_given_up_before() {
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, MIB);
+    let all = large(0..300);
+    put(&blocks, &all);
+    disk.set_capacity(Some(disk.used() + (64 << 10)));
+    // Of the first pack nothing lives, of the others each second payload.
+    let live = checksums(&all[52..].iter().step_by(2).cloned().collect::<Vec<_>>());
+    let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(collected.packs_rewritten > 3, "{collected:?}");
+    assert!(files(&disk, ".pack").iter().all(|path| !disk.contents(path).unwrap().is_empty()));
+    assert!(!files(&disk, ".pack").contains(&"blocks/00000001.pack".to_owned()));
+    assert_eq!(blocks.payloads(), live.into_iter().collect::<Vec<_>>());
+}
 
 /// Two packs that are full and a third: the first holds `old`, and lives; the second is garbage, but for what `remove` has
 /// recorded in it, and is given up.
