@@ -14,6 +14,7 @@ use std::thread;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
+use uor_asl::log;
 use uor_asl::store::{Keeper, Options, Store};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Payload, Record};
@@ -173,6 +174,22 @@ fn a_thousand_commits_are_due_however_few_records_they_have() {
     write(&store, number..number + 5);
     drop(store);
     is_sound(&disk, Options::default());
+}
+
+/// A run can name places in so much of the log: few records may take more than that.
+#[test]
+fn a_head_is_due_before_its_records_lie_further_apart_than_a_run_can_name() {
+    // Each commit has a segment of the log for itself: there are places in 512.
+    let log = log::Options { segment_bytes: 64, preallocate_bytes: 64 };
+    let options = Options { log, ..small(1 << 20) };
+    let disk = MemoryDisk::new();
+    let store = open(Arc::new(disk.clone()), options);
+    write(&store, 0..700);
+    store.seal_index().unwrap();
+    assert!(runs(&disk).len() > 2, "more than one run");
+    assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
+    drop(store);
+    is_sound(&disk, options);
 }
 
 /// Where the keeper is held up, and how far it has come.
