@@ -16,10 +16,11 @@ use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log;
 use uor_asl::store::{Keeper, Options, Store};
+use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Payload, Record};
 
-use federation::{Federation, SITES, key};
+use federation::{Federation, SITES, Step, key, mix};
 use observed::{Deed, Observed};
 
 /// The site whose store this is.
@@ -174,6 +175,56 @@ fn a_thousand_commits_are_due_however_few_records_they_have() {
     write(&store, number..number + 5);
     drop(store);
     is_sound(&disk, Options::default());
+}
+
+/// A proof that site 1 wrote another commit in the place of this one.
+fn proof(federation: &Federation, commit: &Commit) -> ForkProof {
+    let header = commit.header();
+    let mut draft = federation.draft(1, vec![artifact(u64::MAX)]);
+    (draft.number, draft.previous, draft.logseq) = (header.number, header.previous, header.logseq);
+    ForkProof::new(header.clone(), Commit::seal(draft, &key(1)).unwrap().header().clone()).unwrap()
+}
+
+/// A run without what a fork took back is laid out anew by the commits that it names; where these cannot be read either, the
+/// log gives another, and everything is judged anew.
+#[test]
+fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
+    let steps: Vec<Step> = (0..12).map(|seed| Step::from_seed(mix(seed))).collect();
+    let federation = Federation::build(ConflictRule::First, &steps);
+    let (disk, options) = (MemoryDisk::new(), small(1 << 20));
+    let store = open(Arc::new(disk.clone()), options);
+    store.merge(federation.commits().to_vec()).unwrap();
+    write(&store, 0..250);
+    store.seal_index().unwrap();
+    let mut last = federation.commits().iter().rev();
+    store.freeze(proof(&federation, last.find(|commit| commit.header().domain == key(1).site_id()).unwrap())).unwrap();
+    write(&store, 250..500);
+    store.settle().unwrap();
+    assert!(store.view().uncounted() > 0 && runs(&disk).len() == 2, "merged without what was taken back");
+    let root = store.view().state().root();
+    drop(store);
+    for path in runs(&disk) {
+        assert!(disk.contents(&path).unwrap().len() > 3 * 4096);
+        // Opening reads the first page and the last.
+        assert!(disk.flip_bit(&path, 8 * (4096 + 2000)));
+    }
+    let store = open(Arc::new(disk.clone()), options);
+    assert_eq!(store.opened().index, None, "not noticed yet");
+    let asked = (0..500).filter(|number| {
+        let view = store.view();
+        view.state().entry(&artifact(*number).id(), view.head()).is_err()
+    });
+    assert!(asked.count() > 0);
+    assert!(store.index_damage().iter().any(|told| told.contains("could not be found in the log")));
+    assert!(store.maintain().unwrap());
+    assert_eq!(store.view().state().root(), root);
+    assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
+    write(&store, 500..510);
+    store.settle().unwrap();
+    assert_eq!(runs(&disk).len(), 2, "what was given up is gone");
+    assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
+    drop(store);
+    is_sound(&disk, options);
 }
 
 /// A run can name places in so much of the log: few records may take more than that.
