@@ -17,6 +17,7 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::log;
 use uor_asl::store::{Keeper, Options, Store};
 use uor_index_format::commit::{Commit, ForkProof};
+use uor_index_format::id::Checksum;
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Payload, Record};
 
@@ -177,12 +178,12 @@ fn a_thousand_commits_are_due_however_few_records_they_have() {
     is_sound(&disk, Options::default());
 }
 
-/// A proof that site 1 wrote another commit in the place of this one.
-fn proof(federation: &Federation, commit: &Commit) -> ForkProof {
+/// A proof that a site wrote another commit in the place of this one.
+fn proof(federation: &Federation, site: usize, commit: &Commit) -> ForkProof {
     let header = commit.header();
-    let mut draft = federation.draft(1, vec![artifact(u64::MAX)]);
+    let mut draft = federation.draft(site, vec![artifact(u64::MAX)]);
     (draft.number, draft.previous, draft.logseq) = (header.number, header.previous, header.logseq);
-    ForkProof::new(header.clone(), Commit::seal(draft, &key(1)).unwrap().header().clone()).unwrap()
+    ForkProof::new(header.clone(), Commit::seal(draft, &key(site)).unwrap().header().clone()).unwrap()
 }
 
 /// A run without what a fork took back is laid out anew by the commits that it names; where these cannot be read either, the
@@ -196,8 +197,8 @@ fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
     store.merge(federation.commits().to_vec()).unwrap();
     write(&store, 0..250);
     store.seal_index().unwrap();
-    let mut last = federation.commits().iter().rev();
-    store.freeze(proof(&federation, last.find(|commit| commit.header().domain == key(1).site_id()).unwrap())).unwrap();
+    let last = federation.commits().iter().rfind(|commit| commit.header().domain == key(1).site_id()).unwrap();
+    store.freeze(proof(&federation, 1, last)).unwrap();
     write(&store, 250..500);
     store.settle().unwrap();
     assert!(store.view().uncounted() > 0 && runs(&disk).len() == 2, "merged without what was taken back");
@@ -225,6 +226,51 @@ fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
     assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
     drop(store);
     is_sound(&disk, options);
+}
+
+/// All that a store knows beside what its index finds.
+fn known(store: &Store) -> Vec<(&'static str, String)> {
+    let view = store.view();
+    let sites: Vec<_> = (0..SITES).map(|site| key(site).site_id()).collect();
+    let uncounted: Vec<_> = sites.iter().map(|site| view.uncounted_head(site)).collect();
+    let testimony = store.testimony_for(&sites, u64::MAX).unwrap();
+    vec![
+        ("root", format!("{:?}", view.state().root())),
+        ("head", format!("{:?}", view.head())),
+        ("rule", format!("{:?}", view.state().rule())),
+        ("genesis", format!("{:?}", view.genesis())),
+        ("members", format!("{:?}", view.members())),
+        ("conflicts", format!("{:?}", view.state().conflicts(view.head()).unwrap())),
+        ("wanted", format!("{:?}", view.wanted())),
+        ("erased", format!("{:?}", view.erased(&Checksum::of(b"gone")))),
+        ("uncounted", format!("{:?} {uncounted:?}", view.uncounted())),
+        ("testimony", format!("{testimony:?}")),
+    ]
+}
+
+#[test]
+fn a_checkpoint_says_all_that_the_log_says() {
+    let steps: Vec<Step> = (0..200).map(|seed| Step::from_seed(mix(seed))).collect();
+    let federation = Federation::build(ConflictRule::Manual, &steps);
+    let (disk, options) = (MemoryDisk::new(), small(50));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    Store::create(&shared, federation.id()).unwrap();
+    let store = Store::open_with(shared.clone(), Mode::Write, options).unwrap();
+    store.merge(federation.commits().to_vec()).unwrap();
+    store.erase(Checksum::of(b"gone"), 77).unwrap();
+    // Of the commit that admitted the last site.
+    let first = federation.commits().iter().find(|commit| commit.header().domain == key(3).site_id()).unwrap();
+    store.freeze(proof(&federation, 3, first)).unwrap();
+    store.settle().unwrap();
+    let expected = known(&store);
+    let empty = ["[]", "{}", "None", "0 [None, None, None, None, None]"];
+    assert_eq!(expected.iter().find(|(_, what)| empty.contains(&what.as_str())), None);
+    drop((store, shared));
+    for (anew, mode) in [(false, Mode::ReadOnly), (true, Mode::ReadOnly), (false, Mode::Write)] {
+        let store = Store::open_with(Arc::new(disk.clone()), mode, Options { anew, ..options }).unwrap();
+        assert_eq!(store.opened().index.is_some(), anew);
+        assert_eq!(known(&store), expected, "read anew: {anew}");
+    }
 }
 
 /// A run can name places in so much of the log: few records may take more than that.
