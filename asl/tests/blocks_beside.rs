@@ -105,7 +105,12 @@ fn payloads_may_be_erased_between_any_two_steps() {
 #[test]
 fn what_is_erased_before_it_is_known_to_be_durable_cuts_nothing_off() {
     for step in 0.. {
-        let (disk, writer) = writer();
+        let disk = MemoryDisk::new();
+        // All in one pack.
+        let options = Options { pack_bytes: 1 << 20, threads: 1 };
+        let (writer, _) = Blocks::open_with(Arc::new(disk.clone()), Mode::Write, options).unwrap();
+        writer.put_bytes(&payload(0)).unwrap();
+        writer.sync().unwrap();
         // Written, because it is long, and not synced.
         let long = noise(1, 200_000);
         writer.put_bytes(&long).unwrap();

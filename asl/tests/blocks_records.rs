@@ -1,101 +1,24 @@
-//! What is gone stays gone, and what lives is found, while packs are given up, their index is merged and written anew, and
-//! somebody looks in between: step by step.
+//! What is gone stays gone, and what lives is found, while it is erased or moves out of packs that are given up, and somebody
+//! looks or puts in between: step by step.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod dropped;
 mod observed;
 mod packs;
 
-use std::collections::BTreeSet;
-use std::ops::Range;
 use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 
+use dropped::{MIB, check, checksums, drop_payloads, files, large, open, options, put};
 use observed::{Deed, Observed};
 use packs::{noise, same};
-use uor_asl::blocks::{Blocks, BlocksError, Collected, Erased, Options};
+use uor_asl::blocks::{Blocks, BlocksError, Erased};
+use uor_asl::disk::Mode;
 use uor_asl::disk::memory::{Fault, MemoryDisk};
-use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
-
-fn options(pack_bytes: u64) -> Options {
-    Options { pack_bytes, threads: 1 }
-}
-
-fn open(disk: &MemoryDisk, mode: Mode, pack_bytes: u64) -> Blocks {
-    let (blocks, recovery) = Blocks::open_with(Arc::new(disk.clone()), mode, options(pack_bytes)).unwrap();
-    assert_eq!((recovery.damages, recovery.rebuilt), (vec![], vec![]));
-    blocks
-}
-
-fn checksums(payloads: &[Vec<u8>]) -> BTreeSet<Checksum> {
-    payloads.iter().map(|bytes| Checksum::of(bytes)).collect()
-}
-
-/// Puts what was not there, and syncs it.
-fn put(blocks: &Blocks, payloads: &[Vec<u8>]) {
-    payloads.iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
-    blocks.sync().unwrap();
-}
-
-/// Payloads of these seeds that are so short that a pack holds very many.
-fn tiny(seeds: Range<u64>) -> Vec<Vec<u8>> {
-    seeds.map(|seed| noise(seed, 20)).collect()
-}
-
-fn large(seeds: Range<u64>) -> Vec<Vec<u8>> {
-    seeds.map(|seed| noise(seed, 20_000)).collect()
-}
-
-fn drop_payloads(blocks: &Blocks, payloads: &[Vec<u8>]) -> Collected {
-    let gone = checksums(payloads);
-    let collected = blocks.collect(&mut |checksum| !gone.contains(&checksum), false).unwrap();
-    assert_eq!(collected.payloads, payloads.len() as u64);
-    collected
-}
-
-fn files(disk: &MemoryDisk, extension: &str) -> Vec<String> {
-    disk.paths().into_iter().filter(|path| path.ends_with(extension)).collect()
-}
-
-fn run(first: u32, last: u32) -> String {
-    format!("index/blocks-{first:08}-{last:08}.run")
-}
-
-/// A number in the footer of a run: `FORMAT.md`, "Index of blocks".
-fn footer(disk: &MemoryDisk, run: &str, at: usize) -> u64 {
-    let bytes = disk.contents(run).unwrap();
-    let start = bytes.len() - 96 + at;
-    u64::from_le_bytes(bytes[start..start + 8].try_into().unwrap())
-}
-
-/// How many blocks a run is of.
-fn blocks_of(disk: &MemoryDisk, run: &str) -> u64 {
-    footer(disk, run, 24)
-}
-
-/// How many blocks of other packs it says are no more.
-fn dead_of(disk: &MemoryDisk, run: &str) -> u64 {
-    footer(disk, run, 40)
-}
-
-/// Holds the store that is open, and what others see of it with and without its index, to what is there and what is gone.
-fn check(blocks: &Blocks, disk: &MemoryDisk, pack_bytes: u64, there: &[Vec<u8>], gone: &[Vec<u8>]) {
-    let bare = disk.crash(0);
-    files(&bare, ".run").iter().for_each(|path| bare.remove(path).unwrap());
-    let (unindexed, _) = Blocks::open_with(Arc::new(bare), Mode::ReadOnly, options(pack_bytes)).unwrap();
-    let reader = open(disk, Mode::ReadOnly, pack_bytes);
-    for (who, blocks) in [("the writer", blocks), ("a reader", &reader), ("a reader without index", &unindexed)] {
-        let back = gone.iter().filter(|bytes| blocks.has(Checksum::of(bytes))).count();
-        assert_eq!(back, 0, "{who}: back again");
-        assert!(there.iter().all(|bytes| same(blocks, bytes)), "{who}: lost");
-        let payloads: BTreeSet<Checksum> = blocks.payloads().into_iter().collect();
-        assert!(payloads.is_superset(&checksums(there)) && payloads.is_disjoint(&checksums(gone)), "{who}");
-        assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, [], "{who}");
-    }
-}
 
 // Between the decision that something goes and its going.
 
@@ -249,7 +172,14 @@ fn what_was_erased_is_held_to_be_zeros() {
     assert_eq!(blocks.erase(Checksum::of(&all[0])).unwrap().blocks, 1);
     blocks.sync().unwrap();
     check(&blocks, &disk, MIB, &all[1..], &all[..1]);
+    let closed = disk.crash(0);
     is_not_zero(&disk, &blocks);
+    // The record is in a closed pack, and in its run.
+    let blocks = open(&closed, Mode::Write, MIB);
+    put(&blocks, &large(10..70));
+    assert_eq!(files(&closed, ".run"), ["index/blocks-00000001-00000001.run"]);
+    check(&blocks, &closed, MIB, &all[1..], &all[..1]);
+    is_not_zero(&closed, &blocks);
 }
 
 /// Puts a wrong bit where the first payload was, and has it found.
@@ -285,6 +215,12 @@ fn after_an_erasure_that_failed_nothing_is_put_before_it_is_finished() {
     let blocks = open(&disk, Mode::Write, MIB);
     check(&blocks, &disk, MIB, &all[1..], &all[..1]);
     assert!(blocks.erased(Checksum::of(&all[0])) && !holds(&disk, &all[0][..64]));
+    // And is finished for good, whatever comes behind it.
+    put(&blocks, &large(3..5));
+    drop(blocks);
+    let left = disk.contents("blocks/00000001.pack");
+    check(&open(&disk, Mode::Write, MIB), &disk, MIB, &[&all[1..], &large(3..5)].concat(), &all[..1]);
+    assert_eq!(disk.contents("blocks/00000001.pack"), left);
 }
 
 #[test]
@@ -403,7 +339,7 @@ fn an_erased_payload_does_not_come_back_when_a_longer_one_moves_that_it_is_a_par
     put(&blocks, &[part.clone(), long.clone(), garbage.clone()]);
     assert_eq!(blocks.erase(Checksum::of(&part)).unwrap().blocks, 0, "its bytes are another's");
     let (there, gone) = ([long], [part.clone(), garbage.clone()]);
-    check(&blocks, &disk, PACK, &there, &[part.clone()]);
+    check(&blocks, &disk, PACK, &there, slice::from_ref(&part));
     drop_payloads(&blocks, &[garbage]);
     assert_eq!(files(&disk, ".pack"), ["blocks/00000002.pack"]);
     check(&blocks, &disk, PACK, &there, &gone);
@@ -415,7 +351,38 @@ fn an_erased_payload_does_not_come_back_when_a_longer_one_moves_that_it_is_a_par
     check(&blocks, &disk, PACK, &[there[0].clone(), part], &gone[1..]);
 }
 
-const MIB: u64 = 1 << 20;
+/// What cannot be walked may hold what nobody else does.
+#[test]
+fn a_pack_with_a_damaged_header_is_not_given_up() {
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, MIB);
+    let all = large(0..110);
+    put(&blocks, &all);
+    assert!(disk.flip_bit("blocks/00000001.pack", 8 * (32 + 20_064 + 5)));
+    let live = checksums(&[&all[..3], &all[60..62]].concat());
+    let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(collected.packs_rewritten > 0);
+    assert!(files(&disk, ".pack").contains(&"blocks/00000001.pack".to_owned()));
+    assert!(!files(&disk, ".pack").contains(&"blocks/00000002.pack".to_owned()));
+    assert!([&all[..1], &all[2..3], &all[60..62]].concat().iter().all(|bytes| same(&blocks, bytes)));
+}
+
+/// Where space is short, dead blocks are punched out of packs that stay, and of no others.
+#[test]
+fn no_file_is_made_again_of_a_pack_that_was_given_up_before() {
+    let disk = MemoryDisk::new();
+    let blocks = open(&disk, Mode::Write, MIB);
+    let all = large(0..300);
+    put(&blocks, &all);
+    disk.set_capacity(Some(disk.used() + (64 << 10)));
+    // Of the first pack nothing lives, of the others each second payload.
+    let live = checksums(&all[52..].iter().step_by(2).cloned().collect::<Vec<_>>());
+    let collected = blocks.collect(&mut |checksum| live.contains(&checksum), false).unwrap();
+    assert!(collected.packs_rewritten > 3, "{collected:?}");
+    assert!(files(&disk, ".pack").iter().all(|path| !disk.contents(path).unwrap().is_empty()));
+    assert!(!files(&disk, ".pack").contains(&"blocks/00000001.pack".to_owned()));
+    assert_eq!(blocks.payloads(), live.into_iter().collect::<Vec<_>>());
+}
 
 /// Two packs that are full and a third: the first holds `old`, and lives; the second is garbage, but for what `remove` has
 /// recorded in it, and is given up.
@@ -458,123 +425,4 @@ fn what_was_erased_is_still_held_to_be_zeros_when_the_pack_with_the_record_goes(
         assert!(blocks.erased(Checksum::of(&all[0])));
     }
     is_not_zero(&disk, &blocks);
-}
-
-// Their index.
-
-/// Room for some 1,500 tiny blocks, or six large ones.
-const SMALL: u64 = 128 << 10;
-
-/// A pack of tiny payloads, in a run of its own because it holds so many more than those after it, and one more pack.
-fn tinies() -> (MemoryDisk, Blocks, Vec<Vec<u8>>) {
-    let disk = MemoryDisk::new();
-    let blocks = open(&disk, Mode::Write, SMALL);
-    let all = tiny(0..1495);
-    put(&blocks, &all);
-    assert_eq!(files(&disk, ".run"), [run(1, 1)]);
-    (disk, blocks, all)
-}
-
-#[test]
-fn merged_runs_say_all_that_each_said_of_earlier_packs() {
-    let (disk, blocks, all) = tinies();
-    // Later places first: the runs that are merged do not say it in order.
-    drop_payloads(&blocks, &all[1000..1010]);
-    let mut there = [&all[10..1000], &all[1010..]].concat();
-    for seeds in [0..7, 7..13] {
-        let more = large(seeds);
-        put(&blocks, &more);
-        there.extend(more);
-    }
-    assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 3)], "merged, and not with the first");
-    assert_eq!(dead_of(&disk, &run(2, 3)), 10);
-    let mut gone = all[1000..1010].to_vec();
-    check(&blocks, &disk, SMALL, &there, &gone);
-    drop_payloads(&blocks, &all[..10]);
-    gone.extend_from_slice(&all[..10]);
-    let more = large(13..20);
-    put(&blocks, &more);
-    there.extend(more);
-    assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 4)]);
-    assert_eq!(dead_of(&disk, &run(2, 4)), 20);
-    check(&blocks, &disk, SMALL, &there, &gone);
-}
-
-#[test]
-fn merged_runs_leave_out_packs_that_are_gone() {
-    let (disk, blocks, all) = tinies();
-    drop_payloads(&blocks, &all[..10]);
-    let more = large(0..19);
-    put(&blocks, &more);
-    assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 4)]);
-    let before = blocks_of(&disk, &run(2, 4));
-    // Pack 3, and the first with all that its run and the records say of it.
-    drop_payloads(&blocks, &[&more[6..12], &all[10..1480]].concat());
-    let packs = files(&disk, ".pack");
-    assert!(!packs.contains(&"blocks/00000001.pack".to_owned()) && !packs.contains(&"blocks/00000003.pack".to_owned()));
-    let gone = [&more[6..12], &all[..1480]].concat();
-    let mut there = [&more[..6], &more[12..], &all[1480..]].concat();
-    check(&blocks, &disk, SMALL, &there, &gone);
-    // Where no pack is left, no run is missed.
-    assert_eq!(blocks_of(&disk, &run(1, 1)), 0);
-    let bare = disk.crash(0);
-    bare.remove(&run(1, 1)).unwrap();
-    check(&blocks, &bare, SMALL, &there, &gone);
-    let new = large(100..118);
-    put(&blocks, &new);
-    there.extend(new);
-    let runs = files(&disk, ".run");
-    assert!(runs.len() == 1 && runs[0].contains("blocks-00000001-"), "merged: {runs:?}");
-    check(&blocks, &disk, SMALL, &there, &gone);
-    let merged = blocks_of(&disk, &runs[0]);
-    assert!(merged <= there.len() as u64 + 2, "{merged} of {before} and what came since, {} live", there.len());
-}
-
-#[test]
-fn a_run_that_is_written_anew_still_says_what_is_gone_of_earlier_packs() {
-    const PACK: u64 = 4 << 20;
-    let disk = MemoryDisk::new();
-    let blocks = open(&disk, Mode::Write, PACK);
-    let (all, first) = (tiny(0..3000), large(0..200));
-    put(&blocks, &[&all[..], &first].concat());
-    assert_eq!(files(&disk, ".run"), [run(1, 1)]);
-    drop_payloads(&blocks, &all[..10]);
-    let (short, second) = (tiny(5000..6100), large(200..400));
-    put(&blocks, &[&short[..], &second].concat());
-    assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 2)]);
-    let before = blocks_of(&disk, &run(2, 2));
-    assert!(before > 1100 && dead_of(&disk, &run(2, 2)) == 10);
-    // Most of its blocks go, and few of its bytes: the pack stays.
-    drop_payloads(&blocks, &short);
-    assert_eq!(files(&disk, ".pack").len(), 3);
-    assert!(blocks_of(&disk, &run(2, 2)) < before / 4, "written anew");
-    assert_eq!(dead_of(&disk, &run(2, 2)), 10);
-    let (there, gone) = ([&all[10..], &first, &second].concat(), [&all[..10], &short].concat());
-    check(&blocks, &disk, PACK, &there, &gone);
-}
-
-#[test]
-fn a_run_that_is_damaged_while_it_is_in_use_takes_no_record_with_it() {
-    const PACK: u64 = 64 << 10;
-    let disk = MemoryDisk::new();
-    let blocks = open(&disk, Mode::Write, PACK);
-    let all = tiny(0..1400);
-    put(&blocks, &all[..1000]);
-    // In a pack before the record, and in that of the record.
-    drop_payloads(&blocks, &[&all[..5], &all[990..1000]].concat());
-    put(&blocks, &all[1000..]);
-    put(&blocks, &large(0..3));
-    drop(blocks);
-    let runs = files(&disk, ".run");
-    assert!(runs.len() == 1 && disk.contents(&runs[0]).unwrap().len() > 3 * 4096, "{runs:?}");
-    // Opening reads its end, and not this.
-    assert!(disk.flip_bit(&runs[0], 8 * 100));
-    for mode in [Mode::ReadOnly, Mode::Write] {
-        let blocks = open(&disk, mode, PACK);
-        let gone = [&all[..5], &all[990..1000]].concat();
-        assert!(gone.iter().all(|bytes| !blocks.has(Checksum::of(bytes))), "{mode:?}");
-        assert!([&all[5..990], &all[1000..]].concat().iter().all(|bytes| same(&blocks, bytes)), "{mode:?}");
-        let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-        assert!(matches!(damages.as_slice(), [damage] if damage.file == runs[0]), "{damages:?}");
-    }
 }

@@ -14,11 +14,14 @@ use std::thread;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
+use uor_asl::log;
 use uor_asl::store::{Keeper, Options, Store};
+use uor_index_format::commit::{Commit, ForkProof};
+use uor_index_format::id::Checksum;
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Payload, Record};
 
-use federation::{Federation, SITES, key};
+use federation::{Federation, SITES, Step, key, mix};
 use observed::{Deed, Observed};
 
 /// The site whose store this is.
@@ -137,6 +140,28 @@ fn what_no_checkpoint_names_any_more_is_removed() {
     is_sound(&disk, small(6));
 }
 
+/// Runs that are written while the log is judged anew are named by no checkpoint before housekeeping has seen to it, however
+/// few records are left in memory.
+#[test]
+fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
+    for count in 40..46 {
+        let disk = MemoryDisk::new();
+        let store = open(Arc::new(disk.clone()), small(6));
+        write(&store, 0..count);
+        drop(store);
+        for path in disk.paths().into_iter().filter(|path| path.starts_with("index/")) {
+            disk.remove(&path).unwrap();
+        }
+        let store = open(Arc::new(disk.clone()), small(6));
+        assert!(disk.contents("index/checkpoint").is_none() && !runs(&disk).is_empty());
+        let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
+        assert!((1..100).contains(&pieces), "housekeeping comes to an end: {pieces}");
+        drop(store);
+        assert!(disk.contents("index/checkpoint").is_some(), "{count} records");
+        is_sound(&disk, small(6));
+    }
+}
+
 /// Opening checks the signature of each commit behind the checkpoint.
 #[test]
 fn a_thousand_commits_are_due_however_few_records_they_have() {
@@ -151,6 +176,117 @@ fn a_thousand_commits_are_due_however_few_records_they_have() {
     write(&store, number..number + 5);
     drop(store);
     is_sound(&disk, Options::default());
+}
+
+/// A proof that a site wrote another commit in the place of this one.
+fn proof(federation: &Federation, site: usize, commit: &Commit) -> ForkProof {
+    let header = commit.header();
+    let mut draft = federation.draft(site, vec![artifact(u64::MAX)]);
+    (draft.number, draft.previous, draft.logseq) = (header.number, header.previous, header.logseq);
+    ForkProof::new(header.clone(), Commit::seal(draft, &key(site)).unwrap().header().clone()).unwrap()
+}
+
+/// A run without what a fork took back is laid out anew by the commits that it names; where these cannot be read either, the
+/// log gives another, and everything is judged anew.
+#[test]
+fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
+    let steps: Vec<Step> = (0..12).map(|seed| Step::from_seed(mix(seed))).collect();
+    let federation = Federation::build(ConflictRule::First, &steps);
+    let (disk, options) = (MemoryDisk::new(), small(1 << 20));
+    let store = open(Arc::new(disk.clone()), options);
+    store.merge(federation.commits().to_vec()).unwrap();
+    write(&store, 0..250);
+    store.seal_index().unwrap();
+    let last = federation.commits().iter().rfind(|commit| commit.header().domain == key(1).site_id()).unwrap();
+    store.freeze(proof(&federation, 1, last)).unwrap();
+    write(&store, 250..500);
+    store.settle().unwrap();
+    assert!(store.view().uncounted() > 0 && runs(&disk).len() == 2, "merged without what was taken back");
+    let root = store.view().state().root();
+    drop(store);
+    for path in runs(&disk) {
+        assert!(disk.contents(&path).unwrap().len() > 3 * 4096);
+        // Opening reads the first page and the last.
+        assert!(disk.flip_bit(&path, 8 * (4096 + 2000)));
+    }
+    let store = open(Arc::new(disk.clone()), options);
+    assert_eq!(store.opened().index, None, "not noticed yet");
+    let asked = (0..500).filter(|number| {
+        let view = store.view();
+        view.state().entry(&artifact(*number).id(), view.head()).is_err()
+    });
+    assert!(asked.count() > 0);
+    assert!(store.index_damage().iter().any(|told| told.contains("could not be found in the log")));
+    assert!(store.maintain().unwrap());
+    assert_eq!(store.view().state().root(), root);
+    assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
+    write(&store, 500..510);
+    store.settle().unwrap();
+    assert_eq!(runs(&disk).len(), 2, "what was given up is gone");
+    assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
+    drop(store);
+    is_sound(&disk, options);
+}
+
+/// All that a store knows beside what its index finds.
+fn known(store: &Store) -> Vec<(&'static str, String)> {
+    let view = store.view();
+    let sites: Vec<_> = (0..SITES).map(|site| key(site).site_id()).collect();
+    let uncounted: Vec<_> = sites.iter().map(|site| view.uncounted_head(site)).collect();
+    let testimony = store.testimony_for(&sites, u64::MAX).unwrap();
+    vec![
+        ("root", format!("{:?}", view.state().root())),
+        ("head", format!("{:?}", view.head())),
+        ("rule", format!("{:?}", view.state().rule())),
+        ("genesis", format!("{:?}", view.genesis())),
+        ("members", format!("{:?}", view.members())),
+        ("conflicts", format!("{:?}", view.state().conflicts(view.head()).unwrap())),
+        ("wanted", format!("{:?}", view.wanted())),
+        ("erased", format!("{:?}", view.erased(&Checksum::of(b"gone")))),
+        ("uncounted", format!("{:?} {uncounted:?}", view.uncounted())),
+        ("testimony", format!("{testimony:?}")),
+    ]
+}
+
+#[test]
+fn a_checkpoint_says_all_that_the_log_says() {
+    let steps: Vec<Step> = (0..200).map(|seed| Step::from_seed(mix(seed))).collect();
+    let federation = Federation::build(ConflictRule::Manual, &steps);
+    let (disk, options) = (MemoryDisk::new(), small(50));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    Store::create(&shared, federation.id()).unwrap();
+    let store = Store::open_with(shared.clone(), Mode::Write, options).unwrap();
+    store.merge(federation.commits().to_vec()).unwrap();
+    store.erase(Checksum::of(b"gone"), 77).unwrap();
+    // Of the commit that admitted the last site.
+    let first = federation.commits().iter().find(|commit| commit.header().domain == key(3).site_id()).unwrap();
+    store.freeze(proof(&federation, 3, first)).unwrap();
+    store.settle().unwrap();
+    let expected = known(&store);
+    let empty = ["[]", "{}", "None", "0 [None, None, None, None, None]"];
+    assert_eq!(expected.iter().find(|(_, what)| empty.contains(&what.as_str())), None);
+    drop((store, shared));
+    for (anew, mode) in [(false, Mode::ReadOnly), (true, Mode::ReadOnly), (false, Mode::Write)] {
+        let store = Store::open_with(Arc::new(disk.clone()), mode, Options { anew, ..options }).unwrap();
+        assert_eq!(store.opened().index.is_some(), anew);
+        assert_eq!(known(&store), expected, "read anew: {anew}");
+    }
+}
+
+/// A run can name places in so much of the log: few records may take more than that.
+#[test]
+fn a_head_is_due_before_its_records_lie_further_apart_than_a_run_can_name() {
+    // Each commit has a segment of the log for itself: there are places in 512.
+    let log = log::Options { segment_bytes: 64, preallocate_bytes: 64 };
+    let options = Options { log, ..small(1 << 20) };
+    let disk = MemoryDisk::new();
+    let store = open(Arc::new(disk.clone()), options);
+    write(&store, 0..700);
+    store.seal_index().unwrap();
+    assert!(runs(&disk).len() > 2, "more than one run");
+    assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
+    drop(store);
+    is_sound(&disk, options);
 }
 
 /// Where the keeper is held up, and how far it has come.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Found, Index, Location, Place};
+use super::index::{Found, Location, Place};
 use super::list::List;
 use super::pack::{Append, Pack};
 use super::read::{read_block, read_stored};
@@ -292,20 +292,5 @@ fn places_as_far_as_known(record: &Found) -> Result<Vec<Place>, BlocksError> {
     match recover::places(record) {
         Err(BlocksError::Damaged(_)) => Ok(Vec::new()),
         places => places,
-    }
-}
-
-impl Index {
-    /// Whether a block of a run is still there, going by packs and records alone.
-    pub(super) fn is_recorded(&self, at: &Location) -> Result<bool, super::run::Broken> {
-        if !self.packs.contains_key(&at.place.pack) || self.is_dead(at.place) {
-            return Ok(false);
-        }
-        for run in self.runs.iter().filter(|run| run.packs.0 > at.place.pack) {
-            if run.buries(at.place)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }

@@ -77,11 +77,6 @@ impl Index {
         self.dead.extend(places.into_iter().map(|place| (place, pack)));
     }
 
-    /// Whether a record that is in no run says that the block at this place is no more.
-    pub(super) fn is_dead(&self, place: Place) -> bool {
-        self.dead.contains_key(&place)
-    }
-
     /// Takes blocks for absent.
     pub(super) fn bury(&mut self, places: impl IntoIterator<Item = Place>) {
         self.buried.extend(places);
@@ -132,23 +127,35 @@ impl Index {
 
     /// All blocks of a name that are there, in the order in which they were appended.
     pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Broken> {
+        let recent = self.recent.range((name, Place::FIRST)..=(name, Place::LAST));
+        let mut all: Vec<Location> =
+            recent.map(|((_, place), header)| Location { place: *place, header: *header }).collect();
+        for run in &self.runs {
+            all.append(&mut run.blocks(name)?);
+        }
         let mut found = Vec::new();
-        for (number, run) in self.runs.iter().enumerate() {
-            for at in run.blocks(name)? {
-                let buries = |later: &Arc<Run>| later.buries(at.place);
-                if !any(&self.runs[number + 1..], buries)? {
-                    found.push(at);
-                }
+        for at in all {
+            if self.is_recorded(&at)? && !self.buried.contains(&at.place) {
+                found.push(at);
             }
         }
-        let recent = self.recent.range((name, Place::FIRST)..=(name, Place::LAST));
-        found.extend(recent.map(|((_, place), header)| Location { place: *place, header: *header }));
-        found.retain(|at| {
-            let is_dead = self.dead.contains_key(&at.place) || self.buried.contains(&at.place);
-            !is_dead && self.packs.contains_key(&at.place.pack)
-        });
         found.sort_unstable_by_key(|at| at.place);
         Ok(found)
+    }
+
+    /// Whether a block is still there, going by packs and records alone.
+    pub(super) fn is_recorded(&self, at: &Location) -> Result<bool, Broken> {
+        if !self.packs.contains_key(&at.place.pack) || self.dead.contains_key(&at.place) {
+            return Ok(false);
+        }
+        // Packs that are in no run come before some that are where theirs was lost.
+        let later = self.runs.partition_point(|run| run.packs.0 <= at.place.pack);
+        for run in &self.runs[later..] {
+            if run.buries(at.place)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The block by which a payload is visible.
@@ -300,13 +307,4 @@ impl Index {
         let position = self.runs.partition_point(|other| other.packs.1 < run.packs.0);
         self.runs.insert(position, Arc::new(run));
     }
-}
-
-fn any<T>(all: &[T], mut is: impl FnMut(&T) -> Result<bool, Broken>) -> Result<bool, Broken> {
-    for one in all {
-        if is(one)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

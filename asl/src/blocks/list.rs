@@ -140,6 +140,35 @@ mod tests {
 
     use super::*;
 
+    /// A list that says this, with a check that fits.
+    fn forged(magic: &[u8; 8], version: u16, numbers: &[u32]) -> Vec<u8> {
+        let mut bytes = [&magic[..], &version.to_le_bytes(), &[0; 2]].concat();
+        numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        let check = *blake3::hash(&bytes).as_bytes();
+        bytes.extend_from_slice(&check);
+        bytes
+    }
+
+    #[test]
+    fn what_no_list_says_is_refused_though_its_check_fits() {
+        let decode = |bytes: &[u8]| List::decode(bytes, path());
+        let sound = List { last: 9, removed: [2, 3, 7].into() };
+        assert_eq!(decode(&forged(&MAGIC, 1, &[9, 2, 2, 3, 7, 7])).unwrap(), sound);
+        assert!(matches!(decode(&forged(&MAGIC, 2, &[9, 0])), Err(BlocksError::Newer { found: 2, supported: 1, .. })));
+        let wrong: [(&str, Vec<u8>); 7] = [
+            ("another file", forged(b"UORPACK\0", 1, &[9, 0])),
+            ("no version", forged(&MAGIC, 0, &[9, 0])),
+            ("more than it counts", forged(&MAGIC, 1, &[9, 1, 2, 3, 7, 7])),
+            ("less than it counts", forged(&MAGIC, 1, &[9, 2, 2, 3])),
+            ("half a range", forged(&MAGIC, 1, &[9, 1, 2, 3, 7])),
+            ("a range that ends before it begins", forged(&MAGIC, 1, &[9, 1, 3, 2])),
+            ("packs that were never begun", forged(&MAGIC, 1, &[9, 1, 9, 10])),
+        ];
+        for (what, bytes) in wrong {
+            assert!(matches!(decode(&bytes), Err(BlocksError::Damaged(_))), "{what}");
+        }
+    }
+
     proptest! {
         #[test]
         fn lists_come_back_and_flipped_or_cut_ones_are_refused(
