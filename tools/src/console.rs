@@ -12,7 +12,7 @@ use uor_node::clock::wall_ms;
 use uor_node::control::{Progress, Request, Session, Unit};
 
 use crate::exit::Failed;
-use crate::render::Paint;
+use crate::render::{Paint, plain_json};
 
 /// Progress is shown once something has taken this long.
 const PROGRESS_AFTER_MS: u64 = 1_000;
@@ -173,7 +173,7 @@ impl<'a> Out<'a> {
     /// # Errors
     /// If standard output cannot be written to.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let line = serde_json::to_string(value).map_err(io::Error::other)?;
+        let line = plain_json(serde_json::to_string(value).map_err(io::Error::other)?);
         writeln!(self, "{line}")
     }
 

@@ -8,7 +8,7 @@ use uor_node::control::STATUS_CANCELLED;
 
 use crate::code::Code;
 use crate::hint::{Advice, advise};
-use crate::render::plain;
+use crate::render::{plain, plain_json};
 
 /// The exit status of `uor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Failed {
         let Advice { code, hint } = self.advice();
         let error = ErrorShown { code: code.name(), message: self.error.to_string(), causes: self.causes(), hint };
         // Texts alone: nothing that could not be written as JSON.
-        serde_json::to_string(&ErrorDocument { error }).unwrap_or_default()
+        plain_json(serde_json::to_string(&ErrorDocument { error }).unwrap_or_default())
     }
 }
 

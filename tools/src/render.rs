@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use uor_index_format::codec::is_obeyed;
+
 /// Ids in tables are cut to this many digits, which is more than enough to type them back.
 const SHORT_LEN: usize = 12;
 
@@ -81,9 +83,26 @@ pub fn mode(letter: char, mode: u32) -> String {
     std::iter::once(letter).chain(bits).collect()
 }
 
-/// Text that came from elsewhere, safe for a terminal: control characters are escaped.
+/// Text that came from elsewhere, safe for a terminal: what it would obey in place of showing it is escaped.
 pub fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_obeyed(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A JSON document with every character escaped that a terminal would obey, which says the same.
+pub fn plain_json(text: String) -> String {
+    let is_layout = |character: char| matches!(character, ' '..='~' | '\n');
+    if text.chars().all(is_layout) {
+        return text;
+    }
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_obeyed(character) && !is_layout(character) {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| plain.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
 }
 
 /// A name as a person sees it, of unequal names unequal: control characters and bytes that are no text are escaped, and so
@@ -168,6 +187,14 @@ mod tests {
         table.row(["\u{1b}[31m".to_owned(), "9".to_owned()]);
         let lines = table.lines(Paint { colour: false });
         assert_eq!(lines, ["name        bytes", "a              10", "\\u{1b}[31m      9"]);
+    }
+
+    #[test]
+    fn escaped_json_says_the_same() {
+        let text = "a\u{9b}b\u{202e}c\u{e0001}d\u{7f}\u{e9}\n\u{1f600}";
+        let shown = plain_json(serde_json::to_string(text).unwrap());
+        assert_eq!(shown, "\"a\\u009bb\\u202ec\\udb40\\udc01d\\u007f\u{e9}\\n\u{1f600}\"");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn shadows_that_begin_like_a_key_hide_no_key() {
     let honest = bench.artifact(None, b"honest");
     let alike = |number: usize| {
         let mut bytes = *honest.id().as_bytes();
-        bytes[6..14].copy_from_slice(&(number as u64).to_be_bytes());
+        bytes[6..14].copy_from_slice(&(number as u64).to_le_bytes());
         Record::tombstone(CanonicalId::from_bytes(bytes))
     };
     bench.writes((0..size(1000, 4000)).map(alike).collect());
@@ -247,7 +247,7 @@ fn an_edge_of_very_many_ends_is_shown_in_proportion() {
         bench.writes(vec![edge("out", ends(0, 1), ends(10, ends_each))]);
         bench.writes(vec![edge("over", ends(10, ends_each), ends(1_000_000, ends_each))]);
         let trace = bench.site.trace(&ends(0, 1)[0], Direction::Down, None, &bench.site.head()).unwrap();
-        assert_eq!(trace.reached.len() as u32, 1 + 2 * ends_each);
+        assert_eq!(trace.reached.len(), 1 + 2 * ends_each as usize);
         let names = export::Names::new();
         let shown = [export::text(&trace, &names), export::dot(&trace, &names), export::prov_json(&trace, &names)];
         shown.map(|text| text.len() / ends_each as usize)
@@ -271,7 +271,8 @@ fn provenance_without_end_is_followed_once() {
         let at = bench.site.head();
         let spent = cost(|| {
             let trace = bench.site.trace(&ends(0, 1)[0], Direction::Down, None, &at).unwrap();
-            assert_eq!((trace.reached.len() as u32, trace.followed.len() as u32), (chain + 1, chain + 1));
+            let all = chain as usize + 1;
+            assert_eq!((trace.reached.len(), trace.followed.len()), (all, all));
             let text = export::text(&trace, &export::Names::new());
             assert!(text.len() / chain as usize <= 1000, "{} bytes for {chain} edges", text.len());
         });

@@ -21,7 +21,7 @@ use super::store::{Audited, Opener, one_federation, snapshot_in};
 use super::verify::open_all;
 use crate::console::Console;
 use crate::exit::{Outcome, Verdict};
-use crate::render::count;
+use crate::render::{count, plain};
 
 /// What comparing two stores gave.
 #[derive(Debug, Clone, Serialize)]
@@ -378,7 +378,7 @@ fn claim_line(claim: Option<&Claim>) -> String {
 fn human(console: &mut Console<'_>, difference: &Difference) -> io::Result<()> {
     let paint = console.paint();
     let lines = difference.lines();
-    lines.iter().try_for_each(|line| console.line(line))?;
+    lines.iter().try_for_each(|line| console.line(plain(line)))?;
     match difference.outcome {
         Verdict::Agrees => console.line(paint.green(&format!("agrees: {}", count(difference.entries, "entry")))),
         Verdict::Diverges => console.line(paint.red("DIVERGES")),

@@ -25,7 +25,7 @@ use crate::cli::replay::{Exec, Which};
 use crate::code::Code;
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
-use crate::render::count;
+use crate::render::{count, plain};
 
 /// What running receipts again gave.
 #[derive(Debug, Clone, Serialize)]
@@ -344,7 +344,7 @@ fn step(step: Option<&Step>) -> String {
 fn human(console: &mut Console<'_>, executed: &Executed) -> io::Result<()> {
     let paint = console.paint();
     let lines = executed.lines();
-    lines.iter().try_for_each(|line| console.line(line))?;
+    lines.iter().try_for_each(|line| console.line(plain(line)))?;
     match executed.outcome {
         Verdict::Agrees => console.line(paint.green("agrees")),
         Verdict::Diverges => console.line(paint.red("DIVERGES")),

@@ -1,7 +1,7 @@
 //! `audit`: every part across several stores, in one report.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::cli::replay::Which;
 use crate::code::Code;
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
-use crate::render::{Table, short};
+use crate::render::{Table, plain, plain_json, short};
 
 /// What an audit across stores found.
 #[derive(Debug, Clone, Serialize)]
@@ -235,12 +235,12 @@ struct ReportUnwritten {
 fn write_report(path: &Path, form: Form, report: &Report) -> Outcome<()> {
     let content = match form {
         Form::Text => report.text(),
-        Form::Json => serde_json::to_string_pretty(report).map_err(io::Error::other)? + "\n",
+        Form::Json => plain_json(serde_json::to_string_pretty(report).map_err(io::Error::other)?) + "\n",
     };
     let unwritten = |source| ReportUnwritten { path: path.to_owned(), source };
     Ok(fs::write(path, content).map_err(unwritten)?)
 }
 
 fn human(console: &mut Console<'_>, report: &Report) -> io::Result<()> {
-    console.out.write_all(report.text().as_bytes())
+    report.text().lines().try_for_each(|line| console.line(plain(line)))
 }

@@ -15,7 +15,7 @@ use super::finding::{Finding, uncounted};
 use super::store::{Audited, Opener};
 use crate::console::{Console, Meter};
 use crate::exit::{Failed, Outcome, Verdict};
-use crate::render::{count, size};
+use crate::render::{count, plain, size};
 
 /// What verification of one store saw.
 #[derive(Debug, Clone, Serialize)]
@@ -259,7 +259,7 @@ impl Verification {
 fn human(console: &mut Console<'_>, verification: &Verification) -> io::Result<()> {
     let paint = console.paint();
     let lines = verification.lines();
-    lines.iter().try_for_each(|line| console.line(line))?;
+    lines.iter().try_for_each(|line| console.line(plain(line)))?;
     match verification.outcome {
         Verdict::Agrees => console.line(paint.green("sound")),
         _ => console.line(paint.red(&format!("NOT SOUND: {}", count(verification.findings.len() as u64, "finding")))),

@@ -1,7 +1,7 @@
 //! `program`, `run` and `receipt`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use uor_node::site::{Binding, ProgramChecked, Ran, ReceiptShown, RunOptions, Site};
@@ -60,7 +60,7 @@ pub fn show(key: &str, format: ProgramFormat, context: &Context<'_>, console: &m
             ProgramFormat::Text => &shown.text,
             ProgramFormat::Dot => &shown.dot,
         };
-        console.out.write_all(text.as_bytes())
+        text.lines().try_for_each(|line| console.line(plain(line)))
     })?;
     Ok(Exit::Done)
 }

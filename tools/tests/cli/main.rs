@@ -6,6 +6,7 @@ mod adding;
 mod audit;
 mod beside;
 mod errors;
+mod hostile;
 mod import;
 mod nodes;
 mod removing;
