@@ -54,6 +54,7 @@ fn check(seed: u64) -> Tally {
         listener.reopen();
         Amount::of(&listener.store().view()).assert_is(&expected, &what);
     }
+    assert_eq!(two.store().opened().index, None, "{what}: its checkpoint serves");
     assert_eq!(one.store().verify(&mut |_| {}).unwrap().findings, [], "{what}: verified");
     assert_eq!(two.store().replay(&expected.head).unwrap().root, expected.root, "{what}: replayed");
     [one, two].iter().for_each(|listener| tally.also(&listener.tally));

@@ -257,7 +257,7 @@ fn entry(records: &[Said], rule: ConflictRule) -> Option<Entry> {
     for resolution in resolutions.iter().rev() {
         if let Some(kept) = claims.iter().find(|claim| claim.checksum() == resolution.checksum()) {
             let dissents = |claim: &&Said| claim.place > resolution.place && claim.checksum() != resolution.checksum();
-            return Some(stands(kept, &claims, claims.iter().any(|claim| dissents(claim))));
+            return Some(stands(kept, &claims, claims.iter().any(dissents)));
         }
     }
     let first_stands = stands(first, &claims, true);
