@@ -537,7 +537,6 @@ impl Judge {
         if self.head(&site).is_some_and(|head| head.number >= number) {
             let last = self.header(&site, number - 1, history)?;
             if let Some(domain) = self.domains.get_mut(&site) {
-                domain.recent.retain(|header| header.number < number);
                 domain.last = last;
             }
             let clocks = self.domains.values().filter_map(|domain| Some(domain.last.as_ref()?.logseq));

@@ -7,6 +7,8 @@ mod federation;
 #[path = "judge/stores.rs"]
 mod stores;
 
+use std::collections::BTreeSet;
+
 use uor_asl::judge::{ADMISSIONS_MAX, Judge, KNOWN_MAX, Parked, Refusal, Verdict};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{CommitHash, FederationState, LogSeq};
@@ -395,24 +397,22 @@ fn one_member_admits_a_bounded_number_of_sites() {
     assert_eq!(count_members(&judge), before + ADMISSIONS_MAX + 1, "what others may admit is theirs");
 }
 
+/// A commit of the newcomer that names so many membership commits, which nobody has, beside what it has learned.
+fn naming(judge: &Judge, from: usize, len: usize, records: Vec<Record>) -> Commit {
+    let plain = draft(judge, NEWCOMER, records);
+    let nobodys = (from..from + len).map(|at| CommitHash::from_bytes(*blake3::hash(&at.to_le_bytes()).as_bytes()));
+    let learned: Vec<CommitHash> = plain.learned.iter().copied().chain(nobodys).collect();
+    let knows: BTreeSet<CommitHash> = judge.knows(&key(NEWCOMER).site_id()).chain(learned.iter().copied()).collect();
+    seal(Draft { federation: FederationState::of(&knows), learned, ..plain }, NEWCOMER)
+}
+
 #[test]
 fn a_writer_cannot_name_membership_commits_without_end() {
-    let (_, mut judge) = young();
-    let mut number = 0_u64;
+    let (federation, mut judge) = young();
+    let mut number = 0;
     let refused = loop {
-        let hash = |at: u64| CommitHash::from_bytes(*blake3::hash(&at.to_le_bytes()).as_bytes());
-        let mut learned: Vec<CommitHash> = (number..number + 4000).map(hash).collect();
-        learned.sort_unstable();
+        let commit = naming(&judge, number, 4000, word(&number.to_string()));
         number += 4000;
-        let plain = draft(&judge, NEWCOMER, word(&number.to_string()));
-        learned.extend(plain.learned);
-        learned.sort_unstable();
-        let knows: std::collections::BTreeSet<CommitHash> =
-            judge.knows(&key(NEWCOMER).site_id()).chain(learned.iter().copied()).collect();
-        let commit = seal(
-            Draft { federation: FederationState::of(&knows), learned, ..draft(&judge, NEWCOMER, word("x")) },
-            NEWCOMER,
-        );
         match judge.judge(&commit, &()).unwrap() {
             Verdict::Counts => judge.admit(&commit),
             Verdict::Refused(refusal) => break refusal,
@@ -420,6 +420,12 @@ fn a_writer_cannot_name_membership_commits_without_end() {
         }
     };
     assert!(matches!(refused, Refusal::Known { known } if known > KNOWN_MAX), "{refused:?}");
+    let left = KNOWN_MAX - judge.knows(&key(NEWCOMER).site_id()).count();
+    let admits = naming(&judge, number, left, vec![admission(&federation, &stranger(0))]);
+    let verdict = judge.judge(&admits, &()).unwrap();
+    assert!(matches!(verdict, Verdict::Refused(Refusal::Known { .. })), "it would know itself too: {verdict:?}");
+    let full = naming(&judge, number, left, word("as many as can be"));
+    count(&mut judge, &full);
     next(&mut judge, NEWCOMER, "it may still write");
 }
 
@@ -445,6 +451,7 @@ fn a_full_federation_holds_back_whoever_has_not_written() {
 #[test]
 fn two_commits_with_one_number_prove_a_fork() {
     let (_, mut judge) = young();
+    let clock = judge.logseq_max();
     let commit = next(&mut judge, 1, "one story");
     let later = next(&mut judge, 1, "and on");
     let other = twin(&commit, 1, "another story");
@@ -455,8 +462,18 @@ fn two_commits_with_one_number_prove_a_fork() {
     assert!(judge.freeze(*found.clone(), &()).unwrap(), "news");
     assert!(!judge.freeze(*found, &()).unwrap(), "no news");
     assert_eq!(judge.head(&key(1).site_id()).map(|head| head.hash), Some(last));
+    assert_eq!(judge.logseq_max(), clock, "what it wrote holds nobody's clock up");
     let number = commit.header().number;
     assert_eq!(judge.judge(&later, &()).unwrap(), Verdict::Refused(Refusal::Frozen { number }));
+}
+
+#[test]
+fn a_fork_of_the_last_commit_takes_it_back() {
+    let (_, mut judge) = young();
+    let before = judge.frontier();
+    let commit = next(&mut judge, 1, "one story");
+    assert!(judge.freeze(proof(&commit, &twin(&commit, 1, "another")), &()).unwrap());
+    assert_eq!(judge.frontier(), before);
 }
 
 #[test]
@@ -477,6 +494,20 @@ fn a_frozen_domain_counts_up_to_the_fork_and_no_further() {
         Verdict::Counts,
         "everyone else goes on"
     );
+}
+
+#[test]
+fn testimony_lies_above_its_writers_admission() {
+    let (federation, mut judge) = young();
+    let before = federation.commits().last().unwrap().header().logseq;
+    let again = seal(draft(&judge, FOUNDER, vec![admission(&federation, &key(NEWCOMER))]), FOUNDER);
+    count(&mut judge, &again);
+    let first = seal(draft(&judge, NEWCOMER, word("x")), NEWCOMER);
+    assert!(judge.freeze(proof(&first, &twin(&first, NEWCOMER, "other")), &()).unwrap());
+    let admits = draft(&judge, NEWCOMER, vec![admission(&federation, &stranger(0))]);
+    let at = |logseq| seal(Draft { logseq, ..admits.clone() }, NEWCOMER);
+    assert_eq!(parked(&judge, &at(before)), Parked::Admission);
+    assert_eq!(judge.judge(&at(before.next().unwrap()), &()).unwrap(), Verdict::Testifies);
 }
 
 #[test]

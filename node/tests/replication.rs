@@ -7,6 +7,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uor_asl::judge::Verdict;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::ArtifactKey;
 use uor_index_format::id::{Checksum, CommitHash, FederationState, LogSeq, SiteId};
@@ -274,6 +275,44 @@ fn a_thousand_forked_domains_converge_by_difference() {
     world.tick(300);
     assert_eq!(world.proofs_sent, before, "what both know is not sent again");
     honest_replication_goes_on(&mut world);
+}
+
+/// A first commit whose writer was admitted by this one, which it names.
+fn first_commit(key: &SiteKey, admitted_by: CommitHash, logseq: u64, record: Record) -> Commit {
+    let draft = Draft {
+        number: 1,
+        previous: CommitHash::NONE,
+        logseq: LogSeq(logseq),
+        federation: FederationState::of(&[admitted_by]),
+        wall_ms: 0,
+        learned: vec![admitted_by],
+        records: vec![record],
+    };
+    Commit::seal(draft, key).unwrap()
+}
+
+/// A fork took its inviter's word out of all deltas. It is a member by someone else's word as well, and its first commit still
+/// rests on the one it names.
+#[test]
+fn a_site_that_was_admitted_twice_is_heard_though_its_inviter_forked() {
+    let mut world = World::new(2);
+    let store = &world.nodes[0].store;
+    let admitted_by = store.view().commit_hash(&key(1).site_id(), 2).unwrap().unwrap();
+    let invitee = stranger().site_id();
+    let admission = Admission { federation: world.federation, site: invitee, name: "twice".to_owned() };
+    let admission = Record::admission(admission);
+    let invites = first_commit(&mallory(), admitted_by, 50, admission.clone());
+    let word = Record::artifact(None, Payload::of(b"a word"));
+    let writes = first_commit(&stranger(), invites.hash(), 60, word.clone());
+    let twin = first_commit(&mallory(), admitted_by, 50, word);
+    let verdicts = store.merge(vec![invites, writes, twin]).unwrap();
+    assert!(matches!(verdicts[..], [Verdict::Counts, Verdict::Counts, Verdict::Forks(_)]), "{verdicts:?}");
+    store.commit(&key(1), vec![admission], 0).unwrap();
+    world.connect(0, 1);
+    world.tick(300);
+    let [here, there] = [0, 1].map(|node: usize| world.nodes[node].store.view().head().frontier.clone());
+    assert!(there.contains_key(&invitee), "it is not heard");
+    assert_eq!(here, there);
 }
 
 /// A frontier that comes a head at a time arrives whole, and the peer is noted as level in the end.

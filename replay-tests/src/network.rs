@@ -1,4 +1,4 @@
-//! The virtual network: links that carry gossip, questions and answers with delay, reordering, duplication and loss, and
+//! The virtual network: links that carry doorbells, questions and answers with delay, reordering, duplication and loss, and
 //! that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use crate::random::Random;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// A doorbell.
-    Gossip(Vec<u8>),
+    Doorbell(Vec<u8>),
     /// A question, under the asker's id for it.
     Request(u64, Vec<u8>),
     /// The answer to the question with this id.
@@ -126,7 +126,7 @@ impl Network {
             return;
         };
         let copies = match message {
-            Message::Gossip(_) if random.percent(self.weather.duplication) => 2,
+            Message::Doorbell(_) if random.percent(self.weather.duplication) => 2,
             _ => 1,
         };
         for _ in 0..copies {

@@ -303,7 +303,7 @@ impl World {
         while let Some(parcel) = self.network.arrive(self.now_ms) {
             let from = self.nodes[parcel.from].site();
             self.with(parcel.to, |store, core, now_ms| match &parcel.message {
-                Message::Gossip(frame) => core.handle_doorbell(store, from, frame, now_ms),
+                Message::Doorbell(frame) => core.handle_doorbell(store, from, frame, now_ms),
                 Message::Request(id, frame) => {
                     let token = *id << 8 | parcel.from as u64;
                     core.handle_request(store, from, token, frame, now_ms)
@@ -337,7 +337,7 @@ impl World {
             }
             Effect::Ring { frame } => {
                 for to in self.network.neighbours(node) {
-                    self.network.send(node, to, Message::Gossip(frame.clone()), self.now_ms, &mut self.random);
+                    self.network.send(node, to, Message::Doorbell(frame.clone()), self.now_ms, &mut self.random);
                 }
             }
             Effect::Dial { address } => self.dial(node, &address),

@@ -7,9 +7,9 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::judge::{ADMISSIONS_MAX, Judge, Parked, READMISSIONS_MAX, Refusal, TESTIMONY_MAX, Verdict};
 use uor_asl::store::{CommitError, Committed, Store};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{ArtifactKey, CommitHash, LogSeq, SiteId};
+use uor_index_format::id::{ArtifactKey, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
-use uor_index_format::membership::{Admission, ConflictRule};
+use uor_index_format::membership::Admission;
 use uor_index_format::record::Record;
 use uor_index_format::reference::RefAssignment;
 
@@ -314,6 +314,26 @@ fn whoever_was_invited_by_one_that_forked_is_heard_everywhere() {
     assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Counts), "{verdicts:?}");
     assert_eq!(summary(&young), summary(&old));
     assert_eq!(summary(&reopened(young)), summary(&reopened(old)));
+}
+
+/// Each first commit of a founder founds, however many it signs: only so many are kept, before a restart and after it.
+#[test]
+fn of_a_founder_who_founds_again_and_again_only_so_much_is_taken() {
+    let (federation, judge) = young();
+    let (founding, genesis) = (&federation.commits()[0], judge.genesis().unwrap());
+    let again = |number: usize| {
+        let records = [vec![Record::genesis(genesis.clone())], word(&number.to_string())].concat();
+        twin_with(founding, FOUNDER, records)
+    };
+    let store = store(&federation);
+    store.freeze(proof(founding, &again(0))).unwrap();
+    store.merge((0..=TESTIMONY_MAX).map(again).collect()).unwrap();
+    assert_eq!(store.view().uncounted(), TESTIMONY_MAX as u64);
+    store.seal_index().unwrap();
+    let store = reopened(store);
+    assert_eq!(store.opened().index, None, "its checkpoint serves");
+    store.merge(vec![again(TESTIMONY_MAX + 1)]).unwrap();
+    assert_eq!(store.view().uncounted(), TESTIMONY_MAX as u64);
 }
 
 /// What says nothing that is listened to is not taken in, however often it is told.

@@ -1,7 +1,7 @@
 //! One conversation with one peer: where it stands, which domains are frozen, then page by page of its frontier a delta of
 //! each domain in which it is ahead.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uor_asl::judge::{Parked, Verdict};
 use uor_asl::state::ReadError;
@@ -92,7 +92,9 @@ pub(super) struct Talk {
     applied: u64,
     /// How many commits of this site's own domain it says to have.
     claimed: u64,
-    /// Whether it was asked how sites of the page became members that are not known to be any.
+    /// Sites of the page whose first commit names an admission that is not here.
+    unjudged: BTreeSet<SiteId>,
+    /// Whether it was asked how these became members, and others of the page that are not known to be any.
     has_asked_testimony: bool,
 }
 
@@ -112,6 +114,7 @@ impl Talk {
             restarted: false,
             applied: 0,
             claimed: 0,
+            unjudged: BTreeSet::new(),
             has_asked_testimony: false,
         }
     }
@@ -203,6 +206,7 @@ impl Replicator {
         talk.has_all &= talk.has_more == page.has_more;
         talk.page = page.heads.iter().filter(|head| head.number > 0).map(head_of).collect();
         talk.has_asked_testimony = false;
+        talk.unjudged.clear();
         let own = talk.page.iter().find(|(site, _)| *site == self.me);
         talk.claimed = own.map_or(talk.claimed, |(_, head)| head.number);
         if is_first && self.trusts(store, &peer) {
@@ -257,7 +261,7 @@ impl Replicator {
             self.ask(peer, Question::Delta, &request, now_ms);
             return Ok(());
         }
-        let unknown = unknown_sites(store, &talk.page);
+        let unknown: Vec<SiteId> = unknown_sites(store, &talk.page).union(&talk.unjudged).copied().collect();
         if !unknown.is_empty() && !std::mem::replace(&mut talk.has_asked_testimony, true) {
             self.ask_testimony(store, peer, &unknown, talk, now_ms);
             return Ok(());
@@ -329,6 +333,10 @@ impl Replicator {
                 continue;
             }
             all_known = false;
+            // That it is a member by another admission does not help: it rests on the one that it names.
+            if matches!(verdict, Verdict::Parked(Parked::Membership { .. })) {
+                talk.unjudged.insert(domain);
+            }
             match verdict {
                 Verdict::Forks(proof) => self.notice(Notice::Forked { domain, number: proof.number() }),
                 Verdict::Parked(reason) => self.notice(Notice::Parked { domain, number, reason: reason.to_string() }),
@@ -462,7 +470,7 @@ fn is_well_formed(page: &Page, after: Option<[u8; 32]>) -> bool {
 }
 
 /// Sites that have written, as a page of a frontier says, and of whose admission nothing is known here.
-fn unknown_sites(store: &Store, page: &[(SiteId, Head)]) -> Vec<SiteId> {
+fn unknown_sites(store: &Store, page: &[(SiteId, Head)]) -> BTreeSet<SiteId> {
     let view = store.view();
     page.iter().map(|(site, _)| *site).filter(|site| !view.members().contains(site)).collect()
 }
