@@ -5,6 +5,7 @@
 //! run on other threads against the same [`Site`]; the loop notices that the store has grown and rings the doorbell.
 
 mod asking;
+mod failing;
 mod join;
 mod quiet;
 mod recover;
@@ -29,8 +30,8 @@ pub use self::replica::{ReplicaError, replica};
 pub use self::status::{NodeStatus, PeerStatus};
 use crate::clock::wall_ms;
 use crate::net::{self, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle, ResponseToken};
-use crate::replication::{Effect, FederationLogTable, Replicator, table};
-use crate::site::{FileError, Redeemed, Site, TABLE_FILE};
+use crate::replication::{Effect, FederationLogTable, Notice, Replicator, table};
+use crate::site::{FileError, Hold, Redeemed, Site, TABLE_FILE};
 
 /// How often the core is told that time has passed.
 const TICK: Duration = Duration::from_millis(100);
@@ -185,6 +186,7 @@ struct Service {
     is_ready: bool,
     table_saved: FederationLogTable,
     asking: Start,
+    failing: failing::Failing,
     quiet: quiet::Quiet,
 }
 
@@ -215,6 +217,7 @@ impl Service {
             is_ready: false,
             table_saved,
             asking,
+            failing: failing::Failing::default(),
             quiet: quiet::Quiet::default(),
         })
     }
@@ -246,7 +249,9 @@ impl Service {
                 },
                 () = signals.arrive() => break Ok(()),
             };
-            if let Err(error) = step {
+            if let Err(error) = step
+                && let Err(error) = self.go_on_after(error, on_event).await
+            {
                 break Err(error);
             }
             if let Err(error) = self.carry_out(on_event).await {
@@ -303,6 +308,7 @@ impl Service {
     fn tick(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
         let (store, now_ms) = (self.site.store().clone(), self.now_ms());
         self.core.set_wall_ms(wall_ms(), now_ms);
+        self.reopen(on_event);
         self.core.handle_tick(&store, now_ms)?;
         self.quiet.summaries(now_ms).into_iter().for_each(|line| on_event(ServiceEvent::Notice(line)));
         for line in self.asking.look(&self.site, &self.core, now_ms)? {
@@ -334,7 +340,12 @@ impl Service {
             match effect {
                 ticket @ Effect::Redeem { .. } if self.asking.defers() => self.asking.defer(ticket),
                 Effect::Redeem { token, site, secret, name } => self.redeem(token, site, &secret, &name, on_event),
-                Effect::Notice(notice) => self.tell(notice.provoked(), &notice.to_string(), on_event),
+                Effect::Notice(notice) => {
+                    if matches!(notice, Notice::OwnCommits { .. }) {
+                        self.hold(on_event);
+                    }
+                    self.tell(notice.provoked(), &notice.to_string(), on_event);
+                }
                 Effect::Dial { address } => match address.parse() {
                     Ok(address) => self.send(NetCommand::Dial(address)).await?,
                     Err(_) => {
@@ -351,6 +362,17 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Others had commits of this site's own that it had not, though it had asked: from now on it does not write.
+    fn hold(&self, on_event: &mut dyn FnMut(ServiceEvent)) {
+        if self.asking.is_done() && self.site.hold().is_none() {
+            self.site.hold_as(Hold::Elsewhere);
+            on_event(ServiceEvent::Notice(format!(
+                "{}: this site does not write any more; see to it that it runs nowhere else, and start the node again",
+                Hold::Elsewhere
+            )));
+        }
     }
 
     /// Tells of something, unless it is of a kind that others can cause at will and that was told of enough.

@@ -20,6 +20,13 @@ pub enum Notice {
         /// The highest logseq that is applied from it.
         logseq: u64,
     },
+    /// A peer gave commits of this site's own that were not here.
+    OwnCommits {
+        /// Who sent them.
+        peer: SiteId,
+        /// How many.
+        commits: u64,
+    },
     /// A commit can never count.
     Refused {
         /// Who sent it.
@@ -98,7 +105,11 @@ impl Notice {
             Self::NotAdmitted { .. } => Some("refusals by peers"),
             Self::Malformed { .. } => Some("malformed messages"),
             Self::WrongPayload { .. } => Some("wrong payloads"),
-            Self::Applied { .. } | Self::Settled { .. } | Self::Forked { .. } | Self::Diverged { .. } => None,
+            Self::Applied { .. }
+            | Self::OwnCommits { .. }
+            | Self::Settled { .. }
+            | Self::Forked { .. }
+            | Self::Diverged { .. } => None,
         }
     }
 }
@@ -108,6 +119,9 @@ impl std::fmt::Display for Notice {
         match self {
             Self::Applied { peer, commits: 1 } => write!(f, "applied 1 commit from {}", peer.short()),
             Self::Applied { peer, commits } => write!(f, "applied {commits} commits from {}", peer.short()),
+            Self::OwnCommits { peer, commits } => {
+                write!(f, "took over {commits} of this site's own commits from {}: they were not here", peer.short())
+            }
             Self::Settled { peer, logseq } => write!(f, "level with {} at logseq {logseq}", peer.short()),
             Self::Refused { peer, domain, number, reason } => {
                 write!(f, "refused commit {number} of {} from {}: {reason}", domain.short(), peer.short())
