@@ -335,14 +335,15 @@ fn say_what_packs_lost(site: &Site, console: &mut Console<'_>) {
         let payloads = count(opened.erased_again.len() as u64, "payload");
         console.note(format!("{payloads} erased here on request came with older packs and stay erased"));
     }
-    if opened.blocks.has_lost() && site.loss().is_none() {
-        let wanted = site.store().view().wanted().len() as u64;
-        console.warn(format!(
-            "{} not here and come from other sites while `uor node` runs
-Hint: put a lost pack back from a backup, or              go on without with `uor recover`",
-            count(wanted, "payload")
-        ));
+    if damages.is_empty() || site.loss().is_some() {
+        return;
     }
+    let wanted = site.store().view().wanted().len() as u64;
+    if wanted > 0 {
+        console
+            .warn(format!("Not here: {}; they come from other sites while `uor node` runs", count(wanted, "payload")));
+    }
+    console.warn("Hint: put back from a backup what was lost, or go on without it with `uor recover`");
 }
 
 /// A damaged index costs no answer; that it is damaged is worth knowing, since disks seldom leave it at that.

@@ -335,9 +335,12 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
             Code::Damaged,
             "`uor recover` fetches what is missing from other sites; or put the files of `log` back",
         ),
-        StoreError::Identity
-        | StoreError::OtherFederation { .. }
-        | StoreError::Entry { .. }
+        StoreError::Identity | StoreError::OtherFederation { .. } => help(
+            Code::Damaged,
+            "write its two lines anew: `uor store format 1` and `federation ID`; `uor status` of another site and the file \
+             `acknowledged` beside it have the ID",
+        ),
+        StoreError::Entry { .. }
         | StoreError::Chain { .. } => help(Code::Damaged, "`uor-replay verify` lists everything that is damaged"),
         _ => None,
     })

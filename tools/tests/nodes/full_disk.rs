@@ -149,6 +149,7 @@ fn with_a_full_disk() {
 /// After a write has failed in a running node, what makes room does so through it, and then there is room in it.
 fn the_node_needs_no_new_start(bench: &Bench, noise: &[u8]) {
     let site = |args: &[&str]| bench.uor(&[&["--data", "disk/site"], args].concat());
+    site(&["gc"]).ok();
     bench.write("big", &noise[..8 << 20]);
     bench.write("next", &noise[16 << 20..22 << 20]);
     let big = site(&["add", "big", "--json"]).ok().json();
