@@ -5,6 +5,7 @@
 //! run on other threads against the same [`Site`]; the loop notices that the store has grown and rings the doorbell.
 
 mod asking;
+mod failing;
 mod join;
 mod quiet;
 mod recover;
@@ -31,8 +32,8 @@ use self::status::Live;
 pub use self::status::{NodeStatus, PeerStatus};
 use crate::clock::wall_ms;
 use crate::net::{self, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle, ResponseToken};
-use crate::replication::{Effect, FederationLogTable, Provoked, Replicator, table};
-use crate::site::{FileError, Redeemed, Site, TABLE_FILE};
+use crate::replication::{Effect, FederationLogTable, Notice, Provoked, Replicator, table};
+use crate::site::{FileError, Hold, Redeemed, Site, TABLE_FILE};
 
 /// How often the core is told that time has passed.
 const TICK: Duration = Duration::from_millis(100);
@@ -191,6 +192,7 @@ struct Service {
     is_ready: bool,
     table_saved: FederationLogTable,
     asking: Start,
+    failing: failing::Failing,
     quiet: quiet::Quiet,
 }
 
@@ -221,6 +223,7 @@ impl Service {
             is_ready: false,
             table_saved,
             asking,
+            failing: failing::Failing::default(),
             quiet: quiet::Quiet::default(),
         })
     }
@@ -252,7 +255,9 @@ impl Service {
                 },
                 () = signals.arrive() => break Ok(()),
             };
-            if let Err(error) = step {
+            if let Err(error) = step
+                && let Err(error) = self.go_on_after(error, on_event).await
+            {
                 break Err(error);
             }
             if let Err(error) = self.carry_out(on_event).await {
@@ -309,6 +314,7 @@ impl Service {
     fn tick(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
         let (store, now_ms) = (self.site.store().clone(), self.now_ms());
         self.core.set_wall_ms(wall_ms(), now_ms);
+        self.reopen(on_event);
         self.core.handle_tick(&store, now_ms)?;
         self.quiet.summaries(now_ms).into_iter().for_each(|line| on_event(ServiceEvent::Notice(line)));
         for line in self.asking.look(&self.site, &self.core, now_ms)? {
@@ -339,7 +345,12 @@ impl Service {
             match effect {
                 ticket @ Effect::Redeem { .. } if self.asking.defers() => self.asking.defer(ticket),
                 Effect::Redeem { token, site, secret, name } => self.redeem(token, site, &secret, &name, on_event),
-                Effect::Notice(notice) => self.tell(notice.provoked(), &notice.to_string(), on_event),
+                Effect::Notice(notice) => {
+                    if matches!(notice, Notice::OwnCommits { .. }) {
+                        self.hold(on_event);
+                    }
+                    self.tell(notice.provoked(), &notice.to_string(), on_event);
+                }
                 Effect::Dial { address } => match address.parse() {
                     Ok(address) => self.send(NetCommand::Dial(address)).await?,
                     Err(_) => {
@@ -356,6 +367,17 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Others had commits of this site's own that it had not, though it had asked: from now on it does not write.
+    fn hold(&self, on_event: &mut dyn FnMut(ServiceEvent)) {
+        if self.asking.is_done() && self.site.hold().is_none() {
+            self.site.hold_as(Hold::Elsewhere);
+            on_event(ServiceEvent::Notice(format!(
+                "{}: this site does not write any more; see to it that it runs nowhere else, and start the node again",
+                Hold::Elsewhere
+            )));
+        }
     }
 
     /// Tells of something, unless it is of a kind that others can cause at will and that was told of enough.

@@ -33,6 +33,7 @@ mod programs;
 mod read;
 mod recover;
 mod remove;
+mod reopen;
 mod resolve;
 mod restore;
 mod run;
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
+use uor_asl::log::Salvaged;
 use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
@@ -113,6 +115,8 @@ pub struct Site {
     loss: Option<Loss>,
     /// What was lost of other sites' commits when the site was opened.
     cut: Option<LogCut>,
+    /// Segments of the log that were written anew to recover it.
+    salvaged: Vec<Salvaged>,
     is_lone_copy: bool,
     standing: Arc<Mutex<Standing>>,
     /// Told when the others have been asked.

@@ -19,7 +19,7 @@ pub mod status;
 
 use uor_index_format::snapshot::Snapshot;
 use uor_node::service::ServiceHandle;
-use uor_node::site::{HoldError, Site, Target};
+use uor_node::site::{Hold, HoldError, Site, Target};
 
 use crate::cli::{Command, Edge, Import, Program, Receipt, Ref};
 use crate::console::Console;
@@ -46,12 +46,19 @@ impl Context<'_> {
 }
 
 fn held(error: HoldError) -> Failed {
-    let is_held = matches!(error, HoldError::Held { .. });
+    let hint = match error {
+        HoldError::Held { hold: Hold::Elsewhere } => {
+            Some("see to it that this site runs nowhere else, and start its node again, which asks them")
+        }
+        HoldError::Held { .. } => {
+            Some("`uor node` asks them by itself, and so does `uor recover`, which also goes on without them")
+        }
+        _ => None,
+    };
     let failed = Failed::from(error);
-    if is_held {
-        failed.hint("`uor node` asks them by itself, and so does `uor recover`, which also goes on without them")
-    } else {
-        failed
+    match hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
     }
 }
 

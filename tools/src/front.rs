@@ -31,6 +31,8 @@ use crate::render::{count, short};
 
 /// How long to wait for a process that has the data directory open and serves no commands (yet).
 const IN_USE_TRIES: u32 = 20;
+/// More damaged places are only counted.
+const PLACES_SAID_MAX: usize = 8;
 const IN_USE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The program `uor`.
@@ -287,6 +289,7 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
     if let Some(stale) = opened.index.as_ref().filter(|stale| stale.is_damage) {
         console.note(format!("Damage: {}; the index was found in the log anew", stale.what));
     }
+    say_what_packs_lost(site, console);
     if let Some(loss) = site.loss() {
         // Whether it is known whom to ask is worth knowing; a book that cannot be read knows nobody.
         let known: Vec<String> = site.peers().unwrap_or_default().iter().map(|peer| short(&peer.site_id)).collect();
@@ -312,6 +315,35 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
              writing at the other copy.",
         );
     }
+}
+
+/// What is damaged or missing of the packs, what was made anew, and what follows.
+fn say_what_packs_lost(site: &Site, console: &mut Console<'_>) {
+    let opened = site.store().opened();
+    for damage in opened.blocks.mended.iter().take(PLACES_SAID_MAX) {
+        console.note(format!("Damage: {damage}; it was made anew from the packs"));
+    }
+    let damages = &opened.blocks.damages;
+    for damage in damages.iter().take(PLACES_SAID_MAX) {
+        console.warn(format!("Damage: {damage}"));
+    }
+    if damages.len() > PLACES_SAID_MAX {
+        let more = count((damages.len() - PLACES_SAID_MAX) as u64, "place");
+        console.warn(format!("Damage at {more} more: `uor-replay verify` names all"));
+    }
+    if !opened.erased_again.is_empty() {
+        let payloads = count(opened.erased_again.len() as u64, "payload");
+        console.note(format!("{payloads} erased here on request came with older packs and stay erased"));
+    }
+    if damages.is_empty() || site.loss().is_some() {
+        return;
+    }
+    let wanted = site.store().view().wanted().len() as u64;
+    if wanted > 0 {
+        console
+            .warn(format!("Not here: {}; they come from other sites while `uor node` runs", count(wanted, "payload")));
+    }
+    console.warn("Hint: put back from a backup what was lost, or go on without it with `uor recover`");
 }
 
 /// A damaged index costs no answer; that it is damaged is worth knowing, since disks seldom leave it at that.

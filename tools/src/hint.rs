@@ -336,9 +336,12 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
             Code::Damaged,
             "`uor recover` fetches what is missing from other sites; or put the files of `log` back",
         ),
-        StoreError::Identity
-        | StoreError::OtherFederation { .. }
-        | StoreError::Entry { .. }
+        StoreError::Identity | StoreError::OtherFederation { .. } => help(
+            Code::Damaged,
+            "write its two lines anew: `uor store format 1` and `federation ID`; `uor status` of another site and the file \
+             `acknowledged` beside it have the ID",
+        ),
+        StoreError::Entry { .. }
         | StoreError::Chain { .. } => help(Code::Damaged, "`uor-replay verify` lists everything that is damaged"),
         _ => None,
     })
@@ -354,14 +357,18 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
     .or_else(|| {
         let damaged = || help(Code::Damaged, "`uor-replay verify` lists everything that is damaged");
         if_is(error, |error: &LogError| match error {
-            LogError::Damaged { .. } | LogError::Missing { .. } => damaged(),
+            LogError::Damaged { .. } | LogError::Missing { .. } => help(
+                Code::Damaged,
+                "put the file back from a backup, or let `uor recover` take over what is valid and ask the other sites for the \
+                 rest; `uor-replay verify` lists everything that is damaged",
+            ),
             LogError::Newer { .. } => code(Code::NewerFormat),
             LogError::Disk(error) => of(error),
             _ => None,
         })
         .or_else(|| {
             if_is(error, |error: &BlocksError| match error {
-                BlocksError::Damaged(_) | BlocksError::MissingPack { .. } => damaged(),
+                BlocksError::Damaged(_) => damaged(),
                 BlocksError::Newer { .. } => code(Code::NewerFormat),
                 BlocksError::Disk(error) => of(error),
                 _ => None,

@@ -20,6 +20,13 @@ pub enum Notice {
         /// The highest logseq that is applied from it.
         logseq: u64,
     },
+    /// A peer gave commits of this site's own that were not here.
+    OwnCommits {
+        /// Who sent them.
+        peer: SiteId,
+        /// How many.
+        commits: u64,
+    },
     /// A commit can never count.
     Refused {
         /// Who sent it.
@@ -110,8 +117,8 @@ impl Notice {
             Self::WrongPayload { .. } => ("wrong payloads", None),
             Self::Settled { peer, .. } => ("positions reached", Some(*peer)),
             Self::Diverged { peer, .. } => ("state roots that differ", Some(*peer)),
-            // Each costs its author a commit, or a proof that is kept.
-            Self::Applied { .. } | Self::Forked { .. } => return None,
+            // Each costs its author a commit, or a proof that is kept; only this site's own key makes its own.
+            Self::Applied { .. } | Self::OwnCommits { .. } | Self::Forked { .. } => return None,
         };
         Some(Provoked { kind, by })
     }
@@ -122,6 +129,9 @@ impl std::fmt::Display for Notice {
         match self {
             Self::Applied { peer, commits: 1 } => write!(f, "applied 1 commit from {}", peer.short()),
             Self::Applied { peer, commits } => write!(f, "applied {commits} commits from {}", peer.short()),
+            Self::OwnCommits { peer, commits } => {
+                write!(f, "took over {commits} of this site's own commits from {}: they were not here", peer.short())
+            }
             Self::Settled { peer, logseq } => write!(f, "level with {} at logseq {logseq}", peer.short()),
             Self::Refused { peer, domain, number, reason } => {
                 write!(f, "refused commit {number} of {} from {}: {reason}", domain.short(), peer.short())

@@ -326,6 +326,12 @@ impl Replicator {
         if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Parked(Parked::ClockJump { .. }))) {
             self.patience.held_back(now_ms);
         }
+        let is_own =
+            |((domain, _), verdict): &(&(SiteId, u64), &Verdict)| *domain == self.me && **verdict == Verdict::Counts;
+        let own = named.iter().zip(&verdicts).filter(is_own).count() as u64;
+        if own > 0 {
+            self.notice(Notice::OwnCommits { peer, commits: own });
+        }
         let mut all_known = true;
         for ((domain, number), verdict) in named.into_iter().zip(verdicts) {
             talk.applied += u64::from(verdict == Verdict::Counts);

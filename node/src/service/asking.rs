@@ -62,6 +62,11 @@ impl Start {
         Ok(Self { asking, own_commits, is_done: false, is_hold_told: false, tickets: Vec::new() })
     }
 
+    /// Whether those who are known were asked, and the site writes.
+    pub(super) const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     /// As [`Asking::failed`].
     pub(super) fn failed(&mut self, address: Option<&Multiaddr>, peer: Option<SiteId>) {
         self.asking.failed(address, peer);

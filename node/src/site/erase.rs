@@ -79,6 +79,7 @@ impl Site {
             return Err(EraseError::Kept { key });
         }
         self.cancel.check()?;
+        self.reopen()?;
         let bytes = self.store.erase(checksum, wall_ms())?.bytes;
         erase_staged(&self.store, &checksum)?;
         // It may have been erased before.

@@ -77,6 +77,7 @@ impl Site {
             Err(TryLockError::WouldBlock) => return Err(GcError::Busy),
         };
         self.cancel.check()?;
+        self.reopen_alone()?;
         let kept = self.kept()?.into_iter().map(|id| {
             let failed = |source| GcError::Kept { id, source };
             self.kept_snapshot(&id).map_err(failed)
@@ -100,6 +101,8 @@ impl Site {
 
     /// To be held from putting the first payload of something until what names it is committed.
     pub(super) fn putting(&self) -> RwLockReadGuard<'_, ()> {
+        // If a write has failed and still does, what is put fails, and says so.
+        drop(self.reopen());
         self.putting.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -277,12 +277,21 @@ impl Site {
     }
 
     /// Opens the data directory of a site that has lost something, or has to ask before it writes, as its one writer. It
-    /// is not to write before [`Site::recovered`].
+    /// is not to write before [`Site::recovered`]. Segments of the log that lost bytes are written anew, out of what is left.
     ///
     /// # Errors
     /// [`OpenError`], naming the directory.
     pub fn open_to_recover(dir: &Path) -> Result<Self, OpenError> {
-        Opening::begin(dir)?.open_to_recover()
+        Opening::begin(dir)?.open_to_recover(false)
+    }
+
+    /// As [`Site::open_to_recover`], giving up the own commits that are lost: those that follow them are taken out of the log,
+    /// since they count for nobody. Nobody else may have any of them: their numbers are used again.
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the directory.
+    pub fn open_giving_up(dir: &Path) -> Result<Self, OpenError> {
+        Opening::begin(dir)?.open_to_recover(true)
     }
 
     /// Whose data directory this is, for whoever reads the store in it and not the site.

@@ -61,11 +61,18 @@ impl<'a> Opening<'a> {
         Ok(site)
     }
 
-    pub(super) fn open_to_recover(self) -> Result<Site, OpenError> {
+    /// Opens it whatever was lost. Damaged segments of the log are written anew, and with `gives_up` without what follows own
+    /// commits that are lost.
+    pub(super) fn open_to_recover(self, gives_up: bool) -> Result<Site, OpenError> {
+        let mut salvaged = Store::salvage(&self.disk).map_err(|source| self.failed(source))?;
+        if gives_up {
+            let dropped = Store::drop_uncounted(&self.disk, &self.key.site_id());
+            salvaged.extend(dropped.map_err(|source| self.failed(source))?);
+        }
         let loss = self.loss(&self.store(Mode::ReadOnly, false)?)?;
         let store = self.store(Mode::Write, loss.is_some())?;
         let mut site = self.site(store, Mode::Write)?;
-        site.loss = loss;
+        (site.loss, site.salvaged) = (loss, salvaged);
         Ok(site)
     }
 
@@ -73,16 +80,31 @@ impl<'a> Opening<'a> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
         let seed = u64::from_le_bytes(seed);
-        let options = store::Options { seed, anew, reserve_bytes: RESERVE_BYTES, ..store::Options::default() };
-        Store::open_with(self.disk.clone(), mode, options).map_err(|source| match source {
-            StoreError::InUse => OpenError::InUse { dir: self.dir.to_owned() },
-            source => OpenError::Store { dir: self.dir.to_owned(), source },
-        })
+        let options = store::Options {
+            seed,
+            anew,
+            are_packs_cut: self.are_packs_cut(),
+            reserve_bytes: RESERVE_BYTES,
+            ..store::Options::default()
+        };
+        Store::open_with(self.disk.clone(), mode, options).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: StoreError) -> OpenError {
+        let dir = self.dir.to_owned();
+        match source {
+            StoreError::InUse => OpenError::InUse { dir },
+            source => OpenError::Store { dir, source },
+        }
+    }
+
+    /// Whether the packs end earlier than they did. A store that says of no federation is not opened.
+    fn are_packs_cut(&self) -> bool {
+        Store::identity(&self.disk).is_ok_and(|federation| self.witnessed.are_packs_cut(federation))
     }
 
     fn loss(&self, store: &Store) -> Result<Option<Loss>, OpenError> {
-        let failed = |source| OpenError::Store { dir: self.dir.to_owned(), source };
-        self.witnessed.loss(store).map_err(failed)
+        self.witnessed.loss(store).map_err(|source| self.failed(source))
     }
 
     fn refuse_loss(&self, store: &Store) -> Result<(), OpenError> {
@@ -129,6 +151,7 @@ impl<'a> Opening<'a> {
             witness,
             loss,
             cut: None,
+            salvaged: Vec::new(),
             is_lone_copy: held.is_some() && is_alone,
             standing: Arc::new(Mutex::new(hold.map_or(Standing::Free, Standing::Held))),
             asked: Arc::new(Condvar::new()),

@@ -1,10 +1,10 @@
 //! Recovery: what is still lost after the others were asked, and going on without it.
 
 use serde::Serialize;
-use uor_asl::state::{Filter, ReadError as StateError};
+use uor_asl::log::Salvaged;
+use uor_asl::state::ReadError as StateError;
 use uor_asl::store::StoreError;
 use uor_index_format::id::CanonicalId;
-use uor_index_format::record::Kind;
 
 use super::standing::{self, Witnessed};
 use super::witness::Witness;
@@ -52,6 +52,20 @@ impl Remaining {
 }
 
 impl Site {
+    /// The segments of the log that were written anew when this site was opened, without bytes that were damaged.
+    pub fn salvaged(&self) -> &[Salvaged] {
+        &self.salvaged
+    }
+
+    /// Judges commits again that did not count, for want of others that may have come.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub fn judge_again(&self) -> Result<(), RecoverError> {
+        let does_all_count = self.store.view().uncounted() == 0;
+        if does_all_count { Ok(()) } else { Ok(self.store.judge_again()?) }
+    }
+
     /// What of the site's own is not here, now.
     ///
     /// # Errors
@@ -66,24 +80,8 @@ impl Site {
             commits_acknowledged: acknowledged(before).max(acknowledged(now)),
             commits_here: here,
             is_other_log: now.is_some_and(|loss| loss.is_other_log),
-            payloads: witnessed.lost_payloads(&self.store, &self.missing()?)?,
+            payloads: witnessed.lost_payloads(&self.store, &standing::missing(&self.store)?)?,
         })
-    }
-
-    /// Visible artifacts and receipts whose payloads are not here and were not erased on request.
-    fn missing(&self) -> Result<Vec<CanonicalId>, StateError> {
-        let (view, blocks) = (self.store.view(), self.store.blocks());
-        let mut missing = Vec::new();
-        for entry in view.state().entries(view.head(), &Filter::ALL) {
-            let entry = entry?;
-            let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
-                continue;
-            };
-            if !blocks.has(checksum) && !blocks.erased(checksum) && view.erased(&checksum).is_none() {
-                missing.push(entry.id);
-            }
-        }
-        Ok(missing)
     }
 
     /// The site goes on from what is here: everything that was lost has come back, or is given up. What is given up is not
@@ -95,6 +93,8 @@ impl Site {
         if let Some(given_up) = given_up.filter(|given_up| !given_up.payloads.is_empty()) {
             standing::accept(self.disk.as_ref(), &given_up.payloads)?;
         }
+        let accepted = self.store.blocks().accept_damage();
+        accepted.map_err(|error| FileError::Blocks(Box::new(error)))?;
         if self.witness.get().is_none() {
             self.store.blocks().sync().map_err(|error| FileError::Blocks(Box::new(error)))?;
             let witness = Witness::open(&self.dir, self.disk.as_ref(), &self.store, self.site_id(), true)?;

@@ -162,6 +162,7 @@ impl Site {
     /// [`RemoveError`].
     pub fn rm(&self, target: &Target, on_progress: &mut dyn FnMut(u64)) -> Result<Removed, RemoveError> {
         let Wanted { id, kind, .. } = wanted(target)?;
+        self.reopen().map_err(CommitError::from)?;
         let (broken, unread) = match kind {
             Sort::Ref | Sort::Edge => (Bounded::default(), 0),
             _ => self.names_showing(target.key(), &self.head(), on_progress)?,
@@ -191,6 +192,7 @@ impl Site {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(RemoveError::Busy),
         };
+        self.reopen_alone().map_err(CommitError::from)?;
         let at = self.head();
         let mut looking = Looking::new(self, &at, on_progress);
         let set = looking.collect(target.key())?;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use uor_asl::disk::{Disk, DiskError, Mode, replace};
-use uor_asl::state::ReadError as StateError;
+use uor_asl::state::{Filter, ReadError as StateError};
 use uor_asl::store::{Committed, LogCut, Store, StoreError};
-use uor_index_format::id::{CanonicalId, SiteId};
+use uor_index_format::id::{CanonicalId, FederationId, SiteId};
+use uor_index_format::record::Kind;
 use uor_index_format::snapshot::Head;
 
 use super::home::{LOST_FILE, RESTORED_FILE};
@@ -31,8 +32,10 @@ pub struct Loss {
     pub commits_here: u64,
     /// Whether the log holds another commit where the last acknowledged one was.
     pub is_other_log: bool,
-    /// Whether packs of payloads are gone, or cut.
+    /// Whether packs of payloads are gone, cut or damaged.
     pub packs_lost: bool,
+    /// How many payloads that the site itself had put are not here, where packs are lost.
+    pub payloads_lost: u64,
 }
 
 impl std::fmt::Display for Loss {
@@ -44,10 +47,15 @@ impl std::fmt::Display for Loss {
         } else if self.is_other_log {
             write!(f, "commit {acknowledged} of this site is not the one it had acknowledged")?;
         }
-        match (here < acknowledged || self.is_other_log, self.packs_lost) {
-            (true, true) => f.write_str("; packs of payloads are gone or cut"),
-            (false, true) => f.write_str("packs of payloads that this site had acknowledged are gone or cut"),
-            _ => Ok(()),
+        if !self.packs_lost {
+            return Ok(());
+        }
+        let then = if here < acknowledged || self.is_other_log { "; " } else { "" };
+        write!(f, "{then}packs of payloads are gone, cut or damaged")?;
+        match self.payloads_lost {
+            0 => Ok(()),
+            1 => f.write_str(", and 1 payload of this site's own with them"),
+            lost => write!(f, ", and {lost} payloads of this site's own with them"),
         }
     }
 }
@@ -60,6 +68,8 @@ pub enum Hold {
     Copied,
     /// The data directory was restored from a backup.
     Restored,
+    /// Others had commits of this site that it had not, when it had asked and was writing.
+    Elsewhere,
 }
 
 impl std::fmt::Display for Hold {
@@ -67,6 +77,9 @@ impl std::fmt::Display for Hold {
         f.write_str(match self {
             Self::Copied => "its data directory was copied or moved to another file system",
             Self::Restored => "its data directory was restored from a backup",
+            Self::Elsewhere => {
+                "other sites had commits of this site that it had not: it runs elsewhere too, or its disk was put back"
+            }
         })
     }
 }
@@ -104,6 +117,8 @@ pub struct Witnessed {
     domain: Option<SiteId>,
     acknowledged: Option<Acknowledged>,
     accepted: Vec<CanonicalId>,
+    /// The packs as they are before the store is opened, which may begin another.
+    packs: Packs,
 }
 
 impl Witnessed {
@@ -115,36 +130,50 @@ impl Witnessed {
         let acknowledged = Acknowledged::read(disk)?;
         let key = || home::read_key(disk).ok().map(|key| key.site_id());
         let domain = acknowledged.as_ref().map(|it| it.domain).or_else(key);
-        Ok(Self { domain, acknowledged, accepted: home::read_lines(disk, LOST_FILE)? })
+        Ok(Self { domain, acknowledged, accepted: home::read_lines(disk, LOST_FILE)?, packs: Packs::of(disk)? })
     }
 
-    /// What the site had acknowledged and its store has no longer.
+    /// Whether the packs end earlier than they did. Nothing in the store shows that: a crash could leave the same.
+    pub fn are_packs_cut(&self, federation: FederationId) -> bool {
+        self.of(federation).is_some_and(|acknowledged| acknowledged.packs.are_cut_to(self.packs))
+    }
+
+    fn of(&self, federation: FederationId) -> Option<&Acknowledged> {
+        self.acknowledged.as_ref().filter(|acknowledged| acknowledged.federation == federation)
+    }
+
+    /// What the site had acknowledged and its store has no longer. Packs that are lost are no loss of the site's own as long as
+    /// no payload is that it had put: what others put comes from them again.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn loss(&self, store: &Store) -> Result<Option<Loss>, StoreError> {
         let Some(domain) = self.domain else { return Ok(None) };
-        let acknowledged = self.acknowledged.as_ref().filter(|it| it.federation == store.federation());
-        let packs = Packs::of(store.disk().as_ref())?;
         let cut = store.opened().cut.as_ref();
         let known = |cut: &LogCut| cut.heads.get(&domain).copied().unwrap_or_default();
         let view = store.view();
         let counted = view.head().frontier.get(&domain).map_or(0, |head| head.number);
-        let here = counted.max(view.uncounted_head(&domain).unwrap_or_default());
-        let head = acknowledged.map(|it| it.head);
+        // What a fork took back is in the log; what follows a gap in it is worth nothing before that is filled.
+        let taken_back = view.uncounted_head(&domain).filter(|_| view.forks().contains_key(&domain));
+        let here = counted.max(taken_back.unwrap_or_default());
+        let head = self.of(store.federation()).map(|it| it.head);
         let is_other =
             match head.filter(|head| (1..=counted).contains(&head.number) && *head.hash.as_bytes() != [0; 32]) {
                 Some(head) => view.commit_hash(&domain, head.number)? != Some(head.hash),
                 None => false,
             };
+        drop(view);
+        let packs_lost = self.are_packs_cut(store.federation()) || store.opened().blocks.has_lost();
+        let payloads = if packs_lost { self.lost_payloads(store, &missing(store)?)? } else { Vec::new() };
         let loss = Loss {
             commits_acknowledged: head.map_or(0, |head| head.number).max(cut.map_or(0, known)),
             commits_here: here,
             is_other_log: is_other,
-            packs_lost: acknowledged.is_some_and(|it| it.packs.are_cut_to(packs)),
+            packs_lost,
+            payloads_lost: payloads.len() as u64,
         };
-        let is_loss = loss.commits_here < loss.commits_acknowledged || loss.is_other_log || loss.packs_lost;
-        Ok(is_loss.then_some(loss))
+        let are_commits_lost = loss.commits_here < loss.commits_acknowledged || loss.is_other_log;
+        Ok((are_commits_lost || loss.payloads_lost > 0).then_some(loss))
     }
 
     /// Of these artifacts and receipts, whose payloads are not here, those that the site itself had put and acknowledged, and
@@ -165,6 +194,22 @@ impl Witnessed {
         }
         Ok(lost)
     }
+}
+
+/// Visible artifacts and receipts whose payloads are not here and were not erased on request.
+pub(super) fn missing(store: &Store) -> Result<Vec<CanonicalId>, StateError> {
+    let (view, blocks) = (store.view(), store.blocks());
+    let mut missing = Vec::new();
+    for entry in view.state().entries(view.head(), &Filter::ALL) {
+        let entry = entry?;
+        let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
+            continue;
+        };
+        if !blocks.has(checksum) && !blocks.erased(checksum) && view.erased(&checksum).is_none() {
+            missing.push(entry.id);
+        }
+    }
+    Ok(missing)
 }
 
 /// Why the site in `dir` would have to ask before it writes, if there is anybody to ask.
@@ -199,6 +244,11 @@ impl Site {
             Standing::Held(hold) => Some(hold),
             Standing::Free | Standing::Asking => None,
         }
+    }
+
+    /// From now on the site does not write, until [`Site::release`].
+    pub(crate) fn hold_as(&self, hold: Hold) {
+        *self.standing() = Standing::Held(hold);
     }
 
     /// A node begins to ask the others for this site's own log: writers wait until it is done.

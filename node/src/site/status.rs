@@ -54,6 +54,8 @@ pub struct Status {
     pub missing_bytes: u64,
     /// Bytes on disk.
     pub disk: DiskUse,
+    /// What the packs have lost, as far as opening them showed it.
+    pub damage: Vec<String>,
     /// What the site had acknowledged and has no longer, if anything.
     pub lost: Option<Loss>,
     /// Why the site has to ask the others before it writes, if it has.
@@ -131,6 +133,7 @@ impl Site {
                 missing_payloads: view.wanted().len() as u64,
                 missing_bytes: view.wanted().values().sum(),
                 disk,
+                damage: self.store.opened().blocks.damages.iter().map(ToString::to_string).collect(),
                 lost: self.loss().copied(),
                 held: self.hold(),
             }

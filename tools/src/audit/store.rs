@@ -8,7 +8,7 @@ use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::LogError;
 use uor_asl::state::{Filter, ReadError};
-use uor_asl::store::{Store, StoreError};
+use uor_asl::store::{Options, Store, StoreError};
 use uor_index_format::id::{CanonicalId, Checksum, SiteId};
 use uor_index_format::record::Content;
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
@@ -100,7 +100,7 @@ const fn is_damage(error: &StoreError) -> bool {
             | StoreError::Chain { .. }
             | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
             | StoreError::Read(ReadError::Log(LogError::Damaged { .. } | LogError::Missing { .. }))
-            | StoreError::Blocks(BlocksError::Damaged(_) | BlocksError::MissingPack { .. })
+            | StoreError::Blocks(BlocksError::Damaged(_))
     )
 }
 
@@ -163,7 +163,9 @@ pub fn open(name: &Path, path: PathBuf) -> Result<Audited, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
     // Before the log, which may grow meanwhile. A small file that is damaged is not the store's.
     let witnessed = Witnessed::read(disk.as_ref()).ok();
-    match Store::open(disk, Mode::ReadOnly) {
+    let federation = Store::identity(&disk).ok();
+    let are_packs_cut = witnessed.as_ref().zip(federation).is_some_and(|(it, federation)| it.are_packs_cut(federation));
+    match Store::open_with(disk, Mode::ReadOnly, Options { are_packs_cut, ..Options::default() }) {
         Ok(store) => Ok(Audited { name, store, witnessed, scratch: None }),
         Err(source) => Err(OpenError::Directory { name, source }),
     }

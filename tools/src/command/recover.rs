@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde::Serialize;
+use uor_asl::log::Salvaged;
 use uor_node::service::{self, Asked};
-use uor_node::site::{Loss, Remaining, Site};
+use uor_node::site::{Hold, Loss, Remaining, Site};
 
 use super::Context;
 use crate::cli::Recover;
@@ -32,8 +33,9 @@ struct Shown {
 /// # Errors
 /// [`Failed`]; the site is held as before then.
 pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome {
-    let site = Site::open_to_recover(dir)?;
+    let mut site = Site::open_to_recover(dir)?;
     let (loss, hold) = (site.loss().copied(), site.hold());
+    say_what_was_salvaged(&site, console);
     let before = site.remaining()?;
     let mut shown = Shown {
         site_id: site.site_id().to_string(),
@@ -43,7 +45,8 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
         silent: Vec::new(),
         given_up: false,
     };
-    if loss.is_none() && hold.is_none() && shown.remaining.is_nothing() {
+    let is_damaged = site.store().opened().blocks.has_lost();
+    if loss.is_none() && hold.is_none() && shown.remaining.is_nothing() && !is_damaged && site.salvaged().is_empty() {
         console.show(&shown, |console, _| console.line("nothing is lost, and this site may write"))?;
         return Ok(Exit::Done);
     }
@@ -56,6 +59,7 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
         meter.items("own commits, and payloads wanted", commits, (wanted > 0).then_some(commits + wanted));
     })?;
     console.meter.end();
+    site.judge_again()?;
     shown.remaining = site.remaining()?;
     shown.asked = asked.heard.iter().map(ToString::to_string).collect();
     shown.silent = asked.silent.iter().map(ToString::to_string).collect();
@@ -64,10 +68,23 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     if !(shown.remaining.is_nothing() || (!is_loss && shown.remaining.has_all_commits())) || !is_level {
         give_up(args, &site, &asked, &shown)?;
         shown.given_up = true;
+        if !shown.remaining.has_all_commits() {
+            drop(site);
+            site = Site::open_giving_up(dir)?;
+            say_what_was_salvaged(&site, console);
+        }
     }
     site.recovered(shown.given_up.then_some(&shown.remaining))?;
     console.show(&shown, |console, shown| lines(shown).into_iter().try_for_each(|line| console.line(line)))?;
     Ok(if shown.given_up { Exit::Attention } else { Exit::Done })
+}
+
+/// Where the log was damaged, and where the bytes are that were there.
+fn say_what_was_salvaged(site: &Site, console: &mut Console<'_>) {
+    for Salvaged { file, kept, entries } in site.salvaged() {
+        let was = kept.as_ref().map_or_else(|| "was missing".to_owned(), |kept| format!("is kept as {kept}"));
+        console.note(format!("{file} {was}; it was written anew with {}", count(*entries, "entry")));
+    }
 }
 
 /// Whether what is still lost may be given up; why not, if it may not.
@@ -154,6 +171,12 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
         Some(_) if args.accept_loss && args.force => {
             site.release()?;
             "this site writes again, without having asked"
+        }
+        Some(Hold::Elsewhere) => {
+            return Err(Failed::new(Hold::Elsewhere.to_string()).hint(
+                "see to it that this site runs nowhere else and start its node again, which asks the others; or go on with \
+                 --accept-loss --force",
+            ));
         }
         Some(hold) => {
             return Err(Failed::new(format!("{hold}; the node asks by itself as soon as another site answers"))

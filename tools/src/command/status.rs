@@ -12,6 +12,9 @@ use crate::console::Console;
 use crate::exit::{Exit, Outcome};
 use crate::render::{Paint, Table, count, plain, short, size};
 
+/// More places are only counted.
+const DAMAGE_SHOWN_MAX: usize = 8;
+
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -43,6 +46,11 @@ pub fn status(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     console.show(&shown, human)?;
     if shown.status.conflicts > 0 {
         console.note("Hint: `uor conflicts` shows every claim");
+    }
+    if !shown.status.damage.is_empty() {
+        console.note(
+            "Hint: `uor-replay verify` says what is damaged; `uor recover` asks for it, and goes on without the rest",
+        );
     }
     if shown.status.missing_payloads > 0 && !shown.running {
         console.note("Hint: missing payloads arrive while `uor node` runs");
@@ -96,6 +104,13 @@ fn human(console: &mut Console<'_>, shown: &Shown) -> io::Result<()> {
     if status.missing_payloads > 0 {
         let missing = format!("{} ({})", count(status.missing_payloads, "payload"), size(status.missing_bytes));
         console.line(line("missing", paint.yellow(&missing)))?;
+    }
+    for damage in status.damage.iter().take(DAMAGE_SHOWN_MAX) {
+        console.line(line("damage", paint.yellow(damage)))?;
+    }
+    let more = status.damage.len().saturating_sub(DAMAGE_SHOWN_MAX);
+    if more > 0 {
+        console.line(line("damage", paint.yellow(&format!("and at {} more", count(more as u64, "place")))))?;
     }
     if let Some(loss) = &status.lost {
         console.line(line("LOST", paint.red(&loss.to_string())))?;

@@ -133,6 +133,7 @@ fn with_a_full_disk() {
     let node = Node::start(&bench, "disk/site");
     full(&["add", "noise"]);
     assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
+    the_node_needs_no_new_start(&bench, &noise);
     node.stop();
 
     mount(&bench, "remount,size=128m");
@@ -143,6 +144,25 @@ fn with_a_full_disk() {
     bench.uor(&["--data", "disk/site", "add", "noise", "--ref", "noise"]).ok();
     assert!(bench.uor(&["--data", "disk/site", "cat", "noise"]).ok().out == noise);
     bench.replay(&["verify", "disk/site"]).ok();
+}
+
+/// After a write has failed in a running node, what makes room does so through it, and then there is room in it.
+fn the_node_needs_no_new_start(bench: &Bench, noise: &[u8]) {
+    let site = |args: &[&str]| bench.uor(&[&["--data", "disk/site"], args].concat());
+    site(&["gc"]).ok();
+    bench.write("big", &noise[..8 << 20]);
+    bench.write("next", &noise[16 << 20..22 << 20]);
+    let big = site(&["add", "big", "--json"]).ok().json();
+    fill(bench);
+    site(&["add", "next"]).fails(1, "No space left on device");
+    site(&["rm", text(&big, "key")]).ok();
+    site(&["add", "next"]).fails(1, "No space left on device");
+    site(&["gc"]).ok();
+    let next = site(&["add", "next", "--json"]).ok().json();
+    bench.replay(&["verify", "disk/site"]).ok();
+    site(&["rm", text(&next, "key")]).ok();
+    site(&["gc"]).ok();
+    fs::remove_file(bench.path("disk/filler")).unwrap();
 }
 
 /// What fills the disk is removed and freed, and there is room again.

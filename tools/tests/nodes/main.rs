@@ -4,6 +4,7 @@
 
 mod backup;
 mod crash;
+mod damage;
 mod federation;
 mod full_disk;
 mod interrupt;
