@@ -109,15 +109,19 @@ fn a_pack_that_a_crash_kept_from_being_listed_is_missed_once_it_was_opened() {
         drop(blocks);
         disk.remove("blocks/00000002.pack").unwrap();
         for mode in [Mode::ReadOnly, Mode::Write] {
-            let error = open(&disk, mode).err().unwrap();
-            assert!(matches!(&error, BlocksError::MissingPack { file } if file == "blocks/00000002.pack"), "{error}");
+            assert_missed(&open(&disk, mode).unwrap().1);
         }
     }
 }
 
-/// Which packs should be there is then not known; those that are there are read.
+fn assert_missed(recovery: &Recovery) {
+    assert!(recovery.damages.iter().any(|damage| damage.file == "blocks/00000002.pack"), "{recovery:?}");
+    assert!(recovery.has_lost());
+}
+
+/// Which packs should be there is then not known; those that are there are read, and a writer writes the list anew.
 #[test]
-fn a_reader_passes_over_a_damaged_list_of_packs() {
+fn a_damaged_list_of_packs_is_passed_over_and_made_anew() {
     let disk = MemoryDisk::new();
     let (blocks, _) = open(&disk, Mode::Write).unwrap();
     let all = payloads(12);
@@ -131,9 +135,11 @@ fn a_reader_passes_over_a_damaged_list_of_packs() {
     assert!(matches!(recovery.damages.as_slice(), [damage] if damage.file == "blocks/packs.list"), "{recovery:?}");
     assert_eq!(blocks.payloads(), [live]);
     assert!(same(&blocks, &all[11]));
-    assert!(
-        matches!(open(&disk, Mode::Write), Err(BlocksError::Damaged(damage)) if damage.file == "blocks/packs.list")
-    );
+    let (blocks, recovery) = open(&disk, Mode::Write).unwrap();
+    assert!(matches!(recovery.mended.as_slice(), [damage] if damage.file == "blocks/packs.list"), "{recovery:?}");
+    assert_eq!(blocks.payloads(), [live], "what was given up stays away");
+    drop(blocks);
+    assert_eq!(open(&disk, Mode::Write).unwrap().1.mended, []);
 }
 
 /// A store of the first version had no list: its packs follow each other.
@@ -145,8 +151,10 @@ fn without_a_list_a_pack_between_others_is_missed() {
     drop(blocks);
     ["blocks/packs.list", "blocks/00000002.pack"].iter().for_each(|path| disk.remove(path).unwrap());
     for mode in [Mode::ReadOnly, Mode::Write] {
-        let error = open(&disk, mode).err().unwrap();
-        assert!(matches!(&error, BlocksError::MissingPack { file } if file == "blocks/00000002.pack"), "{error}");
+        let (blocks, recovery) = open(&disk, mode).unwrap();
+        // A writer writes a list, by which the pack is missed from then on.
+        assert_missed(&recovery);
+        assert!(!blocks.payloads().is_empty(), "the others are read");
     }
 }
 
