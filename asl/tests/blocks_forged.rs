@@ -187,12 +187,12 @@ fn what_a_pack_of_its_version_cannot_hold_is_damage() {
         let offset = forged::append(&disk, 1, kind, name, &raw);
         forged::mark(&disk, 1);
         let context = format!("version {version}, kind {kind}, name {}", Checksum::from_bytes(name));
-        let found = Blocks::open(Arc::new(disk.clone()), Mode::ReadOnly).unwrap().1.damages;
-        assert_eq!(found.is_empty(), is_sound, "{context}: {found:?}");
-        match Blocks::open(Arc::new(disk.clone()), Mode::Write) {
-            Ok(_) => assert!(is_sound, "{context}"),
-            Err(BlocksError::Damaged(damage)) => assert!(!is_sound && damage.offset == offset, "{context}: {damage}"),
-            Err(error) => panic!("{context}: {error}"),
+        for mode in [Mode::ReadOnly, Mode::Write] {
+            let mut found = Blocks::open(Arc::new(disk.clone()), mode).unwrap().1.damages;
+            // These packs were made without a list.
+            found.retain(|damage| damage.file == "blocks/00000001.pack");
+            assert_eq!(found.is_empty(), is_sound, "{context}: {found:?}");
+            assert!(found.iter().all(|damage| damage.offset == offset), "{context}: {found:?}");
         }
     }
 }

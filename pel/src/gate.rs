@@ -41,9 +41,9 @@ pub const PARAMS_MAX: usize = 128;
 /// Most results of a function or a block.
 pub const RESULTS_MAX: usize = 16;
 /// Most that compiling one function may cost, as [`Module::cost`] counts.
-pub const FUNCTION_COST_MAX: u64 = 8_000_000;
+pub const FUNCTION_COST_MAX: u64 = 2_000_000;
 /// Most that compiling a module may cost.
-pub const MODULE_COST_MAX: u64 = 32_000_000;
+pub const MODULE_COST_MAX: u64 = 16_000_000;
 
 /// The module every import comes from.
 pub const IMPORT_MODULE: &str = "uor";

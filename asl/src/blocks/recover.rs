@@ -417,6 +417,10 @@ fn repair(disk: &Arc<dyn Disk>, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, Bl
     }
     pack.sync()?;
     disk.sync_dir(DIR).during("sync", DIR)?;
+    if walk.end == file_header::LEN as u64 {
+        // It may not be listed yet, and of packs that are not there is never more than the header.
+        return Ok(walk.end);
+    }
     pack.write(walk.end, &Header::mark(Kind::Mark, walk.end).encode(pack.number, walk.end))?;
     Ok(walk.end + HEADER_LEN as u64)
 }

@@ -2,13 +2,19 @@
 //!
 //! Compilers keep, for each place where control flow meets, what every local and every value on the operand stack is there.
 //! So a short function with many locals and many branches costs their product, where its length says nothing. The count is
-//! of that work:
+//! of that work, and of the memory that it takes:
 //!
 //! * one for each operator, its operands and its results;
-//! * for each way that control may take, the locals and the height of the operand stack, once more for each loop around it:
-//!   what a local is at the start of a loop is known only at its end, and is looked up through all loops around;
+//! * for each way that control may take, the locals and the height of the operand stack, once more for each loop around it,
+//!   all of it over [`KEPT_PER_STEP`]: what a local is at the start of a loop is known only at its end, and is looked up
+//!   through all loops around;
+//! * for each call, the locals and the height of the operand stack, over the same: what outlives it is put aside;
 //! * for each loop, the square of how many locals it may use, over [`LOCALS_PER_STEP`]: each of them is given a place at the
-//!   start of the loop, and taking one out again moves those behind it.
+//!   start of the loop, and taking one out again moves those behind it;
+//! * for each block and each branch that may not be taken, those before it, over [`BLOCKS_PER_STEP`], once more for each value that it takes and gives: what
+//!   lives where is noted block by block.
+//!
+//! The divisors follow from what `benches/compile.rs` measures: a step is about half a microsecond and 130 bytes.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +27,13 @@ use super::{FUNCTION_COST_MAX, GateError};
 
 /// What each function costs, however short.
 const FUNCTION_COST: u64 = 64;
+/// So many locals and values are kept at a branch for what one operator costs.
+const KEPT_PER_STEP: u64 = 64;
 /// So many of a loop's locals are moved for what one operator costs.
 const LOCALS_PER_STEP: u64 = 32;
+
+/// So many blocks are passed for what one operator costs.
+const BLOCKS_PER_STEP: u64 = 32;
 
 type Validator = FuncValidator<ValidatorResources>;
 
@@ -44,20 +55,21 @@ pub(super) fn of_function(
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
         counted.count(&operator, &validator);
-        let cost = counted.cost;
-        if cost > FUNCTION_COST_MAX {
+        if counted.cost() > FUNCTION_COST_MAX {
             return Err(GateError::FunctionCost { function: index, offset, at, max: FUNCTION_COST_MAX });
         }
         validator.op(at, &operator)?;
     }
     operators.finish()?;
     *allocations = validator.into_allocations();
-    Ok(counted.cost)
+    Ok(counted.cost())
 }
 
 /// The part of a function that was read so far.
 struct Counted {
     cost: u64,
+    /// What is kept at branches, in locals and values.
+    kept: u64,
     locals: u64,
     /// How often locals were used.
     uses: u64,
@@ -65,12 +77,14 @@ struct Counted {
     open: Vec<Option<u64>>,
     /// How many of them are loops.
     loops: u64,
+    /// How many blocks there were so far.
+    blocks: u64,
 }
 
 impl Counted {
     /// Nothing but a function with so many locals.
     const fn new(locals: u64) -> Self {
-        Self { cost: FUNCTION_COST + locals, locals, uses: 0, open: Vec::new(), loops: 0 }
+        Self { cost: FUNCTION_COST + locals, kept: 0, locals, uses: 0, open: Vec::new(), loops: 0, blocks: 0 }
     }
 
     /// Counts an operator, which was not handed to the validator yet.
@@ -79,11 +93,11 @@ impl Counted {
         let (taken, given) = operator.operator_arity(validator).unwrap_or_default();
         let ways = match operator {
             Operator::Block { .. } | Operator::If { .. } => {
-                self.open.push(None);
+                self.begin(None, taken + given);
                 1
             }
             Operator::Loop { .. } => {
-                self.open.push(Some(self.uses));
+                self.begin(Some(self.uses), taken + given);
                 self.loops += 1;
                 1
             }
@@ -91,8 +105,13 @@ impl Counted {
                 self.close();
                 1
             }
-            Operator::Else | Operator::Br { .. } | Operator::BrIf { .. } => 1,
+            Operator::Else | Operator::Br { .. } => 1,
+            Operator::BrIf { .. } => {
+                self.pass_blocks(0);
+                1
+            }
             Operator::BrTable { targets } => {
+                self.pass_blocks(0);
                 let depths: BTreeSet<u32> = targets.targets().flatten().chain([targets.default()]).collect();
                 // Each target is checked against what is taken.
                 self.add(u64::from(targets.len()) * u64::from(taken));
@@ -102,11 +121,30 @@ impl Counted {
                 self.uses += 1;
                 0
             }
+            Operator::Call { .. }
+            | Operator::CallIndirect { .. }
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. } => {
+                self.kept = self.kept.saturating_add(self.locals + u64::from(validator.operand_stack_height()));
+                0
+            }
             _ => 0,
         };
         let way = (self.locals + u64::from(validator.operand_stack_height())) * (1 + self.loops);
         self.add(1 + u64::from(taken) + u64::from(given));
-        self.add(ways * way);
+        self.kept = self.kept.saturating_add(ways * way);
+    }
+
+    /// A block begins that takes and gives so many values.
+    fn begin(&mut self, uses: Option<u64>, values: u32) {
+        self.open.push(uses);
+        self.pass_blocks(values);
+    }
+
+    /// Another block follows, into which so many values go.
+    const fn pass_blocks(&mut self, values: u32) {
+        self.blocks += 1;
+        self.add(self.blocks * (1 + values as u64) / BLOCKS_PER_STEP);
     }
 
     /// The innermost block ends.
@@ -116,6 +154,10 @@ impl Counted {
             self.loops -= 1;
             self.add(used * used / LOCALS_PER_STEP);
         }
+    }
+
+    const fn cost(&self) -> u64 {
+        self.cost.saturating_add(self.kept / KEPT_PER_STEP)
     }
 
     const fn add(&mut self, cost: u64) {

@@ -42,7 +42,10 @@ pub(crate) const SHAPES: &[Shape] = &[
         fields: none,
         body: |size| {
             let table = format!("(br_table {} (i32.load (i32.const 0)))", targets(500));
-            with_locals(2000, &format!("{} {} {}", "block ".repeat(500), table.repeat(size), "end ".repeat(500)))
+            with_locals(
+                2000,
+                &format!("{} {} {}", "block ".repeat(500), table.repeat(1 + size / 16), "end ".repeat(500)),
+            )
         },
     },
     Shape {
@@ -63,6 +66,24 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "a deep sum",
         fields: none,
         body: |size| format!("{} {} drop", push(1 + 100 * size), "i32.add ".repeat(100 * size)),
+    },
+    Shape {
+        name: "blocks after each other",
+        fields: none,
+        body: |size| "block i32.const 0 i32.load br_if 0 end ".repeat(size),
+    },
+    Shape {
+        name: "blocks that carry values",
+        fields: |_| format!("(type $t (func (param {0}) (result {0})))", types(RESULTS_MAX)),
+        body: |size| {
+            let blocks = "block (type $t) i32.const 0 i32.load br_if 0 end ".repeat(size);
+            format!("{} {blocks} {}", push(RESULTS_MAX), pop(RESULTS_MAX))
+        },
+    },
+    Shape {
+        name: "branches to one block",
+        fields: none,
+        body: |size| format!("block {} end", "i32.const 0 i32.load br_if 0 ".repeat(10 * size)),
     },
     Shape {
         name: "a deep operand stack",

@@ -275,7 +275,7 @@ fn testimony_takes_no_more_disk_than_its_bound() {
             disk = world.nodes[0].disk.used();
         }
     }
-    assert_eq!(store.view().members().len(), before + TESTIMONY_MAX);
+    assert_eq!(store.view().members().len(), before + ADMISSIONS_MAX);
     assert_eq!(world.nodes[0].disk.used(), disk);
 }
 
