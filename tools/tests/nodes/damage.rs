@@ -81,8 +81,8 @@ fn a_pack_with_own_payloads_is_a_loss_until_others_have_given_them() {
     let bench = Bench::bare();
     let [a, b] = two(&bench);
     a.stop();
-    // Behind the mark with which every pack begins.
-    spoil(&bench.path("a/blocks/00000001.pack"), 96, 64);
+    // Behind the header of the pack.
+    spoil(&bench.path("a/blocks/00000001.pack"), 32, 64);
     let refused = bench.uor(&["--data", "a", "add", "a.txt"]).exits(1).err;
     assert!(refused.contains("payload of this site's own") && refused.contains("uor recover"), "{refused}");
     bench.uor(&["--data", "a", "ls"]).exits(3);
