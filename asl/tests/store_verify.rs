@@ -342,22 +342,33 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
 }
 
 #[test]
+fn commits_may_be_taken_back_in_the_middle_of_a_seal_or_merge() {
+    let proof = proof(&federation(), 1);
+    at_every_step_of_housekeeping(move |store| assert!(store.freeze(proof.clone()).unwrap()), true);
+}
+
+#[test]
 fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
+    at_every_step_of_housekeeping(|store| store.judge_again().unwrap(), false);
+}
+
+/// Does something from another thread between any two steps of a seal and a merge; `takes_back` says whether commits do not
+/// count after it.
+fn at_every_step_of_housekeeping(deed: impl Fn(&Store) + Clone + Send + Sync + 'static, takes_back: bool) {
     let federation = federation();
     let mut at = 0;
     loop {
         let disk = create(&federation);
         let slot: Arc<Mutex<Option<Arc<Store>>>> = Arc::default();
-        let (taken, proof) = (slot.clone(), proof(&federation, 1));
+        let (taken, deed) = (slot.clone(), deed.clone());
         let steps = Arc::<AtomicUsize>::default();
         let counted = steps.clone();
         let hook = move |_: Deed, _: &str| {
             let is_due = taken.lock().unwrap().is_some() && counted.fetch_add(1, Ordering::SeqCst) == at;
             let store = if is_due { taken.lock().unwrap().take() } else { None };
             if let Some(store) = store {
-                let proof = proof.clone();
                 // Another thread: whoever keeps house holds no lock that it needs.
-                thread::spawn(move || store.freeze(proof).unwrap()).join().unwrap();
+                thread::scope(|scope| scope.spawn(|| deed(&store)).join().unwrap());
             }
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
@@ -369,9 +380,11 @@ fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
         *slot.lock().unwrap() = Some(store.clone());
         store.settle().unwrap();
         let is_done = slot.lock().unwrap().take().is_none();
+        // What comes after it is indexed too.
+        write(&store, 5..9);
         store.settle().unwrap();
-        assert_eq!(store.verify(&mut |_| {}).unwrap().findings, [], "judged anew before step {at}");
-        assert_eq!(store.view().uncounted() > 0, is_done);
+        assert_eq!(store.verify(&mut |_| {}).unwrap().findings, [], "before step {at}");
+        assert_eq!(store.view().uncounted() > 0, is_done && takes_back);
         drop(store);
         is_sound(&disk);
         if !is_done {
