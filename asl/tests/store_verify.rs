@@ -352,6 +352,17 @@ fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
     at_every_step_of_housekeeping(|store| store.judge_again().unwrap(), false);
 }
 
+/// What a disk does between two steps of housekeeping.
+enum Between {
+    /// Nothing: it is not yet housekeeping that is watched.
+    Nothing,
+    /// The deed, after so many more steps.
+    Deed { steps_left: usize, store: Arc<Store> },
+    /// A crash, after which the store is opened and read whole, wherever the checkpoint or what it no longer names is changed:
+    /// the deed is done, and the step that stood still goes on.
+    Crash { seed: u64 },
+}
+
 /// Does something from another thread between any two steps of a seal and a merge; `takes_back` says whether commits do not
 /// count after it.
 fn at_every_step_of_housekeeping(deed: impl Fn(&Store) + Clone + Send + Sync + 'static, takes_back: bool) {
@@ -359,16 +370,26 @@ fn at_every_step_of_housekeeping(deed: impl Fn(&Store) + Clone + Send + Sync + '
     let mut at = 0;
     loop {
         let disk = create(&federation);
-        let slot: Arc<Mutex<Option<Arc<Store>>>> = Arc::default();
-        let (taken, deed) = (slot.clone(), deed.clone());
-        let steps = Arc::<AtomicUsize>::default();
-        let counted = steps.clone();
-        let hook = move |_: Deed, _: &str| {
-            let is_due = taken.lock().unwrap().is_some() && counted.fetch_add(1, Ordering::SeqCst) == at;
-            let store = if is_due { taken.lock().unwrap().take() } else { None };
-            if let Some(store) = store {
-                // Another thread: whoever keeps house holds no lock that it needs.
-                thread::scope(|scope| scope.spawn(|| deed(&store)).join().unwrap());
+        let between = Arc::new(Mutex::new(Between::Nothing));
+        let (taken, deed, left) = (between.clone(), deed.clone(), disk.clone());
+        let hook = move |what: Deed, path: &str| {
+            let mut between = taken.lock().unwrap();
+            match &mut *between {
+                Between::Nothing => {}
+                Between::Deed { steps_left: 0, store } => {
+                    let store = store.clone();
+                    *between = Between::Nothing;
+                    drop(between);
+                    // Another thread: whoever keeps house holds no lock that it needs.
+                    thread::scope(|scope| scope.spawn(|| deed(&store)).join().unwrap());
+                    *taken.lock().unwrap() = Between::Crash { seed: at as u64 };
+                }
+                Between::Deed { steps_left, .. } => *steps_left -= 1,
+                Between::Crash { seed } if what == Deed::Remove || path.contains("checkpoint") => {
+                    *seed += 1;
+                    assert_eq!(verified(&left.crash(*seed)).findings, [], "after a crash, seed {seed}");
+                }
+                Between::Crash { .. } => {}
             }
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
@@ -377,9 +398,10 @@ fn at_every_step_of_housekeeping(deed: impl Fn(&Store) + Clone + Send + Sync + '
         store.merge(federation.commits().to_vec()).unwrap();
         store.seal_index().unwrap();
         write(&store, 0..5);
-        *slot.lock().unwrap() = Some(store.clone());
+        *between.lock().unwrap() = Between::Deed { steps_left: at, store: store.clone() };
         store.settle().unwrap();
-        let is_done = slot.lock().unwrap().take().is_none();
+        let is_done = matches!(&*between.lock().unwrap(), Between::Crash { .. });
+        *between.lock().unwrap() = Between::Nothing;
         // What comes after it is indexed too.
         write(&store, 5..9);
         store.settle().unwrap();

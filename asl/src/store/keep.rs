@@ -274,10 +274,12 @@ impl Store {
         Ok(())
     }
 
-    /// Writes these runs anew as one.
+    /// Writes these runs anew as one; or a checkpoint, if runs and checkpoint would not be of one state after that.
     fn merge_runs(&self, keeping: &mut Keeping, runs: Range<usize>) -> Result<(), StoreError> {
         let Some(mut checkpoint) = keeping.checkpoint.clone() else { return Ok(()) };
-        let Some((run, stored)) = self.merged(keeping, runs.clone())? else { return Ok(()) };
+        let Some((run, stored)) = self.merged(keeping, &checkpoint, runs.clone())? else {
+            return self.seal(keeping).map(drop);
+        };
         let old: Vec<StoredRun> = checkpoint.runs.splice(runs.clone(), [stored]).collect();
         checkpoint.next_run = self.run_numbers.load(Ordering::SeqCst);
         checkpoint.store(self.disk().as_ref())?;
@@ -291,17 +293,24 @@ impl Store {
         Ok(remove_files(self.disk.as_ref(), &old)?)
     }
 
-    /// These runs as one, durably; `None` if everything is being judged anew.
-    fn merged(&self, keeping: &Keeping, runs: Range<usize>) -> Result<Option<(Run, StoredRun)>, StoreError> {
-        let number = self.take_run_number();
+    /// These runs as one, durably; `None` if what is seen now is not what the checkpoint speaks of: everything is being judged
+    /// anew, or commits were taken back. A merged run leaves those out, and whoever opens the store would take them back again
+    /// from a sum that still has them.
+    fn merged(
+        &self,
+        keeping: &Keeping,
+        checkpoint: &Checkpoint,
+        runs: Range<usize>,
+    ) -> Result<Option<(Run, StoredRun)>, StoreError> {
         let (commits, records, ordinals) = {
             let view = self.view();
-            if view.beginning.generation != keeping.generation {
+            if view.beginning.generation != keeping.generation || view.has_taken_back_since(checkpoint) {
                 return Ok(None);
             }
             let of = view.state().index().runs().get(runs.clone()).unwrap_or_default();
             (view.places_of(of)?, of.iter().map(|run| run.records()).sum::<u64>(), view.ordinals())
         };
+        let number = self.take_run_number();
         let stored = &keeping.runs[runs];
         let range = (stored[0].range.0, stored[stored.len() - 1].range.1);
         let shards = self.options.shards.get();
@@ -399,6 +408,13 @@ impl View {
             uncounted_heads: self.uncounted_heads.iter().map(|(site, number)| (*site.as_bytes(), *number)).collect(),
             head: self.state.freeze(),
         }
+    }
+
+    /// Whether commits that this checkpoint counts were taken back after it.
+    fn has_taken_back_since(&self, checkpoint: &Checkpoint) -> bool {
+        let frontier = self.state.commits().frontier();
+        let counted = |site| frontier.get(site).map_or(0, |head| head.number);
+        checkpoint.domains().iter().any(|(site, len)| counted(site) < *len)
     }
 
     /// In how large a share, in percent, the head's records lie of the log that one run can name places of.
