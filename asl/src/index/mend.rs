@@ -54,20 +54,22 @@ impl Mending {
         range: Range<usize>,
         commits: impl FnOnce(&Pages) -> Option<Vec<CommitRef>>,
     ) -> Result<&[u8], PageDamage> {
-        match self.pages.get(range.clone()) {
-            Ok(bytes) => Ok(bytes),
-            Err(damage) => self.get_anew(range, damage, commits),
+        match self.pages.get_seen(range.clone()) {
+            Some(bytes) => Ok(bytes),
+            None => self.get_or_mend(range, commits),
         }
     }
 
-    #[cold]
     #[inline(never)]
-    fn get_anew(
+    fn get_or_mend(
         &self,
         range: Range<usize>,
-        damage: PageDamage,
         commits: impl FnOnce(&Pages) -> Option<Vec<CommitRef>>,
     ) -> Result<&[u8], PageDamage> {
+        let damage = match self.pages.get(range.clone()) {
+            Ok(bytes) => return Ok(bytes),
+            Err(damage) => damage,
+        };
         let mend = || {
             let (source, shard) = self.source.as_ref()?;
             let mended = self.lay_out(&**source, *shard, commits(&self.pages));
