@@ -37,6 +37,8 @@ use crate::site::{FileError, Hold, Redeemed, Site, TABLE_FILE};
 
 /// How often the core is told that time has passed.
 const TICK: Duration = Duration::from_millis(100);
+/// The federation log table is written at most once in so many milliseconds.
+const TABLE_MS: u64 = 1_000;
 /// How long shutting down may take before the rest is left to the operating system.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 /// The longest answer to a ticket or a credential, in bytes.
@@ -191,6 +193,8 @@ struct Service {
     listening_last: usize,
     is_ready: bool,
     table_saved: FederationLogTable,
+    /// When it may be written next.
+    table_due_ms: u64,
     asking: Start,
     failing: failing::Failing,
     quiet: quiet::Quiet,
@@ -222,6 +226,7 @@ impl Service {
             listening_last: 0,
             is_ready: false,
             table_saved,
+            table_due_ms: 0,
             asking,
             failing: failing::Failing::default(),
             quiet: quiet::Quiet::default(),
@@ -265,8 +270,9 @@ impl Service {
             }
         };
         self.site.end_asking();
+        let saved = self.save_table();
         shut_down(&self.net, &mut self.events).await;
-        result
+        result.and(saved)
     }
 
     fn take_event(&mut self, event: NetEvent, on_event: &mut dyn FnMut(ServiceEvent)) -> Result<(), ServiceError> {
@@ -331,12 +337,26 @@ impl Service {
             self.is_ready = true;
             on_event(ServiceEvent::Ready);
         }
-        if *self.core.federation_log_table() != self.table_saved {
-            self.table_saved = self.core.federation_log_table().clone();
-            let text = table::to_text(&self.table_saved);
-            replace(store.disk().as_ref(), TABLE_FILE, text.as_bytes())?;
+        if now_ms >= self.table_due_ms {
+            self.save_table()?;
         }
         self.control.live.lock().unwrap_or_else(PoisonError::into_inner).take(&self.core, &self.listening);
+        Ok(())
+    }
+
+    /// Writes the federation log table if it has changed. Peers say when that is, so it is not written with every change; and
+    /// what is lost of it they tell again, so a full disk stops nothing.
+    fn save_table(&mut self) -> Result<(), ServiceError> {
+        if *self.core.federation_log_table() == self.table_saved {
+            return Ok(());
+        }
+        self.table_due_ms = self.now_ms() + TABLE_MS;
+        let table = self.core.federation_log_table().clone();
+        match replace(self.site.store().disk().as_ref(), TABLE_FILE, table::to_text(&table).as_bytes()) {
+            Ok(()) => self.table_saved = table,
+            Err(error) if error.source.kind() == std::io::ErrorKind::StorageFull => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "replication/damaged.rs"]
+mod damaged;
 #[path = "replication/dials.rs"]
 mod dials;
 #[path = "replication/payloads.rs"]
 mod payloads;
+#[path = "replication/testimony.rs"]
+mod testimony;
 #[path = "replication/world.rs"]
 mod world;
 

@@ -71,9 +71,10 @@ impl Replicator {
             }
             Request::Forks { after, .. } => forks::page(store, after),
             Request::Proofs { domains, .. } => forks::proofs(store, &domains),
-            Request::Testimony { sites, .. } => testimony::testimony(store, &sites)?,
+            Request::Testimony { sites, .. } => self.readable(peer, testimony::testimony(store, &sites)),
             Request::Delta { domain, after, after_hash, .. } => {
-                delta(store, &SiteId::from_bytes(domain), after, &CommitHash::from_bytes(after_hash))?
+                let after_hash = CommitHash::from_bytes(after_hash);
+                self.readable(peer, delta(store, &SiteId::from_bytes(domain), after, &after_hash))
             }
             Request::Payload { checksum, offset, len_max, .. } => {
                 part(store, Checksum::from_bytes(checksum), offset, len_max)
@@ -81,6 +82,15 @@ impl Replicator {
         };
         self.respond(token, &response);
         Ok(())
+    }
+
+    /// What was read for a peer. Where the log is damaged, the peer is told that it is not here, so that it asks others, and
+    /// whoever runs this node hears of it: everything else is still answered.
+    fn readable(&mut self, peer: SiteId, read: Result<Response, StoreError>) -> Response {
+        read.unwrap_or_else(|error| {
+            self.notice(Notice::Unreadable { peer, problem: error.to_string() });
+            refused(Refusal::NotHere)
+        })
     }
 
     /// Whether this auditor's credential is still good.
@@ -225,7 +235,13 @@ fn delta(store: &Store, domain: &SiteId, after: u64, after_hash: &CommitHash) ->
     let mut len = 0;
     let mut number = after;
     while number < last && len < DELTA_LEN_MAX {
-        let Some(bytes) = store.commit_bytes(domain, number + 1)? else { break };
+        let bytes = match store.commit_bytes(domain, number + 1) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break,
+            // What lies before the damage is given.
+            Err(_) if !commits.is_empty() => break,
+            Err(error) => return Err(error),
+        };
         if !commits.is_empty() && len + bytes.len() as u64 > DELTA_LEN_MAX {
             break;
         }

@@ -92,6 +92,13 @@ pub enum Notice {
         /// The payload's checksum.
         checksum: Checksum,
     },
+    /// What a peer asked for cannot be read here: the log is damaged.
+    Unreadable {
+        /// The peer.
+        peer: SiteId,
+        /// What is damaged.
+        problem: String,
+    },
 }
 
 /// A kind of notice that peers can cause as often as they like.
@@ -115,6 +122,7 @@ impl Notice {
             Self::NotAdmitted { .. } => ("refusals by peers", None),
             Self::Malformed { .. } => ("malformed messages", None),
             Self::WrongPayload { .. } => ("wrong payloads", None),
+            Self::Unreadable { .. } => ("questions that damage left without an answer", None),
             Self::Settled { peer, .. } => ("positions reached", Some(*peer)),
             Self::Diverged { peer, .. } => ("state roots that differ", Some(*peer)),
             // Each costs its author a commit, or a proof that is kept; only this site's own key makes its own.
@@ -157,6 +165,11 @@ impl std::fmt::Display for Notice {
             Self::WrongPayload { peer, checksum } => {
                 write!(f, "{} sent wrong bytes for payload {checksum}; asking others", peer.short())
             }
+            Self::Unreadable { peer, problem } => write!(
+                f,
+                "DAMAGED: {problem}; {} asked for it and has to ask others. Stop this node, and run `uor recover`",
+                peer.short()
+            ),
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Peer {
     again: bool,
     /// When it was last asked where it stands.
     pub(super) asked_last_ms: Option<u64>,
+    /// How often it was asked how sites became members: each time of others, so that none waits for those before it.
+    pub(super) testimony_asked: usize,
     /// Payload questions that are out.
     pub(super) payloads_asked: usize,
     /// Most payload questions that may be out: more the more it has answered.
@@ -42,6 +44,7 @@ impl Default for Peer {
             stage: Stage::Idle,
             again: false,
             asked_last_ms: None,
+            testimony_asked: 0,
             payloads_asked: 0,
             window: WINDOW_FIRST,
             lacks: BTreeMap::new(),

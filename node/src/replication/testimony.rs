@@ -12,9 +12,15 @@ use super::sync::{Stage, Talk};
 use super::{Notice, Question, Replicator};
 
 impl Replicator {
-    /// Asks a peer how these sites became members.
+    /// Asks a peer how these sites became members: of as many of them as one question can name, of the next ones each time.
     pub(super) fn ask_testimony(&mut self, store: &Store, peer: SiteId, sites: &[SiteId], talk: Talk, now_ms: u64) {
-        let sites = sites.iter().take(TESTIMONY_SITES_MAX).map(|site| *site.as_bytes()).collect();
+        let asked = self.peers.get_mut(&peer).map_or(0, |state| {
+            state.testimony_asked += 1;
+            state.testimony_asked
+        });
+        let mut parts = sites.chunks(TESTIMONY_SITES_MAX);
+        let named = parts.nth(asked % parts.len().max(1)).unwrap_or_default();
+        let sites = named.iter().map(|site| *site.as_bytes()).collect();
         let request = Request::Testimony { federation: *store.federation().as_bytes(), sites };
         self.set_stage(peer, Stage::Testimony(talk));
         self.ask(peer, Question::Testimony, &request, now_ms);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::Store;
+use uor_asl::store::{Options, Store};
 use uor_index_format::id::{Checksum, FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
@@ -38,6 +38,16 @@ impl Node {
     /// A new core on the same store, as after a restart.
     pub(crate) fn restart(&mut self) {
         self.core = Replicator::new(self.site(), FederationLogTable::new());
+    }
+
+    /// Opens the store anew, after `between` had its way with the disk.
+    pub(crate) fn reopen(&mut self, options: Options, between: impl FnOnce(&MemoryDisk)) {
+        let other: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        Store::create(&other, self.store.federation()).unwrap();
+        // One lets go of the disk before the next takes it.
+        self.store = Store::open(other, Mode::Write).unwrap();
+        between(&self.disk);
+        self.store = Store::open_with(Arc::new(self.disk.clone()), Mode::Write, options).unwrap();
     }
 
     /// Commits an artifact of these bytes.
