@@ -76,17 +76,7 @@ fn twin(commit: &Commit, site: usize, text: &str) -> Commit {
 }
 
 fn twin_with(commit: &Commit, site: usize, records: Vec<Record>) -> Commit {
-    let header = commit.header().clone();
-    let draft = Draft {
-        number: header.number,
-        previous: header.previous,
-        logseq: header.logseq,
-        federation: header.federation,
-        wall_ms: 0,
-        learned: commit.learned().to_vec(),
-        records,
-    };
-    seal(draft, site)
+    federation::twin(commit, &key(site), records)
 }
 
 fn proof(one: &Commit, other: &Commit) -> ForkProof {

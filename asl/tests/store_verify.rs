@@ -71,18 +71,7 @@ fn write(store: &Store, numbers: Range<u64>) {
 
 /// The next commit of a site, by what a judge knows, who takes it in.
 fn next(judge: &mut Judge, site: usize, records: Vec<Record>) -> Commit {
-    let domain = key(site).site_id();
-    let head = judge.head(&domain);
-    let (learned, federation) = judge.membership_for(&domain, usize::MAX);
-    let draft = Draft {
-        number: head.map_or(1, |head| head.number + 1),
-        previous: head.map_or(CommitHash::NONE, |head| head.hash),
-        logseq: judge.logseq_max().next().unwrap(),
-        federation,
-        wall_ms: 0,
-        learned,
-        records,
-    };
+    let draft = federation::draft(judge, &key(site).site_id(), records);
     let commit = Commit::seal(draft, &key(site)).unwrap();
     assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Counts);
     judge.admit(&commit);
@@ -101,17 +90,7 @@ fn judge_of_all(federation: &Federation) -> Judge {
 
 /// Another commit in the place of this one.
 fn twin(commit: &Commit, key: &SiteKey) -> Commit {
-    let header = commit.header();
-    let draft = Draft {
-        number: header.number,
-        previous: header.previous,
-        logseq: header.logseq,
-        federation: header.federation,
-        wall_ms: 1,
-        learned: commit.learned().to_vec(),
-        records: commit.records().to_vec(),
-    };
-    Commit::seal(draft, key).unwrap()
+    federation::twin(commit, key, commit.records().to_vec())
 }
 
 fn last_of(federation: &Federation, site: usize) -> &Commit {

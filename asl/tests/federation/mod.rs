@@ -95,6 +95,21 @@ pub(crate) fn draft(judge: &Judge, domain: &SiteId, records: Vec<Record>) -> Dra
     }
 }
 
+/// Another commit with the same number and place in the chain, later in its writer's time.
+pub(crate) fn twin(commit: &Commit, key: &SiteKey, records: Vec<Record>) -> Commit {
+    let header = commit.header();
+    let draft = Draft {
+        number: header.number,
+        previous: header.previous,
+        logseq: header.logseq,
+        federation: header.federation,
+        wall_ms: header.wall_ms + 1,
+        learned: commit.learned().to_vec(),
+        records,
+    };
+    Commit::seal(draft, key).unwrap()
+}
+
 /// One of about two dozen different records about few ids.
 pub(crate) fn record(choice: u8) -> Record {
     let payload = Payload::of(&[choice / 64]);
