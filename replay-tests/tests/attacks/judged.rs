@@ -142,8 +142,9 @@ fn a_clock_jump_and_a_fork_take_back_nobody_elses_commits() {
 #[test]
 fn an_inviters_fork_silences_no_invitee() {
     let mut world = World::new(2);
-    // Fewer than the testimony that is taken of one forker.
-    let (federation, invitees) = (world.federation, size(5, TESTIMONY_MAX - 4));
+    // As many as one member may admit: no more than the testimony that is taken of one forker.
+    const { assert!(ADMISSIONS_MAX <= TESTIMONY_MAX) }
+    let (federation, invitees) = (world.federation, size(5, ADMISSIONS_MAX));
     let mut turned = Writer::new(mallory(), &admitted(&world));
     let mut admissions = Vec::new();
     for number in 0..invitees {
