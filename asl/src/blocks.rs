@@ -268,15 +268,6 @@ impl Blocks {
         self.ask(index::Index::payloads).unwrap_or_default()
     }
 
-    /// Takes a damaged block for absent, so that what needs it can be put again; the new block then stands for good. Until
-    /// it is put again, the damaged one is back whenever the packs are opened.
-    pub fn forget(&self, damage: &BlockDamage) {
-        if let Some(name) = damage.block {
-            let blocks = self.ask(|index| index.blocks(name)).unwrap_or_default();
-            self.index_mut().bury(blocks.into_iter().map(|at| at.place));
-        }
-    }
-
     /// Remembers that a block is damaged, if reading it said so.
     fn noting<T>(&self, found: &index::Found, result: Result<T, BlocksError>) -> Result<T, BlocksError> {
         if matches!(result, Err(BlocksError::Damaged(_))) {

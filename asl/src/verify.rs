@@ -179,7 +179,7 @@ impl Store {
         let PayloadCheck { absent, findings: lengths, .. } = payloads;
         findings.extend(lengths);
         let spoiled = blocks.damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
-        let keys = keys_by_checksum(&view, &spoiled);
+        let naming = naming(&view, &spoiled);
         for damage in blocks.damages {
             if damage.is_of_index() {
                 findings.push(Finding::Index {
@@ -189,7 +189,8 @@ impl Store {
                 });
                 continue;
             }
-            let keys = damage.payloads.iter().filter_map(|checksum| keys.get(checksum)).flatten().copied().collect();
+            let named = damage.payloads.iter().filter_map(|checksum| naming.get(checksum));
+            let keys = named.flat_map(|named| &named.keys).copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
         drop(judge);
@@ -311,19 +312,29 @@ impl<I: Iterator<Item = Result<Entry, ReadError>>> Kept<I> {
     }
 }
 
-/// Artifacts and receipts by the payload they name, of these payloads: of every version, so that older snapshots are covered
-/// too, as far as they can be read.
-fn keys_by_checksum(view: &View, spoiled: &BTreeSet<Checksum>) -> BTreeMap<Checksum, BTreeSet<CanonicalId>> {
-    let mut keys: BTreeMap<Checksum, BTreeSet<CanonicalId>> = BTreeMap::new();
-    if spoiled.is_empty() {
-        return keys;
+/// What artifacts and receipts say of a payload.
+#[derive(Default)]
+pub(crate) struct Naming {
+    /// Their ids.
+    pub(crate) keys: BTreeSet<CanonicalId>,
+    /// How long it is, by the longest claim.
+    pub(crate) len: u64,
+}
+
+/// What names each of these payloads: every version does, so that older snapshots are covered too, as far as they can be read.
+pub(crate) fn naming(view: &View, payloads: &BTreeSet<Checksum>) -> BTreeMap<Checksum, Naming> {
+    let mut naming: BTreeMap<Checksum, Naming> = BTreeMap::new();
+    if payloads.is_empty() {
+        return naming;
     }
     for version in view.state().all_versions(view.head()).filter_map(Result::ok) {
-        if let Some(payload) = version.record.block_payload().filter(|payload| spoiled.contains(&payload.checksum)) {
-            keys.entry(payload.checksum).or_default().insert(version.place.id);
+        if let Some(payload) = version.record.block_payload().filter(|payload| payloads.contains(&payload.checksum)) {
+            let named = naming.entry(payload.checksum).or_default();
+            named.keys.insert(version.place.id);
+            named.len = named.len.max(payload.len);
         }
     }
-    keys
+    naming
 }
 
 /// Holds the payloads of visible artifacts and receipts against blocks.

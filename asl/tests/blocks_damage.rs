@@ -5,6 +5,7 @@
 mod observed;
 mod packs;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use observed::Observed;
@@ -96,25 +97,38 @@ fn a_damaged_chunk_names_every_payload_it_spoils() {
 }
 
 #[test]
-fn a_damaged_payload_can_be_put_again() {
+fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
     for len in [900, 5 << 20] {
         let disk = MemoryDisk::new();
         let (blocks, _) = open_large(&disk, Mode::Write);
         let bytes = noise(1, len);
-        blocks.put_bytes(&bytes).unwrap();
+        let longer = [bytes.as_slice(), b"and more"].concat();
+        let shorter = blocks.put_bytes(b"not concerned").unwrap().checksum;
+        let all = [&bytes, &longer].map(|bytes| blocks.put_bytes(bytes).unwrap().checksum);
         blocks.sync().unwrap();
-        assert!(disk.flip_bit("blocks/00000001.pack", 8 * 500));
+        assert!(disk.flip_bit("blocks/00000001.pack", 8 * 600));
         assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has noticed yet");
-        let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-        damages.iter().for_each(|damage| blocks.forget(damage));
-        assert!(matches!(
-            blocks.read_all(Checksum::of(&bytes), u64::MAX),
-            Err(BlocksError::Unknown { .. } | BlocksError::MissingChunk { .. })
-        ));
-        assert!(blocks.put_bytes(&bytes).unwrap().new_bytes > 0);
+        let lost = blocks.forget_damaged(&mut |_, _| {}).unwrap();
+        // Long ones have the damaged chunk in common.
+        assert!(lost.contains(&all[0]) && !lost.contains(&shorter));
+        assert_eq!(lost.contains(&all[1]), len > 1 << 20, "{len}");
+        assert!(lost.iter().all(|checksum| !blocks.has(*checksum)));
+        // What was not put again is back when the packs are opened.
+        let (reader, _) = open_large(&disk, Mode::ReadOnly);
+        assert!(lost.iter().all(|checksum| reader.has(*checksum)));
+        for bytes in [&bytes, &longer] {
+            let is_lost = lost.contains(&Checksum::of(bytes));
+            assert_eq!(blocks.put_bytes(bytes).unwrap().new_bytes > 0, is_lost);
+        }
         blocks.sync().unwrap();
+        assert_eq!(blocks.forget_damaged(&mut |_, _| {}).unwrap(), BTreeSet::new(), "there are sound copies");
+        drop((blocks, reader));
+        let (blocks, _) = open_large(&disk, Mode::Write);
+        let collected = blocks.collect(&mut |_| true, false).unwrap();
+        assert_eq!(collected.payloads, 0);
+        assert!(collected.blocks > 0 && collected.blocks <= 3, "{collected:?}");
         for (blocks, _) in [(blocks, Recovery::default()), open_large(&disk, Mode::Write)] {
-            assert!(same(&blocks, &bytes));
+            assert!(same(&blocks, &bytes) && same(&blocks, &longer) && same(&blocks, b"not concerned"));
             assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
         }
     }

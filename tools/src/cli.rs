@@ -83,7 +83,7 @@ pub enum Command {
     Gc(Gc),
     /// Erase the bytes of an artifact or receipt here, for good; what is said about it stays
     Erase(Erase),
-    /// Make a site that has lost something, or is a copy, usable again: ask the others for what it lacks
+    /// Make a site that has lost something, is damaged, or is a copy, usable again: ask the others for what it lacks
     Recover(Recover),
     /// Copy this site into a directory, consistently: only what is new since the last time, and every byte read back
     Backup(Backup),

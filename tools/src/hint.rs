@@ -368,7 +368,11 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
         })
         .or_else(|| {
             if_is(error, |error: &BlocksError| match error {
-                BlocksError::Damaged(_) => damaged(),
+                BlocksError::Damaged(_) => help(
+                    Code::Damaged,
+                    "`uor recover` gets it again from other sites, and `uor add --checksum` from the original; `uor-replay \
+                     verify` lists everything that is damaged",
+                ),
                 BlocksError::Newer { .. } => code(Code::NewerFormat),
                 BlocksError::Disk(error) => of(error),
                 _ => None,

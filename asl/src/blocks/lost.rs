@@ -1,6 +1,8 @@
-//! After packs have lost something: what was erased stays erased, and going on without what is gone.
+//! After packs have lost something: what was erased stays erased, what is damaged is put again, and going on without what is
+//! gone.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::PoisonError;
 
 use super::frame::Kind;
@@ -42,6 +44,33 @@ impl Blocks {
         }
         self.index_mut().hide(back.iter().copied());
         Ok(back.into_iter().collect())
+    }
+
+    /// Reads every byte, and takes payloads for absent that cannot be read because of damage, so that they are fetched or put
+    /// again: what is put then stands for good. Says which. Nothing is removed: what is not put again is back, and damaged,
+    /// when the packs are opened next.
+    ///
+    /// # Errors
+    /// [`BlocksError::Disk`].
+    pub fn forget_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<Checksum>, BlocksError> {
+        let damages = self.verify(on_progress)?.damages;
+        let concerned: BTreeSet<Checksum> = damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
+        // There may be a second copy of what is damaged.
+        let unreadable = |payload: &Checksum| match self.read(*payload) {
+            Ok(mut reader) => io::copy(&mut reader, &mut io::sink()).is_err(),
+            Err(_) => true,
+        };
+        let lost: BTreeSet<Checksum> = concerned.into_iter().filter(unreadable).collect();
+        let spoils = |damage: &&BlockDamage| damage.payloads.iter().any(|payload| lost.contains(payload));
+        let blocks = damages.iter().filter(spoils).filter_map(|damage| damage.block);
+        blocks.chain(lost.iter().copied()).for_each(|name| self.forget_block(name));
+        Ok(lost)
+    }
+
+    /// Takes all blocks of a name for absent, so that it can be put again.
+    fn forget_block(&self, name: Checksum) {
+        let blocks = self.ask(|index| index.blocks(name)).unwrap_or_default();
+        self.index_mut().bury(blocks.into_iter().map(|at| at.place));
     }
 
     /// Goes on without what the packs have lost. What is sound in damaged packs is moved out of them, and these are given up;

@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Wants what is not here.
-    fn want(&self, named: Vec<Payload>) {
+    pub(super) fn want(&self, named: impl IntoIterator<Item = Payload>) {
         if self.options.payloads == Payloads::OnDemand {
             return;
         }

@@ -1,10 +1,16 @@
 //! What follows from packs that have lost something: the payloads that were in them are wanted again, as far as the log wants
 //! them, and what the log calls erased does not come back out of an older pack. `FORMAT.md`, "Packs that lost something".
 
+use std::collections::BTreeSet;
+
+use uor_index_format::id::CanonicalId;
+use uor_index_format::record::Payload;
+
 use super::checkpoint::DIR;
 use super::{Options, StaleIndex, Store, StoreError};
 use crate::blocks::BlocksError;
 use crate::disk::{self, Context as _, Disk, DiskError, Mode};
+use crate::verify::naming;
 
 /// What the packs had lost when the log was last read for it, a line each.
 const FILE: &str = "index/packs.lost";
@@ -50,6 +56,19 @@ impl PacksLost {
 }
 
 impl Store {
+    /// Reads every payload here, takes those for absent that cannot be read because of damage, and wants them from others,
+    /// as far as something names them. Says what does, ascending. Nothing is removed: a payload that does not come is back,
+    /// and damaged, when the store is opened next.
+    ///
+    /// # Errors
+    /// [`StoreError::Blocks`] if the disk cannot be read.
+    pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<CanonicalId>, StoreError> {
+        let lost = self.blocks.forget_damaged(on_progress)?;
+        let naming = naming(&self.view(), &lost);
+        self.want(naming.iter().map(|(checksum, named)| Payload { checksum: *checksum, len: named.len }));
+        Ok(naming.into_values().flat_map(|named| named.keys).collect())
+    }
+
     /// Keeps erased what the log calls so, where the packs have lost something and may be older than that. A writer erases it
     /// again; what cannot be erased beside damaged blocks is not shown all the same.
     pub(super) fn keep_erased(&mut self) -> Result<(), StoreError> {

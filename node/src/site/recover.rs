@@ -1,5 +1,7 @@
 //! Recovery: what is still lost after the others were asked, and going on without it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use uor_asl::log::Salvaged;
 use uor_asl::state::ReadError as StateError;
@@ -64,6 +66,24 @@ impl Site {
     pub fn judge_again(&self) -> Result<(), RecoverError> {
         let does_all_count = self.store.view().uncounted() == 0;
         if does_all_count { Ok(()) } else { Ok(self.store.judge_again()?) }
+    }
+
+    /// Reads every payload here, and wants those from others that are damaged. Says what they are of. They are taken for absent
+    /// until they come, or the site is opened again. `on_progress` is told how many bytes were read, of how many.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<CanonicalId>, RecoverError> {
+        Ok(self.store.want_damaged(on_progress)?)
+    }
+
+    /// Which of these visible artifacts and receipts have no payload here.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub fn missing_of(&self, ids: &BTreeSet<CanonicalId>) -> Result<Vec<CanonicalId>, RecoverError> {
+        let missing = standing::missing(&self.store)?;
+        Ok(missing.into_iter().filter(|id| ids.contains(id)).collect())
     }
 
     /// What of the site's own is not here, now.

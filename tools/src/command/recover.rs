@@ -1,9 +1,11 @@
 //! `recover`: a site that has lost something, or is a copy, is made usable again, knowingly.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
 use uor_asl::log::Salvaged;
+use uor_index_format::id::CanonicalId;
 use uor_node::service::{self, Asked};
 use uor_node::site::{Hold, Loss, Remaining, Site};
 
@@ -20,6 +22,10 @@ struct Shown {
     lost: Option<Loss>,
     #[serde(flatten)]
     remaining: Remaining,
+    /// Artifacts and receipts whose payloads were damaged when it began.
+    damaged: Vec<String>,
+    /// Those of them that nobody gave.
+    still_damaged: Vec<String>,
     /// Sites that have given what they have of this site's log.
     asked: Vec<String>,
     /// Sites that may have some of it, and did not answer.
@@ -36,17 +42,19 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     let mut site = Site::open_to_recover(dir)?;
     let (loss, hold) = (site.loss().copied(), site.hold());
     say_what_was_salvaged(&site, console);
-    let before = site.remaining()?;
+    let damaged = want_damaged(&site, console)?;
     let mut shown = Shown {
         site_id: site.site_id().to_string(),
         lost: loss,
-        remaining: before,
+        remaining: site.remaining()?,
+        damaged: damaged.iter().map(ToString::to_string).collect(),
+        still_damaged: Vec::new(),
         asked: Vec::new(),
         silent: Vec::new(),
         given_up: false,
     };
-    let is_damaged = site.store().opened().blocks.has_lost();
-    if loss.is_none() && hold.is_none() && shown.remaining.is_nothing() && !is_damaged && site.salvaged().is_empty() {
+    let is_whole = damaged.is_empty() && site.salvaged().is_empty() && !site.store().opened().blocks.has_lost();
+    if loss.is_none() && hold.is_none() && shown.remaining.is_nothing() && is_whole {
         console.show(&shown, |console, _| console.line("nothing is lost, and this site may write"))?;
         return Ok(Exit::Done);
     }
@@ -63,6 +71,7 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     shown.remaining = site.remaining()?;
     shown.asked = asked.heard.iter().map(ToString::to_string).collect();
     shown.silent = asked.silent.iter().map(ToString::to_string).collect();
+    shown.still_damaged = site.missing_of(&damaged)?.iter().map(ToString::to_string).collect();
     let is_level = hold.is_none() || asked.is_answered(shown.remaining.commits_here);
     // Payloads of commits that have just come to a copy may still be on their way: those it had not before.
     if !(shown.remaining.is_nothing() || (!is_loss && shown.remaining.has_all_commits())) || !is_level {
@@ -76,7 +85,16 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     }
     site.recovered(shown.given_up.then_some(&shown.remaining))?;
     console.show(&shown, |console, shown| lines(shown).into_iter().try_for_each(|line| console.line(line)))?;
-    Ok(if shown.given_up { Exit::Attention } else { Exit::Done })
+    let is_all_done = !shown.given_up && shown.still_damaged.is_empty();
+    Ok(if is_all_done { Exit::Done } else { Exit::Attention })
+}
+
+/// Looks for payloads that are damaged.
+fn want_damaged(site: &Site, console: &mut Console<'_>) -> Outcome<BTreeSet<CanonicalId>> {
+    let meter = &mut console.meter;
+    let damaged = site.want_damaged(&mut |read, total| meter.bytes("reading payloads", read, Some(total)))?;
+    meter.end();
+    Ok(damaged)
 }
 
 /// Where the log was damaged, and where the bytes are that were there.
@@ -150,6 +168,15 @@ fn lines(shown: &Shown) -> Vec<String> {
             count(remaining.commits_acknowledged.max(remaining.commits_here), "commit",)
         ),
     ];
+    if !shown.damaged.is_empty() {
+        let payloads = count(shown.damaged.len() as u64, "payload");
+        lines.push(match shown.still_damaged.len() {
+            0 => format!("damaged     {payloads}, all of which other sites gave"),
+            still => {
+                format!("damaged     {payloads}, {still} of which nobody gave: try again when other sites can be asked")
+            }
+        });
+    }
     let payloads = count(remaining.payloads.len() as u64, "payload");
     lines.push(match (shown.given_up, remaining.payloads.is_empty()) {
         (true, true) => "given up    what is still missing; this site writes again".to_owned(),
@@ -167,10 +194,13 @@ fn lines(shown: &Shown) -> Vec<String> {
 pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let site = context.site;
     let said = match site.hold() {
-        None => "nothing is lost, and this site may write",
+        None => match want_damaged(site, console)?.len() as u64 {
+            0 => "nothing is lost, and this site may write".to_owned(),
+            damaged => format!("{} damaged: this node asks the other sites for them", count(damaged, "payload")),
+        },
         Some(_) if args.accept_loss && args.force => {
             site.release()?;
-            "this site writes again, without having asked"
+            "this site writes again, without having asked".to_owned()
         }
         Some(Hold::Elsewhere) => {
             return Err(Failed::new(Hold::Elsewhere.to_string()).hint(
@@ -184,7 +214,7 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
         }
     };
     console.show(&serde_json::json!({ "site_id": site.site_id().to_string(), "said": said }), |console, _| {
-        console.line(said)
+        console.line(&said)
     })?;
     Ok(Exit::Done)
 }

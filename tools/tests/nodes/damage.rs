@@ -93,6 +93,49 @@ fn a_pack_with_own_payloads_is_a_loss_until_others_have_given_them() {
 }
 
 #[test]
+fn payloads_whose_bytes_are_damaged_come_again_from_the_others() {
+    let bench = Bench::bare();
+    let [a, b] = two(&bench);
+    // Long enough for several chunks, and to be found in the pack.
+    let noise: Vec<u8> = (0..40_000_u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    bench.write("large", &noise);
+    bench.write("small", "few bytes");
+    for file in ["large", "small"] {
+        bench.uor(&["--data", "a", "add", file, "--ref", file]).ok();
+    }
+    level(&bench);
+    until("b has them", || (missing(&bench, "b") == 0).then_some(()));
+    a.stop();
+    b.stop();
+    let pack = bench.path("b/blocks/00000001.pack");
+    let here = fs::read(&pack).unwrap();
+    let at = here.windows(64).position(|bytes| *bytes == noise[600_000..600_064]).unwrap();
+    spoil(&pack, at as u64, 100);
+    bench.uor(&["--data", "b", "cat", "large"]).fails(1, "uor recover");
+    bench.replay(&["verify", "b"]).exits(1);
+    // Nobody can be asked: it is said, and nothing becomes worse.
+    let alone = bench.uor(&["--data", "b", "recover", "--json"]).exits(3).json();
+    assert_eq!((alone["damaged"].as_array().unwrap().len(), &alone["damaged"]), (1, &alone["still_damaged"]));
+    assert_eq!(bench.uor(&["--data", "b", "cat", "small"]).ok().out, b"few bytes");
+    let a = Node::start(&bench, "a");
+    let recovered = bench.uor(&["--data", "b", "recover", "--peer", &a.address]).ok().text();
+    assert!(recovered.contains("1 payload, all of which other sites gave"), "{recovered}");
+    assert_eq!(bench.uor(&["--data", "b", "cat", "large"]).ok().out, noise);
+    bench.replay(&["verify", "b"]).ok();
+    // While a node runs, it asks by itself once it is told to look.
+    let at = fs::read(&pack).unwrap().windows(64).rposition(|bytes| *bytes == noise[600_000..600_064]).unwrap();
+    let b = Node::start(&bench, "b");
+    spoil(&pack, at as u64, 100);
+    let said = bench.uor(&["--data", "b", "recover"]).ok().text();
+    assert!(said.contains("1 payload damaged"), "{said}");
+    until("b has it again", || (missing(&bench, "b") == 0).then_some(()));
+    assert_eq!(bench.uor(&["--data", "b", "cat", "large"]).ok().out, noise);
+    bench.replay(&["verify", "b"]).ok();
+    a.stop();
+    b.stop();
+}
+
+#[test]
 fn a_log_that_is_damaged_in_the_middle_comes_back_from_the_others() {
     let bench = Bench::bare();
     let [a, b] = two(&bench);
