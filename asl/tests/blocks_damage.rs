@@ -105,6 +105,7 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
         let longer = [bytes.as_slice(), b"and more"].concat();
         let shorter = blocks.put_bytes(b"not concerned").unwrap().checksum;
         let all = [&bytes, &longer].map(|bytes| blocks.put_bytes(bytes).unwrap().checksum);
+        let garbage = blocks.put_bytes(&noise(2, 12 << 20)).unwrap().checksum;
         blocks.sync().unwrap();
         assert!(disk.flip_bit("blocks/00000001.pack", 8 * 600));
         assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has noticed yet");
@@ -113,9 +114,14 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
         assert!(lost.contains(&all[0]) && !lost.contains(&shorter));
         assert_eq!(lost.contains(&all[1]), len > 1 << 20, "{len}");
         assert!(lost.iter().all(|checksum| !blocks.has(*checksum)));
-        // What was not put again is back when the packs are opened.
+        // What was not put again is back when the packs are opened, and what is sound of it still there.
+        assert_eq!(blocks.collect(&mut |payload| payload != garbage, false).unwrap().payloads, 1);
         let (reader, _) = open_large(&disk, Mode::ReadOnly);
         assert!(lost.iter().all(|checksum| reader.has(*checksum)));
+        if len > 1 << 20 {
+            let part = reader.read_part(all[0], len as u64 - 10..len as u64).unwrap();
+            assert_eq!(everything(part), bytes[len - 10..]);
+        }
         for bytes in [&bytes, &longer] {
             let is_lost = lost.contains(&Checksum::of(bytes));
             assert_eq!(blocks.put_bytes(bytes).unwrap().new_bytes > 0, is_lost);

@@ -106,6 +106,9 @@ impl Blocks {
                 Err(error) => return Err(error),
             }
         }
+        for chunk in self.index().forgotten_chunks(Some(checksum)) {
+            chunks.remove(&chunk);
+        }
         let others = self.ask(Index::payloads)?;
         for other in others.into_iter().filter(|other| *other != checksum) {
             for chunk in self.chunks(other)? {

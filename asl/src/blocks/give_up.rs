@@ -59,7 +59,7 @@ impl Blocks {
             live_len += candidate.live_len;
             let is_worth_it = Some(walk.pack) != last || candidate.freed_len() > pack_share;
             // What is damaged is kept for whoever wants to mend it.
-            let is_damaged = !walk.damages.is_empty() || self.index().damaged_packs.contains(&walk.pack);
+            let is_damaged = !walk.damages.is_empty() || self.index().is_kept_for_damage(walk.pack);
             if is_worth_it && !is_damaged {
                 dead_len += candidate.freed_len();
                 candidates.push(candidate);

@@ -51,6 +51,11 @@ pub(super) struct Index {
     buried: BTreeSet<Place>,
     /// Payloads that are taken for erased until they are put again, or the packs are opened again.
     hidden: BTreeSet<Checksum>,
+    /// Payloads that are taken for absent because they cannot be read, until they are put again, or the packs are opened again;
+    /// and the chunks of each, which stay for that.
+    forgotten: BTreeMap<Checksum, BTreeSet<Checksum>>,
+    /// Packs with blocks that are taken for absent for that reason.
+    forgotten_in: BTreeSet<u32>,
     /// Blocks that were found to be damaged since the packs were opened: what needs them is stored again when it is put
     /// again.
     damaged: BTreeSet<Place>,
@@ -82,6 +87,24 @@ impl Index {
         self.buried.extend(places);
     }
 
+    /// Takes a payload of these chunks for absent, and blocks with it: it is damaged, and what is left of it stays.
+    pub(super) fn forget(&mut self, payload: Checksum, chunks: BTreeSet<Checksum>, places: &[Place]) {
+        self.forgotten.insert(payload, chunks);
+        self.forgotten_in.extend(places.iter().map(|place| place.pack));
+        self.bury(places.iter().copied());
+    }
+
+    /// The chunks of payloads that are taken for absent because they are damaged, but for one.
+    pub(super) fn forgotten_chunks(&self, but_for: Option<Checksum>) -> BTreeSet<Checksum> {
+        let others = self.forgotten.iter().filter(|(payload, _)| Some(**payload) != but_for);
+        others.flat_map(|(_, chunks)| chunks).copied().collect()
+    }
+
+    /// Whether a pack has to stay because of what is damaged in it.
+    pub(super) fn is_kept_for_damage(&self, pack: u32) -> bool {
+        self.damaged_packs.contains(&pack) || self.forgotten_in.contains(&pack)
+    }
+
     /// Takes payloads for erased.
     pub(super) fn hide(&mut self, payloads: impl IntoIterator<Item = Checksum>) {
         self.hidden.extend(payloads);
@@ -96,6 +119,7 @@ impl Index {
     pub(super) fn append(&mut self, location: Location) {
         if location.header.kind.is_payload() {
             self.hidden.remove(&location.header.name);
+            self.forgotten.remove(&location.header.name);
         }
         self.insert(location);
     }
@@ -121,6 +145,7 @@ impl Index {
         self.recent.retain(|(_, place), _| stays(place));
         self.dead.retain(|place, _| stays(place));
         self.buried.retain(stays);
+        self.forgotten_in.retain(|number| !numbers.contains(number));
         self.damaged.retain(stays);
         self.proven.retain(stays);
     }

@@ -47,8 +47,8 @@ impl Blocks {
     }
 
     /// Reads every byte, and takes payloads for absent that cannot be read because of damage, so that they are fetched or put
-    /// again: what is put then stands for good. Says which. Nothing is removed: what is not put again is back, and damaged,
-    /// when the packs are opened next.
+    /// again: what is put then stands for good. Says which. Nothing is removed, not as garbage either: what is not put again
+    /// is back, and damaged, when the packs are opened next.
     ///
     /// # Errors
     /// [`BlocksError::Disk`].
@@ -62,15 +62,17 @@ impl Blocks {
         };
         let lost: BTreeSet<Checksum> = concerned.into_iter().filter(unreadable).collect();
         let spoils = |damage: &&BlockDamage| damage.payloads.iter().any(|payload| lost.contains(payload));
-        let blocks = damages.iter().filter(spoils).filter_map(|damage| damage.block);
-        blocks.chain(lost.iter().copied()).for_each(|name| self.forget_block(name));
+        let damaged: BTreeSet<Checksum> = damages.iter().filter(spoils).filter_map(|damage| damage.block).collect();
+        for payload in &lost {
+            let chunks = self.chunks(*payload).unwrap_or_default();
+            let chunks: BTreeSet<Checksum> = chunks.iter().map(|chunk| chunk.digest).collect();
+            let mut places = Vec::new();
+            for name in chunks.intersection(&damaged).chain([payload]) {
+                places.extend(self.ask(|index| index.blocks(*name))?.iter().map(|at| at.place));
+            }
+            self.index_mut().forget(*payload, chunks, &places);
+        }
         Ok(lost)
-    }
-
-    /// Takes all blocks of a name for absent, so that it can be put again.
-    fn forget_block(&self, name: Checksum) {
-        let blocks = self.ask(|index| index.blocks(name)).unwrap_or_default();
-        self.index_mut().bury(blocks.into_iter().map(|at| at.place));
     }
 
     /// Goes on without what the packs have lost. What is sound in damaged packs is moved out of them, and these are given up;
