@@ -150,6 +150,9 @@ pub enum BlocksError {
         /// How often opening was tried.
         attempts: u32,
     },
+    /// Whoever was told of progress broke off.
+    #[error("it was given up before it was done")]
+    Cancelled,
     /// No payload of this digest is here.
     #[error("payload {checksum} is not stored here")]
     Unknown {

@@ -6,6 +6,7 @@ mod observed;
 mod packs;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use observed::Observed;
@@ -109,7 +110,16 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
         blocks.sync().unwrap();
         assert!(disk.flip_bit("blocks/00000001.pack", 8 * 600));
         assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has noticed yet");
-        let lost = blocks.forget_damaged(&mut |_, _| {}).unwrap();
+        for at in 1..4 {
+            let mut told = 0;
+            let broken_off = blocks.forget_damaged(&mut |_, _| {
+                told += 1;
+                if told == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert!(matches!(broken_off, Err(BlocksError::Cancelled)), "{broken_off:?}");
+            assert!(all.iter().all(|checksum| blocks.has(*checksum)), "nothing is forgotten");
+        }
+        let lost = blocks.forget_damaged(&mut |_, _| ControlFlow::Continue(())).unwrap();
         // Long ones have the damaged chunk in common.
         assert!(lost.contains(&all[0]) && !lost.contains(&shorter));
         assert_eq!(lost.contains(&all[1]), len > 1 << 20, "{len}");
@@ -127,7 +137,11 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
             assert_eq!(blocks.put_bytes(bytes).unwrap().new_bytes > 0, is_lost);
         }
         blocks.sync().unwrap();
-        assert_eq!(blocks.forget_damaged(&mut |_, _| {}).unwrap(), BTreeSet::new(), "there are sound copies");
+        assert_eq!(
+            blocks.forget_damaged(&mut |_, _| ControlFlow::Continue(())).unwrap(),
+            BTreeSet::new(),
+            "there are sound copies"
+        );
         drop((blocks, reader));
         let (blocks, _) = open_large(&disk, Mode::Write);
         let collected = blocks.collect(&mut |_| true, false).unwrap();

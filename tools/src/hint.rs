@@ -21,8 +21,8 @@ use uor_node::net::NetError;
 use uor_node::service::{JoinError, ReplicaError, ServiceError};
 use uor_node::site::{
     AddError, EdgeError, EraseError, FileError, GcError, HistoryError, ImportError, ImportRefusal, InitError,
-    InviteError, OpenError, ProgramError, ReadError, RefError, RemoveError, ResolutionError, ResolveError, RunError,
-    SnapshotError, StatusError,
+    InviteError, OpenError, ProgramError, ReadError, RecoverError, RefError, RemoveError, ResolutionError,
+    ResolveError, RunError, SnapshotError, StatusError,
 };
 use uor_pel::run::RunError as PelError;
 
@@ -215,6 +215,15 @@ fn writing(error: &(dyn Error + 'static)) -> Known {
             GcError::File(error) => of(error),
             GcError::Store(error) => of(error),
             GcError::Cancelled(_) => code(Code::Interrupted),
+            _ => None,
+        })
+    })
+    .or_else(|| {
+        if_is(error, |error: &RecoverError| match error {
+            RecoverError::File(error) => of(error),
+            RecoverError::Store(error) => of(error),
+            RecoverError::State(error) => of(error),
+            RecoverError::Cancelled(_) => code(Code::Interrupted),
             _ => None,
         })
     })

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use super::frame::Kind;
@@ -48,12 +49,16 @@ impl Blocks {
 
     /// Reads every byte, and takes payloads for absent that cannot be read because of damage, so that they are fetched or put
     /// again: what is put then stands for good. Says which. Nothing is removed, not as garbage either: what is not put again
-    /// is back, and damaged, when the packs are opened next.
+    /// is back, and damaged, when the packs are opened next. `on_progress` is told how many bytes were read, of how many, and
+    /// may break off.
     ///
     /// # Errors
-    /// [`BlocksError::Disk`].
-    pub fn forget_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<Checksum>, BlocksError> {
-        let damages = self.verify(on_progress)?.damages;
+    /// [`BlocksError::Cancelled`] if `on_progress` broke off; [`BlocksError::Disk`].
+    pub fn forget_damaged(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<BTreeSet<Checksum>, BlocksError> {
+        let damages = self.verify_while(on_progress)?.damages;
         let concerned: BTreeSet<Checksum> = damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
         // There may be a second copy of what is damaged.
         let unreadable = |payload: &Checksum| match self.read(*payload) {

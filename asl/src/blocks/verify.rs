@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -103,7 +104,7 @@ type Verdict = Result<(Location, Option<BlockDamage>), BlocksError>;
 
 /// What has been found out so far.
 struct Progress<'a> {
-    on_progress: &'a mut dyn FnMut(u64, u64),
+    on_progress: &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     total: u64,
     verified: Verified,
     manifests: Vec<Location>,
@@ -118,6 +119,20 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::Disk`]; damage is not an error here but the answer.
     pub fn verify(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, BlocksError> {
+        self.verify_while(&mut |read, total| {
+            on_progress(read, total);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`Blocks::verify`]; `on_progress` may break off.
+    ///
+    /// # Errors
+    /// [`BlocksError::Cancelled`] if it did; [`BlocksError::Disk`].
+    pub(super) fn verify_while(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Verified, BlocksError> {
         let ends = self.ends()?;
         let total = ends.iter().map(|(_, end)| end).sum::<u64>() + self.listed_len()?;
         let verified = Verified { damages: self.verify_index()?, ..Verified::default() };
@@ -237,7 +252,7 @@ impl Blocks {
             let _ = to_verify.send((Found { pack: Arc::clone(pack), at }, task));
             judging.try_iter().try_for_each(|verdict| self.judge_block(verdict?, progress))?;
         }
-        progress.tell(walk.end.saturating_sub(blocks_len));
+        progress.tell(walk.end.saturating_sub(blocks_len))?;
         let known: BTreeSet<(String, u64)> =
             progress.verified.damages.iter().map(|damage| (damage.file.clone(), damage.offset)).collect();
         let new = walk.damages.into_iter().filter(|damage| !known.contains(&(damage.file.clone(), damage.offset)));
@@ -258,8 +273,7 @@ impl Blocks {
             }
             progress.verified.damages.push(damage);
         }
-        progress.tell(at.header.block_len());
-        Ok(())
+        progress.tell(at.header.block_len())
     }
 
     /// Says which payloads are concerned, which chunks are missing, and which manifests are wrong.
@@ -319,7 +333,7 @@ impl Blocks {
         manifests: &[(Found, Manifest)],
         verified: u64,
         total: u64,
-        on_progress: &mut dyn FnMut(u64, u64),
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Vec<BlockDamage>, BlocksError> {
         let next = AtomicUsize::new(0);
         let (to_judge, judging) = unbounded();
@@ -347,7 +361,10 @@ impl Blocks {
                     }
                 }
                 read += len;
-                on_progress(read.min(total), total);
+                if on_progress(read.min(total), total).is_break() {
+                    next.store(manifests.len(), Ordering::Relaxed);
+                    return Err(BlocksError::Cancelled);
+                }
             }
             Ok(damages)
         })
@@ -370,9 +387,10 @@ fn erasures_under_way(last: &Arc<Pack>, end: u64) -> Result<BTreeSet<Place>, Blo
 }
 
 impl Progress<'_> {
-    fn tell(&mut self, bytes: u64) {
+    fn tell(&mut self, bytes: u64) -> Result<(), BlocksError> {
         self.verified.bytes += bytes;
-        (self.on_progress)(self.verified.bytes, self.total);
+        let wish = (self.on_progress)(self.verified.bytes, self.total);
+        if wish.is_break() { Err(BlocksError::Cancelled) } else { Ok(()) }
     }
 }
 

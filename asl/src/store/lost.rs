@@ -2,6 +2,7 @@
 //! them, and what the log calls erased does not come back out of an older pack. `FORMAT.md`, "Packs that lost something".
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use uor_index_format::id::CanonicalId;
 use uor_index_format::record::Payload;
@@ -58,11 +59,15 @@ impl PacksLost {
 impl Store {
     /// Reads every payload here, takes those for absent that cannot be read because of damage, and wants them from others,
     /// as far as something names them. Says what does, ascending. Nothing is removed: a payload that does not come is back,
-    /// and damaged, when the store is opened next.
+    /// and damaged, when the store is opened next. `on_progress` is told how many bytes were read, of how many, and may break
+    /// off.
     ///
     /// # Errors
-    /// [`StoreError::Blocks`] if the disk cannot be read.
-    pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<CanonicalId>, StoreError> {
+    /// [`StoreError::Blocks`] if the disk cannot be read, or `on_progress` broke off.
+    pub fn want_damaged(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<BTreeSet<CanonicalId>, StoreError> {
         let lost = self.blocks.forget_damaged(on_progress)?;
         let naming = naming(&self.view(), &lost);
         self.want(naming.iter().map(|(checksum, named)| Payload { checksum: *checksum, len: named.len }));

@@ -1,6 +1,7 @@
 //! Recovery: what is still lost after the others were asked, and going on without it.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 use uor_asl::log::Salvaged;
@@ -11,6 +12,7 @@ use uor_index_format::id::CanonicalId;
 use super::standing::{self, Witnessed};
 use super::witness::Witness;
 use super::{FileError, Site, json};
+use crate::cancel::Cancelled;
 
 /// Why it cannot be said what is lost, or a site cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,9 @@ pub enum RecoverError {
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 /// What of a site's own is not here.
@@ -74,7 +79,12 @@ impl Site {
     /// # Errors
     /// [`RecoverError`].
     pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<CanonicalId>, RecoverError> {
-        Ok(self.store.want_damaged(on_progress)?)
+        let damaged = self.store.want_damaged(&mut |read, total| {
+            on_progress(read, total);
+            if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        self.cancel.check()?;
+        Ok(damaged?)
     }
 
     /// Which of these visible artifacts and receipts have no payload here.
