@@ -155,6 +155,36 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
 }
 
 #[test]
+fn chunks_of_a_manifest_that_cannot_be_read_stay() {
+    let disk = MemoryDisk::new();
+    let (blocks, _) = open_large(&disk, Mode::Write);
+    let [bytes, other] = [noise(1, 8 << 20), noise(2, 8 << 20)];
+    let path = "blocks/00000001.pack";
+    let payload = blocks.put_bytes(&bytes).unwrap().checksum;
+    blocks.sync().unwrap();
+    let end = disk.contents(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let dead = blocks.put_bytes(&other).unwrap().checksum;
+    blocks.sync().unwrap();
+    let is_manifest = |at: &u64| {
+        let copy = disk.crash(0);
+        let _ = copy.flip_bit(path, 8 * at);
+        matches!(open_large(&copy, Mode::ReadOnly).0.chunks(payload), Err(BlocksError::Damaged(_)))
+    };
+    let at = (end - 600..end).step_by(24).find(is_manifest).unwrap();
+    assert!(disk.flip_bit(path, 8 * at));
+    let forget = || blocks.forget_damaged(&mut |_, _| ControlFlow::Continue(())).unwrap();
+    assert_eq!(forget(), BTreeSet::from([payload]));
+    assert!(!blocks.has(payload));
+    assert!(matches!(blocks.collect(&mut |_| true, false), Err(BlocksError::Damaged(_))));
+    assert!(matches!(blocks.erase(dead), Err(BlocksError::Damaged(_))), "it may have the same chunks");
+    // The manifest is put back.
+    assert!(disk.flip_bit(path, 8 * at));
+    assert!(same(&open_large(&disk, Mode::ReadOnly).0, &bytes));
+    // Or nobody wants it any more.
+    assert_eq!(blocks.collect(&mut |name| name == dead, false).unwrap().payloads, 0);
+}
+
+#[test]
 fn every_truncation_is_named_or_a_torn_tail() {
     let (disk, all) = sample();
     let paths = disk.paths();

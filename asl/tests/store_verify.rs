@@ -323,12 +323,17 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
 #[test]
 fn commits_may_be_taken_back_in_the_middle_of_a_seal_or_merge() {
     let proof = proof(&federation(), 1);
-    at_every_step_of_housekeeping(move |store| assert!(store.freeze(proof.clone()).unwrap()), true);
+    at_every_step_of_housekeeping(1000, move |store| assert!(store.freeze(proof.clone()).unwrap()), true);
 }
 
 #[test]
 fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
-    at_every_step_of_housekeeping(|store| store.judge_again().unwrap(), false);
+    at_every_step_of_housekeeping(1000, |store| store.judge_again().unwrap(), false);
+}
+
+#[test]
+fn runs_that_are_written_while_everything_is_judged_anew_in_the_middle_of_a_merge_are_merged_too() {
+    at_every_step_of_housekeeping(6, |store| store.judge_again().unwrap(), false);
 }
 
 /// What a disk does between two steps of housekeeping.
@@ -344,7 +349,11 @@ enum Between {
 
 /// Does something from another thread between any two steps of a seal and a merge; `takes_back` says whether commits do not
 /// count after it.
-fn at_every_step_of_housekeeping(deed: impl Fn(&Store) + Clone + Send + Sync + 'static, takes_back: bool) {
+fn at_every_step_of_housekeeping(
+    head_records_max: u64,
+    deed: impl Fn(&Store) + Clone + Send + Sync + 'static,
+    takes_back: bool,
+) {
     let federation = federation();
     let mut at = 0;
     loop {
@@ -372,7 +381,7 @@ fn at_every_step_of_housekeeping(deed: impl Fn(&Store) + Clone + Send + Sync + '
             }
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
-        let options = Options { head_records_max: 1000, ..small() };
+        let options = Options { head_records_max, ..small() };
         let store = Arc::new(Store::open_with(shared, Mode::Write, options).unwrap());
         store.merge(federation.commits().to_vec()).unwrap();
         store.seal_index().unwrap();

@@ -78,7 +78,7 @@ pub use names::{RefError, RefListed, RefSet};
 pub use peers::Peer;
 pub use programs::{ProgramAdded, ProgramChecked, ProgramError, ProgramShown};
 pub use read::{Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError};
-pub use recover::{RecoverError, Remaining};
+pub use recover::{Damaged, RecoverError, Remaining};
 pub use remove::{RemoveError, Removed, RemovedAll};
 pub use resolve::{Candidate, ResolveError, Sort, Target};
 pub use restore::{RestoreError, Restored};

@@ -80,7 +80,10 @@ impl Blocks {
         start: Place,
         walks: &[Walk],
     ) -> Result<(Live, Vec<Location>), BlocksError> {
-        let mut live = Live { chunks: self.index().forgotten_chunks(None), ..Live::default() };
+        let mut live = Live::default();
+        for (_, chunks) in self.index().forgotten().into_iter().filter(|(name, _)| is_live(*name)) {
+            live.chunks.extend(chunks.map_err(BlocksError::Damaged)?);
+        }
         for name in self.ask(Index::payloads)? {
             let is_new = self.ask(|index| index.payload(name))?.is_some_and(|found| found.at.place >= start);
             if is_new || is_live(name) {

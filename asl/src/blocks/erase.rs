@@ -106,8 +106,8 @@ impl Blocks {
                 Err(error) => return Err(error),
             }
         }
-        for chunk in self.index().forgotten_chunks(Some(checksum)) {
-            chunks.remove(&chunk);
+        for (_, needed) in self.index().forgotten().into_iter().filter(|(other, _)| *other != checksum) {
+            needed.map_err(BlocksError::Damaged)?.iter().for_each(|chunk| _ = chunks.remove(chunk));
         }
         let others = self.ask(Index::payloads)?;
         for other in others.into_iter().filter(|other| *other != checksum) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::frame::{Header, Kind};
 use super::pack::Pack;
 use super::run::{Broken, Run};
+use super::verify::BlockDamage;
 use uor_index_format::id::Checksum;
 
 /// Where a block starts; later blocks have greater places.
@@ -52,8 +53,8 @@ pub(super) struct Index {
     /// Payloads that are taken for erased until they are put again, or the packs are opened again.
     hidden: BTreeSet<Checksum>,
     /// Payloads that are taken for absent because they cannot be read, until they are put again, or the packs are opened again;
-    /// and the chunks of each, which stay for that.
-    forgotten: BTreeMap<Checksum, BTreeSet<Checksum>>,
+    /// and the chunks of each, which stay for that, or why they are not known.
+    forgotten: BTreeMap<Checksum, Result<BTreeSet<Checksum>, BlockDamage>>,
     /// Packs with blocks that are taken for absent for that reason.
     forgotten_in: BTreeSet<u32>,
     /// Blocks that were found to be damaged since the packs were opened: what needs them is stored again when it is put
@@ -88,16 +89,25 @@ impl Index {
     }
 
     /// Takes a payload of these chunks for absent, and blocks with it: it is damaged, and what is left of it stays.
-    pub(super) fn forget(&mut self, payload: Checksum, chunks: BTreeSet<Checksum>, places: &[Place]) {
+    pub(super) fn forget(
+        &mut self,
+        payload: Checksum,
+        chunks: Result<BTreeSet<Checksum>, BlockDamage>,
+        places: &BTreeSet<Place>,
+    ) {
         self.forgotten.insert(payload, chunks);
         self.forgotten_in.extend(places.iter().map(|place| place.pack));
         self.bury(places.iter().copied());
     }
 
-    /// The chunks of payloads that are taken for absent because they are damaged, but for one.
-    pub(super) fn forgotten_chunks(&self, but_for: Option<Checksum>) -> BTreeSet<Checksum> {
-        let others = self.forgotten.iter().filter(|(payload, _)| Some(**payload) != but_for);
-        others.flat_map(|(_, chunks)| chunks).copied().collect()
+    /// Payloads that are taken for absent because they are damaged, and their chunks or why these are not known.
+    pub(super) fn forgotten(&self) -> BTreeMap<Checksum, Result<BTreeSet<Checksum>, BlockDamage>> {
+        self.forgotten.clone()
+    }
+
+    /// Whether the block at this place was found to be damaged.
+    pub(super) fn is_damaged(&self, at: &Location) -> bool {
+        self.damaged.contains(&at.place)
     }
 
     /// Whether a pack has to stay because of what is damaged in it.

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 
 use super::frame::Kind;
 use super::give_up::Victim;
-use super::index::Index;
+use super::index::{Index, Place};
 use super::list::List;
 use super::read::read_block;
 use super::scan::{self, End, Walk};
@@ -59,25 +59,45 @@ impl Blocks {
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<BTreeSet<Checksum>, BlocksError> {
         let damages = self.verify_while(on_progress)?.damages;
-        let concerned: BTreeSet<Checksum> = damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
-        // There may be a second copy of what is damaged.
-        let unreadable = |payload: &Checksum| match self.read(*payload) {
-            Ok(mut reader) => io::copy(&mut reader, &mut io::sink()).is_err(),
-            Err(_) => true,
-        };
-        let lost: BTreeSet<Checksum> = concerned.into_iter().filter(unreadable).collect();
-        let spoils = |damage: &&BlockDamage| damage.payloads.iter().any(|payload| lost.contains(payload));
-        let damaged: BTreeSet<Checksum> = damages.iter().filter(spoils).filter_map(|damage| damage.block).collect();
-        for payload in &lost {
-            let chunks = self.chunks(*payload).unwrap_or_default();
-            let chunks: BTreeSet<Checksum> = chunks.iter().map(|chunk| chunk.digest).collect();
-            let mut places = Vec::new();
-            for name in chunks.intersection(&damaged).chain([payload]) {
-                places.extend(self.ask(|index| index.blocks(*name))?.iter().map(|at| at.place));
+        let concerned: BTreeSet<Checksum> = damages.into_iter().flat_map(|damage| damage.payloads).collect();
+        let mut lost = BTreeSet::new();
+        for payload in concerned {
+            let chunks = match self.chunks(payload) {
+                Ok(chunks) => Ok(chunks.iter().map(|chunk| chunk.digest).collect::<BTreeSet<_>>()),
+                Err(BlocksError::Damaged(damage)) => Err(damage),
+                // Collected meanwhile.
+                Err(BlocksError::Unknown { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            // What is put again from now on is another block.
+            let places = self.unreadable_places(payload, chunks.iter().flatten())?;
+            // There may be a second copy of what is damaged.
+            if self.is_readable(payload) {
+                continue;
             }
-            self.index_mut().forget(*payload, chunks, &places);
+            self.index_mut().forget(payload, chunks, &places);
+            lost.insert(payload);
         }
         Ok(lost)
+    }
+
+    /// Where the blocks lie by which a payload is here, and those of its chunks that are damaged.
+    fn unreadable_places<'a>(
+        &self,
+        payload: Checksum,
+        chunks: impl Iterator<Item = &'a Checksum>,
+    ) -> Result<BTreeSet<Place>, BlocksError> {
+        let mut places: BTreeSet<Place> = self.ask(|index| index.blocks(payload))?.iter().map(|at| at.place).collect();
+        for chunk in chunks {
+            let blocks = self.ask(|index| index.blocks(*chunk))?;
+            let index = self.index();
+            places.extend(blocks.iter().filter(|at| index.is_damaged(at)).map(|at| at.place));
+        }
+        Ok(places)
+    }
+
+    fn is_readable(&self, payload: Checksum) -> bool {
+        self.read(payload).is_ok_and(|mut reader| io::copy(&mut reader, &mut io::sink()).is_ok())
     }
 
     /// Goes on without what the packs have lost. What is sound in damaged packs is moved out of them, and these are given up;

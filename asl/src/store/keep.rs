@@ -276,7 +276,8 @@ impl Store {
 
     /// Writes these runs anew as one; or a checkpoint, if runs and checkpoint would not be of one state after that.
     fn merge_runs(&self, keeping: &mut Keeping, runs: Range<usize>) -> Result<(), StoreError> {
-        let Some(mut checkpoint) = keeping.checkpoint.clone() else { return Ok(()) };
+        // Runs that were written while everything was judged anew are named by no checkpoint yet.
+        let Some(mut checkpoint) = keeping.checkpoint.clone() else { return self.seal(keeping).map(drop) };
         let Some((run, stored)) = self.merged(keeping, &checkpoint, runs.clone())? else {
             return self.seal(keeping).map(drop);
         };

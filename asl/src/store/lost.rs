@@ -1,10 +1,10 @@
 //! What follows from packs that have lost something: the payloads that were in them are wanted again, as far as the log wants
 //! them, and what the log calls erased does not come back out of an older pack. `FORMAT.md`, "Packs that lost something".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use uor_index_format::id::CanonicalId;
+use uor_index_format::id::{CanonicalId, Checksum};
 use uor_index_format::record::Payload;
 
 use super::checkpoint::DIR;
@@ -57,21 +57,21 @@ impl PacksLost {
 }
 
 impl Store {
-    /// Reads every payload here, takes those for absent that cannot be read because of damage, and wants them from others,
-    /// as far as something names them. Says what does, ascending. Nothing is removed: a payload that does not come is back,
-    /// and damaged, when the store is opened next. `on_progress` is told how many bytes were read, of how many, and may break
-    /// off.
+    /// Reads every payload here, takes those for absent that cannot be read because of damage, and wants them from
+    /// others, as far as something names them. Says which these are, and what names each. Nothing is removed: a payload
+    /// that does not come is back, and damaged, when the store is opened next. `on_progress` is told how many bytes
+    /// were read, of how many, and may break off.
     ///
     /// # Errors
     /// [`StoreError::Blocks`] if the disk cannot be read, or `on_progress` broke off.
     pub fn want_damaged(
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-    ) -> Result<BTreeSet<CanonicalId>, StoreError> {
+    ) -> Result<BTreeMap<Checksum, BTreeSet<CanonicalId>>, StoreError> {
         let lost = self.blocks.forget_damaged(on_progress)?;
         let naming = naming(&self.view(), &lost);
         self.want(naming.iter().map(|(checksum, named)| Payload { checksum: *checksum, len: named.len }));
-        Ok(naming.into_values().flat_map(|named| named.keys).collect())
+        Ok(naming.into_iter().map(|(checksum, named)| (checksum, named.keys)).collect())
     }
 
     /// Keeps erased what the log calls so, where the packs have lost something and may be older than that. A writer erases it

@@ -1,13 +1,13 @@
 //! Recovery: what is still lost after the others were asked, and going on without it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use serde::Serialize;
 use uor_asl::log::Salvaged;
 use uor_asl::state::ReadError as StateError;
 use uor_asl::store::StoreError;
-use uor_index_format::id::CanonicalId;
+use uor_index_format::id::{CanonicalId, Checksum};
 
 use super::standing::{self, Witnessed};
 use super::witness::Witness;
@@ -31,6 +31,9 @@ pub enum RecoverError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
 }
+
+/// Payloads that cannot be read, and the artifacts and receipts that each is of.
+pub type Damaged = BTreeMap<Checksum, BTreeSet<CanonicalId>>;
 
 /// What of a site's own is not here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,27 +76,18 @@ impl Site {
         if does_all_count { Ok(()) } else { Ok(self.store.judge_again()?) }
     }
 
-    /// Reads every payload here, and wants those from others that are damaged. Says what they are of. They are taken for absent
-    /// until they come, or the site is opened again. `on_progress` is told how many bytes were read, of how many.
+    /// Reads every payload here, and wants those from others that are damaged. Says which, and of what artifacts and receipts
+    /// they are. They are taken for absent until they come, or the site is opened again. `on_progress` is told how many bytes were read, of how many.
     ///
     /// # Errors
     /// [`RecoverError`].
-    pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BTreeSet<CanonicalId>, RecoverError> {
+    pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Damaged, RecoverError> {
         let damaged = self.store.want_damaged(&mut |read, total| {
             on_progress(read, total);
             if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         self.cancel.check()?;
         Ok(damaged?)
-    }
-
-    /// Which of these visible artifacts and receipts have no payload here.
-    ///
-    /// # Errors
-    /// [`RecoverError`].
-    pub fn missing_of(&self, ids: &BTreeSet<CanonicalId>) -> Result<Vec<CanonicalId>, RecoverError> {
-        let missing = standing::missing(&self.store)?;
-        Ok(missing.into_iter().filter(|id| ids.contains(id)).collect())
     }
 
     /// What of the site's own is not here, now.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 use uor_asl::log::Salvaged;
-use uor_index_format::id::CanonicalId;
+use uor_index_format::id::{CanonicalId, Checksum};
 use uor_node::service::{self, Asked};
-use uor_node::site::{Hold, Loss, Remaining, Site};
+use uor_node::site::{Damaged, Hold, Loss, Remaining, Site};
 
 use super::Context;
 use crate::cli::Recover;
@@ -47,7 +47,7 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
         site_id: site.site_id().to_string(),
         lost: loss,
         remaining: site.remaining()?,
-        damaged: damaged.iter().map(ToString::to_string).collect(),
+        damaged: named(damaged.values()),
         still_damaged: Vec::new(),
         asked: Vec::new(),
         silent: Vec::new(),
@@ -71,7 +71,8 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     shown.remaining = site.remaining()?;
     shown.asked = asked.heard.iter().map(ToString::to_string).collect();
     shown.silent = asked.silent.iter().map(ToString::to_string).collect();
-    shown.still_damaged = site.missing_of(&damaged)?.iter().map(ToString::to_string).collect();
+    let is_missing = |(checksum, _): &(&Checksum, _)| !site.store().blocks().has(**checksum);
+    shown.still_damaged = named(damaged.iter().filter(is_missing).map(|(_, ids)| ids));
     let is_level = hold.is_none() || asked.is_answered(shown.remaining.commits_here);
     // Payloads of commits that have just come to a copy may still be on their way: those it had not before.
     if !(shown.remaining.is_nothing() || (!is_loss && shown.remaining.has_all_commits())) || !is_level {
@@ -90,11 +91,16 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
 }
 
 /// Looks for payloads that are damaged.
-fn want_damaged(site: &Site, console: &mut Console<'_>) -> Outcome<BTreeSet<CanonicalId>> {
+fn want_damaged(site: &Site, console: &mut Console<'_>) -> Outcome<Damaged> {
     let meter = &mut console.meter;
     let damaged = site.want_damaged(&mut |read, total| meter.bytes("reading payloads", read, Some(total)))?;
     meter.end();
     Ok(damaged)
+}
+
+/// Ids as text.
+fn named<'a>(ids: impl Iterator<Item = &'a BTreeSet<CanonicalId>>) -> Vec<String> {
+    ids.flatten().map(ToString::to_string).collect()
 }
 
 /// Where the log was damaged, and where the bytes are that were there.
@@ -193,11 +199,15 @@ fn lines(shown: &Shown) -> Vec<String> {
 /// [`Failed`].
 pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let site = context.site;
+    let mut damaged = Damaged::new();
     let said = match site.hold() {
-        None => match want_damaged(site, console)?.len() as u64 {
-            0 => "nothing is lost, and this site may write".to_owned(),
-            damaged => format!("{} damaged: this node asks the other sites for them", count(damaged, "payload")),
-        },
+        None => {
+            damaged = want_damaged(site, console)?;
+            match damaged.len() as u64 {
+                0 => "nothing is lost, and this site may write".to_owned(),
+                count_of => format!("{} damaged: this node asks the other sites for it", count(count_of, "payload")),
+            }
+        }
         Some(_) if args.accept_loss && args.force => {
             site.release()?;
             "this site writes again, without having asked".to_owned()
@@ -213,8 +223,8 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
                 .hint("start the node of another site, or go on without with --accept-loss --force"));
         }
     };
-    console.show(&serde_json::json!({ "site_id": site.site_id().to_string(), "said": said }), |console, _| {
-        console.line(&said)
-    })?;
+    let damaged = named(damaged.values());
+    let said_as_json = serde_json::json!({ "site_id": site.site_id().to_string(), "said": said, "damaged": damaged });
+    console.show(&said_as_json, |console, _| console.line(&said))?;
     Ok(Exit::Done)
 }
