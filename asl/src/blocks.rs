@@ -1,11 +1,14 @@
-//! Payloads, named by their digest, in append-only packs. A payload of up to 4 MiB is one block; a longer one is cut by
-//! its content into chunks that payloads share, with a manifest that lists them. Layout, and every way a crash can fall:
-//! `FORMAT.md`, "Blocks"; design §6.
+//! Payloads, named by their digest, in append-only packs. A payload of up to 4 MiB is one block; a
+//! longer one is cut by its content into chunks that payloads share, with a manifest that lists
+//! them. Layout, and every way a crash can fall: `FORMAT.md`, "Blocks"; design §6.
 //!
 //! Invariants:
-//! * what is read has the digest it was asked by, or reading fails and names file, offset and both digests;
-//! * a payload is visible only when all of it has been written and its digest is the one it was promised to have;
-//! * a payload is durable once [`Blocks::sync`] has returned, which a commit that names it has to wait for;
+//! * what is read has the digest it was asked by, or reading fails and names file, offset and both
+//!   digests;
+//! * a payload is visible only when all of it has been written and its digest is the one it was
+//!   promised to have;
+//! * a payload is durable once [`Blocks::sync`] has returned, which a commit that names it has to
+//!   wait for;
 //! * after a failed write or sync nothing is put until the packs are opened again.
 
 mod collect;
@@ -57,11 +60,12 @@ const VERSION: u16 = 2;
 /// Sizes that may differ between stores without changing the format.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// A pack is closed when the next block would make it longer than this many bytes; a longer block gets a pack of its
-    /// own.
+    /// A pack is closed when the next block would make it longer than this many bytes; a longer
+    /// block gets a pack of its own.
     pub pack_bytes: u64,
-    /// How many threads name and compress the chunks of one long payload; 0 for as many as the machine has, but at most
-    /// [`THREADS_MAX`]. With 1 everything is done in the caller's thread. What is stored does not depend on it.
+    /// How many threads name and compress the chunks of one long payload; 0 for as many as the
+    /// machine has, but at most [`THREADS_MAX`]. With 1 everything is done in the caller's thread.
+    /// What is stored does not depend on it.
     pub threads: usize,
 }
 
@@ -70,14 +74,19 @@ pub const THREADS_MAX: usize = 8;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pack_bytes: 256 << 20, threads: 0 }
+        Self {
+            pack_bytes: 256 << 20,
+            threads: 0,
+        }
     }
 }
 
 impl Options {
     fn threads(&self) -> usize {
         match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+            0 => std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(THREADS_MAX),
             threads => threads,
         }
     }
@@ -86,28 +95,34 @@ impl Options {
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Number of payloads, going by the index alone: one that was stored again because it was damaged may count twice, and one
-    /// that is gone until the run it is in is written anew.
+    /// Number of payloads, going by the index alone: one that was stored again because it was
+    /// damaged may count twice, and one that is gone until the run it is in is written anew.
     pub payloads: u64,
     /// Number of pack files.
     pub packs: u32,
-    /// Files of the index of blocks that were missing, damaged, or did not fit the packs, and were made anew, or by a
-    /// reader done without.
+    /// Files of the index of blocks that were missing, damaged, or did not fit the packs, and were
+    /// made anew, or by a reader done without.
     pub rebuilt: Vec<String>,
-    /// What was written but never synced, and is no whole block. Nothing that was acknowledged rests on it.
+    /// What was written but never synced, and is no whole block. Nothing that was acknowledged
+    /// rests on it.
     pub cut: Option<Cut>,
-    /// Packs that are missing, and damaged places that were passed over and left as they are; of a reader, also what is damaged
-    /// of what a writer makes anew.
+    /// Packs that are missing, and damaged places that were passed over and left as they are; of a
+    /// reader, also what is damaged of what a writer makes anew.
     pub damages: Vec<BlockDamage>,
-    /// What was damaged, and a writer has made anew: the list of packs, and files of the index of blocks.
+    /// What was damaged, and a writer has made anew: the list of packs, and files of the index of
+    /// blocks.
     pub mended: Vec<BlockDamage>,
 }
 
 impl Recovery {
-    /// Whether something may not be here that was: a pack, or some of it. Without the list it is not known which there were.
+    /// Whether something may not be here that was: a pack, or some of it. Without the list it is
+    /// not known which there were.
     #[must_use]
     pub fn has_lost(&self) -> bool {
-        self.damages.iter().chain(&self.mended).any(|damage| !damage.is_of_index())
+        self.damages
+            .iter()
+            .chain(&self.mended)
+            .any(|damage| !damage.is_of_index())
     }
 }
 
@@ -142,8 +157,11 @@ pub enum BlocksError {
     /// Bytes that had been durable are not what was written.
     #[error("{0}")]
     Damaged(BlockDamage),
-    /// To a reader: whenever the packs were opened, a writer had replaced what had just been listed.
-    #[error("{file} changed while the packs were opened, {attempts} times in a row: a writer keeps changing them")]
+    /// To a reader: whenever the packs were opened, a writer had replaced what had just been
+    /// listed.
+    #[error(
+        "{file} changed while the packs were opened, {attempts} times in a row: a writer keeps changing them"
+    )]
     Unsettled {
         /// The file's path inside the store.
         file: String,
@@ -213,7 +231,8 @@ pub enum BlocksError {
         #[source]
         source: std::io::Error,
     },
-    /// An earlier write or sync failed: what is on the disk is known only after opening the packs again.
+    /// An earlier write or sync failed: what is on the disk is known only after opening the packs
+    /// again.
     #[error("no payload can be stored since a write or sync failed; open the packs again")]
     Poisoned,
     /// The packs were opened to be read.
@@ -247,22 +266,28 @@ impl Blocks {
         Self::open_with(disk, mode, Options::default())
     }
 
-    /// Opens the packs in directory `blocks` of `disk`, reading every header, and every byte of what is not known to be
-    /// durable. What is damaged or missing is said and passed over. A writer creates the directory if there is none, cuts a
-    /// torn tail, makes every block durable that is not known to be, and appends behind what is damaged. A reader changes
-    /// nothing, and begins again where a writer has meanwhile replaced what it had listed.
+    /// Opens the packs in directory `blocks` of `disk`, reading every header, and every byte of
+    /// what is not known to be durable. What is damaged or missing is said and passed over. A
+    /// writer creates the directory if there is none, cuts a torn tail, makes every block durable
+    /// that is not known to be, and appends behind what is damaged. A reader changes nothing, and
+    /// begins again where a writer has meanwhile replaced what it had listed.
     ///
     /// # Errors
-    /// [`BlocksError::Newer`];
-    /// [`BlocksError::Unsettled`] to a reader beside a writer that does not come to rest; [`BlocksError::Disk`].
-    pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), BlocksError> {
+    /// [`BlocksError::Newer`]; [`BlocksError::Unsettled`] to a reader beside a writer that does not
+    /// come to rest; [`BlocksError::Disk`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        mode: Mode,
+        options: Options,
+    ) -> Result<(Self, Recovery), BlocksError> {
         recover::open(&disk, mode, options)
     }
 
     /// Whether this payload is here (whether its bytes are sound is known only when they are read).
     #[must_use]
     pub fn has(&self, checksum: Checksum) -> bool {
-        self.ask(|index| index.payload(checksum)).is_ok_and(|found| found.is_some())
+        self.ask(|index| index.payload(checksum))
+            .is_ok_and(|found| found.is_some())
     }
 
     /// Digests of all payloads, ascending.
@@ -272,7 +297,11 @@ impl Blocks {
     }
 
     /// Remembers that a block is damaged, if reading it said so.
-    fn noting<T>(&self, found: &index::Found, result: Result<T, BlocksError>) -> Result<T, BlocksError> {
+    fn noting<T>(
+        &self,
+        found: &index::Found,
+        result: Result<T, BlocksError>,
+    ) -> Result<T, BlocksError> {
         if matches!(result, Err(BlocksError::Damaged(_))) {
             self.index_mut().note_damage(found.at.place);
         }

@@ -1,5 +1,5 @@
-//! Which ids may differ between two snapshots: what stands about an id is a function of its versions alone, so only ids that
-//! commits inside exactly one of the two speak of.
+//! Which ids may differ between two snapshots: what stands about an id is a function of its
+//! versions alone, so only ids that commits inside exactly one of the two speak of.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,17 @@ use uor_index_format::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
 
 impl Store {
-    /// Ids about which `a` and `b` may show different things; about all others they show the same. Of each domain only the
-    /// commits between the two are read, and as many as it takes to find where a snapshot's logseq cuts the domain short.
+    /// Ids about which `a` and `b` may show different things; about all others they show the same.
+    /// Of each domain only the commits between the two are read, and as many as it takes to find
+    /// where a snapshot's logseq cuts the domain short.
     ///
     /// # Errors
     /// [`StoreError`] if the log cannot be read.
-    pub fn changed_ids(&self, a: &Snapshot, b: &Snapshot) -> Result<BTreeSet<CanonicalId>, StoreError> {
+    pub fn changed_ids(
+        &self,
+        a: &Snapshot,
+        b: &Snapshot,
+    ) -> Result<BTreeSet<CanonicalId>, StoreError> {
         let domains: BTreeSet<&SiteId> = a.frontier.keys().chain(b.frontier.keys()).collect();
         let mut ids = BTreeSet::new();
         for domain in domains {
@@ -29,8 +34,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// Number of the last commit of `domain` that is here and inside `snapshot`, or 0. Logseqs rise within a domain, so what
-    /// is inside is a beginning of it.
+    /// Number of the last commit of `domain` that is here and inside `snapshot`, or 0. Logseqs rise
+    /// within a domain, so what is inside is a beginning of it.
     fn last_inside(&self, domain: &SiteId, snapshot: &Snapshot) -> Result<u64, StoreError> {
         let last = snapshot.frontier.get(domain).map_or(0, |head| head.number);
         let (mut inside, mut outside) = (0, last.saturating_add(1));

@@ -1,8 +1,10 @@
-//! The commits that count: for each domain, by number, where each lies in the log, its logseq and its hash.
+//! The commits that count: for each domain, by number, where each lies in the log, its logseq and
+//! its hash.
 //!
-//! Rows of older commits lie in a file for each domain, in directory `index` (`FORMAT.md`, "Commit table"), and are read
-//! when they are asked for; those since the last checkpoint are in memory. So what is kept in memory does not grow with the
-//! number of commits. A row that turns out damaged has its domain's rows found in the log again, while the reader waits.
+//! Rows of older commits lie in a file for each domain, in directory `index` (`FORMAT.md`, "Commit
+//! table"), and are read when they are asked for; those since the last checkpoint are in memory. So
+//! what is kept in memory does not grow with the number of commits. A row that turns out damaged
+//! has its domain's rows found in the log again, while the reader waits.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,8 +107,9 @@ pub(crate) struct Unstored {
 }
 
 impl Commits {
-    /// The table of these domains, in the order of their ordinals, of each of which so many commits are stored, the last of
-    /// which are the `heads`. Rows that turn out damaged are had from `source`.
+    /// The table of these domains, in the order of their ordinals, of each of which so many commits
+    /// are stored, the last of which are the `heads`. Rows that turn out damaged are had from
+    /// `source`.
     ///
     /// # Errors
     /// [`ReadError`] if a file is missing, or what is damaged cannot be mended.
@@ -123,7 +126,15 @@ impl Commits {
             let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
             let last = heads.get(site).map_or(CommitHash::NONE, |head| head.hash);
             let (source, anew) = (Arc::clone(source), Arc::default());
-            let stored = Stored { file, path, site: *site, len: *len, last, source, anew };
+            let stored = Stored {
+                file,
+                path,
+                site: *site,
+                len: *len,
+                last,
+                source,
+                anew,
+            };
             let domain = &mut commits.domains[ordinal as usize];
             domain.last = len.checked_sub(1).map(|_| stored.row(*len)).transpose()?;
             domain.stored = Some(stored);
@@ -137,28 +148,44 @@ impl Commits {
         let domain = &mut self.domains[ordinal as usize];
         domain.recent.push(row);
         domain.last = Some(row);
-        CommitRef { domain: ordinal, number: domain.len(), logseq: row.logseq }
+        CommitRef {
+            domain: ordinal,
+            number: domain.len(),
+            logseq: row.logseq,
+        }
     }
 
     fn ordinal_of(&mut self, site: SiteId) -> u32 {
         let next = u32::try_from(self.domains.len()).unwrap_or(u32::MAX);
         *self.ordinals.entry(site).or_insert_with(|| {
-            self.domains.push(Domain { site, stored: None, recent: Vec::new(), last: None, frozen_at: None });
+            self.domains.push(Domain {
+                site,
+                stored: None,
+                recent: Vec::new(),
+                last: None,
+                frozen_at: None,
+            });
             next
         })
     }
 
-    /// Takes back the commits of `site` behind number `len`, for good: it writes no others that count.
+    /// Takes back the commits of `site` behind number `len`, for good: it writes no others that
+    /// count.
     ///
     /// # Errors
     /// [`ReadError`] if the row of the last that stays is damaged; nothing is changed then.
     pub(crate) fn take_back(&mut self, site: &SiteId, len: u64) -> Result<(), ReadError> {
-        let Some(domain) = self.ordinals.get(site).and_then(|ordinal| self.domains.get_mut(*ordinal as usize)) else {
+        let Some(domain) = self
+            .ordinals
+            .get(site)
+            .and_then(|ordinal| self.domains.get_mut(*ordinal as usize))
+        else {
             return Ok(());
         };
         if domain.len() > len {
             domain.last = (len > 0).then(|| domain.row(len)).transpose()?;
-            let recent = usize::try_from(len.saturating_sub(domain.stored_len())).unwrap_or(usize::MAX);
+            let recent =
+                usize::try_from(len.saturating_sub(domain.stored_len())).unwrap_or(usize::MAX);
             domain.recent.truncate(recent);
             if let Some(stored) = domain.stored.as_mut().filter(|stored| stored.len > len) {
                 stored.len = len;
@@ -172,12 +199,18 @@ impl Commits {
     /// Whether a commit that the index names still counts.
     #[inline]
     pub(crate) fn includes(&self, commit: CommitRef) -> bool {
-        self.domains.get(commit.domain as usize).is_some_and(|domain| commit.number <= domain.len())
+        self.domains
+            .get(commit.domain as usize)
+            .is_some_and(|domain| commit.number <= domain.len())
     }
 
     /// The highest logseq of all commits.
     pub(crate) fn logseq_max(&self) -> LogSeq {
-        self.domains.iter().filter_map(|domain| Some(domain.last?.logseq)).max().unwrap_or_default()
+        self.domains
+            .iter()
+            .filter_map(|domain| Some(domain.last?.logseq))
+            .max()
+            .unwrap_or_default()
     }
 
     /// The domain of an ordinal that this table gave.
@@ -192,7 +225,10 @@ impl Commits {
 
     /// How many rows are in memory only.
     pub(crate) fn unstored_len(&self) -> u64 {
-        self.domains.iter().map(|domain| domain.recent.len() as u64).sum()
+        self.domains
+            .iter()
+            .map(|domain| domain.recent.len() as u64)
+            .sum()
     }
 
     /// How many commits count.
@@ -202,7 +238,15 @@ impl Commits {
 
     /// The last commits, by domain.
     pub(crate) fn frontier(&self) -> Frontier {
-        let head = |domain: &Domain| Some((domain.site, Head { number: domain.len(), hash: domain.last?.hash }));
+        let head = |domain: &Domain| {
+            Some((
+                domain.site,
+                Head {
+                    number: domain.len(),
+                    hash: domain.last?.hash,
+                },
+            ))
+        };
         self.domains.iter().filter_map(head).collect()
     }
 
@@ -211,7 +255,11 @@ impl Commits {
     /// # Errors
     /// [`ReadError`] if its row is damaged.
     pub(crate) fn row(&self, site: &SiteId, number: u64) -> Result<Option<CommitRow>, ReadError> {
-        match self.ordinals.get(site).and_then(|ordinal| self.domains.get(*ordinal as usize)) {
+        match self
+            .ordinals
+            .get(site)
+            .and_then(|ordinal| self.domains.get(*ordinal as usize))
+        {
             Some(domain) if (1..=domain.len()).contains(&number) => domain.row(number).map(Some),
             _ => Ok(None),
         }
@@ -219,26 +267,43 @@ impl Commits {
 
     /// Every commit, ascending by domain and number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Result<(SiteId, u64, CommitRow), ReadError>> {
-        let domains = self.ordinals.values().filter_map(|ordinal| self.domains.get(*ordinal as usize));
-        domains.flat_map(|domain| domain.iter(1).map(|row| row.map(|(number, row)| (domain.site, number, row))))
+        let domains = self
+            .ordinals
+            .values()
+            .filter_map(|ordinal| self.domains.get(*ordinal as usize));
+        domains.flat_map(|domain| {
+            domain
+                .iter(1)
+                .map(|row| row.map(|(number, row)| (domain.site, number, row)))
+        })
     }
 
-    /// For each domain, by ordinal, the number up to which its commits are inside `snapshot`: logseq rises within a domain,
-    /// so the bound on it only cuts the end off.
+    /// For each domain, by ordinal, the number up to which its commits are inside `snapshot`:
+    /// logseq rises within a domain, so the bound on it only cuts the end off.
     ///
     /// # Errors
     /// [`ReadError`] if a row is damaged.
     pub(crate) fn cut(&self, snapshot: &Snapshot) -> Result<Cut, ReadError> {
         let up_to = |domain: &Domain| {
-            let number = snapshot.frontier.get(&domain.site).map_or(0, |head| head.number.min(domain.len()));
+            let number = snapshot
+                .frontier
+                .get(&domain.site)
+                .map_or(0, |head| head.number.min(domain.len()));
             domain.last_up_to(number, snapshot.logseq_max)
         };
-        Ok(Cut(self.domains.iter().map(up_to).collect::<Result<_, _>>()?))
+        Ok(Cut(self
+            .domains
+            .iter()
+            .map(up_to)
+            .collect::<Result<_, _>>()?))
     }
 
     /// Whether all commits are inside.
     pub(crate) fn are_inside(&self, cut: &Cut) -> bool {
-        self.domains.iter().map(Domain::len).eq(cut.0.iter().copied())
+        self.domains
+            .iter()
+            .map(Domain::len)
+            .eq(cut.0.iter().copied())
     }
 
     /// Rows that are in memory only.
@@ -260,24 +325,48 @@ impl Commits {
         source: &Arc<dyn Source>,
     ) {
         for (unstored, file) in stored {
-            let Some(domain) = self.ordinals.get(&unstored.site).and_then(|at| self.domains.get_mut(*at as usize))
+            let Some(domain) = self
+                .ordinals
+                .get(&unstored.site)
+                .and_then(|at| self.domains.get_mut(*at as usize))
             else {
                 continue;
             };
             // What was taken back while it was being stored does not come back.
             let len = unstored.len().min(domain.frozen_at.unwrap_or(u64::MAX));
-            domain.recent.drain(..unstored.rows.len().min(domain.recent.len()));
+            domain
+                .recent
+                .drain(..unstored.rows.len().min(domain.recent.len()));
             let is_whole = len == unstored.len();
-            let Unstored { site, path, last, .. } = unstored;
-            let last = if is_whole { last } else { domain.last.map_or(CommitHash::NONE, |last| last.hash) };
+            let Unstored {
+                site, path, last, ..
+            } = unstored;
+            let last = if is_whole {
+                last
+            } else {
+                domain.last.map_or(CommitHash::NONE, |last| last.hash)
+            };
             let (source, anew) = (Arc::clone(source), Arc::default());
-            domain.stored = Some(Stored { file, path, site, len, last, source, anew });
+            domain.stored = Some(Stored {
+                file,
+                path,
+                site,
+                len,
+                last,
+                source,
+                anew,
+            });
         }
     }
 
-    /// Verifies every row in the files, of each file up to the first that is not there. Nothing is mended.
+    /// Verifies every row in the files, of each file up to the first that is not there. Nothing is
+    /// mended.
     pub(crate) fn verify(&self, on_damage: &mut dyn FnMut(ReadError)) {
-        for stored in self.domains.iter().filter_map(|domain| domain.stored.as_ref()) {
+        for stored in self
+            .domains
+            .iter()
+            .filter_map(|domain| domain.stored.as_ref())
+        {
             if stored.anew.is_stored.load(Ordering::Relaxed) {
                 continue;
             }
@@ -293,7 +382,10 @@ impl Commits {
 
     /// The files of which rows were damaged, to be written anew.
     pub(crate) fn anew(&self) -> Vec<TableAnew> {
-        self.domains.iter().filter_map(|domain| domain.stored.as_ref()?.anew()).collect()
+        self.domains
+            .iter()
+            .filter_map(|domain| domain.stored.as_ref()?.anew())
+            .collect()
     }
 }
 
@@ -327,7 +419,9 @@ impl Cut {
     /// Whether a commit is inside.
     #[inline]
     pub(crate) fn includes(&self, commit: CommitRef) -> bool {
-        self.0.get(commit.domain as usize).is_some_and(|last| commit.number <= *last)
+        self.0
+            .get(commit.domain as usize)
+            .is_some_and(|last| commit.number <= *last)
     }
 }
 
@@ -356,7 +450,9 @@ impl Domain {
 
     fn iter(&self, from: u64) -> impl Iterator<Item = Result<(u64, CommitRow), ReadError>> {
         let stored = self.stored.iter().flat_map(move |stored| stored.iter(from));
-        let recent = (self.stored_len() + 1..).zip(&self.recent).skip_while(move |(number, _)| *number < from);
+        let recent = (self.stored_len() + 1..)
+            .zip(&self.recent)
+            .skip_while(move |(number, _)| *number < from);
         stored.chain(recent.map(|(number, row)| Ok((number, *row))))
     }
 
@@ -368,7 +464,11 @@ impl Domain {
         let (mut inside, mut outside) = (0, number + 1);
         while outside - inside > 1 {
             let middle = inside + (outside - inside) / 2;
-            if self.row(middle)?.logseq <= logseq_max { inside = middle } else { outside = middle }
+            if self.row(middle)?.logseq <= logseq_max {
+                inside = middle
+            } else {
+                outside = middle
+            }
         }
         Ok(inside)
     }
@@ -376,7 +476,8 @@ impl Domain {
 
 impl Stored {
     fn row(&self, number: u64) -> Result<CommitRow, ReadError> {
-        self.read(number).or_else(|damage| Ok(self.mended(damage)?[row_index(number)]))
+        self.read(number)
+            .or_else(|damage| Ok(self.mended(damage)?[row_index(number)]))
     }
 
     /// All rows, as the log has them: some could not be read.
@@ -384,8 +485,11 @@ impl Stored {
     fn mended(&self, damage: ReadError) -> Result<&[CommitRow], ReadError> {
         let mend = || {
             let rows = self.source.rows(&self.site, self.len, self.last);
-            self.source.tell(&damage, rows.as_ref().err().map(String::as_str));
-            rows.ok().inspect(|rows| assert_eq!(rows.len() as u64, self.len, "as many as were asked for"))
+            self.source
+                .tell(&damage, rows.as_ref().err().map(String::as_str));
+            rows.ok().inspect(|rows| {
+                assert_eq!(rows.len() as u64, self.len, "as many as were asked for")
+            })
         };
         self.anew.rows.get_or_init(mend).as_deref().ok_or(damage)
     }
@@ -404,7 +508,9 @@ impl Stored {
     fn read(&self, number: u64) -> Result<CommitRow, ReadError> {
         let mut bytes = [0; ROW_LEN];
         let offset = (number - 1) * ROW_LEN as u64;
-        self.file.read_at(offset, &mut bytes).during("read", &self.path)?;
+        self.file
+            .read_at(offset, &mut bytes)
+            .during("read", &self.path)?;
         self.decode(number, &bytes)
     }
 
@@ -414,10 +520,12 @@ impl Stored {
 
     fn iter(&self, from: u64) -> impl Iterator<Item = Result<(u64, CommitRow), ReadError>> {
         let starts = (from.max(1)..=self.len).step_by(usize::try_from(ROWS_AT_ONCE).unwrap_or(1));
-        starts.flat_map(|start| match self.rows(start, ROWS_AT_ONCE.min(self.len + 1 - start)) {
-            Ok(rows) => (start..).zip(rows).map(Ok).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error)],
-        })
+        starts.flat_map(
+            |start| match self.rows(start, ROWS_AT_ONCE.min(self.len + 1 - start)) {
+                Ok(rows) => (start..).zip(rows).map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            },
+        )
     }
 
     fn rows(&self, from: u64, count: u64) -> Result<Vec<CommitRow>, ReadError> {
@@ -429,8 +537,13 @@ impl Stored {
 
     fn read_many(&self, from: u64, count: u64) -> Result<Vec<CommitRow>, ReadError> {
         let mut bytes = vec![0; usize::try_from(count).unwrap_or(0) * ROW_LEN];
-        self.file.read_at((from - 1) * ROW_LEN as u64, &mut bytes).during("read", &self.path)?;
-        (from..).zip(bytes.chunks_exact(ROW_LEN)).map(|(number, bytes)| self.decode(number, bytes)).collect()
+        self.file
+            .read_at((from - 1) * ROW_LEN as u64, &mut bytes)
+            .during("read", &self.path)?;
+        (from..)
+            .zip(bytes.chunks_exact(ROW_LEN))
+            .map(|(number, bytes)| self.decode(number, bytes))
+            .collect()
     }
 }
 
@@ -450,10 +563,13 @@ impl Unstored {
     /// # Errors
     /// [`DiskError`]; the rows stored before are as they were.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, DiskError> {
-        let file = disk.open(&self.path, Mode::Write).during("open", &self.path)?;
+        let file = disk
+            .open(&self.path, Mode::Write)
+            .during("open", &self.path)?;
         let bytes = encode(&self.site, (self.stored_len + 1..).zip(&self.rows));
         if !bytes.is_empty() {
-            file.write_at(self.stored_len * ROW_LEN as u64, &bytes).during("append to", &self.path)?;
+            file.write_at(self.stored_len * ROW_LEN as u64, &bytes)
+                .during("append to", &self.path)?;
             file.sync().during("sync", &self.path)?;
         }
         Ok(file)
@@ -465,10 +581,18 @@ fn decode(path: &str, site: &SiteId, number: u64, bytes: &[u8]) -> Result<Commit
     let (expected, found) = (&bytes[field::CHECK], check(site, number, bytes));
     if found != expected {
         let (file, offset) = (path.to_owned(), (number - 1) * ROW_LEN as u64);
-        return Err(ReadError::Damaged { file, offset, expected: hex(expected), found: hex(&found) });
+        return Err(ReadError::Damaged {
+            file,
+            offset,
+            expected: hex(expected),
+            found: hex(&found),
+        });
     }
     let number_at = |range: std::ops::Range<usize>| {
-        bytes[range].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+        bytes[range]
+            .iter()
+            .rev()
+            .fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
     };
     let mut hash = [0; 32];
     hash.copy_from_slice(&bytes[field::HASH]);
@@ -479,8 +603,8 @@ fn decode(path: &str, site: &SiteId, number: u64, bytes: &[u8]) -> Result<Commit
     })
 }
 
-/// The rows of the first `len` commits of `site` as the file of its ordinal has them, each with its number, or what is wrong
-/// with it: nothing is mended.
+/// The rows of the first `len` commits of `site` as the file of its ordinal has them, each with its
+/// number, or what is wrong with it: nothing is mended.
 ///
 /// # Errors
 /// [`DiskError`] if the file cannot be read.
@@ -494,7 +618,8 @@ pub(crate) fn rows_as_stored(
     let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
     let read = move |number| {
         let mut bytes = [0; ROW_LEN];
-        file.read_at((number - 1) * ROW_LEN as u64, &mut bytes).during("read", &path)?;
+        file.read_at((number - 1) * ROW_LEN as u64, &mut bytes)
+            .during("read", &path)?;
         decode(&path, &site, number, &bytes)
     };
     Ok((1..=len).map(move |number| (number, read(number))))
@@ -520,7 +645,10 @@ fn row_index(number: u64) -> usize {
 
 fn check(site: &SiteId, number: u64, row: &[u8]) -> [u8; 8] {
     let mut hasher = blake3::Hasher::new_keyed(CHECK_KEY);
-    hasher.update(site.as_bytes()).update(&number.to_le_bytes()).update(&row[..field::CHECK.start]);
+    hasher
+        .update(site.as_bytes())
+        .update(&number.to_le_bytes())
+        .update(&row[..field::CHECK.start]);
     let mut check = [0; 8];
     hasher.finalize_xof().fill(&mut check);
     check

@@ -1,8 +1,9 @@
-//! The few things the store asks of a disk, as a trait: real files ([`real::RealDisk`]) and a simulated disk that tears,
-//! drops, flips and fails on purpose ([`memory::MemoryDisk`]) are its two implementations; design §6.
+//! The few things the store asks of a disk, as a trait: real files ([`real::RealDisk`]) and a
+//! simulated disk that tears, drops, flips and fails on purpose ([`memory::MemoryDisk`]) are its
+//! two implementations; design §6.
 //!
-//! Paths are relative to the store's root, with `/` between their parts, and never leave it. What is assumed of a disk is
-//! written down in `FORMAT.md`, "What is assumed of the disk".
+//! Paths are relative to the store's root, with `/` between their parts, and never leave it. What
+//! is assumed of a disk is written down in `FORMAT.md`, "What is assumed of the disk".
 
 pub mod memory;
 mod mmap;
@@ -36,8 +37,9 @@ enum SealedBytes {
 }
 
 impl Sealed {
-    /// Whether some of the bytes could not be read, because the file was cut or its disk failed, and read as zeros since.
-    /// Asked after the bytes have been read, it says whether they were the file's.
+    /// Whether some of the bytes could not be read, because the file was cut or its disk failed,
+    /// and read as zeros since. Asked after the bytes have been read, it says whether they were the
+    /// file's.
     #[inline]
     #[must_use]
     pub fn is_cut(&self) -> bool {
@@ -101,7 +103,8 @@ pub trait Disk: Send + Sync {
     /// Whatever the disk says.
     fn exists(&self, path: &str) -> io::Result<bool>;
 
-    /// Makes a directory and those above it; not durable before [`Disk::sync_dir`] of the one above.
+    /// Makes a directory and those above it; not durable before [`Disk::sync_dir`] of the one
+    /// above.
     ///
     /// # Errors
     /// Whatever the disk says.
@@ -121,7 +124,8 @@ pub trait Disk: Send + Sync {
         Ok(None)
     }
 
-    /// Takes the lock of this name for this process, creating its file; `None` if another holder has it.
+    /// Takes the lock of this name for this process, creating its file; `None` if another holder
+    /// has it.
     ///
     /// # Errors
     /// Whatever the disk says.
@@ -156,7 +160,8 @@ pub trait DiskFile: Send + Sync {
     /// Whatever the disk says; any part of the bytes may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Begins to write `len` bytes from `offset` on, so that the sync to come has less to do. Promises nothing.
+    /// Begins to write `len` bytes from `offset` on, so that the sync to come has less to do.
+    /// Promises nothing.
     fn begin_sync(&self, offset: u64, len: u64) {
         let _ = (offset, len);
     }
@@ -173,8 +178,8 @@ pub trait DiskFile: Send + Sync {
     /// Whatever the disk says.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Gives back the space of `len` bytes from `offset` on, as far as the disk can; afterwards each of them reads as it was
-    /// or as zero. The length stays. Says whether this disk can.
+    /// Gives back the space of `len` bytes from `offset` on, as far as the disk can; afterwards
+    /// each of them reads as it was or as zero. The length stays. Says whether this disk can.
     ///
     /// # Errors
     /// Whatever the disk says.
@@ -183,7 +188,8 @@ pub trait DiskFile: Send + Sync {
         Ok(false)
     }
 
-    /// All bytes of a file that nobody will change or cut again, without copying where the platform can.
+    /// All bytes of a file that nobody will change or cut again, without copying where the platform
+    /// can.
     ///
     /// # Errors
     /// Whatever the disk says.
@@ -218,7 +224,11 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn during(self, action: &'static str, path: &str) -> Result<T, DiskError> {
-        self.map_err(|source| DiskError { action, path: path.to_owned(), source })
+        self.map_err(|source| DiskError {
+            action,
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 
@@ -228,9 +238,13 @@ pub(crate) fn create_dir_durably(disk: &dyn Disk, dir: &str) -> Result<(), DiskE
     disk.sync_dir("").during("sync the directory above", dir)
 }
 
-/// The numbers `n` of the files `dir/NNNNNNNN.extension`, ascending; other names are not ours to judge. An absent
-/// directory holds none.
-pub(crate) fn list_numbered(disk: &dyn Disk, dir: &str, extension: &str) -> Result<Vec<u32>, DiskError> {
+/// The numbers `n` of the files `dir/NNNNNNNN.extension`, ascending; other names are not ours to
+/// judge. An absent directory holds none.
+pub(crate) fn list_numbered(
+    disk: &dyn Disk,
+    dir: &str,
+    extension: &str,
+) -> Result<Vec<u32>, DiskError> {
     if !disk.exists(dir).during("look for", dir)? {
         return Ok(Vec::new());
     }
@@ -245,7 +259,8 @@ pub(crate) fn list_numbered(disk: &dyn Disk, dir: &str, extension: &str) -> Resu
     Ok(numbers)
 }
 
-/// Replaces a small file, or makes it: whoever looks, even after a crash, sees the old bytes or the new, whole.
+/// Replaces a small file, or makes it: whoever looks, even after a crash, sees the old bytes or the
+/// new, whole.
 ///
 /// # Errors
 /// [`DiskError`]; the old file is in place then.
@@ -275,7 +290,9 @@ fn write_new(disk: &dyn Disk, path: &str, bytes: &[u8]) -> Result<(), DiskError>
 pub fn read_all(disk: &dyn Disk, path: &str) -> Result<Vec<u8>, DiskError> {
     let file = disk.open(path, Mode::ReadOnly).during("open", path)?;
     let len = file.len().during("measure", path)?;
-    let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge.into()).during("read", path)?;
+    let len = usize::try_from(len)
+        .map_err(|_| io::ErrorKind::FileTooLarge.into())
+        .during("read", path)?;
     let mut bytes = vec![0; len];
     file.read_at(0, &mut bytes).during("read", path)?;
     Ok(bytes)

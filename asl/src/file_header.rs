@@ -1,7 +1,7 @@
 //! The 32 bytes at the start of every log segment and pack; `FORMAT.md`, "File header".
 //!
-//! Invariant: this layout is the same in every format version, so that a file of a newer version can be told from a
-//! damaged one.
+//! Invariant: this layout is the same in every format version, so that a file of a newer version
+//! can be told from a damaged one.
 
 use uor_index_format::codec::hex;
 
@@ -41,16 +41,29 @@ pub(crate) fn encode(magic: [u8; 8], number: u32, version: u16) -> [u8; LEN] {
 }
 
 /// The version, at most `newest`, in the header of file `number` of the kind that `magic` names.
-pub(crate) fn version(bytes: &[u8], magic: [u8; 8], number: u32, newest: u16) -> Result<u16, Invalid> {
+pub(crate) fn version(
+    bytes: &[u8],
+    magic: [u8; 8],
+    number: u32,
+    newest: u16,
+) -> Result<u16, Invalid> {
     let found = &bytes[..LEN.min(bytes.len())];
     if found.len() == LEN {
-        let version = u16::from_le_bytes([found[field::VERSION.start], found[field::VERSION.start + 1]]);
+        let version =
+            u16::from_le_bytes([found[field::VERSION.start], found[field::VERSION.start + 1]]);
         if found == encode(magic, number, version) {
             let known = (1..=newest).contains(&version);
-            return if known { Ok(version) } else { Err(Invalid::Version { found: version }) };
+            return if known {
+                Ok(version)
+            } else {
+                Err(Invalid::Version { found: version })
+            };
         }
     }
-    Err(Invalid::Damaged { expected: hex(&encode(magic, number, newest)), found: hex(found) })
+    Err(Invalid::Damaged {
+        expected: hex(&encode(magic, number, newest)),
+        found: hex(found),
+    })
 }
 
 fn check(bytes: &[u8; LEN]) -> [u8; 16] {
@@ -69,11 +82,17 @@ mod tests {
     fn a_newer_version_is_told_from_damage() {
         let newer = encode(MAGIC, 3, 3);
         assert_eq!(version(&newer, MAGIC, 3, 3), Ok(3));
-        assert_eq!(version(&newer, MAGIC, 3, 2), Err(Invalid::Version { found: 3 }));
+        assert_eq!(
+            version(&newer, MAGIC, 3, 2),
+            Err(Invalid::Version { found: 3 })
+        );
         for bit in 0..LEN * 8 {
             let mut flipped = encode(MAGIC, 3, 2);
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(version(&flipped, MAGIC, 3, 2), Err(Invalid::Damaged { .. })), "bit {bit}");
+            assert!(
+                matches!(version(&flipped, MAGIC, 3, 2), Err(Invalid::Damaged { .. })),
+                "bit {bit}"
+            );
         }
         assert!(version(&newer[..31], MAGIC, 3, 3).is_err());
         assert!(version(&encode(MAGIC, 4, 3), MAGIC, 3, 3).is_err());

@@ -1,6 +1,6 @@
-//! Group commit: many threads hand in work, one of them does all that is queued in one go, and each gets its own result.
-//! While the leader works, the next group gathers; so the number of syncs follows the speed of the disk and not the
-//! number of writers.
+//! Group commit: many threads hand in work, one of them does all that is queued in one go, and each
+//! gets its own result. While the leader works, the next group gathers; so the number of syncs
+//! follows the speed of the disk and not the number of writers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,8 +45,16 @@ enum Outcome<R, E> {
 
 impl<T, R, E> Default for GroupCommit<T, R, E> {
     fn default() -> Self {
-        let state = State { queue: Vec::new(), next_ticket: 0, leading: false, results: BTreeMap::new() };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            queue: Vec::new(),
+            next_ticket: 0,
+            leading: false,
+            results: BTreeMap::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 }
 
@@ -57,19 +65,27 @@ impl<T, R, E: std::error::Error + 'static> GroupCommit<T, R, E> {
         Self::default()
     }
 
-    /// Hands in `work` and waits for its result. One of the waiting threads calls its `flush` with everything queued, in
-    /// the order it was handed in; `flush` answers with one result for each, in the same order. Only one `flush` runs at
-    /// any time.
+    /// Hands in `work` and waits for its result. One of the waiting threads calls its `flush` with
+    /// everything queued, in the order it was handed in; `flush` answers with one result for each,
+    /// in the same order. Only one `flush` runs at any time.
     ///
     /// # Errors
-    /// [`GroupError::Flush`] if the flush that contained this work failed; [`GroupError::Abandoned`] if it panicked.
-    pub fn submit(&self, work: T, flush: impl FnOnce(Vec<T>) -> Result<Vec<R>, E>) -> Result<R, GroupError<E>> {
+    /// [`GroupError::Flush`] if the flush that contained this work failed;
+    /// [`GroupError::Abandoned`] if it panicked.
+    pub fn submit(
+        &self,
+        work: T,
+        flush: impl FnOnce(Vec<T>) -> Result<Vec<R>, E>,
+    ) -> Result<R, GroupError<E>> {
         let mut state = self.lock();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         state.queue.push((ticket, work));
         while state.leading && !state.results.contains_key(&ticket) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if !state.results.contains_key(&ticket) {
             state.leading = true;
@@ -85,9 +101,18 @@ impl<T, R, E: std::error::Error + 'static> GroupCommit<T, R, E> {
         }
     }
 
-    fn lead(&self, tickets: Vec<u64>, group: Vec<T>, flush: impl FnOnce(Vec<T>) -> Result<Vec<R>, E>) {
+    fn lead(
+        &self,
+        tickets: Vec<u64>,
+        group: Vec<T>,
+        flush: impl FnOnce(Vec<T>) -> Result<Vec<R>, E>,
+    ) {
         // Its drop publishes, so that a panic in `flush` leaves nobody waiting.
-        let mut publish = Publish { group: self, tickets, outcome: None };
+        let mut publish = Publish {
+            group: self,
+            tickets,
+            outcome: None,
+        };
         publish.outcome = Some(flush(group));
     }
 
@@ -108,13 +133,25 @@ impl<T, R, E: std::error::Error + 'static> Drop for Publish<'_, T, R, E> {
         let tickets = std::mem::take(&mut self.tickets);
         match self.outcome.take() {
             Some(Ok(results)) if results.len() == tickets.len() => {
-                state.results.extend(tickets.into_iter().zip(results.into_iter().map(Outcome::Done)));
+                state.results.extend(
+                    tickets
+                        .into_iter()
+                        .zip(results.into_iter().map(Outcome::Done)),
+                );
             }
             Some(Err(error)) => {
                 let error = Arc::new(error);
-                state.results.extend(tickets.into_iter().map(|ticket| (ticket, Outcome::Failed(Arc::clone(&error)))));
+                state.results.extend(
+                    tickets
+                        .into_iter()
+                        .map(|ticket| (ticket, Outcome::Failed(Arc::clone(&error)))),
+                );
             }
-            _ => state.results.extend(tickets.into_iter().map(|ticket| (ticket, Outcome::Abandoned))),
+            _ => state.results.extend(
+                tickets
+                    .into_iter()
+                    .map(|ticket| (ticket, Outcome::Abandoned)),
+            ),
         }
         state.leading = false;
         self.group.changed.notify_all();
@@ -160,7 +197,9 @@ mod tests {
             let first = scope.spawn(|| group.submit(0, flush));
             first_began.wait();
             let submit = |number| group.submit(number, flush);
-            let others: Vec<_> = (1..WRITERS).map(|number| (number, scope.spawn(move || submit(number)))).collect();
+            let others: Vec<_> = (1..WRITERS)
+                .map(|number| (number, scope.spawn(move || submit(number))))
+                .collect();
             assert_eq!(first.join().unwrap().unwrap(), 0);
             for (number, writer) in others {
                 assert_eq!(writer.join().unwrap().unwrap(), number * 10);
@@ -193,7 +232,11 @@ mod tests {
                 })
             });
             led.wait();
-            assert_eq!(group.submit(2, Ok).unwrap(), 2, "the next group has its own leader");
+            assert_eq!(
+                group.submit(2, Ok).unwrap(),
+                2,
+                "the next group has its own leader"
+            );
             assert!(leader.join().is_err());
         });
         let wrong_count = group.submit(3, |_| Ok(vec![]));

@@ -1,11 +1,12 @@
 //! The index: where in the log the records about each id lie. `FORMAT.md`, "Index"; design §6.
 //!
-//! Records that came last are in the [`Head`], in memory; all others in *runs*, each of which covers a range of the log and
-//! has one segment file for each shard of the ids. The index names places; whoever asks reads the whole id there before it
-//! believes them. Everything here can be rebuilt from the log, and is where it is damaged.
+//! Records that came last are in the [`Head`], in memory; all others in *runs*, each of which
+//! covers a range of the log and has one segment file for each shard of the ids. The index names
+//! places; whoever asks reads the whole id there before it believes them. Everything here can be
+//! rebuilt from the log, and is where it is damaged.
 //!
-//! To be read in this order: `lines` (one memory access), `segment` (a file), `mend` (a damaged one), `filter` (many records
-//! at a time), `run`, `head`, and this file, which asks all of them.
+//! To be read in this order: `lines` (one memory access), `segment` (a file), `mend` (a damaged
+//! one), `filter` (many records at a time), `run`, `head`, and this file, which asks all of them.
 
 mod filter;
 mod head;
@@ -123,8 +124,20 @@ pub enum IndexError {
 
 impl From<PageDamage> for IndexError {
     fn from(damage: PageDamage) -> Self {
-        let PageDamage { file, offset, what, expected, found } = damage;
-        Self::Page { file, offset, what, expected, found }
+        let PageDamage {
+            file,
+            offset,
+            what,
+            expected,
+            found,
+        } = damage;
+        Self::Page {
+            file,
+            offset,
+            what,
+            expected,
+            found,
+        }
     }
 }
 
@@ -151,13 +164,18 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index of so many shards, a power of two up to 65,536; others are rounded up. `seed` is to be known to nobody
-    /// who could choose ids.
+    /// An empty index of so many shards, a power of two up to 65,536; others are rounded up. `seed`
+    /// is to be known to nobody who could choose ids.
     #[must_use]
     pub fn new(shards: u32, seed: u64) -> Self {
         let shards = shards.clamp(1, 1 << 16).next_power_of_two();
         let shard_bits = shards.trailing_zeros();
-        Self { shard_bits, runs: Vec::new(), frozen: None, head: Head::new(seed) }
+        Self {
+            shard_bits,
+            runs: Vec::new(),
+            frozen: None,
+            head: Head::new(seed),
+        }
     }
 
     /// How many shards there are.
@@ -191,7 +209,10 @@ impl Index {
     /// Sets the head aside to be written, and begins a new one.
     pub(crate) fn freeze(&mut self) -> Arc<Head> {
         let next = self.head.successor();
-        assert!(self.frozen.is_none(), "what was set aside before has been written");
+        assert!(
+            self.frozen.is_none(),
+            "what was set aside before has been written"
+        );
         let head = Arc::new(std::mem::replace(&mut self.head, next));
         self.frozen = Some(Arc::clone(&head));
         head
@@ -218,7 +239,11 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub(crate) fn len(&self) -> Result<u64, IndexError> {
-        let runs = self.runs.iter().map(|run| run.filled()).sum::<Result<u64, _>>()?;
+        let runs = self
+            .runs
+            .iter()
+            .map(|run| run.filled())
+            .sum::<Result<u64, _>>()?;
         Ok(runs + self.heads().map(|head| head.len() as u64).sum::<u64>())
     }
 
@@ -227,8 +252,9 @@ impl Index {
         &self.runs
     }
 
-    /// Every record that may be about an id: of each run, and in memory, at most `most`. Of records that only look alike few
-    /// are among them, however many there are: where a run has many, `ids` says which are about this id.
+    /// Every record that may be about an id: of each run, and in memory, at most `most`. Of records
+    /// that only look alike few are among them, however many there are: where a run has many, `ids`
+    /// says which are about this id.
     ///
     /// # Errors
     /// [`IndexError`], here and wherever the index is read, and what `ids` cannot read.
@@ -246,14 +272,18 @@ impl Index {
             segment.prefetch_codes(prefix);
         }
         for segment in self.runs.iter().filter_map(|run| run.segment(shard)) {
-            segment.candidates(id, most, ids, |slot, at| segment.found(slot, at).map(&mut on_found))?;
+            segment.candidates(id, most, ids, |slot, at| {
+                segment.found(slot, at).map(&mut on_found)
+            })?;
         }
-        self.heads().for_each(|head| head.candidates(id, most, &mut on_found));
+        self.heads()
+            .for_each(|head| head.candidates(id, most, &mut on_found));
         Ok(())
     }
 
-    /// As [`Index::candidates`], for several ids, each named by its index: memory is asked for first for all of them, then
-    /// waited for. `on_place` is told of each place as soon as it is known, so that it can be asked for too.
+    /// As [`Index::candidates`], for several ids, each named by its index: memory is asked for
+    /// first for all of them, then waited for. `on_place` is told of each place as soon as it is
+    /// known, so that it can be asked for too.
     ///
     /// # Errors
     /// As [`Index::candidates`].
@@ -272,10 +302,14 @@ impl Index {
             for run in &self.runs {
                 let segment_of = |id| run.segment(shard_of(prefix_of(id), self.shard_bits).0);
                 for id in ids {
-                    segment_of(id).iter().for_each(|segment| segment.prefetch_line(prefix_of(id)));
+                    segment_of(id)
+                        .iter()
+                        .for_each(|segment| segment.prefetch_line(prefix_of(id)));
                 }
                 for (of, id) in (start..).zip(ids) {
-                    let Some(segment) = segment_of(id) else { continue };
+                    let Some(segment) = segment_of(id) else {
+                        continue;
+                    };
                     segment.candidates(id, most, log, |slot, at| {
                         segment.prefetch_code(slot);
                         on_place(at);
@@ -289,7 +323,9 @@ impl Index {
             }
             for head in self.heads() {
                 ids.iter().for_each(|id| head.prefetch(id));
-                (start..).zip(ids).for_each(|(at, id)| head.candidates(id, most, |found| on_found(at, found)));
+                (start..)
+                    .zip(ids)
+                    .for_each(|(at, id)| head.candidates(id, most, |found| on_found(at, found)));
             }
         }
         Ok(())
@@ -302,19 +338,27 @@ impl Index {
     pub fn count(&self, filter: &Filter) -> Result<u64, IndexError> {
         let mut count = 0;
         for segment in self.runs.iter().flat_map(|run| run.segments()) {
-            let whole = Filter { ids: Filter::ALL.ids, ..filter.clone() };
-            count += segment.select(&whole)?.1.count_ones() + segment.select_overflow(&whole)?.1.count_ones();
+            let whole = Filter {
+                ids: Filter::ALL.ids,
+                ..filter.clone()
+            };
+            count += segment.select(&whole)?.1.count_ones()
+                + segment.select_overflow(&whole)?.1.count_ones();
         }
         Ok(count as u64 + self.heads().map(|head| head.count(filter)).sum::<u64>())
     }
 
-    /// The records of all shards that `filter` takes, ascending by id; those about one id in no particular order.
+    /// The records of all shards that `filter` takes, ascending by id; those about one id in no
+    /// particular order.
     pub fn ascending<'a, E: From<IndexError>>(
         &'a self,
         filter: &Filter,
         ids: &'a dyn Ids<Error = E>,
     ) -> impl Iterator<Item = Result<(CanonicalId, Found), E>> + use<'a, E> {
-        let (filter, first) = (filter.clone(), shard_of(prefix_of(filter.ids.start()), self.shard_bits).0);
+        let (filter, first) = (
+            filter.clone(),
+            shard_of(prefix_of(filter.ids.start()), self.shard_bits).0,
+        );
         let last = shard_of(prefix_of(filter.ids.end()), self.shard_bits).0;
         (first..=last).flat_map(move |shard| self.ascending_in(shard, &filter, ids))
     }
@@ -327,12 +371,19 @@ impl Index {
         ids: &'a dyn Ids<Error = E>,
     ) -> impl Iterator<Item = Result<(CanonicalId, Found), E>> + use<'a, E> {
         let segments = self.runs.iter().filter_map(|run| run.segment(shard));
-        let segments =
-            segments.flat_map(|segment| [stream(segment, filter, ids, false), stream(segment, filter, ids, true)]);
+        let segments = segments.flat_map(|segment| {
+            [
+                stream(segment, filter, ids, false),
+                stream(segment, filter, ids, true),
+            ]
+        });
         let ids_here = self.ids_of(shard, filter);
-        let heads =
-            self.heads().map(|head| -> Stream<'a, E> { Box::new(head.sorted(&ids_here, filter).into_iter().map(Ok)) });
-        Merged { streams: segments.chain(heads).map(Iterator::peekable).collect() }
+        let heads = self.heads().map(|head| -> Stream<'a, E> {
+            Box::new(head.sorted(&ids_here, filter).into_iter().map(Ok))
+        });
+        Merged {
+            streams: segments.chain(heads).map(Iterator::peekable).collect(),
+        }
     }
 
     /// The ids of a shard that a filter takes.
@@ -360,14 +411,19 @@ fn bytes_of(prefix: u64) -> [u8; 8] {
 
 type Stream<'a, E> = Box<dyn Iterator<Item = Result<(CanonicalId, Found), E>> + 'a>;
 
-/// The records of a segment that `filter` takes, ascending by id: those of its lines or those of its overflow.
+/// The records of a segment that `filter` takes, ascending by id: those of its lines or those of
+/// its overflow.
 fn stream<'a, E: From<IndexError>>(
     segment: &'a Segment,
     filter: &Filter,
     ids: &'a dyn Ids<Error = E>,
     overflow: bool,
 ) -> Stream<'a, E> {
-    let selected = if overflow { segment.select_overflow(filter) } else { segment.select(filter) };
+    let selected = if overflow {
+        segment.select_overflow(filter)
+    } else {
+        segment.select(filter)
+    };
     let (slots, mask) = match selected {
         Ok(selected) => selected,
         Err(error) => return Box::new(std::iter::once(Err(error.into()))),
@@ -384,7 +440,10 @@ fn stream<'a, E: From<IndexError>>(
         Ok(None) => None,
         Err(error) => Some(Err(error.into())),
     };
-    Box::new(next.filter_map(read).filter(move |row| row.as_ref().map_or(true, |(id, _)| wanted.contains(id))))
+    Box::new(
+        next.filter_map(read)
+            .filter(move |row| row.as_ref().map_or(true, |(id, _)| wanted.contains(id))),
+    )
 }
 
 /// Several ascending streams as one.

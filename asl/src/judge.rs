@@ -1,17 +1,19 @@
-//! Whether a commit counts: chain, Lamport time, membership, forks. A pure function of the set of commits and fork proofs that
-//! are here: in whatever order they came, and whatever else came with them, the same commits count.
+//! Whether a commit counts: chain, Lamport time, membership, forks. A pure function of the set of
+//! commits and fork proofs that are here: in whatever order they came, and whatever else came with
+//! them, the same commits count.
 //!
-//! A first commit names the membership commits its writer knew, and counts if one of exactly those admits the writer; what
-//! cannot be judged yet, because something it rests on is missing, is [`Verdict::Parked`], never guessed. No right hangs on
-//! the merged order.
+//! A first commit names the membership commits its writer knew, and counts if one of exactly those
+//! admits the writer; what cannot be judged yet, because something it rests on is missing, is
+//! [`Verdict::Parked`], never guessed. No right hangs on the merged order.
 //!
-//! **What a fork takes back** is sight, and never membership. A proof that a writer forked its log at a number takes back that
-//! writer's commits from this number on, and no commit of anybody else: what those commits said of membership still
-//! *testifies* (`FORMAT.md`, "What a fork takes back"). So membership only grows, and nobody is silenced by what another did.
+//! **What a fork takes back** is sight, and never membership. A proof that a writer forked its log
+//! at a number takes back that writer's commits from this number on, and no commit of anybody else:
+//! what those commits said of membership still *testifies* (`FORMAT.md`, "What a fork takes back").
+//! So membership only grows, and nobody is silenced by what another did.
 //!
-//! **What is a policy of arrival** is never part of the verdict: how far a clock may jump at once, and how much testimony is
-//! taken from one writer who forked ([`Judge::hold_back`], [`Judge::takes_testimony`]). What was taken in under a policy is
-//! never judged by it again.
+//! **What is a policy of arrival** is never part of the verdict: how far a clock may jump at once,
+//! and how much testimony is taken from one writer who forked ([`Judge::hold_back`],
+//! [`Judge::takes_testimony`]). What was taken in under a policy is never judged by it again.
 
 mod memory;
 
@@ -27,17 +29,18 @@ use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Head};
 pub(crate) use self::memory::Memory;
 use crate::state::ReadError;
 
-/// So many sites are admitted by the commits of one member; what it says of more admits nobody. One member's word alone
-/// can then not make a frontier that nobody can carry.
+/// So many sites are admitted by the commits of one member; what it says of more admits nobody. One
+/// member's word alone can then not make a frontier that nobody can carry.
 pub const ADMISSIONS_MAX: usize = 1024;
-/// So many commits of one member that admit nobody but sites it admitted before are remembered. They matter only to a site
-/// that knows no other admission of its own.
+/// So many commits of one member that admit nobody but sites it admitted before are remembered.
+/// They matter only to a site that knows no other admission of its own.
 pub const READMISSIONS_MAX: usize = 64;
-/// So many membership commits a writer can name in all its commits together: its view of membership is hashed whenever it
-/// changes, so it has to have an end.
+/// So many membership commits a writer can name in all its commits together: its view of membership
+/// is hashed whenever it changes, so it has to have an end.
 pub const KNOWN_MAX: usize = 1 << 16;
-/// So many commits are taken in from beyond the point where their writer forked its log, for what they say of membership: as
-/// many as it takes to hear of every site that one member may have admitted, in whatever order they come.
+/// So many commits are taken in from beyond the point where their writer forked its log, for what
+/// they say of membership: as many as it takes to hear of every site that one member may have
+/// admitted, in whatever order they come.
 pub const TESTIMONY_MAX: usize = ADMISSIONS_MAX + READMISSIONS_MAX;
 
 /// What becomes of a commit.
@@ -48,7 +51,8 @@ pub enum Verdict {
     Counts,
     /// It is here already.
     Known,
-    /// It does not count, since its writer forked its log there or before; whom it admits is a member all the same.
+    /// It does not count, since its writer forked its log there or before; whom it admits is a
+    /// member all the same.
     Testifies,
     /// It may count later, when what it rests on has arrived.
     Parked(Parked),
@@ -69,7 +73,9 @@ pub enum Parked {
         next: u64,
     },
     /// Its writer's admission, which may be in a membership commit that the writer knew.
-    #[error("its writer's admission is not here, nor is membership commit {commit}, which the writer knew")]
+    #[error(
+        "its writer's admission is not here, nor is membership commit {commit}, which the writer knew"
+    )]
     Membership {
         /// The first commit it names that is missing.
         commit: CommitHash,
@@ -109,7 +115,8 @@ pub enum Refusal {
     LogSeq {
         /// The commit's logseq.
         logseq: LogSeq,
-        /// Where it had to lie above: its domain's last commit, or for a first commit the admission.
+        /// Where it had to lie above: its domain's last commit, or for a first commit the
+        /// admission.
         before: LogSeq,
     },
     /// The membership digest does not belong to the membership commits it names.
@@ -194,7 +201,8 @@ pub struct Membership {
     pub logseq: LogSeq,
     /// The sites it admits, ascending; for the founding commit, the founder.
     pub members: Vec<SiteId>,
-    /// Whether it says anything that no commit of its domain said before: then every writer names it once.
+    /// Whether it says anything that no commit of its domain said before: then every writer names
+    /// it once.
     pub is_news: bool,
 }
 
@@ -265,26 +273,47 @@ impl Judge {
     /// The last commit of `domain` that counts.
     pub fn head(&self, domain: &SiteId) -> Option<Head> {
         let header = self.domains.get(domain)?.last.as_ref()?;
-        Some(Head { number: header.number, hash: header.hash() })
+        Some(Head {
+            number: header.number,
+            hash: header.hash(),
+        })
     }
 
     /// The last commits that count, by domain.
     pub fn frontier(&self) -> Frontier {
-        self.domains.keys().filter_map(|domain| Some((*domain, self.head(domain)?))).collect()
+        self.domains
+            .keys()
+            .filter_map(|domain| Some((*domain, self.head(domain)?)))
+            .collect()
     }
 
     /// Leaves to history what has been admitted so far.
     pub fn forget_recent(&mut self) {
-        self.domains.values_mut().for_each(|domain| domain.recent.clear());
+        self.domains
+            .values_mut()
+            .for_each(|domain| domain.recent.clear());
     }
 
-    fn header(&self, domain: &SiteId, number: u64, history: &dyn History) -> Result<Option<CommitHeader>, ReadError> {
-        let Some(known) = self.domains.get(domain) else { return Ok(None) };
+    fn header(
+        &self,
+        domain: &SiteId,
+        number: u64,
+        history: &dyn History,
+    ) -> Result<Option<CommitHeader>, ReadError> {
+        let Some(known) = self.domains.get(domain) else {
+            return Ok(None);
+        };
         if known.last.as_ref().is_none_or(|last| last.number < number) {
             return Ok(None);
         }
-        let first_recent = known.recent.first().map_or(u64::MAX, |header| header.number);
-        match number.checked_sub(first_recent).and_then(|index| usize::try_from(index).ok()) {
+        let first_recent = known
+            .recent
+            .first()
+            .map_or(u64::MAX, |header| header.number);
+        match number
+            .checked_sub(first_recent)
+            .and_then(|index| usize::try_from(index).ok())
+        {
             Some(index) => Ok(known.recent.get(index).cloned()),
             None => history.header(domain, number),
         }
@@ -300,31 +329,52 @@ impl Judge {
         &self.memberships
     }
 
-    /// Proofs that writers forked their logs, by domain; of several, the one with the lowest number.
+    /// Proofs that writers forked their logs, by domain; of several, the one with the lowest
+    /// number.
     pub const fn forks(&self) -> &BTreeMap<SiteId, ForkProof> {
         &self.forks
     }
 
     /// The membership commits that the writer of `domain` knows, ascending.
     pub fn knows(&self, domain: &SiteId) -> impl Iterator<Item = CommitHash> {
-        self.domains.get(domain).into_iter().flat_map(|domain| domain.knows.iter().copied())
+        self.domains
+            .get(domain)
+            .into_iter()
+            .flat_map(|domain| domain.knows.iter().copied())
     }
 
-    /// What the next commit of `domain` has to say about membership: the commits its writer has newly learned of, and the
-    /// digest of all it then knows. What admits `domain` itself comes first; of the rest at most `room` are named, and what is
-    /// left over is for the commit after it.
-    pub fn membership_for(&self, domain: &SiteId, room: usize) -> (Vec<CommitHash>, FederationState) {
+    /// What the next commit of `domain` has to say about membership: the commits its writer has
+    /// newly learned of, and the digest of all it then knows. What admits `domain` itself comes
+    /// first; of the rest at most `room` are named, and what is left over is for the commit after
+    /// it.
+    pub fn membership_for(
+        &self,
+        domain: &SiteId,
+        room: usize,
+    ) -> (Vec<CommitHash>, FederationState) {
         let nothing = BTreeSet::new();
-        let knows = self.domains.get(domain).map_or(&nothing, |domain| &domain.knows);
-        let room = room.min(LEARNED_MAX as usize).min(KNOWN_MAX.saturating_sub(knows.len() + 1));
+        let knows = self
+            .domains
+            .get(domain)
+            .map_or(&nothing, |domain| &domain.knows);
+        let room = room
+            .min(LEARNED_MAX as usize)
+            .min(KNOWN_MAX.saturating_sub(knows.len() + 1));
         let news = || {
-            let memberships = self.memberships.iter().filter(|(_, membership)| membership.is_news);
+            let memberships = self
+                .memberships
+                .iter()
+                .filter(|(_, membership)| membership.is_news);
             memberships.filter(|(hash, _)| !knows.contains(*hash))
         };
         let admits = |membership: &Membership| membership.members.contains(domain);
         let own = news().filter(|(_, membership)| knows.is_empty() && admits(membership));
         let others = news().filter(|(_, membership)| !knows.is_empty() || !admits(membership));
-        let learned: BTreeSet<CommitHash> = own.chain(others).map(|(hash, _)| *hash).take(room).collect();
+        let learned: BTreeSet<CommitHash> = own
+            .chain(others)
+            .map(|(hash, _)| *hash)
+            .take(room)
+            .collect();
         let federation = FederationState::of(knows.union(&learned));
         (learned.into_iter().collect(), federation)
     }
@@ -355,49 +405,77 @@ impl Judge {
                 return Err(Verdict::Known.into());
             }
             let proof = ForkProof::new(known, header.clone());
-            return Err(proof.map_or(Verdict::Known, |proof| Verdict::Forks(Box::new(proof))).into());
+            return Err(proof
+                .map_or(Verdict::Known, |proof| Verdict::Forks(Box::new(proof)))
+                .into());
         }
-        if let Some(proof) = self.forks.get(&header.domain).filter(|proof| proof.number() <= header.number) {
+        if let Some(proof) = self
+            .forks
+            .get(&header.domain)
+            .filter(|proof| proof.number() <= header.number)
+        {
             return Err(self.testimony(commit, proof).into());
         }
-        let last = self.domains.get(&header.domain).and_then(|domain| domain.last.as_ref());
+        let last = self
+            .domains
+            .get(&header.domain)
+            .and_then(|domain| domain.last.as_ref());
         let next = last.map_or(1, |last| last.number + 1);
         if header.number > next {
             return Err(Verdict::Parked(Parked::Gap { next }).into());
         }
         let head = last.map_or(CommitHash::NONE, CommitHeader::hash);
         if header.previous != head {
-            return Err(Verdict::Refused(Refusal::Chain { named: header.previous, head }).into());
+            return Err(Verdict::Refused(Refusal::Chain {
+                named: header.previous,
+                head,
+            })
+            .into());
         }
         match last {
-            Some(last) if header.logseq <= last.logseq => {
-                Err(Verdict::Refused(Refusal::LogSeq { logseq: header.logseq, before: last.logseq }).into())
-            }
+            Some(last) if header.logseq <= last.logseq => Err(Verdict::Refused(Refusal::LogSeq {
+                logseq: header.logseq,
+                before: last.logseq,
+            })
+            .into()),
             _ => Ok(()),
         }
     }
 
-    /// What a commit amounts to whose writer is proven to have forked its log at its number or below: its word on membership,
-    /// if its writer was a member by then. Neither its chain nor what it knew matters for that.
+    /// What a commit amounts to whose writer is proven to have forked its log at its number or
+    /// below: its word on membership, if its writer was a member by then. Neither its chain nor
+    /// what it knew matters for that.
     fn testimony(&self, commit: &Commit, proof: &ForkProof) -> Verdict {
         let header = commit.header();
         if self.memberships.contains_key(&commit.hash()) {
             return Verdict::Known;
         }
-        let admitted = self.members.get(&header.domain).is_some_and(|before| *before < header.logseq);
+        let admitted = self
+            .members
+            .get(&header.domain)
+            .is_some_and(|before| *before < header.logseq);
         if !commit.is_membership() || self.check_membership_records(commit).is_err() {
-            return Verdict::Refused(Refusal::Frozen { number: proof.number() });
+            return Verdict::Refused(Refusal::Frozen {
+                number: proof.number(),
+            });
         }
         let may_testify = self.is_founding(commit) || admitted;
-        if may_testify { Verdict::Testifies } else { Verdict::Parked(Parked::Admission) }
+        if may_testify {
+            Verdict::Testifies
+        } else {
+            Verdict::Parked(Parked::Admission)
+        }
     }
 
-    /// The membership commits the writer knew have to give the digest it signed; which of them are here does not matter.
+    /// The membership commits the writer knew have to give the digest it signed; which of them are
+    /// here does not matter.
     fn check_membership_view(&self, commit: &Commit) -> Result<(), Verdict> {
         let header = commit.header();
         let (nothing, none) = (BTreeSet::new(), FederationState::of([]));
         let domain = self.domains.get(&header.domain);
-        let (knows, before) = domain.map_or((&nothing, none), |domain| (&domain.knows, domain.federation));
+        let (knows, before) = domain.map_or((&nothing, none), |domain| {
+            (&domain.knows, domain.federation)
+        });
         let learned = commit.learned();
         let known = knows.len() + learned.iter().filter(|hash| !knows.contains(*hash)).count();
         if known + usize::from(commit.is_membership()) > KNOWN_MAX {
@@ -410,68 +488,104 @@ impl Judge {
         if federation == header.federation {
             Ok(())
         } else {
-            Err(Verdict::Refused(Refusal::FederationState { named: header.federation }))
+            Err(Verdict::Refused(Refusal::FederationState {
+                named: header.federation,
+            }))
         }
     }
 
-    /// One of the membership commits that a first commit names has to have admitted its writer, below it. Whoever has written
-    /// a commit that counts may write the next: an admission is never taken back.
+    /// One of the membership commits that a first commit names has to have admitted its writer,
+    /// below it. Whoever has written a commit that counts may write the next: an admission is never
+    /// taken back.
     fn check_writer(&self, commit: &Commit) -> Result<(), Verdict> {
         let header = commit.header();
         if header.number > 1 || self.is_founding(commit) {
             return Ok(());
         }
-        let admitted = commit.learned().iter().filter_map(|hash| self.memberships.get(hash));
+        let admitted = commit
+            .learned()
+            .iter()
+            .filter_map(|hash| self.memberships.get(hash));
         let admitted = admitted.filter(|membership| membership.members.contains(&header.domain));
         let admitted = admitted.map(|membership| membership.logseq).min();
         if admitted.is_some_and(|before| before < header.logseq) {
             return Ok(());
         }
-        if let Some(missing) = commit.learned().iter().find(|hash| !self.memberships.contains_key(*hash)) {
+        if let Some(missing) = commit
+            .learned()
+            .iter()
+            .find(|hash| !self.memberships.contains_key(*hash))
+        {
             return Err(Verdict::Parked(Parked::Membership { commit: *missing }));
         }
-        let refusal = admitted.map_or(Refusal::NotAMember, |before| Refusal::LogSeq { logseq: header.logseq, before });
+        let refusal = admitted.map_or(Refusal::NotAMember, |before| Refusal::LogSeq {
+            logseq: header.logseq,
+            before,
+        });
         Err(Verdict::Refused(refusal))
     }
 
     fn is_founding(&self, commit: &Commit) -> bool {
-        let founds =
-            |genesis: &Genesis| genesis.founder == commit.header().domain && genesis.federation_id() == self.federation;
+        let founds = |genesis: &Genesis| {
+            genesis.founder == commit.header().domain && genesis.federation_id() == self.federation
+        };
         commit.header().number == 1
-            && commit
-                .records()
-                .iter()
-                .any(|record| matches!(record.content(), Content::Genesis(genesis) if founds(genesis)))
+            && commit.records().iter().any(
+                |record| matches!(record.content(), Content::Genesis(genesis) if founds(genesis)),
+            )
     }
 
     fn check_membership_records(&self, commit: &Commit) -> Result<(), Verdict> {
-        let belongs = commit.records().iter().all(|record| match record.content() {
-            Content::Genesis(genesis) => genesis.federation_id() == self.federation && self.is_founding(commit),
-            Content::Admission(admission) => admission.federation == self.federation,
-            _ => true,
-        });
-        if belongs { Ok(()) } else { Err(Verdict::Refused(Refusal::ForeignMembership)) }
+        let belongs = commit
+            .records()
+            .iter()
+            .all(|record| match record.content() {
+                Content::Genesis(genesis) => {
+                    genesis.federation_id() == self.federation && self.is_founding(commit)
+                }
+                Content::Admission(admission) => admission.federation == self.federation,
+                _ => true,
+            });
+        if belongs {
+            Ok(())
+        } else {
+            Err(Verdict::Refused(Refusal::ForeignMembership))
+        }
     }
 
-    /// Why a commit that counts is not taken in yet, when it arrives: a policy of this site, and no verdict. `patience` is how
-    /// many of the federation's clock jumps are allowed at once, at least one: whoever asks for a commit that was held back
-    /// again and again allows more each time, so what honest sites wrote under a clock that was jumped is late and never
-    /// lost, and a clock that was set to the end of time stays without effect for ages.
+    /// Why a commit that counts is not taken in yet, when it arrives: a policy of this site, and no
+    /// verdict. `patience` is how many of the federation's clock jumps are allowed at once, at
+    /// least one: whoever asks for a commit that was held back again and again allows more each
+    /// time, so what honest sites wrote under a clock that was jumped is late and never lost, and a
+    /// clock that was set to the end of time stays without effect for ages.
     pub fn hold_back(&self, commit: &Commit, patience: u64) -> Option<Parked> {
         let header = commit.header();
-        if self.domains.len() >= DOMAINS_MAX as usize && !self.domains.contains_key(&header.domain) {
+        if self.domains.len() >= DOMAINS_MAX as usize && !self.domains.contains_key(&header.domain)
+        {
             return Some(Parked::Full);
         }
-        let jump_max = self.genesis.as_ref()?.logseq_jump_max.saturating_mul(patience.max(1));
+        let jump_max = self
+            .genesis
+            .as_ref()?
+            .logseq_jump_max
+            .saturating_mul(patience.max(1));
         let (logseq, seen) = (header.logseq, self.logseq_max);
-        (logseq.0 > seen.0.saturating_add(jump_max)).then_some(Parked::ClockJump { logseq, seen, jump_max })
+        (logseq.0 > seen.0.saturating_add(jump_max)).then_some(Parked::ClockJump {
+            logseq,
+            seen,
+            jump_max,
+        })
     }
 
-    /// Whether this site takes in one more commit of a writer who forked its log, for what it says of membership: a policy of
-    /// arrival, since such a writer can make any number of them. What says nothing that is listened to is of no use.
+    /// Whether this site takes in one more commit of a writer who forked its log, for what it says
+    /// of membership: a policy of arrival, since such a writer can make any number of them. What
+    /// says nothing that is listened to is of no use.
     pub fn takes_testimony(&self, commit: &Commit) -> bool {
         let nothing = Domain::new();
-        let domain = self.domains.get(&commit.header().domain).unwrap_or(&nothing);
+        let domain = self
+            .domains
+            .get(&commit.header().domain)
+            .unwrap_or(&nothing);
         domain.testimony < TESTIMONY_MAX && domain.listen(commit).is_heard
     }
 
@@ -479,7 +593,10 @@ impl Judge {
     pub fn admit(&mut self, commit: &Commit) {
         let (header, hash) = (commit.header(), commit.hash());
         self.take_memberships(commit);
-        let domain = self.domains.entry(header.domain).or_insert_with(Domain::new);
+        let domain = self
+            .domains
+            .entry(header.domain)
+            .or_insert_with(Domain::new);
         let knew = domain.knows.len();
         domain.knows.extend(commit.learned());
         if commit.is_membership() {
@@ -496,7 +613,10 @@ impl Judge {
     /// Takes in a commit that [`Verdict::Testifies`].
     pub fn testify(&mut self, commit: &Commit) {
         self.take_memberships(commit);
-        self.domains.entry(commit.header().domain).or_insert_with(Domain::new).testimony += 1;
+        self.domains
+            .entry(commit.header().domain)
+            .or_insert_with(Domain::new)
+            .testimony += 1;
     }
 
     /// Takes in what a commit says of membership.
@@ -505,8 +625,16 @@ impl Judge {
             return;
         }
         let header = commit.header();
-        let domain = self.domains.entry(header.domain).or_insert_with(Domain::new);
-        let Said { genesis, admitted, is_news, is_heard } = domain.listen(commit);
+        let domain = self
+            .domains
+            .entry(header.domain)
+            .or_insert_with(Domain::new);
+        let Said {
+            genesis,
+            admitted,
+            is_news,
+            is_heard,
+        } = domain.listen(commit);
         domain.readmissions += usize::from(!is_news);
         if !is_heard {
             return;
@@ -515,23 +643,39 @@ impl Judge {
         if let Some(genesis) = genesis {
             self.genesis = Some(genesis.clone());
         }
-        let members: BTreeSet<SiteId> = genesis.map(|genesis| genesis.founder).into_iter().chain(admitted).collect();
+        let members: BTreeSet<SiteId> = genesis
+            .map(|genesis| genesis.founder)
+            .into_iter()
+            .chain(admitted)
+            .collect();
         for site in &members {
             let before = self.members.entry(*site).or_insert(header.logseq);
             *before = header.logseq.min(*before);
         }
         let (domain, number, logseq) = (header.domain, header.number, header.logseq);
-        let membership = Membership { domain, number, logseq, members: members.into_iter().collect(), is_news };
+        let membership = Membership {
+            domain,
+            number,
+            logseq,
+            members: members.into_iter().collect(),
+            is_news,
+        };
         Arc::make_mut(&mut self.memberships).insert(commit.hash(), membership);
     }
 
-    /// Takes in a proof of a fork: commits of its domain from its number on no longer count. Returns whether that is news.
+    /// Takes in a proof of a fork: commits of its domain from its number on no longer count.
+    /// Returns whether that is news.
     ///
     /// # Errors
-    /// [`ReadError`] if the last commit that still counts cannot be read from `history`; nothing is changed then.
+    /// [`ReadError`] if the last commit that still counts cannot be read from `history`; nothing is
+    /// changed then.
     pub fn freeze(&mut self, proof: ForkProof, history: &dyn History) -> Result<bool, ReadError> {
         let (site, number) = (proof.domain(), proof.number());
-        if self.forks.get(&site).is_some_and(|known| known.number() <= number) {
+        if self
+            .forks
+            .get(&site)
+            .is_some_and(|known| known.number() <= number)
+        {
             return Ok(false);
         }
         if self.head(&site).is_some_and(|head| head.number >= number) {
@@ -539,7 +683,10 @@ impl Judge {
             if let Some(domain) = self.domains.get_mut(&site) {
                 domain.last = last;
             }
-            let clocks = self.domains.values().filter_map(|domain| Some(domain.last.as_ref()?.logseq));
+            let clocks = self
+                .domains
+                .values()
+                .filter_map(|domain| Some(domain.last.as_ref()?.logseq));
             self.logseq_max = clocks.max().unwrap_or_default();
         }
         self.forks.insert(site, proof);
@@ -562,7 +709,12 @@ impl Domain {
 
     /// What a further commit of this domain says of membership.
     fn listen<'a>(&self, commit: &'a Commit) -> Said<'a> {
-        let mut said = Said { genesis: None, admitted: BTreeSet::new(), is_news: false, is_heard: false };
+        let mut said = Said {
+            genesis: None,
+            admitted: BTreeSet::new(),
+            is_news: false,
+            is_heard: false,
+        };
         let mut room = ADMISSIONS_MAX.saturating_sub(self.admitted.len());
         for record in commit.records() {
             match record.content() {
@@ -579,7 +731,8 @@ impl Domain {
                 _ => {}
             }
         }
-        said.is_heard = said.is_news || !said.admitted.is_empty() && self.readmissions < READMISSIONS_MAX;
+        said.is_heard =
+            said.is_news || !said.admitted.is_empty() && self.readmissions < READMISSIONS_MAX;
         said
     }
 }

@@ -1,11 +1,13 @@
 //! Storage of one site: the append log, payload blocks, the state they amount to, and replay.
 //!
-//! Modules in the order data flows: `disk` under everything; `log` and `blocks` hold bytes; `judge` decides what counts;
-//! `state` what is visible; `replay` is the specification's sequential algorithm, against which `state` is held; `store`
-//! tells the whole story and is where to begin reading.
+//! Modules in the order data flows: `disk` under everything; `log` and `blocks` hold bytes; `judge`
+//! decides what counts; `state` what is visible; `replay` is the specification's sequential
+//! algorithm, against which `state` is held; `store` tells the whole story and is where to begin
+//! reading.
 //!
-//! Invariants: no network, no clock, no knowledge of what programs do. Everything beside log and blocks can be rebuilt from
-//! them. What is acknowledged is durable, and nothing is visible that is not.
+//! Invariants: no network, no clock, no knowledge of what programs do. Everything beside log and
+//! blocks can be rebuilt from them. What is acknowledged is durable, and nothing is visible that is
+//! not.
 
 pub mod blocks;
 mod changes;

@@ -1,11 +1,13 @@
-//! The append log: opaque entries, in the order they were appended, each at a [`LogPosition`] that never changes.
-//! Layout, and every way a crash can fall: `FORMAT.md`, "Log"; design §6.
+//! The append log: opaque entries, in the order they were appended, each at a [`LogPosition`] that
+//! never changes. Layout, and every way a crash can fall: `FORMAT.md`, "Log"; design §6.
 //!
 //! Invariants:
-//! * an entry is durable once [`Log::sync`] has returned; entries are never reordered, and only unsynced ones can be lost;
-//! * what was durable and cannot be read any more is an error that names the place, never a shorter log;
-//! * after a failed write or sync nothing is appended until the log is opened again, which writes the entries that may not
-//!   have reached the disk once more.
+//! * an entry is durable once [`Log::sync`] has returned; entries are never reordered, and only
+//!   unsynced ones can be lost;
+//! * what was durable and cannot be read any more is an error that names the place, never a shorter
+//!   log;
+//! * after a failed write or sync nothing is appended until the log is opened again, which writes
+//!   the entries that may not have reached the disk once more.
 
 mod closed;
 mod frame;
@@ -33,7 +35,10 @@ use crate::pages::PageDamage;
 
 /// How many bytes of an entry's frame are before its body.
 pub const ENTRY_HEADER_LEN: u32 = 32;
-const _: () = assert!(ENTRY_HEADER_LEN as usize == frame::HEADER_LEN, "one length, two types");
+const _: () = assert!(
+    ENTRY_HEADER_LEN as usize == frame::HEADER_LEN,
+    "one length, two types"
+);
 
 /// How long the mark is that is written behind every sync.
 pub(crate) const MARK_LEN: usize = frame::MARK_LEN;
@@ -59,19 +64,28 @@ pub struct LogPosition {
 
 impl LogPosition {
     /// Where the first entry of a log starts.
-    pub const START: Self = Self { segment: 1, offset: 32 };
+    pub const START: Self = Self {
+        segment: 1,
+        offset: 32,
+    };
 
     /// Where the body of the entry at this position starts.
     #[must_use]
     pub fn body(self) -> Self {
-        Self { offset: self.offset.saturating_add(ENTRY_HEADER_LEN), ..self }
+        Self {
+            offset: self.offset.saturating_add(ENTRY_HEADER_LEN),
+            ..self
+        }
     }
 
     /// So many bytes on.
     #[must_use]
     pub fn plus(self, bytes: usize) -> Self {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Self { offset: self.offset.saturating_add(bytes), ..self }
+        Self {
+            offset: self.offset.saturating_add(bytes),
+            ..self
+        }
     }
 
     /// As one number, which ascends as positions do.
@@ -84,7 +98,10 @@ impl LogPosition {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
     pub const fn from_u64(number: u64) -> Self {
-        Self { segment: (number >> 32) as u32, offset: number as u32 }
+        Self {
+            segment: (number >> 32) as u32,
+            offset: number as u32,
+        }
     }
 
     fn to_bytes(self) -> [u8; 8] {
@@ -106,16 +123,20 @@ pub struct Entry {
 /// Sizes that may differ between stores without changing the format.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// A segment is closed when the next frame would make it longer than this many bytes; at most 1 GiB. A longer frame
-    /// gets a segment of its own. What closes a segment comes on top.
+    /// A segment is closed when the next frame would make it longer than this many bytes; at most 1
+    /// GiB. A longer frame gets a segment of its own. What closes a segment comes on top.
     pub segment_bytes: u32,
-    /// Space is written with zeros in steps of this many bytes, so that most small appends overwrite.
+    /// Space is written with zeros in steps of this many bytes, so that most small appends
+    /// overwrite.
     pub preallocate_bytes: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 32 << 20, preallocate_bytes: 1 << 20 }
+        Self {
+            segment_bytes: 32 << 20,
+            preallocate_bytes: 1 << 20,
+        }
     }
 }
 
@@ -214,7 +235,8 @@ pub enum LogError {
         /// The longest possible.
         max: usize,
     },
-    /// An earlier write or sync failed: what is on the disk is known only after opening the log again.
+    /// An earlier write or sync failed: what is on the disk is known only after opening the log
+    /// again.
     #[error("the log takes no entries since a write or sync failed; open it again")]
     Poisoned,
     /// The log was opened to be read.
@@ -223,8 +245,22 @@ pub enum LogError {
 }
 
 impl From<PageDamage> for LogError {
-    fn from(PageDamage { file, offset, what, expected, found }: PageDamage) -> Self {
-        Self::Damaged { file, offset, what, expected, found }
+    fn from(
+        PageDamage {
+            file,
+            offset,
+            what,
+            expected,
+            found,
+        }: PageDamage,
+    ) -> Self {
+        Self::Damaged {
+            file,
+            offset,
+            what,
+            expected,
+            found,
+        }
     }
 }
 
@@ -260,26 +296,33 @@ impl Log {
         Self::open_with(disk, mode, Options::default())
     }
 
-    /// Opens the log in directory `log` of `disk`, verifying every frame of the last segment; the others are verified when
-    /// they are read. A writer creates the log if there is none, cuts a torn tail (after saving its bytes beside it), and
-    /// makes every entry durable that is not known to be. A reader changes nothing, sees a valid prefix while a writer is
-    /// at work, and an empty log if there is none.
+    /// Opens the log in directory `log` of `disk`, verifying every frame of the last segment; the
+    /// others are verified when they are read. A writer creates the log if there is none, cuts a
+    /// torn tail (after saving its bytes beside it), and makes every entry durable that is not
+    /// known to be. A reader changes nothing, sees a valid prefix while a writer is at work, and an
+    /// empty log if there is none.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] or [`LogError::Missing`] if durable entries cannot be read; [`LogError::Newer`];
-    /// [`LogError::Disk`].
-    pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Self, Recovery), LogError> {
+    /// [`LogError::Damaged`] or [`LogError::Missing`] if durable entries cannot be read;
+    /// [`LogError::Newer`]; [`LogError::Disk`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        mode: Mode,
+        options: Options,
+    ) -> Result<(Self, Recovery), LogError> {
         recover::open(disk, mode, options.bounded())
     }
 
-    /// Whether a write or sync has failed, so that nothing is appended until the log is opened again.
+    /// Whether a write or sync has failed, so that nothing is appended until the log is opened
+    /// again.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.tail.as_ref().is_some_and(|tail| lock(tail).poisoned)
     }
 
-    /// Opens the log again, if a write or sync has failed. Nothing that was in memory is believed: what the failed write left is
-    /// found on the disk as at any opening. Entries that were appended and not durable may be there or not.
+    /// Opens the log again, if a write or sync has failed. Nothing that was in memory is believed:
+    /// what the failed write left is found on the disk as at any opening. Entries that were
+    /// appended and not durable may be there or not.
     ///
     /// # Errors
     /// As [`Log::open_with`]; nothing is appended then, as before. [`LogError::ReadOnly`].
@@ -299,7 +342,10 @@ impl Log {
     /// The log as it is now.
     #[must_use]
     pub fn view(&self) -> LogView {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// All entries, oldest first, up to the end of the log as it is now.
@@ -308,7 +354,8 @@ impl Log {
         self.view().entries()
     }
 
-    /// The entries from `position` on, up to the end of the log as it is now; see [`LogView::entries_from`].
+    /// The entries from `position` on, up to the end of the log as it is now; see
+    /// [`LogView::entries_from`].
     ///
     /// # Errors
     /// As [`LogView::entries_from`].
@@ -324,22 +371,27 @@ impl Log {
         self.view().read(position)
     }
 
-    /// Reads everything, in parallel, and verifies every check there is; `on_bytes` is told of each number of bytes that is
-    /// done, from several threads.
+    /// Reads everything, in parallel, and verifies every check there is; `on_bytes` is told of each
+    /// number of bytes that is done, from several threads.
     #[must_use]
     pub fn verify(&self, on_bytes: &(dyn Fn(u64) + Sync)) -> LogVerified {
         verify::verify(&*self.disk, &self.view(), on_bytes)
     }
 
-    /// Appends entries of a kind and a body each, in this order, and says where they are. They are durable after the next
-    /// [`Log::sync`]; until then any of them, but only from some entry on, can be lost.
+    /// Appends entries of a kind and a body each, in this order, and says where they are. They are
+    /// durable after the next [`Log::sync`]; until then any of them, but only from some entry on,
+    /// can be lost.
     ///
     /// # Errors
-    /// [`LogError::TooLarge`] with nothing appended; [`LogError::Poisoned`]; [`LogError::ReadOnly`]; [`LogError::Disk`],
-    /// after which the log is poisoned and any number of the entries may be there when it is opened again.
+    /// [`LogError::TooLarge`] with nothing appended; [`LogError::Poisoned`];
+    /// [`LogError::ReadOnly`]; [`LogError::Disk`], after which the log is poisoned and any number
+    /// of the entries may be there when it is opened again.
     pub fn append_batch(&self, entries: &[(u8, &[u8])]) -> Result<Appended, LogError> {
         if let Some((_, body)) = entries.iter().find(|(_, body)| body.len() > BODY_LEN_MAX) {
-            return Err(LogError::TooLarge { len: body.len(), max: BODY_LEN_MAX });
+            return Err(LogError::TooLarge {
+                len: body.len(),
+                max: BODY_LEN_MAX,
+            });
         }
         self.with_tail(|tail| {
             let mut positions = Vec::with_capacity(entries.len());
@@ -354,14 +406,18 @@ impl Log {
                 }
                 rest = later;
             }
-            Ok(Appended { positions, view: self.publish(tail) })
+            Ok(Appended {
+                positions,
+                view: self.publish(tail),
+            })
         })
     }
 
     /// Makes everything appended so far durable; free if it already is.
     ///
     /// # Errors
-    /// [`LogError::Poisoned`]; [`LogError::ReadOnly`]; [`LogError::Disk`], after which the log is poisoned.
+    /// [`LogError::Poisoned`]; [`LogError::ReadOnly`]; [`LogError::Disk`], after which the log is
+    /// poisoned.
     pub fn sync(&self) -> Result<(), LogError> {
         self.with_tail(|tail| {
             tail.sync()?;
@@ -371,7 +427,10 @@ impl Log {
     }
 
     /// Runs what modifies the log; if it fails, nothing modifies the log again.
-    fn with_tail<T>(&self, action: impl FnOnce(&mut Tail) -> Result<T, LogError>) -> Result<T, LogError> {
+    fn with_tail<T>(
+        &self,
+        action: impl FnOnce(&mut Tail) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         let mut appending = lock(self.tail.as_ref().ok_or(LogError::ReadOnly)?);
         if appending.poisoned {
             return Err(LogError::Poisoned);
@@ -407,8 +466,18 @@ fn offset_in_segment(offset: usize) -> u32 {
 }
 
 fn damaged(segment: u32, offset: usize, invalid: frame::Invalid) -> LogError {
-    let frame::Invalid { what, expected, found } = invalid;
-    LogError::Damaged { file: path(segment), offset: offset as u64, what, expected, found }
+    let frame::Invalid {
+        what,
+        expected,
+        found,
+    } = invalid;
+    LogError::Damaged {
+        file: path(segment),
+        offset: offset as u64,
+        what,
+        expected,
+        found,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,8 @@
-//! Closed files, read in place: every page is verified once, when it is first touched; `FORMAT.md`, "Pages".
+//! Closed files, read in place: every page is verified once, when it is first touched; `FORMAT.md`,
+//! "Pages".
 //!
-//! Invariant: no byte is given out before the check of its page, and no later reading of the page is waited for. A warm
-//! read costs a bit test.
+//! Invariant: no byte is given out before the check of its page, and no later reading of the page
+//! is waited for. A warm read costs a bit test.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -13,7 +14,8 @@ use crate::prefetch;
 /// Length of a page in bytes; the last of a file may be shorter.
 pub(crate) const PAGE: usize = 4096;
 
-/// What a page's check depends on beside its bytes: so that a page does not pass for one of another file.
+/// What a page's check depends on beside its bytes: so that a page does not pass for one of another
+/// file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageKey([u8; 32]);
 
@@ -36,7 +38,10 @@ impl PageKey {
 }
 
 fn mix(key: &mut [u8; 32], at: usize, number: u64) {
-    key[at..].iter_mut().zip(number.to_le_bytes()).for_each(|(key, byte)| *key ^= byte);
+    key[at..]
+        .iter_mut()
+        .zip(number.to_le_bytes())
+        .for_each(|(key, byte)| *key ^= byte);
 }
 
 /// Files of which each processor gets at least this much are checked by all of them at once.
@@ -45,14 +50,23 @@ const PAGES_PER_THREAD_MIN: usize = 256;
 /// The check of every page of `bytes`.
 pub(crate) fn checks_of(key: &PageKey, bytes: &[u8]) -> Vec<u64> {
     let pages = bytes.len().div_ceil(PAGE);
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(pages / PAGES_PER_THREAD_MIN).max(1);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(pages / PAGES_PER_THREAD_MIN)
+        .max(1);
     let share = pages.div_ceil(threads).max(1);
     let mut checks = vec![0; pages];
     let fill = |(index, (checks, bytes)): (usize, (&mut [u64], &[u8]))| {
         let pages = (index * share..).zip(bytes.chunks(PAGE));
-        checks.iter_mut().zip(pages).for_each(|(check, (page, bytes))| *check = key.check(page, bytes));
+        checks
+            .iter_mut()
+            .zip(pages)
+            .for_each(|(check, (page, bytes))| *check = key.check(page, bytes));
     };
-    let mut shares = checks.chunks_mut(share).zip(bytes.chunks(share * PAGE)).enumerate();
+    let mut shares = checks
+        .chunks_mut(share)
+        .zip(bytes.chunks(share * PAGE))
+        .enumerate();
     let first = shares.next();
     thread::scope(|scope| {
         shares.for_each(|share| drop(scope.spawn(move || fill(share))));
@@ -90,7 +104,8 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The first `len` bytes of `file`, whose checks, with `key`, are `checks` (themselves verified by the caller).
+    /// The first `len` bytes of `file`, whose checks, with `key`, are `checks` (themselves verified
+    /// by the caller).
     pub(crate) fn new(
         file: String,
         bytes: Sealed,
@@ -98,15 +113,38 @@ impl Pages {
         key: PageKey,
         checks: Vec<u64>,
     ) -> Result<Self, PageDamage> {
-        let damage = |what, expected, found| PageDamage { file: file.clone(), offset: 0, what, expected, found };
+        let damage = |what, expected, found| PageDamage {
+            file: file.clone(),
+            offset: 0,
+            what,
+            expected,
+            found,
+        };
         if len > bytes.len() {
-            return Err(damage("length", format!("at least {len} bytes"), format!("{} bytes", bytes.len())));
+            return Err(damage(
+                "length",
+                format!("at least {len} bytes"),
+                format!("{} bytes", bytes.len()),
+            ));
         }
         if checks.len() != len.div_ceil(PAGE) {
-            return Err(damage("number of pages", len.div_ceil(PAGE).to_string(), checks.len().to_string()));
+            return Err(damage(
+                "number of pages",
+                len.div_ceil(PAGE).to_string(),
+                checks.len().to_string(),
+            ));
         }
-        let seen = (0..checks.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { file, bytes, len, key, checks, seen })
+        let seen = (0..checks.len().div_ceil(64))
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        Ok(Self {
+            file,
+            bytes,
+            len,
+            key,
+            checks,
+            seen,
+        })
     }
 
     /// The file's path inside the store.
@@ -119,18 +157,20 @@ impl Pages {
         self.len
     }
 
-    /// The bytes of `range`, each page of it verified since the file was opened. A range that is not inside is damage too:
-    /// what led here was not what was written.
+    /// The bytes of `range`, each page of it verified since the file was opened. A range that is
+    /// not inside is damage too: what led here was not what was written.
     #[inline]
     pub(crate) fn get(&self, range: Range<usize>) -> Result<&[u8], PageDamage> {
-        // A pair of registers, where a result with its error would go by memory and be waited for: a tenth of a lookup.
+        // A pair of registers, where a result with its error would go by memory and be waited for:
+        // a tenth of a lookup.
         match self.get_seen(range.clone()) {
             Some(bytes) => Ok(bytes),
             None => self.get_unseen(range),
         }
     }
 
-    /// The bytes of `range` if they lie in one page that was verified before: all that is short and warm.
+    /// The bytes of `range` if they lie in one page that was verified before: all that is short and
+    /// warm.
     #[inline]
     pub(crate) fn get_seen(&self, range: Range<usize>) -> Option<&[u8]> {
         let bytes = self.bytes.get(..self.len)?.get(range.clone())?;
@@ -142,7 +182,11 @@ impl Pages {
 
     #[inline(never)]
     fn get_unseen(&self, range: Range<usize>) -> Result<&[u8], PageDamage> {
-        let Some(bytes) = self.bytes.get(..self.len).and_then(|bytes| bytes.get(range.clone())) else {
+        let Some(bytes) = self
+            .bytes
+            .get(..self.len)
+            .and_then(|bytes| bytes.get(range.clone()))
+        else {
             return Err(self.outside(&range));
         };
         if bytes.is_empty() {
@@ -167,8 +211,8 @@ impl Pages {
         prefetch::prefetch(&self.bytes, offset);
     }
 
-    /// Verifies every page, whether it has been before or not, and says which are damaged; calls `on_page` with the number
-    /// of bytes after each.
+    /// Verifies every page, whether it has been before or not, and says which are damaged; calls
+    /// `on_page` with the number of bytes after each.
     pub(crate) fn verify_all(&self, mut on_page: impl FnMut(usize)) -> Vec<PageDamage> {
         let mut damages = Vec::new();
         for page in 0..self.checks.len() {
@@ -178,15 +222,17 @@ impl Pages {
         damages
     }
 
-    /// All bytes of the file, those after the pages too, none of them verified: for who verifies them by other means, and
-    /// asks [`Pages::not_cut`] afterwards.
+    /// All bytes of the file, those after the pages too, none of them verified: for who verifies
+    /// them by other means, and asks [`Pages::not_cut`] afterwards.
     pub(crate) fn unverified(&self) -> &[u8] {
         &self.bytes
     }
 
     #[inline]
     fn is_seen(&self, page: usize) -> bool {
-        self.seen.get(page / 64).is_some_and(|bits| bits.load(Ordering::Relaxed) >> (page % 64) & 1 == 1)
+        self.seen
+            .get(page / 64)
+            .is_some_and(|bits| bits.load(Ordering::Relaxed) >> (page % 64) & 1 == 1)
     }
 
     fn page(&self, page: usize) -> &[u8] {
@@ -197,16 +243,25 @@ impl Pages {
         let (expected, found) = (self.checks[page], self.key.check(page, self.page(page)));
         self.not_cut()?;
         if expected != found {
-            let (expected, found) = (format!("{:016x}", expected.swap_bytes()), format!("{:016x}", found.swap_bytes()));
+            let (expected, found) = (
+                format!("{:016x}", expected.swap_bytes()),
+                format!("{:016x}", found.swap_bytes()),
+            );
             let offset = (page * PAGE) as u64;
-            return Err(PageDamage { file: self.file.clone(), offset, what: "page", expected, found });
+            return Err(PageDamage {
+                file: self.file.clone(),
+                offset,
+                what: "page",
+                expected,
+                found,
+            });
         }
         self.seen[page / 64].fetch_or(1 << (page % 64), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether all that was read until now was the file's, a byte of it read last: so a page that the file has lost is noticed
-    /// now.
+    /// Whether all that was read until now was the file's, a byte of it read last: so a page that
+    /// the file has lost is noticed now.
     #[inline]
     fn is_whole_after(&self, byte: &u8) -> bool {
         std::hint::black_box(*byte);
@@ -222,7 +277,11 @@ impl Pages {
 
     /// Whether all that was read until now was the file's.
     pub(crate) fn not_cut(&self) -> Result<(), PageDamage> {
-        if self.is_whole() { Ok(()) } else { Err(self.cut()) }
+        if self.is_whole() {
+            Ok(())
+        } else {
+            Err(self.cut())
+        }
     }
 
     #[cold]
@@ -261,11 +320,20 @@ mod tests {
     use crate::disk::{Disk, Mode};
 
     fn sample(len: usize) -> Vec<u8> {
-        (0..len).map(|index| u8::try_from((index * 7 + index / 4096) % 251).unwrap()).collect()
+        (0..len)
+            .map(|index| u8::try_from((index * 7 + index / 4096) % 251).unwrap())
+            .collect()
     }
 
     fn pages(bytes: &[u8], key: PageKey, checks: &[u64]) -> Pages {
-        Pages::new("some/file".to_owned(), bytes.to_vec().into(), bytes.len(), key, checks.to_vec()).unwrap()
+        Pages::new(
+            "some/file".to_owned(),
+            bytes.to_vec().into(),
+            bytes.len(),
+            key,
+            checks.to_vec(),
+        )
+        .unwrap()
     }
 
     proptest! {
@@ -305,7 +373,12 @@ mod tests {
         assert_eq!(pages.get(8192..8192).unwrap(), b"");
         assert_eq!(pages.get(0..8192).unwrap(), bytes);
         let backwards = Range { start: 5, end: 4 };
-        for range in [8191..8193, 8193..8193, usize::MAX - 1..usize::MAX, backwards] {
+        for range in [
+            8191..8193,
+            8193..8193,
+            usize::MAX - 1..usize::MAX,
+            backwards,
+        ] {
             assert_eq!(pages.get(range).unwrap_err().what, "range");
         }
         pages.prefetch(0);
@@ -321,7 +394,10 @@ mod tests {
         for other in [PageKey::new("test", 2), PageKey::new("tesu", 1)] {
             assert_eq!(pages(&bytes, other, &checks).verify_all(|_| {}).len(), 2);
         }
-        assert_eq!(checks_of(&PageKey::new("test", 1), b"uor"), [16_886_279_191_218_787_099]);
+        assert_eq!(
+            checks_of(&PageKey::new("test", 1), b"uor"),
+            [16_886_279_191_218_787_099]
+        );
     }
 
     #[test]
@@ -329,7 +405,11 @@ mod tests {
         let key = PageKey::new("test", 1);
         for pages in [1, PAGES_PER_THREAD_MIN * 2, PAGES_PER_THREAD_MIN * 5 + 1] {
             let bytes = sample(pages * PAGE - 9);
-            let alone: Vec<u64> = bytes.chunks(PAGE).enumerate().map(|(page, bytes)| key.check(page, bytes)).collect();
+            let alone: Vec<u64> = bytes
+                .chunks(PAGE)
+                .enumerate()
+                .map(|(page, bytes)| key.check(page, bytes))
+                .collect();
             assert_eq!(checks_of(&key, &bytes), alone);
         }
         assert!(checks_of(&key, &[]).is_empty());
@@ -354,8 +434,18 @@ mod tests {
         file.write_at(0, &bytes).unwrap();
         let key = PageKey::new("test", 1);
         let map = file.map_sealed().unwrap();
-        let pages = Pages::new("file".to_owned(), map, bytes.len(), key, checks_of(&key, &bytes)).unwrap();
-        assert_eq!(pages.get(2 * PAGE..2 * PAGE + 9).unwrap(), &bytes[2 * PAGE..2 * PAGE + 9]);
+        let pages = Pages::new(
+            "file".to_owned(),
+            map,
+            bytes.len(),
+            key,
+            checks_of(&key, &bytes),
+        )
+        .unwrap();
+        assert_eq!(
+            pages.get(2 * PAGE..2 * PAGE + 9).unwrap(),
+            &bytes[2 * PAGE..2 * PAGE + 9]
+        );
         file.set_len(PAGE as u64).unwrap();
         std::thread::scope(|scope| {
             for page in [2, 3, 2, 3] {

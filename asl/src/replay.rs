@@ -1,13 +1,15 @@
 //! Sequential replay: the specification's §5, step by step.
 //!
-//! Records of all logs are sorted by the one order and applied one after the other; what is beyond the target is skipped; a
-//! tombstone clears what stands at its id. Nothing here is shared with the incremental `state`: the two must agree for every
-//! set of commits, and that equality is the project's first invariant.
+//! Records of all logs are sorted by the one order and applied one after the other; what is beyond
+//! the target is skipped; a tombstone clears what stands at its id. Nothing here is shared with the
+//! incremental `state`: the two must agree for every set of commits, and that equality is the
+//! project's first invariant.
 //!
-//! A record touches nothing but its own id. So it makes no difference whether records are applied in the one order, or id
-//! by id and for each id in the one order; and then ids can be shared out: commits are read by several threads in any
-//! order, each record goes to the shard of its id, each shard is sorted and applied by one thread, and the sums of all
-//! shards are added up. The result is the same for any number of threads, and comes in ascending order of id.
+//! A record touches nothing but its own id. So it makes no difference whether records are applied
+//! in the one order, or id by id and for each id in the one order; and then ids can be shared out:
+//! commits are read by several threads in any order, each record goes to the shard of its id, each
+//! shard is sorted and applied by one thread, and the sums of all shards are added up. The result
+//! is the same for any number of threads, and comes in ascending order of id.
 
 mod cell;
 pub mod chain;
@@ -26,7 +28,8 @@ use uor_index_format::state::{Entry, StateHash};
 
 use self::cell::{Cell, Version};
 
-/// Shards of the id space, a power of two: by the first bits of an id. So many that sorting one stays in the cache.
+/// Shards of the id space, a power of two: by the first bits of an id. So many that sorting one
+/// stays in the cache.
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 12;
 /// Shards whose entries are in memory at once, for each thread, where someone looks at them.
@@ -59,11 +62,21 @@ pub struct Reached {
 }
 
 /// Replays the commits that lie inside `target`, on one thread.
-pub fn replay<'a>(commits: impl IntoIterator<Item = &'a Commit>, target: &Snapshot, rule: ConflictRule) -> Replayed {
+pub fn replay<'a>(
+    commits: impl IntoIterator<Item = &'a Commit>,
+    target: &Snapshot,
+    rule: ConflictRule,
+) -> Replayed {
     let commits: Vec<&Commit> = commits.into_iter().collect();
-    let replay = Replay { targets: std::slice::from_ref(target), rule, threads: NonZeroUsize::MIN };
+    let replay = Replay {
+        targets: std::slice::from_ref(target),
+        rule,
+        threads: NonZeroUsize::MIN,
+    };
     let count = u32::try_from(commits.len()).unwrap_or(u32::MAX);
-    let Ok(replayed) = replay.entries(count, &|index| Ok::<_, std::convert::Infallible>(commits[index as usize]));
+    let Ok(replayed) = replay.entries(count, &|index| {
+        Ok::<_, std::convert::Infallible>(commits[index as usize])
+    });
     replayed
 }
 
@@ -92,20 +105,39 @@ impl Replay<'_> {
         read: &(dyn Fn(u32) -> Result<C, E> + Sync),
     ) -> Result<Replayed, E> {
         let mut entries = Vec::new();
-        let first = Replay { targets: &self.targets[..1], ..*self };
-        let reached = first.run(commits, read, &mut |_| {}, Some(&mut |some| entries.extend_from_slice(some)))?;
-        let conflicts = entries.iter().filter(|entry| entry.conflict).map(|entry| entry.id).collect();
-        Ok(Replayed { root: reached[0].root, records: reached[0].records, entries, conflicts })
+        let first = Replay {
+            targets: &self.targets[..1],
+            ..*self
+        };
+        let reached = first.run(
+            commits,
+            read,
+            &mut |_| {},
+            Some(&mut |some| entries.extend_from_slice(some)),
+        )?;
+        let conflicts = entries
+            .iter()
+            .filter(|entry| entry.conflict)
+            .map(|entry| entry.id)
+            .collect();
+        Ok(Replayed {
+            root: reached[0].root,
+            records: reached[0].records,
+            entries,
+            conflicts,
+        })
     }
 
-    /// Replays so many commits, which `read` gives by index, in any order and on any thread; says what was reached for each
-    /// target. `told` hears from time to time how many commits have been taken. The entries of the first target are shown to
-    /// `show`, in ascending order of id, some at a time.
+    /// Replays so many commits, which `read` gives by index, in any order and on any thread; says
+    /// what was reached for each target. `told` hears from time to time how many commits have been
+    /// taken. The entries of the first target are shown to `show`, in ascending order of id, some
+    /// at a time.
     ///
     /// Memory is taken for a short form of each record that lies inside some target.
     ///
     /// # Errors
-    /// The error of the first commit that `read` could not read; all commits are read before it is said.
+    /// The error of the first commit that `read` could not read; all commits are read before it is
+    /// said.
     pub fn run<C: Borrow<Commit>, E: Send>(
         &self,
         commits: u32,
@@ -117,8 +149,11 @@ impl Replay<'_> {
         let gather = |told: &mut dyn FnMut(u32)| {
             let mut gathered = Gathered::new(self.targets);
             // A counter that stops at the end cannot overflow, however often it is asked.
-            let take =
-                || next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (at < commits).then_some(at + 1));
+            let take = || {
+                next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
+                    (at < commits).then_some(at + 1)
+                })
+            };
             while let Ok(index) = take() {
                 match read(index) {
                     Ok(commit) => gathered.take(commit.borrow(), self.targets),
@@ -129,7 +164,10 @@ impl Replay<'_> {
             gathered
         };
         let mut gathered = self.on_all_threads(|| gather(told), || gather(&mut |_| {}));
-        let failed = gathered.iter_mut().flat_map(|part| part.failed.drain(..)).min_by_key(|(index, _)| *index);
+        let failed = gathered
+            .iter_mut()
+            .flat_map(|part| part.failed.drain(..))
+            .min_by_key(|(index, _)| *index);
         match failed {
             Some((_, error)) => Err(error),
             None => Ok(self.apply(gathered, show)),
@@ -143,7 +181,9 @@ impl Replay<'_> {
             .collect();
         // A small log leaves most shards empty; what is at hand at once is then all of it.
         let shards = (0..SHARDS).map(|shard| {
-            let parts = gathered.iter_mut().filter_map(|part| part.shards.get_mut(shard).map(std::mem::take));
+            let parts = gathered
+                .iter_mut()
+                .filter_map(|part| part.shards.get_mut(shard).map(std::mem::take));
             parts.filter(|part| !part.is_empty()).collect::<Vec<_>>()
         });
         let mut shards = shards.filter(|parts| !parts.is_empty());
@@ -181,7 +221,9 @@ impl Replay<'_> {
             let mut shown = Vec::new();
             loop {
                 let shard = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((number, parts)) = shard else { return (sums, shown) };
+                let Some((number, parts)) = shard else {
+                    return (sums, shown);
+                };
                 let mut versions = parts.concat();
                 drop(parts);
                 versions.sort_unstable_by(Version::order);
@@ -196,18 +238,29 @@ impl Replay<'_> {
         let parts = self.on_all_threads(apply, apply);
         let mut shown = Vec::new();
         for (part, some) in parts {
-            sums.iter_mut().zip(&part).for_each(|(sum, part)| sum.merge(part));
+            sums.iter_mut()
+                .zip(&part)
+                .for_each(|(sum, part)| sum.merge(part));
             shown.extend(some);
         }
         shown
     }
 
-    /// Applies the versions of one id for each target, oldest target first; gives its entry at the first one. What an id
-    /// adds to a target is summed as the difference to the target before: most ids stay what they are.
-    fn apply_id(&self, versions: &[Version], order: &[usize], inside: &[Inside], sums: &mut [Sum]) -> Option<Entry> {
+    /// Applies the versions of one id for each target, oldest target first; gives its entry at the
+    /// first one. What an id adds to a target is summed as the difference to the target before:
+    /// most ids stay what they are.
+    fn apply_id(
+        &self,
+        versions: &[Version],
+        order: &[usize],
+        inside: &[Inside],
+        sums: &mut [Sum],
+    ) -> Option<Entry> {
         let (mut first, mut before) = (None, None);
         for target in order {
-            let versions = versions.iter().filter(|version| inside[*target].includes(version));
+            let versions = versions
+                .iter()
+                .filter(|version| inside[*target].includes(version));
             let entry = Cell::replay(versions, self.rule);
             if entry != before {
                 let sum = &mut sums[*target];
@@ -223,9 +276,15 @@ impl Replay<'_> {
     }
 
     /// Runs `mine` here and `others` on all other threads.
-    fn on_all_threads<T: Send>(&self, mine: impl FnOnce() -> T, others: impl Fn() -> T + Sync) -> Vec<T> {
+    fn on_all_threads<T: Send>(
+        &self,
+        mine: impl FnOnce() -> T,
+        others: impl Fn() -> T + Sync,
+    ) -> Vec<T> {
         thread::scope(|scope| {
-            let others: Vec<_> = (1..self.threads.get()).map(|_| scope.spawn(&others)).collect();
+            let others: Vec<_> = (1..self.threads.get())
+                .map(|_| scope.spawn(&others))
+                .collect();
             let mine = mine();
             let join = |other: thread::ScopedJoinHandle<'_, T>| match other.join() {
                 Ok(done) => done,
@@ -238,7 +297,13 @@ impl Replay<'_> {
 
 /// The targets in an order in which most ids change least from one to the next.
 fn oldest_first(targets: &[Snapshot]) -> Vec<usize> {
-    let commits = |target: &Snapshot| target.frontier.values().map(|head| u128::from(head.number)).sum::<u128>();
+    let commits = |target: &Snapshot| {
+        target
+            .frontier
+            .values()
+            .map(|head| u128::from(head.number))
+            .sum::<u128>()
+    };
     let mut order: Vec<usize> = (0..targets.len()).collect();
     order.sort_by_key(|target| (commits(&targets[*target]), targets[*target].logseq_max));
     order
@@ -256,16 +321,29 @@ struct Gathered<E> {
 
 impl<E> Gathered<E> {
     fn new(targets: &[Snapshot]) -> Self {
-        let mut domains: Vec<SiteId> = targets.iter().flat_map(|target| target.frontier.keys().copied()).collect();
+        let mut domains: Vec<SiteId> = targets
+            .iter()
+            .flat_map(|target| target.frontier.keys().copied())
+            .collect();
         domains.sort_unstable();
         domains.dedup();
-        let inside = Inside { last: vec![LogSeq(0); domains.len()], records: 0 };
-        Self { inside: vec![inside; targets.len()], domains, shards: Vec::new(), failed: Vec::new() }
+        let inside = Inside {
+            last: vec![LogSeq(0); domains.len()],
+            records: 0,
+        };
+        Self {
+            inside: vec![inside; targets.len()],
+            domains,
+            shards: Vec::new(),
+            failed: Vec::new(),
+        }
     }
 
     fn take(&mut self, commit: &Commit, targets: &[Snapshot]) {
         let header = commit.header();
-        let Ok(domain) = self.domains.binary_search(&header.domain) else { return };
+        let Ok(domain) = self.domains.binary_search(&header.domain) else {
+            return;
+        };
         let mut is_inside = false;
         for (target, inside) in targets.iter().zip(&mut self.inside) {
             if target.includes(&header.domain, header.number, header.logseq) {
@@ -289,7 +367,8 @@ impl<E> Gathered<E> {
 /// What lies inside a target.
 #[derive(Debug, Clone)]
 struct Inside {
-    /// Of each domain, the logseq of its last commit inside: it rises within a domain, so versions up to it are inside too.
+    /// Of each domain, the logseq of its last commit inside: it rises within a domain, so versions
+    /// up to it are inside too.
     last: Vec<LogSeq>,
     records: u64,
 }
@@ -297,15 +376,23 @@ struct Inside {
 impl Inside {
     fn sum<'a>(parts: impl Iterator<Item = &'a Self>) -> Self {
         let sum = parts.cloned().reduce(|mut sum, part| {
-            sum.last.iter_mut().zip(&part.last).for_each(|(last, other)| *last = (*last).max(*other));
+            sum.last
+                .iter_mut()
+                .zip(&part.last)
+                .for_each(|(last, other)| *last = (*last).max(*other));
             sum.records += part.records;
             sum
         });
-        sum.unwrap_or(Self { last: Vec::new(), records: 0 })
+        sum.unwrap_or(Self {
+            last: Vec::new(),
+            records: 0,
+        })
     }
 
     fn includes(&self, version: &Version) -> bool {
-        self.last.get(version.domain as usize).is_some_and(|last| version.logseq <= *last)
+        self.last
+            .get(version.domain as usize)
+            .is_some_and(|last| version.logseq <= *last)
     }
 }
 
@@ -340,7 +427,15 @@ impl Sum {
             running.merge(&sums[target]);
             let Self { hash, conflicts } = &running;
             let (root, records) = (hash.root(&targets[target]), inside[target].records);
-            reached.push((target, Reached { root, records, entries: hash.entries(), conflicts: *conflicts }));
+            reached.push((
+                target,
+                Reached {
+                    root,
+                    records,
+                    entries: hash.entries(),
+                    conflicts: *conflicts,
+                },
+            ));
         }
         reached.sort_unstable_by_key(|(target, _)| *target);
         reached.into_iter().map(|(_, reached)| reached).collect()

@@ -1,11 +1,12 @@
 //! State: what is visible at a snapshot, as a pure function of the *set* of commits inside it.
 //!
-//! Versions are kept, never overwritten; `stand` decides what they amount to. Because it looks only at the versions and
-//! their places in the one order, merging is commutative, associative and idempotent, and any snapshot inside the frontier
-//! can be asked for at any time. `replay` holds the specification's sequential algorithm against this module.
+//! Versions are kept, never overwritten; `stand` decides what they amount to. Because it looks only
+//! at the versions and their places in the one order, merging is commutative, associative and
+//! idempotent, and any snapshot inside the frontier can be asked for at any time. `replay` holds
+//! the specification's sequential algorithm against this module.
 //!
-//! A version is its record's bytes in the log; `index` says where they lie. So what is kept in memory is what has changed
-//! since the index was last written, and the digest of what is visible.
+//! A version is its record's bytes in the log; `index` says where they lie. So what is kept in
+//! memory is what has changed since the index was last written, and the digest of what is visible.
 
 mod at;
 mod change;
@@ -80,7 +81,9 @@ pub enum ReadError {
         source: DecodeError,
     },
     /// The index names a commit that the commit table does not have.
-    #[error("the index names commit {number} of domain {domain}, which the commit table does not have")]
+    #[error(
+        "the index names commit {number} of domain {domain}, which the commit table does not have"
+    )]
     Commit {
         /// The domain's ordinal.
         domain: u32,
@@ -95,7 +98,9 @@ impl ReadError {
     pub fn is_of_index(&self) -> bool {
         match self {
             Self::Log(_) => false,
-            Self::Index(_) | Self::Damaged { .. } | Self::Record { .. } | Self::Commit { .. } => true,
+            Self::Index(_) | Self::Damaged { .. } | Self::Record { .. } | Self::Commit { .. } => {
+                true
+            }
             Self::Disk(error) => error.path.starts_with("index/"),
         }
     }
@@ -147,8 +152,8 @@ pub struct State {
 }
 
 impl State {
-    /// The state of no commits, under the federation's rule for conflicts. Versions are read from `log`, which is to be given
-    /// what is appended to it.
+    /// The state of no commits, under the federation's rule for conflicts. Versions are read from
+    /// `log`, which is to be given what is appended to it.
     pub fn new(rule: ConflictRule, index: Index, log: LogView) -> Self {
         let (commits, sum) = (Commits::default(), StateHash::default());
         Self::resume(rule, index, log, commits, sum, BTreeSet::new(), LogSeq(0))
@@ -165,7 +170,16 @@ impl State {
         logseq_max: LogSeq,
     ) -> Self {
         let summaries = Mutex::default();
-        Self { rule, index, log, commits, conflicts, logseq_max, sum: Sum::new(sum), summaries }
+        Self {
+            rule,
+            index,
+            log,
+            commits,
+            conflicts,
+            logseq_max,
+            sum: Sum::new(sum),
+            summaries,
+        }
     }
 
     /// Lets what was just appended to the log be read.
@@ -180,7 +194,11 @@ impl State {
 
     /// The snapshot of everything here.
     pub fn head(&self) -> Snapshot {
-        Snapshot { frontier: self.frontier(), logseq_max: self.logseq_max, origin: None }
+        Snapshot {
+            frontier: self.frontier(),
+            logseq_max: self.logseq_max,
+            origin: None,
+        }
     }
 
     /// Which commits are included.
@@ -270,7 +288,11 @@ impl State {
     /// [`ReadError`].
     pub fn at(&self, snapshot: &Snapshot) -> Result<At<'_>, ReadError> {
         let cut = self.commits.cut(snapshot)?;
-        Ok(At { state: self, is_head: self.commits.are_inside(&cut), cut })
+        Ok(At {
+            state: self,
+            is_head: self.commits.are_inside(&cut),
+            cut,
+        })
     }
 
     /// The state root at any snapshot inside the frontier.
@@ -297,17 +319,19 @@ impl State {
         self.at(snapshot)?.get(id)
     }
 
-    /// The entries at a snapshot that `filter` takes, ascending by id. They are right up to the first error: what comes after
-    /// it may lack what could not be read.
+    /// The entries at a snapshot that `filter` takes, ascending by id. They are right up to the
+    /// first error: what comes after it may lack what could not be read.
     pub fn entries<'a>(
         &'a self,
         snapshot: &Snapshot,
         filter: &Filter,
     ) -> impl Iterator<Item = Result<Entry, ReadError>> + 'a {
-        flatten(self.at(snapshot).map(|at| at.into_standing(filter))).map(|standing| Ok(standing?.0))
+        flatten(self.at(snapshot).map(|at| at.into_standing(filter)))
+            .map(|standing| Ok(standing?.0))
     }
 
-    /// What is visible at a snapshot and `filter` takes, ascending by id; right up to the first error.
+    /// What is visible at a snapshot and `filter` takes, ascending by id; right up to the first
+    /// error.
     pub fn visible<'a>(
         &'a self,
         snapshot: &Snapshot,
@@ -321,12 +345,23 @@ impl State {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn versions(&self, id: &CanonicalId, snapshot: &Snapshot) -> Result<Vec<Version>, ReadError> {
-        self.at(snapshot)?.seen(id)?.into_iter().map(|seen| self.version(&seen)).collect()
+    pub fn versions(
+        &self,
+        id: &CanonicalId,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Version>, ReadError> {
+        self.at(snapshot)?
+            .seen(id)?
+            .into_iter()
+            .map(|seen| self.version(&seen))
+            .collect()
     }
 
     /// Every version inside a snapshot, ascending by id and then in the one order.
-    pub fn all_versions<'a>(&'a self, snapshot: &Snapshot) -> impl Iterator<Item = Result<Version, ReadError>> + 'a {
+    pub fn all_versions<'a>(
+        &'a self,
+        snapshot: &Snapshot,
+    ) -> impl Iterator<Item = Result<Version, ReadError>> + 'a {
         let groups = flatten(self.at(snapshot).map(|at| at.into_groups(&Filter::ALL)));
         groups.flat_map(|group| match group {
             Ok(versions) => versions.iter().map(|seen| self.version(seen)).collect(),
@@ -340,31 +375,66 @@ impl State {
     /// [`ReadError`].
     pub fn conflicts(&self, snapshot: &Snapshot) -> Result<Vec<Conflict>, ReadError> {
         if *snapshot == self.head() {
-            return self.conflicts.iter().filter_map(|id| self.conflict(id, snapshot).transpose()).collect();
+            return self
+                .conflicts
+                .iter()
+                .filter_map(|id| self.conflict(id, snapshot).transpose())
+                .collect();
         }
         let groups = self.at(snapshot)?.into_groups(&Filter::ALL);
-        groups.filter_map(|versions| versions.and_then(|versions| self.conflict_of(versions)).transpose()).collect()
+        groups
+            .filter_map(|versions| {
+                versions
+                    .and_then(|versions| self.conflict_of(versions))
+                    .transpose()
+            })
+            .collect()
     }
 
     /// The conflict about `id` at a snapshot, if it is open.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn conflict(&self, id: &CanonicalId, snapshot: &Snapshot) -> Result<Option<Conflict>, ReadError> {
+    pub fn conflict(
+        &self,
+        id: &CanonicalId,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Conflict>, ReadError> {
         self.conflict_of(self.at(snapshot)?.seen(id)?)
     }
 
     fn conflict_of(&self, versions: Vec<Seen>) -> Result<Option<Conflict>, ReadError> {
-        let Some((Entry { id, kind, conflict: true, checksum: standing, .. }, _)) = stand(&versions, self.rule) else {
+        let Some((
+            Entry {
+                id,
+                kind,
+                conflict: true,
+                checksum: standing,
+                ..
+            },
+            _,
+        )) = stand(&versions, self.rule)
+        else {
             return Ok(None);
         };
-        let live = versions.iter().rposition(|seen| seen.header.kind == Kind::Tombstone).map_or(0, |at| at + 1);
-        let claims = versions[live..].iter().filter(|seen| seen.is_claim()).map(|seen| self.version(seen));
-        Ok(Some(Conflict { id, kind, claims: claims.collect::<Result<_, _>>()?, standing }))
+        let live = versions
+            .iter()
+            .rposition(|seen| seen.header.kind == Kind::Tombstone)
+            .map_or(0, |at| at + 1);
+        let claims = versions[live..]
+            .iter()
+            .filter(|seen| seen.is_claim())
+            .map(|seen| self.version(seen));
+        Ok(Some(Conflict {
+            id,
+            kind,
+            claims: claims.collect::<Result<_, _>>()?,
+            standing,
+        }))
     }
 
-    /// How many records there are of the kind, type tag and times that `filter` takes, visible or not and whatever their
-    /// ids: as fast as columns are read.
+    /// How many records there are of the kind, type tag and times that `filter` takes, visible or
+    /// not and whatever their ids: as fast as columns are read.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -372,20 +442,37 @@ impl State {
         Ok(self.index.count(filter)?)
     }
 
-    /// Ids of all records, visible or not, whose id begins with the hexadecimal digits `prefix`; at most `limit`.
+    /// Ids of all records, visible or not, whose id begins with the hexadecimal digits `prefix`; at
+    /// most `limit`.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn ids_with_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<CanonicalId>, ReadError> {
+    pub fn ids_with_prefix(
+        &self,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<Vec<CanonicalId>, ReadError> {
         let prefix = prefix.to_ascii_lowercase();
         let padded = format!("{prefix:0<64}");
-        let Ok(start) = padded.parse::<CanonicalId>() else { return Ok(Vec::new()) };
+        let Ok(start) = padded.parse::<CanonicalId>() else {
+            return Ok(Vec::new());
+        };
         let mut ids: Vec<CanonicalId> = Vec::new();
         let mut last = [0xff; CanonicalId::LEN];
         last[..1].copy_from_slice(&start.as_bytes()[..1]);
         let whole_byte = prefix.len() >= 2;
-        let end = if whole_byte { CanonicalId::from_bytes(last) } else { *Filter::ALL.ids.end() };
-        for row in self.index.ascending(&Filter { ids: start..=end, ..Filter::ALL }, &self.log) {
+        let end = if whole_byte {
+            CanonicalId::from_bytes(last)
+        } else {
+            *Filter::ALL.ids.end()
+        };
+        for row in self.index.ascending(
+            &Filter {
+                ids: start..=end,
+                ..Filter::ALL
+            },
+            &self.log,
+        ) {
             let (id, _) = row?;
             if !id.to_string().starts_with(&prefix) {
                 break;
@@ -413,21 +500,46 @@ impl State {
     fn seen(&self, found: Found, bytes: &[u8]) -> Result<Seen, ReadError> {
         let header = read_header(bytes, found.at)?;
         let (commit, number) = (found.commit, found.commit.number);
-        let missing = || ReadError::Commit { domain: commit.domain, number };
+        let missing = || ReadError::Commit {
+            domain: commit.domain,
+            number,
+        };
         let domain = self.commits.site(commit.domain).ok_or_else(missing)?;
         let tombstone = header.kind == Kind::Tombstone;
-        let place = Place { logseq: commit.logseq, id: header.id, tombstone, domain };
-        Ok(Seen { place, number, at: found.at, header })
+        let place = Place {
+            logseq: commit.logseq,
+            id: header.id,
+            tombstone,
+            domain,
+        };
+        Ok(Seen {
+            place,
+            number,
+            at: found.at,
+            header,
+        })
     }
 
     fn version(&self, seen: &Seen) -> Result<Version, ReadError> {
-        let bytes = self.log.bytes(seen.at, RecordHeader::LEN + seen.header.body_len as usize)?;
-        let record = Record::decode_again(bytes).map_err(|source| ReadError::Record { position: seen.at, source })?;
-        Ok(Version { place: seen.place, number: seen.number, record })
+        let bytes = self
+            .log
+            .bytes(seen.at, RecordHeader::LEN + seen.header.body_len as usize)?;
+        let record = Record::decode_again(bytes).map_err(|source| ReadError::Record {
+            position: seen.at,
+            source,
+        })?;
+        Ok(Version {
+            place: seen.place,
+            number: seen.number,
+            record,
+        })
     }
 
     fn visible_of(&self, (entry, standing): (Entry, Option<Seen>)) -> Result<Visible, ReadError> {
-        Ok(Visible { entry, version: standing.map(|seen| self.version(&seen)).transpose()? })
+        Ok(Visible {
+            entry,
+            version: standing.map(|seen| self.version(&seen)).transpose()?,
+        })
     }
 }
 
@@ -443,14 +555,22 @@ impl Ids for LogView {
 
 impl History for State {
     fn header(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHeader>, ReadError> {
-        let Some(row) = self.commits.row(domain, number)? else { return Ok(None) };
+        let Some(row) = self.commits.row(domain, number)? else {
+            return Ok(None);
+        };
         let bytes = self.log.bytes(row.at.body(), CommitHeader::LEN)?;
-        CommitHeader::decode(bytes).map(Some).map_err(|source| ReadError::Record { position: row.at, source })
+        CommitHeader::decode(bytes)
+            .map(Some)
+            .map_err(|source| ReadError::Record {
+                position: row.at,
+                source,
+            })
     }
 }
 
 fn read_header(bytes: &[u8], position: LogPosition) -> Result<RecordHeader, ReadError> {
-    RecordHeader::read(&mut Reader::new(bytes)).map_err(|source| ReadError::Record { position, source })
+    RecordHeader::read(&mut Reader::new(bytes))
+        .map_err(|source| ReadError::Record { position, source })
 }
 
 /// An iterator, or the error there was instead of it.

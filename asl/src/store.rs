@@ -1,12 +1,13 @@
 //! The store of one site: log, blocks, and the state they amount to.
 //!
-//! The story of a commit: payloads go into blocks; records are handed to [`Store::commit`]; one thread of those waiting
-//! seals and judges every commit of the group, syncs the blocks, appends the commits, syncs the log once, and only then
-//! makes them visible and acknowledges them. So what is acknowledged is durable, what is visible is durable, and a record
-//! never becomes durable before the payload it names.
+//! The story of a commit: payloads go into blocks; records are handed to [`Store::commit`]; one
+//! thread of those waiting seals and judges every commit of the group, syncs the blocks, appends
+//! the commits, syncs the log once, and only then makes them visible and acknowledges them. So what
+//! is acknowledged is durable, what is visible is durable, and a record never becomes durable
+//! before the payload it names.
 //!
-//! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and applies its log anew:
-//! the log is the truth, everything else can be rebuilt from it.
+//! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and
+//! applies its log anew: the log is the truth, everything else can be rebuilt from it.
 
 mod beside;
 mod checkpoint;
@@ -85,22 +86,25 @@ pub enum Payloads {
 /// What may differ between stores of one federation, and between openings of one store.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Into how many shards the index is cut; a power of two. If it is not what it was, the index is written anew.
+    /// Into how many shards the index is cut; a power of two. If it is not what it was, the index
+    /// is written anew.
     pub shards: NonZeroU32,
     /// So many records are indexed in memory before the index is written.
     pub head_records_max: u64,
-    /// Mixed into the index's hash tables, so that nobody who does not know it can write ids that collide there.
+    /// Mixed into the index's hash tables, so that nobody who does not know it can write ids that
+    /// collide there.
     pub seed: u64,
     /// Which payloads are wanted.
     pub payloads: Payloads,
-    /// Reads the log from its start, whatever the index says: what was lost is then looked for anew, and a log that ends
-    /// before its index does is taken as it is.
+    /// Reads the log from its start, whatever the index says: what was lost is then looked for
+    /// anew, and a log that ends before its index does is taken as it is.
     pub anew: bool,
-    /// Whether the packs are known to end earlier than they did, which does not show: payloads that were in them are looked for
-    /// in the log, and what it calls erased is not taken out of older packs.
+    /// Whether the packs are known to end earlier than they did, which does not show: payloads that
+    /// were in them are looked for in the log, and what it calls erased is not taken out of older
+    /// packs.
     pub are_packs_cut: bool,
-    /// How many bytes of the disk are kept in reserve, so that things can be removed, erased and collected when it is full;
-    /// 0 for none.
+    /// How many bytes of the disk are kept in reserve, so that things can be removed, erased and
+    /// collected when it is full; 0 for none.
     pub reserve_bytes: u64,
     /// Sizes of the log's files.
     pub log: log::Options,
@@ -140,7 +144,12 @@ pub struct Committed {
 impl Committed {
     fn of(commit: &Commit) -> Self {
         let header = commit.header();
-        Self { domain: header.domain, number: header.number, hash: commit.hash(), logseq: header.logseq }
+        Self {
+            domain: header.domain,
+            number: header.number,
+            hash: commit.hash(),
+            logseq: header.logseq,
+        }
     }
 }
 
@@ -151,12 +160,14 @@ pub struct Opened {
     pub log: log::Recovery,
     /// What the blocks' recovery did.
     pub blocks: blocks::Recovery,
-    /// Why the index had to be found in the log anew, if it had. A writer then writes it; a reader keeps it in memory.
+    /// Why the index had to be found in the log anew, if it had. A writer then writes it; a reader
+    /// keeps it in memory.
     pub index: Option<StaleIndex>,
-    /// What the log has lost, as far as its index knows. Only a reader opens such a store: [`StoreError::LogCut`].
+    /// What the log has lost, as far as its index knows. Only a reader opens such a store:
+    /// [`StoreError::LogCut`].
     pub cut: Option<LogCut>,
-    /// Payloads that the log calls erased and that were in the packs, which have lost the record of it. They are not shown;
-    /// a writer erases them again.
+    /// Payloads that the log calls erased and that were in the packs, which have lost the record of
+    /// it. They are not shown; a writer erases them again.
     pub erased_again: Vec<Checksum>,
 }
 
@@ -193,7 +204,8 @@ pub struct Store {
     log: Arc<Log>,
     blocks: Blocks,
     group: GroupCommit<Work, Done, StoreErrorInGroup>,
-    /// Absent while a flush is at work and after one has failed: it has judged what may not be in the log.
+    /// Absent while a flush is at work and after one has failed: it has judged what may not be in
+    /// the log.
     judge: Mutex<Option<Judge>>,
     view: RwLock<View>,
     housekeeping: Housekeeping,
@@ -217,10 +229,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] if there is one; [`StoreError::Disk`].
     pub fn create(disk: &Arc<dyn Disk>, federation: FederationId) -> Result<(), StoreError> {
-        if disk.exists(IDENTITY_FILE).during("look for", IDENTITY_FILE)? {
+        if disk
+            .exists(IDENTITY_FILE)
+            .during("look for", IDENTITY_FILE)?
+        {
             return Err(StoreError::Exists);
         }
-        disk.create_dir_all("").during("create", "the store's directory")?;
+        disk.create_dir_all("")
+            .during("create", "the store's directory")?;
         let text = identity_text(federation);
         crate::disk::replace(disk.as_ref(), IDENTITY_FILE, text.as_bytes())?;
         Ok(())
@@ -238,22 +254,34 @@ impl Store {
     /// The federation the store on `disk` belongs to.
     ///
     /// # Errors
-    /// [`StoreError::Absent`], [`StoreError::Identity`], [`StoreError::NewerVersion`] or [`StoreError::Disk`].
+    /// [`StoreError::Absent`], [`StoreError::Identity`], [`StoreError::NewerVersion`] or
+    /// [`StoreError::Disk`].
     pub fn identity(disk: &Arc<dyn Disk>) -> Result<FederationId, StoreError> {
-        if !disk.exists(IDENTITY_FILE).during("look for", IDENTITY_FILE)? {
+        if !disk
+            .exists(IDENTITY_FILE)
+            .during("look for", IDENTITY_FILE)?
+        {
             return Err(StoreError::Absent);
         }
         let bytes = crate::disk::read_all(disk.as_ref(), IDENTITY_FILE)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| StoreError::Identity)?;
         let mut lines = text.lines();
-        let version = lines.next().and_then(|line| line.strip_prefix(IDENTITY_TITLE)?.parse::<u16>().ok());
+        let version = lines
+            .next()
+            .and_then(|line| line.strip_prefix(IDENTITY_TITLE)?.parse::<u16>().ok());
         match version {
             Some(IDENTITY_VERSION) => {}
-            Some(found) if found > IDENTITY_VERSION => return Err(StoreError::NewerVersion { found }),
+            Some(found) if found > IDENTITY_VERSION => {
+                return Err(StoreError::NewerVersion { found });
+            }
             _ => return Err(StoreError::Identity),
         }
-        let federation = lines.next().and_then(|line| line.strip_prefix("federation ")?.parse().ok());
-        federation.filter(|federation| identity_text(*federation) == text).ok_or(StoreError::Identity)
+        let federation = lines
+            .next()
+            .and_then(|line| line.strip_prefix("federation ")?.parse().ok());
+        federation
+            .filter(|federation| identity_text(*federation) == text)
+            .ok_or(StoreError::Identity)
     }
 
     /// Opens the store on `disk`: for reading beside any writer, or as its one writer.
@@ -264,11 +292,16 @@ impl Store {
         Self::open_with(disk, mode, Options::default())
     }
 
-    /// Opens the store on `disk` with these options. On a full disk a writer gives its reserve back first, if it must.
+    /// Opens the store on `disk` with these options. On a full disk a writer gives its reserve back
+    /// first, if it must.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_with(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<Self, StoreError> {
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        mode: Mode,
+        options: Options,
+    ) -> Result<Self, StoreError> {
         let open = || match mode {
             Mode::ReadOnly => beside::open(&disk, options),
             Mode::Write => Self::open_once(disk.clone(), mode, options, &Attempt::ALONE)
@@ -276,7 +309,12 @@ impl Store {
         };
         let mut opened = open();
         let mut released_len = 0;
-        if mode == Mode::Write && opened.as_ref().err().is_some_and(StoreError::is_out_of_space) {
+        if mode == Mode::Write
+            && opened
+                .as_ref()
+                .err()
+                .is_some_and(StoreError::is_out_of_space)
+        {
             released_len = reserve::release(&*disk);
             if released_len > 0 {
                 opened = open();
@@ -300,14 +338,21 @@ impl Store {
         let lock = match mode {
             Mode::ReadOnly => None,
             Mode::Write => Some(
-                disk.try_lock(LOCK_FILE).during("take the lock that is file", LOCK_FILE)?.ok_or(StoreError::InUse)?,
+                disk.try_lock(LOCK_FILE)
+                    .during("take the lock that is file", LOCK_FILE)?
+                    .ok_or(StoreError::InUse)?,
             ),
         };
-        // Before the log: what it names is in the log then, whatever a writer beside appends meanwhile.
+        // Before the log: what it names is in the log then, whatever a writer beside appends
+        // meanwhile.
         let checkpoint = Checkpoint::load(disk.as_ref())?;
         let (blocks, blocks_recovery) = Blocks::open_with(disk.clone(), mode, options.blocks)?;
         let (log, log_recovery) = Log::open_with(disk.clone(), mode, options.log)?;
-        let state = State::new(ConflictRule::default(), Index::new(options.shards.get(), options.seed), log.view());
+        let state = State::new(
+            ConflictRule::default(),
+            Index::new(options.shards.get(), options.seed),
+            log.view(),
+        );
         let (log, bell) = (Arc::new(log), Arc::<Bell>::default());
         let mut store = Self {
             federation,
@@ -324,14 +369,20 @@ impl Store {
             run_numbers: AtomicU32::new(0),
             bell,
             is_kept: AtomicBool::new(false),
-            opened: Opened { log: log_recovery, blocks: blocks_recovery, ..Opened::default() },
+            opened: Opened {
+                log: log_recovery,
+                blocks: blocks_recovery,
+                ..Opened::default()
+            },
             reserve: Reserve::default(),
             erasing: Mutex::default(),
             _lock: lock,
         };
         let mut keeping = Keeping::default();
         let opened = open::open(&store, checkpoint, &mut keeping, attempt)?;
-        let Some((judge, view, found)) = opened else { return Ok(None) };
+        let Some((judge, view, found)) = opened else {
+            return Ok(None);
+        };
         if mode == Mode::Write {
             keeping.sweep(store.disk.as_ref())?;
         }
@@ -378,23 +429,36 @@ impl Store {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes `records` as the next commit of the key's domain. When this returns, the commit is durable and visible.
+    /// Writes `records` as the next commit of the key's domain. When this returns, the commit is
+    /// durable and visible.
     ///
     /// # Errors
-    /// [`CommitError`]; nothing is visible then. After a failed write or sync the store takes no more commits until it is
-    /// opened again.
-    pub fn commit(&self, key: &SiteKey, records: Vec<Record>, wall_ms: u64) -> Result<Committed, CommitError> {
+    /// [`CommitError`]; nothing is visible then. After a failed write or sync the store takes no
+    /// more commits until it is opened again.
+    pub fn commit(
+        &self,
+        key: &SiteKey,
+        records: Vec<Record>,
+        wall_ms: u64,
+    ) -> Result<Committed, CommitError> {
         // What only removes is to go on a full disk as well: nothing is freed before.
-        let _room = records.iter().all(Record::is_tombstone).then(|| self.make_room());
-        let work = Work::Local { key: Box::new(key.clone()), prepared: Prepared::new(records)?, wall_ms };
+        let _room = records
+            .iter()
+            .all(Record::is_tombstone)
+            .then(|| self.make_room());
+        let work = Work::Local {
+            key: Box::new(key.clone()),
+            prepared: Prepared::new(records)?,
+            wall_ms,
+        };
         match self.submit(work)? {
             Done::Local(result) => result,
             Done::Merged(_) | Done::Frozen(_) => unreachable!("local work has a local answer"),
         }
     }
 
-    /// Takes in commits of other sites, in this order, with one sync. Those that count are durable and visible when this
-    /// returns; a fork that shows is proven, kept, and its domain frozen.
+    /// Takes in commits of other sites, in this order, with one sync. Those that count are durable
+    /// and visible when this returns; a fork that shows is proven, kept, and its domain frozen.
     ///
     /// # Errors
     /// [`StoreError`] if the disk refuses.
@@ -402,13 +466,18 @@ impl Store {
         self.merge_patiently(commits, 1)
     }
 
-    /// As [`Store::merge`], with more patience for clocks: a commit is held back if its logseq lies more than `patience`
-    /// times the federation's clock jump above everything here. Whoever is offered such a commit again and again raises it
-    /// bit by bit, so that what others wrote under a clock that was jumped is not lost, and a clock can still not be run out.
+    /// As [`Store::merge`], with more patience for clocks: a commit is held back if its logseq lies
+    /// more than `patience` times the federation's clock jump above everything here. Whoever is
+    /// offered such a commit again and again raises it bit by bit, so that what others wrote under
+    /// a clock that was jumped is not lost, and a clock can still not be run out.
     ///
     /// # Errors
     /// [`StoreError`] if the disk refuses.
-    pub fn merge_patiently(&self, commits: Vec<Commit>, patience: u64) -> Result<Vec<Verdict>, StoreError> {
+    pub fn merge_patiently(
+        &self,
+        commits: Vec<Commit>,
+        patience: u64,
+    ) -> Result<Vec<Verdict>, StoreError> {
         match self.submit(Work::Merge { commits, patience })? {
             Done::Merged(verdicts) => Ok(verdicts),
             Done::Local(_) | Done::Frozen(_) => unreachable!("a merge is answered by verdicts"),
@@ -432,17 +501,26 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Log`] if they cannot be read.
-    pub fn commit_bytes(&self, domain: &SiteId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn commit_bytes(
+        &self,
+        domain: &SiteId,
+        number: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let row = self.view().state().commits().row(domain, number)?;
         row.map(|row| Ok(self.log.read(row.at)?.body)).transpose()
     }
 
-    /// Membership commits from beyond a fork that say how these sites became members, each after what it rests on itself, as
-    /// many as fit `len_max` bytes (at least one, if there is one). Commits that count are left out: they travel as any other.
+    /// Membership commits from beyond a fork that say how these sites became members, each after
+    /// what it rests on itself, as many as fit `len_max` bytes (at least one, if there is one).
+    /// Commits that count are left out: they travel as any other.
     ///
     /// # Errors
     /// [`StoreError::Log`] if they cannot be read.
-    pub fn testimony_for(&self, sites: &[SiteId], len_max: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub fn testimony_for(
+        &self,
+        sites: &[SiteId],
+        len_max: u64,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
         let positions = self.view().testimony_for(sites);
         let (mut commits, mut len) = (Vec::new(), 0);
         for position in positions {
@@ -462,14 +540,16 @@ impl Store {
     /// [`StoreError::Log`] or [`StoreError::Entry`] if it cannot be read.
     pub fn read_commit(&self, domain: &SiteId, number: u64) -> Result<Option<Commit>, StoreError> {
         let row = self.view().state().commits().row(domain, number)?;
-        row.map(|row| decode(row.at, &self.log.read(row.at)?.body)).transpose()
+        row.map(|row| decode(row.at, &self.log.read(row.at)?.body))
+            .transpose()
     }
 
-    /// Erases a payload on request: its bytes go for good, and the log says when. Records that name it stay as they are. It
-    /// comes back only if it is put again. Erasing what was erased already does nothing.
+    /// Erases a payload on request: its bytes go for good, and the log says when. Records that name
+    /// it stay as they are. It comes back only if it is put again. Erasing what was erased already
+    /// does nothing.
     ///
-    /// The log's word comes last: what it calls erased is nowhere in the packs. Without it, as a crash may leave it, the packs
-    /// know that the payload is not to be wanted.
+    /// The log's word comes last: what it calls erased is nowhere in the packs. Without it, as a
+    /// crash may leave it, the packs know that the payload is not to be wanted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -489,20 +569,24 @@ impl Store {
         Ok(erased)
     }
 
-    /// While this is held nothing is erased: what is wanted stays wanted until it is put, and is not put after it was erased.
+    /// While this is held nothing is erased: what is wanted stays wanted until it is put, and is
+    /// not put after it was erased.
     pub fn hold_erasing(&self) -> MutexGuard<'_, ()> {
         self.erasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the store that payloads have been put into its blocks, wanted ones among them. Makes them durable: what is
-    /// no longer wanted is here after a crash too, and for whoever reads the files beside this process.
+    /// Tells the store that payloads have been put into its blocks, wanted ones among them. Makes
+    /// them durable: what is no longer wanted is here after a crash too, and for whoever reads the
+    /// files beside this process.
     ///
     /// # Errors
     /// [`BlocksError`] if they could not be made durable.
     pub fn payloads_arrived(&self, checksums: &[Checksum]) -> Result<(), BlocksError> {
         let wanted: Vec<&Checksum> = {
             let view = self.view();
-            let is_here = |checksum: &&Checksum| view.wanted.contains_key(*checksum) && self.blocks.has(**checksum);
+            let is_here = |checksum: &&Checksum| {
+                view.wanted.contains_key(*checksum) && self.blocks.has(**checksum)
+            };
             checksums.iter().filter(is_here).collect()
         };
         if wanted.is_empty() {
@@ -516,12 +600,22 @@ impl Store {
         Ok(())
     }
 
-    /// The whole payload of a visible artifact or receipt, if it is known at `snapshot` and its bytes are here.
+    /// The whole payload of a visible artifact or receipt, if it is known at `snapshot` and its
+    /// bytes are here.
     ///
     /// # Errors
     /// [`StoreError::Blocks`] if it is longer than `len_max` or cannot be read.
-    pub fn payload(&self, key: &ArtifactKey, snapshot: &Snapshot, len_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let checksum = self.view().state().entry(&(*key).into(), snapshot)?.and_then(|entry| entry.checksum);
+    pub fn payload(
+        &self,
+        key: &ArtifactKey,
+        snapshot: &Snapshot,
+        len_max: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let checksum = self
+            .view()
+            .state()
+            .entry(&(*key).into(), snapshot)?
+            .and_then(|entry| entry.checksum);
         match checksum.filter(|checksum| self.blocks.has(*checksum)) {
             Some(checksum) => Ok(Some(self.blocks.read_all(checksum, len_max)?)),
             None => Ok(None),

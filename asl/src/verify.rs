@@ -1,8 +1,9 @@
 //! Proving a store from its bytes up, without modifying anything.
 //!
-//! Opening trusts what is checked when it is touched; here everything is touched. Every frame and page of the log is read
-//! from the disk, every page of the index and every payload; each domain's chain and signatures are followed; the kept state
-//! is held against sequential replay of the log; and each damaged place is traced to the artifacts it spoils.
+//! Opening trusts what is checked when it is touched; here everything is touched. Every frame and
+//! page of the log is read from the disk, every page of the index and every payload; each domain's
+//! chain and signatures are followed; the kept state is held against sequential replay of the log;
+//! and each damaged place is traced to the artifacts it spoils.
 
 mod commits;
 mod index;
@@ -53,7 +54,8 @@ pub enum Finding {
         /// What is wrong, in words.
         what: String,
     },
-    /// Bytes of the index are not those that were written. It can be rebuilt: remove the directory `index`.
+    /// Bytes of the index are not those that were written. It can be rebuilt: remove the directory
+    /// `index`.
     Index {
         /// The file, where one is to blame.
         file: Option<String>,
@@ -100,8 +102,8 @@ pub enum Finding {
     },
 }
 
-/// Bytes at the end of a file that are no whole entry: what a crash leaves of a write that was never acknowledged. The next
-/// writer sets them aside and says so.
+/// Bytes at the end of a file that are no whole entry: what a crash leaves of a write that was
+/// never acknowledged. The next writer sets them aside and says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
     /// The file.
@@ -117,8 +119,8 @@ pub struct TornTail {
 pub struct Verified {
     /// Commits that count.
     pub commits: u64,
-    /// Commits in the log that do not count: those that a proven fork took back, and those that are findings. Empty if the
-    /// log cannot be read, which is a finding.
+    /// Commits in the log that do not count: those that a proven fork took back, and those that are
+    /// findings. Empty if the log cannot be read, which is a finding.
     pub uncounted: Vec<Uncounted>,
     /// Records that were replayed.
     pub records: u64,
@@ -130,11 +132,13 @@ pub struct Verified {
     pub block_bytes: u64,
     /// Visible artifacts and receipts whose payload is not here: no damage, it may be fetched.
     pub missing: Vec<CanonicalId>,
-    /// Visible artifacts and receipts whose payload was erased here on request: no damage, and not missing.
+    /// Visible artifacts and receipts whose payload was erased here on request: no damage, and not
+    /// missing.
     pub erased: Vec<CanonicalId>,
     /// The state root, from replay.
     pub state_root: StateRoot,
-    /// Why the index was not used, if it was not: no damage in itself, unless there are findings of it.
+    /// Why the index was not used, if it was not: no damage in itself, unless there are findings of
+    /// it.
     pub stale_index: Option<String>,
     /// Torn tails that are still there.
     pub torn: Vec<TornTail>,
@@ -152,7 +156,9 @@ impl Store {
         let mut findings: Vec<Finding> = log.damages.iter().map(Finding::of_log).collect();
         on_progress(Progress::Index);
         index::verify_files(self, &self.view(), &mut findings)?;
-        let blocks = self.blocks().verify(&mut |read, total| on_progress(Progress::Payloads(read, total)))?;
+        let blocks = self
+            .blocks()
+            .verify(&mut |read, total| on_progress(Progress::Payloads(read, total)))?;
         // While nothing is committed: everything is held against one log.
         let judge = self.judge();
         let view = self.view();
@@ -161,24 +167,51 @@ impl Store {
             Ok(uncounted) => uncounted,
             // What is wrong with the log was found before.
             Err(StoreError::Log(_) | StoreError::Read(_)) if !log.damages.is_empty() => Vec::new(),
-            // Every byte is as it was written, and it is no commit: nothing behind it can be judged anew.
+            // Every byte is as it was written, and it is no commit: nothing behind it can be judged
+            // anew.
             Err(error @ StoreError::Entry { position, .. }) => {
-                let (file, offset) = (Some(format!("log/{:08}.log", position.segment)), Some(position.offset.into()));
-                findings.push(Finding::Log { file, offset, what: said(&error) });
+                let (file, offset) = (
+                    Some(format!("log/{:08}.log", position.segment)),
+                    Some(position.offset.into()),
+                );
+                findings.push(Finding::Log {
+                    file,
+                    offset,
+                    what: said(&error),
+                });
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
-        let mut payloads = PayloadCheck { store: self, view: &view, absent: Absent::default(), findings: Vec::new() };
+        let mut payloads = PayloadCheck {
+            store: self,
+            view: &view,
+            absent: Absent::default(),
+            findings: Vec::new(),
+        };
         let replayed = replay_and_compare(&view, &mut payloads, &mut findings, on_progress);
-        let Reached { root, records, entries, .. } = match replayed {
+        let Reached {
+            root,
+            records,
+            entries,
+            ..
+        } = match replayed {
             Some(reached) => reached,
             // The log cannot be replayed; what the state shows can still be held against blocks.
             None => payloads.check_kept(),
         };
-        let PayloadCheck { absent, findings: lengths, .. } = payloads;
+        let PayloadCheck {
+            absent,
+            findings: lengths,
+            ..
+        } = payloads;
         findings.extend(lengths);
-        let spoiled = blocks.damages.iter().flat_map(|damage| &damage.payloads).copied().collect();
+        let spoiled = blocks
+            .damages
+            .iter()
+            .flat_map(|damage| &damage.payloads)
+            .copied()
+            .collect();
         let naming = naming(&view, &spoiled);
         for damage in blocks.damages {
             if damage.is_of_index() {
@@ -189,7 +222,10 @@ impl Store {
                 });
                 continue;
             }
-            let named = damage.payloads.iter().filter_map(|checksum| naming.get(checksum));
+            let named = damage
+                .payloads
+                .iter()
+                .filter_map(|checksum| naming.get(checksum));
             let keys = named.flat_map(|named| &named.keys).copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
@@ -215,14 +251,18 @@ impl Store {
         let (tell, told) = mpsc::channel();
         thread::scope(|scope| {
             let verified = scope.spawn(move || {
-                self.log()
-                    .verify(&|bytes| tell.send(bytes).unwrap_or_else(|_| unreachable!("listened to until it ends")))
+                self.log().verify(&|bytes| {
+                    tell.send(bytes)
+                        .unwrap_or_else(|_| unreachable!("listened to until it ends"))
+                })
             });
             for bytes in told {
                 read += bytes;
                 on_progress(Progress::Log(read, total));
             }
-            verified.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+            verified
+                .join()
+                .map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
         })
     }
 
@@ -230,7 +270,10 @@ impl Store {
         let mut bytes = 0;
         for number in list_numbered(self.disk().as_ref(), "log", "log")? {
             let name = format!("log/{number:08}.log");
-            let file = self.disk().open(&name, Mode::ReadOnly).during("open", &name)?;
+            let file = self
+                .disk()
+                .open(&name, Mode::ReadOnly)
+                .during("open", &name)?;
             bytes += file.len().during("measure", &name)?;
         }
         Ok(bytes)
@@ -240,14 +283,26 @@ impl Store {
         // A writer has cut them when it opened the store.
         let opened = self.opened().clone();
         let log = opened.log.cut.map(|cut| (cut.file, cut.offset, cut.bytes));
-        let blocks = opened.blocks.cut.map(|cut| (cut.file, cut.offset, cut.bytes));
-        let tails = log.into_iter().chain(blocks).filter(|_| self.mode() == Mode::ReadOnly);
-        tails.map(|(file, offset, bytes)| TornTail { file, offset, bytes }).collect()
+        let blocks = opened
+            .blocks
+            .cut
+            .map(|cut| (cut.file, cut.offset, cut.bytes));
+        let tails = log
+            .into_iter()
+            .chain(blocks)
+            .filter(|_| self.mode() == Mode::ReadOnly);
+        tails
+            .map(|(file, offset, bytes)| TornTail {
+                file,
+                offset,
+                bytes,
+            })
+            .collect()
     }
 }
 
-/// Replays the log up to the head and holds the kept state, and the lengths of payloads, against it. `None` if the log cannot
-/// be replayed.
+/// Replays the log up to the head and holds the kept state, and the lengths of payloads, against
+/// it. `None` if the log cannot be replayed.
 fn replay_and_compare(
     view: &View,
     payloads: &mut PayloadCheck<'_>,
@@ -260,13 +315,28 @@ fn replay_and_compare(
     let read = |index| {
         commits.read(index).map_err(|error| {
             let noted = commits.noted(index);
-            let found = Finding::Chain { domain: noted.domain, number: noted.number, what: said(&error) };
-            broken.lock().unwrap_or_else(PoisonError::into_inner).push((index, found));
+            let found = Finding::Chain {
+                domain: noted.domain,
+                number: noted.number,
+                what: said(&error),
+            };
+            broken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((index, found));
         })
     };
     let head = std::slice::from_ref(view.head());
-    let replay = Replay { targets: head, rule: view.state().rule(), threads: threads() };
-    let mut kept = Kept { entries: view.state().entries(view.head(), &Filter::ALL), differs: None, damage: None };
+    let replay = Replay {
+        targets: head,
+        rule: view.state().rule(),
+        threads: threads(),
+    };
+    let mut kept = Kept {
+        entries: view.state().entries(view.head(), &Filter::ALL),
+        differs: None,
+        damage: None,
+    };
     let show = &mut |entries: &[Entry]| {
         for entry in entries {
             kept.compare(Some(entry));
@@ -280,12 +350,19 @@ fn replay_and_compare(
     broken.sort_unstable_by_key(|(index, _)| *index);
     findings.extend(broken.into_iter().map(|(_, found)| found));
     // Where commits could not be named, replay says nothing about the rest.
-    let reached = reached.ok().filter(|_| commits.damages.is_empty()).and_then(|reached| reached.first().copied())?;
+    let reached = reached
+        .ok()
+        .filter(|_| commits.damages.is_empty())
+        .and_then(|reached| reached.first().copied())?;
     kept.compare(None);
     findings.extend(kept.damage.as_ref().map(Finding::of_index));
     let root = view.state().root();
     if kept.damage.is_none() && (kept.differs.is_some() || root != reached.root) {
-        findings.push(Finding::Replay { kept: root, replayed: reached.root, first: kept.differs });
+        findings.push(Finding::Replay {
+            kept: root,
+            replayed: reached.root,
+            first: kept.differs,
+        });
     }
     Some(reached)
 }
@@ -321,14 +398,23 @@ pub(crate) struct Naming {
     pub(crate) len: u64,
 }
 
-/// What names each of these payloads: every version does, so that older snapshots are covered too, as far as they can be read.
+/// What names each of these payloads: every version does, so that older snapshots are covered too,
+/// as far as they can be read.
 pub(crate) fn naming(view: &View, payloads: &BTreeSet<Checksum>) -> BTreeMap<Checksum, Naming> {
     let mut naming: BTreeMap<Checksum, Naming> = BTreeMap::new();
     if payloads.is_empty() {
         return naming;
     }
-    for version in view.state().all_versions(view.head()).filter_map(Result::ok) {
-        if let Some(payload) = version.record.block_payload().filter(|payload| payloads.contains(&payload.checksum)) {
+    for version in view
+        .state()
+        .all_versions(view.head())
+        .filter_map(Result::ok)
+    {
+        if let Some(payload) = version
+            .record
+            .block_payload()
+            .filter(|payload| payloads.contains(&payload.checksum))
+        {
             let named = naming.entry(payload.checksum).or_default();
             named.keys.insert(version.place.id);
             named.len = named.len.max(payload.len);
@@ -347,14 +433,21 @@ struct PayloadCheck<'a> {
 
 impl PayloadCheck<'_> {
     fn check(&mut self, entry: &Entry) {
-        let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
+        let Some(checksum) = entry
+            .checksum
+            .filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt))
+        else {
             return;
         };
         let blocks = self.store.blocks();
         match blocks.payload_len(checksum) {
             Ok(stored) if stored == entry.payload_len => {}
             Ok(stored) => {
-                self.findings.push(Finding::Length { key: entry.id, recorded: entry.payload_len, stored });
+                self.findings.push(Finding::Length {
+                    key: entry.id,
+                    recorded: entry.payload_len,
+                    stored,
+                });
             }
             Err(_) if blocks.has(checksum) => {}
             Err(_) if self.view.erased(&checksum).is_some() || blocks.erased(checksum) => {
@@ -367,8 +460,16 @@ impl PayloadCheck<'_> {
     /// Checks what the kept state shows, as far as it can be read.
     fn check_kept(&mut self) -> Reached {
         let state = self.view.state();
-        state.entries(self.view.head(), &Filter::ALL).map_while(Result::ok).for_each(|entry| self.check(&entry));
-        Reached { root: state.root(), records: 0, entries: state.entries_len(), conflicts: 0 }
+        state
+            .entries(self.view.head(), &Filter::ALL)
+            .map_while(Result::ok)
+            .for_each(|entry| self.check(&entry));
+        Reached {
+            root: state.root(),
+            records: 0,
+            entries: state.entries_len(),
+            conflicts: 0,
+        }
     }
 }
 
@@ -385,11 +486,21 @@ impl Finding {
     fn of_log(error: &LogError) -> Self {
         let what = error.to_string();
         match error {
-            LogError::Damaged { file, offset, .. } => {
-                Self::Log { file: Some(file.clone()), offset: Some(*offset), what }
-            }
-            LogError::Missing { file } => Self::Log { file: Some(file.clone()), offset: None, what },
-            _ => Self::Log { file: None, offset: None, what },
+            LogError::Damaged { file, offset, .. } => Self::Log {
+                file: Some(file.clone()),
+                offset: Some(*offset),
+                what,
+            },
+            LogError::Missing { file } => Self::Log {
+                file: Some(file.clone()),
+                offset: None,
+                what,
+            },
+            _ => Self::Log {
+                file: None,
+                offset: None,
+                what,
+            },
         }
     }
 }

@@ -21,7 +21,10 @@ use uor_index_format::id::Checksum;
 fn sample() -> (MemoryDisk, Vec<Vec<u8>>) {
     let disk = MemoryDisk::new();
     let (blocks, _) = open(&disk, Mode::Write).unwrap();
-    let all: Vec<Vec<u8>> = (0..14).zip((100..).step_by(90)).map(|(seed, len)| payload(seed, len)).collect();
+    let all: Vec<Vec<u8>> = (0..14)
+        .zip((100..).step_by(90))
+        .map(|(seed, len)| payload(seed, len))
+        .collect();
     for bytes in &all {
         blocks.put_bytes(bytes).unwrap();
         blocks.sync().unwrap();
@@ -43,15 +46,29 @@ fn every_flipped_bit_is_named() {
             assert!(disk.flip_bit(&path, bit));
             for mode in [Mode::ReadOnly, Mode::Write] {
                 let opened = open(&disk, mode);
-                let (blocks, recovery) = opened.unwrap_or_else(|error| panic!("bit {bit} of {path}: {error}"));
+                let (blocks, recovery) =
+                    opened.unwrap_or_else(|error| panic!("bit {bit} of {path}: {error}"));
                 passed_over += usize::from(mode == Mode::Write && !recovery.damages.is_empty());
-                let lost: Vec<Checksum> =
-                    all.iter().filter(|bytes| !same(&blocks, bytes)).map(|bytes| Checksum::of(bytes)).collect();
+                let lost: Vec<Checksum> = all
+                    .iter()
+                    .filter(|bytes| !same(&blocks, bytes))
+                    .map(|bytes| Checksum::of(bytes))
+                    .collect();
                 let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-                let spoiled: Vec<Checksum> = damages.iter().flat_map(|damage| damage.payloads.clone()).collect();
-                assert!(damages.iter().all(|damage| damage.file == path && damage.offset <= bit / 8));
+                let spoiled: Vec<Checksum> = damages
+                    .iter()
+                    .flat_map(|damage| damage.payloads.clone())
+                    .collect();
+                assert!(
+                    damages
+                        .iter()
+                        .all(|damage| damage.file == path && damage.offset <= bit / 8)
+                );
                 let header = damages.iter().any(|damage| damage.what == "block header");
-                assert!(header || lost.iter().all(|checksum| spoiled.contains(checksum)), "bit {bit} of {path}");
+                assert!(
+                    header || lost.iter().all(|checksum| spoiled.contains(checksum)),
+                    "bit {bit} of {path}"
+                );
                 match (damages.is_empty(), recovery.cut) {
                     (false, _) => named += 1,
                     (true, Some(tail)) => {
@@ -68,7 +85,10 @@ fn every_flipped_bit_is_named() {
             }
         }
     }
-    assert!(passed_over > 0 && named > 0 && rebuilt > 0 && cut > 0, "{passed_over}, {named}, {rebuilt}, {cut}");
+    assert!(
+        passed_over > 0 && named > 0 && rebuilt > 0 && cut > 0,
+        "{passed_over}, {named}, {rebuilt}, {cut}"
+    );
 }
 
 #[test]
@@ -87,14 +107,30 @@ fn a_damaged_chunk_names_every_payload_it_spoils() {
     let mut spoiled = vec![first, second];
     spoiled.sort();
     assert_eq!(damages.len(), 1);
-    assert_eq!((damages[0].file.as_str(), damages[0].offset), ("blocks/00000001.pack", 32));
+    assert_eq!(
+        (damages[0].file.as_str(), damages[0].offset),
+        ("blocks/00000001.pack", 32)
+    );
     assert_eq!(damages[0].payloads, spoiled);
-    assert_eq!(damages[0].block, Some(blocks.chunks(first).unwrap()[0].digest));
-    assert!(matches!(blocks.read_all(first, u64::MAX), Err(BlocksError::Damaged(_))));
+    assert_eq!(
+        damages[0].block,
+        Some(blocks.chunks(first).unwrap()[0].digest)
+    );
+    assert!(matches!(
+        blocks.read_all(first, u64::MAX),
+        Err(BlocksError::Damaged(_))
+    ));
     assert_eq!(blocks.read_all(other, u64::MAX).unwrap(), b"not concerned");
-    assert!(matches!(blocks.read_range(first, 0..0), Err(BlocksError::Damaged(_))), "not proven");
+    assert!(
+        matches!(blocks.read_range(first, 0..0), Err(BlocksError::Damaged(_))),
+        "not proven"
+    );
     let tail = blocks.read_part(first, (6 << 20) - 10..6 << 20).unwrap();
-    assert_eq!(everything(tail), &bytes[(6 << 20) - 10..6 << 20], "its other chunks can be read");
+    assert_eq!(
+        everything(tail),
+        &bytes[(6 << 20) - 10..6 << 20],
+        "its other chunks can be read"
+    );
 }
 
 #[test]
@@ -109,27 +145,52 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
         let garbage = blocks.put_bytes(&noise(2, 12 << 20)).unwrap().checksum;
         blocks.sync().unwrap();
         assert!(disk.flip_bit("blocks/00000001.pack", 8 * 600));
-        assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has noticed yet");
+        assert_eq!(
+            blocks.put_bytes(&bytes).unwrap().new_bytes,
+            0,
+            "nobody has noticed yet"
+        );
         for at in 1..4 {
             let mut told = 0;
             let broken_off = blocks.forget_damaged(&mut |_, _| {
                 told += 1;
-                if told == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if told == at {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
-            assert!(matches!(broken_off, Err(BlocksError::Cancelled)), "{broken_off:?}");
-            assert!(all.iter().all(|checksum| blocks.has(*checksum)), "nothing is forgotten");
+            assert!(
+                matches!(broken_off, Err(BlocksError::Cancelled)),
+                "{broken_off:?}"
+            );
+            assert!(
+                all.iter().all(|checksum| blocks.has(*checksum)),
+                "nothing is forgotten"
+            );
         }
-        let lost = blocks.forget_damaged(&mut |_, _| ControlFlow::Continue(())).unwrap();
+        let lost = blocks
+            .forget_damaged(&mut |_, _| ControlFlow::Continue(()))
+            .unwrap();
         // Long ones have the damaged chunk in common.
         assert!(lost.contains(&all[0]) && !lost.contains(&shorter));
         assert_eq!(lost.contains(&all[1]), len > 1 << 20, "{len}");
         assert!(lost.iter().all(|checksum| !blocks.has(*checksum)));
-        // What was not put again is back when the packs are opened, and what is sound of it still there.
-        assert_eq!(blocks.collect(&mut |payload| payload != garbage, false).unwrap().payloads, 1);
+        // What was not put again is back when the packs are opened, and what is sound of it still
+        // there.
+        assert_eq!(
+            blocks
+                .collect(&mut |payload| payload != garbage, false)
+                .unwrap()
+                .payloads,
+            1
+        );
         let (reader, _) = open_large(&disk, Mode::ReadOnly);
         assert!(lost.iter().all(|checksum| reader.has(*checksum)));
         if len > 1 << 20 {
-            let part = reader.read_part(all[0], len as u64 - 10..len as u64).unwrap();
+            let part = reader
+                .read_part(all[0], len as u64 - 10..len as u64)
+                .unwrap();
             assert_eq!(everything(part), bytes[len - 10..]);
         }
         for bytes in [&bytes, &longer] {
@@ -138,7 +199,9 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
         }
         blocks.sync().unwrap();
         assert_eq!(
-            blocks.forget_damaged(&mut |_, _| ControlFlow::Continue(())).unwrap(),
+            blocks
+                .forget_damaged(&mut |_, _| ControlFlow::Continue(()))
+                .unwrap(),
             BTreeSet::new(),
             "there are sound copies"
         );
@@ -146,9 +209,17 @@ fn a_damaged_payload_can_be_put_again_and_the_damaged_bytes_are_garbage() {
         let (blocks, _) = open_large(&disk, Mode::Write);
         let collected = blocks.collect(&mut |_| true, false).unwrap();
         assert_eq!(collected.payloads, 0);
-        assert!(collected.blocks > 0 && collected.blocks <= 3, "{collected:?}");
-        for (blocks, _) in [(blocks, Recovery::default()), open_large(&disk, Mode::Write)] {
-            assert!(same(&blocks, &bytes) && same(&blocks, &longer) && same(&blocks, b"not concerned"));
+        assert!(
+            collected.blocks > 0 && collected.blocks <= 3,
+            "{collected:?}"
+        );
+        for (blocks, _) in [
+            (blocks, Recovery::default()),
+            open_large(&disk, Mode::Write),
+        ] {
+            assert!(
+                same(&blocks, &bytes) && same(&blocks, &longer) && same(&blocks, b"not concerned")
+            );
             assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
         }
     }
@@ -162,26 +233,50 @@ fn chunks_of_a_manifest_that_cannot_be_read_stay() {
     let path = "blocks/00000001.pack";
     let payload = blocks.put_bytes(&bytes).unwrap().checksum;
     blocks.sync().unwrap();
-    let end = disk.contents(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let end = disk
+        .contents(path)
+        .unwrap()
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .unwrap() as u64;
     let dead = blocks.put_bytes(&other).unwrap().checksum;
     blocks.sync().unwrap();
     let is_manifest = |at: &u64| {
         let copy = disk.crash(0);
         let _ = copy.flip_bit(path, 8 * at);
-        matches!(open_large(&copy, Mode::ReadOnly).0.chunks(payload), Err(BlocksError::Damaged(_)))
+        matches!(
+            open_large(&copy, Mode::ReadOnly).0.chunks(payload),
+            Err(BlocksError::Damaged(_))
+        )
     };
     let at = (end - 600..end).step_by(24).find(is_manifest).unwrap();
     assert!(disk.flip_bit(path, 8 * at));
-    let forget = || blocks.forget_damaged(&mut |_, _| ControlFlow::Continue(())).unwrap();
+    let forget = || {
+        blocks
+            .forget_damaged(&mut |_, _| ControlFlow::Continue(()))
+            .unwrap()
+    };
     assert_eq!(forget(), BTreeSet::from([payload]));
     assert!(!blocks.has(payload));
-    assert!(matches!(blocks.collect(&mut |_| true, false), Err(BlocksError::Damaged(_))));
-    assert!(matches!(blocks.erase(dead), Err(BlocksError::Damaged(_))), "it may have the same chunks");
+    assert!(matches!(
+        blocks.collect(&mut |_| true, false),
+        Err(BlocksError::Damaged(_))
+    ));
+    assert!(
+        matches!(blocks.erase(dead), Err(BlocksError::Damaged(_))),
+        "it may have the same chunks"
+    );
     // The manifest is put back.
     assert!(disk.flip_bit(path, 8 * at));
     assert!(same(&open_large(&disk, Mode::ReadOnly).0, &bytes));
     // Or nobody wants it any more.
-    assert_eq!(blocks.collect(&mut |name| name == dead, false).unwrap().payloads, 0);
+    assert_eq!(
+        blocks
+            .collect(&mut |name| name == dead, false)
+            .unwrap()
+            .payloads,
+        0
+    );
 }
 
 #[test]
@@ -202,12 +297,21 @@ fn every_truncation_is_named_or_a_torn_tail() {
                 continue;
             }
             let is_last = Some(path) == paths.iter().rfind(|path| path.ends_with(".pack"));
-            assert!(!lost || named || (is_last && cut >= 32), "{path} cut at {cut} went unnoticed");
+            assert!(
+                !lost || named || (is_last && cut >= 32),
+                "{path} cut at {cut} went unnoticed"
+            );
             let before: Vec<bool> = all.iter().map(|bytes| same(&reader, bytes)).collect();
             let (writer, recovery) = open(&disk, Mode::Write).unwrap();
             let mut said = recovery.damages.iter().chain(&recovery.mended);
-            assert!((is_last && cut >= 32) || said.any(|damage| &damage.file == path), "{path} cut at {cut}");
-            assert!(all.iter().map(|bytes| same(&writer, bytes)).eq(before), "{path} cut at {cut}: more is lost");
+            assert!(
+                (is_last && cut >= 32) || said.any(|damage| &damage.file == path),
+                "{path} cut at {cut}"
+            );
+            assert!(
+                all.iter().map(|bytes| same(&writer, bytes)).eq(before),
+                "{path} cut at {cut}: more is lost"
+            );
         }
     }
 }
@@ -247,7 +351,10 @@ fn a_block_completed_while_it_was_read_is_no_damage() {
     disk.remove("blocks/packs.list").unwrap();
     let stale = Observed::stale(&disk, 32..96);
     let (reader, recovery) = Blocks::open_with(Arc::new(stale), Mode::ReadOnly, OPTIONS).unwrap();
-    assert!(recovery.damages.iter().all(|damage| damage.is_of_list()) && recovery.cut.is_none(), "{recovery:?}");
+    assert!(
+        recovery.damages.iter().all(|damage| damage.is_of_list()) && recovery.cut.is_none(),
+        "{recovery:?}"
+    );
     assert!(all.iter().all(|bytes| same(&reader, bytes)));
 }
 
@@ -261,12 +368,25 @@ fn a_damaged_file_header_is_no_unfinished_pack() {
     assert!(disk.flip_bit("blocks/00000001.pack", 3));
     for _ in 0..2 {
         let (blocks, recovery) = open(&disk, Mode::Write).unwrap();
-        assert_eq!((recovery.damages[0].offset, recovery.damages[0].file.as_str()), (0, "blocks/00000001.pack"));
+        assert_eq!(
+            (
+                recovery.damages[0].offset,
+                recovery.damages[0].file.as_str()
+            ),
+            (0, "blocks/00000001.pack")
+        );
         assert!(same(&blocks, &noise(1, 200_000)), "nothing of it is cut");
         blocks.put_bytes(b"behind it").unwrap();
         blocks.sync().unwrap();
     }
-    assert_eq!(disk.paths().iter().filter(|path| path.ends_with(".pack")).count(), 2, "the next pack was begun once");
+    assert_eq!(
+        disk.paths()
+            .iter()
+            .filter(|path| path.ends_with(".pack"))
+            .count(),
+        2,
+        "the next pack was begun once"
+    );
 }
 
 #[test]
@@ -276,10 +396,19 @@ fn a_newer_version_is_refused_and_a_missing_pack_said_by_name() {
     let mut header = disk.contents(path).unwrap()[..16].to_vec();
     header[8] = 9;
     header.extend_from_slice(&blake3::hash(&header).as_bytes()[..16]);
-    disk.open(path, Mode::Write).unwrap().write_at(0, &header).unwrap();
+    disk.open(path, Mode::Write)
+        .unwrap()
+        .write_at(0, &header)
+        .unwrap();
     let error = open(&disk, Mode::ReadOnly).err().unwrap();
-    assert_eq!(error.to_string(), "blocks/00000001.pack has format version 9, this program reads up to 2");
+    assert_eq!(
+        error.to_string(),
+        "blocks/00000001.pack has format version 9, this program reads up to 2"
+    );
     disk.remove(path).unwrap();
     let missing = open(&disk, Mode::ReadOnly).unwrap().1.damages;
-    assert_eq!(missing[0].to_string(), "blocks/00000001.pack is missing: it was begun, and never given up");
+    assert_eq!(
+        missing[0].to_string(),
+        "blocks/00000001.pack is missing: it was begun, and never given up"
+    );
 }

@@ -1,4 +1,5 @@
-//! The sealed index of blocks: opened without reading the packs, made anew where it is damaged, and what reading touches.
+//! The sealed index of blocks: opened without reading the packs, made anew where it is damaged, and
+//! what reading touches.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +17,10 @@ use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
-const OPTIONS: Options = Options { pack_bytes: 64 << 10, threads: 2 };
+const OPTIONS: Options = Options {
+    pack_bytes: 64 << 10,
+    threads: 2,
+};
 
 fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Blocks, Recovery), BlocksError> {
     Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS)
@@ -31,7 +35,8 @@ fn sample() -> (MemoryDisk, Vec<Vec<u8>>) {
     let disk = MemoryDisk::new();
     let (blocks, _) = open(&disk, Mode::Write).unwrap();
     let all = all();
-    all.iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
+    all.iter()
+        .for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
     blocks.sync().unwrap();
     drop(blocks);
     disk.settle();
@@ -39,11 +44,17 @@ fn sample() -> (MemoryDisk, Vec<Vec<u8>>) {
 }
 
 fn runs(disk: &MemoryDisk) -> Vec<String> {
-    disk.paths().into_iter().filter(|path| path.starts_with("index/")).collect()
+    disk.paths()
+        .into_iter()
+        .filter(|path| path.starts_with("index/"))
+        .collect()
 }
 
 fn packs(disk: &MemoryDisk) -> Vec<String> {
-    disk.paths().into_iter().filter(|path| path.ends_with(".pack")).collect()
+    disk.paths()
+        .into_iter()
+        .filter(|path| path.ends_with(".pack"))
+        .collect()
 }
 
 /// Counts the bytes that are read of every file.
@@ -59,7 +70,10 @@ impl Counting {
 
     fn of(&self, suffix: &str) -> u64 {
         let read = self.0.lock().unwrap();
-        read.iter().filter(|(path, _)| path.ends_with(suffix)).map(|(_, bytes)| bytes).sum()
+        read.iter()
+            .filter(|(path, _)| path.ends_with(suffix))
+            .map(|(_, bytes)| bytes)
+            .sum()
     }
 }
 
@@ -82,14 +96,28 @@ fn opening_reads_the_last_pack_and_no_other() {
         let (blocks, recovery) = Blocks::open_with(counted, mode, OPTIONS).unwrap();
         assert_eq!((recovery.payloads, recovery.rebuilt), (600, vec![]));
         let (last, closed) = packs.split_last().unwrap();
-        assert!(closed.iter().all(|path| counting.of(path) == 32), "the file header");
+        assert!(
+            closed.iter().all(|path| counting.of(path) == 32),
+            "the file header"
+        );
         assert!(counting.of(last) > 32);
         let before = counting.of(".pack");
         assert!(all.iter().all(|bytes| blocks.has(Checksum::of(bytes))));
         assert!(!blocks.has(Checksum::of(b"absent")));
-        assert_eq!(counting.of(".pack"), before, "nothing but the index is asked");
-        assert_eq!(blocks.read_all(Checksum::of(&all[0]), u64::MAX).unwrap(), all[0]);
-        assert_eq!(counting.of(".pack"), before + 1000, "and a payload is its bytes");
+        assert_eq!(
+            counting.of(".pack"),
+            before,
+            "nothing but the index is asked"
+        );
+        assert_eq!(
+            blocks.read_all(Checksum::of(&all[0]), u64::MAX).unwrap(),
+            all[0]
+        );
+        assert_eq!(
+            counting.of(".pack"),
+            before + 1000,
+            "and a payload is its bytes"
+        );
     }
 }
 
@@ -108,10 +136,18 @@ fn a_range_touches_its_chunks_and_no_others() {
         let end = start + u64::from(chunk.len);
         let before = counting.of(".pack");
         let mut found = Vec::new();
-        blocks.read_part(checksum, end - 1..end).unwrap().read_to_end(&mut found).unwrap();
+        blocks
+            .read_part(checksum, end - 1..end)
+            .unwrap()
+            .read_to_end(&mut found)
+            .unwrap();
         assert_eq!(found, [bytes[usize::try_from(end).unwrap() - 1]]);
         let read = counting.of(".pack") - before;
-        assert!(read <= u64::from(chunk.len) + 8192, "{read} bytes for one of a chunk of {}", chunk.len);
+        assert!(
+            read <= u64::from(chunk.len) + 8192,
+            "{read} bytes for one of a chunk of {}",
+            chunk.len
+        );
         start = end;
     }
     // Once for each process, all of it: only that proves that these are the payload's chunks.
@@ -119,7 +155,10 @@ fn a_range_touches_its_chunks_and_no_others() {
         let before = counting.of(".pack");
         blocks.read_range(checksum, 7..7).unwrap();
         let read = counting.of(".pack") - before;
-        assert!(expected.contains(&read.saturating_sub(8192)) || expected.contains(&read), "{read} bytes");
+        assert!(
+            expected.contains(&read.saturating_sub(8192)) || expected.contains(&read),
+            "{read} bytes"
+        );
     }
 }
 
@@ -129,8 +168,12 @@ fn without_its_index_a_store_is_the_same() {
     for lost in 1..1 << runs(&disk).len() {
         let disk = disk.crash(0);
         let paths = runs(&disk);
-        let lost: Vec<&String> =
-            paths.iter().enumerate().filter(|(at, _)| lost >> at & 1 == 1).map(|(_, path)| path).collect();
+        let lost: Vec<&String> = paths
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| lost >> at & 1 == 1)
+            .map(|(_, path)| path)
+            .collect();
         lost.iter().for_each(|path| disk.remove(path).unwrap());
         let (reader, _) = open(&disk, Mode::ReadOnly).unwrap();
         assert!(all.iter().all(|bytes| reader.has(Checksum::of(bytes))));
@@ -145,7 +188,17 @@ fn without_its_index_a_store_is_the_same() {
 }
 
 /// What can happen to a file as a whole.
-const WRECKS: [&str; 9] = ["head", "body", "tail", "missing", "swapped", "truncated", "empty", "extended", "stale"];
+const WRECKS: [&str; 9] = [
+    "head",
+    "body",
+    "tail",
+    "missing",
+    "swapped",
+    "truncated",
+    "empty",
+    "extended",
+    "stale",
+];
 
 fn wreck(disk: &MemoryDisk, how: &str, path: &str, stale: &[u8], other: &str) {
     let bytes = disk.contents(path).unwrap();
@@ -168,37 +221,55 @@ fn wreck(disk: &MemoryDisk, how: &str, path: &str, stale: &[u8], other: &str) {
     }
 }
 
-/// Each kind of file, each way to damage it: opened, read and verified, the answer is right or an error by name.
+/// Each kind of file, each way to damage it: opened, read and verified, the answer is right or an
+/// error by name.
 #[test]
 fn every_damage_to_a_file_is_named_or_made_good() {
     let (disk, all) = sample();
     let early = MemoryDisk::new();
     let (blocks, _) = open(&early, Mode::Write).unwrap();
-    all[..70].iter().for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
+    all[..70]
+        .iter()
+        .for_each(|bytes| assert!(blocks.put_bytes(bytes).unwrap().new_bytes > 0));
     blocks.sync().unwrap();
     let (packs, runs) = (packs(&disk), runs(&disk));
-    let files =
-        [&packs[0], &packs[1], packs.last().unwrap(), &runs[0], runs.last().unwrap(), &"blocks/packs.list".to_owned()];
+    let files = [
+        &packs[0],
+        &packs[1],
+        packs.last().unwrap(),
+        &runs[0],
+        runs.last().unwrap(),
+        &"blocks/packs.list".to_owned(),
+    ];
     for path in files {
         for how in WRECKS {
-            let stale = early.contents(path).unwrap_or_else(|| disk.contents(path).unwrap());
+            let stale = early
+                .contents(path)
+                .unwrap_or_else(|| disk.contents(path).unwrap());
             let same_as_before = how == "stale" && disk.contents(path).unwrap() == stale;
             let disk = disk.crash(0);
-            let other = if path.ends_with(".pack") { &packs[3] } else { &packs[0] };
+            let other = if path.ends_with(".pack") {
+                &packs[3]
+            } else {
+                &packs[0]
+            };
             wreck(&disk, how, path, &stale, other);
             for mode in [Mode::ReadOnly, Mode::Write] {
                 let context = format!("{path} {how} {mode:?}");
-                let (blocks, recovery) = open(&disk, mode).unwrap_or_else(|error| panic!("{context}: {error}"));
+                let (blocks, recovery) =
+                    open(&disk, mode).unwrap_or_else(|error| panic!("{context}: {error}"));
                 let lost = all
                     .iter()
-                    .filter(|bytes| match blocks.read_all(Checksum::of(bytes), u64::MAX) {
-                        Ok(found) => {
-                            assert!(&found == *bytes, "{context}: wrong bytes");
-                            false
-                        }
-                        Err(BlocksError::Damaged(_) | BlocksError::Unknown { .. }) => true,
-                        Err(error) => panic!("{context}: {error}"),
-                    })
+                    .filter(
+                        |bytes| match blocks.read_all(Checksum::of(bytes), u64::MAX) {
+                            Ok(found) => {
+                                assert!(&found == *bytes, "{context}: wrong bytes");
+                                false
+                            }
+                            Err(BlocksError::Damaged(_) | BlocksError::Unknown { .. }) => true,
+                            Err(error) => panic!("{context}: {error}"),
+                        },
+                    )
                     .count();
                 let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
                 let is_mended = !recovery.rebuilt.is_empty() || !recovery.mended.is_empty();
@@ -206,8 +277,14 @@ fn every_damage_to_a_file_is_named_or_made_good() {
                 // An older copy of the last pack is a pack that ends earlier: only what
                 // names its payloads can tell.
                 let is_last = Some(path) == packs.last();
-                assert!(named || same_as_before || (is_last && lost > 0 && how == "truncated"), "{context} unnoticed");
-                assert!(lost == 0 || path.ends_with(".pack"), "{context}: {lost} lost");
+                assert!(
+                    named || same_as_before || (is_last && lost > 0 && how == "truncated"),
+                    "{context} unnoticed"
+                );
+                assert!(
+                    lost == 0 || path.ends_with(".pack"),
+                    "{context}: {lost} lost"
+                );
             }
         }
     }

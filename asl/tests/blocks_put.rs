@@ -16,7 +16,16 @@ use uor_asl::disk::{Disk, Mode};
 use uor_index_format::id::Checksum;
 
 fn open(disk: &MemoryDisk, threads: usize) -> Blocks {
-    Blocks::open_with(Arc::new(disk.clone()), Mode::Write, Options { threads, ..Options::default() }).unwrap().0
+    Blocks::open_with(
+        Arc::new(disk.clone()),
+        Mode::Write,
+        Options {
+            threads,
+            ..Options::default()
+        },
+    )
+    .unwrap()
+    .0
 }
 
 /// Noise, prose and repetition, so that chunks take unequal time.
@@ -40,9 +49,14 @@ fn what_is_stored_does_not_depend_on_the_number_of_threads() {
         .map(|threads| {
             let disk = MemoryDisk::new();
             let blocks = open(&disk, threads);
-            let stats: Vec<_> = payloads.iter().map(|bytes| blocks.put_bytes(bytes).unwrap()).collect();
+            let stats: Vec<_> = payloads
+                .iter()
+                .map(|bytes| blocks.put_bytes(bytes).unwrap())
+                .collect();
             blocks.sync().unwrap();
-            assert!(payloads.iter().all(|bytes| &blocks.read_all(Checksum::of(bytes), u64::MAX).unwrap() == bytes));
+            assert!(payloads.iter().all(|bytes| {
+                &blocks.read_all(Checksum::of(bytes), u64::MAX).unwrap() == bytes
+            }));
             (stats, disk.contents("blocks/00000001.pack").unwrap())
         })
         .collect();
@@ -54,7 +68,11 @@ fn progress_is_told_from_the_callers_thread_and_never_falls() {
     let blocks = open(&MemoryDisk::new(), 3);
     let told = Cell::new(0);
     let bytes = mixture(3, 20 << 20);
-    blocks.put(&mut &*bytes, &mut |read| assert!(told.replace(read) <= read)).unwrap();
+    blocks
+        .put(&mut &*bytes, &mut |read| {
+            assert!(told.replace(read) <= read)
+        })
+        .unwrap();
     assert_eq!(told.get(), 20 << 20);
 }
 
@@ -72,21 +90,45 @@ impl Read for Endless<'_> {
 
 #[test]
 fn a_payload_longer_than_promised_stops_there() {
-    for (threads, len_max) in [(1, 1000), (2, 1000), (1, 6 << 20), (2, 6 << 20), (2, 40 << 20)] {
+    for (threads, len_max) in [
+        (1, 1000),
+        (2, 1000),
+        (1, 6 << 20),
+        (2, 6 << 20),
+        (2, 40 << 20),
+    ] {
         let disk = MemoryDisk::new();
         let blocks = open(&disk, threads);
         let taken = Cell::new(0);
-        let options =
-            PutOptions { expected: Some(Checksum::of(b"x")), len_max: Some(len_max), ..PutOptions::default() };
-        let error = blocks.put_with(&options, &mut Endless(&taken), &mut |_| {}).unwrap_err();
-        assert!(matches!(error, BlocksError::TooLarge { max, .. } if max == len_max), "{error}");
+        let options = PutOptions {
+            expected: Some(Checksum::of(b"x")),
+            len_max: Some(len_max),
+            ..PutOptions::default()
+        };
+        let error = blocks
+            .put_with(&options, &mut Endless(&taken), &mut |_| {})
+            .unwrap_err();
+        assert!(
+            matches!(error, BlocksError::TooLarge { max, .. } if max == len_max),
+            "{error}"
+        );
         assert!(taken.get() <= len_max + 1);
         blocks.sync().unwrap();
         assert_eq!(blocks.payloads(), []);
         assert!(disk.contents("blocks/00000001.pack").unwrap().len() as u64 <= len_max + 4096);
         let bytes = noise(1, usize::try_from(len_max).unwrap());
-        let options = PutOptions { len_max: Some(len_max), ..PutOptions::default() };
-        assert_eq!(blocks.put_with(&options, &mut &*bytes, &mut |_| {}).unwrap().len, len_max, "exactly as long");
+        let options = PutOptions {
+            len_max: Some(len_max),
+            ..PutOptions::default()
+        };
+        assert_eq!(
+            blocks
+                .put_with(&options, &mut &*bytes, &mut |_| {})
+                .unwrap()
+                .len,
+            len_max,
+            "exactly as long"
+        );
     }
 }
 
@@ -105,13 +147,34 @@ fn a_damaged_payload_is_mended_by_putting_it_again() {
             let check_existing = noticed == "by putting";
             match noticed {
                 "by reading" => assert!(blocks.read_all(checksum, u64::MAX).is_err()),
-                "by verifying" => assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages.len(), 1),
-                _ => assert_eq!(blocks.put_bytes(&bytes).unwrap().new_bytes, 0, "nobody has looked"),
+                "by verifying" => {
+                    assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages.len(), 1)
+                }
+                _ => assert_eq!(
+                    blocks.put_bytes(&bytes).unwrap().new_bytes,
+                    0,
+                    "nobody has looked"
+                ),
             }
-            let options = PutOptions { check_existing, ..PutOptions::default() };
-            let stats = blocks.put_with(&options, &mut &*bytes, &mut |_| {}).unwrap();
-            assert!((1..5 << 20).contains(&stats.new_bytes), "{} bytes to mend {len}", stats.new_bytes);
-            assert_eq!(blocks.put_with(&options, &mut &*bytes, &mut |_| {}).unwrap().new_bytes, 0);
+            let options = PutOptions {
+                check_existing,
+                ..PutOptions::default()
+            };
+            let stats = blocks
+                .put_with(&options, &mut &*bytes, &mut |_| {})
+                .unwrap();
+            assert!(
+                (1..5 << 20).contains(&stats.new_bytes),
+                "{} bytes to mend {len}",
+                stats.new_bytes
+            );
+            assert_eq!(
+                blocks
+                    .put_with(&options, &mut &*bytes, &mut |_| {})
+                    .unwrap()
+                    .new_bytes,
+                0
+            );
             blocks.sync().unwrap();
             for blocks in [blocks, open(&disk, 1)] {
                 assert!(blocks.read_all(checksum, u64::MAX).unwrap() == bytes);
@@ -132,10 +195,18 @@ fn a_damaged_manifest_is_mended_too() {
     let len = disk.contents("blocks/00000001.pack").unwrap().len() as u64;
     // A mark, the padding, and the manifest before it.
     assert!(disk.flip_bit("blocks/00000001.pack", 8 * (len - 64 - 40)));
-    let options = PutOptions { check_existing: true, ..PutOptions::default() };
-    let stats = blocks.put_with(&options, &mut &*bytes, &mut |_| {}).unwrap();
+    let options = PutOptions {
+        check_existing: true,
+        ..PutOptions::default()
+    };
+    let stats = blocks
+        .put_with(&options, &mut &*bytes, &mut |_| {})
+        .unwrap();
     assert!((1..1000).contains(&stats.new_bytes), "{}", stats.new_bytes);
-    assert!(open(&disk, 1).verify(&mut |_, _| {}).unwrap().damages.len() == 1, "not yet synced");
+    assert!(
+        open(&disk, 1).verify(&mut |_, _| {}).unwrap().damages.len() == 1,
+        "not yet synced"
+    );
     blocks.sync().unwrap();
     for blocks in [blocks, open(&disk, 1)] {
         assert!(blocks.read_all(Checksum::of(&bytes), u64::MAX).unwrap() == bytes);
@@ -148,17 +219,26 @@ fn small_payloads_are_written_together_and_readable_before() {
     let disk = MemoryDisk::new();
     let blocks = open(&disk, 1);
     let before = disk.operations();
-    let all: Vec<Vec<u8>> = (0..1000).zip((3000..).step_by(3)).map(|(seed, len)| noise(seed, len)).collect();
+    let all: Vec<Vec<u8>> = (0..1000)
+        .zip((3000..).step_by(3))
+        .map(|(seed, len)| noise(seed, len))
+        .collect();
     for bytes in &all {
         let checksum = blocks.put_bytes(bytes).unwrap().checksum;
         assert!(&blocks.read_all(checksum, u64::MAX).unwrap() == bytes);
     }
     assert!(disk.operations() - before < 8, "5 MB in pieces of 1 MiB");
-    assert!(all.iter().all(|bytes| &blocks.read_all(Checksum::of(bytes), u64::MAX).unwrap() == bytes));
+    assert!(
+        all.iter()
+            .all(|bytes| &blocks.read_all(Checksum::of(bytes), u64::MAX).unwrap() == bytes)
+    );
     assert_eq!(blocks.verify(&mut |_, _| {}).unwrap().damages, []);
     blocks.sync().unwrap();
     let reopened = open(&disk.crash(3), 1);
-    assert!(all.iter().all(|bytes| &reopened.read_all(Checksum::of(bytes), u64::MAX).unwrap() == bytes));
+    assert!(
+        all.iter()
+            .all(|bytes| &reopened.read_all(Checksum::of(bytes), u64::MAX).unwrap() == bytes)
+    );
 }
 
 /// Fails after so many bytes.
@@ -169,7 +249,11 @@ impl Read for Failing {
         let count = out.len().min(self.0);
         self.0 -= count;
         out[..count].copy_from_slice(&noise(9, count));
-        if count == 0 { Err(io::Error::other("the cable was pulled")) } else { Ok(count) }
+        if count == 0 {
+            Err(io::Error::other("the cable was pulled"))
+        } else {
+            Ok(count)
+        }
     }
 }
 
@@ -204,7 +288,11 @@ fn a_disk_opened_twice_sees_what_was_synced() {
     let disk = MemoryDisk::new();
     let blocks = open(&disk, 1);
     let checksum = blocks.put_bytes(b"buffered").unwrap().checksum;
-    let reader = |disk: &MemoryDisk| Blocks::open(Arc::new(disk.clone()), Mode::ReadOnly).unwrap().0;
+    let reader = |disk: &MemoryDisk| {
+        Blocks::open(Arc::new(disk.clone()), Mode::ReadOnly)
+            .unwrap()
+            .0
+    };
     assert!(blocks.has(checksum) && !reader(&disk).has(checksum));
     blocks.sync().unwrap();
     assert!(reader(&disk).has(checksum) && disk.exists("blocks").unwrap());

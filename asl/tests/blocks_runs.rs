@@ -1,5 +1,5 @@
-//! The index of blocks while packs are given up: what is gone stays gone, and what lives is found, through runs that are merged,
-//! written anew, damaged or lost.
+//! The index of blocks while packs are given up: what is gone stays gone, and what lives is found,
+//! through runs that are merged, written anew, damaged or lost.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -39,7 +39,8 @@ fn dead_of(disk: &MemoryDisk, run: &str) -> u64 {
 /// Room for some 1,500 tiny blocks, or six large ones.
 const SMALL: u64 = 128 << 10;
 
-/// A pack of tiny payloads, in a run of its own because it holds so many more than those after it, and one more pack.
+/// A pack of tiny payloads, in a run of its own because it holds so many more than those after it,
+/// and one more pack.
 fn tinies() -> (MemoryDisk, Blocks, Vec<Vec<u8>>) {
     let disk = MemoryDisk::new();
     let blocks = open(&disk, Mode::Write, SMALL);
@@ -60,7 +61,11 @@ fn merged_runs_say_all_that_each_said_of_earlier_packs() {
         put(&blocks, &more);
         there.extend(more);
     }
-    assert_eq!(files(&disk, ".run"), [run(1, 1), run(2, 3)], "merged, and not with the first");
+    assert_eq!(
+        files(&disk, ".run"),
+        [run(1, 1), run(2, 3)],
+        "merged, and not with the first"
+    );
     assert_eq!(dead_of(&disk, &run(2, 3)), 10);
     let mut gone = all[1000..1010].to_vec();
     check(&blocks, &disk, SMALL, &there, &gone);
@@ -90,10 +95,24 @@ fn a_run_that_is_lost_brings_nothing_back() {
     assert!(flipped.flip_bit(&run(1, 1), 8 * 100));
     for mode in [Mode::ReadOnly, Mode::Write] {
         for (disk, is_lost) in [(&lost, true), (&flipped, false)] {
-            let (blocks, recovery) = Blocks::open_with(Arc::new(disk.clone()), mode, options(SMALL)).unwrap();
-            assert_eq!(recovery.rebuilt, if is_lost { vec![run(1, 1)] } else { vec![] });
-            assert_eq!(gone.iter().filter(|bytes| blocks.has(Checksum::of(bytes))).count(), 0, "{mode:?}, {is_lost}");
-            assert_eq!(blocks.payloads(), checksums(&there).into_iter().collect::<Vec<_>>(), "{mode:?}, {is_lost}");
+            let (blocks, recovery) =
+                Blocks::open_with(Arc::new(disk.clone()), mode, options(SMALL)).unwrap();
+            assert_eq!(
+                recovery.rebuilt,
+                if is_lost { vec![run(1, 1)] } else { vec![] }
+            );
+            assert_eq!(
+                gone.iter()
+                    .filter(|bytes| blocks.has(Checksum::of(bytes)))
+                    .count(),
+                0,
+                "{mode:?}, {is_lost}"
+            );
+            assert_eq!(
+                blocks.payloads(),
+                checksums(&there).into_iter().collect::<Vec<_>>(),
+                "{mode:?}, {is_lost}"
+            );
             assert!(there.iter().all(|bytes| same(&blocks, bytes)));
         }
     }
@@ -111,7 +130,10 @@ fn merged_runs_leave_out_packs_that_are_gone() {
     // Pack 3, and the first with all that its run and the records say of it.
     drop_payloads(&blocks, &[&more[6..12], &all[10..1480]].concat());
     let packs = files(&disk, ".pack");
-    assert!(!packs.contains(&"blocks/00000001.pack".to_owned()) && !packs.contains(&"blocks/00000003.pack".to_owned()));
+    assert!(
+        !packs.contains(&"blocks/00000001.pack".to_owned())
+            && !packs.contains(&"blocks/00000003.pack".to_owned())
+    );
     let gone = [&more[6..12], &all[..1480]].concat();
     let mut there = [&more[..6], &more[12..], &all[1480..]].concat();
     check(&blocks, &disk, SMALL, &there, &gone);
@@ -124,10 +146,17 @@ fn merged_runs_leave_out_packs_that_are_gone() {
     put(&blocks, &new);
     there.extend(new);
     let runs = files(&disk, ".run");
-    assert!(runs.len() == 1 && runs[0].contains("blocks-00000001-"), "merged: {runs:?}");
+    assert!(
+        runs.len() == 1 && runs[0].contains("blocks-00000001-"),
+        "merged: {runs:?}"
+    );
     check(&blocks, &disk, SMALL, &there, &gone);
     let merged = blocks_of(&disk, &runs[0]);
-    assert!(merged <= there.len() as u64 + 2, "{merged} of {before} and what came since, {} live", there.len());
+    assert!(
+        merged <= there.len() as u64 + 2,
+        "{merged} of {before} and what came since, {} live",
+        there.len()
+    );
 }
 
 #[test]
@@ -149,7 +178,10 @@ fn a_run_that_is_written_anew_still_says_what_is_gone_of_earlier_packs() {
     assert_eq!(files(&disk, ".pack").len(), 3);
     assert!(blocks_of(&disk, &run(2, 2)) < before / 4, "written anew");
     assert_eq!(dead_of(&disk, &run(2, 2)), 10);
-    let (there, gone) = ([&all[10..], &first, &second].concat(), [&all[..10], &short].concat());
+    let (there, gone) = (
+        [&all[10..], &first, &second].concat(),
+        [&all[..10], &short].concat(),
+    );
     check(&blocks, &disk, PACK, &there, &gone);
 }
 
@@ -166,15 +198,30 @@ fn a_run_that_is_damaged_while_it_is_in_use_takes_no_record_with_it() {
     put(&blocks, &large(0..3));
     drop(blocks);
     let runs = files(&disk, ".run");
-    assert!(runs.len() == 1 && disk.contents(&runs[0]).unwrap().len() > 3 * 4096, "{runs:?}");
+    assert!(
+        runs.len() == 1 && disk.contents(&runs[0]).unwrap().len() > 3 * 4096,
+        "{runs:?}"
+    );
     // Opening reads its end, and not this.
     assert!(disk.flip_bit(&runs[0], 8 * 100));
     for mode in [Mode::ReadOnly, Mode::Write] {
         let blocks = open(&disk, mode, PACK);
         let gone = [&all[..5], &all[990..1000]].concat();
-        assert!(gone.iter().all(|bytes| !blocks.has(Checksum::of(bytes))), "{mode:?}");
-        assert!([&all[5..990], &all[1000..]].concat().iter().all(|bytes| same(&blocks, bytes)), "{mode:?}");
+        assert!(
+            gone.iter().all(|bytes| !blocks.has(Checksum::of(bytes))),
+            "{mode:?}"
+        );
+        assert!(
+            [&all[5..990], &all[1000..]]
+                .concat()
+                .iter()
+                .all(|bytes| same(&blocks, bytes)),
+            "{mode:?}"
+        );
         let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-        assert!(matches!(damages.as_slice(), [damage] if damage.file == runs[0]), "{damages:?}");
+        assert!(
+            matches!(damages.as_slice(), [damage] if damage.file == runs[0]),
+            "{damages:?}"
+        );
     }
 }

@@ -20,13 +20,20 @@ use uor_index_format::state::Entry;
 
 use federation::{Federation, mix, steps};
 
-/// A snapshot that takes a beginning of each domain, which `seed` decides, and now and then cuts it shorter by its logseq.
+/// A snapshot that takes a beginning of each domain, which `seed` decides, and now and then cuts it
+/// shorter by its logseq.
 fn cut(federation: &Federation, seed: u64) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for commit in federation.commits() {
         let header = commit.header();
         if header.number <= mix(seed ^ u64::from(header.domain.as_bytes()[0])) % 12 {
-            snapshot.frontier.insert(header.domain, Head { number: header.number, hash: commit.hash() });
+            snapshot.frontier.insert(
+                header.domain,
+                Head {
+                    number: header.number,
+                    hash: commit.hash(),
+                },
+            );
             snapshot.logseq_max = snapshot.logseq_max.max(header.logseq);
         }
     }
@@ -38,7 +45,10 @@ fn cut(federation: &Federation, seed: u64) -> Snapshot {
 
 fn entries(store: &Store, at: &Snapshot) -> BTreeMap<CanonicalId, Entry> {
     let view = store.view();
-    view.state().entries(at, &Filter::ALL).map(|entry| entry.map(|entry| (entry.id, entry)).unwrap()).collect()
+    view.state()
+        .entries(at, &Filter::ALL)
+        .map(|entry| entry.map(|entry| (entry.id, entry)).unwrap())
+        .collect()
 }
 
 proptest! {

@@ -1,5 +1,6 @@
-//! The project's first invariant: state is a pure function of the set of commits. Any arrival order, any batching and any
-//! snapshot bound give the same entries, root and conflicts, and sequential replay agrees.
+//! The project's first invariant: state is a pure function of the set of commits. Any arrival
+//! order, any batching and any snapshot bound give the same entries, root and conflicts, and
+//! sequential replay agrees.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
@@ -25,7 +26,11 @@ use uor_index_format::state::Entry;
 use federation::{Federation, Step, steps};
 
 fn rules() -> impl Strategy<Value = ConflictRule> {
-    prop_oneof![Just(ConflictRule::First), Just(ConflictRule::Quorum), Just(ConflictRule::Manual)]
+    prop_oneof![
+        Just(ConflictRule::First),
+        Just(ConflictRule::Quorum),
+        Just(ConflictRule::Manual)
+    ]
 }
 
 /// Commits in an order that `seed` decides.
@@ -39,8 +44,8 @@ fn shuffled(commits: &[Commit], seed: u64) -> Vec<Commit> {
     order.into_iter().map(|(_, commit)| commit).collect()
 }
 
-/// A store that receives `commits` in batches until nothing more counts. Its index is cut into shards, and written and
-/// merged, as the size of the batches decides: none of it may show.
+/// A store that receives `commits` in batches until nothing more counts. Its index is cut into
+/// shards, and written and merged, as the size of the batches decides: none of it may show.
 fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store {
     let disk: std::sync::Arc<dyn uor_asl::disk::Disk> = std::sync::Arc::new(MemoryDisk::new());
     Store::create(&disk, federation.id()).unwrap();
@@ -67,26 +72,51 @@ fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store 
 
 fn options(batch: usize) -> Options {
     let shards = NonZeroU32::new(1 << (batch % 4)).unwrap();
-    Options { shards, head_records_max: batch as u64 * 2, seed: batch as u64, ..Options::default() }
+    Options {
+        shards,
+        head_records_max: batch as u64 * 2,
+        seed: batch as u64,
+        ..Options::default()
+    }
 }
 
 fn entries(state: &State, snapshot: &Snapshot) -> Vec<Entry> {
-    state.entries(snapshot, &Filter::ALL).map(Result::unwrap).collect()
+    state
+        .entries(snapshot, &Filter::ALL)
+        .map(Result::unwrap)
+        .collect()
 }
 
 fn conflicts(state: &State, snapshot: &Snapshot) -> Vec<CanonicalId> {
-    state.conflicts(snapshot).unwrap().into_iter().map(|conflict| conflict.id).collect()
+    state
+        .conflicts(snapshot)
+        .unwrap()
+        .into_iter()
+        .map(|conflict| conflict.id)
+        .collect()
 }
 
 /// A snapshot that cuts every domain and the clock somewhere; `seed` decides where.
 fn cut(commits: &[Commit], seed: u64) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    let last = commits.iter().map(|commit| commit.header().logseq.0).max().unwrap_or(0);
+    let last = commits
+        .iter()
+        .map(|commit| commit.header().logseq.0)
+        .max()
+        .unwrap_or(0);
     for commit in commits {
         let header = commit.header();
         let limit = federation::mix(seed ^ u64::from(header.domain.as_bytes()[0])) % 12;
-        let head = Head { number: header.number, hash: commit.hash() };
-        if header.number <= limit && snapshot.frontier.get(&header.domain).is_none_or(|known| *known < head) {
+        let head = Head {
+            number: header.number,
+            hash: commit.hash(),
+        };
+        if header.number <= limit
+            && snapshot
+                .frontier
+                .get(&header.domain)
+                .is_none_or(|known| *known < head)
+        {
             snapshot.frontier.insert(header.domain, head);
         }
     }
@@ -173,19 +203,32 @@ proptest! {
 fn the_generator_reaches_conflicts_tombstones_and_ties() {
     let mut seen = [0_u32; 4];
     for seed in 0..60_u64 {
-        let steps: Vec<Step> = (0..40).map(|index| Step::from_seed(federation::mix(seed << 8 | index))).collect();
+        let steps: Vec<Step> = (0..40)
+            .map(|index| Step::from_seed(federation::mix(seed << 8 | index)))
+            .collect();
         let federation = Federation::build(ConflictRule::First, &steps);
         let store = store_of(&federation, federation.commits(), 16);
         let view = store.view();
         let records = || federation.commits().iter().flat_map(Commit::records);
-        let mut logseqs: Vec<_> = federation.commits().iter().map(|commit| commit.header().logseq).collect();
+        let mut logseqs: Vec<_> = federation
+            .commits()
+            .iter()
+            .map(|commit| commit.header().logseq)
+            .collect();
         let all = logseqs.len();
         logseqs.sort();
         logseqs.dedup();
         seen[0] += u32::from(!conflicts(view.state(), view.head()).is_empty());
         seen[1] += u32::from(records().any(uor_index_format::record::Record::is_tombstone));
         seen[2] += u32::from(logseqs.len() < all);
-        seen[3] += u32::from(entries(view.state(), view.head()).iter().any(|entry| entry.domains > 1));
+        seen[3] += u32::from(
+            entries(view.state(), view.head())
+                .iter()
+                .any(|entry| entry.domains > 1),
+        );
     }
-    assert!(seen.iter().all(|count| *count > 10), "conflicts, tombstones, equal logseqs, corroborations: {seen:?}");
+    assert!(
+        seen.iter().all(|count| *count > 10),
+        "conflicts, tombstones, equal logseqs, corroborations: {seen:?}"
+    );
 }

@@ -14,7 +14,10 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::{Log, LogError, LogPosition, Options, Recovery};
 
 /// Small enough that a few entries fill a segment.
-const OPTIONS: Options = Options { segment_bytes: 640, preallocate_bytes: 128 };
+const OPTIONS: Options = Options {
+    segment_bytes: 640,
+    preallocate_bytes: 128,
+};
 
 type Entries = Vec<(u8, Vec<u8>)>;
 
@@ -23,7 +26,10 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Log, Recovery), LogError> {
 }
 
 fn append(log: &Log, entries: &[(u8, Vec<u8>)]) -> Result<Vec<LogPosition>, LogError> {
-    let entries: Vec<(u8, &[u8])> = entries.iter().map(|(kind, body)| (*kind, body.as_slice())).collect();
+    let entries: Vec<(u8, &[u8])> = entries
+        .iter()
+        .map(|(kind, body)| (*kind, body.as_slice()))
+        .collect();
     Ok(log.append_batch(&entries)?.positions)
 }
 
@@ -33,7 +39,9 @@ fn read(disk: &MemoryDisk, mode: Mode) -> Result<Entries, LogError> {
 }
 
 fn entries(log: &Log) -> Result<Entries, LogError> {
-    log.entries().map(|entry| entry.map(|entry| (entry.kind, entry.body))).collect()
+    log.entries()
+        .map(|entry| entry.map(|entry| (entry.kind, entry.body)))
+        .collect()
 }
 
 /// A log of several segments with everything in it synced, and what is in it.
@@ -42,8 +50,9 @@ fn sample() -> (MemoryDisk, Entries) {
     let (log, _) = open(&disk, Mode::Write).unwrap();
     let mut all = Vec::new();
     for number in 0..12_u8 {
-        let batch: Entries =
-            (0..=number % 3).map(|part| (part, vec![number; usize::from(number) * 23 % 150])).collect();
+        let batch: Entries = (0..=number % 3)
+            .map(|part| (part, vec![number; usize::from(number) * 23 % 150]))
+            .collect();
         append(&log, &batch).unwrap();
         log.sync().unwrap();
         all.extend(batch);
@@ -64,8 +73,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let body =
-        prop_oneof![9 => prop::collection::vec(any::<u8>(), 0..120), 1 => prop::collection::vec(any::<u8>(), 700..900)];
+    let body = prop_oneof![9 => prop::collection::vec(any::<u8>(), 0..120), 1 => prop::collection::vec(any::<u8>(), 700..900)];
     let fault = prop_oneof![Just(Fault::Io), Just(Fault::NoSpace)];
     prop_oneof![
         8 => prop::collection::vec((any::<u8>(), body), 1..5).prop_map(Step::Append),
@@ -86,12 +94,28 @@ struct Model {
 impl Model {
     fn check(&self, found: &Entries) {
         let all: Entries = self.synced.iter().chain(&self.unsynced).cloned().collect();
-        assert!(found.len() >= self.synced.len(), "{} of {} synced entries", found.len(), self.synced.len());
-        let kinds = |entries: &Entries| entries.iter().map(|(kind, body)| (*kind, body.len())).collect::<Vec<_>>();
-        assert!(all.starts_with(found), "found {:?}, appended {:?}", kinds(found), kinds(&all));
+        assert!(
+            found.len() >= self.synced.len(),
+            "{} of {} synced entries",
+            found.len(),
+            self.synced.len()
+        );
+        let kinds = |entries: &Entries| {
+            entries
+                .iter()
+                .map(|(kind, body)| (*kind, body.len()))
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            all.starts_with(found),
+            "found {:?}, appended {:?}",
+            kinds(found),
+            kinds(&all)
+        );
     }
 
-    /// Opens the log to write, more than once where a fault is still pending. It makes durable whatever it finds.
+    /// Opens the log to write, more than once where a fault is still pending. It makes durable
+    /// whatever it finds.
     fn open(&mut self, disk: &MemoryDisk) -> Log {
         loop {
             match open(disk, Mode::Write) {
@@ -99,8 +123,14 @@ impl Model {
                     let found = entries(&log).unwrap();
                     self.check(&found);
                     let verified = log.verify(&|_| {});
-                    assert!(verified.damages.is_empty() && verified.entries == found.len() as u64, "{verified:?}");
-                    *self = Self { synced: found, unsynced: Vec::new() };
+                    assert!(
+                        verified.damages.is_empty() && verified.entries == found.len() as u64,
+                        "{verified:?}"
+                    );
+                    *self = Self {
+                        synced: found,
+                        unsynced: Vec::new(),
+                    };
                     return log;
                 }
                 Err(LogError::Disk(_)) => {}
@@ -168,8 +198,10 @@ enum Wreck {
 fn wreck() -> impl Strategy<Value = Wreck> {
     use prop::sample::Index;
     prop_oneof![
-        (any::<Index>(), prop::collection::vec(any::<u8>(), 1..90)).prop_map(|(at, bytes)| Wreck::Write(at, bytes)),
-        (any::<Index>(), any::<Index>(), 1..200_usize).prop_map(|(from, to, len)| Wreck::Copy(from, to, len)),
+        (any::<Index>(), prop::collection::vec(any::<u8>(), 1..90))
+            .prop_map(|(at, bytes)| Wreck::Write(at, bytes)),
+        (any::<Index>(), any::<Index>(), 1..200_usize)
+            .prop_map(|(from, to, len)| Wreck::Copy(from, to, len)),
     ]
 }
 
@@ -220,7 +252,10 @@ fn every_failing_operation_leaves_a_log_that_opens() {
         };
         if let Err(error) = run() {
             // Where only a mark could not be written, the next append says so.
-            assert!(matches!(error, LogError::Disk(_) | LogError::Poisoned), "{error}");
+            assert!(
+                matches!(error, LogError::Disk(_) | LogError::Poisoned),
+                "{error}"
+            );
         }
         (acknowledged, attempted)
     };
@@ -233,9 +268,15 @@ fn every_failing_operation_leaves_a_log_that_opens() {
             let (acknowledged, attempted) = workload(&disk);
             for seed in (0..8).rev() {
                 // Seed 0: the process dies, the machine does not.
-                let disk = if seed == 0 { disk.clone() } else { disk.crash(seed) };
-                let mut model =
-                    Model { synced: acknowledged.clone(), unsynced: attempted[acknowledged.len()..].to_vec() };
+                let disk = if seed == 0 {
+                    disk.clone()
+                } else {
+                    disk.crash(seed)
+                };
+                let mut model = Model {
+                    synced: acknowledged.clone(),
+                    unsynced: attempted[acknowledged.len()..].to_vec(),
+                };
                 let log = model.open(&disk);
                 append(&log, &[(7, b"after".to_vec())]).unwrap();
                 log.sync().unwrap();
@@ -286,7 +327,10 @@ fn every_truncation_is_an_error_or_a_prefix() {
             match read(&disk, Mode::ReadOnly) {
                 Ok(found) => {
                     assert!(all.starts_with(&found), "{path} cut at {cut}");
-                    assert!(Some(path) == paths.last() || found == all, "{path} cut at {cut} went unnoticed");
+                    assert!(
+                        Some(path) == paths.last() || found == all,
+                        "{path} cut at {cut} went unnoticed"
+                    );
                 }
                 Err(LogError::Damaged { file, .. }) => assert_eq!(&file, path),
                 Err(error) => panic!("{path} cut at {cut}: {error}"),
@@ -300,24 +344,40 @@ fn a_missing_segment_is_named() {
     let (disk, _) = sample();
     disk.remove("log/00000002.log").unwrap();
     let error = open(&disk, Mode::Write).err().unwrap();
-    assert_eq!(error.to_string(), "log/00000002.log is missing, though a later segment exists");
+    assert_eq!(
+        error.to_string(),
+        "log/00000002.log is missing, though a later segment exists"
+    );
 }
 
 #[test]
 fn a_segment_that_was_sealed_is_not_appended_to() {
     let (disk, all) = sample();
     let (sealed, next) = ("log/00000002.log", "log/00000003.log");
-    // A crash after the seal and before the next segment: what was to be cut off may be there still.
+    // A crash after the seal and before the next segment: what was to be cut off may be there
+    // still.
     let before = disk.contents(sealed).unwrap();
-    disk.paths().iter().filter(|path| path.as_str() >= next).for_each(|path| disk.remove(path).unwrap());
-    disk.open(sealed, Mode::Write).unwrap().set_len(before.len() as u64 + 400).unwrap();
+    disk.paths()
+        .iter()
+        .filter(|path| path.as_str() >= next)
+        .for_each(|path| disk.remove(path).unwrap());
+    disk.open(sealed, Mode::Write)
+        .unwrap()
+        .set_len(before.len() as u64 + 400)
+        .unwrap();
     let kept = read(&disk, Mode::ReadOnly).unwrap();
     assert!(all.starts_with(&kept) && !kept.is_empty());
     let (log, recovery) = open(&disk, Mode::Write).unwrap();
     assert_eq!(recovery.cut, None);
     let position = append(&log, &[(9, b"next".to_vec())]).unwrap()[0];
     log.sync().unwrap();
-    assert_eq!(position, LogPosition { segment: 3, ..LogPosition::START });
+    assert_eq!(
+        position,
+        LogPosition {
+            segment: 3,
+            ..LogPosition::START
+        }
+    );
     assert_eq!(disk.contents(sealed).unwrap(), before);
     let expected: Entries = kept.into_iter().chain([(9, b"next".to_vec())]).collect();
     assert_eq!(read(&disk, Mode::ReadOnly).unwrap(), expected);
@@ -333,7 +393,10 @@ fn a_newer_version_is_refused_by_name() {
     file.write_at(0, &header).unwrap();
     for mode in [Mode::ReadOnly, Mode::Write] {
         let error = read(&disk, mode).err().unwrap();
-        assert_eq!(error.to_string(), "log/00000001.log has format version 3, this program reads up to 2");
+        assert_eq!(
+            error.to_string(),
+            "log/00000001.log has format version 3, this program reads up to 2"
+        );
     }
 }
 
@@ -345,7 +408,10 @@ fn a_torn_tail_is_saved_then_cut() {
     drop(log);
     let path = format!("log/{:08}.log", position.segment);
     let torn = disk.contents(&path).unwrap()[position.offset as usize..][..40].to_vec();
-    disk.open(&path, Mode::Write).unwrap().set_len(u64::from(position.offset) + 40).unwrap();
+    disk.open(&path, Mode::Write)
+        .unwrap()
+        .set_len(u64::from(position.offset) + 40)
+        .unwrap();
 
     let before = disk.contents(&path);
     let (reader, seen) = open(&disk, Mode::ReadOnly).unwrap();
@@ -355,7 +421,10 @@ fn a_torn_tail_is_saved_then_cut() {
     assert_eq!(entries(&writer).unwrap(), all);
 
     let (seen, cut) = (seen.cut.unwrap(), cut.cut.unwrap());
-    assert_eq!((seen.file.as_str(), seen.offset, seen.bytes), (path.as_str(), u64::from(position.offset), 40));
+    assert_eq!(
+        (seen.file.as_str(), seen.offset, seen.bytes),
+        (path.as_str(), u64::from(position.offset), 40)
+    );
     assert_eq!((seen.saved, cut.bytes), (None, 40));
     assert_eq!(disk.contents(&cut.saved.unwrap()).unwrap(), torn);
     assert_eq!(open(&disk, Mode::Write).unwrap().1.cut, None);
@@ -370,15 +439,23 @@ fn a_frame_copied_elsewhere_does_not_verify() {
     let path = "log/00000001.log";
     let at = |index: usize| positions[index].offset as usize..positions[index].offset as usize + 40;
     let first = disk.contents(path).unwrap()[at(0)].to_vec();
-    disk.open(path, Mode::Write).unwrap().write_at(u64::from(positions[1].offset), &first).unwrap();
-    assert!(matches!(open(&disk, Mode::ReadOnly), Err(LogError::Damaged { offset: 72, .. })));
+    disk.open(path, Mode::Write)
+        .unwrap()
+        .write_at(u64::from(positions[1].offset), &first)
+        .unwrap();
+    assert!(matches!(
+        open(&disk, Mode::ReadOnly),
+        Err(LogError::Damaged { offset: 72, .. })
+    ));
 }
 
 #[test]
 fn a_reader_sees_a_prefix_while_a_writer_writes() {
     let (disk, all) = sample();
     let (writer, _) = open(&disk, Mode::Write).unwrap();
-    let more: Entries = (0..200_u8).map(|number| (number, vec![number; usize::from(number) % 90])).collect();
+    let more: Entries = (0..200_u8)
+        .map(|number| (number, vec![number; usize::from(number) % 90]))
+        .collect();
     let all: Entries = all.into_iter().chain(more.iter().cloned()).collect();
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
@@ -414,8 +491,13 @@ fn a_frame_completed_while_it_was_read_is_no_damage() {
 fn real_files_hold_a_log() {
     let dir = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
-    assert_eq!(Log::open(Arc::clone(&disk), Mode::ReadOnly).unwrap().1, Recovery::default());
-    let all: Entries = (0..100_u8).map(|number| (number, vec![number; usize::from(number)])).collect();
+    assert_eq!(
+        Log::open(Arc::clone(&disk), Mode::ReadOnly).unwrap().1,
+        Recovery::default()
+    );
+    let all: Entries = (0..100_u8)
+        .map(|number| (number, vec![number; usize::from(number)]))
+        .collect();
     let (log, _) = Log::open_with(Arc::clone(&disk), Mode::Write, OPTIONS).unwrap();
     append(&log, &all).unwrap();
     log.sync().unwrap();
@@ -434,9 +516,18 @@ fn positions_outside_the_log_are_refused() {
     let (log, _) = open(&disk, Mode::ReadOnly).unwrap();
     for (segment, offset) in [(0, 32), (99, 32), (1, u32::MAX), (1, 639)] {
         let result = log.read(LogPosition { segment, offset });
-        assert!(matches!(result, Err(LogError::NoEntry { .. })), "{segment} {offset}");
+        assert!(
+            matches!(result, Err(LogError::NoEntry { .. })),
+            "{segment} {offset}"
+        );
     }
-    assert!(matches!(log.read(LogPosition { segment: 1, offset: 33 }), Err(LogError::Damaged { .. })));
+    assert!(matches!(
+        log.read(LogPosition {
+            segment: 1,
+            offset: 33
+        }),
+        Err(LogError::Damaged { .. })
+    ));
 }
 
 #[test]
@@ -444,7 +535,10 @@ fn an_oversized_entry_is_refused_and_harms_nothing() {
     let disk = MemoryDisk::new();
     let (log, _) = open(&disk, Mode::Write).unwrap();
     let body = vec![0; uor_asl::log::BODY_LEN_MAX + 1];
-    assert!(matches!(log.append_batch(&[(0, b"first"), (0, &body)]), Err(LogError::TooLarge { .. })));
+    assert!(matches!(
+        log.append_batch(&[(0, b"first"), (0, &body)]),
+        Err(LogError::TooLarge { .. })
+    ));
     append(&log, &[(1, b"small".to_vec())]).unwrap();
     assert_eq!(entries(&log).unwrap(), vec![(1, b"small".to_vec())]);
 }
@@ -456,10 +550,16 @@ fn rows(disk: &MemoryDisk, path: &str) -> Vec<String> {
 }
 
 fn two_segments() -> Entries {
-    vec![(5, b"uor".to_vec()), (6, b"an entry that makes it two segments".to_vec())]
+    vec![
+        (5, b"uor".to_vec()),
+        (6, b"an entry that makes it two segments".to_vec()),
+    ]
 }
 
-const TWO_SEGMENTS: Options = Options { segment_bytes: 128, preallocate_bytes: 64 };
+const TWO_SEGMENTS: Options = Options {
+    segment_bytes: 128,
+    preallocate_bytes: 64,
+};
 
 #[test]
 fn the_bytes_of_a_small_log_are_golden() {
@@ -510,11 +610,19 @@ const VERSION_1_LAST: &[&str] = &[
 fn version_1() -> MemoryDisk {
     let disk = MemoryDisk::new();
     disk.create_dir_all("log").unwrap();
-    for (path, rows) in [("log/00000001.log", VERSION_1_CLOSED), ("log/00000002.log", VERSION_1_LAST)] {
+    for (path, rows) in [
+        ("log/00000001.log", VERSION_1_CLOSED),
+        ("log/00000002.log", VERSION_1_LAST),
+    ] {
         let digits = rows.concat();
-        let bytes: Vec<u8> =
-            (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect();
-        disk.open(path, Mode::Write).unwrap().write_at(0, &bytes).unwrap();
+        let bytes: Vec<u8> = (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect();
+        disk.open(path, Mode::Write)
+            .unwrap()
+            .write_at(0, &bytes)
+            .unwrap();
     }
     disk.settle();
     disk
@@ -534,16 +642,37 @@ fn version_1_is_read_and_continued() {
     for log in [log, open(&disk, Mode::ReadOnly).unwrap().0] {
         assert_eq!(entries(&log).unwrap(), all);
         let verified = log.verify(&|_| {});
-        assert!(verified.damages.is_empty() && verified.entries == 6, "{verified:?}");
+        assert!(
+            verified.damages.is_empty() && verified.entries == 6,
+            "{verified:?}"
+        );
     }
-    let versions: Vec<u8> = disk.paths().iter().map(|path| disk.contents(path).unwrap()[8]).collect();
-    assert_eq!(versions[..3], [1, 1, 2], "a segment is finished in the version it was begun in");
+    let versions: Vec<u8> = disk
+        .paths()
+        .iter()
+        .map(|path| disk.contents(path).unwrap()[8])
+        .collect();
+    assert_eq!(
+        versions[..3],
+        [1, 1, 2],
+        "a segment is finished in the version it was begun in"
+    );
     for path in ["log/00000001.log", "log/00000002.log"] {
         for bit in 0..disk.contents(path).unwrap().len() as u64 * 8 {
             let disk = disk.crash(0);
             assert!(disk.flip_bit(path, bit));
-            assert!(matches!(read(&disk, Mode::ReadOnly), Err(LogError::Damaged { file, .. }) if file == path));
-            assert!(!open(&disk, Mode::ReadOnly).unwrap().0.verify(&|_| {}).damages.is_empty(), "bit {bit} of {path}");
+            assert!(
+                matches!(read(&disk, Mode::ReadOnly), Err(LogError::Damaged { file, .. }) if file == path)
+            );
+            assert!(
+                !open(&disk, Mode::ReadOnly)
+                    .unwrap()
+                    .0
+                    .verify(&|_| {})
+                    .damages
+                    .is_empty(),
+                "bit {bit} of {path}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Every way to damage a log's files, against every way to read it: right bytes or an error that says where, never a panic
-//! and never other bytes.
+//! Every way to damage a log's files, against every way to read it: right bytes or an error that
+//! says where, never a panic and never other bytes.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -12,7 +12,10 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::{Entry, Log, LogError, LogPosition, Options};
 
 /// A page of entries fits, and a bit more.
-const OPTIONS: Options = Options { segment_bytes: 6000, preallocate_bytes: 512 };
+const OPTIONS: Options = Options {
+    segment_bytes: 6000,
+    preallocate_bytes: 512,
+};
 
 /// A log of some closed segments and a last one, what is in it, and what its files were before.
 struct Sample {
@@ -27,7 +30,9 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<Log, LogError> {
 }
 
 fn body(number: usize) -> Vec<u8> {
-    (0..300 + number * 37 % 500).map(|index| u8::try_from((number * 31 + index) % 251).unwrap()).collect()
+    (0..300 + number * 37 % 500)
+        .map(|index| u8::try_from((number * 31 + index) % 251).unwrap())
+        .collect()
 }
 
 impl Sample {
@@ -39,7 +44,11 @@ impl Sample {
             let body = body(number);
             let position = log.append_batch(&[(7, &body)]).unwrap().positions[0];
             log.sync().unwrap();
-            entries.push(Entry { position, kind: 7, body });
+            entries.push(Entry {
+                position,
+                kind: 7,
+                body,
+            });
             if (2000..4000).contains(&position.offset) {
                 let path = path(position.segment);
                 stale.insert(path.clone(), disk.contents(&path).unwrap());
@@ -51,7 +60,11 @@ impl Sample {
                 && stale.len() + 1 >= disk.paths().len()
                 && entries.last().unwrap().position.offset > 1000
         );
-        Self { disk, entries, stale }
+        Self {
+            disk,
+            entries,
+            stale,
+        }
     }
 
     fn segments(&self) -> u32 {
@@ -60,7 +73,9 @@ impl Sample {
 
     /// The entries of a segment.
     fn of(&self, segment: u32) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.position.segment == segment)
+        self.entries
+            .iter()
+            .filter(move |entry| entry.position.segment == segment)
     }
 }
 
@@ -77,7 +92,8 @@ fn put(disk: &MemoryDisk, path: &str, bytes: &[u8]) {
 
 type Damage = Box<dyn Fn(&MemoryDisk)>;
 
-/// What can happen to the file of `segment`, and whether the log must notice by itself that it happened.
+/// What can happen to the file of `segment`, and whether the log must notice by itself that it
+/// happened.
 fn damages(sample: &Sample, segment: u32) -> Vec<(String, bool, Damage)> {
     let name = path(segment);
     let bytes = sample.disk.contents(&name).unwrap();
@@ -85,7 +101,11 @@ fn damages(sample: &Sample, segment: u32) -> Vec<(String, bool, Damage)> {
     let mut all: Vec<(String, bool, Damage)> = Vec::new();
     let mut rewrite = |what: String, noticed: bool, bytes: Vec<u8>| {
         let name = name.clone();
-        all.push((what, noticed, Box::new(move |disk| put(disk, &name, &bytes))));
+        all.push((
+            what,
+            noticed,
+            Box::new(move |disk| put(disk, &name, &bytes)),
+        ));
     };
     let entry = sample.of(segment).nth(1).unwrap();
     let start = entry.position.offset as usize;
@@ -99,7 +119,11 @@ fn damages(sample: &Sample, segment: u32) -> Vec<(String, bool, Damage)> {
     ];
     if closed {
         let len = bytes.len();
-        places.extend([("seal", len - 3), ("checks", len - 36), ("checks header", len - 32 - 16 - 20)]);
+        places.extend([
+            ("seal", len - 3),
+            ("checks", len - 36),
+            ("checks header", len - 32 - 16 - 20),
+        ]);
     }
     for (what, at) in places {
         for bit in [0, 3, 7] {
@@ -109,11 +133,29 @@ fn damages(sample: &Sample, segment: u32) -> Vec<(String, bool, Damage)> {
         }
     }
     // The last segment can end at any time: a crash would look the same.
-    for len in [0, 31, 32, start + 10, bytes.len() / 2 / 8 * 8, bytes.len() - 32, bytes.len() - 8, bytes.len() - 1] {
+    for len in [
+        0,
+        31,
+        32,
+        start + 10,
+        bytes.len() / 2 / 8 * 8,
+        bytes.len() - 32,
+        bytes.len() - 8,
+        bytes.len() - 1,
+    ] {
         rewrite(format!("cut to {len}"), closed, bytes[..len].to_vec());
     }
-    for more in [vec![0; 8], vec![0; 5000], vec![0xaa; 64], bytes[32..200].to_vec()] {
-        rewrite(format!("{} bytes longer", more.len()), closed, [bytes.clone(), more].concat());
+    for more in [
+        vec![0; 8],
+        vec![0; 5000],
+        vec![0xaa; 64],
+        bytes[32..200].to_vec(),
+    ] {
+        rewrite(
+            format!("{} bytes longer", more.len()),
+            closed,
+            [bytes.clone(), more].concat(),
+        );
     }
     rewrite("zeros".to_owned(), closed, vec![0; bytes.len()]);
     if let Some(stale) = sample.stale.get(&name) {
@@ -130,7 +172,11 @@ fn damages(sample: &Sample, segment: u32) -> Vec<(String, bool, Damage)> {
         all.push((what, true, Box::new(swap)));
     }
     let gone = name.clone();
-    all.push(("missing".to_owned(), closed, Box::new(move |disk| disk.remove(&gone).unwrap())));
+    all.push((
+        "missing".to_owned(),
+        closed,
+        Box::new(move |disk| disk.remove(&gone).unwrap()),
+    ));
     all
 }
 
@@ -146,7 +192,8 @@ fn assert_named(error: &LogError, what: &str) {
     }
 }
 
-/// Reads the log in every way. What is read is right; what cannot be read is named. Says whether anything was wrong.
+/// Reads the log in every way. What is read is right; what cannot be read is named. Says whether
+/// anything was wrong.
 fn read_every_way(log: &Log, entries: &[Entry], what: &str) -> bool {
     let mut noticed = false;
     let mut check = |result: Result<bool, LogError>| match result {
@@ -161,8 +208,14 @@ fn read_every_way(log: &Log, entries: &[Entry], what: &str) -> bool {
     for _ in 0..2 {
         for entry in entries {
             check(log.read(entry.position).map(|found| found == *entry));
-            check(view.bytes(entry.position.body(), entry.body.len()).map(|bytes| bytes == entry.body));
-            check(view.bytes(entry.position.body().plus(17), 40).map(|bytes| bytes == &entry.body[17..57]));
+            check(
+                view.bytes(entry.position.body(), entry.body.len())
+                    .map(|bytes| bytes == entry.body),
+            );
+            check(
+                view.bytes(entry.position.body().plus(17), 40)
+                    .map(|bytes| bytes == &entry.body[17..57]),
+            );
             view.prefetch(entry.position);
         }
         for (index, from) in entries.iter().enumerate().step_by(5) {
@@ -202,11 +255,19 @@ fn every_damage_is_named_or_harmless_however_the_log_is_read() {
                     Ok(log) => {
                         let noticed = read_every_way(&log, &sample.entries, &what);
                         let verified = log.verify(&|_| {}).damages;
-                        verified.iter().for_each(|damage| assert_named(damage, &what));
-                        assert!(!must_notice || !verified.is_empty(), "{what}: not found by verifying");
+                        verified
+                            .iter()
+                            .for_each(|damage| assert_named(damage, &what));
+                        assert!(
+                            !must_notice || !verified.is_empty(),
+                            "{what}: not found by verifying"
+                        );
                         // Marks and seals are nobody's bytes: reading by position need not notice.
                         let read_matters = !what.contains("mark") && !what.contains("check");
-                        assert!(!must_notice || !read_matters || noticed, "{what}: not noticed by reading");
+                        assert!(
+                            !must_notice || !read_matters || noticed,
+                            "{what}: not noticed by reading"
+                        );
                     }
                     Err(error) => assert_named(&error, &what),
                 }
@@ -223,7 +284,10 @@ fn every_damage_is_named_or_harmless_however_the_log_is_read() {
                 let noticed = read_every_way(&log, &sample.entries, &what);
                 assert!(!touched || !noticed, "{what}: a copy in memory changed");
                 let verified = log.verify(&|_| {}).damages;
-                assert!(!must_notice || !verified.is_empty(), "{what}: not found by verifying");
+                assert!(
+                    !must_notice || !verified.is_empty(),
+                    "{what}: not found by verifying"
+                );
                 cells += 1;
             }
         }
@@ -243,7 +307,11 @@ fn verifying_finds_every_damage_and_goes_on() {
     let sound = Sample::new();
     let log = open(&sound.disk, Mode::ReadOnly).unwrap();
     for segment in 1..last {
-        put(&sound.disk, &path(segment), &sample.disk.contents(&path(segment)).unwrap());
+        put(
+            &sound.disk,
+            &path(segment),
+            &sample.disk.contents(&path(segment)).unwrap(),
+        );
     }
     let seen = std::sync::atomic::AtomicU64::new(0);
     let verified = log.verify(&|bytes| {
@@ -257,7 +325,10 @@ fn verifying_finds_every_damage_and_goes_on() {
         });
         assert!(named, "{:?}", entry.position);
     }
-    let lost = spoilt.iter().filter(|entry| entry.position.segment < last).count() as u64;
+    let lost = spoilt
+        .iter()
+        .filter(|entry| entry.position.segment < last)
+        .count() as u64;
     assert_eq!(verified.entries, sample.entries.len() as u64 - lost);
 }
 
@@ -266,10 +337,22 @@ fn another_log_slipped_under_an_open_one_is_found() {
     let (disk, other) = (MemoryDisk::new(), MemoryDisk::new());
     let log = open(&disk, Mode::Write).unwrap();
     log.append_batch(&[(7, b"one")]).unwrap();
-    open(&other, Mode::Write).unwrap().append_batch(&[(7, b"two")]).unwrap();
+    open(&other, Mode::Write)
+        .unwrap()
+        .append_batch(&[(7, b"two")])
+        .unwrap();
     put(&disk, &path(1), &other.contents(&path(1)).unwrap());
     let damages = log.verify(&|_| {}).damages;
-    assert!(matches!(&damages[..], [LogError::Damaged { what: "contents since it was opened", .. }]), "{damages:?}");
+    assert!(
+        matches!(
+            &damages[..],
+            [LogError::Damaged {
+                what: "contents since it was opened",
+                ..
+            }]
+        ),
+        "{damages:?}"
+    );
     assert_eq!(log.entries().next().unwrap().unwrap().body, b"one");
 }
 
@@ -279,25 +362,51 @@ fn positions_are_found_again_and_only_those() {
     let log = open(&sample.disk, Mode::ReadOnly).unwrap();
     let view = log.view();
     for (index, entry) in sample.entries.iter().enumerate() {
-        let found: Vec<Entry> = view.entries_from(entry.position).unwrap().map(Result::unwrap).collect();
+        let found: Vec<Entry> = view
+            .entries_from(entry.position)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(found, sample.entries[index..]);
     }
     assert_eq!(view.entries_from(view.end()).unwrap().count(), 0);
     let end = view.end();
-    for position in
-        [LogPosition { offset: end.offset + 8, ..end }, LogPosition { segment: end.segment + 1, offset: 32 }]
-    {
-        assert!(matches!(view.entries_from(position), Err(LogError::NoEntry { .. })), "{position:?}");
+    for position in [
+        LogPosition {
+            offset: end.offset + 8,
+            ..end
+        },
+        LogPosition {
+            segment: end.segment + 1,
+            offset: 32,
+        },
+    ] {
+        assert!(
+            matches!(view.entries_from(position), Err(LogError::NoEntry { .. })),
+            "{position:?}"
+        );
     }
     for offset in [0, 31, 33, 40, 100] {
         for segment in [1, end.segment] {
             let position = LogPosition { segment, offset };
-            assert!(matches!(view.entries_from(position), Err(LogError::NoFrame { .. })), "{position:?}");
+            assert!(
+                matches!(view.entries_from(position), Err(LogError::NoFrame { .. })),
+                "{position:?}"
+            );
         }
     }
-    assert!(view.entries_from(LogPosition { segment: 0, offset: 32 }).is_err());
+    assert!(
+        view.entries_from(LogPosition {
+            segment: 0,
+            offset: 32
+        })
+        .is_err()
+    );
     assert!(matches!(view.bytes(end, 1), Err(LogError::NoEntry { .. })));
-    assert!(matches!(view.bytes(LogPosition::START, usize::MAX), Err(LogError::NoEntry { .. })));
+    assert!(matches!(
+        view.bytes(LogPosition::START, usize::MAX),
+        Err(LogError::NoEntry { .. })
+    ));
     assert_eq!(view.bytes(end, 0).unwrap(), b"");
 }
 
@@ -311,7 +420,11 @@ fn a_view_shows_what_it_took_and_nothing_later() {
     for number in 0..60 {
         let body = body(number);
         let appended = log.append_batch(&[(7, &body)]).unwrap();
-        entries.push(Entry { position: appended.positions[0], kind: 7, body });
+        entries.push(Entry {
+            position: appended.positions[0],
+            kind: 7,
+            body,
+        });
         if number % 3 == 0 {
             log.sync().unwrap();
         }
@@ -325,7 +438,10 @@ fn a_view_shows_what_it_took_and_nothing_later() {
         assert_eq!(shown, entries[..=index]);
         assert_eq!(view.read(entries[index].position).unwrap(), entries[index]);
         if let Some(next) = entries.get(index + 1) {
-            assert!(matches!(view.read(next.position), Err(LogError::NoEntry { .. })));
+            assert!(matches!(
+                view.read(next.position),
+                Err(LogError::NoEntry { .. })
+            ));
         }
     }
     let mut stale = views[59].clone();
@@ -346,14 +462,26 @@ fn a_segment_cut_under_its_map_is_named() {
     for number in 0..40 {
         let body = body(number);
         let position = log.append_batch(&[(7, &body)]).unwrap().positions[0];
-        entries.push(Entry { position, kind: 7, body });
+        entries.push(Entry {
+            position,
+            kind: 7,
+            body,
+        });
     }
     log.sync().unwrap();
     assert!(!read_every_way(&log, &entries, "whole"));
-    disk.open(&path(1), Mode::Write).unwrap().set_len(4096).unwrap();
+    disk.open(&path(1), Mode::Write)
+        .unwrap()
+        .set_len(4096)
+        .unwrap();
     assert!(read_every_way(&log, &entries, "cut while open"));
-    let lost = entries.iter().rfind(|entry| entry.position.segment == 1).unwrap();
-    assert!(matches!(log.read(lost.position), Err(LogError::Damaged { file, .. }) if file == path(1)));
+    let lost = entries
+        .iter()
+        .rfind(|entry| entry.position.segment == 1)
+        .unwrap();
+    assert!(
+        matches!(log.read(lost.position), Err(LogError::Damaged { file, .. }) if file == path(1))
+    );
     assert!(log.read(entries.last().unwrap().position).is_ok());
     assert!(!log.verify(&|_| {}).damages.is_empty());
 }

@@ -1,4 +1,5 @@
-//! Replay by shards and threads against the specification's algorithm as it is written, and chains that are broken.
+//! Replay by shards and threads against the specification's algorithm as it is written, and chains
+//! that are broken.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
@@ -26,18 +27,34 @@ use uor_index_format::state::{Entry, StateHash};
 use federation::{Federation, steps};
 
 fn rules() -> impl Strategy<Value = ConflictRule> {
-    prop_oneof![Just(ConflictRule::First), Just(ConflictRule::Quorum), Just(ConflictRule::Manual)]
+    prop_oneof![
+        Just(ConflictRule::First),
+        Just(ConflictRule::Quorum),
+        Just(ConflictRule::Manual)
+    ]
 }
 
 /// A snapshot that cuts every domain and the clock somewhere; `seed` decides where.
 fn cut(commits: &[Commit], seed: u64) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    let last = commits.iter().map(|commit| commit.header().logseq.0).max().unwrap_or(0);
+    let last = commits
+        .iter()
+        .map(|commit| commit.header().logseq.0)
+        .max()
+        .unwrap_or(0);
     for commit in commits {
         let header = commit.header();
         let limit = federation::mix(seed ^ u64::from(header.domain.as_bytes()[0])) % 12;
-        let head = Head { number: header.number, hash: commit.hash() };
-        if header.number <= limit && snapshot.frontier.get(&header.domain).is_none_or(|known| *known < head) {
+        let head = Head {
+            number: header.number,
+            hash: commit.hash(),
+        };
+        if header.number <= limit
+            && snapshot
+                .frontier
+                .get(&header.domain)
+                .is_none_or(|known| *known < head)
+        {
             snapshot.frontier.insert(header.domain, head);
         }
     }
@@ -47,10 +64,19 @@ fn cut(commits: &[Commit], seed: u64) -> Snapshot {
 
 /// Everything.
 fn head(commits: &[Commit]) -> Snapshot {
-    let mut snapshot = Snapshot { logseq_max: LogSeq::MAX, ..Snapshot::default() };
+    let mut snapshot = Snapshot {
+        logseq_max: LogSeq::MAX,
+        ..Snapshot::default()
+    };
     for commit in commits {
-        let head = Head { number: commit.header().number, hash: commit.hash() };
-        let known = snapshot.frontier.entry(commit.header().domain).or_insert(head);
+        let head = Head {
+            number: commit.header().number,
+            hash: commit.hash(),
+        };
+        let known = snapshot
+            .frontier
+            .entry(commit.header().domain)
+            .or_insert(head);
         *known = head.max(*known);
     }
     snapshot
@@ -60,7 +86,8 @@ fn threads(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
 }
 
-/// Replays to all targets, giving the commits in an order that `seed` decides; and the entries of the first target.
+/// Replays to all targets, giving the commits in an order that `seed` decides; and the entries of
+/// the first target.
 fn run(
     commits: &[Commit],
     seed: u64,
@@ -72,9 +99,22 @@ fn run(
     order.sort_by_key(|index| federation::mix(seed ^ *index as u64));
     let read = |index: u32| Ok::<_, ()>(&commits[order[index as usize]]);
     let mut entries = Vec::new();
-    let count = u32::try_from(commits.len()).map(|commits| (commits, threads(count))).unwrap();
-    let replay = Replay { targets, rule, threads: count.1 };
-    let reached = replay.run(count.0, &read, &mut |_| {}, Some(&mut |some| entries.extend_from_slice(some))).unwrap();
+    let count = u32::try_from(commits.len())
+        .map(|commits| (commits, threads(count)))
+        .unwrap();
+    let replay = Replay {
+        targets,
+        rule,
+        threads: count.1,
+    };
+    let reached = replay
+        .run(
+            count.0,
+            &read,
+            &mut |_| {},
+            Some(&mut |some| entries.extend_from_slice(some)),
+        )
+        .unwrap();
     (reached, entries)
 }
 
@@ -108,7 +148,8 @@ proptest! {
         }
     }
 
-    /// Long histories of few ids: every order of claims, tombstones and resolutions, in every domain, at equal times too.
+    /// Long histories of few ids: every order of claims, tombstones and resolutions, in every
+    /// domain, at equal times too.
     #[test]
     fn the_history_of_one_id_gives_what_the_model_gives(
         words in prop::collection::vec((0_usize..4, 1_u64..12, 0_u8..6), 1..40), rule in rules(), count in 1_usize..4,
@@ -124,7 +165,10 @@ proptest! {
 
 /// What sites say of one receipt, and when: three outcomes, a tombstone, resolutions.
 fn history(words: &[(usize, u64, u8)]) -> Vec<Commit> {
-    let said: BTreeMap<(usize, u64), u8> = words.iter().map(|(site, logseq, what)| ((*site, *logseq), *what)).collect();
+    let said: BTreeMap<(usize, u64), u8> = words
+        .iter()
+        .map(|(site, logseq, what)| ((*site, *logseq), *what))
+        .collect();
     let outcome = |choice: u8| federation::record(2 + 64 * choice);
     let mut chains: BTreeMap<usize, (u64, CommitHash)> = BTreeMap::new();
     let mut commits = Vec::new();
@@ -150,7 +194,15 @@ fn history(words: &[(usize, u64, u8)]) -> Vec<Commit> {
 
 fn sealed(site: usize, number: u64, previous: CommitHash, logseq: u64, record: Record) -> Commit {
     let (logseq, federation) = (LogSeq(logseq), FederationState::of([]));
-    let draft = Draft { number, previous, logseq, federation, wall_ms: 0, learned: vec![], records: vec![record] };
+    let draft = Draft {
+        number,
+        previous,
+        logseq,
+        federation,
+        wall_ms: 0,
+        learned: vec![],
+        records: vec![record],
+    };
     Commit::seal(draft, &federation::key(site)).unwrap()
 }
 
@@ -162,9 +214,17 @@ fn the_first_commit_that_cannot_be_read_is_named_and_all_others_are_read() {
     let tried = std::sync::atomic::AtomicUsize::new(0);
     let read = |index: u32| {
         tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if index == 1 || index == 3 { Err(index) } else { Ok(&commits[index as usize]) }
+        if index == 1 || index == 3 {
+            Err(index)
+        } else {
+            Ok(&commits[index as usize])
+        }
     };
-    let replay = Replay { targets: std::slice::from_ref(&target), rule: ConflictRule::First, threads: threads(3) };
+    let replay = Replay {
+        targets: std::slice::from_ref(&target),
+        rule: ConflictRule::First,
+        threads: threads(3),
+    };
     let count = u32::try_from(commits.len()).unwrap();
     assert!(count > 4);
     assert_eq!(replay.run(count, &read, &mut |_| {}, None), Err(1));
@@ -173,7 +233,12 @@ fn the_first_commit_that_cannot_be_read_is_named_and_all_others_are_read() {
 
 fn noted(commit: &Commit) -> Committed {
     let header = commit.header();
-    Committed { domain: header.domain, number: header.number, hash: commit.hash(), logseq: header.logseq }
+    Committed {
+        domain: header.domain,
+        number: header.number,
+        hash: commit.hash(),
+        logseq: header.logseq,
+    }
 }
 
 #[test]
@@ -182,31 +247,48 @@ fn whatever_breaks_a_chain_is_named() {
     let first = sealed(0, 1, CommitHash::NONE, 3, artifact(1));
     let second = sealed(0, 2, first.hash(), 5, artifact(2));
     let third = sealed(0, 3, second.hash(), 6, artifact(3));
-    let checked =
-        |commit: &Commit, before: Option<&Commit>| chain::check(commit, &noted(commit), before.map(noted).as_ref());
+    let checked = |commit: &Commit, before: Option<&Commit>| {
+        chain::check(commit, &noted(commit), before.map(noted).as_ref())
+    };
     assert_eq!(checked(&first, None), Ok(()));
     assert_eq!(checked(&second, Some(&first)), Ok(()));
 
     assert_eq!(checked(&second, None), Err(Break::Number { before: 0 }));
-    assert_eq!(checked(&third, Some(&first)), Err(Break::Number { before: 1 }));
+    assert_eq!(
+        checked(&third, Some(&first)),
+        Err(Break::Number { before: 1 })
+    );
     let strange = sealed(0, 2, third.hash(), 5, artifact(2));
-    let named = Break::Previous { named: third.hash(), before: first.hash() };
+    let named = Break::Previous {
+        named: third.hash(),
+        before: first.hash(),
+    };
     assert_eq!(checked(&strange, Some(&first)), Err(named));
     for logseq in [1, 3] {
         let late = sealed(0, 2, first.hash(), logseq, artifact(2));
-        let expected = Break::LogSeq { logseq: LogSeq(logseq), before: LogSeq(3) };
+        let expected = Break::LogSeq {
+            logseq: LogSeq(logseq),
+            before: LogSeq(3),
+        };
         assert_eq!(checked(&late, Some(&first)), Err(expected));
     }
     // Another commit than was noted: a twin, another number, another domain.
     let twin = sealed(0, 2, first.hash(), 5, artifact(9));
     for other in [&twin, &third, &sealed(1, 2, first.hash(), 5, artifact(2))] {
-        let expected = Break::Other { number: other.header().number, hash: other.hash() };
-        assert_eq!(chain::check(other, &noted(&second), Some(&noted(&first))), Err(expected));
+        let expected = Break::Other {
+            number: other.header().number,
+            hash: other.hash(),
+        };
+        assert_eq!(
+            chain::check(other, &noted(&second), Some(&noted(&first))),
+            Err(expected)
+        );
     }
 }
 
-/// What verification finds of a store whose log was written anew with these changes to its six commits, while its index
-/// stayed as it was: the numbers of the commits found broken, and what was said of each.
+/// What verification finds of a store whose log was written anew with these changes to its six
+/// commits, while its index stayed as it was: the numbers of the commits found broken, and what was
+/// said of each.
 fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
     let (stored, rewritten) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let key = federation::key(0);
@@ -216,9 +298,12 @@ fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
     let store = Store::open(disk.clone(), Mode::Write).unwrap();
     store.merge(vec![federation.commits()[0].clone()]).unwrap();
     for byte in 2..7 {
-        store.commit(&key, vec![Record::artifact(None, Payload::of(&[byte]))], 0).unwrap();
+        store
+            .commit(&key, vec![Record::artifact(None, Payload::of(&[byte]))], 0)
+            .unwrap();
     }
-    let commits = (1..=6).map(|number| store.commit_bytes(&key.site_id(), number).unwrap().unwrap());
+    let commits =
+        (1..=6).map(|number| store.commit_bytes(&key.site_id(), number).unwrap().unwrap());
     let mut commits: Vec<Vec<u8>> = commits.collect();
     store.settle().unwrap();
     drop(store);
@@ -234,28 +319,49 @@ fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
     std::fs::rename(rewritten.path().join("log"), stored.path().join("log")).unwrap();
 
     let store = Store::open(disk, Mode::ReadOnly).unwrap();
-    assert_eq!(store.opened().index, None, "an index that is written anew notices nothing");
+    assert_eq!(
+        store.opened().index,
+        None,
+        "an index that is written anew notices nothing"
+    );
     let verified = store.verify(&mut |_| {}).unwrap();
     // The index is of another log, and what is no commit cannot be judged anew: that is found too.
-    let found = verified.findings.into_iter().filter_map(|finding| match finding {
-        Finding::Chain { domain, number, what } if domain == key.site_id() => Some((number, what)),
-        Finding::Index { .. } | Finding::Uncounted(_) | Finding::Log { .. } => None,
-        other => panic!("found {other:?}"),
-    });
+    let found = verified
+        .findings
+        .into_iter()
+        .filter_map(|finding| match finding {
+            Finding::Chain {
+                domain,
+                number,
+                what,
+            } if domain == key.site_id() => Some((number, what)),
+            Finding::Index { .. } | Finding::Uncounted(_) | Finding::Log { .. } => None,
+            other => panic!("found {other:?}"),
+        });
     let found: Vec<_> = found.collect();
-    assert_eq!(store.replay(store.view().head()).is_err(), !found.is_empty());
-    assert_eq!(store.replay_many(&[store.view().head().clone()]).is_err(), !found.is_empty());
+    assert_eq!(
+        store.replay(store.view().head()).is_err(),
+        !found.is_empty()
+    );
+    assert_eq!(
+        store.replay_many(&[store.view().head().clone()]).is_err(),
+        !found.is_empty()
+    );
     found
 }
 
 #[test]
 fn every_commit_that_is_not_in_its_place_is_found() {
     let key = federation::key(0);
-    let numbers = |found: &[(u64, String)]| found.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    let numbers =
+        |found: &[(u64, String)]| found.iter().map(|(number, _)| *number).collect::<Vec<_>>();
     assert_eq!(broken_by(|_| {}), vec![]);
     let swapped = broken_by(|commits| commits.swap(2, 3));
     assert_eq!(numbers(&swapped), [3, 4]);
-    assert!(swapped[0].1.contains("it is commit 4 with hash"), "{swapped:?}");
+    assert!(
+        swapped[0].1.contains("it is commit 4 with hash"),
+        "{swapped:?}"
+    );
     let forged = broken_by(|commits| {
         for index in [1, 4] {
             commits[index][field::SIGNATURE.start] ^= 1;
@@ -281,18 +387,34 @@ fn every_commit_that_is_not_in_its_place_is_found() {
         commits[3] = Commit::seal(draft, &key).unwrap().encode();
     });
     assert_eq!(numbers(&twin), [4]);
-    assert!(twin[0].1.contains("not the one that was taken in"), "{twin:?}");
+    assert!(
+        twin[0].1.contains("not the one that was taken in"),
+        "{twin:?}"
+    );
 }
 
-/// The specification's §5 as it is written: all records sorted by the one order, then applied one after the other.
-fn model<'a>(commits: impl IntoIterator<Item = &'a Commit>, target: &Snapshot, rule: ConflictRule) -> Replayed {
+/// The specification's §5 as it is written: all records sorted by the one order, then applied one
+/// after the other.
+fn model<'a>(
+    commits: impl IntoIterator<Item = &'a Commit>,
+    target: &Snapshot,
+    rule: ConflictRule,
+) -> Replayed {
     let mut log: Vec<(Place, &Record)> = commits
         .into_iter()
         .filter(|commit| {
             let header = commit.header();
-            target.frontier.get(&header.domain).is_some_and(|head| header.number <= head.number)
+            target
+                .frontier
+                .get(&header.domain)
+                .is_some_and(|head| header.number <= head.number)
         })
-        .flat_map(|commit| commit.records().iter().map(|record| (commit.place(record), record)))
+        .flat_map(|commit| {
+            commit
+                .records()
+                .iter()
+                .map(|record| (commit.place(record), record))
+        })
         .collect();
     log.sort_by_key(|(place, _)| *place);
 
@@ -306,11 +428,23 @@ fn model<'a>(commits: impl IntoIterator<Item = &'a Commit>, target: &Snapshot, r
         cells.entry(place.id).or_default().apply(place, record);
     }
 
-    let entries: Vec<Entry> = cells.iter().filter_map(|(id, cell)| cell.entry(*id, rule)).collect();
+    let entries: Vec<Entry> = cells
+        .iter()
+        .filter_map(|(id, cell)| cell.entry(*id, rule))
+        .collect();
     let mut sum = StateHash::default();
     entries.iter().for_each(|entry| sum.add(entry));
-    let conflicts = entries.iter().filter(|entry| entry.conflict).map(|entry| entry.id).collect();
-    Replayed { root: sum.root(target), entries, conflicts, records }
+    let conflicts = entries
+        .iter()
+        .filter(|entry| entry.conflict)
+        .map(|entry| entry.id)
+        .collect();
+    Replayed {
+        root: sum.root(target),
+        entries,
+        conflicts,
+        records,
+    }
 }
 
 /// What has been applied to one id so far.
@@ -339,15 +473,23 @@ impl Cell {
         match record.content() {
             Content::Tombstone => *self = Self::default(),
             Content::Resolution { keep } => self.resolutions.push((*keep, self.sequence.len())),
-            Content::Artifact { .. } | Content::Receipt { .. } | Content::Genesis(_) => self.keep_first(place, record),
-            Content::Edge(_) | Content::Ref(_) | Content::Admission(_) => self.keep_last(place, record),
+            Content::Artifact { .. } | Content::Receipt { .. } | Content::Genesis(_) => {
+                self.keep_first(place, record)
+            }
+            Content::Edge(_) | Content::Ref(_) | Content::Admission(_) => {
+                self.keep_last(place, record)
+            }
         }
     }
 
     fn keep_first(&mut self, place: Place, record: &Record) {
         let claim = Claim::new(place, record);
         self.sequence.push(claim.checksum);
-        match self.claims.iter_mut().find(|known| known.checksum == claim.checksum) {
+        match self
+            .claims
+            .iter_mut()
+            .find(|known| known.checksum == claim.checksum)
+        {
             Some(duplicate) => {
                 duplicate.domains.insert(place.domain);
             }
@@ -355,10 +497,15 @@ impl Cell {
         }
     }
 
-    /// A later edge or ref replaces the earlier; who else had said the same is remembered for corroboration.
+    /// A later edge or ref replaces the earlier; who else had said the same is remembered for
+    /// corroboration.
     fn keep_last(&mut self, place: Place, record: &Record) {
         let mut claim = Claim::new(place, record);
-        if let Some(at) = self.claims.iter().position(|known| known.checksum == claim.checksum) {
+        if let Some(at) = self
+            .claims
+            .iter()
+            .position(|known| known.checksum == claim.checksum)
+        {
             claim.domains.append(&mut self.claims.remove(at).domains);
         }
         self.claims.push(claim);
@@ -369,11 +516,19 @@ impl Cell {
         if !first.kind.first_stands() {
             return Some(last.entry(id, false));
         }
-        let settled = self.resolutions.iter().rev().find_map(|(keep, claims_before)| {
-            let kept = self.claims.iter().find(|claim| claim.checksum == *keep)?;
-            let reopened = self.sequence.iter().skip(*claims_before).any(|later| later != keep);
-            Some(kept.entry(id, reopened))
-        });
+        let settled = self
+            .resolutions
+            .iter()
+            .rev()
+            .find_map(|(keep, claims_before)| {
+                let kept = self.claims.iter().find(|claim| claim.checksum == *keep)?;
+                let reopened = self
+                    .sequence
+                    .iter()
+                    .skip(*claims_before)
+                    .any(|later| later != keep);
+                Some(kept.entry(id, reopened))
+            });
         if settled.is_some() || self.claims.len() == 1 {
             return settled.or_else(|| Some(first.entry(id, false)));
         }
@@ -381,12 +536,20 @@ impl Cell {
             ConflictRule::First => first.entry(id, true),
             ConflictRule::Quorum => {
                 // `max_by_key` takes the last of equals; reversed, that is the one that came first.
-                let most = self.claims.iter().rev().max_by_key(|claim| claim.domains.len());
+                let most = self
+                    .claims
+                    .iter()
+                    .rev()
+                    .max_by_key(|claim| claim.domains.len());
                 most.unwrap_or(first).entry(id, true)
             }
-            ConflictRule::Manual => {
-                Entry { type_tag: None, checksum: None, payload_len: 0, domains: 0, ..first.entry(id, true) }
-            }
+            ConflictRule::Manual => Entry {
+                type_tag: None,
+                checksum: None,
+                payload_len: 0,
+                domains: 0,
+                ..first.entry(id, true)
+            },
         })
     }
 }

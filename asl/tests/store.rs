@@ -1,8 +1,9 @@
-//! The promises of a store (design §6): what is acknowledged is durable, what is visible is durable, no record outlives a
-//! crash without its payload, and whatever goes wrong the store opens again as the log's acknowledged prefix.
+//! The promises of a store (design §6): what is acknowledged is durable, what is visible is
+//! durable, no record outlives a crash without its payload, and whatever goes wrong the store opens
+//! again as the log's acknowledged prefix.
 //!
-//! One workload runs against a disk that is watched, crashed and made to fail at every single operation; [`Workload::states`]
-//! is what a store can look like after each of its smallest steps.
+//! One workload runs against a disk that is watched, crashed and made to fail at every single
+//! operation; [`Workload::states`] is what a store can look like after each of its smallest steps.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
@@ -39,7 +40,9 @@ fn artifact(bytes: &[u8]) -> Record {
 
 /// Bytes that do not compress.
 fn noise(seed: u64, len: u64) -> Vec<u8> {
-    (0..len / 8).flat_map(|index| mix(seed << 32 | index).to_le_bytes()).collect()
+    (0..len / 8)
+        .flat_map(|index| mix(seed << 32 | index).to_le_bytes())
+        .collect()
 }
 
 fn create(federation: &Federation) -> MemoryDisk {
@@ -53,9 +56,14 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<Store, StoreError> {
     Store::open_with(Arc::new(disk.clone()), mode, restless())
 }
 
-/// Options of a store that writes its index every few records, so that faults fall into seals and merges too.
+/// Options of a store that writes its index every few records, so that faults fall into seals and
+/// merges too.
 fn restless() -> Options {
-    Options { shards: NonZeroU32::new(2).unwrap(), head_records_max: 24, ..Options::default() }
+    Options {
+        shards: NonZeroU32::new(2).unwrap(),
+        head_records_max: 24,
+        ..Options::default()
+    }
 }
 
 /// A store that has everything the federation wrote, on a disk of its own.
@@ -98,7 +106,10 @@ impl Action {
     /// The same, in steps between which a crash can fall.
     fn steps(&self) -> Vec<Self> {
         match self {
-            Self::Merge(commits) => commits.iter().map(|commit| Self::Merge(vec![commit.clone()])).collect(),
+            Self::Merge(commits) => commits
+                .iter()
+                .map(|commit| Self::Merge(vec![commit.clone()]))
+                .collect(),
             other => vec![other.clone()],
         }
     }
@@ -107,19 +118,31 @@ impl Action {
 /// All that a store shows of itself.
 type Shown = (Snapshot, StateRoot, Vec<ForkProof>);
 
-/// What a store shows, once state and replay agree and every payload of its own site is there, whole.
+/// What a store shows, once state and replay agree and every payload of its own site is there,
+/// whole.
 fn shown(store: &Store) -> Shown {
     let view = store.view();
     let own = key(OWN).site_id();
-    for committed in view.commits().map(Result::unwrap).filter(|committed| committed.domain == own) {
+    for committed in view
+        .commits()
+        .map(Result::unwrap)
+        .filter(|committed| committed.domain == own)
+    {
         let commit = store.read_commit(&own, committed.number).unwrap().unwrap();
         for payload in commit.records().iter().filter_map(Record::block_payload) {
-            assert_eq!(Checksum::of(&store.blocks().read_all(payload.checksum, 1 << 20).unwrap()), payload.checksum);
+            assert_eq!(
+                Checksum::of(&store.blocks().read_all(payload.checksum, 1 << 20).unwrap()),
+                payload.checksum
+            );
         }
     }
     let root = store.replay(view.head()).unwrap().root;
     assert_eq!(root, view.state().root());
-    (view.head().clone(), root, view.forks().values().cloned().collect())
+    (
+        view.head().clone(),
+        root,
+        view.forks().values().cloned().collect(),
+    )
 }
 
 struct Workload {
@@ -152,20 +175,42 @@ impl Workload {
             step.run(&store).unwrap();
             states.push(shown(&store));
         }
-        assert!(states.iter().enumerate().all(|(at, state)| !states[..at].contains(state)), "states are told apart");
-        Self { federation, actions, states }
+        assert!(
+            states
+                .iter()
+                .enumerate()
+                .all(|(at, state)| !states[..at].contains(state)),
+            "states are told apart"
+        );
+        Self {
+            federation,
+            actions,
+            states,
+        }
     }
 
     /// How many steps have been taken when so many actions have.
     fn step_after(&self, actions: usize) -> usize {
-        self.actions.iter().take(actions).map(|action| action.steps().len()).sum()
+        self.actions
+            .iter()
+            .take(actions)
+            .map(|action| action.steps().len())
+            .sum()
     }
 
-    /// Which step a store has got to: none may be missing that was acknowledged, none be there that had not begun.
+    /// Which step a store has got to: none may be missing that was acknowledged, none be there that
+    /// had not begun.
     fn step_of(&self, store: &Store, acknowledged: usize) -> usize {
-        let step = self.states.iter().position(|state| *state == shown(store)).expect("a state the model has");
+        let step = self
+            .states
+            .iter()
+            .position(|state| *state == shown(store))
+            .expect("a state the model has");
         let range = self.step_after(acknowledged)..=self.step_after(acknowledged + 1);
-        assert!(range.contains(&step), "step {step} with {acknowledged} actions acknowledged: {range:?}");
+        assert!(
+            range.contains(&step),
+            "step {step} with {acknowledged} actions acknowledged: {range:?}"
+        );
         step
     }
 }
@@ -195,19 +240,34 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
         commits.push(commit);
     }
     let other = other.unwrap();
-    (commits.clone(), (ForkProof::new(commits[1].header().clone(), other.header().clone()).unwrap(), other))
+    (
+        commits.clone(),
+        (
+            ForkProof::new(commits[1].header().clone(), other.header().clone()).unwrap(),
+            other,
+        ),
+    )
 }
 
 // A store on a disk that is watched.
 
-/// Runs the workload, calling `check` before every modifying operation with the store (once it is open) and the number of
-/// actions acknowledged.
-fn watch(workload: &Arc<Workload>, disk: &MemoryDisk, check: impl Fn(Option<&Store>, usize) + Send + Sync + 'static) {
+/// Runs the workload, calling `check` before every modifying operation with the store (once it is
+/// open) and the number of actions acknowledged.
+fn watch(
+    workload: &Arc<Workload>,
+    disk: &MemoryDisk,
+    check: impl Fn(Option<&Store>, usize) + Send + Sync + 'static,
+) {
     let live: Arc<OnceLock<Arc<Store>>> = Arc::new(OnceLock::new());
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let look = {
         let (live, acknowledged) = (live.clone(), acknowledged.clone());
-        Arc::new(move || check(live.get().map(|store| &**store), acknowledged.load(Ordering::SeqCst)))
+        Arc::new(move || {
+            check(
+                live.get().map(|store| &**store),
+                acknowledged.load(Ordering::SeqCst),
+            )
+        })
     };
     let before = look.clone();
     let watched = Observed::writing(disk, move |_, _| before());
@@ -227,7 +287,11 @@ fn watch(workload: &Arc<Workload>, disk: &MemoryDisk, check: impl Fn(Option<&Sto
 fn a_crash_at_any_operation_keeps_what_was_acknowledged_or_visible() {
     let workload = Arc::new(Workload::new());
     let disk = create(&workload.federation);
-    let (crashing, model, crashes) = (disk.clone(), workload.clone(), Arc::new(AtomicUsize::new(0)));
+    let (crashing, model, crashes) = (
+        disk.clone(),
+        workload.clone(),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let counter = crashes.clone();
     watch(&workload, &disk, move |live, acknowledged| {
         let visible = live.map_or(0, |store| model.step_of(store, acknowledged));
@@ -235,10 +299,16 @@ fn a_crash_at_any_operation_keeps_what_was_acknowledged_or_visible() {
             let seed = mix(counter.fetch_add(1, Ordering::SeqCst) as u64 ^ seed);
             let reopened = open(&crashing.crash(seed), Mode::Write).unwrap();
             let step = model.step_of(&reopened, acknowledged);
-            assert!(step >= visible, "step {visible} was visible; after a crash, {step} is left");
+            assert!(
+                step >= visible,
+                "step {visible} was visible; after a crash, {step} is left"
+            );
         }
     });
-    assert!(crashes.load(Ordering::SeqCst) > 200, "operations were watched");
+    assert!(
+        crashes.load(Ordering::SeqCst) > 200,
+        "operations were watched"
+    );
 }
 
 #[test]
@@ -246,13 +316,19 @@ fn a_crash_of_a_reopened_store_loses_nothing_either() {
     let workload = Workload::new();
     let disk = create(&workload.federation);
     let store = open(&disk, Mode::Write).unwrap();
-    workload.actions.iter().for_each(|action| action.run(&store).unwrap());
+    workload
+        .actions
+        .iter()
+        .for_each(|action| action.run(&store).unwrap());
     let last = workload.states.last().unwrap();
     for seed in 0..20 {
         let once = disk.crash(seed);
         assert_eq!(shown(&open(&once, Mode::Write).unwrap()), *last);
         assert_eq!(shown(&open(&once.crash(seed), Mode::Write).unwrap()), *last);
-        assert_eq!(shown(&open(&once.crash(seed), Mode::ReadOnly).unwrap()), *last);
+        assert_eq!(
+            shown(&open(&once.crash(seed), Mode::ReadOnly).unwrap()),
+            *last
+        );
     }
 }
 
@@ -263,7 +339,10 @@ fn operations(workload: &Workload) -> std::ops::Range<u64> {
     let disk = create(&workload.federation);
     let start = disk.operations();
     let store = open(&disk, Mode::Write).unwrap();
-    workload.actions.iter().for_each(|action| action.run(&store).unwrap());
+    workload
+        .actions
+        .iter()
+        .for_each(|action| action.run(&store).unwrap());
     start..disk.operations()
 }
 
@@ -277,15 +356,23 @@ fn run_until_failure(workload: &Workload, disk: &MemoryDisk, fault: Fault) -> (u
         }
     };
     for (acknowledged, action) in workload.actions.iter().enumerate() {
-        let Err(error) = action.run(&store) else { continue };
+        let Err(error) = action.run(&store) else {
+            continue;
+        };
         let step = workload.step_of(&store, acknowledged);
         // Failing to write a mark is known only by what comes next.
         assert!(is(fault, &*error) || is_poisoned(&*error), "{error:?}");
         for later in workload.actions.iter().skip(acknowledged) {
-            let error = later.run(&store).expect_err("a store that failed takes nothing in");
+            let error = later
+                .run(&store)
+                .expect_err("a store that failed takes nothing in");
             assert!(is_poisoned(&*error), "{error:?}");
         }
-        assert_eq!(workload.step_of(&store, acknowledged), step, "and shows what it showed");
+        assert_eq!(
+            workload.step_of(&store, acknowledged),
+            step,
+            "and shows what it showed"
+        );
         return (acknowledged, false);
     }
     (workload.actions.len(), true)
@@ -318,13 +405,24 @@ fn every_operation_fails(fault: Fault) {
         let (acknowledged, whole) = run_until_failure(&workload, &disk, fault);
         failures += u32::from(!whole);
         for seed in 0..2 {
-            workload.step_of(&open(&disk.crash(mix(operation ^ seed)), Mode::Write).unwrap(), acknowledged);
+            workload.step_of(
+                &open(&disk.crash(mix(operation ^ seed)), Mode::Write).unwrap(),
+                acknowledged,
+            );
         }
         let store = open(&disk, Mode::Write).unwrap();
         let step = workload.step_of(&store, acknowledged);
         if step == workload.step_after(acknowledged) {
-            workload.actions.iter().skip(acknowledged).for_each(|action| action.run(&store).unwrap());
-            assert_eq!(shown(&store), *workload.states.last().unwrap(), "and goes on as if nothing had been");
+            workload
+                .actions
+                .iter()
+                .skip(acknowledged)
+                .for_each(|action| action.run(&store).unwrap());
+            assert_eq!(
+                shown(&store),
+                *workload.states.last().unwrap(),
+                "and goes on as if nothing had been"
+            );
         }
     }
     assert!(failures > 20, "{failures}");
@@ -349,13 +447,18 @@ fn a_failed_merge_is_not_taken_for_done() {
     store.merge(vec![genesis.clone()]).unwrap();
     disk.fail_at(disk.operations(), Fault::Io);
     assert!(store.merge(rest.to_vec()).is_err());
-    let error = store.merge(rest.to_vec()).expect_err("what failed is not known for that");
+    let error = store
+        .merge(rest.to_vec())
+        .expect_err("what failed is not known for that");
     assert!(is_poisoned(&error), "{error:?}");
     assert_eq!(store.view().commits_len(), 1);
     drop(store);
     let store = open(&disk, Mode::Write).unwrap();
     store.merge(rest.to_vec()).unwrap();
-    assert_eq!(store.view().commits_len(), federation.commits().len() as u64);
+    assert_eq!(
+        store.view().commits_len(),
+        federation.commits().len() as u64
+    );
 }
 
 #[test]
@@ -363,8 +466,14 @@ fn a_record_that_no_commit_holds_harms_nothing() {
     let (_, store) = joined(&young());
     let before = shown(&store);
     let twice = vec![artifact(b"x"), artifact(b"x")];
-    assert!(matches!(store.commit(&key(OWN), twice, 0), Err(CommitError::Seal(_))));
-    assert!(matches!(store.commit(&key(OWN), vec![], 0), Err(CommitError::Seal(_))));
+    assert!(matches!(
+        store.commit(&key(OWN), twice, 0),
+        Err(CommitError::Seal(_))
+    ));
+    assert!(matches!(
+        store.commit(&key(OWN), vec![], 0),
+        Err(CommitError::Seal(_))
+    ));
     assert_eq!(shown(&store), before);
     write(&store, b"x").unwrap();
 }
@@ -384,9 +493,12 @@ fn threads_share_syncs_and_get_numbers_without_gaps() {
         move |deed: Deed, _: &str| {
             if deed == Deed::Sync {
                 syncs.fetch_add(1, Ordering::SeqCst);
-                // A sync takes its time: until everyone who is going to write is at it, and a little longer.
+                // A sync takes its time: until everyone who is going to write is at it, and a
+                // little longer.
                 let waiting = || writing.load(Ordering::SeqCst) < working.load(Ordering::SeqCst);
-                (0..1_000_000).take_while(|_| waiting()).for_each(|_| thread::yield_now());
+                (0..1_000_000)
+                    .take_while(|_| waiting())
+                    .for_each(|_| thread::yield_now());
                 (0..100).for_each(|_| thread::yield_now());
             }
         }
@@ -397,9 +509,17 @@ fn threads_share_syncs_and_get_numbers_without_gaps() {
     working.store(usize::from(THREADS), Ordering::SeqCst);
     let write = |thread: u8, index: u8| {
         writing.fetch_add(1, Ordering::SeqCst);
-        let committed = store.commit(&key(OWN), vec![artifact(&[thread, index])], 0).unwrap();
+        let committed = store
+            .commit(&key(OWN), vec![artifact(&[thread, index])], 0)
+            .unwrap();
         writing.fetch_sub(1, Ordering::SeqCst);
-        assert_eq!(store.view().commit_hash(&committed.domain, committed.number).unwrap(), Some(committed.hash));
+        assert_eq!(
+            store
+                .view()
+                .commit_hash(&committed.domain, committed.number)
+                .unwrap(),
+            Some(committed.hash)
+        );
         committed
     };
     let (write, working) = (&write, &working);
@@ -409,16 +529,28 @@ fn threads_share_syncs_and_get_numbers_without_gaps() {
             working.fetch_sub(1, Ordering::SeqCst);
             committed
         };
-        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || write_all(thread))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| scope.spawn(move || write_all(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
     let syncs = syncs.load(Ordering::SeqCst) - start;
     assert!(syncs < all / 2, "{syncs} syncs for {all} commits");
     done.sort_by_key(|committed| committed.number);
-    assert!(done.iter().map(|committed| committed.number).eq(1..=all as u64));
+    assert!(
+        done.iter()
+            .map(|committed| committed.number)
+            .eq(1..=all as u64)
+    );
     assert!(done.is_sorted_by(|one, next| one.logseq < next.logseq));
     let before = shown_without_payloads(&store);
-    assert_eq!(before, shown_without_payloads(&open(&disk.crash(1), Mode::Write).unwrap()));
+    assert_eq!(
+        before,
+        shown_without_payloads(&open(&disk.crash(1), Mode::Write).unwrap())
+    );
 }
 
 fn shown_without_payloads(store: &Store) -> (Snapshot, StateRoot) {
@@ -450,7 +582,10 @@ fn a_store_has_one_writer_and_any_number_of_readers() {
     let disk = create(&young());
     let writer = open(&disk, Mode::Write).unwrap();
     assert!(matches!(open(&disk, Mode::Write), Err(StoreError::InUse)));
-    let readers = [open(&disk, Mode::ReadOnly).unwrap(), open(&disk, Mode::ReadOnly).unwrap()];
+    let readers = [
+        open(&disk, Mode::ReadOnly).unwrap(),
+        open(&disk, Mode::ReadOnly).unwrap(),
+    ];
     drop(writer);
     open(&disk, Mode::Write).unwrap();
     drop(readers);
@@ -463,11 +598,20 @@ fn a_store_knows_its_federation() {
     let federation = young();
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     assert!(matches!(Store::identity(&disk), Err(StoreError::Absent)));
-    assert!(matches!(Store::open(disk.clone(), Mode::Write), Err(StoreError::Absent)));
+    assert!(matches!(
+        Store::open(disk.clone(), Mode::Write),
+        Err(StoreError::Absent)
+    ));
     Store::create(&disk, federation.id()).unwrap();
-    assert!(matches!(Store::create(&disk, federation.id()), Err(StoreError::Exists)));
+    assert!(matches!(
+        Store::create(&disk, federation.id()),
+        Err(StoreError::Exists)
+    ));
     assert_eq!(Store::identity(&disk).unwrap(), federation.id());
-    assert_eq!(Store::open(disk, Mode::ReadOnly).unwrap().federation(), federation.id());
+    assert_eq!(
+        Store::open(disk, Mode::ReadOnly).unwrap().federation(),
+        federation.id()
+    );
 }
 
 #[test]
@@ -476,13 +620,19 @@ fn an_identity_that_is_newer_or_damaged_is_refused() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let identity = |text: &[u8]| {
         replace(disk.as_ref(), "store", text).unwrap();
-        assert_eq!(Store::identity(&disk).is_ok(), Store::open(disk.clone(), Mode::ReadOnly).is_ok());
+        assert_eq!(
+            Store::identity(&disk).is_ok(),
+            Store::open(disk.clone(), Mode::ReadOnly).is_ok()
+        );
         Store::identity(&disk)
     };
     let fine = format!("uor store format 1\nfederation {id}\n");
     assert_eq!(identity(fine.as_bytes()).unwrap(), id);
     let newer = fine.replace("format 1", "format 2");
-    assert!(matches!(identity(newer.as_bytes()), Err(StoreError::NewerVersion { found: 2 })));
+    assert!(matches!(
+        identity(newer.as_bytes()),
+        Err(StoreError::NewerVersion { found: 2 })
+    ));
     let damaged = [
         String::new(),
         fine.replace("format 1", "format 0"),
@@ -493,9 +643,15 @@ fn an_identity_that_is_newer_or_damaged_is_refused() {
         fine[..fine.len() - 4].to_owned(),
     ];
     for text in damaged {
-        assert!(matches!(identity(text.as_bytes()), Err(StoreError::Identity)), "{text}");
+        assert!(
+            matches!(identity(text.as_bytes()), Err(StoreError::Identity)),
+            "{text}"
+        );
     }
-    assert!(matches!(identity(b"uor store format 1\n\xff"), Err(StoreError::Identity)));
+    assert!(matches!(
+        identity(b"uor store format 1\n\xff"),
+        Err(StoreError::Identity)
+    ));
 }
 
 // Payloads and what is found of them.
@@ -507,11 +663,17 @@ fn payloads_that_others_have_are_wanted_until_they_arrive() {
     let bytes = noise(7, 800);
     let mut foreign = federation.draft(0, vec![artifact(&bytes)]);
     foreign.logseq = store.view().state().logseq_max().next().unwrap();
-    store.merge(vec![Commit::seal(foreign, &key(0)).unwrap()]).unwrap();
+    store
+        .merge(vec![Commit::seal(foreign, &key(0)).unwrap()])
+        .unwrap();
     let wanted = Payload::of(&bytes);
-    let is_wanted = |store: &Store| store.view().wanted().get(&wanted.checksum) == Some(&wanted.len);
+    let is_wanted =
+        |store: &Store| store.view().wanted().get(&wanted.checksum) == Some(&wanted.len);
     assert!(is_wanted(&store));
-    assert_eq!(store.verify(&mut |_| {}).unwrap().missing, [artifact(&bytes).id()]);
+    assert_eq!(
+        store.verify(&mut |_| {}).unwrap().missing,
+        [artifact(&bytes).id()]
+    );
     store.payloads_arrived(&[wanted.checksum]).unwrap();
     assert!(is_wanted(&store), "it has not");
     drop(store);
@@ -520,12 +682,19 @@ fn payloads_that_others_have_are_wanted_until_they_arrive() {
     store.blocks().put_bytes(&bytes).unwrap();
     store.payloads_arrived(&[wanted.checksum]).unwrap();
     assert!(store.view().wanted().is_empty());
-    // What is no longer wanted is durable: after any crash, and for whoever reads the files beside the writer.
+    // What is no longer wanted is durable: after any crash, and for whoever reads the files beside
+    // the writer.
     let crashed = (0..20).map(|seed| disk.crash(seed));
     for found in crashed.chain([disk.clone()]) {
         let other = open(&found, Mode::ReadOnly).unwrap();
         let head = other.view().head().clone();
-        assert_eq!(other.payload(&artifact_key(None, &wanted), &head, 1 << 20).unwrap().as_ref(), Some(&bytes));
+        assert_eq!(
+            other
+                .payload(&artifact_key(None, &wanted), &head, 1 << 20)
+                .unwrap()
+                .as_ref(),
+            Some(&bytes)
+        );
         assert!(other.view().wanted().is_empty());
     }
 }
@@ -537,13 +706,24 @@ fn a_payload_is_read_through_a_snapshot() {
     let (payload, before) = (artifact_key(None, &Payload::of(b"x")), head(&store));
     write(&store, b"x").unwrap();
     let with = head(&store);
-    store.commit(&key(OWN), vec![Record::tombstone(payload.into())], 0).unwrap();
+    store
+        .commit(&key(OWN), vec![Record::tombstone(payload.into())], 0)
+        .unwrap();
     let read = |snapshot: &Snapshot| store.payload(&payload, snapshot, 9).unwrap();
-    assert_eq!((read(&before), read(&with), read(&head(&store))), (None, Some(b"x".to_vec()), None));
-    assert!(store.payload(&payload, &with, 0).is_err(), "longer than there is room for");
+    assert_eq!(
+        (read(&before), read(&with), read(&head(&store))),
+        (None, Some(b"x".to_vec()), None)
+    );
+    assert!(
+        store.payload(&payload, &with, 0).is_err(),
+        "longer than there is room for"
+    );
     assert!(store.view().has(&before).unwrap() && store.view().has(&with).unwrap());
     let mut elsewhere = with.clone();
-    elsewhere.frontier.values_mut().for_each(|head| head.hash = uor_index_format::id::CommitHash::NONE);
+    elsewhere
+        .frontier
+        .values_mut()
+        .for_each(|head| head.hash = uor_index_format::id::CommitHash::NONE);
     assert!(!store.view().has(&elsewhere).unwrap(), "of other chains");
 }
 
@@ -559,30 +739,61 @@ fn a_flipped_payload_bit_is_found_and_traced_to_its_artifact() {
     let pack = "blocks/00000001.pack";
     let stored = disk.contents(pack).unwrap();
     for bytes in &payloads[..2] {
-        let at = stored.windows(bytes.len()).position(|window| window == bytes).unwrap();
+        let at = stored
+            .windows(bytes.len())
+            .position(|window| window == bytes)
+            .unwrap();
         for byte in [0, bytes.len() / 2, bytes.len() - 1] {
             let bit = (at + byte) as u64 * 8 + 3;
             assert!(disk.flip_bit(pack, bit));
             let store = open(&disk, Mode::ReadOnly).unwrap();
             let findings = store.verify(&mut |_| {}).unwrap().findings;
-            let [Finding::Block { damage, keys }] = &findings[..] else { panic!("{findings:?}") };
-            assert_eq!((damage.file.as_str(), damage.block), (pack, Some(Checksum::of(bytes))));
+            let [Finding::Block { damage, keys }] = &findings[..] else {
+                panic!("{findings:?}")
+            };
+            assert_eq!(
+                (damage.file.as_str(), damage.block),
+                (pack, Some(Checksum::of(bytes)))
+            );
             assert_eq!(keys[..], [artifact(bytes).id()]);
-            let (payload, head) = (artifact_key(None, &Payload::of(bytes)), store.view().head().clone());
-            assert!(store.payload(&payload, &head, 1 << 20).is_err(), "wrong bytes are never given");
+            let (payload, head) = (
+                artifact_key(None, &Payload::of(bytes)),
+                store.view().head().clone(),
+            );
+            assert!(
+                store.payload(&payload, &head, 1 << 20).is_err(),
+                "wrong bytes are never given"
+            );
             assert!(disk.flip_bit(pack, bit));
         }
     }
-    assert_eq!(open(&disk, Mode::ReadOnly).unwrap().verify(&mut |_| {}).unwrap().findings, []);
+    assert_eq!(
+        open(&disk, Mode::ReadOnly)
+            .unwrap()
+            .verify(&mut |_| {})
+            .unwrap()
+            .findings,
+        []
+    );
 }
 
 #[test]
 fn a_payload_of_another_length_than_recorded_is_found() {
     let (_, store) = joined(&young());
     store.blocks().put_bytes(b"four").unwrap();
-    let lie = Record::artifact(None, Payload { checksum: Checksum::of(b"four"), len: 5 });
+    let lie = Record::artifact(
+        None,
+        Payload {
+            checksum: Checksum::of(b"four"),
+            len: 5,
+        },
+    );
     store.commit(&key(OWN), vec![lie.clone()], 0).unwrap();
-    let expected = Finding::Length { key: lie.id(), recorded: 5, stored: 4 };
+    let expected = Finding::Length {
+        key: lie.id(),
+        recorded: 5,
+        stored: 4,
+    };
     assert_eq!(store.verify(&mut |_| {}).unwrap().findings, [expected]);
 }
 
@@ -600,13 +811,24 @@ fn a_sound_store_is_found_sound() {
             (verified.commits, verified.uncounted.len() as u64),
             (view.commits().count() as u64, view.uncounted())
         );
-        assert_eq!((verified.state_root, verified.entries), (view.state().root(), view.state().entries_len()));
+        assert_eq!(
+            (verified.state_root, verified.entries),
+            (view.state().root(), view.state().entries_len())
+        );
     }
     assert!(store.view().uncounted() > 0);
-    assert_eq!(open(&disk, Mode::ReadOnly).unwrap().verify(&mut |_| {}).unwrap().findings, []);
+    assert_eq!(
+        open(&disk, Mode::ReadOnly)
+            .unwrap()
+            .verify(&mut |_| {})
+            .unwrap()
+            .findings,
+        []
+    );
 }
 
-/// The log of another store, as long as this one's, is slipped under it: what it shows is then not what its log says.
+/// The log of another store, as long as this one's, is slipped under it: what it shows is then not
+/// what its log says.
 #[test]
 fn a_state_that_is_not_what_the_log_says_is_found() {
     let (federation, log) = (young(), "log/00000001.log");
@@ -614,7 +836,13 @@ fn a_state_that_is_not_what_the_log_says_is_found() {
     let (other_disk, other) = joined(&federation);
     write(&store, b"x").unwrap();
     write(&other, b"y").unwrap();
-    disk.open(log, Mode::Write).unwrap().write_at(0, &other_disk.contents(log).unwrap()).unwrap();
+    disk.open(log, Mode::Write)
+        .unwrap()
+        .write_at(0, &other_disk.contents(log).unwrap())
+        .unwrap();
     let findings = store.verify(&mut |_| {}).unwrap().findings;
-    assert!(matches!(&findings[..], [Finding::Log { file: Some(file), .. }] if file == log), "{findings:?}");
+    assert!(
+        matches!(&findings[..], [Finding::Log { file: Some(file), .. }] if file == log),
+        "{findings:?}"
+    );
 }

@@ -1,5 +1,6 @@
-//! A reader beside a writer: whatever the writer does between any two steps of the reader, the reader sees a store as it was
-//! at some moment, with an index that serves; and if the writer never rests, the reader says so.
+//! A reader beside a writer: whatever the writer does between any two steps of the reader, the
+//! reader sees a store as it was at some moment, with an index that serves; and if the writer never
+//! rests, the reader says so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -29,7 +30,10 @@ fn small() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
         head_records_max: 6,
-        log: log::Options { segment_bytes: 3000, preallocate_bytes: 512 },
+        log: log::Options {
+            segment_bytes: 3000,
+            preallocate_bytes: 512,
+        },
         ..Options::default()
     }
 }
@@ -52,7 +56,12 @@ impl Busy {
         let store = Store::open_with(shared, Mode::Write, small()).unwrap();
         store.merge(federation.commits().to_vec()).unwrap();
         store.seal_index().unwrap();
-        Self { federation, disk, store: Arc::new(store), written: Arc::default() }
+        Self {
+            federation,
+            disk,
+            store: Arc::new(store),
+            written: Arc::default(),
+        }
     }
 
     fn root(&self) -> StateRoot {
@@ -62,11 +71,18 @@ impl Busy {
     /// A proof that site 1 forked its log at its last commit.
     fn proof(&self) -> ForkProof {
         let mut commits = self.federation.commits().iter().rev();
-        let last = commits.find(|commit| commit.header().domain == key(1).site_id()).unwrap();
+        let last = commits
+            .find(|commit| commit.header().domain == key(1).site_id())
+            .unwrap();
         let mut draft = self.federation.draft(1, vec![artifact(u64::MAX)]);
         let header = last.header();
-        (draft.number, draft.previous, draft.logseq) = (header.number, header.previous, header.logseq);
-        ForkProof::new(header.clone(), Commit::seal(draft, &key(1)).unwrap().header().clone()).unwrap()
+        (draft.number, draft.previous, draft.logseq) =
+            (header.number, header.previous, header.logseq);
+        ForkProof::new(
+            header.clone(),
+            Commit::seal(draft, &key(1)).unwrap().header().clone(),
+        )
+        .unwrap()
     }
 }
 
@@ -80,11 +96,17 @@ fn write(store: &Store, written: &AtomicU64) {
     store.commit(&key(OWN), vec![artifact(number)], 0).unwrap();
 }
 
-/// Opens to read, with `writer` told the number of each step before it; says how many steps there were.
-fn read(disk: &MemoryDisk, writer: impl Fn(usize) + Send + Sync + 'static) -> (Result<Store, StoreError>, usize) {
+/// Opens to read, with `writer` told the number of each step before it; says how many steps there
+/// were.
+fn read(
+    disk: &MemoryDisk,
+    writer: impl Fn(usize) + Send + Sync + 'static,
+) -> (Result<Store, StoreError>, usize) {
     let steps = Arc::<AtomicUsize>::default();
     let counted = steps.clone();
-    let beside = Observed::reading(disk, move |_, _| writer(counted.fetch_add(1, Ordering::SeqCst)));
+    let beside = Observed::reading(disk, move |_, _| {
+        writer(counted.fetch_add(1, Ordering::SeqCst))
+    });
     let opened = Store::open_with(Arc::new(beside), Mode::ReadOnly, small());
     (opened, steps.load(Ordering::SeqCst))
 }
@@ -130,7 +152,8 @@ fn a_reader_sees_a_whole_store_whatever_is_done_between_two_of_its_steps() {
                 }
             };
             let (reader, steps) = read(&busy.disk, writer);
-            let reader = reader.unwrap_or_else(|error| panic!("{name} before step {step}: {error:?}"));
+            let reader =
+                reader.unwrap_or_else(|error| panic!("{name} before step {step}: {error:?}"));
             if steps <= step {
                 assert!(step > 20, "{name}: {step} steps are few");
                 break;
@@ -139,7 +162,10 @@ fn a_reader_sees_a_whole_store_whatever_is_done_between_two_of_its_steps() {
             let stale = reader.opened().index.clone();
             assert_eq!(stale, None, "{name} before step {step}: the index serves");
             let root = seen(&reader);
-            assert!([before, busy.root()].contains(&root) || name.starts_with("closes"), "{name} before step {step}");
+            assert!(
+                [before, busy.root()].contains(&root) || name.starts_with("closes"),
+                "{name} before step {step}"
+            );
             let verified = reader.verify(&mut |_| {}).unwrap();
             assert_eq!(verified.findings, [], "{name} before step {step}");
             step += 1;

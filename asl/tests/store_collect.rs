@@ -1,4 +1,5 @@
-//! Collecting garbage: what is named stays, also by what arrives meanwhile, and what nothing names is not waited for.
+//! Collecting garbage: what is named stays, also by what arrives meanwhile, and what nothing names
+//! is not waited for.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -36,7 +37,10 @@ fn store_on(disk: Arc<dyn Disk>) -> Store {
 
 fn put(store: &Store, bytes: &[u8]) -> Payload {
     let checksum = store.blocks().put_bytes(bytes).unwrap().checksum;
-    Payload { checksum, len: bytes.len() as u64 }
+    Payload {
+        checksum,
+        len: bytes.len() as u64,
+    }
 }
 
 fn say(store: &Store, site: usize, records: Vec<Record>) {
@@ -46,7 +50,12 @@ fn say(store: &Store, site: usize, records: Vec<Record>) {
 /// Lets one store have what another says next of a site's.
 fn tell(from: &Store, to: &Store, site: usize, records: Vec<Record>) {
     let said = from.commit(&key(site), records, 0).unwrap();
-    to.merge(vec![from.read_commit(&said.domain, said.number).unwrap().unwrap()]).unwrap();
+    to.merge(vec![
+        from.read_commit(&said.domain, said.number)
+            .unwrap()
+            .unwrap(),
+    ])
+    .unwrap();
 }
 
 fn collect(store: &Store, dry_run: bool, mut at_the_end: impl FnMut()) -> Collected {
@@ -56,7 +65,9 @@ fn collect(store: &Store, dry_run: bool, mut at_the_end: impl FnMut()) -> Collec
         }
         ControlFlow::Continue(())
     };
-    store.collect(&[], &BTreeSet::new(), dry_run, 0, progress).unwrap()
+    store
+        .collect(&[], &BTreeSet::new(), dry_run, 0, progress)
+        .unwrap()
 }
 
 fn shadow(payload: Payload) -> Record {
@@ -66,7 +77,8 @@ fn shadow(payload: Payload) -> Record {
 #[test]
 fn what_a_commit_names_that_arrives_meanwhile_stays() {
     let (one, two) = (store(), store());
-    let [dead, again, absent] = [b"dead".as_slice(), b"named again", b"elsewhere"].map(|bytes| put(&one, bytes));
+    let [dead, again, absent] =
+        [b"dead".as_slice(), b"named again", b"elsewhere"].map(|bytes| put(&one, bytes));
     for payload in [dead, again, absent] {
         say(&one, 0, vec![Record::artifact(None, payload)]);
         say(&one, 0, vec![shadow(payload)]);
@@ -74,7 +86,12 @@ fn what_a_commit_names_that_arrives_meanwhile_stays() {
     one.blocks().erase(absent.checksum).unwrap();
     let collected = collect(&one, false, || {
         for (type_tag, payload) in [(1, again), (2, Payload::of(b"never here"))] {
-            tell(&two, &one, 1, vec![Record::artifact(Some(type_tag), payload)]);
+            tell(
+                &two,
+                &one,
+                1,
+                vec![Record::artifact(Some(type_tag), payload)],
+            );
         }
     });
     assert_eq!(collected.payloads, 1);
@@ -88,14 +105,18 @@ fn what_is_freed_while_a_commit_names_it_is_wanted_again() {
     let slot: Arc<Mutex<Option<Arc<Store>>>> = Arc::default();
     let dead = Payload::of(b"dead, and named a moment too late");
     let (two, collecting) = (store(), slot.clone());
-    // The packs are read once it is known what goes; whoever collects holds no lock then that a writer needs.
+    // The packs are read once it is known what goes; whoever collects holds no lock then that a
+    // writer needs.
     let hook = move |deed: Deed, path: &str| {
         if deed == Deed::Read && path.ends_with(".pack") {
             let taken = collecting.lock().unwrap().take();
             if let Some(one) = taken {
                 let name = || {
                     for len in [dead.len, 1] {
-                        let record = Record::artifact(Some(u32::try_from(len).unwrap()), Payload { len, ..dead });
+                        let record = Record::artifact(
+                            Some(u32::try_from(len).unwrap()),
+                            Payload { len, ..dead },
+                        );
                         tell(&two, &one, 1, vec![record]);
                     }
                 };
@@ -104,13 +125,19 @@ fn what_is_freed_while_a_commit_names_it_is_wanted_again() {
             }
         }
     };
-    let one = Arc::new(store_on(Arc::new(Observed::doing(&MemoryDisk::new(), hook))));
+    let one = Arc::new(store_on(Arc::new(Observed::doing(
+        &MemoryDisk::new(),
+        hook,
+    ))));
     put(&one, b"dead, and named a moment too late");
     let collected = collect(&one, false, || *slot.lock().unwrap() = Some(one.clone()));
     assert_eq!(collected.payloads, 1);
     assert!(slot.lock().unwrap().is_none(), "it was named meanwhile");
     assert!(!one.blocks().has(dead.checksum));
-    assert_eq!(one.view().wanted().iter().collect::<Vec<_>>(), [(&dead.checksum, &dead.len)]);
+    assert_eq!(
+        one.view().wanted().iter().collect::<Vec<_>>(),
+        [(&dead.checksum, &dead.len)]
+    );
 }
 
 #[test]
@@ -122,8 +149,16 @@ fn every_claim_of_a_receipt_keeps_its_outcome_and_a_dry_run_everything() {
     }
     let dead = put(&store, b"nothing names it");
     for dry_run in [true, false] {
-        assert_eq!(collect(&store, dry_run, || {}).payloads, 1, "dry: {dry_run}");
-        assert!(claims.iter().all(|claim| store.blocks().has(claim.checksum)));
+        assert_eq!(
+            collect(&store, dry_run, || {}).payloads,
+            1,
+            "dry: {dry_run}"
+        );
+        assert!(
+            claims
+                .iter()
+                .all(|claim| store.blocks().has(claim.checksum))
+        );
         assert_eq!(store.blocks().has(dead.checksum), dry_run);
     }
 }
@@ -133,14 +168,29 @@ fn what_nothing_names_is_not_waited_for_and_a_short_claim_of_length_bounds_nothi
     let (one, two) = (store(), store());
     let [gone, stays] = [b"gone".as_slice(), b"stays"].map(Payload::of);
     for payload in [gone, stays, Payload { len: 1, ..stays }] {
-        tell(&two, &one, 1, vec![Record::artifact(Some(u32::try_from(payload.len).unwrap()), payload)]);
+        tell(
+            &two,
+            &one,
+            1,
+            vec![Record::artifact(
+                Some(u32::try_from(payload.len).unwrap()),
+                payload,
+            )],
+        );
     }
     assert_eq!(one.view().wanted().len(), 2);
     assert_eq!(one.view().wanted()[&stays.checksum], stays.len);
-    say(&one, 0, vec![Record::tombstone(Record::artifact(Some(4), gone).id())]);
+    say(
+        &one,
+        0,
+        vec![Record::tombstone(Record::artifact(Some(4), gone).id())],
+    );
     collect(&one, true, || {});
     assert_eq!(one.view().wanted().len(), 2, "nothing is done yet");
     collect(&one, false, || {});
-    assert_eq!(one.view().wanted().keys().collect::<Vec<_>>(), [&stays.checksum]);
+    assert_eq!(
+        one.view().wanted().keys().collect::<Vec<_>>(),
+        [&stays.checksum]
+    );
     assert_eq!(one.view().wanted()[&stays.checksum], stays.len);
 }

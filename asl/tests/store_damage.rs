@@ -1,6 +1,7 @@
-//! Every way to damage a store's files, against every way to look at it: the right answer or an error that names the place,
-//! never another answer, a panic or a loop without end. Files that are derived may be written anew, and whatever becomes of
-//! packs, a store whose log is whole starts, and keeps what is there.
+//! Every way to damage a store's files, against every way to look at it: the right answer or an
+//! error that names the place, never another answer, a panic or a loop without end. Files that are
+//! derived may be written anew, and whatever becomes of packs, a store whose log is whole starts,
+//! and keeps what is there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -26,9 +27,10 @@ use damage::sample::{Sample, open, open_knowing};
 /// No cell takes longer, however slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What became of damage: of verifying (`V` a finding, `S` said when it is opened, `-` nothing), of starting again (`S` as
-/// before, `M` mended, `R` refused by name) and of reading (`A` all answers, `P` all but what is spoiled, which is an error that
-/// names the place, `E` an earlier state, `N` not opened).
+/// What became of damage: of verifying (`V` a finding, `S` said when it is opened, `-` nothing), of
+/// starting again (`S` as before, `M` mended, `R` refused by name) and of reading (`A` all answers,
+/// `P` all but what is spoiled, which is an error that names the place, `E` an earlier state, `N`
+/// not opened).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Verdicts([BTreeSet<char>; 3]);
 
@@ -55,27 +57,48 @@ impl Verdicts {
         let opened = store.opened();
         let is_cut = opened.log.cut.is_some() || opened.blocks.cut.is_some();
         let is_rebuilt = !opened.blocks.rebuilt.is_empty() || !opened.blocks.mended.is_empty();
-        let is_index_lost = opened.index.as_ref().is_some_and(|stale| stale.file.is_some());
+        let is_index_lost = opened
+            .index
+            .as_ref()
+            .is_some_and(|stale| stale.file.is_some());
         let is_mended = is_cut || is_rebuilt || is_index_lost || !store.index_damage().is_empty();
         self.0[1].insert(if is_mended { 'M' } else { 'S' });
     }
 
     fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(all, these)| all.extend(these));
+        self.0
+            .iter_mut()
+            .zip(&other.0)
+            .for_each(|(all, these)| all.extend(these));
     }
 }
 
 impl std::fmt::Display for Verdicts {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words = self.0.each_ref().map(|letters| letters.iter().collect::<String>());
-        if words.iter().all(String::is_empty) { Ok(()) } else { write!(out, "`{}`", words.join(" ")) }
+        let words = self
+            .0
+            .each_ref()
+            .map(|letters| letters.iter().collect::<String>());
+        if words.iter().all(String::is_empty) {
+            Ok(())
+        } else {
+            write!(out, "`{}`", words.join(" "))
+        }
     }
 }
 
-/// Damages a copy and looks at it in every way; says whether anything was said to be wrong, and what became of it.
+/// Damages a copy and looks at it in every way; says whether anything was said to be wrong, and
+/// what became of it.
 fn look(sample: &Sample, cell: &Cell) -> (bool, Verdicts) {
-    let mut look =
-        Look { sample, cell, is_told: false, is_mended: false, is_found: false, is_refused: false, is_earlier: false };
+    let mut look = Look {
+        sample,
+        cell,
+        is_told: false,
+        is_mended: false,
+        is_found: false,
+        is_refused: false,
+        is_earlier: false,
+    };
     let mut verdicts = Verdicts::default();
     let mut readable_before = BTreeSet::new();
     for mode in [Mode::ReadOnly, Mode::Write] {
@@ -85,7 +108,10 @@ fn look(sample: &Sample, cell: &Cell) -> (bool, Verdicts) {
         let store = match open(&disk, mode) {
             Ok(store) => store,
             Err(error) => {
-                assert!(!cell.is_in_blocks(), "{cell}: packs keep a store from being opened: {error}");
+                assert!(
+                    !cell.is_in_blocks(),
+                    "{cell}: packs keep a store from being opened: {error}"
+                );
                 look.told(&error);
                 verdicts.refused(mode);
                 continue;
@@ -112,13 +138,17 @@ fn look(sample: &Sample, cell: &Cell) -> (bool, Verdicts) {
     (look.is_told, verdicts)
 }
 
-/// What a writer has mended or written anew is no worse: what could be read still can, and what is put back is found.
+/// What a writer has mended or written anew is no worse: what could be read still can, and what is
+/// put back is found.
 fn look_again(look: &mut Look<'_>, disk: &MemoryDisk, readable_before: &BTreeSet<Checksum>) {
     let (sample, cell) = (look.sample, look.cell);
     match open(disk, Mode::ReadOnly) {
         Ok(store) => {
             look.at(&store);
-            assert!(readable(sample, &store).is_superset(readable_before), "{cell}: starting destroyed something");
+            assert!(
+                readable(sample, &store).is_superset(readable_before),
+                "{cell}: starting destroyed something"
+            );
         }
         Err(error) => look.told(&error),
     }
@@ -126,7 +156,11 @@ fn look_again(look: &mut Look<'_>, disk: &MemoryDisk, readable_before: &BTreeSet
         cell.undo(sample, disk);
         let all: BTreeSet<Checksum> = sample.last().payloads.keys().copied().collect();
         for mode in [Mode::ReadOnly, Mode::Write] {
-            assert_eq!(readable(sample, &open(disk, mode).unwrap()), all, "{cell}: what was put back is not found");
+            assert_eq!(
+                readable(sample, &open(disk, mode).unwrap()),
+                all,
+                "{cell}: what was put back is not found"
+            );
         }
     }
 }
@@ -139,12 +173,22 @@ fn stays_erased(sample: &Sample, cell: &Cell) {
         let store = open_knowing(&disk, mode).unwrap();
         for checksum in sample.last().erased.keys() {
             assert!(!store.blocks().has(*checksum), "{cell}: erased, and here");
-            assert!(store.blocks().erased(*checksum), "{cell}: it is not known to be erased");
+            assert!(
+                store.blocks().erased(*checksum),
+                "{cell}: it is not known to be erased"
+            );
         }
     }
     // A writer has erased it again: from now on the packs say so.
     let store = open(&disk, Mode::ReadOnly).unwrap();
-    assert!(sample.last().erased.keys().all(|checksum| !store.blocks().has(*checksum)), "{cell}: erased, and here");
+    assert!(
+        sample
+            .last()
+            .erased
+            .keys()
+            .all(|checksum| !store.blocks().has(*checksum)),
+        "{cell}: erased, and here"
+    );
 }
 
 /// What the table of verdicts calls a file, and what happened to it.
@@ -175,15 +219,31 @@ fn class_of(cell: &Cell, len: usize) -> Option<(&'static str, &'static str)> {
     Some((file, harm))
 }
 
-const HARMS: [&str; 7] = ["header", "middle", "end", "cut short", "gone", "from an older backup", "another's"];
+const HARMS: [&str; 7] = [
+    "header",
+    "middle",
+    "end",
+    "cut short",
+    "gone",
+    "from an older backup",
+    "another's",
+];
 
 /// Holds the table in `FORMAT.md` against what was seen; `UPDATE_GOLDEN=1` writes it.
 fn check_table(seen: &Seen) {
     const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/FORMAT.md");
     let files: BTreeSet<&str> = seen.keys().map(|(file, _)| *file).collect();
-    let mut table = format!("| file | {} |\n|{}\n", HARMS.join(" | "), " --- |".repeat(1 + HARMS.len()));
+    let mut table = format!(
+        "| file | {} |\n|{}\n",
+        HARMS.join(" | "),
+        " --- |".repeat(1 + HARMS.len())
+    );
     for file in files {
-        let cells = HARMS.map(|harm| seen.get(&(file, harm)).map(ToString::to_string).unwrap_or_default());
+        let cells = HARMS.map(|harm| {
+            seen.get(&(file, harm))
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        });
         table.push_str(&format!("| {file} | {} |\n", cells.join(" | ")));
     }
     let page = std::fs::read_to_string(PATH).unwrap();
@@ -193,7 +253,10 @@ fn check_table(seen: &Seen) {
         let new = format!("{before}<!-- damage -->\n{table}<!-- end of damage -->{after}");
         std::fs::write(PATH, new).unwrap();
     } else {
-        assert_eq!(written, table, "UPDATE_GOLDEN=1 writes the table into FORMAT.md: read the difference");
+        assert_eq!(
+            written, table,
+            "UPDATE_GOLDEN=1 writes the table into FORMAT.md: read the difference"
+        );
     }
 }
 
@@ -203,10 +266,14 @@ fn look_at(sample: &Sample, cells: &[Cell], tell: &Sender<(String, bool)>) -> (V
     for cell in cells {
         tell.send((cell.to_string(), true)).unwrap();
         match catch_unwind(|| look(sample, cell)) {
-            Ok((is_told, _)) if !is_told && !cell.cannot_be_told() => failed.push(format!("{cell}: nobody noticed")),
+            Ok((is_told, _)) if !is_told && !cell.cannot_be_told() => {
+                failed.push(format!("{cell}: nobody noticed"))
+            }
             Ok((_, verdicts)) => {
                 let class = class_of(cell, sample.now()[&cell.path].len());
-                class.into_iter().for_each(|class| seen.entry(class).or_default().add(&verdicts));
+                class
+                    .into_iter()
+                    .for_each(|class| seen.entry(class).or_default().add(&verdicts));
             }
             Err(_) => failed.push(format!("{cell}: see above")),
         }
@@ -223,7 +290,12 @@ fn every_damage_is_named_or_changes_no_answer() {
     let (sample, (tell, told)) = (Arc::new(Sample::new()), channel());
     let untouched = Harm::Rewritten("untouched", sample.now()["index/checkpoint"].clone());
     let path = "index/checkpoint".to_owned();
-    let untouched = Cell { path, harm: untouched, is_last: false, is_in_dead_bytes: false };
+    let untouched = Cell {
+        path,
+        harm: untouched,
+        is_last: false,
+        is_in_dead_bytes: false,
+    };
     assert!(!look(&sample, &untouched).0, "nothing is wrong with it");
     let cells = cells(&sample);
     assert!(cells.len() > 800, "{}", cells.len());
@@ -249,8 +321,16 @@ fn every_damage_is_named_or_changes_no_answer() {
     let (mut failed, mut seen) = (Vec::new(), Seen::new());
     for (more, these) in looking.into_iter().map(|thread| thread.join().unwrap()) {
         failed.extend(more);
-        these.iter().for_each(|(class, verdicts)| seen.entry(*class).or_default().add(verdicts));
+        these
+            .iter()
+            .for_each(|(class, verdicts)| seen.entry(*class).or_default().add(verdicts));
     }
-    assert!(failed.is_empty(), "{} of {} cells:\n{}", failed.len(), cells.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {} cells:\n{}",
+        failed.len(),
+        cells.len(),
+        failed.join("\n")
+    );
     check_table(&seen);
 }

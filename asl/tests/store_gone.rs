@@ -1,5 +1,6 @@
-//! Erasing and collecting in a store, with a crash and a failure at every operation: what is acknowledged stays so, what is
-//! not has happened wholly or not at all, and every kept snapshot can be read.
+//! Erasing and collecting in a store, with a crash and a failure at every operation: what is
+//! acknowledged stays so, what is not has happened wholly or not at all, and every kept snapshot
+//! can be read.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -37,13 +38,20 @@ const OWN: usize = SITES - 1;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Small files everywhere: a few actions close segments and packs, write runs and merge them, and give packs up.
+/// Small files everywhere: a few actions close segments and packs, write runs and merge them, and
+/// give packs up.
 fn restless() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
         head_records_max: 6,
-        log: log::Options { segment_bytes: 3000, preallocate_bytes: 256 },
-        blocks: blocks::Options { pack_bytes: 3000, threads: 1 },
+        log: log::Options {
+            segment_bytes: 3000,
+            preallocate_bytes: 256,
+        },
+        blocks: blocks::Options {
+            pack_bytes: 3000,
+            threads: 1,
+        },
         ..Options::default()
     }
 }
@@ -53,7 +61,10 @@ fn create(federation: &Federation) -> MemoryDisk {
     let disk = MemoryDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     Store::create(&shared, federation.id()).unwrap();
-    open(&disk, Mode::Write).unwrap().merge(federation.commits().to_vec()).unwrap();
+    open(&disk, Mode::Write)
+        .unwrap()
+        .merge(federation.commits().to_vec())
+        .unwrap();
     disk.settle();
     disk
 }
@@ -65,7 +76,10 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<Store, StoreError> {
 /// Payload `number`: bytes that do not compress, of a length of its own.
 fn payload(number: usize) -> Vec<u8> {
     let mut bytes = vec![0; 500 + number * 37];
-    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&number.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
@@ -190,12 +204,17 @@ impl Moment {
             Action::Arrive(number) => put(&mut next.payloads[*number]),
             Action::Shadow(number) => drop(next.visible.remove(number)),
             Action::Erase(number, wall_ms) => {
-                next.payloads[*number] = Seen { is_here: false, is_erased: true, when: Some(*wall_ms) };
+                next.payloads[*number] = Seen {
+                    is_here: false,
+                    is_erased: true,
+                    when: Some(*wall_ms),
+                };
             }
             Action::Collect { kept } => {
                 next.kept = next.kept.filter(|_| *kept);
                 let live = |number: &usize| {
-                    next.visible.contains(number) || next.kept.as_ref().is_some_and(|kept| kept.contains(number))
+                    next.visible.contains(number)
+                        || next.kept.as_ref().is_some_and(|kept| kept.contains(number))
                 };
                 for number in (0..PAYLOADS).filter(|number| !live(number)) {
                     next.payloads[number].is_here = false;
@@ -222,19 +241,30 @@ impl Workload {
         let heard = foreign(&federation, [6, 7]);
         let disk = create(&federation);
         let store = open(&disk, Mode::Write).unwrap();
-        let mut this = Self { federation, heard, moments: Vec::new() };
+        let mut this = Self {
+            federation,
+            heard,
+            moments: Vec::new(),
+        };
         let mut moment = Moment::default();
         for done in 0..=ACTIONS.len() {
             let (head, root) = (store.view().head().clone(), store.view().state().root());
             this.moments.push((moment.clone(), head, root));
             this.check(&store, done, "untroubled");
-            let Some(action) = ACTIONS.get(done) else { break };
+            let Some(action) = ACTIONS.get(done) else {
+                break;
+            };
             this.run(*action, &store).unwrap();
             moment = moment.after(action, done + 1 == KEPT_AFTER);
         }
-        assert!(disk.contents("blocks/00000001.pack").is_none(), "packs are given up");
+        assert!(
+            disk.contents("blocks/00000001.pack").is_none(),
+            "packs are given up"
+        );
         let is_there = |part: &str| disk.paths().iter().any(|path| path.contains(part));
-        assert!(is_there("index/blocks-") && is_there("log/00000003.log") && is_there("-00001.run"));
+        assert!(
+            is_there("index/blocks-") && is_there("log/00000003.log") && is_there("-00001.run")
+        );
         this
     }
 
@@ -255,7 +285,11 @@ impl Workload {
             }
             Action::Erase(number, wall_ms) => drop(store.erase(checksum(number), wall_ms)?),
             Action::Collect { kept } => {
-                let snapshots = if kept { slice::from_ref(&self.moments[KEPT_AFTER].1) } else { &[] };
+                let snapshots = if kept {
+                    slice::from_ref(&self.moments[KEPT_AFTER].1)
+                } else {
+                    &[]
+                };
                 store.collect(snapshots, &BTreeSet::new(), false, 7, &mut go_on)?;
             }
             Action::Seal => store.seal_index()?,
@@ -264,61 +298,105 @@ impl Workload {
         Ok(())
     }
 
-    /// Holds a store against the model, when so many actions are acknowledged and the next may have begun;
+    /// Holds a store against the model, when so many actions are acknowledged and the next may have
+    /// begun;
     fn check(&self, store: &Store, acknowledged: usize, context: &str) {
-        let context = &format!("{context}, {acknowledged} acknowledged, then {:?}", ACTIONS.get(acknowledged));
+        let context = &format!(
+            "{context}, {acknowledged} acknowledged, then {:?}",
+            ACTIONS.get(acknowledged)
+        );
         let before = &self.moments[acknowledged];
         let after = self.moments.get(acknowledged + 1).unwrap_or(before);
         let view = store.view();
         let (head, root) = (view.head().clone(), view.state().root());
-        let moment = [before, after].into_iter().find(|moment| (&moment.1, moment.2) == (&head, root));
-        let (moment, ..) = moment.unwrap_or_else(|| panic!("a state that the model has not: {context}"));
+        let moment = [before, after]
+            .into_iter()
+            .find(|moment| (&moment.1, moment.2) == (&head, root));
+        let (moment, ..) =
+            moment.unwrap_or_else(|| panic!("a state that the model has not: {context}"));
         let mut seen = BTreeMap::new();
         for number in 0..PAYLOADS {
             let found = self.see(store, number, context);
             let (before, after) = (before.0.payloads[number], after.0.payloads[number]);
             // An erasure that was not acknowledged: the bytes are gone, the log does not say when.
             let is_erasing = matches!(ACTIONS.get(acknowledged), Some(Action::Erase(erasing, _)) if *erasing == number);
-            let undated = Seen { when: before.when, ..after };
+            let undated = Seen {
+                when: before.when,
+                ..after
+            };
             let is_right = found == before || found == after || (is_erasing && found == undated);
-            assert!(is_right, "payload {number}: {found:?}, not {before:?} or {after:?}: {context}");
+            assert!(
+                is_right,
+                "payload {number}: {found:?}, not {before:?} or {after:?}: {context}"
+            );
             seen.insert(number, found);
         }
         let absent = |is_erased: bool| -> BTreeSet<usize> {
-            let absent = |number: &&usize| !seen[*number].is_here && seen[*number].is_erased == is_erased;
+            let absent =
+                |number: &&usize| !seen[*number].is_here && seen[*number].is_erased == is_erased;
             moment.visible.iter().filter(absent).copied().collect()
         };
         let wanted: BTreeSet<Checksum> = view.wanted().keys().copied().collect();
-        assert_eq!(wanted, absent(false).into_iter().map(checksum).collect(), "{context}");
+        assert_eq!(
+            wanted,
+            absent(false).into_iter().map(checksum).collect(),
+            "{context}"
+        );
         if let (Some(_), Some(kept)) = (&before.0.kept, &after.0.kept) {
             let (_, snapshot, root) = &self.moments[KEPT_AFTER];
             assert!(view.has(snapshot).unwrap(), "{context}");
             drop(view);
             assert_eq!(store.replay(snapshot).unwrap().root, *root, "{context}");
-            let lost = |number: &&usize| !seen[*number].is_here && !seen[*number].is_erased && **number != 6;
-            assert_eq!(kept.iter().find(lost), None, "a kept snapshot names it: {context}");
+            let lost = |number: &&usize| {
+                !seen[*number].is_here && !seen[*number].is_erased && **number != 6
+            };
+            assert_eq!(
+                kept.iter().find(lost),
+                None,
+                "a kept snapshot names it: {context}"
+            );
         } else {
             drop(view);
         }
-        let ids =
-            |numbers: BTreeSet<usize>| numbers.into_iter().map(|number| artifact(number).id()).collect::<BTreeSet<_>>();
+        let ids = |numbers: BTreeSet<usize>| {
+            numbers
+                .into_iter()
+                .map(|number| artifact(number).id())
+                .collect::<BTreeSet<_>>()
+        };
         let verified = store.verify(&mut |_| {}).unwrap();
         assert_eq!(verified.findings, [], "{context}");
         assert_eq!(verified.state_root, root, "{context}");
-        assert_eq!(verified.erased.into_iter().collect::<BTreeSet<_>>(), ids(absent(true)), "{context}");
-        assert_eq!(verified.missing.into_iter().collect::<BTreeSet<_>>(), ids(absent(false)), "{context}");
+        assert_eq!(
+            verified.erased.into_iter().collect::<BTreeSet<_>>(),
+            ids(absent(true)),
+            "{context}"
+        );
+        assert_eq!(
+            verified.missing.into_iter().collect::<BTreeSet<_>>(),
+            ids(absent(false)),
+            "{context}"
+        );
     }
 
     /// What there is to be seen of a payload, of which there is all or nothing.
     fn see(&self, store: &Store, number: usize, context: &str) -> Seen {
         let (bytes, checksum) = (payload(number), checksum(number));
         let (blocks, when) = (store.blocks(), store.view().erased(&checksum));
-        let seen = Seen { is_here: blocks.has(checksum), is_erased: blocks.erased(checksum), when };
+        let seen = Seen {
+            is_here: blocks.has(checksum),
+            is_erased: blocks.erased(checksum),
+            when,
+        };
         match blocks.read_all(checksum, 1 << 20) {
             Ok(read) => assert!(seen.is_here && read == bytes, "{number}: {context}"),
             Err(_) => assert!(!seen.is_here, "{number}: {context}"),
         }
-        assert_eq!(blocks.payloads().contains(&checksum), seen.is_here, "{number}: {context}");
+        assert_eq!(
+            blocks.payloads().contains(&checksum),
+            seen.is_here,
+            "{number}: {context}"
+        );
         seen
     }
 
@@ -344,8 +422,13 @@ impl Workload {
 fn leaves_traces(disk: &MemoryDisk, number: usize) -> bool {
     let bytes = payload(number);
     let needles: BTreeSet<&[u8]> = bytes.chunks_exact(32).collect();
-    let files = disk.paths().into_iter().map(|path| disk.contents(&path).unwrap());
-    files.into_iter().any(|file| file.windows(32).any(|window| needles.contains(window)))
+    let files = disk
+        .paths()
+        .into_iter()
+        .map(|path| disk.contents(&path).unwrap());
+    files
+        .into_iter()
+        .any(|file| file.windows(32).any(|window| needles.contains(window)))
 }
 
 /// Opens what a crash or a failure has left, to write, and holds it against the model.
@@ -353,7 +436,10 @@ fn reopen(workload: &Workload, disk: &MemoryDisk, acknowledged: usize, context: 
     let store = open(disk, Mode::Write).unwrap_or_else(|error| panic!("{context}: {error:?}"));
     workload.check(&store, acknowledged, context);
     for number in (0..PAYLOADS).filter(|number| store.blocks().erased(checksum(*number))) {
-        assert!(!leaves_traces(disk, number), "payload {number} left traces: {context}");
+        assert!(
+            !leaves_traces(disk, number),
+            "payload {number} left traces: {context}"
+        );
     }
     store
 }
@@ -366,16 +452,29 @@ fn a_crash_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapshot() {
     let disk = create(&workload.federation);
     let (acknowledged, crashes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let crash = {
-        let (workload, disk, done, crashes) = (workload.clone(), disk.clone(), acknowledged.clone(), crashes.clone());
+        let (workload, disk, done, crashes) = (
+            workload.clone(),
+            disk.clone(),
+            acknowledged.clone(),
+            crashes.clone(),
+        );
         Arc::new(move || {
-            let (done, crash) = (done.load(Ordering::SeqCst), crashes.fetch_add(1, Ordering::SeqCst) as u64);
+            let (done, crash) = (
+                done.load(Ordering::SeqCst),
+                crashes.fetch_add(1, Ordering::SeqCst) as u64,
+            );
             for seed in 0..3 {
                 let context = &format!("crash {crash}, seed {seed}");
                 let left = disk.crash(mix(crash << 8 | seed));
                 let again = left.crash(0);
                 drop(reopen(&workload, &left, done, context));
                 if seed == 0 {
-                    reopen(&workload, &left.crash(mix(crash)), done, &format!("{context}, and again"));
+                    reopen(
+                        &workload,
+                        &left.crash(mix(crash)),
+                        done,
+                        &format!("{context}, and again"),
+                    );
                 }
                 if crash % 8 == seed {
                     let context = &format!("{context}, read only");
@@ -395,7 +494,10 @@ fn a_crash_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapshot() {
         acknowledged.fetch_add(1, Ordering::SeqCst);
         crash();
     }
-    assert!(crashes.load(Ordering::SeqCst) > 400, "{crashes:?} operations were watched");
+    assert!(
+        crashes.load(Ordering::SeqCst) > 400,
+        "{crashes:?} operations were watched"
+    );
 }
 
 // Failures.
@@ -408,7 +510,8 @@ fn says(error: &(dyn std::error::Error + 'static), words: &str) -> bool {
     causes(error).any(|cause| cause.contains(words))
 }
 
-/// Runs the actions until one fails with `named`; says how many were acknowledged. Housekeeping that fails takes nothing back.
+/// Runs the actions until one fails with `named`; says how many were acknowledged. Housekeeping
+/// that fails takes nothing back.
 fn run_until_failure(workload: &Workload, disk: &MemoryDisk, named: &str, context: &str) -> usize {
     let store = match open(disk, Mode::Write) {
         Ok(store) => store,
@@ -418,9 +521,14 @@ fn run_until_failure(workload: &Workload, disk: &MemoryDisk, named: &str, contex
         }
     };
     for (done, action) in ACTIONS.into_iter().enumerate() {
-        let Err(error) = workload.run(action, &store) else { continue };
+        let Err(error) = workload.run(action, &store) else {
+            continue;
+        };
         // What failed behind an acknowledgement is known only by what comes next.
-        assert!(says(&*error, named) || says(&*error, "again"), "{error:?}: {context}");
+        assert!(
+            says(&*error, named) || says(&*error, "again"),
+            "{error:?}: {context}"
+        );
         if matches!(action, Action::Seal | Action::Settle) {
             continue;
         }
@@ -430,7 +538,10 @@ fn run_until_failure(workload: &Workload, disk: &MemoryDisk, named: &str, contex
             match workload.run(*later, &store) {
                 Err(error) => assert!(says(&*error, "again"), "{error:?}: {context}"),
                 Ok(()) => {
-                    assert!(matches!(later, Action::Seal | Action::Settle), "{later:?} after a failure: {context}")
+                    assert!(
+                        matches!(later, Action::Seal | Action::Settle),
+                        "{later:?} after a failure: {context}"
+                    )
                 }
             }
         }
@@ -445,7 +556,9 @@ fn every_operation_fails(fault: Fault, named: &str) {
         let disk = create(&workload.federation);
         let first = disk.operations();
         let store = open(&disk, Mode::Write).unwrap();
-        ACTIONS.into_iter().for_each(|action| workload.run(action, &store).unwrap());
+        ACTIONS
+            .into_iter()
+            .for_each(|action| workload.run(action, &store).unwrap());
         first..disk.operations()
     };
     let mut failures = 0;
@@ -455,7 +568,12 @@ fn every_operation_fails(fault: Fault, named: &str) {
         disk.fail_at(operation, fault);
         let done = run_until_failure(&workload, &disk, named, context);
         failures += usize::from(done < ACTIONS.len());
-        drop(reopen(&workload, &disk.crash(mix(operation)), done, &format!("{context}, and a crash")));
+        drop(reopen(
+            &workload,
+            &disk.crash(mix(operation)),
+            done,
+            &format!("{context}, and a crash"),
+        ));
         let store = reopen(&workload, &disk, done, context);
         if operation % 8 == 0 {
             workload.finish(&store, done, context);
@@ -476,7 +594,14 @@ fn a_full_disk_at_any_operation_leaves_an_erasure_whole_and_every_kept_snapshot(
 
 /// As [`restless`], with packs and a reserve that matter beside what a log takes.
 fn reserving() -> Options {
-    Options { reserve_bytes: 4 << 20, blocks: blocks::Options { pack_bytes: 4 << 20, threads: 1 }, ..restless() }
+    Options {
+        reserve_bytes: 4 << 20,
+        blocks: blocks::Options {
+            pack_bytes: 4 << 20,
+            threads: 1,
+        },
+        ..restless()
+    }
 }
 
 fn open_reserving(disk: &MemoryDisk) -> Store {
@@ -485,13 +610,20 @@ fn open_reserving(disk: &MemoryDisk) -> Store {
 
 fn noise(number: u64) -> Vec<u8> {
     let mut bytes = vec![0; 200_000];
-    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&number.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
 fn write(store: &Store, bytes: &[u8]) -> Result<(), Failure> {
     store.blocks().put_bytes(bytes)?;
-    store.commit(&key(OWN), vec![Record::artifact(None, Payload::of(bytes))], 0)?;
+    store.commit(
+        &key(OWN),
+        vec![Record::artifact(None, Payload::of(bytes))],
+        0,
+    )?;
     Ok(())
 }
 
@@ -518,7 +650,9 @@ fn on_a_full_disk_there_is_a_way_out() {
     let mut len = 0;
     while disk.free_space().unwrap().unwrap() > 0 {
         let piece = disk.free_space().unwrap().unwrap().min(4096);
-        filler.write_at(len, &vec![1; usize::try_from(piece).unwrap()]).unwrap();
+        filler
+            .write_at(len, &vec![1; usize::try_from(piece).unwrap()])
+            .unwrap();
         len += piece;
     }
     let payloads: Vec<Payload> = written.iter().map(|bytes| Payload::of(bytes)).collect();
@@ -526,12 +660,23 @@ fn on_a_full_disk_there_is_a_way_out() {
     {
         let store = open_reserving(&disk);
         for payload in goes {
-            store.commit(&key(OWN), vec![Record::tombstone(Record::artifact(None, *payload).id())], 1).unwrap();
+            store
+                .commit(
+                    &key(OWN),
+                    vec![Record::tombstone(Record::artifact(None, *payload).id())],
+                    1,
+                )
+                .unwrap();
         }
         assert!(store.erase(stays[0].checksum, 2).unwrap().bytes > 0);
-        let collected = store.collect(&[], &BTreeSet::new(), false, 3, &mut go_on).unwrap();
+        let collected = store
+            .collect(&[], &BTreeSet::new(), false, 3, &mut go_on)
+            .unwrap();
         // And perhaps the one whose record found no room.
-        assert!([80, 81].contains(&collected.payloads) && collected.bytes_held == 0, "{collected:?}");
+        assert!(
+            [80, 81].contains(&collected.payloads) && collected.bytes_held == 0,
+            "{collected:?}"
+        );
         let free = disk.free_space().unwrap().unwrap();
         assert!(free > 75 * 200_000 - (6 << 20), "{free} bytes free");
     }
@@ -540,9 +685,17 @@ fn on_a_full_disk_there_is_a_way_out() {
     for number in 1000..1020 {
         write(&store, &noise(number)).unwrap();
     }
-    assert!(stays[1..].iter().all(|payload| store.blocks().has(payload.checksum)));
+    assert!(
+        stays[1..]
+            .iter()
+            .all(|payload| store.blocks().has(payload.checksum))
+    );
     assert_eq!(store.blocks().verify(&mut |_, _| {}).unwrap().damages, []);
-    assert_eq!(disk.contents("reserve").unwrap().len(), 4 << 20, "made again");
+    assert_eq!(
+        disk.contents("reserve").unwrap().len(),
+        4 << 20,
+        "made again"
+    );
 }
 
 #[test]
@@ -563,12 +716,19 @@ fn a_store_opens_on_a_disk_that_something_else_has_filled() {
     for disk in [&disk, &poor] {
         disk.set_capacity(Some(disk.used()));
     }
-    let failed = Store::open_with(Arc::new(poor), Mode::Write, reserving()).err().unwrap();
+    let failed = Store::open_with(Arc::new(poor), Mode::Write, reserving())
+        .err()
+        .unwrap();
     assert!(says(&failed, "no space"), "{failed}");
     let store = open_reserving(&disk);
     assert!((0..9).all(|number| store.blocks().has(Checksum::of(&noise(number)))));
-    store.commit(&key(OWN), vec![Record::tombstone(artifact(0).id())], 1).unwrap();
-    assert!(disk.contents("reserve").unwrap().len() > 3 << 20, "nearly all of it is back");
+    store
+        .commit(&key(OWN), vec![Record::tombstone(artifact(0).id())], 1)
+        .unwrap();
+    assert!(
+        disk.contents("reserve").unwrap().len() > 3 << 20,
+        "nearly all of it is back"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Housekeeping: when it is done and by whom, that writers wait for it only where they must, and what it leaves on disk.
+//! Housekeeping: when it is done and by whom, that writers wait for it only where they must, and
+//! what it leaves on disk.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -28,7 +29,11 @@ use observed::{Deed, Observed};
 const OWN: usize = SITES - 1;
 
 fn small(head_records_max: u64) -> Options {
-    Options { shards: NonZeroU32::new(2).unwrap(), head_records_max, ..Options::default() }
+    Options {
+        shards: NonZeroU32::new(2).unwrap(),
+        head_records_max,
+        ..Options::default()
+    }
 }
 
 /// A store that knows who its members are, on this disk.
@@ -96,7 +101,10 @@ fn no_run_is_written_under_a_name_that_was_used_before() {
         let noted = written.clone();
         let hook = move |deed: Deed, path: &str| {
             if deed == Deed::Write && path.ends_with(".run") && !path.starts_with("index/blocks-") {
-                assert!(noted.lock().unwrap().insert(path.to_owned()), "{path} is written once more");
+                assert!(
+                    noted.lock().unwrap().insert(path.to_owned()),
+                    "{path} is written once more"
+                );
             }
         };
         let store = open(Arc::new(Observed::writing(&disk, hook)), small(6));
@@ -118,7 +126,12 @@ fn what_no_checkpoint_names_any_more_is_removed() {
     let store = open(Arc::new(disk.clone()), small(6));
     write(&store, 0..60);
     store.settle().unwrap();
-    assert_eq!(runs(&disk).len(), 2, "one run of two shards: {:?}", runs(&disk));
+    assert_eq!(
+        runs(&disk).len(),
+        2,
+        "one run of two shards: {:?}",
+        runs(&disk)
+    );
     let first = runs(&disk);
     write(&store, 60..100);
     store.settle().unwrap();
@@ -126,22 +139,43 @@ fn what_no_checkpoint_names_any_more_is_removed() {
     assert!(first.iter().all(|path| disk.contents(path).is_none()));
     drop(store);
     // Nor does opening leave what nobody names, or touch what is nobody's.
-    let (run, others) = (runs(&disk), ["index/notes.txt", "index/7-7.run", "index/0000000a-00000.run"]);
-    for left in ["index/00000900-00000.run", "index/checkpoint.new", "index/00000001.commits.new"].iter().chain(&others)
+    let (run, others) = (
+        runs(&disk),
+        [
+            "index/notes.txt",
+            "index/7-7.run",
+            "index/0000000a-00000.run",
+        ],
+    );
+    for left in [
+        "index/00000900-00000.run",
+        "index/checkpoint.new",
+        "index/00000001.commits.new",
+    ]
+    .iter()
+    .chain(&others)
     {
-        disk.open(left, Mode::Write).unwrap().write_at(0, b"left behind").unwrap();
+        disk.open(left, Mode::Write)
+            .unwrap()
+            .write_at(0, b"left behind")
+            .unwrap();
     }
     drop(open(Arc::new(disk.clone()), small(6)));
-    assert_eq!(disk.contents("index/checkpoint.new").or(disk.contents("index/00000001.commits.new")), None);
+    assert_eq!(
+        disk.contents("index/checkpoint.new")
+            .or(disk.contents("index/00000001.commits.new")),
+        None
+    );
     assert!(
-        disk.contents("index/00000900-00000.run").is_none() && run.iter().all(|path| disk.contents(path).is_some())
+        disk.contents("index/00000900-00000.run").is_none()
+            && run.iter().all(|path| disk.contents(path).is_some())
     );
     assert!(others.iter().all(|path| disk.contents(path).is_some()));
     is_sound(&disk, small(6));
 }
 
-/// Runs that are written while the log is judged anew are named by no checkpoint before housekeeping has seen to it, however
-/// few records are left in memory.
+/// Runs that are written while the log is judged anew are named by no checkpoint before
+/// housekeeping has seen to it, however few records are left in memory.
 #[test]
 fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
     for count in 40..46 {
@@ -149,15 +183,25 @@ fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
         let store = open(Arc::new(disk.clone()), small(6));
         write(&store, 0..count);
         drop(store);
-        for path in disk.paths().into_iter().filter(|path| path.starts_with("index/")) {
+        for path in disk
+            .paths()
+            .into_iter()
+            .filter(|path| path.starts_with("index/"))
+        {
             disk.remove(&path).unwrap();
         }
         let store = open(Arc::new(disk.clone()), small(6));
         assert!(disk.contents("index/checkpoint").is_none() && !runs(&disk).is_empty());
         let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
-        assert!((1..100).contains(&pieces), "housekeeping comes to an end: {pieces}");
+        assert!(
+            (1..100).contains(&pieces),
+            "housekeeping comes to an end: {pieces}"
+        );
         drop(store);
-        assert!(disk.contents("index/checkpoint").is_some(), "{count} records");
+        assert!(
+            disk.contents("index/checkpoint").is_some(),
+            "{count} records"
+        );
         is_sound(&disk, small(6));
     }
 }
@@ -183,11 +227,15 @@ fn proof(federation: &Federation, site: usize, commit: &Commit) -> ForkProof {
     let header = commit.header();
     let mut draft = federation.draft(site, vec![artifact(u64::MAX)]);
     (draft.number, draft.previous, draft.logseq) = (header.number, header.previous, header.logseq);
-    ForkProof::new(header.clone(), Commit::seal(draft, &key(site)).unwrap().header().clone()).unwrap()
+    ForkProof::new(
+        header.clone(),
+        Commit::seal(draft, &key(site)).unwrap().header().clone(),
+    )
+    .unwrap()
 }
 
-/// A run without what a fork took back is laid out anew by the commits that it names; where these cannot be read either, the
-/// log gives another, and everything is judged anew.
+/// A run without what a fork took back is laid out anew by the commits that it names; where these
+/// cannot be read either, the log gives another, and everything is judged anew.
 #[test]
 fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
     let steps: Vec<Step> = (0..12).map(|seed| Step::from_seed(mix(seed))).collect();
@@ -197,11 +245,18 @@ fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
     store.merge(federation.commits().to_vec()).unwrap();
     write(&store, 0..250);
     store.seal_index().unwrap();
-    let last = federation.commits().iter().rfind(|commit| commit.header().domain == key(1).site_id()).unwrap();
+    let last = federation
+        .commits()
+        .iter()
+        .rfind(|commit| commit.header().domain == key(1).site_id())
+        .unwrap();
     store.freeze(proof(&federation, 1, last)).unwrap();
     write(&store, 250..500);
     store.settle().unwrap();
-    assert!(store.view().uncounted() > 0 && runs(&disk).len() == 2, "merged without what was taken back");
+    assert!(
+        store.view().uncounted() > 0 && runs(&disk).len() == 2,
+        "merged without what was taken back"
+    );
     let root = store.view().state().root();
     drop(store);
     for path in runs(&disk) {
@@ -213,10 +268,17 @@ fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
     assert_eq!(store.opened().index, None, "not noticed yet");
     let asked = (0..500).filter(|number| {
         let view = store.view();
-        view.state().entry(&artifact(*number).id(), view.head()).is_err()
+        view.state()
+            .entry(&artifact(*number).id(), view.head())
+            .is_err()
     });
     assert!(asked.count() > 0);
-    assert!(store.index_damage().iter().any(|told| told.contains("could not be found in the log")));
+    assert!(
+        store
+            .index_damage()
+            .iter()
+            .any(|told| told.contains("could not be found in the log"))
+    );
     assert!(store.maintain().unwrap());
     assert_eq!(store.view().state().root(), root);
     assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
@@ -240,9 +302,15 @@ fn known(store: &Store) -> Vec<(&'static str, String)> {
         ("rule", format!("{:?}", view.state().rule())),
         ("genesis", format!("{:?}", view.genesis())),
         ("members", format!("{:?}", view.members())),
-        ("conflicts", format!("{:?}", view.state().conflicts(view.head()).unwrap())),
+        (
+            "conflicts",
+            format!("{:?}", view.state().conflicts(view.head()).unwrap()),
+        ),
         ("wanted", format!("{:?}", view.wanted())),
-        ("erased", format!("{:?}", view.erased(&Checksum::of(b"gone")))),
+        (
+            "erased",
+            format!("{:?}", view.erased(&Checksum::of(b"gone"))),
+        ),
         ("uncounted", format!("{:?} {uncounted:?}", view.uncounted())),
         ("testimony", format!("{testimony:?}")),
     ]
@@ -259,15 +327,29 @@ fn a_checkpoint_says_all_that_the_log_says() {
     store.merge(federation.commits().to_vec()).unwrap();
     store.erase(Checksum::of(b"gone"), 77).unwrap();
     // Of the commit that admitted the last site.
-    let first = federation.commits().iter().find(|commit| commit.header().domain == key(3).site_id()).unwrap();
+    let first = federation
+        .commits()
+        .iter()
+        .find(|commit| commit.header().domain == key(3).site_id())
+        .unwrap();
     store.freeze(proof(&federation, 3, first)).unwrap();
     store.settle().unwrap();
     let expected = known(&store);
     let empty = ["[]", "{}", "None", "0 [None, None, None, None, None]"];
-    assert_eq!(expected.iter().find(|(_, what)| empty.contains(&what.as_str())), None);
+    assert_eq!(
+        expected
+            .iter()
+            .find(|(_, what)| empty.contains(&what.as_str())),
+        None
+    );
     drop((store, shared));
-    for (anew, mode) in [(false, Mode::ReadOnly), (true, Mode::ReadOnly), (false, Mode::Write)] {
-        let store = Store::open_with(Arc::new(disk.clone()), mode, Options { anew, ..options }).unwrap();
+    for (anew, mode) in [
+        (false, Mode::ReadOnly),
+        (true, Mode::ReadOnly),
+        (false, Mode::Write),
+    ] {
+        let store =
+            Store::open_with(Arc::new(disk.clone()), mode, Options { anew, ..options }).unwrap();
         assert_eq!(store.opened().index.is_some(), anew);
         assert_eq!(known(&store), expected, "read anew: {anew}");
     }
@@ -277,8 +359,14 @@ fn a_checkpoint_says_all_that_the_log_says() {
 #[test]
 fn a_head_is_due_before_its_records_lie_further_apart_than_a_run_can_name() {
     // Each commit has a segment of the log for itself: there are places in 512.
-    let log = log::Options { segment_bytes: 64, preallocate_bytes: 64 };
-    let options = Options { log, ..small(1 << 20) };
+    let log = log::Options {
+        segment_bytes: 64,
+        preallocate_bytes: 64,
+    };
+    let options = Options {
+        log,
+        ..small(1 << 20)
+    };
     let disk = MemoryDisk::new();
     let store = open(Arc::new(disk.clone()), options);
     write(&store, 0..700);
@@ -302,11 +390,19 @@ impl Gate {
         let mut state = self.state.lock().unwrap();
         state.0 = true;
         self.changed.notify_all();
-        drop(self.changed.wait_while(state, |(_, is_open)| !*is_open).unwrap());
+        drop(
+            self.changed
+                .wait_while(state, |(_, is_open)| !*is_open)
+                .unwrap(),
+        );
     }
 
     fn wait_for_arrival(&self) {
-        drop(self.changed.wait_while(self.state.lock().unwrap(), |(has_arrived, _)| !*has_arrived).unwrap());
+        drop(
+            self.changed
+                .wait_while(self.state.lock().unwrap(), |(has_arrived, _)| !*has_arrived)
+                .unwrap(),
+        );
     }
 
     fn open(&self) {

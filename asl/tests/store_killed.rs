@@ -1,5 +1,6 @@
-//! A store whose process is killed without warning, and a store on a full file system, for real: while it commits, seals,
-//! merges, erases and collects. What was acknowledged is there afterwards, and every byte verifies.
+//! A store whose process is killed without warning, and a store on a full file system, for real:
+//! while it commits, seals, merges, erases and collects. What was acknowledged is there afterwards,
+//! and every byte verifies.
 //!
 //! `UOR_CRASH_KILLS` says how often.
 
@@ -43,8 +44,14 @@ fn restless() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
         head_records_max: 6,
-        log: log::Options { segment_bytes: 20_000, preallocate_bytes: 4096 },
-        blocks: blocks::Options { pack_bytes: 20_000, threads: 1 },
+        log: log::Options {
+            segment_bytes: 20_000,
+            preallocate_bytes: 4096,
+        },
+        blocks: blocks::Options {
+            pack_bytes: 20_000,
+            threads: 1,
+        },
         ..Options::default()
     }
 }
@@ -53,7 +60,10 @@ fn create(dir: &Path) {
     let federation = Federation::build(ConflictRule::First, &[]);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
     Store::create(&disk, federation.id()).unwrap();
-    open(dir, Mode::Write).unwrap().merge(federation.commits().to_vec()).unwrap();
+    open(dir, Mode::Write)
+        .unwrap()
+        .merge(federation.commits().to_vec())
+        .unwrap();
 }
 
 fn open(dir: &Path, mode: Mode) -> Result<Store, StoreError> {
@@ -63,7 +73,10 @@ fn open(dir: &Path, mode: Mode) -> Result<Store, StoreError> {
 /// Bytes that do not compress.
 fn payload(number: u64) -> Vec<u8> {
     let mut bytes = vec![0; 500 + usize::try_from(number * 677 % 5000).unwrap()];
-    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&number.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
@@ -109,7 +122,11 @@ impl Step {
             }
             Self::Shadow(number) => {
                 if is_visible(&artifact(number))? {
-                    store.commit(&key(OWN), vec![Record::tombstone(artifact(number).id())], number)?;
+                    store.commit(
+                        &key(OWN),
+                        vec![Record::tombstone(artifact(number).id())],
+                        number,
+                    )?;
                 }
             }
             Self::Erase(number) => drop(store.erase(Checksum::of(&payload(number)), number)?),
@@ -151,26 +168,51 @@ impl Model {
     }
 }
 
-/// Holds a store against what should be there when so many steps are acknowledged and the next may have begun.
+/// Holds a store against what should be there when so many steps are acknowledged and the next may
+/// have begun.
 fn check(store: &Store, acknowledged: u64) {
     let (before, after) = (Model::after(acknowledged), Model::after(acknowledged + 1));
-    let context = format!("{acknowledged} steps acknowledged, then {:?}", Step::of(acknowledged));
+    let context = format!(
+        "{acknowledged} steps acknowledged, then {:?}",
+        Step::of(acknowledged)
+    );
     let view = store.view();
-    let entries = view.state().entries(view.head(), &Filter::kind(Kind::Artifact));
+    let entries = view
+        .state()
+        .entries(view.head(), &Filter::kind(Kind::Artifact));
     let visible: BTreeSet<CanonicalId> = entries.map(|entry| entry.unwrap().id).collect();
-    let ids = |numbers: &BTreeSet<u64>| numbers.iter().map(|number| artifact(*number).id()).collect::<BTreeSet<_>>();
-    assert!(visible == ids(&before.visible) || visible == ids(&after.visible), "{context}");
+    let ids = |numbers: &BTreeSet<u64>| {
+        numbers
+            .iter()
+            .map(|number| artifact(*number).id())
+            .collect::<BTreeSet<_>>()
+    };
+    assert!(
+        visible == ids(&before.visible) || visible == ids(&after.visible),
+        "{context}"
+    );
     for number in 0..=acknowledged {
         let (checksum, blocks) = (Checksum::of(&payload(number)), store.blocks());
-        let either = |set: fn(&Model) -> &BTreeSet<u64>| [&before, &after].map(|model| set(model).contains(&number));
+        let either = |set: fn(&Model) -> &BTreeSet<u64>| {
+            [&before, &after].map(|model| set(model).contains(&number))
+        };
         let (is_here, is_erased) = (blocks.has(checksum), blocks.erased(checksum));
-        assert!(either(|model| &model.here).contains(&is_here), "payload {number}: {context}");
-        assert!(either(|model| &model.erased).contains(&is_erased), "payload {number}: {context}");
+        assert!(
+            either(|model| &model.here).contains(&is_here),
+            "payload {number}: {context}"
+        );
+        assert!(
+            either(|model| &model.erased).contains(&is_erased),
+            "payload {number}: {context}"
+        );
         if before.erased.contains(&number) {
             assert_eq!(view.erased(&checksum), Some(number), "{context}");
         }
         match blocks.read_all(checksum, 1 << 20) {
-            Ok(bytes) => assert!(is_here && bytes == payload(number), "payload {number}: {context}"),
+            Ok(bytes) => assert!(
+                is_here && bytes == payload(number),
+                "payload {number}: {context}"
+            ),
             Err(error) => assert!(!is_here, "payload {number}: {error}: {context}"),
         }
     }
@@ -190,7 +232,9 @@ const FIRST: &str = "UOR_TEST_FIRST_STEP";
 /// Works until it is killed, and says what is done. This is no test unless it is asked to be.
 #[test]
 fn works_until_it_is_killed() {
-    let Some(dir) = env::var_os(STORE) else { return };
+    let Some(dir) = env::var_os(STORE) else {
+        return;
+    };
     let store = Arc::new(open(Path::new(&dir), Mode::Write).unwrap());
     let _keeper = Keeper::start(store.clone()).unwrap();
     for number in env::var(FIRST).unwrap().parse().unwrap().. {
@@ -209,13 +253,21 @@ fn a_store_survives_every_kill() {
     for kill in 0..kills {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "works_until_it_is_killed", "--nocapture"])
-            .envs([(STORE, dir.as_os_str()), (FIRST, acknowledged.to_string().as_ref())])
+            .envs([
+                (STORE, dir.as_os_str()),
+                (FIRST, acknowledged.to_string().as_ref()),
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let until = acknowledged + 2 + mix(kill) % 12;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
-            let Some((_, number)) = line.split_once("done ") else { continue };
+        for line in BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap)
+        {
+            let Some((_, number)) = line.split_once("done ") else {
+                continue;
+            };
             assert_eq!(number, acknowledged.to_string());
             acknowledged += 1;
             if acknowledged == until {
@@ -224,7 +276,10 @@ fn a_store_survives_every_kill() {
                 child.kill().unwrap();
             }
         }
-        assert!(!child.wait().unwrap().success(), "it works until it is killed");
+        assert!(
+            !child.wait().unwrap().success(),
+            "it works until it is killed"
+        );
         check(&open(&dir, Mode::ReadOnly).unwrap(), acknowledged);
         let store = open(&dir, Mode::Write).unwrap();
         rebuilt += usize::from(store.opened().index.is_some());
@@ -247,7 +302,12 @@ fn a_store_survives_a_full_disk() {
     }
     let is_permitted = |flags: &&str| {
         let mount = ["sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"];
-        let tried = Command::new("unshare").arg(flags).args(mount).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let tried = Command::new("unshare")
+            .arg(flags)
+            .args(mount)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         tried.is_ok_and(|status| status.success())
     };
     let Some(flags) = ["-m", "-rm"].iter().find(|flags| is_permitted(flags)) else {
@@ -262,17 +322,26 @@ fn a_store_survives_a_full_disk() {
     ]);
     let output = command.env(INSIDE, "1").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 fn says(error: &(dyn Error + 'static), words: &str) -> bool {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.into_iter().any(|cause| cause.to_string().contains(words))
+    causes
+        .into_iter()
+        .any(|cause| cause.to_string().contains(words))
 }
 
 /// Leaves so many bytes free, give or take a page.
 fn fill(filler: &Path, free: usize) {
-    let mut file = File::options().create(true).append(true).open(filler).unwrap();
+    let mut file = File::options()
+        .create(true)
+        .append(true)
+        .open(filler)
+        .unwrap();
     for len in [1 << 16, 1 << 12] {
         while file.write_all(&vec![1; len]).is_ok() {}
     }
@@ -282,7 +351,10 @@ fn fill(filler: &Path, free: usize) {
 
 fn on_a_disk_that_fills() {
     let bench = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(bench.path()).status();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+        .arg(bench.path())
+        .status();
     assert!(mounted.unwrap().success());
     let (dir, filler) = (bench.path().join("store"), bench.path().join("filler"));
     create(&dir);
@@ -295,7 +367,10 @@ fn on_a_disk_that_fills() {
             match Step::of(acknowledged).take(&store) {
                 Ok(()) => acknowledged += 1,
                 Err(error) => {
-                    assert!(says(&*error, "No space left on device") || says(&*error, "again"), "{error:?}");
+                    assert!(
+                        says(&*error, "No space left on device") || says(&*error, "again"),
+                        "{error:?}"
+                    );
                     failed.insert(acknowledged % 10);
                     break;
                 }
@@ -317,5 +392,8 @@ fn on_a_disk_that_fills() {
         check(&store, acknowledged);
     }
     eprintln!("{acknowledged} steps, of which failed those of kinds {failed:?}");
-    assert!(failed.len() > 4, "steps of several kinds failed: {failed:?}");
+    assert!(
+        failed.len() > 4,
+        "steps of several kinds failed: {failed:?}"
+    );
 }

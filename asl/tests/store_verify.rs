@@ -1,5 +1,6 @@
-//! What verification finds beside damaged bytes: commits that could never have been accepted, an index that says other than the
-//! log; and that the index stays what the log says through everything that housekeeping meets.
+//! What verification finds beside damaged bytes: commits that could never have been accepted, an
+//! index that says other than the log; and that the index stays what the log says through
+//! everything that housekeeping meets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -34,7 +35,11 @@ use observed::{Deed, Observed};
 const OWN: usize = SITES - 1;
 
 fn small() -> Options {
-    Options { shards: NonZeroU32::new(2).unwrap(), head_records_max: 6, ..Options::default() }
+    Options {
+        shards: NonZeroU32::new(2).unwrap(),
+        head_records_max: 6,
+        ..Options::default()
+    }
 }
 
 fn open(disk: &MemoryDisk, mode: Mode) -> Result<Store, StoreError> {
@@ -49,7 +54,12 @@ fn create(federation: &Federation) -> MemoryDisk {
 }
 
 fn federation() -> Federation {
-    Federation::build(ConflictRule::First, &(0..12).map(|seed| Step::from_seed(mix(seed))).collect::<Vec<_>>())
+    Federation::build(
+        ConflictRule::First,
+        &(0..12)
+            .map(|seed| Step::from_seed(mix(seed)))
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn artifact(number: u64) -> Record {
@@ -95,12 +105,21 @@ fn twin(commit: &Commit, key: &SiteKey) -> Commit {
 
 fn last_of(federation: &Federation, site: usize) -> &Commit {
     let domain = key(site).site_id();
-    federation.commits().iter().rev().find(|commit| commit.header().domain == domain).unwrap()
+    federation
+        .commits()
+        .iter()
+        .rev()
+        .find(|commit| commit.header().domain == domain)
+        .unwrap()
 }
 
 fn proof(federation: &Federation, site: usize) -> ForkProof {
     let commit = last_of(federation, site);
-    ForkProof::new(commit.header().clone(), twin(commit, &key(site)).header().clone()).unwrap()
+    ForkProof::new(
+        commit.header().clone(),
+        twin(commit, &key(site)).header().clone(),
+    )
+    .unwrap()
 }
 
 /// Writes a commit into a store's log as nobody who follows the rules would.
@@ -112,7 +131,10 @@ fn smuggle(disk: &MemoryDisk, commit: &Commit) -> LogPosition {
 }
 
 fn verified(disk: &MemoryDisk) -> Verified {
-    open(disk, Mode::ReadOnly).unwrap().verify(&mut |_| {}).unwrap()
+    open(disk, Mode::ReadOnly)
+        .unwrap()
+        .verify(&mut |_| {})
+        .unwrap()
 }
 
 #[track_caller]
@@ -135,7 +157,11 @@ fn impossible(federation: &Federation) -> Vec<(Commit, &'static str)> {
         conflict_rule: ConflictRule::Manual,
         logseq_jump_max: 9,
     };
-    let first = |records| Draft { number: 1, previous: CommitHash::NONE, ..federation.draft(0, records) };
+    let first = |records| Draft {
+        number: 1,
+        previous: CommitHash::NONE,
+        ..federation.draft(0, records)
+    };
     let alone = |records| Draft {
         learned: vec![],
         federation: FederationState::of(&BTreeSet::<CommitHash>::new()),
@@ -145,10 +171,22 @@ fn impossible(federation: &Federation) -> Vec<(Commit, &'static str)> {
     wrong_state.federation = FederationState::of(&BTreeSet::<CommitHash>::new());
     let founded = Commit::seal(alone(vec![Record::genesis(foreign)]), &stranger()).unwrap();
     vec![
-        (Commit::seal(first(vec![artifact(1)]), &stranger()).unwrap(), "federation state"),
-        (Commit::seal(alone(vec![artifact(1)]), &stranger()).unwrap(), "not a member"),
-        (Commit::seal(wrong_state, &key(1)).unwrap(), "federation state"),
-        (twin(last_of(federation, 2), &key(2)), "another commit of its domain has number"),
+        (
+            Commit::seal(first(vec![artifact(1)]), &stranger()).unwrap(),
+            "federation state",
+        ),
+        (
+            Commit::seal(alone(vec![artifact(1)]), &stranger()).unwrap(),
+            "not a member",
+        ),
+        (
+            Commit::seal(wrong_state, &key(1)).unwrap(),
+            "federation state",
+        ),
+        (
+            twin(last_of(federation, 2), &key(2)),
+            "another commit of its domain has number",
+        ),
         (founded, "not a member"),
     ]
 }
@@ -173,8 +211,14 @@ fn a_commit_that_could_never_count_is_a_finding_with_its_reason() {
             let [Finding::Uncounted(found)] = verified.findings.as_slice() else {
                 panic!("{reason}: {:?}", verified.findings)
             };
-            assert_eq!((found.domain, found.number), (commit.header().domain, commit.header().number));
-            assert_eq!((found.hash, found.position, found.is_of_a_fork), (commit.hash(), position, false));
+            assert_eq!(
+                (found.domain, found.number),
+                (commit.header().domain, commit.header().number)
+            );
+            assert_eq!(
+                (found.hash, found.position, found.is_of_a_fork),
+                (commit.hash(), position, false)
+            );
             assert!(found.reason.contains(reason), "{reason}: {}", found.reason);
             assert_eq!(verified.uncounted.len(), 1);
         }
@@ -191,7 +235,10 @@ fn a_commit_that_lies_in_the_log_twice_counts_once_and_is_no_finding() {
     drop(store);
     smuggle(&disk, last_of(&federation, 2));
     let found = verified(&disk);
-    assert_eq!((found.commits, found.state_root, found.uncounted.len()), (counted, root, 0));
+    assert_eq!(
+        (found.commits, found.state_root, found.uncounted.len()),
+        (counted, root, 0)
+    );
     assert_eq!(found.findings, []);
 }
 
@@ -209,14 +256,26 @@ fn what_a_fork_took_back_is_listed_and_no_finding() {
         let uncounted = store.view().uncounted();
         drop(store);
         let before = verified(&disk);
-        assert_eq!((before.findings.as_slice(), before.uncounted.len() as u64), (&[][..], uncounted));
+        assert_eq!(
+            (before.findings.as_slice(), before.uncounted.len() as u64),
+            (&[][..], uncounted)
+        );
         assert!(uncounted > 0 && before.uncounted.iter().all(|commit| commit.is_of_a_fork));
-        assert!(before.uncounted.iter().any(|commit| commit.reason.contains("frozen")), "{:?}", before.uncounted);
+        assert!(
+            before
+                .uncounted
+                .iter()
+                .any(|commit| commit.reason.contains("frozen")),
+            "{:?}",
+            before.uncounted
+        );
         // A fork excuses nobody else.
         let (intruder, _) = impossible(&federation).swap_remove(1);
         smuggle(&disk, &intruder);
         let after = verified(&disk);
-        assert!(matches!(after.findings.as_slice(), [Finding::Uncounted(found)] if found.hash == intruder.hash()));
+        assert!(
+            matches!(after.findings.as_slice(), [Finding::Uncounted(found)] if found.hash == intruder.hash())
+        );
         assert_eq!(after.uncounted.len() as u64, uncounted + 1);
     }
 }
@@ -230,26 +289,41 @@ fn an_index_that_was_lost_is_written_again_whatever_was_due() {
     write(&store, 0..90);
     let root = store.view().state().root();
     drop(store);
-    for path in disk.paths().into_iter().filter(|path| path.starts_with("index/")) {
+    for path in disk
+        .paths()
+        .into_iter()
+        .filter(|path| path.starts_with("index/"))
+    {
         disk.remove(&path).unwrap();
     }
-    // More runs are written while everything is judged anew than may stay apart, and none is named by a checkpoint.
+    // More runs are written while everything is judged anew than may stay apart, and none is named
+    // by a checkpoint.
     let store = open(&disk, Mode::Write).unwrap();
     let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
-    assert!((2..100).contains(&pieces), "housekeeping comes to an end: {pieces}");
+    assert!(
+        (2..100).contains(&pieces),
+        "housekeeping comes to an end: {pieces}"
+    );
     assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
     drop(store);
     is_sound(&disk);
-    assert_eq!(open(&disk, Mode::ReadOnly).unwrap().view().state().root(), root);
+    assert_eq!(
+        open(&disk, Mode::ReadOnly).unwrap().view().state().root(),
+        root
+    );
 }
 
-/// A commit of a site that is admitted twice, whose second admission comes after it; once a fork has taken back the first, it
-/// counts only when everything else has been judged.
+/// A commit of a site that is admitted twice, whose second admission comes after it; once a fork
+/// has taken back the first, it counts only when everything else has been judged.
 #[test]
 fn what_counts_only_because_of_what_came_later_stays_in_the_index() {
     let federation = Federation::build(ConflictRule::First, &[]);
     let mut judge = judge_of_all(&federation);
-    let again = Admission { federation: federation.id(), site: key(4).site_id(), name: "again".to_owned() };
+    let again = Admission {
+        federation: federation.id(),
+        site: key(4).site_id(),
+        name: "again".to_owned(),
+    };
     let second = next(&mut judge, 0, vec![Record::admission(again)]);
     let mut draft = federation.draft(4, artifacts(1000..1003));
     draft.learned.push(second.hash());
@@ -259,18 +333,34 @@ fn what_counts_only_because_of_what_came_later_stays_in_the_index() {
     let early = Commit::seal(draft, &key(4)).unwrap();
     judge.admit(&early);
     let large = next(&mut judge, 1, artifacts(0..200));
-    let fill: Vec<Commit> =
-        (0..60).map(|number| next(&mut judge, 1, artifacts(2000 + 3 * number..2003 + 3 * number))).collect();
+    let fill: Vec<Commit> = (0..60)
+        .map(|number| {
+            next(
+                &mut judge,
+                1,
+                artifacts(2000 + 3 * number..2003 + 3 * number),
+            )
+        })
+        .collect();
 
     let disk = create(&federation);
     let store = open(&disk, Mode::Write).unwrap();
     store.merge(federation.commits().to_vec()).unwrap();
-    for commits in [vec![early.clone()], vec![large], fill[..30].to_vec(), vec![second]] {
+    for commits in [
+        vec![early.clone()],
+        vec![large],
+        fill[..30].to_vec(),
+        vec![second],
+    ] {
         let counts = vec![Verdict::Counts; commits.len()];
         assert_eq!(store.merge(commits).unwrap(), counts);
     }
     store.freeze(proof(&federation, 3)).unwrap();
-    assert_eq!(store.view().commit_hash(&key(4).site_id(), 1).unwrap(), Some(early.hash()), "it still counts");
+    assert_eq!(
+        store.view().commit_hash(&key(4).site_id(), 1).unwrap(),
+        Some(early.hash()),
+        "it still counts"
+    );
     while store.maintain().unwrap() {}
     for commit in fill[30..].iter().cloned() {
         store.merge(vec![commit]).unwrap();
@@ -298,7 +388,10 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
             }
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
-        let options = Options { head_records_max: 1000, ..small() };
+        let options = Options {
+            head_records_max: 1000,
+            ..small()
+        };
         let store = Store::open_with(shared, Mode::Write, options).unwrap();
         store.merge(federation.commits().to_vec()).unwrap();
         store.seal_index().unwrap();
@@ -309,7 +402,11 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
         panics += u32::from(done.is_err());
         store.commit(&key(OWN), vec![artifact(99)], 0).unwrap();
         store.settle().unwrap();
-        assert_eq!(store.verify(&mut |_| {}).unwrap().findings, [], "after a panic before step {at}");
+        assert_eq!(
+            store.verify(&mut |_| {}).unwrap().findings,
+            [],
+            "after a panic before step {at}"
+        );
         drop(store);
         is_sound(&disk);
         if done.is_ok() {
@@ -323,7 +420,11 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
 #[test]
 fn commits_may_be_taken_back_in_the_middle_of_a_seal_or_merge() {
     let proof = proof(&federation(), 1);
-    at_every_step_of_housekeeping(1000, move |store| assert!(store.freeze(proof.clone()).unwrap()), true);
+    at_every_step_of_housekeeping(
+        1000,
+        move |store| assert!(store.freeze(proof.clone()).unwrap()),
+        true,
+    );
 }
 
 #[test]
@@ -341,14 +442,17 @@ enum Between {
     /// Nothing: it is not yet housekeeping that is watched.
     Nothing,
     /// The deed, after so many more steps.
-    Deed { steps_left: usize, store: Arc<Store> },
-    /// A crash, after which the store is opened and read whole, wherever the checkpoint or what it no longer names is changed:
-    /// the deed is done, and the step that stood still goes on.
+    Deed {
+        steps_left: usize,
+        store: Arc<Store>,
+    },
+    /// A crash, after which the store is opened and read whole, wherever the checkpoint or what it
+    /// no longer names is changed: the deed is done, and the step that stood still goes on.
     Crash { seed: u64 },
 }
 
-/// Does something from another thread between any two steps of a seal and a merge; `takes_back` says whether commits do not
-/// count after it.
+/// Does something from another thread between any two steps of a seal and a merge; `takes_back`
+/// says whether commits do not count after it.
 fn at_every_step_of_housekeeping(
     head_records_max: u64,
     deed: impl Fn(&Store) + Clone + Send + Sync + 'static,
@@ -364,7 +468,10 @@ fn at_every_step_of_housekeeping(
             let mut between = taken.lock().unwrap();
             match &mut *between {
                 Between::Nothing => {}
-                Between::Deed { steps_left: 0, store } => {
+                Between::Deed {
+                    steps_left: 0,
+                    store,
+                } => {
                     let store = store.clone();
                     *between = Between::Nothing;
                     drop(between);
@@ -375,25 +482,39 @@ fn at_every_step_of_housekeeping(
                 Between::Deed { steps_left, .. } => *steps_left -= 1,
                 Between::Crash { seed } if what == Deed::Remove || path.contains("checkpoint") => {
                     *seed += 1;
-                    assert_eq!(verified(&left.crash(*seed)).findings, [], "after a crash, seed {seed}");
+                    assert_eq!(
+                        verified(&left.crash(*seed)).findings,
+                        [],
+                        "after a crash, seed {seed}"
+                    );
                 }
                 Between::Crash { .. } => {}
             }
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
-        let options = Options { head_records_max, ..small() };
+        let options = Options {
+            head_records_max,
+            ..small()
+        };
         let store = Arc::new(Store::open_with(shared, Mode::Write, options).unwrap());
         store.merge(federation.commits().to_vec()).unwrap();
         store.seal_index().unwrap();
         write(&store, 0..5);
-        *between.lock().unwrap() = Between::Deed { steps_left: at, store: store.clone() };
+        *between.lock().unwrap() = Between::Deed {
+            steps_left: at,
+            store: store.clone(),
+        };
         store.settle().unwrap();
         let is_done = matches!(&*between.lock().unwrap(), Between::Crash { .. });
         *between.lock().unwrap() = Between::Nothing;
         // What comes after it is indexed too.
         write(&store, 5..9);
         store.settle().unwrap();
-        assert_eq!(store.verify(&mut |_| {}).unwrap().findings, [], "before step {at}");
+        assert_eq!(
+            store.verify(&mut |_| {}).unwrap().findings,
+            [],
+            "before step {at}"
+        );
         assert_eq!(store.view().uncounted() > 0, is_done && takes_back);
         drop(store);
         is_sound(&disk);
@@ -410,7 +531,10 @@ fn a_log_of_many_segments_is_indexed_whole() {
     // Each commit has a segment of the log for itself: a run can name places in five hundred.
     let options = Options {
         head_records_max: 1 << 20,
-        log: log::Options { segment_bytes: 64, preallocate_bytes: 64 },
+        log: log::Options {
+            segment_bytes: 64,
+            preallocate_bytes: 64,
+        },
         ..small()
     };
     let federation = Federation::build(ConflictRule::First, &[]);
@@ -429,17 +553,28 @@ fn a_log_of_many_segments_is_indexed_whole() {
     let reader = open(Mode::ReadOnly);
     assert_eq!(reader.opened().index, None);
     assert_eq!(reader.verify(&mut |_| {}).unwrap().findings, []);
-    assert_eq!(reader.view().commits_len(), 700 + federation.commits().len() as u64);
+    assert_eq!(
+        reader.view().commits_len(),
+        700 + federation.commits().len() as u64
+    );
 }
 
 /// Everything small, so that faults fall into new segments, seals and merges.
 fn tiny() -> Options {
-    Options { log: log::Options { segment_bytes: 1500, preallocate_bytes: 256 }, ..small() }
+    Options {
+        log: log::Options {
+            segment_bytes: 1500,
+            preallocate_bytes: 256,
+        },
+        ..small()
+    }
 }
 
 /// Commits until something fails; says what was acknowledged.
 fn work(disk: &MemoryDisk, numbers: Range<u64>) -> Result<u64, u64> {
-    let Ok(store) = Store::open_with(Arc::new(disk.clone()), Mode::Write, tiny()) else { return Err(numbers.start) };
+    let Ok(store) = Store::open_with(Arc::new(disk.clone()), Mode::Write, tiny()) else {
+        return Err(numbers.start);
+    };
     for number in numbers.clone() {
         if store.commit(&key(OWN), vec![artifact(number)], 0).is_err() {
             return Err(number);
@@ -462,7 +597,11 @@ fn faults_of_any_kind_one_after_the_other_leave_a_store_that_opens() {
         let disk = whole.crash(0);
         let first = disk.operations() + at;
         let second = first + 1 + mix(at) % 12;
-        let kinds = if at % 2 == 0 { [Fault::Io, Fault::NoSpace] } else { [Fault::NoSpace, Fault::Io] };
+        let kinds = if at % 2 == 0 {
+            [Fault::Io, Fault::NoSpace]
+        } else {
+            [Fault::NoSpace, Fault::Io]
+        };
         disk.fail_at(first, kinds[0]);
         disk.fail_at(second, kinds[1]);
         let (mut acknowledged, mut failures) = (0, 0);
@@ -480,11 +619,18 @@ fn faults_of_any_kind_one_after_the_other_leave_a_store_that_opens() {
             let reader = Store::open_with(Arc::new(disk.clone()), Mode::ReadOnly, tiny()).unwrap();
             let view = reader.view();
             for number in 0..acknowledged {
-                let found = view.state().entry(&artifact(number).id(), view.head()).unwrap();
+                let found = view
+                    .state()
+                    .entry(&artifact(number).id(), view.head())
+                    .unwrap();
                 assert!(found.is_some(), "faults at {at}: {number} was acknowledged");
             }
             drop(view);
-            assert_eq!(reader.verify(&mut |_| {}).unwrap().findings, [], "faults at {at}");
+            assert_eq!(
+                reader.verify(&mut |_| {}).unwrap().findings,
+                [],
+                "faults at {at}"
+            );
         }
         if disk.operations() < first {
             assert!(failures == 0 && at > 60);
@@ -496,7 +642,11 @@ fn faults_of_any_kind_one_after_the_other_leave_a_store_that_opens() {
 
 /// Bytes of a file where a flip is looked for: a few of each page.
 fn places(len: usize) -> impl Iterator<Item = usize> {
-    (0..len).step_by(4096).map(|page| page + 61).chain([0]).filter(move |place| *place < len)
+    (0..len)
+        .step_by(4096)
+        .map(|page| page + 61)
+        .chain([0])
+        .filter(move |place| *place < len)
 }
 
 #[test]
@@ -506,15 +656,25 @@ fn a_writer_puts_back_what_was_damaged() {
     let store = open(&disk, Mode::Write).unwrap();
     store.merge(federation.commits().to_vec()).unwrap();
     write(&store, 0..30);
-    store.commit(&key(OWN), artifacts(10_000..12_000), 0).unwrap();
+    store
+        .commit(&key(OWN), artifacts(10_000..12_000), 0)
+        .unwrap();
     write(&store, 30..60);
     store.seal_index().unwrap();
     let root = store.view().state().root();
-    let entries: Vec<_> = store.view().state().entries(store.view().head(), &Filter::ALL).map(Result::unwrap).collect();
+    let entries: Vec<_> = store
+        .view()
+        .state()
+        .entries(store.view().head(), &Filter::ALL)
+        .map(Result::unwrap)
+        .collect();
     drop(store);
     disk.settle();
-    let files: Vec<String> =
-        disk.paths().into_iter().filter(|path| path.ends_with(".run") || path.ends_with(".commits")).collect();
+    let files: Vec<String> = disk
+        .paths()
+        .into_iter()
+        .filter(|path| path.ends_with(".run") || path.ends_with(".commits"))
+        .collect();
     let (mut mended, mut rebuilt) = (0, 0);
     for path in files.iter().filter(|path| !path.contains("blocks-")) {
         let whole = disk.contents(path).unwrap();
@@ -523,10 +683,19 @@ fn a_writer_puts_back_what_was_damaged() {
             assert!(damaged.flip_bit(path, place as u64 * 8));
             let store = open(&damaged, Mode::Write).unwrap();
             let head = store.view().head().clone();
-            assert_eq!(store.view().state().root_at(&head).unwrap(), root, "{path} {place}");
+            assert_eq!(
+                store.view().state().root_at(&head).unwrap(),
+                root,
+                "{path} {place}"
+            );
             assert_eq!(store.replay(&head).unwrap().root, root, "{path} {place}");
             // Everything is read, so that whatever is damaged is met.
-            let shown: Vec<_> = store.view().state().entries(&head, &Filter::ALL).map(Result::unwrap).collect();
+            let shown: Vec<_> = store
+                .view()
+                .state()
+                .entries(&head, &Filter::ALL)
+                .map(Result::unwrap)
+                .collect();
             assert_eq!(shown, entries, "{path} {place}");
             let is_rebuilt = store.opened().index.is_some();
             let damage = store.index_damage();
@@ -539,12 +708,18 @@ fn a_writer_puts_back_what_was_damaged() {
             } else if damage.is_empty() {
                 continue;
             } else {
-                assert!(damage.len() == 1 && damage[0].contains(path.as_str()), "{path} {place}: {damage:?}");
+                assert!(
+                    damage.len() == 1 && damage[0].contains(path.as_str()),
+                    "{path} {place}: {damage:?}"
+                );
                 assert_eq!(damaged.contents(path).unwrap(), whole, "{path} {place}");
                 mended += 1;
             }
             is_sound(&damaged);
         }
     }
-    assert!(mended > 8 && rebuilt > 2, "{mended} mended, {rebuilt} rebuilt");
+    assert!(
+        mended > 8 && rebuilt > 2,
+        "{mended} mended, {rebuilt} rebuilt"
+    );
 }

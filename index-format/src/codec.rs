@@ -1,7 +1,7 @@
 //! Reading and writing little-endian fields; every other module's bytes pass through here.
 //!
-//! Decoding trusts nothing: no input panics, and none allocates out of proportion to its length. A length or count is
-//! compared with what the input still holds before anything is reserved for it.
+//! Decoding trusts nothing: no input panics, and none allocates out of proportion to its length. A
+//! length or count is compared with what the input still holds before anything is reserved for it.
 
 /// Why bytes were refused. `offset` counts from the start of the structure that was being decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,9 @@ pub enum DecodeError {
         problem: &'static str,
     },
     /// The structure was written by a newer release.
-    #[error("{field} has format version {found}; this release reads up to version {supported}: upgrade uor")]
+    #[error(
+        "{field} has format version {found}; this release reads up to version {supported}: upgrade uor"
+    )]
     NewerVersion {
         /// The structure.
         field: &'static str,
@@ -90,7 +92,12 @@ impl<'a> Reader<'a> {
     pub fn take(&mut self, field: &'static str, len: usize) -> Result<&'a [u8], DecodeError> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
         let Some(taken) = rest.get(..len) else {
-            return Err(DecodeError::Truncated { field, offset: self.offset, need: len, have: rest.len() });
+            return Err(DecodeError::Truncated {
+                field,
+                offset: self.offset,
+                need: len,
+                have: rest.len(),
+            });
         };
         self.offset += len;
         Ok(taken)
@@ -123,17 +130,33 @@ impl<'a> Reader<'a> {
         self.array(field).map(u64::from_le_bytes)
     }
 
-    /// Takes a count of items that each occupy at least `item_len_min` bytes, and checks that they can be there.
-    pub fn count(&mut self, field: &'static str, max: u32, item_len_min: usize) -> Result<usize, DecodeError> {
+    /// Takes a count of items that each occupy at least `item_len_min` bytes, and checks that they
+    /// can be there.
+    pub fn count(
+        &mut self,
+        field: &'static str,
+        max: u32,
+        item_len_min: usize,
+    ) -> Result<usize, DecodeError> {
         let offset = self.offset;
         let value = self.u32(field)?;
         if value > max {
-            return Err(DecodeError::TooLarge { field, offset, value: value.into(), max: max.into() });
+            return Err(DecodeError::TooLarge {
+                field,
+                offset,
+                value: value.into(),
+                max: max.into(),
+            });
         }
         let count = value as usize;
         let need = count.saturating_mul(item_len_min);
         if need > self.remaining() {
-            return Err(DecodeError::Truncated { field, offset, need, have: self.remaining() });
+            return Err(DecodeError::Truncated {
+                field,
+                offset,
+                need,
+                have: self.remaining(),
+            });
         }
         Ok(count)
     }
@@ -148,19 +171,41 @@ impl<'a> Reader<'a> {
     pub fn string(&mut self, field: &'static str, max: u32) -> Result<&'a str, DecodeError> {
         let offset = self.offset;
         let bytes = self.bytes(field, max)?;
-        std::str::from_utf8(bytes).map_err(|_| DecodeError::Invalid { field, offset, problem: "not valid UTF-8" })
+        std::str::from_utf8(bytes).map_err(|_| DecodeError::Invalid {
+            field,
+            offset,
+            problem: "not valid UTF-8",
+        })
     }
 
-    /// Takes a magic number and a version, and refuses others than `magic` and anything above `supported`.
-    pub fn header(&mut self, field: &'static str, magic: [u8; 4], supported: u16) -> Result<u16, DecodeError> {
+    /// Takes a magic number and a version, and refuses others than `magic` and anything above
+    /// `supported`.
+    pub fn header(
+        &mut self,
+        field: &'static str,
+        magic: [u8; 4],
+        supported: u16,
+    ) -> Result<u16, DecodeError> {
         let offset = self.offset;
         if self.array::<4>(field)? != magic {
-            return Err(DecodeError::Invalid { field, offset, problem: "wrong magic number" });
+            return Err(DecodeError::Invalid {
+                field,
+                offset,
+                problem: "wrong magic number",
+            });
         }
         let found = self.u16(field)?;
         match found {
-            0 => Err(DecodeError::Invalid { field, offset, problem: "version 0 does not exist" }),
-            _ if found > supported => Err(DecodeError::NewerVersion { field, found, supported }),
+            0 => Err(DecodeError::Invalid {
+                field,
+                offset,
+                problem: "version 0 does not exist",
+            }),
+            _ if found > supported => Err(DecodeError::NewerVersion {
+                field,
+                found,
+                supported,
+            }),
             _ => Ok(found),
         }
     }
@@ -170,20 +215,32 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         match self.array::<N>(field)? {
             zeros if zeros == [0; N] => Ok(()),
-            _ => Err(DecodeError::Invalid { field, offset, problem: "reserved bytes must be zero" }),
+            _ => Err(DecodeError::Invalid {
+                field,
+                offset,
+                problem: "reserved bytes must be zero",
+            }),
         }
     }
 
     /// A refusal of the field that was just read, which began at `offset`.
     pub const fn invalid(field: &'static str, offset: usize, problem: &'static str) -> DecodeError {
-        DecodeError::Invalid { field, offset, problem }
+        DecodeError::Invalid {
+            field,
+            offset,
+            problem,
+        }
     }
 
     /// Ends the structure: nothing may follow.
     pub const fn finish(self, field: &'static str) -> Result<(), DecodeError> {
         match self.remaining() {
             0 => Ok(()),
-            extra => Err(DecodeError::Trailing { field, offset: self.offset, extra }),
+            extra => Err(DecodeError::Trailing {
+                field,
+                offset: self.offset,
+                extra,
+            }),
         }
     }
 }
@@ -236,8 +293,8 @@ impl Writer {
         self.raw(&value.to_le_bytes())
     }
 
-    /// Appends a count or length. Every constructor bounds its collections far below 2³², so saturation is never reached
-    /// by a value that can be built.
+    /// Appends a count or length. Every constructor bounds its collections far below 2³², so
+    /// saturation is never reached by a value that can be built.
     pub fn count(&mut self, count: usize) -> &mut Self {
         self.u32(u32::try_from(count).unwrap_or(u32::MAX))
     }
@@ -256,23 +313,33 @@ impl Writer {
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Reads hexadecimal of either case; `None` for an odd length or a foreign character.
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |character: u8| char::from(character).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |character: u8| {
+        char::from(character)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     text.len().is_multiple_of(2).then_some(())?;
-    text.as_bytes().chunks(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?))
+        .collect()
 }
 
-/// Whether a character, shown, does something other than be seen: control characters, what ends lines, what turns the
-/// direction of writing, and what has no width. Names come from other sites, and are shown on terminals, where they could hide
-/// or rearrange what is around them, or look like another name.
+/// Whether a character, shown, does something other than be seen: control characters, what ends
+/// lines, what turns the direction of writing, and what has no width. Names come from other sites,
+/// and are shown on terminals, where they could hide or rearrange what is around them, or look like
+/// another name.
 pub fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -1,10 +1,12 @@
-//! Commits: the atomic unit of a domain's log. A signed set of records that become visible together.
+//! Commits: the atomic unit of a domain's log. A signed set of records that become visible
+//! together.
 //!
-//! The header is what is hashed and signed; it covers the body by checksum. So a chain of headers can be checked without
-//! bodies, and two headers are enough to prove that a writer forked its log.
+//! The header is what is hashed and signed; it covers the body by checksum. So a chain of headers
+//! can be checked without bodies, and two headers are enough to prove that a writer forked its log.
 //!
-//! Invariants of a decoded commit: the signature is the domain's; records ascend by id, each id once; every record's id and
-//! checksum follow from its content. What rests on other commits (the chain, the logseq, membership) is judged in `asl`.
+//! Invariants of a decoded commit: the signature is the domain's; records ascend by id, each id
+//! once; every record's id and checksum follow from its content. What rests on other commits (the
+//! chain, the logseq, membership) is judged in `asl`.
 
 use std::ops::Range;
 
@@ -116,9 +118,20 @@ impl CommitHeader {
 
     fn signed_part(&self) -> Vec<u8> {
         let mut writer = Writer::with_header(MAGIC, VERSION);
-        writer.u16(0).raw(self.domain.as_bytes()).u64(self.number).raw(self.previous.as_bytes());
-        writer.u64(self.logseq.0).raw(self.federation.as_bytes()).u64(self.wall_ms);
-        writer.u32(self.body_len).u32(self.learned_count).u32(self.record_count).u32(0);
+        writer
+            .u16(0)
+            .raw(self.domain.as_bytes())
+            .u64(self.number)
+            .raw(self.previous.as_bytes());
+        writer
+            .u64(self.logseq.0)
+            .raw(self.federation.as_bytes())
+            .u64(self.wall_ms);
+        writer
+            .u32(self.body_len)
+            .u32(self.learned_count)
+            .u32(self.record_count)
+            .u32(0);
         writer.raw(self.body_checksum.as_bytes());
         writer.into_bytes()
     }
@@ -152,7 +165,11 @@ impl CommitHeader {
         };
         header.check()?;
         if !verify(&header.domain, &header.hash(), &header.signature) {
-            return Err(Reader::invalid("commit signature", field::SIGNATURE.start, "it is not the domain's"));
+            return Err(Reader::invalid(
+                "commit signature",
+                field::SIGNATURE.start,
+                "it is not the domain's",
+            ));
         }
         Ok(header)
     }
@@ -167,7 +184,11 @@ impl CommitHeader {
             ));
         }
         if self.logseq == LogSeq(0) {
-            return Err(Reader::invalid("commit logseq", field::LOGSEQ.start, "logseq counts from 1"));
+            return Err(Reader::invalid(
+                "commit logseq",
+                field::LOGSEQ.start,
+                "logseq counts from 1",
+            ));
         }
         Ok(())
     }
@@ -176,7 +197,12 @@ impl CommitHeader {
 fn bounded(reader: &mut Reader<'_>, field: &'static str, max: u32) -> Result<u32, DecodeError> {
     let offset = reader.offset();
     match reader.u32(field)? {
-        value if value > max => Err(DecodeError::TooLarge { field, offset, value: value.into(), max: max.into() }),
+        value if value > max => Err(DecodeError::TooLarge {
+            field,
+            offset,
+            value: value.into(),
+            max: max.into(),
+        }),
         value => Ok(value),
     }
 }
@@ -269,7 +295,8 @@ pub struct Link {
     pub learned: Vec<CommitHash>,
 }
 
-/// Records laid out for a commit whose place in the log is not known yet: everything that costs time and needs no lock.
+/// Records laid out for a commit whose place in the log is not known yet: everything that costs
+/// time and needs no lock.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     records: Vec<Record>,
@@ -281,25 +308,42 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Sorts and lays out records, given in any order. Refuses whatever [`Commit::decode`] would refuse of them.
+    /// Sorts and lays out records, given in any order. Refuses whatever [`Commit::decode`] would
+    /// refuse of them.
     pub fn new(records: Vec<Record>) -> Result<Self, SealError> {
-        let record_count = u32::try_from(records.len()).ok().filter(|count| (1..=RECORDS_MAX).contains(count));
+        let record_count = u32::try_from(records.len())
+            .ok()
+            .filter(|count| (1..=RECORDS_MAX).contains(count));
         let Some(record_count) = record_count else {
-            return Err(SealError::RecordCount { count: records.len(), max: RECORDS_MAX });
+            return Err(SealError::RecordCount {
+                count: records.len(),
+                max: RECORDS_MAX,
+            });
         };
         let records = sorted(records);
-        if let Some(pair) = records.windows(2).find(|pair| matches!(pair, [a, b] if a.id() == b.id())) {
+        if let Some(pair) = records
+            .windows(2)
+            .find(|pair| matches!(pair, [a, b] if a.id() == b.id()))
+        {
             return Err(SealError::DuplicateId { id: pair[0].id() });
         }
         for record in &records {
-            record.check().map_err(|source| SealError::Record { id: record.id(), source })?;
+            record.check().map_err(|source| SealError::Record {
+                id: record.id(),
+                source,
+            })?;
         }
         let mut writer = Writer::with_capacity(CommitHeader::LEN + records.len() * RECORD_LEN_MIN);
         writer.raw(&[0; CommitHeader::LEN]);
         records.iter().for_each(|record| record.encode(&mut writer));
         let bytes = writer.into_bytes();
         let checksum = Checksum::of(&bytes[CommitHeader::LEN..]);
-        Ok(Self { records, record_count, bytes, checksum })
+        Ok(Self {
+            records,
+            record_count,
+            bytes,
+            checksum,
+        })
     }
 
     /// How many membership commits the commit has room to name.
@@ -310,12 +354,30 @@ impl Prepared {
 
     /// Links the records to the log and signs them.
     pub fn seal(self, link: Link, key: &SiteKey) -> Result<Commit, SealError> {
-        let Self { records, record_count, mut bytes, checksum } = self;
-        let Link { number, previous, logseq, federation, wall_ms, mut learned } = link;
+        let Self {
+            records,
+            record_count,
+            mut bytes,
+            checksum,
+        } = self;
+        let Link {
+            number,
+            previous,
+            logseq,
+            federation,
+            wall_ms,
+            mut learned,
+        } = link;
         learned.sort();
         learned.dedup();
-        let Some(learned_count) = u32::try_from(learned.len()).ok().filter(|count| *count <= LEARNED_MAX) else {
-            return Err(SealError::LearnedCount { count: learned.len(), max: LEARNED_MAX });
+        let Some(learned_count) = u32::try_from(learned.len())
+            .ok()
+            .filter(|count| *count <= LEARNED_MAX)
+        else {
+            return Err(SealError::LearnedCount {
+                count: learned.len(),
+                max: LEARNED_MAX,
+            });
         };
         let mut body_checksum = checksum;
         if !learned.is_empty() {
@@ -325,7 +387,10 @@ impl Prepared {
         }
         let len = bytes.len() - CommitHeader::LEN;
         let Some(body_len) = u32::try_from(len).ok().filter(|len| *len <= BODY_LEN_MAX) else {
-            return Err(SealError::BodyLen { len, max: BODY_LEN_MAX });
+            return Err(SealError::BodyLen {
+                len,
+                max: BODY_LEN_MAX,
+            });
         };
         let mut header = CommitHeader {
             domain: key.site_id(),
@@ -340,23 +405,42 @@ impl Prepared {
             body_checksum,
             signature: [0; SIGNATURE_LEN],
         };
-        header.check().map_err(|source| SealError::Header { source })?;
+        header
+            .check()
+            .map_err(|source| SealError::Header { source })?;
         let hash = header.hash();
         header.signature = key.sign(&hash);
         bytes[..CommitHeader::LEN].copy_from_slice(&header.encode());
-        Ok(Commit { header, hash, learned, records, bytes })
+        Ok(Commit {
+            header,
+            hash,
+            learned,
+            records,
+            bytes,
+        })
     }
 }
 
-/// The records by id. They are long and ids are digests, so places are sorted by the ids' first bytes and then taken.
+/// The records by id. They are long and ids are digests, so places are sorted by the ids' first
+/// bytes and then taken.
 fn sorted(records: Vec<Record>) -> Vec<Record> {
     if records.is_sorted_by_key(Record::id) {
         return records;
     }
-    let mut places: Vec<(u64, usize)> = records.iter().map(|record| record.id().prefix()).zip(0..).collect();
-    places.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| records[a.1].id().cmp(&records[b.1].id())));
+    let mut places: Vec<(u64, usize)> = records
+        .iter()
+        .map(|record| record.id().prefix())
+        .zip(0..)
+        .collect();
+    places.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0)
+            .then_with(|| records[a.1].id().cmp(&records[b.1].id()))
+    });
     let mut records: Vec<Option<Record>> = records.into_iter().map(Some).collect();
-    places.into_iter().filter_map(|(_, at)| records[at].take()).collect()
+    places
+        .into_iter()
+        .filter_map(|(_, at)| records[at].take())
+        .collect()
 }
 
 /// A commit, valid once built: see the module's invariants.
@@ -370,10 +454,29 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Sorts the records, lays out the commit and signs it. Refuses whatever [`Commit::decode`] would refuse.
+    /// Sorts the records, lays out the commit and signs it. Refuses whatever [`Commit::decode`]
+    /// would refuse.
     pub fn seal(draft: Draft, key: &SiteKey) -> Result<Self, SealError> {
-        let Draft { number, previous, logseq, federation, wall_ms, learned, records } = draft;
-        Prepared::new(records)?.seal(Link { number, previous, logseq, federation, wall_ms, learned }, key)
+        let Draft {
+            number,
+            previous,
+            logseq,
+            federation,
+            wall_ms,
+            learned,
+            records,
+        } = draft;
+        Prepared::new(records)?.seal(
+            Link {
+                number,
+                previous,
+                logseq,
+                federation,
+                wall_ms,
+                learned,
+            },
+            key,
+        )
     }
 
     /// The header.
@@ -421,7 +524,8 @@ impl Commit {
         self.bytes.clone()
     }
 
-    /// Where each record's bytes begin in [`Commit::as_bytes`], in the order of [`Commit::records`].
+    /// Where each record's bytes begin in [`Commit::as_bytes`], in the order of
+    /// [`Commit::records`].
     pub fn record_offsets(&self) -> impl Iterator<Item = usize> {
         let first = CommitHeader::LEN + self.learned.len() * CommitHash::LEN;
         self.records.iter().scan(first, |next, record| {
@@ -431,9 +535,11 @@ impl Commit {
         })
     }
 
-    /// The fixed part of each record, in the order of [`Commit::records`]: cheaper than the records where these have bodies.
+    /// The fixed part of each record, in the order of [`Commit::records`]: cheaper than the records
+    /// where these have bodies.
     pub fn record_headers(&self) -> impl Iterator<Item = RecordHeader> {
-        let mut reader = Reader::new(&self.bytes[CommitHeader::LEN + self.learned.len() * CommitHash::LEN..]);
+        let mut reader =
+            Reader::new(&self.bytes[CommitHeader::LEN + self.learned.len() * CommitHash::LEN..]);
         std::iter::from_fn(move || {
             let header = RecordHeader::read(&mut reader).ok()?;
             reader.take("record body", header.body_len as usize).ok()?;
@@ -449,24 +555,52 @@ impl Commit {
         let body = reader.take("commit body", header.body_len as usize)?;
         reader.finish("commit")?;
         if Checksum::of(body) != header.body_checksum {
-            return Err(Reader::invalid("commit body", offset, "its checksum is not the one that was signed"));
+            return Err(Reader::invalid(
+                "commit body",
+                offset,
+                "its checksum is not the one that was signed",
+            ));
         }
         let mut reader = Reader::new(body);
         let learned = (0..header.learned_count)
-            .map(|_| reader.array("membership commit").map(CommitHash::from_bytes))
+            .map(|_| {
+                reader
+                    .array("membership commit")
+                    .map(CommitHash::from_bytes)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let need = (header.record_count as usize).saturating_mul(RECORD_LEN_MIN);
         if need > reader.remaining() {
             let have = reader.remaining();
-            return Err(DecodeError::Truncated { field: "commit records", offset: reader.offset(), need, have });
+            return Err(DecodeError::Truncated {
+                field: "commit records",
+                offset: reader.offset(),
+                need,
+                have,
+            });
         }
-        let records = (0..header.record_count).map(|_| Record::decode(&mut reader)).collect::<Result<Vec<_>, _>>()?;
+        let records = (0..header.record_count)
+            .map(|_| Record::decode(&mut reader))
+            .collect::<Result<Vec<_>, _>>()?;
         reader.finish("commit body")?;
-        if !learned.is_sorted_by(|a, b| a < b) || !records.is_sorted_by(|a, b| a.id() < b.id()) || records.is_empty() {
-            return Err(Reader::invalid("commit body", offset, "not in ascending order, or empty"));
+        if !learned.is_sorted_by(|a, b| a < b)
+            || !records.is_sorted_by(|a, b| a.id() < b.id())
+            || records.is_empty()
+        {
+            return Err(Reader::invalid(
+                "commit body",
+                offset,
+                "not in ascending order, or empty",
+            ));
         }
         let hash = header.hash();
-        Ok(Self { header, hash, learned, records, bytes: bytes.to_vec() })
+        Ok(Self {
+            header,
+            hash,
+            learned,
+            records,
+            bytes: bytes.to_vec(),
+        })
     }
 }
 
@@ -480,8 +614,13 @@ pub struct ForkProof {
 impl ForkProof {
     /// Pairs two headers, in ascending order of hash, if they prove a fork.
     pub fn new(one: CommitHeader, other: CommitHeader) -> Option<Self> {
-        let proves = one.domain == other.domain && one.number == other.number && one.hash() != other.hash();
-        let (first, second) = if one.hash() < other.hash() { (one, other) } else { (other, one) };
+        let proves =
+            one.domain == other.domain && one.number == other.number && one.hash() != other.hash();
+        let (first, second) = if one.hash() < other.hash() {
+            (one, other)
+        } else {
+            (other, one)
+        };
         proves.then_some(Self { first, second })
     }
 
@@ -512,8 +651,16 @@ impl ForkProof {
         let second = CommitHeader::read(&mut reader)?;
         reader.finish("fork proof")?;
         if first.hash() >= second.hash() {
-            return Err(Reader::invalid("fork proof", 0, "the headers are not in ascending order of hash"));
+            return Err(Reader::invalid(
+                "fork proof",
+                0,
+                "the headers are not in ascending order of hash",
+            ));
         }
-        Self::new(first, second).ok_or(Reader::invalid("fork proof", 0, "the two headers do not contradict each other"))
+        Self::new(first, second).ok_or(Reader::invalid(
+            "fork proof",
+            0,
+            "the two headers do not contradict each other",
+        ))
     }
 }

@@ -1,7 +1,8 @@
-//! TGK edges: typed, directed hyper-edges between artifacts, receipts and sites (specification §3.2).
+//! TGK edges: typed, directed hyper-edges between artifacts, receipts and sites (specification
+//! §3.2).
 //!
-//! The id covers type, `from` and `to` in their order; role and attribute are the payload, so a later record of the same
-//! edge replaces the earlier one's.
+//! The id covers type, `from` and `to` in their order; role and attribute are the payload, so a
+//! later record of the same edge replaces the earlier one's.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ArtifactKey, CanonicalId, SiteId, context, derive};
@@ -35,7 +36,11 @@ impl Endpoint {
         match (reader.u8("endpoint kind")?, reader.array("endpoint")?) {
             (0, key) => Ok(Self::Artifact(ArtifactKey::from_bytes(key))),
             (1, site) => Ok(Self::Site(SiteId::from_bytes(site))),
-            _ => Err(Reader::invalid("endpoint kind", offset, "neither artifact (0) nor site (1)")),
+            _ => Err(Reader::invalid(
+                "endpoint kind",
+                offset,
+                "neither artifact (0) nor site (1)",
+            )),
         }
     }
 }
@@ -98,7 +103,8 @@ impl Edge {
         writer.bytes(self.edge_type.as_bytes());
         for side in [&self.from, &self.to] {
             writer.count(side.len());
-            side.iter().for_each(|endpoint| endpoint.encode(&mut writer));
+            side.iter()
+                .for_each(|endpoint| endpoint.encode(&mut writer));
         }
         writer.into_bytes()
     }
@@ -107,13 +113,18 @@ impl Edge {
     pub fn is_valid(&self) -> bool {
         let sides = [self.from.len(), self.to.len()];
         (1..=EDGE_TYPE_LEN_MAX as usize).contains(&self.edge_type.len())
-            && sides.iter().all(|len| (1..=ENDPOINTS_MAX as usize).contains(len))
+            && sides
+                .iter()
+                .all(|len| (1..=ENDPOINTS_MAX as usize).contains(len))
     }
 
     /// The record body: identity, then role and attribute.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.raw(&self.identity()).u8(self.role as u8).u8(u8::from(self.attribute.is_some()));
+        writer
+            .raw(&self.identity())
+            .u8(self.role as u8)
+            .u8(u8::from(self.attribute.is_some()));
         if let Some(attribute) = &self.attribute {
             writer.raw(attribute.as_bytes());
         }
@@ -140,17 +151,33 @@ impl Edge {
         let attribute = match reader.u8("edge attribute flag")? {
             0 => None,
             1 => Some(ArtifactKey::from_bytes(reader.array("edge attribute")?)),
-            _ => return Err(Reader::invalid("edge attribute flag", offset, "neither 0 nor 1")),
+            _ => {
+                return Err(Reader::invalid(
+                    "edge attribute flag",
+                    offset,
+                    "neither 0 nor 1",
+                ));
+            }
         };
         reader.finish("edge")?;
-        Ok(Self { edge_type, from, to, role, attribute })
+        Ok(Self {
+            edge_type,
+            from,
+            to,
+            role,
+            attribute,
+        })
     }
 
     fn side(reader: &mut Reader<'_>, field: &'static str) -> Result<Vec<Endpoint>, DecodeError> {
         let offset = reader.offset();
         let count = reader.count(field, ENDPOINTS_MAX, Endpoint::LEN)?;
         if count == 0 {
-            return Err(Reader::invalid(field, offset, "an edge needs at least one endpoint on each side"));
+            return Err(Reader::invalid(
+                field,
+                offset,
+                "an edge needs at least one endpoint on each side",
+            ));
         }
         (0..count).map(|_| Endpoint::decode(reader)).collect()
     }

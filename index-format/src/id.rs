@@ -1,7 +1,8 @@
 //! Names. Every id is 32 bytes; every digest is BLAKE3.
 //!
-//! Each kind of id is a `derive_key` digest with a context of its own, so that no id of one kind can be taken for another:
-//! the contexts are the whole list in [`context`]. Only [`Checksum`] is a plain digest: it is what `b3sum` prints.
+//! Each kind of id is a `derive_key` digest with a context of its own, so that no id of one kind
+//! can be taken for another: the contexts are the whole list in [`context`]. Only [`Checksum`] is a
+//! plain digest: it is what `b3sum` prints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 
 use crate::codec::{from_hex, hex};
 
-/// The `derive_key` contexts of all ids and digests. A context never changes its meaning; a new meaning gets a new one.
+/// The `derive_key` contexts of all ids and digests. A context never changes its meaning; a new
+/// meaning gets a new one.
 pub mod context {
     use super::Context;
 
@@ -29,7 +31,8 @@ pub mod context {
     pub static ADMISSION: Context = Context::new("uor 2026-11 admission v1");
     /// [`CommitHash`](super::CommitHash).
     pub static COMMIT: Context = Context::new("uor 2026-11 commit v1");
-    /// What a member signs to let another key read for a while. Version 1 had no expiry, and is refused.
+    /// What a member signs to let another key read for a while. Version 1 had no expiry, and is
+    /// refused.
     pub static READER: Context = Context::new("uor 2026-11 reader credential v2");
     /// The set of domains that a site knows to be forked, in a frame.
     pub static FORK_SET: Context = Context::new("uor 2026-11 fork set v1");
@@ -56,7 +59,10 @@ pub struct Context {
 
 impl Context {
     const fn new(text: &'static str) -> Self {
-        Self { text, key: OnceLock::new() }
+        Self {
+            text,
+            key: OnceLock::new(),
+        }
     }
 
     /// The text, as `blake3::derive_key` takes it.
@@ -66,7 +72,9 @@ impl Context {
 
     /// A hasher that has seen nothing but the context.
     pub(crate) fn hasher(&self) -> blake3::Hasher {
-        blake3::Hasher::new_from_context_key(self.key.get_or_init(|| hash_derive_key_context(self.text)))
+        blake3::Hasher::new_from_context_key(
+            self.key.get_or_init(|| hash_derive_key_context(self.text)),
+        )
     }
 }
 
@@ -145,7 +153,8 @@ ids! {
     ArtifactKey;
     /// The plain BLAKE3 digest of a payload, as `b3sum` prints it.
     Checksum;
-    /// The Ed25519 public key of a site. It names the site, its domain (its published log) and its libp2p peer.
+    /// The Ed25519 public key of a site. It names the site, its domain (its published log) and its
+    /// libp2p peer.
     SiteId;
     /// The hash of a commit's header: what the next commit names, what the signature signs.
     CommitHash;
@@ -179,7 +188,8 @@ impl From<CanonicalId> for ArtifactKey {
 }
 
 impl CanonicalId {
-    /// The first eight bytes as a number: ids ascend as their prefixes do, and digests hardly ever share one.
+    /// The first eight bytes as a number: ids ascend as their prefixes do, and digests hardly ever
+    /// share one.
     pub fn prefix(&self) -> u64 {
         let mut prefix = 0;
         for byte in &self.0[..8] {
@@ -212,7 +222,8 @@ impl FederationState {
     }
 }
 
-/// Lamport time of a commit: one more than the highest its site had seen. Zero is before everything.
+/// Lamport time of a commit: one more than the highest its site had seen. Zero is before
+/// everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogSeq(pub u64);
 

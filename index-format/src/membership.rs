@@ -1,5 +1,6 @@
-//! Who belongs to a federation: one genesis record, then admissions. Both are records like any other, but who may write is
-//! judged from the commits themselves, never from what the merged order makes visible.
+//! Who belongs to a federation: one genesis record, then admissions. Both are records like any
+//! other, but who may write is judged from the commits themselves, never from what the merged order
+//! makes visible.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{CanonicalId, FederationId, SiteId, context, derive};
@@ -30,7 +31,8 @@ impl ConflictRule {
     }
 }
 
-/// The first record of a federation, in the founder's first commit. It carries the federation's fixed policy.
+/// The first record of a federation, in the founder's first commit. It carries the federation's
+/// fixed policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
     /// The founding site.
@@ -41,7 +43,8 @@ pub struct Genesis {
     pub nonce: [u8; 16],
     /// What stands in a conflict.
     pub conflict_rule: ConflictRule,
-    /// How far a commit's logseq may lie above everything its receiver has seen before it is held back.
+    /// How far a commit's logseq may lie above everything its receiver has seen before it is held
+    /// back.
     pub logseq_jump_max: u64,
 }
 
@@ -54,8 +57,13 @@ impl Genesis {
     /// The record body.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.raw(self.founder.as_bytes()).bytes(self.name.as_bytes()).raw(&self.nonce);
-        writer.u8(self.conflict_rule as u8).u64(self.logseq_jump_max);
+        writer
+            .raw(self.founder.as_bytes())
+            .bytes(self.name.as_bytes())
+            .raw(&self.nonce);
+        writer
+            .u8(self.conflict_rule as u8)
+            .u64(self.logseq_jump_max);
         writer.into_bytes()
     }
 
@@ -70,11 +78,23 @@ impl Genesis {
             0 => ConflictRule::First,
             1 => ConflictRule::Quorum,
             2 => ConflictRule::Manual,
-            _ => return Err(Reader::invalid("genesis conflict rule", offset, "unknown rule")),
+            _ => {
+                return Err(Reader::invalid(
+                    "genesis conflict rule",
+                    offset,
+                    "unknown rule",
+                ));
+            }
         };
         let logseq_jump_max = reader.u64("genesis logseq jump")?;
         reader.finish("genesis")?;
-        Ok(Self { founder, name, nonce, conflict_rule, logseq_jump_max })
+        Ok(Self {
+            founder,
+            name,
+            nonce,
+            conflict_rule,
+            logseq_jump_max,
+        })
     }
 }
 
@@ -90,7 +110,8 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The id: over federation and site, so that two members who admit the same site meet at one id.
+    /// The id: over federation and site, so that two members who admit the same site meet at one
+    /// id.
     pub fn id(&self) -> CanonicalId {
         let parts: [&[u8]; 2] = [self.federation.as_bytes(), self.site.as_bytes()];
         CanonicalId::from_bytes(derive(&context::ADMISSION, &parts))
@@ -99,7 +120,10 @@ impl Admission {
     /// The record body.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.raw(self.federation.as_bytes()).raw(self.site.as_bytes()).bytes(self.name.as_bytes());
+        writer
+            .raw(self.federation.as_bytes())
+            .raw(self.site.as_bytes())
+            .bytes(self.name.as_bytes());
         writer.into_bytes()
     }
 
@@ -108,8 +132,14 @@ impl Admission {
         let mut reader = Reader::new(body);
         let federation = FederationId::from_bytes(reader.array("admission federation")?);
         let site = SiteId::from_bytes(reader.array("admission site")?);
-        let name = reader.string("admission name", SITE_NAME_LEN_MAX)?.to_owned();
+        let name = reader
+            .string("admission name", SITE_NAME_LEN_MAX)?
+            .to_owned();
         reader.finish("admission")?;
-        Ok(Self { federation, site, name })
+        Ok(Self {
+            federation,
+            site,
+            name,
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! The one order of records: `(logseq, canonical_id, tombstone, domain)`.
 //!
-//! The specification's pair comes first (§3.3). Two more fields make it total: at the same place a tombstone comes after
-//! what it shadows, and the domain breaks the last tie. Within a commit each id occurs at most once and logseq rises within
-//! a domain, so no two records of valid logs ever compare equal.
+//! The specification's pair comes first (§3.3). Two more fields make it total: at the same place a
+//! tombstone comes after what it shadows, and the domain breaks the last tie. Within a commit each
+//! id occurs at most once and logseq rises within a domain, so no two records of valid logs ever
+//! compare equal.
 //!
 //! The order decides what is seen, never who may write.
 

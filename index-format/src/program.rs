@@ -1,6 +1,7 @@
 //! PEL programs: a DAG of operations as canonical bytes.
 //!
-//! Nodes stand in a topological order and name only inputs and earlier nodes, so a decoded program cannot hold a cycle.
+//! Nodes stand in a topological order and name only inputs and earlier nodes, so a decoded program
+//! cannot hold a cycle.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +43,8 @@ pub struct Node {
     pub params: Vec<u8>,
     /// What it reads, in order.
     pub inputs: Vec<Source>,
-    /// Whether it runs once for each file of the tree that is its first input, giving a tree of the results.
+    /// Whether it runs once for each file of the tree that is its first input, giving a tree of the
+    /// results.
     pub each: bool,
 }
 
@@ -103,9 +105,18 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// Checks that nodes read only inputs and earlier nodes, that names are unique and that there is an output.
-    pub fn new(inputs: Vec<String>, nodes: Vec<Node>, outputs: Vec<(String, Source)>) -> Result<Self, ProgramError> {
-        let program = Self { inputs, nodes, outputs };
+    /// Checks that nodes read only inputs and earlier nodes, that names are unique and that there
+    /// is an output.
+    pub fn new(
+        inputs: Vec<String>,
+        nodes: Vec<Node>,
+        outputs: Vec<(String, Source)>,
+    ) -> Result<Self, ProgramError> {
+        let program = Self {
+            inputs,
+            nodes,
+            outputs,
+        };
         program.check()?;
         Ok(program)
     }
@@ -137,40 +148,80 @@ impl Program {
             Self::check_count("parameter bytes", node.params.len(), 0, PARAMS_LEN_MAX)?;
             Self::check_count("node inputs", node.inputs.len(), 0, PORTS_MAX)?;
             if node.each && node.inputs.is_empty() {
-                return Err(ProgramError::EachWithoutInput { name: node.name.clone() });
+                return Err(ProgramError::EachWithoutInput {
+                    name: node.name.clone(),
+                });
             }
             for source in &node.inputs {
                 self.check_source(&node.name, *source, index)?;
             }
         }
-        self.outputs.iter().try_for_each(|(name, source)| self.check_source(name, *source, self.nodes.len()))
+        self.outputs
+            .iter()
+            .try_for_each(|(name, source)| self.check_source(name, *source, self.nodes.len()))
     }
 
-    fn check_count(what: &'static str, count: usize, min: usize, max: u32) -> Result<(), ProgramError> {
+    fn check_count(
+        what: &'static str,
+        count: usize,
+        min: usize,
+        max: u32,
+    ) -> Result<(), ProgramError> {
         let max = max as usize;
-        if (min..=max).contains(&count) { Ok(()) } else { Err(ProgramError::Count { what, count, min, max }) }
+        if (min..=max).contains(&count) {
+            Ok(())
+        } else {
+            Err(ProgramError::Count {
+                what,
+                count,
+                min,
+                max,
+            })
+        }
     }
 
-    fn check_names<'a>(what: &'static str, names: impl Iterator<Item = &'a String>) -> Result<(), ProgramError> {
+    fn check_names<'a>(
+        what: &'static str,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Result<(), ProgramError> {
         let mut seen = BTreeSet::new();
         for name in names {
-            let strange = |character: char| character.is_control() || matches!(character, '[' | ']');
+            let strange =
+                |character: char| character.is_control() || matches!(character, '[' | ']');
             if name.is_empty() || name.len() > NAME_LEN_MAX as usize || name.chars().any(strange) {
-                return Err(ProgramError::Name { what, name: name.clone() });
+                return Err(ProgramError::Name {
+                    what,
+                    name: name.clone(),
+                });
             }
             if !seen.insert(name) {
-                return Err(ProgramError::Duplicate { what, name: name.clone() });
+                return Err(ProgramError::Duplicate {
+                    what,
+                    name: name.clone(),
+                });
             }
         }
         Ok(())
     }
 
-    fn check_source(&self, reader: &str, source: Source, nodes_before: usize) -> Result<(), ProgramError> {
+    fn check_source(
+        &self,
+        reader: &str,
+        source: Source,
+        nodes_before: usize,
+    ) -> Result<(), ProgramError> {
         let exists = match source {
             Source::Input(index) => (index as usize) < self.inputs.len(),
             Source::Node(index) => (index as usize) < nodes_before,
         };
-        if exists { Ok(()) } else { Err(ProgramError::Source { reader: reader.to_owned(), missing: source }) }
+        if exists {
+            Ok(())
+        } else {
+            Err(ProgramError::Source {
+                reader: reader.to_owned(),
+                missing: source,
+            })
+        }
     }
 
     /// The payload of the program artifact.
@@ -181,7 +232,9 @@ impl Program {
             writer.bytes(name.as_bytes());
         });
         writer.count(self.nodes.len());
-        self.nodes.iter().for_each(|node| encode_node(node, &mut writer));
+        self.nodes
+            .iter()
+            .for_each(|node| encode_node(node, &mut writer));
         writer.count(self.outputs.len());
         for (name, source) in &self.outputs {
             encode_source(*source, writer.bytes(name.as_bytes()));
@@ -199,7 +252,9 @@ impl Program {
             .collect::<Result<_, _>>()?;
         let offset = reader.offset();
         let count = reader.count("program nodes", NODES_MAX, NODE_LEN_MIN)?;
-        let nodes = (0..count).map(|_| decode_node(&mut reader)).collect::<Result<_, _>>()?;
+        let nodes = (0..count)
+            .map(|_| decode_node(&mut reader))
+            .collect::<Result<_, _>>()?;
         let count = reader.count("program outputs", PORTS_MAX, 10)?;
         let outputs = (0..count)
             .map(|_| {
@@ -208,8 +263,13 @@ impl Program {
             })
             .collect::<Result<_, DecodeError>>()?;
         reader.finish("program")?;
-        Self::new(inputs, nodes, outputs)
-            .map_err(|_| Reader::invalid("program", offset, "names, counts or sources break the rules of a program"))
+        Self::new(inputs, nodes, outputs).map_err(|_| {
+            Reader::invalid(
+                "program",
+                offset,
+                "names, counts or sources break the rules of a program",
+            )
+        })
     }
 }
 
@@ -220,7 +280,9 @@ fn encode_node(node: &Node, writer: &mut Writer) {
         writer.raw(module.as_bytes());
     }
     writer.bytes(&node.params).count(node.inputs.len());
-    node.inputs.iter().for_each(|source| encode_source(*source, writer));
+    node.inputs
+        .iter()
+        .for_each(|source| encode_source(*source, writer));
 }
 
 fn decode_node(reader: &mut Reader<'_>) -> Result<Node, DecodeError> {
@@ -237,8 +299,17 @@ fn decode_node(reader: &mut Reader<'_>) -> Result<Node, DecodeError> {
     };
     let params = reader.bytes("node parameters", PARAMS_LEN_MAX)?.to_vec();
     let count = reader.count("node inputs", PORTS_MAX, 5)?;
-    let inputs = (0..count).map(|_| decode_source(reader)).collect::<Result<_, _>>()?;
-    Ok(Node { name, op, module, params, inputs, each: flags & 2 != 0 })
+    let inputs = (0..count)
+        .map(|_| decode_source(reader))
+        .collect::<Result<_, _>>()?;
+    Ok(Node {
+        name,
+        op,
+        module,
+        params,
+        inputs,
+        each: flags & 2 != 0,
+    })
 }
 
 fn encode_source(source: Source, writer: &mut Writer) {
@@ -253,6 +324,10 @@ fn decode_source(reader: &mut Reader<'_>) -> Result<Source, DecodeError> {
     match (reader.u8("source kind")?, reader.u32("source index")?) {
         (0, index) => Ok(Source::Input(index)),
         (1, index) => Ok(Source::Node(index)),
-        _ => Err(Reader::invalid("source kind", offset, "neither input (0) nor node (1)")),
+        _ => Err(Reader::invalid(
+            "source kind",
+            offset,
+            "neither input (0) nor node (1)",
+        )),
     }
 }

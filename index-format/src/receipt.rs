@@ -1,8 +1,8 @@
 //! Execution receipts (PERs): a [`Derivation`] names the work, an [`Outcome`] says what came of it.
 //!
-//! The derivation is the identity, the outcome the payload. So sites that run the same thing meet at one id: an equal
-//! payload corroborates, an unequal one proves divergence. Nothing about who, when, how long or on which engine is in
-//! either.
+//! The derivation is the identity, the outcome the payload. So sites that run the same thing meet
+//! at one id: an equal payload corroborates, an unequal one proves divergence. Nothing about who,
+//! when, how long or on which engine is in either.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{ArtifactKey, Checksum, context, derive};
@@ -50,12 +50,18 @@ impl Derivation {
         let mut reader = Reader::new(body);
         let program = ArtifactKey::from_bytes(reader.array("receipt program")?);
         let count = reader.count("receipt inputs", PORTS_MAX, ArtifactKey::LEN)?;
-        let inputs =
-            (0..count).map(|_| reader.array("receipt input").map(ArtifactKey::from_bytes)).collect::<Result<_, _>>()?;
+        let inputs = (0..count)
+            .map(|_| reader.array("receipt input").map(ArtifactKey::from_bytes))
+            .collect::<Result<_, _>>()?;
         let params = reader.bytes("receipt parameters", PARAMS_LEN_MAX)?.to_vec();
         let profile = reader.string("receipt profile", NAME_LEN_MAX)?.to_owned();
         reader.finish("receipt derivation")?;
-        Ok(Self { program, inputs, params, profile })
+        Ok(Self {
+            program,
+            inputs,
+            params,
+            profile,
+        })
     }
 }
 
@@ -160,7 +166,8 @@ pub struct Outcome {
     pub status: Status,
     /// Named outputs in the program's order; empty after a failure.
     pub outputs: Vec<(String, ArtifactKey)>,
-    /// Executed nodes in canonical order; empty for a single-node program, whose receipt is its own trace.
+    /// Executed nodes in canonical order; empty for a single-node program, whose receipt is its own
+    /// trace.
     pub trace: Vec<Step>,
 }
 
@@ -175,7 +182,10 @@ impl Outcome {
             Status::Ok => writer.u8(0),
             Status::Failed { node, kind } => {
                 let (kind, code) = kind.encode();
-                writer.u8(kind).raw(&code.to_le_bytes()).bytes(node.as_bytes())
+                writer
+                    .u8(kind)
+                    .raw(&code.to_le_bytes())
+                    .bytes(node.as_bytes())
             }
         };
         writer.count(self.outputs.len());
@@ -184,7 +194,10 @@ impl Outcome {
         }
         writer.count(self.trace.len());
         for step in &self.trace {
-            writer.bytes(step.label.as_bytes()).raw(step.receipt.as_bytes()).raw(step.outcome.as_bytes());
+            writer
+                .bytes(step.label.as_bytes())
+                .raw(step.receipt.as_bytes())
+                .raw(step.outcome.as_bytes());
         }
         writer.into_bytes()
     }
@@ -212,7 +225,11 @@ impl Outcome {
             })
             .collect::<Result<_, DecodeError>>()?;
         reader.finish("receipt outcome")?;
-        Ok(Self { status, outputs, trace })
+        Ok(Self {
+            status,
+            outputs,
+            trace,
+        })
     }
 
     fn status(reader: &mut Reader<'_>) -> Result<Status, DecodeError> {
@@ -227,7 +244,10 @@ impl Outcome {
             offset,
             "unknown kind of failure",
         ))?;
-        Ok(Status::Failed { node: reader.string("failed node", LABEL_LEN_MAX)?.to_owned(), kind })
+        Ok(Status::Failed {
+            node: reader.string("failed node", LABEL_LEN_MAX)?.to_owned(),
+            kind,
+        })
     }
 }
 

@@ -4,8 +4,9 @@
 //! id 32 | kind 1 | flags 1 | zero 2 | type_tag 4 | payload_len 8 | checksum 32 | body_len 4 | body
 //! ```
 //!
-//! Bodies of edges, refs, genesis, admissions, and the derivation of a receipt travel inside; payloads of artifacts and
-//! receipts live in blocks, and the record covers them by checksum. So records stay valid when a payload is erased.
+//! Bodies of edges, refs, genesis, admissions, and the derivation of a receipt travel inside;
+//! payloads of artifacts and receipts live in blocks, and the record covers them by checksum. So
+//! records stay valid when a payload is erased.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::edge::Edge;
@@ -33,7 +34,10 @@ pub struct Payload {
 impl Payload {
     /// The payload that these bytes are.
     pub fn of(bytes: &[u8]) -> Self {
-        Self { checksum: Checksum::of(bytes), len: bytes.len() as u64 }
+        Self {
+            checksum: Checksum::of(bytes),
+            len: bytes.len() as u64,
+        }
     }
 }
 
@@ -129,8 +133,8 @@ pub enum Content {
     Admission(Admission),
 }
 
-/// One record: a content and the id it is about. For all but tombstones and resolutions the id follows from the content,
-/// and decoding checks it.
+/// One record: a content and the id it is about. For all but tombstones and resolutions the id
+/// follows from the content, and decoding checks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     id: CanonicalId,
@@ -140,56 +144,87 @@ pub struct Record {
 /// The key of the artifact with this type tag and payload.
 pub fn artifact_key(type_tag: Option<u32>, payload: &Payload) -> ArtifactKey {
     let tag = type_tag.unwrap_or(0).to_le_bytes();
-    let parts: [&[u8]; 4] =
-        [&[u8::from(type_tag.is_some())], &tag, &payload.len.to_le_bytes(), payload.checksum.as_bytes()];
+    let parts: [&[u8]; 4] = [
+        &[u8::from(type_tag.is_some())],
+        &tag,
+        &payload.len.to_le_bytes(),
+        payload.checksum.as_bytes(),
+    ];
     ArtifactKey::from_bytes(derive(&context::ARTIFACT, &parts))
 }
 
 impl Record {
-    /// A record whose id follows from its content. `None` for tombstones and resolutions, which name another's id:
-    /// see [`Record::tombstone`] and [`Record::resolution`].
+    /// A record whose id follows from its content. `None` for tombstones and resolutions, which
+    /// name another's id: see [`Record::tombstone`] and [`Record::resolution`].
     pub fn new(content: Content) -> Option<Self> {
         content.id().map(|id| Self { id, content })
     }
 
     /// The artifact with this type tag and payload.
     pub fn artifact(type_tag: Option<u32>, payload: Payload) -> Self {
-        Self { id: artifact_key(type_tag, &payload).into(), content: Content::Artifact { type_tag, payload } }
+        Self {
+            id: artifact_key(type_tag, &payload).into(),
+            content: Content::Artifact { type_tag, payload },
+        }
     }
 
     /// The receipt of this derivation.
     pub fn receipt(derivation: Derivation, payload: Payload) -> Self {
-        Self { id: derivation.receipt_key().into(), content: Content::Receipt { derivation, payload } }
+        Self {
+            id: derivation.receipt_key().into(),
+            content: Content::Receipt {
+                derivation,
+                payload,
+            },
+        }
     }
 
     /// An edge.
     pub fn edge(edge: Edge) -> Self {
-        Self { id: edge.id(), content: Content::Edge(edge) }
+        Self {
+            id: edge.id(),
+            content: Content::Edge(edge),
+        }
     }
 
     /// An assignment of a name.
     pub fn reference(assignment: RefAssignment) -> Self {
-        Self { id: assignment.id(), content: Content::Ref(assignment) }
+        Self {
+            id: assignment.id(),
+            content: Content::Ref(assignment),
+        }
     }
 
     /// A genesis.
     pub fn genesis(genesis: Genesis) -> Self {
-        Self { id: genesis.federation_id().into(), content: Content::Genesis(genesis) }
+        Self {
+            id: genesis.federation_id().into(),
+            content: Content::Genesis(genesis),
+        }
     }
 
     /// An admission.
     pub fn admission(admission: Admission) -> Self {
-        Self { id: admission.id(), content: Content::Admission(admission) }
+        Self {
+            id: admission.id(),
+            content: Content::Admission(admission),
+        }
     }
 
     /// A tombstone for `id`.
     pub const fn tombstone(id: CanonicalId) -> Self {
-        Self { id, content: Content::Tombstone }
+        Self {
+            id,
+            content: Content::Tombstone,
+        }
     }
 
     /// The word that of the claims about `id`, the one with checksum `keep` stands.
     pub const fn resolution(id: CanonicalId, keep: Checksum) -> Self {
-        Self { id, content: Content::Resolution { keep } }
+        Self {
+            id,
+            content: Content::Resolution { keep },
+        }
     }
 
     /// The id the record is about.
@@ -225,11 +260,18 @@ impl Record {
         }
     }
 
-    /// The claim: checksum and length of the payload in blocks or of the body; for a resolution, the checksum it keeps.
+    /// The claim: checksum and length of the payload in blocks or of the body; for a resolution,
+    /// the checksum it keeps.
     pub fn payload(&self) -> Payload {
         match &self.content {
-            Content::Tombstone => Payload { checksum: Checksum::from_bytes([0; 32]), len: 0 },
-            Content::Resolution { keep } => Payload { checksum: *keep, len: 0 },
+            Content::Tombstone => Payload {
+                checksum: Checksum::from_bytes([0; 32]),
+                len: 0,
+            },
+            Content::Resolution { keep } => Payload {
+                checksum: *keep,
+                len: 0,
+            },
             Content::Artifact { payload, .. } | Content::Receipt { payload, .. } => *payload,
             _ => Payload::of(&self.content.body()),
         }
@@ -246,8 +288,16 @@ impl Record {
     /// Appends the record's bytes.
     pub fn encode(&self, writer: &mut Writer) {
         let (body, payload, tag) = (self.content.body(), self.payload(), self.type_tag());
-        writer.raw(self.id.as_bytes()).u8(self.kind() as u8).u8(u8::from(tag.is_some())).u16(0);
-        writer.u32(tag.unwrap_or(0)).u64(payload.len).raw(payload.checksum.as_bytes()).bytes(&body);
+        writer
+            .raw(self.id.as_bytes())
+            .u8(self.kind() as u8)
+            .u8(u8::from(tag.is_some()))
+            .u16(0);
+        writer
+            .u32(tag.unwrap_or(0))
+            .u64(payload.len)
+            .raw(payload.checksum.as_bytes())
+            .bytes(&body);
     }
 
     /// How many bytes [`Record::encode`] appends.
@@ -255,12 +305,18 @@ impl Record {
         RECORD_LEN_MIN + self.content.body().len()
     }
 
-    /// Refuses what [`Record::decode`] would refuse, so that no writer signs a record that no reader accepts.
+    /// Refuses what [`Record::decode`] would refuse, so that no writer signs a record that no
+    /// reader accepts.
     pub(crate) fn check(&self) -> Result<(), DecodeError> {
         let body = self.content.body();
         if body.len() > BODY_LEN_MAX as usize {
             let (value, max) = (body.len() as u64, BODY_LEN_MAX.into());
-            return Err(DecodeError::TooLarge { field: "record body", offset: 0, value, max });
+            return Err(DecodeError::TooLarge {
+                field: "record body",
+                offset: 0,
+                value,
+                max,
+            });
         }
         Content::decode(self.kind(), self.type_tag(), self.payload(), &body).map(drop)
     }
@@ -269,8 +325,16 @@ impl Record {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = reader.offset();
         let (header, record) = Self::read(reader)?;
-        if record.content.id().is_some_and(|derived| derived != header.id) {
-            return Err(Reader::invalid("record id", start, "it does not follow from the record's content"));
+        if record
+            .content
+            .id()
+            .is_some_and(|derived| derived != header.id)
+        {
+            return Err(Reader::invalid(
+                "record id",
+                start,
+                "it does not follow from the record's content",
+            ));
         }
         if record.payload() != header.payload {
             return Err(Reader::invalid(
@@ -282,8 +346,8 @@ impl Record {
         Ok(record)
     }
 
-    /// Reads a record that [`Record::decode`] has accepted before, from bytes that are known to be the same: does not derive
-    /// its id and checksum again.
+    /// Reads a record that [`Record::decode`] has accepted before, from bytes that are known to be
+    /// the same: does not derive its id and checksum again.
     pub fn decode_again(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(bytes)).map(|(_, record)| record)
     }
@@ -292,7 +356,13 @@ impl Record {
         let header = RecordHeader::read(reader)?;
         let body = reader.take("record body", header.body_len as usize)?;
         let content = Content::decode(header.kind, header.type_tag, header.payload, body)?;
-        Ok((header, Self { id: header.id, content }))
+        Ok((
+            header,
+            Self {
+                id: header.id,
+                content,
+            },
+        ))
     }
 }
 
@@ -334,16 +404,33 @@ impl RecordHeader {
         let body_len = match reader.u32("record body")? {
             len if len > BODY_LEN_MAX => {
                 let (value, max) = (len.into(), BODY_LEN_MAX.into());
-                return Err(DecodeError::TooLarge { field: "record body", offset, value, max });
+                return Err(DecodeError::TooLarge {
+                    field: "record body",
+                    offset,
+                    value,
+                    max,
+                });
             }
             len => len,
         };
         let type_tag = match (flags, tag, kind) {
             (0, 0, _) => None,
             (1, tag, Kind::Artifact) => Some(tag),
-            _ => return Err(Reader::invalid("record flags", start + FLAGS_AT, "a type tag where none can be")),
+            _ => {
+                return Err(Reader::invalid(
+                    "record flags",
+                    start + FLAGS_AT,
+                    "a type tag where none can be",
+                ));
+            }
         };
-        Ok(Self { id, kind, type_tag, payload: Payload { checksum, len }, body_len })
+        Ok(Self {
+            id,
+            kind,
+            type_tag,
+            payload: Payload { checksum, len },
+            body_len,
+        })
     }
 }
 
@@ -384,16 +471,30 @@ impl Content {
         }
     }
 
-    fn decode(kind: Kind, type_tag: Option<u32>, payload: Payload, body: &[u8]) -> Result<Self, DecodeError> {
+    fn decode(
+        kind: Kind,
+        type_tag: Option<u32>,
+        payload: Payload,
+        body: &[u8],
+    ) -> Result<Self, DecodeError> {
         let bodiless = matches!(kind, Kind::Tombstone | Kind::Resolution | Kind::Artifact);
         if bodiless && !body.is_empty() {
-            return Err(Reader::invalid("record body", 0, "this kind of record has no body"));
+            return Err(Reader::invalid(
+                "record body",
+                0,
+                "this kind of record has no body",
+            ));
         }
         Ok(match kind {
             Kind::Tombstone => Self::Tombstone,
-            Kind::Resolution => Self::Resolution { keep: payload.checksum },
+            Kind::Resolution => Self::Resolution {
+                keep: payload.checksum,
+            },
             Kind::Artifact => Self::Artifact { type_tag, payload },
-            Kind::Receipt => Self::Receipt { derivation: Derivation::decode(body)?, payload },
+            Kind::Receipt => Self::Receipt {
+                derivation: Derivation::decode(body)?,
+                payload,
+            },
             Kind::Edge => Self::Edge(Edge::decode(body)?),
             Kind::Ref => Self::Ref(RefAssignment::decode(body)?),
             Kind::Genesis => Self::Genesis(Genesis::decode(body)?),

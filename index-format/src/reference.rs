@@ -35,15 +35,17 @@ pub struct NameError {
     pub problem: &'static str,
 }
 
-/// Whether a text would be taken for an id or its beginning, so that it is no name, whoever gave it to something: `get KEY`
-/// must not give what a member has named `KEY`.
+/// Whether a text would be taken for an id or its beginning, so that it is no name, whoever gave it
+/// to something: `get KEY` must not give what a member has named `KEY`.
 pub fn is_like_id(text: &str) -> bool {
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let first = text.split('/').next().unwrap_or_default();
-    (text.len() >= ID_PREFIX_LEN_MIN && is_digits(text)) || (first.len() == 2 * CanonicalId::LEN && is_digits(first))
+    (text.len() >= ID_PREFIX_LEN_MIN && is_digits(text))
+        || (first.len() == 2 * CanonicalId::LEN && is_digits(first))
 }
 
-/// Checks a name that a person gives: non-empty path segments, no control characters, and not mistakable for an id.
+/// Checks a name that a person gives: non-empty path segments, no control characters, and not
+/// mistakable for an id.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let problem = if name.len() > NAME_LEN_MAX as usize {
         "longer than 1024 bytes"
@@ -56,7 +58,10 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     } else {
         return Ok(());
     };
-    Err(NameError { name: name.to_owned(), problem })
+    Err(NameError {
+        name: name.to_owned(),
+        problem,
+    })
 }
 
 impl RefAssignment {
@@ -75,7 +80,10 @@ impl RefAssignment {
     /// The record body.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.bytes(self.namespace.as_bytes()).bytes(self.name.as_bytes()).raw(self.target.as_bytes());
+        writer
+            .bytes(self.namespace.as_bytes())
+            .bytes(self.name.as_bytes())
+            .raw(self.target.as_bytes());
         writer.into_bytes()
     }
 
@@ -86,6 +94,10 @@ impl RefAssignment {
         let name = reader.string("ref name", NAME_LEN_MAX)?.to_owned();
         let target = ArtifactKey::from_bytes(reader.array("ref target")?);
         reader.finish("ref")?;
-        Ok(Self { namespace, name, target })
+        Ok(Self {
+            namespace,
+            name,
+            target,
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Frontiers and snapshots: which commits of which domains are included, up to which logseq.
 //!
-//! A snapshot is an artifact, so its id is an artifact key, and two sites at one frontier name it alike. A snapshot that
-//! was made by an import also says of which snapshot of a file system ([`Origin`]), and has version 2.
+//! A snapshot is an artifact, so its id is an artifact key, and two sites at one frontier name it
+//! alike. A snapshot that was made by an import also says of which snapshot of a file system
+//! ([`Origin`]), and has version 2.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +37,8 @@ pub struct Head {
 /// For each domain, the last commit that is included.
 pub type Frontier = BTreeMap<SiteId, Head>;
 
-/// A frontier plus `logseq_max`: a version is inside if its commit is within the frontier and its logseq is not above.
+/// A frontier plus `logseq_max`: a version is inside if its commit is within the frontier and its
+/// logseq is not above.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// Which commits are included.
@@ -47,7 +49,8 @@ pub struct Snapshot {
     pub origin: Option<Box<Origin>>,
 }
 
-/// A ZFS snapshot, and what became of it here. A GUID proves nothing: it finds what an increment rests on.
+/// A ZFS snapshot, and what became of it here. A GUID proves nothing: it finds what an increment
+/// rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// `pool/dataset@snapshot` where it came from: a label of any bytes.
@@ -69,7 +72,11 @@ pub struct Origin {
 impl Snapshot {
     /// Whether commit `number` of `domain` at `logseq` is inside.
     pub fn includes(&self, domain: &SiteId, number: u64, logseq: LogSeq) -> bool {
-        logseq <= self.logseq_max && self.frontier.get(domain).is_some_and(|head| number <= head.number)
+        logseq <= self.logseq_max
+            && self
+                .frontier
+                .get(domain)
+                .is_some_and(|head| number <= head.number)
     }
 
     /// The snapshot's id.
@@ -79,7 +86,9 @@ impl Snapshot {
 
     /// The payload of the snapshot artifact.
     pub fn encode(&self) -> Vec<u8> {
-        let Some(origin) = &self.origin else { return self.encode_position() };
+        let Some(origin) = &self.origin else {
+            return self.encode_position();
+        };
         let mut writer = Writer::with_header(MAGIC, VERSION);
         self.encode_body(&mut writer);
         origin.encode(&mut writer);
@@ -96,7 +105,10 @@ impl Snapshot {
     fn encode_body(&self, writer: &mut Writer) {
         writer.u64(self.logseq_max.0).count(self.frontier.len());
         for (domain, head) in &self.frontier {
-            writer.raw(domain.as_bytes()).u64(head.number).raw(head.hash.as_bytes());
+            writer
+                .raw(domain.as_bytes())
+                .u64(head.number)
+                .raw(head.hash.as_bytes());
         }
     }
 
@@ -112,7 +124,11 @@ impl Snapshot {
             let domain = SiteId::from_bytes(reader.array("frontier domain")?);
             let number = reader.u64("frontier number")?;
             let hash = CommitHash::from_bytes(reader.array("frontier hash")?);
-            if number == 0 || frontier.last_key_value().is_some_and(|(last, _)| *last >= domain) {
+            if number == 0
+                || frontier
+                    .last_key_value()
+                    .is_some_and(|(last, _)| *last >= domain)
+            {
                 return Err(Reader::invalid(
                     "frontier domain",
                     offset,
@@ -121,15 +137,27 @@ impl Snapshot {
             }
             frontier.insert(domain, Head { number, hash });
         }
-        let origin = if version == VERSION { Some(Box::new(Origin::decode(&mut reader)?)) } else { None };
+        let origin = if version == VERSION {
+            Some(Box::new(Origin::decode(&mut reader)?))
+        } else {
+            None
+        };
         reader.finish("snapshot")?;
-        Ok(Self { frontier, logseq_max, origin })
+        Ok(Self {
+            frontier,
+            logseq_max,
+            origin,
+        })
     }
 }
 
 impl Origin {
     fn encode(&self, writer: &mut Writer) {
-        writer.bytes(&self.name).u64(self.to_guid).u64(self.from_guid).u64(self.creation);
+        writer
+            .bytes(&self.name)
+            .u64(self.to_guid)
+            .u64(self.from_guid)
+            .u64(self.creation);
         writer.raw(self.contents.as_bytes());
         for key in [self.state, self.predecessor] {
             writer.u8(u8::from(key.is_some()));
@@ -141,16 +169,30 @@ impl Origin {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let name = reader.bytes("origin name", ORIGIN_NAME_LEN_MAX)?.to_vec();
-        let (to_guid, from_guid) = (reader.u64("origin guid")?, reader.u64("origin guid of the base")?);
+        let (to_guid, from_guid) = (
+            reader.u64("origin guid")?,
+            reader.u64("origin guid of the base")?,
+        );
         let creation = reader.u64("origin creation")?;
         let contents = ArtifactKey::from_bytes(reader.array("origin contents")?);
         let state = decode_key(reader, "origin state")?;
         let predecessor = decode_key(reader, "origin predecessor")?;
-        Ok(Self { name, to_guid, from_guid, creation, contents, state, predecessor })
+        Ok(Self {
+            name,
+            to_guid,
+            from_guid,
+            creation,
+            contents,
+            state,
+            predecessor,
+        })
     }
 }
 
-fn decode_key(reader: &mut Reader<'_>, field: &'static str) -> Result<Option<ArtifactKey>, DecodeError> {
+fn decode_key(
+    reader: &mut Reader<'_>,
+    field: &'static str,
+) -> Result<Option<ArtifactKey>, DecodeError> {
     let offset = reader.offset();
     match reader.u8(field)? {
         0 => Ok(None),

@@ -50,7 +50,10 @@ impl Ticket {
     /// The text.
     pub fn to_text(&self) -> String {
         let mut writer = Writer::with_header(MAGIC, VERSION);
-        writer.raw(self.federation.as_bytes()).raw(self.inviter.as_bytes()).raw(&self.token);
+        writer
+            .raw(self.federation.as_bytes())
+            .raw(self.inviter.as_bytes())
+            .raw(&self.token);
         writer.count(self.addresses.len());
         self.addresses.iter().for_each(|address| {
             writer.bytes(address.as_bytes());
@@ -63,10 +66,16 @@ impl Ticket {
 
     /// Reads a text.
     pub fn from_text(text: &str) -> Result<Self, TicketError> {
-        let digits = text.trim().strip_prefix(PREFIX).ok_or(TicketError::NotATicket)?;
+        let digits = text
+            .trim()
+            .strip_prefix(PREFIX)
+            .ok_or(TicketError::NotATicket)?;
         let bytes = from_hex(digits).ok_or(TicketError::Damaged)?;
-        let (content, check) =
-            bytes.len().checked_sub(CHECK_LEN).and_then(|at| bytes.split_at_checked(at)).ok_or(TicketError::Damaged)?;
+        let (content, check) = bytes
+            .len()
+            .checked_sub(CHECK_LEN)
+            .and_then(|at| bytes.split_at_checked(at))
+            .ok_or(TicketError::Damaged)?;
         if derive(&context::TICKET, &[content])[..CHECK_LEN] != *check {
             return Err(TicketError::Damaged);
         }
@@ -77,9 +86,18 @@ impl Ticket {
         let token = reader.array("ticket token")?;
         let count = reader.count("ticket addresses", ADDRESSES_MAX, 4)?;
         let addresses = (0..count)
-            .map(|_| reader.string("ticket address", ADDRESS_LEN_MAX).map(str::to_owned))
+            .map(|_| {
+                reader
+                    .string("ticket address", ADDRESS_LEN_MAX)
+                    .map(str::to_owned)
+            })
             .collect::<Result<_, _>>()?;
         reader.finish("ticket")?;
-        Ok(Self { federation, inviter, token, addresses })
+        Ok(Self {
+            federation,
+            inviter,
+            token,
+            addresses,
+        })
     }
 }

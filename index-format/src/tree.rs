@@ -1,9 +1,10 @@
-//! Trees: a directory as an artifact. Names, permission bits and symlinks are kept; entries are sorted by name, so one
-//! directory has one key.
+//! Trees: a directory as an artifact. Names, permission bits and symlinks are kept; entries are
+//! sorted by name, so one directory has one key.
 //!
-//! What `uor add` makes has version 1, and leaves out times and owners. Trees that were imported from a file system's
-//! snapshot keep them, with all else that belongs to such a snapshot, and have version 2. Which of the two a tree is
-//! follows from what is in it, so there is still one encoding of each.
+//! What `uor add` makes has version 1, and leaves out times and owners. Trees that were imported
+//! from a file system's snapshot keep them, with all else that belongs to such a snapshot, and have
+//! version 2. Which of the two a tree is follows from what is in it, so there is still one encoding
+//! of each.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::ArtifactKey;
@@ -144,27 +145,48 @@ impl Tree {
     /// Sorts the entries of an outermost directory and checks them.
     pub fn with_own(own: Option<Own>, mut entries: Vec<TreeEntry>) -> Result<Self, TreeError> {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let refuse = |entry: &TreeEntry, problem| Err(TreeError { name: entry.name.clone(), problem });
+        let refuse = |entry: &TreeEntry, problem| {
+            Err(TreeError {
+                name: entry.name.clone(),
+                problem,
+            })
+        };
         for (index, entry) in entries.iter().enumerate() {
             if let Some(problem) = problem_of(entry) {
                 return refuse(entry, problem);
             }
-            if index > 0 && entries.get(index - 1).is_some_and(|before| before.name == entry.name) {
+            if index > 0
+                && entries
+                    .get(index - 1)
+                    .is_some_and(|before| before.name == entry.name)
+            {
                 return refuse(entry, "the name occurs twice");
             }
-            if entry.attributes.is_some() != entries.first().is_some_and(|first| first.attributes.is_some()) {
+            if entry.attributes.is_some()
+                != entries
+                    .first()
+                    .is_some_and(|first| first.attributes.is_some())
+            {
                 return refuse(entry, SOME_WITHOUT);
             }
         }
         if let Some(own) = &own {
-            if let Some(problem) = problem_of_mode(own.mode).or_else(|| problem_of_attributes(&own.attributes)) {
-                return Err(TreeError { name: b"/".to_vec(), problem });
+            if let Some(problem) =
+                problem_of_mode(own.mode).or_else(|| problem_of_attributes(&own.attributes))
+            {
+                return Err(TreeError {
+                    name: b"/".to_vec(),
+                    problem,
+                });
             }
             if let Some(entry) = entries.iter().find(|entry| entry.attributes.is_none()) {
                 return refuse(entry, SOME_WITHOUT);
             }
         }
-        Ok(Self { own: own.map(Box::new), entries })
+        Ok(Self {
+            own: own.map(Box::new),
+            entries,
+        })
     }
 
     /// Mode and attributes of the directory itself, where they are known.
@@ -179,14 +201,25 @@ impl Tree {
 
     /// The entry with this name.
     pub fn get(&self, name: &[u8]) -> Option<&TreeEntry> {
-        let index = self.entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
+        let index = self
+            .entries
+            .binary_search_by(|entry| entry.name.as_slice().cmp(name))
+            .ok()?;
         self.entries.get(index)
     }
 
     /// The payload of the tree artifact.
     pub fn encode(&self) -> Vec<u8> {
-        let has_attributes = self.own.is_some() || self.entries.iter().any(|entry| entry.attributes.is_some());
-        let mut writer = Writer::with_header(MAGIC, if has_attributes { VERSION } else { VERSION_PLAIN });
+        let has_attributes =
+            self.own.is_some() || self.entries.iter().any(|entry| entry.attributes.is_some());
+        let mut writer = Writer::with_header(
+            MAGIC,
+            if has_attributes {
+                VERSION
+            } else {
+                VERSION_PLAIN
+            },
+        );
         if has_attributes {
             writer.u8(u8::from(self.own.is_some()));
             if let Some(own) = &self.own {
@@ -217,8 +250,16 @@ impl Tree {
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload);
         let has_attributes = reader.header("tree", MAGIC, VERSION)? == VERSION;
-        let own = if has_attributes { decode_own(&mut reader)? } else { None };
-        let count = reader.count("tree entries", ENTRIES_MAX, if has_attributes { 9 } else { 14 })?;
+        let own = if has_attributes {
+            decode_own(&mut reader)?
+        } else {
+            None
+        };
+        let count = reader.count(
+            "tree entries",
+            ENTRIES_MAX,
+            if has_attributes { 9 } else { 14 },
+        )?;
         let mut entries: Vec<TreeEntry> = Vec::new();
         for _ in 0..count {
             let offset = reader.offset();
@@ -226,8 +267,15 @@ impl Tree {
             if let Some(problem) = problem_of(&entry) {
                 return Err(Reader::invalid("tree entry", offset, problem));
             }
-            if entries.last().is_some_and(|before| before.name >= entry.name) {
-                return Err(Reader::invalid("tree entry", offset, "names are not in ascending order"));
+            if entries
+                .last()
+                .is_some_and(|before| before.name >= entry.name)
+            {
+                return Err(Reader::invalid(
+                    "tree entry",
+                    offset,
+                    "names are not in ascending order",
+                ));
             }
             entries.push(entry);
         }
@@ -240,7 +288,11 @@ impl Tree {
 }
 
 fn encode_attributes(attributes: &Attributes, writer: &mut Writer) {
-    writer.u64(attributes.uid).u64(attributes.gid).u64(attributes.mtime_s.cast_unsigned()).u32(attributes.mtime_ns);
+    writer
+        .u64(attributes.uid)
+        .u64(attributes.gid)
+        .u64(attributes.mtime_s.cast_unsigned())
+        .u32(attributes.mtime_ns);
     writer.u8(u8::from(attributes.link.is_some()));
     if let Some(link) = &attributes.link {
         writer.raw(link);
@@ -265,7 +317,10 @@ fn decode_own(reader: &mut Reader<'_>) -> Result<Option<Box<Own>>, DecodeError> 
         return Ok(None);
     }
     let offset = reader.offset();
-    let own = Own { mode: reader.u32("tree mode")?, attributes: decode_attributes(reader)? };
+    let own = Own {
+        mode: reader.u32("tree mode")?,
+        attributes: decode_attributes(reader)?,
+    };
     match problem_of_mode(own.mode) {
         Some(problem) => Err(Reader::invalid("tree mode", offset, problem)),
         None => Ok(Some(Box::new(own))),
@@ -275,15 +330,36 @@ fn decode_own(reader: &mut Reader<'_>) -> Result<Option<Box<Own>>, DecodeError> 
 fn decode_attributes(reader: &mut Reader<'_>) -> Result<Attributes, DecodeError> {
     let offset = reader.offset();
     let (uid, gid) = (reader.u64("entry uid")?, reader.u64("entry gid")?);
-    let (mtime_s, mtime_ns) = (reader.u64("entry mtime")?.cast_signed(), reader.u32("entry mtime nanoseconds")?);
-    let link = if flag(reader, "entry link flag")? { Some(reader.array("entry link")?) } else { None };
+    let (mtime_s, mtime_ns) = (
+        reader.u64("entry mtime")?.cast_signed(),
+        reader.u32("entry mtime nanoseconds")?,
+    );
+    let link = if flag(reader, "entry link flag")? {
+        Some(reader.array("entry link")?)
+    } else {
+        None
+    };
     let count = reader.count("extended attributes", XATTRS_MAX, 8)?;
     let mut xattrs = Vec::new();
     for _ in 0..count {
-        let name = reader.bytes("extended attribute name", XATTR_NAME_LEN_MAX)?.to_vec();
-        xattrs.push((name, reader.bytes("extended attribute value", XATTR_VALUE_LEN_MAX)?.to_vec()));
+        let name = reader
+            .bytes("extended attribute name", XATTR_NAME_LEN_MAX)?
+            .to_vec();
+        xattrs.push((
+            name,
+            reader
+                .bytes("extended attribute value", XATTR_VALUE_LEN_MAX)?
+                .to_vec(),
+        ));
     }
-    let attributes = Attributes { uid, gid, mtime_s, mtime_ns, link, xattrs };
+    let attributes = Attributes {
+        uid,
+        gid,
+        mtime_s,
+        mtime_ns,
+        link,
+        xattrs,
+    };
     match problem_of_attributes(&attributes) {
         Some(problem) => Err(Reader::invalid("entry attributes", offset, problem)),
         None => Ok(attributes),
@@ -291,24 +367,48 @@ fn decode_attributes(reader: &mut Reader<'_>) -> Result<Attributes, DecodeError>
 }
 
 fn decode_entry(reader: &mut Reader<'_>, has_attributes: bool) -> Result<TreeEntry, DecodeError> {
-    let name_len_max = if has_attributes { LONG_NAME_LEN_MAX } else { ENTRY_NAME_LEN_MAX };
+    let name_len_max = if has_attributes {
+        LONG_NAME_LEN_MAX
+    } else {
+        ENTRY_NAME_LEN_MAX
+    };
     let name = reader.bytes("entry name", name_len_max)?.to_vec();
     let mode = reader.u32("entry mode")?;
     let offset = reader.offset();
     let kind = match reader.u8("entry kind")? {
-        0 => {
-            EntryKind::File { key: ArtifactKey::from_bytes(reader.array("file key")?), len: reader.u64("file length")? }
-        }
-        1 => EntryKind::Directory { key: ArtifactKey::from_bytes(reader.array("directory key")?) },
-        2 => EntryKind::Symlink { target: reader.bytes("link target", LINK_LEN_MAX)?.to_vec() },
+        0 => EntryKind::File {
+            key: ArtifactKey::from_bytes(reader.array("file key")?),
+            len: reader.u64("file length")?,
+        },
+        1 => EntryKind::Directory {
+            key: ArtifactKey::from_bytes(reader.array("directory key")?),
+        },
+        2 => EntryKind::Symlink {
+            target: reader.bytes("link target", LINK_LEN_MAX)?.to_vec(),
+        },
         3 => EntryKind::Fifo,
         4 => EntryKind::Socket,
-        5 => EntryKind::CharDevice { major: reader.u32("device major")?, minor: reader.u32("device minor")? },
-        6 => EntryKind::BlockDevice { major: reader.u32("device major")?, minor: reader.u32("device minor")? },
+        5 => EntryKind::CharDevice {
+            major: reader.u32("device major")?,
+            minor: reader.u32("device minor")?,
+        },
+        6 => EntryKind::BlockDevice {
+            major: reader.u32("device major")?,
+            minor: reader.u32("device minor")?,
+        },
         _ => return Err(Reader::invalid("entry kind", offset, "unknown kind")),
     };
-    let attributes = if has_attributes { Some(Box::new(decode_attributes(reader)?)) } else { None };
-    Ok(TreeEntry { name, mode, kind, attributes })
+    let attributes = if has_attributes {
+        Some(Box::new(decode_attributes(reader)?))
+    } else {
+        None
+    };
+    Ok(TreeEntry {
+        name,
+        mode,
+        kind,
+        attributes,
+    })
 }
 
 const SOME_WITHOUT: &str = "some entries have attributes and some have none";
@@ -323,7 +423,8 @@ fn problem_of(entry: &TreeEntry) -> Option<&'static str> {
         Some(len_problem)
     } else if matches!(name, b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
         Some("a name is not `.` or `..` and holds no slash and no NUL")
-    } else if matches!(&entry.kind, EntryKind::Symlink { target } if target.len() > LINK_LEN_MAX as usize) {
+    } else if matches!(&entry.kind, EntryKind::Symlink { target } if target.len() > LINK_LEN_MAX as usize)
+    {
         Some("the link target is longer than 4096 bytes")
     } else if entry.attributes.is_none() && !entry.kind.is_plain() {
         Some("pipes, sockets and devices have attributes")
@@ -338,8 +439,12 @@ fn problem_of_mode(mode: u32) -> Option<&'static str> {
 
 fn problem_of_attributes(attributes: &Attributes) -> Option<&'static str> {
     let too_long = |(name, value): &(Vec<u8>, Vec<u8>)| {
-        let (name_len_max, value_len_max) = (XATTR_NAME_LEN_MAX as usize, XATTR_VALUE_LEN_MAX as usize);
-        name.is_empty() || name.len() > name_len_max || value.len() > value_len_max || name.contains(&0)
+        let (name_len_max, value_len_max) =
+            (XATTR_NAME_LEN_MAX as usize, XATTR_VALUE_LEN_MAX as usize);
+        name.is_empty()
+            || name.len() > name_len_max
+            || value.len() > value_len_max
+            || name.contains(&0)
     };
     if attributes.mtime_ns >= NANOSECONDS {
         Some("the nanoseconds are a second or more")
@@ -357,6 +462,9 @@ fn problem_of_attributes(attributes: &Attributes) -> Option<&'static str> {
 impl EntryKind {
     /// Whether trees without attributes can hold it.
     const fn is_plain(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Directory { .. } | Self::Symlink { .. })
+        matches!(
+            self,
+            Self::File { .. } | Self::Directory { .. } | Self::Symlink { .. }
+        )
     }
 }

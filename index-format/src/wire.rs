@@ -1,17 +1,23 @@
 //! What nodes say to each other: doorbells, questions and answers of the delta protocol.
 //!
-//! Questions are small whoever asks, so that what an unknown peer sends costs next to nothing to read. Answers come in pages
-//! and parts, each bounded, and only to what was asked for. Frames are laid out by `rkyv` and validated before a field is read; nothing in them is hashed or signed. The commits,
-//! proofs and digests they carry are the hand-laid bytes of the other modules, and are judged there.
+//! Questions are small whoever asks, so that what an unknown peer sends costs next to nothing to
+//! read. Answers come in pages and parts, each bounded, and only to what was asked for. Frames are
+//! laid out by `rkyv` and validated before a field is read; nothing in them is hashed or signed.
+//! The commits, proofs and digests they carry are the hand-laid bytes of the other modules, and are
+//! judged there.
 
-#![expect(missing_docs, reason = "rkyv derives archived twins of the enums without documentation")]
+#![expect(
+    missing_docs,
+    reason = "rkyv derives archived twins of the enums without documentation"
+)]
 
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::id::{SiteId, context};
 
-/// The newest version of the delta protocol this release speaks; it is the first byte of every frame.
+/// The newest version of the delta protocol this release speaks; it is the first byte of every
+/// frame.
 pub const PROTOCOL_VERSION: u8 = 2;
 /// Most bytes of commits in one delta. A single larger commit travels alone.
 pub const DELTA_LEN_MAX: u64 = 4 << 20;
@@ -34,7 +40,8 @@ pub const TESTIMONY_SITES_MAX: usize = 64;
 /// Most addresses told with one page of a frontier.
 pub const CONTACTS_MAX: usize = 64;
 
-/// Announces the newest commit of the sender's own domain to a member. It may be lost, and nothing rests on it.
+/// Announces the newest commit of the sender's own domain to a member. It may be lost, and nothing
+/// rests on it.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Doorbell {
     /// The federation.
@@ -97,15 +104,22 @@ pub struct Position {
 
 impl Position {
     /// What is said to a peer that is not known to be a member: nothing.
-    pub const NONE: Self = Self { snapshot: [0; 32], logseq_max: 0, state_root: [0; 32], forks: [0; 32] };
+    pub const NONE: Self = Self {
+        snapshot: [0; 32],
+        logseq_max: 0,
+        state_root: [0; 32],
+        forks: [0; 32],
+    };
 }
 
-/// Digest of a set of frozen domains, each with the number it is frozen at, ascending by domain. Which of several proofs of
-/// one fork a site holds makes no difference to it.
+/// Digest of a set of frozen domains, each with the number it is frozen at, ascending by domain.
+/// Which of several proofs of one fork a site holds makes no difference to it.
 pub fn fork_set(forks: impl Iterator<Item = (SiteId, u64)>) -> [u8; 32] {
     let mut hasher = context::FORK_SET.hasher();
     for (domain, number) in forks {
-        hasher.update(domain.as_bytes()).update(&number.to_le_bytes());
+        hasher
+            .update(domain.as_bytes())
+            .update(&number.to_le_bytes());
     }
     *hasher.finalize().as_bytes()
 }
@@ -113,7 +127,8 @@ pub fn fork_set(forks: impl Iterator<Item = (SiteId, u64)>) -> [u8; 32] {
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Request {
-    /// "This is where I stand; where do you?" The first question on every connection, and one for each further page.
+    /// "This is where I stand; where do you?" The first question on every connection, and one for
+    /// each further page.
     Frontier {
         /// The asker's federation.
         federation: [u8; 32],
@@ -136,7 +151,8 @@ pub enum Request {
         /// At most [`PROOFS_MAX`] domains.
         domains: Vec<[u8; 32]>,
     },
-    /// "How did these become members?" Asked about sites that have written, and of whose admission nothing is known.
+    /// "How did these become members?" Asked about sites that have written, and of whose admission
+    /// nothing is known.
     Testimony {
         /// The federation.
         federation: [u8; 32],
@@ -165,7 +181,8 @@ pub enum Request {
         /// Most bytes wanted.
         len_max: u64,
     },
-    /// "This member vouches for me": an auditor reads with a key of its own, until the word expires or the connection ends.
+    /// "This member vouches for me": an auditor reads with a key of its own, until the word expires
+    /// or the connection ends.
     Read {
         /// The federation.
         federation: [u8; 32],
@@ -194,8 +211,8 @@ pub enum Response {
     Frontier {
         /// The answerer's position.
         position: Position,
-        /// Heads of its domains after the one that was named, ascending by domain, at most [`HEADS_MAX`]; none if the
-        /// asker stands at the same snapshot.
+        /// Heads of its domains after the one that was named, ascending by domain, at most
+        /// [`HEADS_MAX`]; none if the asker stands at the same snapshot.
         heads: Vec<WireHead>,
         /// Whether there are more heads after these.
         has_more: bool,
@@ -216,8 +233,8 @@ pub enum Response {
     },
     /// To [`Request::Testimony`].
     Testimony {
-        /// Encoded membership commits that do not count, each after what it rests on, of [`DELTA_LEN_MAX`] in total; a single
-        /// larger one travels alone.
+        /// Encoded membership commits that do not count, each after what it rests on, of
+        /// [`DELTA_LEN_MAX`] in total; a single larger one travels alone.
         commits: Vec<Vec<u8>>,
     },
     /// To [`Request::Delta`]: encoded commits in ascending number.
@@ -253,8 +270,8 @@ pub enum Response {
 /// Why a question is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// All that is ever said to a stranger: not whether the federation is another, the ticket unknown or used, the credential
-    /// expired, or the question malformed.
+    /// All that is ever said to a stranger: not whether the federation is another, the ticket
+    /// unknown or used, the credential expired, or the question malformed.
     #[error(
         "it does not let this site in: perhaps it has not heard of its admission yet, or the ticket was used before, or the \
          credential has expired"
@@ -306,7 +323,8 @@ macro_rules! frames {
             /// The frame.
             pub fn encode(&self) -> Vec<u8> {
                 let mut frame = vec![PROTOCOL_VERSION];
-                // Serialising to memory cannot fail for these types; an empty body would be refused by the receiver.
+                // Serialising to memory cannot fail for these types; an empty body would be refused
+                // by the receiver.
                 frame.extend_from_slice(&rkyv::to_bytes::<Error>(self).unwrap_or_default());
                 frame
             }

@@ -1,5 +1,5 @@
-//! What every decoder promises, whatever it is given: no panic, no allocation out of proportion, and nothing accepted that
-//! would be encoded differently.
+//! What every decoder promises, whatever it is given: no panic, no allocation out of proportion,
+//! and nothing accepted that would be encoded differently.
 
 #[path = "decoders/allocation.rs"]
 mod allocation;
@@ -40,7 +40,11 @@ fn canonical() -> BTreeMap<&'static str, Again> {
     let mut decoders = BTreeMap::from(again!(
         Edge RefAssignment Genesis Admission Derivation Outcome Program Tree Snapshot CommitHeader Commit ForkProof
     ));
-    decoders.insert("Record", |bytes| decode_record(bytes).ok().map(|record| encode_record(&record)));
+    decoders.insert("Record", |bytes| {
+        decode_record(bytes)
+            .ok()
+            .map(|record| encode_record(&record))
+    });
     decoders
 }
 
@@ -66,14 +70,22 @@ fn encode_record(record: &Record) -> Vec<u8> {
 fn bounded<T>(input_len: usize, decode: impl FnOnce() -> T) -> T {
     let (result, requested) = allocation::requested_by(decode);
     let allowance = 64 * input_len + (64 << 10);
-    assert!(requested <= allowance, "{requested} bytes requested for {input_len} of input");
+    assert!(
+        requested <= allowance,
+        "{requested} bytes requested for {input_len} of input"
+    );
     result
 }
 
 fn holds(decoders: &BTreeMap<&'static str, Again>, bytes: &[u8], exact: bool) -> TestCaseResult {
     for (name, again) in decoders {
         if let Some(encoded) = bounded(bytes.len(), || again(bytes)).filter(|_| exact) {
-            prop_assert_eq!(hex(&encoded), hex(bytes), "{} accepted bytes that are not canonical", name);
+            prop_assert_eq!(
+                hex(&encoded),
+                hex(bytes),
+                "{} accepted bytes that are not canonical",
+                name
+            );
         }
     }
     Ok(())
@@ -98,7 +110,11 @@ fn round_trip<T: PartialEq + Debug, E: PartialEq + Debug>(
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
@@ -110,7 +126,8 @@ proptest! {
         let _ = bounded(bytes.len(), || Ticket::from_text(&String::from_utf8_lossy(&bytes)));
     }
 
-    /// The same, behind each magic number and version, so that more than the first four bytes are read.
+    /// The same, behind each magic number and version, so that more than the first four bytes are
+    /// read.
     #[test]
     fn arbitrary_bytes_behind_a_header(
         magic in prop_oneof![Just(b"UORC"), Just(b"UORS"), Just(b"UORX"), Just(b"UORP"), Just(b"UORT")],
@@ -187,7 +204,8 @@ proptest! {
         round_trip(&value, Response::encode, Response::decode, &damage)?;
     }
 
-    /// A damaged ticket is refused by its check; behind a check that was made to fit, its content is canonical.
+    /// A damaged ticket is refused by its check; behind a check that was made to fit, its content
+    /// is canonical.
     #[test]
     fn tickets(value in strategies::ticket(), damage in damage()) {
         let text = value.to_text();
@@ -208,7 +226,11 @@ proptest! {
 
 /// Makes checksum, body length and signature of a commit fit whatever its other bytes have become.
 fn resealed(mut bytes: Vec<u8>, key: &SiteKey) -> Vec<u8> {
-    let Some(body_len) = bytes.len().checked_sub(CommitHeader::LEN).and_then(|len| u32::try_from(len).ok()) else {
+    let Some(body_len) = bytes
+        .len()
+        .checked_sub(CommitHeader::LEN)
+        .and_then(|len| u32::try_from(len).ok())
+    else {
         return bytes;
     };
     let checksum = blake3::hash(&bytes[CommitHeader::LEN..]);
@@ -257,35 +279,59 @@ proptest! {
     }
 }
 
-/// Every golden vector, with each of its bytes changed in each of eleven ways: refused, or spelled exactly so.
+/// Every golden vector, with each of its bytes changed in each of eleven ways: refused, or spelled
+/// exactly so.
 #[test]
 fn every_byte_of_every_golden_vector_counts() {
-    let golden = include_str!("golden.txt").lines().filter_map(|line| line.split_once(" = "));
+    let golden = include_str!("golden.txt")
+        .lines()
+        .filter_map(|line| line.split_once(" = "));
     let mut accepted = 0u32;
-    for (_, value) in golden.filter(|(name, _)| !name.starts_with("wire.") && !name.starts_with("commit")) {
-        let Some(mut bytes) = from_hex(value) else { continue };
-        let fitting: BTreeMap<_, _> = canonical().into_iter().filter(|(_, again)| again(&bytes).is_some()).collect();
+    for (_, value) in
+        golden.filter(|(name, _)| !name.starts_with("wire.") && !name.starts_with("commit"))
+    {
+        let Some(mut bytes) = from_hex(value) else {
+            continue;
+        };
+        let fitting: BTreeMap<_, _> = canonical()
+            .into_iter()
+            .filter(|(_, again)| again(&bytes).is_some())
+            .collect();
         for at in 0..bytes.len() {
             let original = bytes[at];
             for new in (0..8).map(|bit| original ^ 1 << bit).chain([0, 1, 0xff]) {
                 bytes[at] = new;
                 for (name, again) in &fitting {
-                    let Some(encoded) = again(&bytes) else { continue };
-                    assert_eq!(hex(&encoded), hex(&bytes), "{name} accepted byte {at} of {value} as {new:#04x}");
+                    let Some(encoded) = again(&bytes) else {
+                        continue;
+                    };
+                    assert_eq!(
+                        hex(&encoded),
+                        hex(&bytes),
+                        "{name} accepted byte {at} of {value} as {new:#04x}"
+                    );
                     accepted += 1;
                 }
             }
             bytes[at] = original;
         }
     }
-    assert!(accepted > 1000, "the vectors were not decoded at all: {accepted}");
+    assert!(
+        accepted > 1000,
+        "the vectors were not decoded at all: {accepted}"
+    );
 }
 
 /// Counts at their maximum in front of almost nothing reserve nothing.
 #[test]
 fn counts_are_not_believed() {
     let max = u32::MAX.to_le_bytes();
-    for count in [max, 65_536u32.to_le_bytes(), (1u32 << 24).to_le_bytes(), (1u32 << 20).to_le_bytes()] {
+    for count in [
+        max,
+        65_536u32.to_le_bytes(),
+        (1u32 << 24).to_le_bytes(),
+        (1u32 << 20).to_le_bytes(),
+    ] {
         for magic in [b"UORS", b"UORX", b"UORP", b"UORT"] {
             for zeros in 0..16 {
                 let bytes = [magic.as_slice(), &[1, 0], &vec![0; zeros], &count, &[0; 64]].concat();
@@ -295,7 +341,8 @@ fn counts_are_not_believed() {
     }
 }
 
-/// A count is compared with its limit, and with what the input still holds, before anything is made of it.
+/// A count is compared with its limit, and with what the input still holds, before anything is made
+/// of it.
 #[test]
 fn a_count_must_fit_the_rest() {
     let count = |count: u32, rest: usize| {
@@ -303,20 +350,47 @@ fn a_count_must_fit_the_rest() {
         Reader::new(&bytes).count("count", 100, 8)
     };
     assert_eq!(count(3, 24), Ok(3));
-    assert_eq!(count(3, 23), Err(DecodeError::Truncated { field: "count", offset: 0, need: 24, have: 23 }));
-    assert_eq!(count(101, 808), Err(DecodeError::TooLarge { field: "count", offset: 0, value: 101, max: 100 }));
+    assert_eq!(
+        count(3, 23),
+        Err(DecodeError::Truncated {
+            field: "count",
+            offset: 0,
+            need: 24,
+            have: 23
+        })
+    );
+    assert_eq!(
+        count(101, 808),
+        Err(DecodeError::TooLarge {
+            field: "count",
+            offset: 0,
+            value: 101,
+            max: 100
+        })
+    );
     assert!(count(u32::MAX, 0).is_err());
 }
 
-/// Inner lists of a frame that all point at the same bytes would let a small frame unfold into a large value.
+/// Inner lists of a frame that all point at the same bytes would let a small frame unfold into a
+/// large value.
 #[test]
 fn frames_cannot_point_at_the_same_bytes_twice() {
     let part = vec![7u8; 4096];
-    let frame = Response::Delta { commits: vec![part.clone(), part.clone()], commits_left: 0 }.encode();
-    // Two relative pointers of eight bytes each (offset, length) follow the parts; the second is bent back by 4096 bytes.
+    let frame = Response::Delta {
+        commits: vec![part.clone(), part.clone()],
+        commits_left: 0,
+    }
+    .encode();
+    // Two relative pointers of eight bytes each (offset, length) follow the parts; the second is
+    // bent back by 4096 bytes.
     let pointers = 1 + 2 * part.len();
-    let offset = |frame: &[u8], at: usize| i32::from_le_bytes(frame[at..at + 4].try_into().unwrap());
-    assert_eq!(offset(&frame, pointers), -8192, "rkyv lays lists out as this test expects");
+    let offset =
+        |frame: &[u8], at: usize| i32::from_le_bytes(frame[at..at + 4].try_into().unwrap());
+    assert_eq!(
+        offset(&frame, pointers),
+        -8192,
+        "rkyv lays lists out as this test expects"
+    );
     assert_eq!(offset(&frame, pointers + 8), -8192 + 4096 - 8);
     let mut bent = frame.clone();
     bent[pointers + 8..pointers + 12].copy_from_slice(&(-8192i32 - 8).to_le_bytes());
@@ -327,7 +401,9 @@ fn frames_cannot_point_at_the_same_bytes_twice() {
 /// As many nodes as short as they can be: the shortest node is what the count is checked against.
 #[test]
 fn the_shortest_nodes_are_read() {
-    let name = |at: u32| char::from_u32(0x20 + at).filter(|name| !"[]".contains(*name) && !name.is_control());
+    let name = |at: u32| {
+        char::from_u32(0x20 + at).filter(|name| !"[]".contains(*name) && !name.is_control())
+    };
     let node = |name: char| Node {
         name: name.to_string(),
         op: "x".to_owned(),
@@ -371,13 +447,29 @@ fn a_signature_does_not_excuse() {
         ("number 2 after nothing", with(field::NUMBER, 2)),
         ("number 1 after something", with(field::PREVIOUS, 1)),
         ("logseq 0", with(field::LOGSEQ, 0)),
-        ("a membership commit too many", with(field::LEARNED_COUNT, 1)),
+        (
+            "a membership commit too many",
+            with(field::LEARNED_COUNT, 1),
+        ),
         ("a record too many", with(field::RECORD_COUNT, 2)),
         ("a record too few", with(field::RECORD_COUNT, 0)),
-        ("nothing", resealed(with(field::RECORD_COUNT, 0)[..CommitHeader::LEN].to_vec(), &key)),
+        (
+            "nothing",
+            resealed(
+                with(field::RECORD_COUNT, 0)[..CommitHeader::LEN].to_vec(),
+                &key,
+            ),
+        ),
     ] {
         assert!(Commit::decode(&forged).is_err(), "{what}");
     }
     let newer = Commit::decode(&with(field::VERSION, 2));
-    assert_eq!(newer, Err(DecodeError::NewerVersion { field: "commit", found: 2, supported: 1 }));
+    assert_eq!(
+        newer,
+        Err(DecodeError::NewerVersion {
+            field: "commit",
+            found: 2,
+            supported: 1
+        })
+    );
 }

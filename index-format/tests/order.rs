@@ -14,7 +14,11 @@ use uor_index_format::snapshot::{Head, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// Few distinct values, so that ties are common in every part.
@@ -36,7 +40,10 @@ fn compare(one: &Place, other: &Place) -> Ordering {
         (true, false) => Ordering::Greater,
         _ => Ordering::Equal,
     };
-    by_logseq.then(by_id).then(tombstone_last).then(one.domain.as_bytes().cmp(other.domain.as_bytes()))
+    by_logseq
+        .then(by_id)
+        .then(tombstone_last)
+        .then(one.domain.as_bytes().cmp(other.domain.as_bytes()))
 }
 
 proptest! {
@@ -111,11 +118,23 @@ fn a_tombstone_stands_after_what_it_shadows() {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let kind = prop_oneof![Just(Kind::Artifact), Just(Kind::Receipt), Just(Kind::Edge), Just(Kind::Ref)];
+    let kind = prop_oneof![
+        Just(Kind::Artifact),
+        Just(Kind::Receipt),
+        Just(Kind::Edge),
+        Just(Kind::Ref)
+    ];
     let checksum = proptest::option::of(any::<[u8; 32]>().prop_map(Checksum::from_bytes));
     let tag = proptest::option::of(any::<u32>());
-    (any::<[u8; 32]>(), kind, tag, checksum, any::<u64>(), any::<bool>()).prop_map(
-        |(id, kind, type_tag, checksum, logseq, conflict)| Entry {
+    (
+        any::<[u8; 32]>(),
+        kind,
+        tag,
+        checksum,
+        any::<u64>(),
+        any::<bool>(),
+    )
+        .prop_map(|(id, kind, type_tag, checksum, logseq, conflict)| Entry {
             id: CanonicalId::from_bytes(id),
             kind,
             type_tag,
@@ -124,20 +143,28 @@ fn entry() -> impl Strategy<Value = Entry> {
             logseq: LogSeq(logseq),
             conflict,
             domains: 1,
-        },
-    )
+        })
 }
 
 fn sum<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> StateHash {
-    entries.into_iter().fold(StateHash::default(), |mut sum, entry| {
-        sum.add(entry);
-        sum
-    })
+    entries
+        .into_iter()
+        .fold(StateHash::default(), |mut sum, entry| {
+            sum.add(entry);
+            sum
+        })
 }
 
 fn snapshot() -> Snapshot {
-    let head = Head { number: 3, hash: CommitHash::from_bytes([4; 32]) };
-    Snapshot { frontier: BTreeMap::from([(SiteId::from_bytes([5; 32]), head)]), logseq_max: LogSeq(9), origin: None }
+    let head = Head {
+        number: 3,
+        hash: CommitHash::from_bytes([4; 32]),
+    };
+    Snapshot {
+        frontier: BTreeMap::from([(SiteId::from_bytes([5; 32]), head)]),
+        logseq_max: LogSeq(9),
+        origin: None,
+    }
 }
 
 /// `entry` with one hashed field changed, for each field.
@@ -147,10 +174,26 @@ fn variants(entry: &Entry) -> Vec<Entry> {
     let tag = |type_tag| Entry { type_tag, ..*entry };
     let checksum = |checksum| Entry { checksum, ..*entry };
     let mut variants = vec![
-        Entry { id: CanonicalId::from_bytes(id), ..*entry },
-        Entry { kind: if entry.kind == Kind::Edge { Kind::Ref } else { Kind::Edge }, ..*entry },
-        Entry { logseq: LogSeq(entry.logseq.0 ^ 1), ..*entry },
-        Entry { conflict: !entry.conflict, ..*entry },
+        Entry {
+            id: CanonicalId::from_bytes(id),
+            ..*entry
+        },
+        Entry {
+            kind: if entry.kind == Kind::Edge {
+                Kind::Ref
+            } else {
+                Kind::Edge
+            },
+            ..*entry
+        },
+        Entry {
+            logseq: LogSeq(entry.logseq.0 ^ 1),
+            ..*entry
+        },
+        Entry {
+            conflict: !entry.conflict,
+            ..*entry
+        },
         tag(None),
         tag(Some(0)),
         tag(Some(1)),
@@ -208,15 +251,30 @@ proptest! {
 fn the_snapshot_is_part_of_the_root() {
     let state = StateHash::default();
     let (domain, head) = snapshot().frontier.pop_first().unwrap();
-    let with = |domain, head| Snapshot { frontier: BTreeMap::from([(domain, head)]), ..snapshot() };
+    let with = |domain, head| Snapshot {
+        frontier: BTreeMap::from([(domain, head)]),
+        ..snapshot()
+    };
     let other = CommitHash::from_bytes([6; 32]);
     let mut roots = vec![
         state.root(&snapshot()),
-        state.root(&Snapshot { logseq_max: LogSeq(10), ..snapshot() }),
-        state.root(&Snapshot { frontier: BTreeMap::new(), ..snapshot() }),
+        state.root(&Snapshot {
+            logseq_max: LogSeq(10),
+            ..snapshot()
+        }),
+        state.root(&Snapshot {
+            frontier: BTreeMap::new(),
+            ..snapshot()
+        }),
         state.root(&with(SiteId::from_bytes([6; 32]), head)),
         state.root(&with(domain, Head { number: 4, ..head })),
-        state.root(&with(domain, Head { hash: other, ..head })),
+        state.root(&with(
+            domain,
+            Head {
+                hash: other,
+                ..head
+            },
+        )),
     ];
     roots.push(uor_index_format::id::StateRoot::from_bytes(state.digest()));
     roots.sort();
@@ -228,17 +286,26 @@ fn the_snapshot_is_part_of_the_root() {
 fn a_snapshot_includes_up_to_both_bounds() {
     let (snapshot, domain) = (snapshot(), SiteId::from_bytes([5; 32]));
     assert!(snapshot.includes(&domain, 3, LogSeq(9)));
-    assert!(!snapshot.includes(&domain, 4, LogSeq(9)), "beyond the frontier");
-    assert!(!snapshot.includes(&domain, 3, LogSeq(10)), "beyond logseq_max");
-    assert!(!snapshot.includes(&SiteId::from_bytes([6; 32]), 1, LogSeq(1)), "a domain that is not in the frontier");
+    assert!(
+        !snapshot.includes(&domain, 4, LogSeq(9)),
+        "beyond the frontier"
+    );
+    assert!(
+        !snapshot.includes(&domain, 3, LogSeq(10)),
+        "beyond logseq_max"
+    );
+    assert!(
+        !snapshot.includes(&SiteId::from_bytes([6; 32]), 1, LogSeq(1)),
+        "a domain that is not in the frontier"
+    );
 }
 
 /// What a writer says it knows depends on the set it knows, and on nothing else.
 #[test]
 fn the_federation_state_names_the_membership_commits() {
     let [one, two] = [1, 2].map(|byte| CommitHash::from_bytes([byte; 32]));
-    let states =
-        [vec![], vec![one], vec![two], vec![one, two], vec![two, one]].map(|known| FederationState::of(&known));
+    let states = [vec![], vec![one], vec![two], vec![one, two], vec![two, one]]
+        .map(|known| FederationState::of(&known));
     let mut distinct = states.to_vec();
     distinct.sort();
     distinct.dedup();

@@ -18,12 +18,18 @@ fn draft(payload: &[u8]) -> Draft {
         federation: FederationState::of([]),
         wall_ms: 1,
         learned: vec![CommitHash::from_bytes([7; 32])],
-        records: vec![Record::artifact(None, Payload::of(payload)), Record::artifact(Some(1), Payload::of(payload))],
+        records: vec![
+            Record::artifact(None, Payload::of(payload)),
+            Record::artifact(Some(1), Payload::of(payload)),
+        ],
     }
 }
 
 fn header(draft: Draft, seed: u8) -> CommitHeader {
-    Commit::seal(draft, &key(seed)).expect("a valid draft").header().clone()
+    Commit::seal(draft, &key(seed))
+        .expect("a valid draft")
+        .header()
+        .clone()
 }
 
 #[test]
@@ -33,9 +39,16 @@ fn any_flipped_bit_is_refused() {
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(Commit::decode(&flipped).is_err(), "bit {bit} does not count");
+        assert!(
+            Commit::decode(&flipped).is_err(),
+            "bit {bit} does not count"
+        );
         let header = &flipped[..CommitHeader::LEN];
-        assert_eq!(CommitHeader::decode(header).is_ok(), bit >= CommitHeader::LEN * 8, "bit {bit} of the header");
+        assert_eq!(
+            CommitHeader::decode(header).is_ok(),
+            bit >= CommitHeader::LEN * 8,
+            "bit {bit} of the header"
+        );
     }
 }
 
@@ -70,7 +83,11 @@ fn weak_keys_verify_nothing() {
         let mut signature = [0; 64];
         signature[..32].copy_from_slice(&from_hex(neutral).unwrap());
         for message in 0..4 {
-            assert!(!verify(&SiteId::from_bytes(point), &CommitHash::from_bytes([message; 32]), &signature));
+            assert!(!verify(
+                &SiteId::from_bytes(point),
+                &CommitHash::from_bytes([message; 32]),
+                &signature
+            ));
         }
     }
 }
@@ -78,7 +95,8 @@ fn weak_keys_verify_nothing() {
 /// Adding the group's order to `s` gives a second signature that lax verifiers accept.
 #[test]
 fn a_signature_has_one_spelling() {
-    let order = from_hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+    let order =
+        from_hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
     let hash = CommitHash::from_bytes([1; 32]);
     let mut signature = key(1).sign(&hash);
     assert!(verify(&key(1).site_id(), &hash, &signature));
@@ -95,39 +113,83 @@ fn only_contradictions_prove_a_fork() {
     let one = header(draft(b"a"), 1);
     let agrees = [
         ("the same commit twice", header(draft(b"a"), 1)),
-        ("the next commit", header(Draft { number: 4, ..draft(b"b") }, 1)),
+        (
+            "the next commit",
+            header(
+                Draft {
+                    number: 4,
+                    ..draft(b"b")
+                },
+                1,
+            ),
+        ),
         ("another domain", header(draft(b"b"), 2)),
     ];
     for (what, other) in agrees {
         assert_eq!(ForkProof::new(one.clone(), other.clone()), None, "{what}");
-        let (low, high) = if one.hash() < other.hash() { (&one, &other) } else { (&other, &one) };
-        assert!(ForkProof::decode(&[low.encode(), high.encode()].concat()).is_err(), "{what}");
+        let (low, high) = if one.hash() < other.hash() {
+            (&one, &other)
+        } else {
+            (&other, &one)
+        };
+        assert!(
+            ForkProof::decode(&[low.encode(), high.encode()].concat()).is_err(),
+            "{what}"
+        );
     }
     let contradictions = [
         draft(b"b"),
-        Draft { previous: CommitHash::from_bytes([9; 32]), ..draft(b"a") },
-        Draft { logseq: LogSeq(12), ..draft(b"a") },
-        Draft { wall_ms: 2, ..draft(b"a") },
-        Draft { learned: Vec::new(), ..draft(b"a") },
+        Draft {
+            previous: CommitHash::from_bytes([9; 32]),
+            ..draft(b"a")
+        },
+        Draft {
+            logseq: LogSeq(12),
+            ..draft(b"a")
+        },
+        Draft {
+            wall_ms: 2,
+            ..draft(b"a")
+        },
+        Draft {
+            learned: Vec::new(),
+            ..draft(b"a")
+        },
     ];
     for contradiction in contradictions {
         let other = header(contradiction, 1);
         let proof = ForkProof::new(one.clone(), other.clone()).expect("two commits of one number");
-        assert_eq!(ForkProof::new(other.clone(), one.clone()), Some(proof.clone()), "a fork has one proof");
+        assert_eq!(
+            ForkProof::new(other.clone(), one.clone()),
+            Some(proof.clone()),
+            "a fork has one proof"
+        );
         assert_eq!((proof.domain(), proof.number()), (key(1).site_id(), 3));
         assert!(proof.hashes().is_sorted() && proof.hashes().contains(&other.hash()));
         assert_eq!(ForkProof::decode(&proof.encode()).as_ref(), Ok(&proof));
-        let [low, high] = if one.hash() < other.hash() { [&one, &other] } else { [&other, &one] };
-        assert!(ForkProof::decode(&[high.encode(), low.encode()].concat()).is_err(), "descending");
+        let [low, high] = if one.hash() < other.hash() {
+            [&one, &other]
+        } else {
+            [&other, &one]
+        };
+        assert!(
+            ForkProof::decode(&[high.encode(), low.encode()].concat()).is_err(),
+            "descending"
+        );
     }
 }
 
 #[test]
 fn a_forged_header_proves_nothing() {
-    let proof = ForkProof::new(header(draft(b"a"), 1), header(draft(b"b"), 1)).unwrap().encode();
+    let proof = ForkProof::new(header(draft(b"a"), 1), header(draft(b"b"), 1))
+        .unwrap()
+        .encode();
     for bit in 0..proof.len() * 8 {
         let mut forged = proof.clone();
         forged[bit / 8] ^= 1 << (bit % 8);
-        assert!(ForkProof::decode(&forged).is_err(), "bit {bit} does not count");
+        assert!(
+            ForkProof::decode(&forged).is_err(),
+            "bit {bit} does not count"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Giving up: whoever asked for something long may stop wanting it.
 //!
-//! A [`Cancel`] is handed to what takes long. It is looked at between steps, while input is awaited, and at the latest right
-//! before anything is committed: what has not been committed when it is set never will be.
+//! A [`Cancel`] is handed to what takes long. It is looked at between steps, while input is
+//! awaited, and at the latest right before anything is committed: what has not been committed when
+//! it is set never will be.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -16,7 +17,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// How often a [`Cancel`] is looked at while nothing arrives.
-const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const LOOK_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 /// Whether something is still wanted; clones are one.
 #[derive(Debug, Clone, Default)]
@@ -43,26 +47,43 @@ impl Cancel {
     /// # Errors
     /// [`Cancelled`].
     pub fn check(&self) -> Result<(), Cancelled> {
-        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
-    /// A stream that ends with an error once it is not wanted any more: looked at before every read.
+    /// A stream that ends with an error once it is not wanted any more: looked at before every
+    /// read.
     pub const fn reader<R: Read>(&self, inner: R) -> Checked<'_, R> {
-        Checked { inner, cancel: self }
+        Checked {
+            inner,
+            cancel: self,
+        }
     }
 
     /// An open file, pipe or terminal that can be given up while nothing arrives.
     pub fn awaiting(&self, file: File) -> Awaiting {
-        Awaiting { file, cancel: self.clone() }
+        Awaiting {
+            file,
+            cancel: self.clone(),
+        }
     }
 
-    /// Opens a file to be read. A named pipe does not wait for its writer here, but where it is read.
+    /// Opens a file to be read. A named pipe does not wait for its writer here, but where it is
+    /// read.
     ///
     /// # Errors
     /// Whatever the system says.
     pub fn open(&self, path: &Path) -> io::Result<Awaiting> {
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
-        Ok(self.awaiting(OpenOptions::new().read(true).custom_flags(flags).open(path)?))
+        Ok(self.awaiting(
+            OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(path)?,
+        ))
     }
 }
 
@@ -96,7 +117,10 @@ impl Read for Awaiting {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             self.cancel.check().map_err(io::Error::other)?;
-            match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&LOOK_EVERY)) {
+            match poll(
+                &mut [PollFd::new(&self.file, PollFlags::IN)],
+                Some(&LOOK_EVERY),
+            ) {
                 Ok(0) | Err(Errno::INTR) => continue,
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),

@@ -1,8 +1,9 @@
 //! The control socket: how a `uor` command runs inside the node that has its data directory open.
 //!
-//! A store has one writer process. Beside a running node a command is not refused but carried over: the client sends its
-//! arguments through `DATA/control.sock`, the node runs the very same command on its open site, and output, progress and
-//! exit status come back. What a command *is* this module does not know: arguments in, bytes out.
+//! A store has one writer process. Beside a running node a command is not refused but carried over:
+//! the client sends its arguments through `DATA/control.sock`, the node runs the very same command
+//! on its open site, and output, progress and exit status come back. What a command *is* this
+//! module does not know: arguments in, bytes out.
 //!
 //! ```text
 //! client                                   server
@@ -15,12 +16,13 @@
 //!                                          ← EXIT status, or REFUSED
 //! ```
 //!
-//! A frame is a type byte, a 32-bit little-endian length and a body of at most [`BODY_LEN_MAX`] bytes. Input is sent only
-//! when asked for, so neither side can block the other.
+//! A frame is a type byte, a 32-bit little-endian length and a body of at most [`BODY_LEN_MAX`]
+//! bytes. Input is sent only when asked for, so neither side can block the other.
 //!
-//! Invariants: the socket has mode 0600 and never exists with another; a node that was killed leaves a socket that the
-//! next one replaces; a client that goes away cancels its command, as does one that says so: what it has not committed by
-//! then it does not commit; a node that says nothing for [`SILENCE_S`] seconds is noticed; no input allocates beyond its length.
+//! Invariants: the socket has mode 0600 and never exists with another; a node that was killed
+//! leaves a socket that the next one replaces; a client that goes away cancels its command, as does
+//! one that says so: what it has not committed by then it does not commit; a node that says nothing
+//! for [`SILENCE_S`] seconds is noticed; no input allocates beyond its length.
 
 mod address;
 mod client;
@@ -86,7 +88,9 @@ pub enum ControlError {
         problem: &'static str,
     },
     /// The node says nothing.
-    #[error("the running node has said nothing for {SILENCE_S} seconds; the command was taken back")]
+    #[error(
+        "the running node has said nothing for {SILENCE_S} seconds; the command was taken back"
+    )]
     Silent,
     /// The node has its hands full.
     #[error("the running node is busy with {SESSIONS_MAX} commands")]
@@ -140,9 +144,17 @@ impl Request {
         self.args.iter().for_each(|arg| {
             writer.bytes(arg.as_bytes());
         });
-        let flags = [self.stdin_is_terminal, self.stdout_is_terminal, self.stderr_is_terminal, self.colour];
+        let flags = [
+            self.stdin_is_terminal,
+            self.stdout_is_terminal,
+            self.stderr_is_terminal,
+            self.colour,
+        ];
         writer.bytes(self.cwd.as_os_str().as_bytes());
-        writer.u8(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
+        writer.u8(flags
+            .iter()
+            .rev()
+            .fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
         writer.into_bytes()
     }
 
@@ -157,9 +169,15 @@ impl Request {
         let release = reader.string("request release", 64)?.to_owned();
         let count = reader.count("request arguments", ARGS_MAX, 4)?;
         let args = (0..count)
-            .map(|_| Ok(OsString::from_vec(reader.bytes("request argument", longest)?.to_vec())))
+            .map(|_| {
+                Ok(OsString::from_vec(
+                    reader.bytes("request argument", longest)?.to_vec(),
+                ))
+            })
             .collect::<Result<_, DecodeError>>()?;
-        let cwd = PathBuf::from(OsString::from_vec(reader.bytes("request directory", longest)?.to_vec()));
+        let cwd = PathBuf::from(OsString::from_vec(
+            reader.bytes("request directory", longest)?.to_vec(),
+        ));
         let offset = reader.offset();
         let flags = reader.u8("request flags")?;
         if flags > 15 {
@@ -204,8 +222,13 @@ pub struct Progress {
 impl Progress {
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.bytes(self.label.as_bytes()).u64(self.position).u8(u8::from(self.total.is_some()));
-        writer.u64(self.total.unwrap_or(0)).u8(u8::from(self.unit == Unit::Items));
+        writer
+            .bytes(self.label.as_bytes())
+            .u64(self.position)
+            .u8(u8::from(self.total.is_some()));
+        writer
+            .u64(self.total.unwrap_or(0))
+            .u8(u8::from(self.unit == Unit::Items));
         writer.into_bytes()
     }
 
@@ -215,8 +238,17 @@ impl Progress {
         let position = reader.u64("progress position")?;
         let has_total = reader.u8("progress flag")? == 1;
         let total = Some(reader.u64("progress total")?).filter(|_| has_total);
-        let unit = if reader.u8("progress unit")? == 1 { Unit::Items } else { Unit::Bytes };
+        let unit = if reader.u8("progress unit")? == 1 {
+            Unit::Items
+        } else {
+            Unit::Bytes
+        };
         reader.finish("progress")?;
-        Ok(Self { label, position, total, unit })
+        Ok(Self {
+            label,
+            position,
+            total,
+            unit,
+        })
     }
 }

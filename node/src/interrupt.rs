@@ -5,13 +5,15 @@ use std::thread;
 
 use crate::service::Signals;
 
-/// Calls `on_signal`, on a thread of its own, for every SIGINT and SIGTERM that arrives from now on; they end nothing by
-/// themselves any more.
+/// Calls `on_signal`, on a thread of its own, for every SIGINT and SIGTERM that arrives from now
+/// on; they end nothing by themselves any more.
 ///
 /// # Errors
 /// If the system gives no thread, or no way to hear of signals.
 pub fn watch(mut on_signal: impl FnMut() + Send + 'static) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut signals = {
         let _entered = runtime.enter();
         Signals::new(true)?
@@ -24,5 +26,8 @@ pub fn watch(mut on_signal: impl FnMut() + Send + 'static) -> io::Result<()> {
             }
         });
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop)
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(listen)
+        .map(drop)
 }

@@ -1,25 +1,33 @@
-//! The network shell: libp2p over TCP and QUIC, encrypted with Noise or TLS, multiplexed, and nothing more.
+//! The network shell: libp2p over TCP and QUIC, encrypted with Noise or TLS, multiplexed, and
+//! nothing more.
 //!
-//! One task owns the swarm. It polls, matches and hands over; every decision is its owner's. Commands come in through
-//! a [`NetHandle`], events go out through a channel, and between the two there are three kinds of traffic:
+//! One task owns the swarm. It polls, matches and hands over; every decision is its owner's.
+//! Commands come in through a [`NetHandle`], events go out through a channel, and between the two
+//! there are three kinds of traffic:
 //!
-//! * **links** — dialled by address, reported once per peer: [`NetEvent::Connected`] when its first connection
-//!   opens, [`NetEvent::Disconnected`] when its last one closes;
-//! * **doorbells** — at most [`DOORBELL_LEN_MAX`] bytes to every connected member, and to nobody else. They may be lost, and
-//!   of several in a row only the last arrives; they say "come and ask", and never carry what is asked for;
-//! * **requests** — a short question, and an answer as long as the question allows. Every [`NetCommand::Request`] ends in exactly one
-//!   [`NetEvent::Response`] or [`NetEvent::RequestFailed`], unless the shell stops first.
+//! * **links** — dialled by address, reported once per peer: [`NetEvent::Connected`] when its first
+//!   connection opens, [`NetEvent::Disconnected`] when its last one closes;
+//! * **doorbells** — at most [`DOORBELL_LEN_MAX`] bytes to every connected member, and to nobody
+//!   else. They may be lost, and of several in a row only the last arrives; they say "come and
+//!   ask", and never carry what is asked for;
+//! * **requests** — a short question, and an answer as long as the question allows. Every
+//!   [`NetCommand::Request`] ends in exactly one [`NetEvent::Response`] or
+//!   [`NetEvent::RequestFailed`], unless the shell stops first.
 //!
 //! # Invariants
 //!
-//! * A peer is an Ed25519 public key, the [`SiteKey`]; a connection that proves no such key is refused.
-//! * Whoever the owner does not call a member is a stranger: it has few places and little time, and takes none from members.
+//! * A peer is an Ed25519 public key, the [`SiteKey`]; a connection that proves no such key is
+//!   refused.
+//! * Whoever the owner does not call a member is a stranger: it has few places and little time, and
+//!   takes none from members.
 //! * A peer that is connected is never dialled again.
-//! * No input from a peer panics, and none allocates before its bytes arrive or beyond the configured bound.
-//! * Every queue is bounded, and peers take turns: of each, one question at a time is with the owner, and none is answered
-//!   further that does not read its answers. The swarm is polled only when all answers have been taken: while the owner is
-//!   slow, connections fill their own small buffers, stop reading, and the transport's windows close, so pressure
-//!   reaches the sender instead of memory. An owner that takes nothing for longer than [`PING_TIMEOUT`] may find its
+//! * No input from a peer panics, and none allocates before its bytes arrive or beyond the
+//!   configured bound.
+//! * Every queue is bounded, and peers take turns: of each, one question at a time is with the
+//!   owner, and none is answered further that does not read its answers. The swarm is polled only
+//!   when all answers have been taken: while the owner is slow, connections fill their own small
+//!   buffers, stop reading, and the transport's windows close, so pressure reaches the sender
+//!   instead of memory. An owner that takes nothing for longer than [`PING_TIMEOUT`] may find its
 //!   peers gone.
 //! * Commands are obeyed even while events wait, so an owner may send from the task that receives.
 
@@ -63,7 +71,8 @@ const EVENTS_MAX: usize = 8;
 /// What a shell needs to know before it starts.
 #[derive(Clone)]
 pub struct NetConfig {
-    /// The Ed25519 seed of this site. Its public key is the site's key and, with libp2p's prefix, its peer id.
+    /// The Ed25519 seed of this site. Its public key is the site's key and, with libp2p's prefix,
+    /// its peer id.
     pub secret: [u8; 32],
     /// The addresses to listen on, without a peer id; `/ip4/0.0.0.0/…` listens on every interface.
     pub listen: Vec<Multiaddr>,
@@ -78,7 +87,8 @@ pub struct NetConfig {
 }
 
 impl NetConfig {
-    /// A site that listens nowhere and knows no members, with questions of up to 4 KiB and answers of up to 9 MiB.
+    /// A site that listens nowhere and knows no members, with questions of up to 4 KiB and answers
+    /// of up to 9 MiB.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
         Self {
@@ -87,7 +97,12 @@ impl NetConfig {
             members: BTreeSet::new(),
             question_len_max: 4096,
             frame_len_max: 9 * 1024 * 1024,
-            limits: Limits { members: 64, members_inbound: 48, guests: 8, strangers: 8 },
+            limits: Limits {
+                members: 64,
+                members_inbound: 48,
+                guests: 8,
+                strangers: 8,
+            },
         }
     }
 }
@@ -99,8 +114,9 @@ pub struct ResponseToken(pub u64);
 /// What the owner asks of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetCommand {
-    /// Connect to the peer at this address, which must end in `/p2p/<peer id>`. Ends in [`NetEvent::Connected`] or
-    /// [`NetEvent::DialFailed`]; does nothing if the peer is connected or already being dialled at this address.
+    /// Connect to the peer at this address, which must end in `/p2p/<peer id>`. Ends in
+    /// [`NetEvent::Connected`] or [`NetEvent::DialFailed`]; does nothing if the peer is connected
+    /// or already being dialled at this address.
     Dial(Multiaddr),
     /// Ring every connected member's doorbell with at most [`DOORBELL_LEN_MAX`] bytes.
     Ring(Vec<u8>),
@@ -133,10 +149,11 @@ pub enum NetCommand {
     },
     /// Close every connection to this peer.
     Disconnect(SiteKey),
-    /// `true` cuts the network: every connection is closed and every new one refused, in both directions, until
-    /// `false`. Listening sockets stay open, so addresses survive the cut.
+    /// `true` cuts the network: every connection is closed and every new one refused, in both
+    /// directions, until `false`. Listening sockets stay open, so addresses survive the cut.
     Cut(bool),
-    /// Close every connection, report [`NetEvent::Stopped`] and end. Commands behind this one are dropped.
+    /// Close every connection, report [`NetEvent::Stopped`] and end. Commands behind this one are
+    /// dropped.
     Shutdown,
 }
 
@@ -217,8 +234,8 @@ pub enum NetEvent {
         /// The cause.
         reason: String,
     },
-    /// The shell has ended. The last event; lost if the owner has let the channel fill, but then the channel's end
-    /// says the same.
+    /// The shell has ended. The last event; lost if the owner has let the channel fill, but then
+    /// the channel's end says the same.
     Stopped,
 }
 
@@ -286,7 +303,8 @@ pub enum CommandError {
     },
 }
 
-/// The owner's end of a running shell. When the last clone is dropped, the shell ends as by [`NetCommand::Shutdown`].
+/// The owner's end of a running shell. When the last clone is dropped, the shell ends as by
+/// [`NetCommand::Shutdown`].
 #[derive(Debug, Clone)]
 pub struct NetHandle {
     commands: mpsc::Sender<NetCommand>,
@@ -301,25 +319,36 @@ impl NetHandle {
     /// The body is too long, or the shell has ended; the command has had no effect.
     pub async fn send(&self, command: NetCommand) -> Result<(), CommandError> {
         self.check(&command)?;
-        self.commands.send(command).await.map_err(|_| CommandError::Stopped)
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| CommandError::Stopped)
     }
 
     /// Hands over a command at once.
     ///
     /// # Errors
-    /// The body is too long, the queue is full, or the shell has ended; the command has had no effect.
+    /// The body is too long, the queue is full, or the shell has ended; the command has had no
+    /// effect.
     pub fn try_send(&self, command: NetCommand) -> Result<(), CommandError> {
         self.check(&command)?;
-        self.commands.try_send(command).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => CommandError::Busy { waiting: COMMANDS_MAX },
-            mpsc::error::TrySendError::Closed(_) => CommandError::Stopped,
-        })
+        self.commands
+            .try_send(command)
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => CommandError::Busy {
+                    waiting: COMMANDS_MAX,
+                },
+                mpsc::error::TrySendError::Closed(_) => CommandError::Stopped,
+            })
     }
 
     fn check(&self, command: &NetCommand) -> Result<(), CommandError> {
         match command {
             NetCommand::Ring(body) if body.len() > DOORBELL_LEN_MAX => {
-                Err(CommandError::DoorbellTooLarge { len: body.len(), len_max: DOORBELL_LEN_MAX })
+                Err(CommandError::DoorbellTooLarge {
+                    len: body.len(),
+                    len_max: DOORBELL_LEN_MAX,
+                })
             }
             NetCommand::Request { body, .. } => fits(body.len(), self.question_len_max),
             NetCommand::Respond { body, .. } => fits(body.len(), self.frame_len_max),
@@ -329,7 +358,11 @@ impl NetHandle {
 }
 
 fn fits(len: usize, len_max: u32) -> Result<(), CommandError> {
-    if codec::fits(len, len_max) { Ok(()) } else { Err(CommandError::FrameTooLarge { len, len_max }) }
+    if codec::fits(len, len_max) {
+        Ok(())
+    } else {
+        Err(CommandError::FrameTooLarge { len, len_max })
+    }
 }
 
 /// Starts a shell on the current tokio runtime and returns the two ends its owner holds.
@@ -344,7 +377,11 @@ pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<NetEvent>),
     let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
     let (events_out, events) = mpsc::channel(EVENTS_MAX);
     let (question_len_max, frame_len_max) = (config.question_len_max, config.frame_len_max);
-    let handle = NetHandle { commands, question_len_max, frame_len_max };
+    let handle = NetHandle {
+        commands,
+        question_len_max,
+        frame_len_max,
+    };
     runtime.spawn(driver::Driver::new(swarm).run(commands_in, events_out));
     Ok((handle, events))
 }

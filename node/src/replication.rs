@@ -1,16 +1,21 @@
-//! The replication core: announce, fetch, merge, repair. A state machine without sockets, clock or chance of its own.
+//! The replication core: announce, fetch, merge, repair. A state machine without sockets, clock or
+//! chance of its own.
 //!
-//! Events go in through `handle_*`, with the time as an argument; wishes come out of [`Replicator::poll_effect`]. Storage is
-//! the store's business, on whatever disk it was given. The libp2p shell and the simulator drive this same code.
+//! Events go in through `handle_*`, with the time as an argument; wishes come out of
+//! [`Replicator::poll_effect`]. Storage is the store's business, on whatever disk it was given. The
+//! libp2p shell and the simulator drive this same code.
 //!
-//! One conversation with a peer: it rings a *doorbell* (or a connection opens, or time passes); we ask for its *frontier*,
-//! page by page; we fetch a *delta* of every domain in which it is ahead, verified commit by commit; payloads follow. Nothing
-//! rests on a doorbell arriving. What a peer sends is hostile until the store has judged it.
+//! One conversation with a peer: it rings a *doorbell* (or a connection opens, or time passes); we
+//! ask for its *frontier*, page by page; we fetch a *delta* of every domain in which it is ahead,
+//! verified commit by commit; payloads follow. Nothing rests on a doorbell arriving. What a peer
+//! sends is hostile until the store has judged it.
 //!
-//! A connection proves the peer's key, so whether it is a member is known before a word is said. Only members are spoken to:
-//! whoever else connects hears nothing, not even which federation this is.
+//! A connection proves the peer's key, so whether it is a member is known before a word is said.
+//! Only members are spoken to: whoever else connects hears nothing, not even which federation this
+//! is.
 //!
-//! This module never decides who may write or what is visible: that is `uor_asl::judge` and `uor_asl::state`.
+//! This module never decides who may write or what is visible: that is `uor_asl::judge` and
+//! `uor_asl::state`.
 
 pub mod answer;
 pub mod book;
@@ -28,7 +33,8 @@ use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{CommitHash, SiteId, SnapshotId, StateRoot};
 use uor_index_format::snapshot::{Head, Snapshot};
 use uor_index_format::wire::{
-    CONTACTS_MAX, Doorbell, FORKS_MAX, FRAME_LEN_MAX, HEADS_MAX, PART_LEN_MAX, PROOFS_MAX, Position, Request, Response,
+    CONTACTS_MAX, Doorbell, FORKS_MAX, FRAME_LEN_MAX, HEADS_MAX, PART_LEN_MAX, PROOFS_MAX,
+    Position, Request, Response,
 };
 
 pub use self::answer::READER_MS_MAX;
@@ -136,7 +142,9 @@ impl Question {
             Self::Testimony | Self::Delta => FRAME_LEN_MAX,
             Self::Payload(_) => usize::try_from(PART_LEN_MAX).unwrap_or(usize::MAX),
         };
-        u32::try_from(len).unwrap_or(u32::MAX).saturating_add(1 << 16)
+        u32::try_from(len)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1 << 16)
     }
 }
 
@@ -145,7 +153,8 @@ impl Question {
 pub struct Replicator {
     me: SiteId,
     peers: BTreeMap<SiteId, Peer>,
-    /// Connected auditors for whom a member vouches, and until when on the wall clock: they may read, and are not listened to.
+    /// Connected auditors for whom a member vouches, and until when on the wall clock: they may
+    /// read, and are not listened to.
     readers: BTreeMap<SiteId, u64>,
     /// What the wall clock shows beyond `now_ms`, in milliseconds.
     wall_ms_ahead: u64,
@@ -159,7 +168,8 @@ pub struct Replicator {
     table: FederationLogTable,
     patience: Patience,
     announced: Option<Snapshot>,
-    /// Members that have told what they have of this site's own domain, and up to which number they say to have it.
+    /// Members that have told what they have of this site's own domain, and up to which number they
+    /// say to have it.
     heard: BTreeMap<SiteId, u64>,
 }
 
@@ -184,8 +194,8 @@ impl Replicator {
         }
     }
 
-    /// Members that have been asked since this core began, and have given what they have of this site's own domain; each with
-    /// the number of the last commit of it that they say to have.
+    /// Members that have been asked since this core began, and have given what they have of this
+    /// site's own domain; each with the number of the last commit of it that they say to have.
     pub const fn heard(&self) -> &BTreeMap<SiteId, u64> {
         &self.heard
     }
@@ -215,7 +225,8 @@ impl Replicator {
         &self.book
     }
 
-    /// Adds an address to dial whenever nobody answers there yet. `site` is who is expected, if known.
+    /// Adds an address to dial whenever nobody answers there yet. `site` is who is expected, if
+    /// known.
     pub fn add_address(&mut self, address: String, site: Option<SiteId>) {
         if site != Some(self.me) {
             self.book.add(address, site);
@@ -232,7 +243,8 @@ impl Replicator {
         self.book.add_own(address);
     }
 
-    /// What the wall clock shows at `now_ms`, in milliseconds since 1970: credentials expire by it. Nothing else rests on it.
+    /// What the wall clock shows at `now_ms`, in milliseconds since 1970: credentials expire by it.
+    /// Nothing else rests on it.
     pub const fn set_wall_ms(&mut self, wall_ms: u64, now_ms: u64) {
         self.wall_ms_ahead = wall_ms.saturating_sub(now_ms);
     }
@@ -241,18 +253,24 @@ impl Replicator {
         now_ms.saturating_add(self.wall_ms_ahead)
     }
 
-    /// Whether a peer is spoken to: a member. While this site has not heard of its own admission it cannot know who is one,
-    /// and takes the word of whoever gave it their address.
+    /// Whether a peer is spoken to: a member. While this site has not heard of its own admission it
+    /// cannot know who is one, and takes the word of whoever gave it their address.
     fn trusts(&self, store: &Store, peer: &SiteId) -> bool {
         let view = store.view();
-        view.members().contains(peer) || (!view.members().contains(&self.me) && self.book.is_given(peer))
+        view.members().contains(peer)
+            || (!view.members().contains(&self.me) && self.book.is_given(peer))
     }
 
     /// A connection with a peer has opened.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails; the node should stop then.
-    pub fn handle_connected(&mut self, store: &Store, peer: SiteId, now_ms: u64) -> Result<(), StoreError> {
+    pub fn handle_connected(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
         self.book.reached(&peer);
         self.peers.entry(peer).or_default();
         if self.trusts(store, &peer) {
@@ -275,16 +293,25 @@ impl Replicator {
         self.peers.remove(&peer);
         self.readers.remove(&peer);
         self.book.lost(&peer, now_ms);
-        let lost: Vec<u64> = self.asked.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect();
+        let lost: Vec<u64> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| asked.peer == peer)
+            .map(|(id, _)| *id)
+            .collect();
         for id in lost {
-            if let Some(Asked { question: Question::Payload(checksum), .. }) = self.asked.remove(&id) {
+            if let Some(Asked {
+                question: Question::Payload(checksum),
+                ..
+            }) = self.asked.remove(&id)
+            {
                 self.payloads.gave_up(&checksum);
             }
         }
     }
 
-    /// A connected peer has rung. Only a member's doorbell is heeded: it says that the member stands where we do, or starts a
-    /// conversation.
+    /// A connected peer has rung. Only a member's doorbell is heeded: it says that the member
+    /// stands where we do, or starts a conversation.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
@@ -295,17 +322,33 @@ impl Replicator {
         frame: &[u8],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Ok(doorbell) = Doorbell::decode(frame) else { return Ok(()) };
+        let Ok(doorbell) = Doorbell::decode(frame) else {
+            return Ok(());
+        };
         let (is_ours, is_level, head_logseq, root) = {
             let view = store.view();
-            let is_ours = doorbell.federation == *store.federation().as_bytes() && view.members().contains(&from);
+            let is_ours = doorbell.federation == *store.federation().as_bytes()
+                && view.members().contains(&from);
             let is_level = is_ours && doorbell.snapshot == *view.head().id().as_bytes();
-            (is_ours, is_level, view.head().logseq_max, is_level.then(|| view.state().root()))
+            (
+                is_ours,
+                is_level,
+                view.head().logseq_max,
+                is_level.then(|| view.state().root()),
+            )
         };
         if is_level {
             let snapshot = SnapshotId::from_bytes(doorbell.snapshot);
             let state_root = StateRoot::from_bytes(doorbell.state_root);
-            self.note_position(from, Applied { snapshot, logseq: head_logseq, state_root }, root);
+            self.note_position(
+                from,
+                Applied {
+                    snapshot,
+                    logseq: head_logseq,
+                    state_root,
+                },
+                root,
+            );
         } else if is_ours && self.peers.contains_key(&from) {
             self.start_sync(store, from, now_ms)?;
         }
@@ -331,35 +374,73 @@ impl Replicator {
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    pub fn handle_response(&mut self, store: &Store, id: u64, frame: &[u8], now_ms: u64) -> Result<(), StoreError> {
-        let Some(Asked { peer, question, .. }) = self.asked.remove(&id) else { return Ok(()) };
+    pub fn handle_response(
+        &mut self,
+        store: &Store,
+        id: u64,
+        frame: &[u8],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(Asked { peer, question, .. }) = self.asked.remove(&id) else {
+            return Ok(());
+        };
         let response = match Response::decode(frame) {
             Ok(response) => response,
             Err(error) => {
-                self.notice(Notice::Malformed { peer, problem: error.to_string() });
+                self.notice(Notice::Malformed {
+                    peer,
+                    problem: error.to_string(),
+                });
                 return self.question_failed(store, peer, question, now_ms);
             }
         };
         match (question, response) {
-            (Question::Frontier, Response::Frontier { position, heads, has_more, contacts }) => {
-                self.frontier_came(store, peer, Page { position, heads, has_more, contacts }, now_ms)
-            }
+            (
+                Question::Frontier,
+                Response::Frontier {
+                    position,
+                    heads,
+                    has_more,
+                    contacts,
+                },
+            ) => self.frontier_came(
+                store,
+                peer,
+                Page {
+                    position,
+                    heads,
+                    has_more,
+                    contacts,
+                },
+                now_ms,
+            ),
             (Question::Forks, Response::Forks { forks, has_more }) => {
                 self.forks_came(store, peer, &forks, has_more, now_ms)
             }
-            (Question::Proofs, Response::Proofs { proofs }) => self.proofs_came(store, peer, &proofs, now_ms),
+            (Question::Proofs, Response::Proofs { proofs }) => {
+                self.proofs_came(store, peer, &proofs, now_ms)
+            }
             (Question::Testimony, Response::Testimony { commits }) => {
                 self.testimony_came(store, peer, &commits, now_ms)
             }
-            (Question::Delta, Response::Delta { commits, commits_left }) => {
-                self.delta_came(store, peer, &commits, commits_left, now_ms)
-            }
+            (
+                Question::Delta,
+                Response::Delta {
+                    commits,
+                    commits_left,
+                },
+            ) => self.delta_came(store, peer, &commits, commits_left, now_ms),
             (Question::Payload(checksum), Response::Payload { total_len, bytes }) => {
                 self.payload_came(store, peer, checksum, total_len, &bytes, now_ms)
             }
-            (question, Response::Refused { reason }) => self.refused(store, peer, question, reason, now_ms),
+            (question, Response::Refused { reason }) => {
+                self.refused(store, peer, question, reason, now_ms)
+            }
             (question, _) => {
-                self.notice(Notice::Malformed { peer, problem: "the answer does not fit the question".to_owned() });
+                self.notice(Notice::Malformed {
+                    peer,
+                    problem: "the answer does not fit the question".to_owned(),
+                });
                 self.question_failed(store, peer, question, now_ms)
             }
         }
@@ -369,14 +450,22 @@ impl Replicator {
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
-    pub fn handle_request_failed(&mut self, store: &Store, id: u64, now_ms: u64) -> Result<(), StoreError> {
+    pub fn handle_request_failed(
+        &mut self,
+        store: &Store,
+        id: u64,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
         match self.asked.remove(&id) {
-            Some(Asked { peer, question, .. }) => self.question_failed(store, peer, question, now_ms),
+            Some(Asked { peer, question, .. }) => {
+                self.question_failed(store, peer, question, now_ms)
+            }
             None => Ok(()),
         }
     }
 
-    /// Time has passed: dial, give up on late answers, ask everyone again now and then, announce what has grown here.
+    /// Time has passed: dial, give up on late answers, ask everyone again now and then, announce
+    /// what has grown here.
     ///
     /// # Errors
     /// [`StoreError`] if the store fails.
@@ -385,8 +474,12 @@ impl Replicator {
         for address in self.book.due(now_ms, |site| self.peers.contains_key(site)) {
             self.effects.push_back(Effect::Dial { address });
         }
-        let late: Vec<u64> =
-            self.asked.iter().filter(|(_, asked)| asked.deadline_ms <= now_ms).map(|(id, _)| *id).collect();
+        let late: Vec<u64> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| asked.deadline_ms <= now_ms)
+            .map(|(id, _)| *id)
+            .collect();
         for id in late {
             self.handle_request_failed(store, id, now_ms)?;
         }
@@ -394,7 +487,10 @@ impl Replicator {
             .peers
             .iter()
             .filter(|(_, peer)| {
-                peer.is_idle() && peer.asked_last_ms.is_none_or(|last| now_ms >= last.saturating_add(ANTI_ENTROPY_MS))
+                peer.is_idle()
+                    && peer
+                        .asked_last_ms
+                        .is_none_or(|last| now_ms >= last.saturating_add(ANTI_ENTROPY_MS))
             })
             .map(|(site, _)| *site)
             .filter(|site| self.trusts(store, site))
@@ -409,21 +505,33 @@ impl Replicator {
         self.fetch_payloads(store, now_ms)
     }
 
-    /// Tells the network who is spoken to, whenever that has changed; whoever has become a member is dialled at once.
+    /// Tells the network who is spoken to, whenever that has changed; whoever has become a member
+    /// is dialled at once.
     pub fn tell_whom_to_trust(&mut self, store: &Store, now_ms: u64) {
         let given = {
             let view = store.view();
             let may_trust = !view.members().contains(&self.me);
-            let given: Vec<SiteId> =
-                self.book.given().filter(|site| may_trust && !view.members().contains(site)).collect();
+            let given: Vec<SiteId> = self
+                .book
+                .given()
+                .filter(|site| may_trust && !view.members().contains(site))
+                .collect();
             let is_told = |told: &BTreeSet<SiteId>| {
                 told.len() == view.members().len() + given.len()
-                    && view.members().iter().chain(&given).all(|site| told.contains(site))
+                    && view
+                        .members()
+                        .iter()
+                        .chain(&given)
+                        .all(|site| told.contains(site))
             };
             if self.trusted.as_ref().is_some_and(is_told) {
                 return;
             }
-            view.members().iter().copied().chain(given).collect::<BTreeSet<SiteId>>()
+            view.members()
+                .iter()
+                .copied()
+                .chain(given)
+                .collect::<BTreeSet<SiteId>>()
         };
         let told = self.trusted.take().unwrap_or_default();
         for site in given.difference(&told) {
@@ -442,7 +550,10 @@ impl Replicator {
             }
             self.announced = Some(view.head().clone());
             let head = view.head().frontier.get(&self.me).copied();
-            let head = head.unwrap_or(Head { number: 0, hash: CommitHash::NONE });
+            let head = head.unwrap_or(Head {
+                number: 0,
+                hash: CommitHash::NONE,
+            });
             Doorbell {
                 federation: *store.federation().as_bytes(),
                 domain: *self.me.as_bytes(),
@@ -453,15 +564,29 @@ impl Replicator {
                 state_root: *view.state().root().as_bytes(),
             }
         };
-        self.effects.push_back(Effect::Ring { frame: doorbell.encode() });
+        self.effects.push_back(Effect::Ring {
+            frame: doorbell.encode(),
+        });
     }
 
     fn ask(&mut self, peer: SiteId, question: Question, request: &Request, now_ms: u64) {
         let id = self.request_id_next;
         self.request_id_next += 1;
-        self.asked.insert(id, Asked { peer, deadline_ms: now_ms.saturating_add(ANSWER_MS_MAX), question });
+        self.asked.insert(
+            id,
+            Asked {
+                peer,
+                deadline_ms: now_ms.saturating_add(ANSWER_MS_MAX),
+                question,
+            },
+        );
         let answer_len_max = question.answer_len_max();
-        self.effects.push_back(Effect::Request { peer, id, frame: request.encode(), answer_len_max });
+        self.effects.push_back(Effect::Request {
+            peer,
+            id,
+            frame: request.encode(),
+            answer_len_max,
+        });
     }
 
     fn question_failed(
@@ -472,7 +597,11 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         match question {
-            Question::Frontier | Question::Forks | Question::Proofs | Question::Testimony | Question::Delta => {
+            Question::Frontier
+            | Question::Forks
+            | Question::Proofs
+            | Question::Testimony
+            | Question::Delta => {
                 self.sync_failed(peer);
                 Ok(())
             }

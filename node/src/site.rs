@@ -1,17 +1,19 @@
 //! A site: one data directory, opened by this process, and everything a person does there.
 //!
-//! A synchronous library over the store, the graph and the engine: no network, no runtime. `uor` parses, calls one of these
-//! methods and renders the plain struct it returns; the node shell serves the same methods to programs beside it.
+//! A synchronous library over the store, the graph and the engine: no network, no runtime. `uor`
+//! parses, calls one of these methods and renders the plain struct it returns; the node shell
+//! serves the same methods to programs beside it.
 //!
-//! To be read in this order: `home`, `private`, `lifecycle`, `opening`, `witness`, `standing`, `membership`, `peers` (the
-//! directory, who it belongs to, and whether it is all there); `resolve`, `names`, `add`, `import`, `read` (things, on their
-//! way in and out); `history`, `edges`, `snapshots` (what is said about them); `shelf`, `programs`, `run` (what is computed
-//! from them); `remove`, `kept`, `gc`, `erase` (what goes again); `recover`, `backup`, `restore` (what must not get lost);
-//! `status`.
+//! To be read in this order: `home`, `private`, `lifecycle`, `opening`, `witness`, `standing`,
+//! `membership`, `peers` (the directory, who it belongs to, and whether it is all there);
+//! `resolve`, `names`, `add`, `import`, `read` (things, on their way in and out); `history`,
+//! `edges`, `snapshots` (what is said about them); `shelf`, `programs`, `run` (what is computed
+//! from them); `remove`, `kept`, `gc`, `erase` (what goes again); `recover`, `backup`, `restore`
+//! (what must not get lost); `status`.
 //!
-//! Invariants: what a method reports as written to the site is durable; what fails makes nothing visible but what it had
-//! reported before; every read takes the snapshot it is to see, so a report never mixes two states; what is cancelled
-//! ([`Site::cancellable`]) commits nothing from then on.
+//! Invariants: what a method reports as written to the site is durable; what fails makes nothing
+//! visible but what it had reported before; every read takes the snapshot it is to see, so a report
+//! never mixes two states; what is cancelled ([`Site::cancellable`]) commits nothing from then on.
 
 mod add;
 mod backup;
@@ -61,17 +63,21 @@ use crate::cancel::Cancel;
 use standing::{Standing, Witnessing};
 
 pub use add::{
-    AddError, AddEvent, AddOptions, Added, Bounded, ExcludeError, Excludes, Fate, LeftOut, Obstacle, Planned, Progress,
-    Source,
+    AddError, AddEvent, AddOptions, Added, Bounded, ExcludeError, Excludes, Fate, LeftOut,
+    Obstacle, Planned, Progress, Source,
 };
 pub use backup::{BackedUp, BackupError};
 pub use edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
 pub use erase::{EraseError, ErasedPayload};
 pub use gc::{Gathered, GcError};
-pub use history::{ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved};
+pub use history::{
+    ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved,
+};
 pub use home::FileError;
 pub(crate) use home::TABLE_FILE;
-pub use import::{ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, ZfsIdentity};
+pub use import::{
+    ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, ZfsIdentity,
+};
 pub use lifecycle::{InitError, Initialised, OpenError};
 pub use membership::{InviteError, MemberListed, RedeemError, Redeemed};
 pub use names::{RefError, RefListed, RefSet};
@@ -85,8 +91,8 @@ pub use restore::{RestoreError, Restored};
 pub use run::{Binding, Failure, Ran, ReceiptShown, RunError, RunOptions, RunProgress, StepShown};
 pub use shelf::StoreShelf;
 pub use snapshots::{
-    Applied, Change, DomainApplied, EntryListed, SnapshotCreated, SnapshotDiff, SnapshotError, SnapshotListed,
-    SnapshotShown,
+    Applied, Change, DomainApplied, EntryListed, SnapshotCreated, SnapshotDiff, SnapshotError,
+    SnapshotListed, SnapshotShown,
 };
 pub use standing::{Hold, HoldError, Loss, Witnessed};
 pub use status::{DiskUse, DomainStatus, Status, StatusError};
@@ -100,7 +106,8 @@ pub struct Site {
     name: String,
     key: SiteKey,
     store: Arc<Store>,
-    /// Does the store's housekeeping, unless it was opened to be read; writes its index when the site is let go of.
+    /// Does the store's housekeeping, unless it was opened to be read; writes its index when the
+    /// site is let go of.
     _keeper: Option<Arc<Keeper>>,
     /// Held while one of the small files is read and replaced.
     files: Arc<Mutex<()>>,
@@ -149,7 +156,8 @@ impl Site {
         self.store.federation()
     }
 
-    /// The store under the site, for the replication core. Writing through [`Site`] keeps the rules of this module.
+    /// The store under the site, for the replication core. Writing through [`Site`] keeps the rules
+    /// of this module.
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
     }
@@ -159,19 +167,27 @@ impl Site {
         self.store.view().head().clone()
     }
 
-    /// Another handle of the same open directory: what is done through it stops when `cancel` says so, and commits nothing
-    /// from then on.
+    /// Another handle of the same open directory: what is done through it stops when `cancel` says
+    /// so, and commits nothing from then on.
     #[must_use]
     pub fn cancellable(&self, cancel: Cancel) -> Self {
-        Self { cancel, ..self.clone() }
+        Self {
+            cancel,
+            ..self.clone()
+        }
     }
 
     fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
         let check = || self.cancel.check().map_err(|_| StoreError::Cancelled);
         check()?;
-        self.wait_to_write(&mut || {}).map_err(|held| CommitError::Parked { reason: held.to_string() })?;
+        self.wait_to_write(&mut || {})
+            .map_err(|held| CommitError::Parked {
+                reason: held.to_string(),
+            })?;
         check()?;
-        let committed = self.store.commit(&self.key, records, crate::clock::wall_ms())?;
+        let committed = self
+            .store
+            .commit(&self.key, records, crate::clock::wall_ms())?;
         self.witness(&committed);
         Ok(committed)
     }

@@ -1,4 +1,5 @@
-//! The control socket: what goes in comes out, nobody else gets in, and nobody's end disturbs the others.
+//! The control socket: what goes in comes out, nobody else gets in, and nobody's end disturbs the
+//! others.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -15,8 +16,8 @@ use std::thread;
 
 use proptest::prelude::*;
 use uor_node::control::{
-    Canceller, Client, ControlError, Handler, Progress, Request, SESSIONS_MAX, SOCKET_NAME, Server, Session, Terminal,
-    Unit,
+    Canceller, Client, ControlError, Handler, Progress, Request, SESSIONS_MAX, SOCKET_NAME, Server,
+    Session, Terminal, Unit,
 };
 
 /// A directory that is gone when the test is.
@@ -25,7 +26,11 @@ struct Dir(PathBuf);
 impl Dir {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("uor-control-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "uor-control-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let dir = std::env::temp_dir().join(name);
         fs::create_dir_all(&dir).unwrap();
         Self(dir)
@@ -89,15 +94,24 @@ fn serve(dir: &Path, handler: impl Fn(Request, &Session) -> i32 + Send + Sync + 
     Server::start(dir, Arc::new(handler) as Handler).unwrap()
 }
 
-/// Copies standard input to standard output, in capitals on standard error, and counts its arguments.
+/// Copies standard input to standard output, in capitals on standard error, and counts its
+/// arguments.
 fn echo(request: Request, session: &Session) -> i32 {
     if request.args.contains(&OsString::from("-")) {
         let mut text = String::new();
         session.input().read_to_string(&mut text).unwrap();
         session.out().write_all(text.as_bytes()).unwrap();
-        session.err().write_all(text.to_uppercase().as_bytes()).unwrap();
+        session
+            .err()
+            .write_all(text.to_uppercase().as_bytes())
+            .unwrap();
     }
-    session.progress(&Progress { label: "echoing".to_owned(), position: 1, total: Some(2), unit: Unit::Items });
+    session.progress(&Progress {
+        label: "echoing".to_owned(),
+        position: 1,
+        total: Some(2),
+        unit: Unit::Items,
+    });
     session.progress_end();
     i32::try_from(request.args.len()).unwrap()
 }
@@ -107,12 +121,26 @@ fn a_command_s_output_progress_and_status_come_back() {
     let dir = Dir::new();
     let _server = serve(&dir.0, echo);
     let text = "line\n".repeat(300_000);
-    let mut terminal = Recorder { input: io::Cursor::new(text.clone().into_bytes()), ..Recorder::default() };
-    let status = Client::connect(&dir.0).unwrap().run(&request(&["add", "-", "x"]), &mut terminal).unwrap();
+    let mut terminal = Recorder {
+        input: io::Cursor::new(text.clone().into_bytes()),
+        ..Recorder::default()
+    };
+    let status = Client::connect(&dir.0)
+        .unwrap()
+        .run(&request(&["add", "-", "x"]), &mut terminal)
+        .unwrap();
     assert_eq!(status, 3);
     assert!(terminal.out == text.as_bytes(), "output differs");
-    assert!(terminal.err == text.to_uppercase().as_bytes(), "errors differ");
-    let shown = Progress { label: "echoing".to_owned(), position: 1, total: Some(2), unit: Unit::Items };
+    assert!(
+        terminal.err == text.to_uppercase().as_bytes(),
+        "errors differ"
+    );
+    let shown = Progress {
+        label: "echoing".to_owned(),
+        position: 1,
+        total: Some(2),
+        unit: Unit::Items,
+    };
     assert_eq!(terminal.progress, [Some(shown), None]);
 }
 
@@ -120,8 +148,14 @@ fn a_command_s_output_progress_and_status_come_back() {
 fn standard_input_is_read_only_when_the_command_reads_it() {
     let dir = Dir::new();
     let _server = serve(&dir.0, echo);
-    let mut terminal = Recorder { input: io::Cursor::new(b"kept".to_vec()), ..Recorder::default() };
-    Client::connect(&dir.0).unwrap().run(&request(&["ls"]), &mut terminal).unwrap();
+    let mut terminal = Recorder {
+        input: io::Cursor::new(b"kept".to_vec()),
+        ..Recorder::default()
+    };
+    Client::connect(&dir.0)
+        .unwrap()
+        .run(&request(&["ls"]), &mut terminal)
+        .unwrap();
     assert_eq!(terminal.input_reads, 0);
 }
 
@@ -132,12 +166,18 @@ fn the_socket_is_its_owner_s_and_goes_with_the_server() {
     assert!(Client::connect(&dir.0).is_none());
     let server = serve(&dir.0, echo);
     let names = || {
-        let mut names: Vec<_> = fs::read_dir(&dir.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = fs::read_dir(&dir.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         names
     };
     assert_eq!(names(), [SOCKET_NAME]);
-    assert_eq!(fs::metadata(dir.socket()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(dir.socket()).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     server.stop();
     assert!(names().is_empty());
     assert!(Client::connect(&dir.0).is_none());
@@ -146,10 +186,18 @@ fn the_socket_is_its_owner_s_and_goes_with_the_server() {
 #[test]
 fn a_path_too_long_for_a_socket_is_reached_all_the_same() {
     let dir = Dir::new();
-    let deep = (0..8).fold(dir.0.clone(), |dir, _| dir.join("a-directory-with-a-name-of-some-length"));
+    let deep = (0..8).fold(dir.0.clone(), |dir, _| {
+        dir.join("a-directory-with-a-name-of-some-length")
+    });
     fs::create_dir_all(&deep).unwrap();
     let server = serve(&deep, echo);
-    assert_eq!(Client::connect(&deep).unwrap().run(&request(&["status"]), &mut Recorder::default()).unwrap(), 1);
+    assert_eq!(
+        Client::connect(&deep)
+            .unwrap()
+            .run(&request(&["status"]), &mut Recorder::default())
+            .unwrap(),
+        1
+    );
     server.stop();
     assert!(!deep.join(SOCKET_NAME).exists());
 }
@@ -162,7 +210,13 @@ fn a_dead_node_s_socket_is_replaced_and_a_living_one_s_is_not() {
     let _server = serve(&dir.0, echo);
     let second = Server::start(&dir.0, Arc::new(echo));
     assert!(matches!(second.err(), Some(ControlError::InUse { path }) if path == dir.socket()));
-    assert_eq!(Client::connect(&dir.0).unwrap().run(&request(&[]), &mut Recorder::default()).unwrap(), 0);
+    assert_eq!(
+        Client::connect(&dir.0)
+            .unwrap()
+            .run(&request(&[]), &mut Recorder::default())
+            .unwrap(),
+        0
+    );
 }
 
 #[test]
@@ -189,22 +243,39 @@ fn a_client_that_goes_away_cancels_its_command_and_nothing_else() {
     let mut stream = UnixStream::connect(dir.socket()).unwrap();
     let body = request(&["endless"]).encode();
     stream.write_all(&[1]).unwrap();
-    stream.write_all(&u32::try_from(body.len()).unwrap().to_le_bytes()).unwrap();
+    stream
+        .write_all(&u32::try_from(body.len()).unwrap().to_le_bytes())
+        .unwrap();
     stream.write_all(&body).unwrap();
     stream.read_exact(&mut [0; 5]).unwrap();
     drop(stream);
     assert_eq!(ended.recv().unwrap(), io::ErrorKind::BrokenPipe);
-    assert_eq!(Client::connect(&dir.0).unwrap().run(&request(&[]), &mut Recorder::default()).unwrap(), 7);
+    assert_eq!(
+        Client::connect(&dir.0)
+            .unwrap()
+            .run(&request(&[]), &mut Recorder::default())
+            .unwrap(),
+        7
+    );
 }
 
 #[test]
 fn another_release_is_refused_with_both_versions() {
     let dir = Dir::new();
     let _server = serve(&dir.0, echo);
-    let foreign = Request { release: "99.0.0".to_owned(), ..request(&["ls"]) };
-    let refused = Client::connect(&dir.0).unwrap().run(&foreign, &mut Recorder::default()).unwrap_err();
+    let foreign = Request {
+        release: "99.0.0".to_owned(),
+        ..request(&["ls"])
+    };
+    let refused = Client::connect(&dir.0)
+        .unwrap()
+        .run(&foreign, &mut Recorder::default())
+        .unwrap_err();
     let said = refused.to_string();
-    assert!(said.contains("99.0.0") && said.contains(env!("CARGO_PKG_VERSION")), "{said}");
+    assert!(
+        said.contains("99.0.0") && said.contains(env!("CARGO_PKG_VERSION")),
+        "{said}"
+    );
 }
 
 #[test]
@@ -226,9 +297,16 @@ fn more_commands_than_allowed_are_refused_until_one_ends() {
     while (waiting.load(Ordering::SeqCst) as usize) < SESSIONS_MAX {
         thread::yield_now();
     }
-    assert!(matches!(run(&dir.0).join().unwrap(), Err(ControlError::Busy)));
+    assert!(matches!(
+        run(&dir.0).join().unwrap(),
+        Err(ControlError::Busy)
+    ));
     drop(held);
-    assert!(running.into_iter().all(|one| one.join().unwrap().unwrap() == 5));
+    assert!(
+        running
+            .into_iter()
+            .all(|one| one.join().unwrap().unwrap() == 5)
+    );
 }
 
 #[test]
@@ -238,7 +316,12 @@ fn malformed_frames_end_their_connection_only() {
     let too_long = [&[1][..], &u32::MAX.to_le_bytes()].concat();
     let not_a_request = [&[1][..], &3u32.to_le_bytes(), b"abc"].concat();
     let cut_short = [&[1][..], &100u32.to_le_bytes(), b"abc"].concat();
-    for bytes in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), too_long, not_a_request, cut_short] {
+    for bytes in [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        too_long,
+        not_a_request,
+        cut_short,
+    ] {
         let mut stream = UnixStream::connect(dir.socket()).unwrap();
         stream.write_all(&bytes).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -247,7 +330,13 @@ fn malformed_frames_end_their_connection_only() {
         drop(stream.read_to_end(&mut answer));
         assert!(answer.is_empty(), "{answer:?}");
     }
-    assert_eq!(Client::connect(&dir.0).unwrap().run(&request(&[]), &mut Recorder::default()).unwrap(), 0);
+    assert_eq!(
+        Client::connect(&dir.0)
+            .unwrap()
+            .run(&request(&[]), &mut Recorder::default())
+            .unwrap(),
+        0
+    );
 }
 
 #[test]
@@ -275,11 +364,15 @@ fn stopping_hangs_up_on_a_command_that_waits_for_input() {
     let (asked, was_asked) = mpsc::channel();
     let (answer, to_answer) = mpsc::channel();
     let client = Client::connect(&dir.0).unwrap();
-    let running = thread::spawn(move || client.run(&request(&["-"]), &mut Silent(asked, to_answer)));
+    let running =
+        thread::spawn(move || client.run(&request(&["-"]), &mut Silent(asked, to_answer)));
     was_asked.recv().unwrap();
     server.stop();
     answer.send(()).unwrap();
-    assert!(matches!(running.join().unwrap(), Err(ControlError::Broken { .. })));
+    assert!(matches!(
+        running.join().unwrap(),
+        Err(ControlError::Broken { .. })
+    ));
     assert!(!dir.socket().exists());
 }
 
@@ -305,7 +398,11 @@ fn a_command_hears_that_it_is_cancelled_while_it_waits_for_input() {
     let told = Mutex::new(told);
     let _server = serve(&dir.0, move |_, session| {
         let read = session.input().read(&mut [0; 16]);
-        let status = if read.is_err() && session.cancel().is_cancelled() { 130 } else { 0 };
+        let status = if read.is_err() && session.cancel().is_cancelled() {
+            130
+        } else {
+            0
+        };
         told.lock().unwrap().send(()).unwrap();
         status
     });
@@ -335,8 +432,15 @@ fn output_that_cannot_be_written_ends_the_command_s_output_and_is_the_client_s_e
         while out.write_all(&[b'x'; 4096]).is_ok() {}
         7
     });
-    let run = |kind| Client::connect(&dir.0).unwrap().run(&request(&[]), &mut Full(kind));
-    assert!(matches!(run(io::ErrorKind::StorageFull), Err(ControlError::Output { .. })));
+    let run = |kind| {
+        Client::connect(&dir.0)
+            .unwrap()
+            .run(&request(&[]), &mut Full(kind))
+    };
+    assert!(matches!(
+        run(io::ErrorKind::StorageFull),
+        Err(ControlError::Output { .. })
+    ));
     assert_eq!(run(io::ErrorKind::BrokenPipe).unwrap(), 7);
 }
 
@@ -352,12 +456,22 @@ fn a_command_whose_client_is_gone_before_it_begins_is_not_run() {
     for _ in 0..50 {
         let mut stream = UnixStream::connect(dir.socket()).unwrap();
         let body = request(&["add"]).encode();
-        let frame = [&[1][..], &u32::try_from(body.len()).unwrap().to_le_bytes(), &body].concat();
+        let frame = [
+            &[1][..],
+            &u32::try_from(body.len()).unwrap().to_le_bytes(),
+            &body,
+        ]
+        .concat();
         // The command is given and taken back in one breath.
-        stream.write_all(&[&frame[..], &[3, 0, 0, 0, 0]].concat()).unwrap();
+        stream
+            .write_all(&[&frame[..], &[3, 0, 0, 0, 0]].concat())
+            .unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        assert_eq!(answer, [&[21, 4, 0, 0, 0][..], &130_i32.to_le_bytes()].concat());
+        assert_eq!(
+            answer,
+            [&[21, 4, 0, 0, 0][..], &130_i32.to_le_bytes()].concat()
+        );
     }
     server.stop();
     assert_eq!(runs.load(Ordering::SeqCst), 0);
@@ -365,17 +479,23 @@ fn a_command_whose_client_is_gone_before_it_begins_is_not_run() {
 
 fn arbitrary_request() -> impl Strategy<Value = Request> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..40).prop_map(OsString::from_vec);
-    (prop::collection::vec(bytes(), 0..8), bytes(), any::<[bool; 4]>(), "[0-9.]{1,10}").prop_map(
-        |(args, cwd, [stdin, stdout, stderr, colour], release)| Request {
-            release,
-            args,
-            cwd: PathBuf::from(cwd),
-            stdin_is_terminal: stdin,
-            stdout_is_terminal: stdout,
-            stderr_is_terminal: stderr,
-            colour,
-        },
+    (
+        prop::collection::vec(bytes(), 0..8),
+        bytes(),
+        any::<[bool; 4]>(),
+        "[0-9.]{1,10}",
     )
+        .prop_map(
+            |(args, cwd, [stdin, stdout, stderr, colour], release)| Request {
+                release,
+                args,
+                cwd: PathBuf::from(cwd),
+                stdin_is_terminal: stdin,
+                stdout_is_terminal: stdout,
+                stderr_is_terminal: stderr,
+                colour,
+            },
+        )
 }
 
 proptest! {

@@ -9,8 +9,8 @@ use libp2p::multihash::Multihash;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 use uor_node::net::{
-    CommandError, DOORBELL_LEN_MAX, NetCommand, NetConfig, NetError, NetEvent, NetHandle, REQUESTS_PER_PEER_MAX,
-    SiteKey, peer_id, site_key, spawn,
+    CommandError, DOORBELL_LEN_MAX, NetCommand, NetConfig, NetError, NetEvent, NetHandle,
+    REQUESTS_PER_PEER_MAX, SiteKey, peer_id, site_key, spawn,
 };
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
@@ -38,9 +38,18 @@ impl Node {
         config.listen.push(listen.parse().unwrap());
         adjust(&mut config);
         let (net, mut events) = spawn(config).unwrap();
-        let NetEvent::Listening(address) = next(&mut events).await else { panic!("listens before anything else") };
-        let Some(Protocol::P2p(peer)) = address.iter().last() else { panic!("no peer id in {address}") };
-        Self { net, events, address, site: site_key(&peer).unwrap() }
+        let NetEvent::Listening(address) = next(&mut events).await else {
+            panic!("listens before anything else")
+        };
+        let Some(Protocol::P2p(peer)) = address.iter().last() else {
+            panic!("no peer id in {address}")
+        };
+        Self {
+            net,
+            events,
+            address,
+            site: site_key(&peer).unwrap(),
+        }
     }
 
     async fn send(&self, command: NetCommand) {
@@ -69,12 +78,17 @@ impl Node {
     }
 
     async fn disconnected(&mut self, other: SiteKey) {
-        self.until(|event| (event == NetEvent::Disconnected { peer: other }).then_some(())).await;
+        self.until(|event| (event == NetEvent::Disconnected { peer: other }).then_some(()))
+            .await;
     }
 
     async fn dial_failed(&mut self) -> (Option<Multiaddr>, Option<SiteKey>, String) {
         self.until(|event| match event {
-            NetEvent::DialFailed { address, peer, reason } => Some((address, peer, reason)),
+            NetEvent::DialFailed {
+                address,
+                peer,
+                reason,
+            } => Some((address, peer, reason)),
             _ => None,
         })
         .await
@@ -118,25 +132,41 @@ impl Node {
     }
 
     async fn stopped(mut self) {
-        self.until(|event| (event == NetEvent::Stopped).then_some(())).await;
-        assert_eq!(tokio::time::timeout(PATIENCE, self.events.recv()).await, Ok(None), "nothing follows the end");
+        self.until(|event| (event == NetEvent::Stopped).then_some(()))
+            .await;
+        assert_eq!(
+            tokio::time::timeout(PATIENCE, self.events.recv()).await,
+            Ok(None),
+            "nothing follows the end"
+        );
     }
 }
 
 async fn next(events: &mut mpsc::Receiver<NetEvent>) -> NetEvent {
-    tokio::time::timeout(PATIENCE, events.recv()).await.expect("no event in time").expect("the shell ended")
+    tokio::time::timeout(PATIENCE, events.recv())
+        .await
+        .expect("no event in time")
+        .expect("the shell ended")
 }
 
 /// A question that takes any answer.
 fn ask(peer: SiteKey, id: u64, body: impl Into<Vec<u8>>) -> NetCommand {
-    NetCommand::Request { peer, id, body: body.into(), answer_len_max: u32::MAX }
+    NetCommand::Request {
+        peer,
+        id,
+        body: body.into(),
+        answer_len_max: u32::MAX,
+    }
 }
 
 /// Two nodes, the first of which has dialled the second.
 async fn pair(listen: &str) -> (Node, Node) {
     let (mut a, mut b) = (Node::start(1, listen).await, Node::start(2, listen).await);
     a.dial(&b).await;
-    assert!(a.connected(b.site).await, "the dialler's connection is outbound");
+    assert!(
+        a.connected(b.site).await,
+        "the dialler's connection is outbound"
+    );
     assert!(!b.connected(a.site).await, "the listener's is inbound");
     (a, b)
 }
@@ -150,9 +180,16 @@ async fn cut_and_heal(listen: &str) {
         b.disconnected(a.site).await;
 
         a.dial(&b).await;
-        assert_eq!(a.dial_failed().await.2, "connection denied: the network is cut");
+        assert_eq!(
+            a.dial_failed().await.2,
+            "connection denied: the network is cut"
+        );
         b.dial(&a).await;
-        assert_eq!(b.dial_failed().await.1, Some(a.site), "the cut site answers nobody");
+        assert_eq!(
+            b.dial_failed().await.1,
+            Some(a.site),
+            "the cut site answers nobody"
+        );
 
         a.send(NetCommand::Cut(false)).await;
         a.dial(&b).await;
@@ -200,7 +237,11 @@ async fn a_doorbell_is_heard_next_door() {
     assert_eq!(b.rang().await, (a.site, b"from a".to_vec()));
     b.send(NetCommand::Ring(vec![7; DOORBELL_LEN_MAX])).await;
     assert_eq!(a.rang().await, (b.site, vec![7; DOORBELL_LEN_MAX]));
-    assert_eq!(c.rang().await, (b.site, vec![7; DOORBELL_LEN_MAX]), "it hears its neighbour, and not who rang there");
+    assert_eq!(
+        c.rang().await,
+        (b.site, vec![7; DOORBELL_LEN_MAX]),
+        "it hears its neighbour, and not who rang there"
+    );
 }
 
 /// A head is announced again after a cut has healed, in the same bytes.
@@ -226,8 +267,15 @@ async fn the_last_of_many_doorbells_is_heard() {
 #[tokio::test]
 async fn a_doorbell_is_short() {
     let alone = Node::start(1, TCP).await;
-    let error = alone.net.send(NetCommand::Ring(vec![0; DOORBELL_LEN_MAX + 1])).await.unwrap_err();
-    assert_eq!(error.to_string(), "doorbell of 1001 bytes exceeds the bound of 1000 bytes");
+    let error = alone
+        .net
+        .send(NetCommand::Ring(vec![0; DOORBELL_LEN_MAX + 1]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "doorbell of 1001 bytes exceeds the bound of 1000 bytes"
+    );
 }
 
 async fn round_trip(listen: &str) {
@@ -254,24 +302,52 @@ async fn a_mebibyte_goes_there_and_back_over_quic() {
 
 #[tokio::test]
 async fn a_frame_over_the_bound_is_refused_with_both_numbers() {
-    let mut a = Node::start_with(1, TCP, |config| (config.question_len_max, config.frame_len_max) = (2000, 2500)).await;
-    let mut b = Node::start_with(2, TCP, |config| (config.question_len_max, config.frame_len_max) = (3000, 3000)).await;
+    let mut a = Node::start_with(1, TCP, |config| {
+        (config.question_len_max, config.frame_len_max) = (2000, 2500)
+    })
+    .await;
+    let mut b = Node::start_with(2, TCP, |config| {
+        (config.question_len_max, config.frame_len_max) = (3000, 3000)
+    })
+    .await;
     a.dial(&b).await;
     a.connected(b.site).await;
     let error = a.net.send(ask(b.site, 1, vec![0; 2001])).await.unwrap_err();
-    assert_eq!(error, CommandError::FrameTooLarge { len: 2001, len_max: 2000 });
-    assert_eq!(error.to_string(), "frame of 2001 bytes exceeds the bound of 2000 bytes");
+    assert_eq!(
+        error,
+        CommandError::FrameTooLarge {
+            len: 2001,
+            len_max: 2000
+        }
+    );
+    assert_eq!(
+        error.to_string(),
+        "frame of 2001 bytes exceeds the bound of 2000 bytes"
+    );
 
-    // A peer with a larger bound answers with more than this site is willing to read, or has asked for.
+    // A peer with a larger bound answers with more than this site is willing to read, or has asked
+    // for.
     for (answer_len_max, said) in [(u32::MAX, "2500"), (100, "100")] {
-        a.send(NetCommand::Request { peer: b.site, id: 2, body: vec![0; 2000], answer_len_max }).await;
+        a.send(NetCommand::Request {
+            peer: b.site,
+            id: 2,
+            body: vec![0; 2000],
+            answer_len_max,
+        })
+        .await;
         b.answer(vec![0; 3000]).await;
         let (id, reason) = a.request_failed().await;
         assert_eq!(id, 2);
-        assert!(reason.ends_with(&format!("frame of 3000 bytes exceeds the bound of {said} bytes")), "{reason}");
+        assert!(
+            reason.ends_with(&format!(
+                "frame of 3000 bytes exceeds the bound of {said} bytes"
+            )),
+            "{reason}"
+        );
     }
 
-    // And asks more than this site is willing to read: the asker is told, this site is not bothered.
+    // And asks more than this site is willing to read: the asker is told, this site is not
+    // bothered.
     b.send(ask(a.site, 3, vec![0; 3000])).await;
     assert_eq!(b.request_failed().await.0, 3);
     b.send(ask(a.site, 4, vec![4; 2000])).await;
@@ -282,16 +358,25 @@ async fn a_frame_over_the_bound_is_refused_with_both_numbers() {
 async fn a_request_to_nobody_or_one_too_many_fails_at_once() {
     let (mut a, b) = pair(TCP).await;
     a.send(ask([9; 32], 1, Vec::new())).await;
-    assert_eq!(a.request_failed().await, (1, "the peer is not connected".to_owned()));
+    assert_eq!(
+        a.request_failed().await,
+        (1, "the peer is not connected".to_owned())
+    );
     for id in 0..=REQUESTS_PER_PEER_MAX as u64 {
         a.send(ask(b.site, id, Vec::new())).await;
     }
     let (id, reason) = a.request_failed().await;
     assert_eq!(id, REQUESTS_PER_PEER_MAX as u64);
-    assert_eq!(reason, format!("{REQUESTS_PER_PEER_MAX} requests to this peer are unanswered, the most there may be"));
+    assert_eq!(
+        reason,
+        format!(
+            "{REQUESTS_PER_PEER_MAX} requests to this peer are unanswered, the most there may be"
+        )
+    );
 }
 
-/// The asker leaves before the answer: the request fails on its side, and its token is void on ours.
+/// The asker leaves before the answer: the request fails on its side, and its token is void on
+/// ours.
 #[tokio::test]
 async fn a_request_ends_with_its_connection() {
     let (mut a, mut b) = pair(TCP).await;
@@ -308,7 +393,11 @@ async fn a_request_ends_with_its_connection() {
         _ => None,
     });
     assert_eq!(void.await, token);
-    b.send(NetCommand::Respond { token, body: Vec::new() }).await;
+    b.send(NetCommand::Respond {
+        token,
+        body: Vec::new(),
+    })
+    .await;
     b.send(NetCommand::Shutdown).await;
     b.stopped().await;
 }
@@ -333,13 +422,20 @@ async fn a_dial_needs_the_peer_that_is_there() {
         a.send(NetCommand::Dial(bare.clone())).await;
         let (address, peer, reason) = a.dial_failed().await;
         assert_eq!((address.as_ref(), peer), (Some(&bare), None));
-        assert_eq!(reason, "the address names no peer: it must end in /p2p/<peer id>");
+        assert_eq!(
+            reason,
+            "the address names no peer: it must end in /p2p/<peer id>"
+        );
 
         let hashed = PeerId::from_multihash(Multihash::wrap(0x12, &[7; 32]).unwrap()).unwrap();
-        a.send(NetCommand::Dial(bare.clone().with(Protocol::P2p(hashed)))).await;
+        a.send(NetCommand::Dial(bare.clone().with(Protocol::P2p(hashed))))
+            .await;
         let (_, peer, reason) = a.dial_failed().await;
         assert_eq!(peer, None);
-        assert_eq!(reason, format!("connection denied: peer {hashed} is not named by an Ed25519 key"));
+        assert_eq!(
+            reason,
+            format!("connection denied: peer {hashed} is not named by an Ed25519 key")
+        );
 
         let stranger = bare.clone().with(Protocol::P2p(peer_id(&[9; 32])));
         a.send(NetCommand::Dial(stranger.clone())).await;
@@ -363,14 +459,20 @@ async fn nobody_at_the_address_is_a_failed_dial() {
 
 #[tokio::test]
 async fn connections_are_counted_before_anything_else() {
-    let (mut a, b) = (Node::start_with(1, TCP, |config| config.limits.members = 1).await, Node::start(2, TCP).await);
+    let (mut a, b) = (
+        Node::start_with(1, TCP, |config| config.limits.members = 1).await,
+        Node::start(2, TCP).await,
+    );
     let c = Node::start(3, TCP).await;
     a.dial(&b).await;
     a.connected(b.site).await;
     a.dial(&c).await;
     let (_, peer, reason) = a.dial_failed().await;
     assert_eq!(peer, Some(c.site));
-    assert_eq!(reason, "connection denied: members have 1 connections already, the most there may be");
+    assert_eq!(
+        reason,
+        "connection denied: members have 1 connections already, the most there may be"
+    );
 }
 
 /// The failed request behind the dials marks the place where their outcome would have stood.
@@ -383,11 +485,16 @@ async fn dialling_a_connected_or_dialling_peer_does_nothing() {
     a.dial(&b).await;
     a.send(ask([9; 32], 1, Vec::new())).await;
     let ended = a.until(|event| match event {
-        NetEvent::Connected { .. } | NetEvent::DialFailed { .. } | NetEvent::RequestFailed { .. } => Some(event),
+        NetEvent::Connected { .. }
+        | NetEvent::DialFailed { .. }
+        | NetEvent::RequestFailed { .. } => Some(event),
         _ => None,
     });
     let ended = ended.await;
-    assert!(matches!(ended, NetEvent::RequestFailed { id: 1, .. }), "{ended:?}");
+    assert!(
+        matches!(ended, NetEvent::RequestFailed { id: 1, .. }),
+        "{ended:?}"
+    );
 }
 
 /// Both dial at once: one connected event each, and one disconnected event when all is closed.
@@ -413,7 +520,8 @@ async fn links_are_reported_once_per_peer() {
     b.disconnected(a.site).await;
 }
 
-/// A peer that takes no events is answered with patience, not memory: once it listens again, all is there.
+/// A peer that takes no events is answered with patience, not memory: once it listens again, all is
+/// there.
 #[tokio::test]
 async fn a_slow_owner_loses_nothing() {
     let (mut a, mut b) = pair(TCP).await;
@@ -467,8 +575,14 @@ async fn shutdown_ends_the_shell_and_its_links() {
     a.send(NetCommand::Shutdown).await;
     a.stopped().await;
     b.disconnected(site).await;
-    assert_eq!(net.send(NetCommand::Cut(false)).await, Err(CommandError::Stopped));
-    assert_eq!(net.try_send(NetCommand::Cut(false)), Err(CommandError::Stopped));
+    assert_eq!(
+        net.send(NetCommand::Cut(false)).await,
+        Err(CommandError::Stopped)
+    );
+    assert_eq!(
+        net.try_send(NetCommand::Cut(false)),
+        Err(CommandError::Stopped)
+    );
 }
 
 /// An owner that takes no events cannot hold up the end.
@@ -485,19 +599,31 @@ async fn a_deaf_owner_is_left_behind() {
 #[tokio::test]
 async fn dropping_either_end_ends_the_shell() {
     let (a, mut b) = pair(TCP).await;
-    let Node { net, mut events, site, .. } = a;
+    let Node {
+        net,
+        mut events,
+        site,
+        ..
+    } = a;
     drop(net);
     while next(&mut events).await != NetEvent::Stopped {}
     b.disconnected(site).await;
 
     let Node { net, events, .. } = b;
     drop(events);
-    tokio::time::timeout(PATIENCE, async { while net.send(NetCommand::Cut(false)).await.is_ok() {} }).await.unwrap();
+    tokio::time::timeout(PATIENCE, async {
+        while net.send(NetCommand::Cut(false)).await.is_ok() {}
+    })
+    .await
+    .unwrap();
 }
 
 #[test]
 fn without_a_runtime_there_is_no_shell() {
-    assert!(matches!(spawn(NetConfig::new([1; 32])), Err(NetError::NoRuntime(_))));
+    assert!(matches!(
+        spawn(NetConfig::new([1; 32])),
+        Err(NetError::NoRuntime(_))
+    ));
 }
 
 #[tokio::test]
@@ -505,6 +631,9 @@ async fn an_address_in_use_or_of_no_known_transport_is_an_error() {
     for address in ["/ip4/203.0.113.1/tcp/0", "/memory/1"] {
         let mut config = NetConfig::new([1; 32]);
         config.listen.push(address.parse().unwrap());
-        assert!(matches!(spawn(config), Err(NetError::Listen { .. })), "{address}");
+        assert!(
+            matches!(spawn(config), Err(NetError::Listen { .. })),
+            "{address}"
+        );
     }
 }

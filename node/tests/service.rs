@@ -1,4 +1,5 @@
-//! Real nodes over loopback: joining by ticket, replication, a network cut with writes on both sides, refusals.
+//! Real nodes over loopback: joining by ticket, replication, a network cut with writes on both
+//! sides, refusals.
 #[path = "service/running.rs"]
 mod running;
 
@@ -25,9 +26,20 @@ fn three_sites_join_replicate_part_and_agree_again() {
         let dir = directory(root.path(), name);
         let joined = service::join(&dir, Some(name), &ticket, &[]).unwrap();
         assert_eq!(joined.federation_id, a.site.federation());
-        let again = service::join(&directory(root.path(), "thief"), Some("thief"), &ticket, &[]);
-        assert!(matches!(again, Err(JoinError::Refused(_))), "a ticket works once: {again:?}");
-        assert!(!directory(root.path(), "thief").exists(), "a refused join leaves no trace");
+        let again = service::join(
+            &directory(root.path(), "thief"),
+            Some("thief"),
+            &ticket,
+            &[],
+        );
+        assert!(
+            matches!(again, Err(JoinError::Refused(_))),
+            "a ticket works once: {again:?}"
+        );
+        assert!(
+            !directory(root.path(), "thief").exists(),
+            "a refused join leaves no trace"
+        );
     }
     let b = Running::start(&directory(root.path(), "b"), &sender);
     let c = Running::start(&directory(root.path(), "c"), &sender);
@@ -38,7 +50,12 @@ fn three_sites_join_replicate_part_and_agree_again() {
     a.write(vec![small, large, a.name("data/large", key)]);
     agree(&[&a, &b, &c], &events);
     let head = c.site.head();
-    let copy = c.site.store().payload(&key, &head, u64::MAX).unwrap().unwrap();
+    let copy = c
+        .site
+        .store()
+        .payload(&key, &head, u64::MAX)
+        .unwrap()
+        .unwrap();
     assert!(copy == long, "a payload of several parts arrives whole");
 
     c.handle.cut(true);
@@ -51,7 +68,16 @@ fn three_sites_join_replicate_part_and_agree_again() {
     c.handle.cut(false);
     agree(&[&a, &b, &c], &events);
     let head = a.site.head();
-    assert!(b.site.store().view().state().entry(&key.into(), &head).unwrap().is_none(), "the tombstone has arrived");
+    assert!(
+        b.site
+            .store()
+            .view()
+            .state()
+            .entry(&key.into(), &head)
+            .unwrap()
+            .is_none(),
+        "the tombstone has arrived"
+    );
 
     [a, b, c].into_iter().for_each(Running::stop);
 }
@@ -61,15 +87,33 @@ fn a_site_of_another_federation_is_told_nothing() {
     let root = tempfile::tempdir().unwrap();
     let (sender, events) = channel();
     for name in ["a", "stranger"] {
-        Site::init(&directory(root.path(), name), Some(name), ConflictRule::First).unwrap();
+        Site::init(
+            &directory(root.path(), name),
+            Some(name),
+            ConflictRule::First,
+        )
+        .unwrap();
     }
     let a = Running::start(&directory(root.path(), "a"), &sender);
-    let stranger = Running::start_with(&directory(root.path(), "stranger"), &sender, vec![a.address.clone()]);
-    // It is told of an address where a member of another federation answers: nothing is said to it, and that is said here.
+    let stranger = Running::start_with(
+        &directory(root.path(), "stranger"),
+        &sender,
+        vec![a.address.clone()],
+    );
+    // It is told of an address where a member of another federation answers: nothing is said to it,
+    // and that is said here.
     let parted = |event: ServiceEvent| matches!(event, ServiceEvent::Notice(text) if text.contains("is not a member"));
     while !parted(events.recv_timeout(PATIENCE).unwrap()) {}
-    assert_eq!(stranger.site.members().unwrap().len(), 1, "nothing has crossed over");
-    assert_eq!(a.site.members().unwrap().len(), 1, "nothing has crossed over");
+    assert_eq!(
+        stranger.site.members().unwrap().len(),
+        1,
+        "nothing has crossed over"
+    );
+    assert_eq!(
+        a.site.members().unwrap().len(),
+        1,
+        "nothing has crossed over"
+    );
     stranger.stop();
     a.stop();
 }
@@ -84,10 +128,16 @@ fn a_node_that_cannot_reach_its_inviter_says_so_and_leaves_no_trace() {
     let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{peer}");
     let ticket = site.invite(vec![nobody]).unwrap();
     let joined = service::join(&directory(root.path(), "b"), Some("b"), &ticket, &[]);
-    assert!(matches!(joined, Err(JoinError::Unreachable { .. })), "{joined:?}");
+    assert!(
+        matches!(joined, Err(JoinError::Unreachable { .. })),
+        "{joined:?}"
+    );
     assert!(!directory(root.path(), "b").exists());
     let nowhere = site.invite(vec![]).unwrap();
-    assert!(matches!(service::join(&directory(root.path(), "b"), None, &nowhere, &[]), Err(JoinError::NoAddress)));
+    assert!(matches!(
+        service::join(&directory(root.path(), "b"), None, &nowhere, &[]),
+        Err(JoinError::NoAddress)
+    ));
 }
 
 #[test]
@@ -95,7 +145,12 @@ fn an_auditor_pulls_a_replica_with_a_members_word_and_nobody_without() {
     let root = tempfile::tempdir().unwrap();
     let (sender, _events) = channel();
     for name in ["a", "stranger"] {
-        Site::init(&directory(root.path(), name), Some(name), ConflictRule::First).unwrap();
+        Site::init(
+            &directory(root.path(), name),
+            Some(name),
+            ConflictRule::First,
+        )
+        .unwrap();
     }
     let a = Running::start(&directory(root.path(), "a"), &sender);
     let long: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -105,7 +160,13 @@ fn an_auditor_pulls_a_replica_with_a_members_word_and_nobody_without() {
 
     let pull = |voucher: &Site| {
         let disk = Arc::new(uor_asl::disk::memory::MemoryDisk::new());
-        service::replica(&a.address, a.site.federation(), voucher.key(), disk, &mut |_, _| {})
+        service::replica(
+            &a.address,
+            a.site.federation(),
+            voucher.key(),
+            disk,
+            &mut |_, _| {},
+        )
     };
     let replica = pull(&a.site).unwrap();
     let (theirs, ours) = (a.site.store().view(), replica.view());
@@ -114,10 +175,19 @@ fn an_auditor_pulls_a_replica_with_a_members_word_and_nobody_without() {
     assert!(ours.wanted().is_empty(), "every payload has come");
     assert_eq!(theirs.members().len(), 1, "an auditor is no member");
     drop((theirs, ours));
-    assert!(replica.payload(&key, &a.site.head(), u64::MAX).unwrap().unwrap() == long);
+    assert!(
+        replica
+            .payload(&key, &a.site.head(), u64::MAX)
+            .unwrap()
+            .unwrap()
+            == long
+    );
 
     let stranger = Site::open(&directory(root.path(), "stranger"), Mode::Write).unwrap();
     let refused = pull(&stranger).err().unwrap();
-    assert!(matches!(refused, service::ReplicaError::Refused { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, service::ReplicaError::Refused { .. }),
+        "{refused:?}"
+    );
     a.stop();
 }

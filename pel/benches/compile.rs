@@ -1,7 +1,11 @@
-//! What compiling the most expensive modules takes that the gate lets through, shape by shape: by this the two limits of
-//! `gate` are set. `cargo bench -p uor-pel --bench compile` prints a table.
+//! What compiling the most expensive modules takes that the gate lets through, shape by shape: by
+//! this the two limits of `gate` are set. `cargo bench -p uor-pel --bench compile` prints a table.
 
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark tells of times")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark tells of times"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -48,13 +52,20 @@ fn largest(module: impl Fn(usize) -> Vec<u8>) -> usize {
     let mut passes = fails / 2;
     while passes + 1 < fails {
         let size = usize::midpoint(passes, fails);
-        if admitted(module(size)).is_some() { passes = size } else { fails = size }
+        if admitted(module(size)).is_some() {
+            passes = size
+        } else {
+            fails = size
+        }
     }
     passes
 }
 
 fn largest_count(shape: &Shape, size: usize) -> usize {
-    (1..).take_while(|functions| admitted(shape.module(*functions, size)).is_some()).last().unwrap_or(1)
+    (1..)
+        .take_while(|functions| admitted(shape.module(*functions, size)).is_some())
+        .last()
+        .unwrap_or(1)
 }
 
 fn admitted(bytes: Vec<u8>) -> Option<Module> {

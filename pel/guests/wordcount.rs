@@ -1,7 +1,9 @@
-//! A guest for uor core-module ABI 1 (see `../ABI.md`): counts lines, words and bytes of input 0, as `wc` does.
+//! A guest for uor core-module ABI 1 (see `../ABI.md`): counts lines, words and bytes of input 0,
+//! as `wc` does.
 //!
-//! The output is `LINES WORDS BYTES` and a newline; parameters, where there are any, are a name that follows the bytes.
-//! `build.sh` compiles this file to `wordcount.wasm`; `wordcount.wat` is the same guest written by hand.
+//! The output is `LINES WORDS BYTES` and a newline; parameters, where there are any, are a name
+//! that follows the bytes. `build.sh` compiles this file to `wordcount.wasm`; `wordcount.wat` is
+//! the same guest written by hand.
 
 #![no_std]
 

@@ -1,4 +1,5 @@
-//! Bytes that a run reads and writes: random access, so that nothing larger than a window has to be in memory.
+//! Bytes that a run reads and writes: random access, so that nothing larger than a window has to be
+//! in memory.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -14,7 +15,8 @@ pub trait Blob: Send + Sync {
     /// Length in bytes.
     fn size(&self) -> u64;
 
-    /// Fills `buffer` from `offset`; an error when that range is not wholly inside, or when the bytes cannot be had.
+    /// Fills `buffer` from `offset`; an error when that range is not wholly inside, or when the
+    /// bytes cannot be had.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
@@ -47,15 +49,22 @@ struct Part {
 }
 
 impl Rope {
-    /// Appends `range` of `blob`; `None`, and nothing appended, when it is not wholly inside or the rope would be
-    /// longer than 2⁶⁴ bytes.
+    /// Appends `range` of `blob`; `None`, and nothing appended, when it is not wholly inside or the
+    /// rope would be longer than 2⁶⁴ bytes.
     #[must_use]
     pub fn push(&mut self, blob: Arc<dyn Blob>, range: Range<u64>) -> Option<()> {
         let len = range.end.checked_sub(range.start)?;
         (range.end <= blob.size()).then_some(())?;
         let size = self.size.checked_add(len)?;
         if len > 0 {
-            self.parts.push((self.size, Part { blob, from: range.start, len }));
+            self.parts.push((
+                self.size,
+                Part {
+                    blob,
+                    from: range.start,
+                    len,
+                },
+            ));
         }
         self.size = size;
         Some(())
@@ -70,19 +79,27 @@ impl Blob for Rope {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut rest = buffer;
         let mut at = offset;
-        let first = self.parts.partition_point(|(start, part)| start + part.len <= offset);
+        let first = self
+            .parts
+            .partition_point(|(start, part)| start + part.len <= offset);
         for (start, part) in self.parts.get(first..).unwrap_or_default() {
             if rest.is_empty() {
                 break;
             }
             let skip = at - start;
-            let len = usize::try_from(part.len - skip).unwrap_or(usize::MAX).min(rest.len());
+            let len = usize::try_from(part.len - skip)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
             let (now, later) = rest.split_at_mut(len);
             part.blob.read_at(part.from + skip, now)?;
             at += len as u64;
             rest = later;
         }
-        if rest.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
     }
 }
 
@@ -103,7 +120,9 @@ impl Read for BlobReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.blob.size() - self.offset).unwrap_or(usize::MAX);
         let len = left.min(buffer.len());
-        let Some(window) = buffer.get_mut(..len) else { return Ok(0) };
+        let Some(window) = buffer.get_mut(..len) else {
+            return Ok(0);
+        };
         self.blob.read_at(self.offset, window)?;
         self.offset += len as u64;
         Ok(len)
@@ -113,7 +132,10 @@ impl Read for BlobReader<'_> {
 /// All the bytes; an error of kind `FileTooLarge` when there are more than `len_max`.
 pub fn to_vec(blob: &dyn Blob, len_max: u64) -> io::Result<Vec<u8>> {
     let size = blob.size();
-    let len = usize::try_from(size).ok().filter(|_| size <= len_max).ok_or(io::ErrorKind::FileTooLarge)?;
+    let len = usize::try_from(size)
+        .ok()
+        .filter(|_| size <= len_max)
+        .ok_or(io::ErrorKind::FileTooLarge)?;
     let mut bytes = vec![0; len];
     blob.read_at(0, &mut bytes)?;
     Ok(bytes)
@@ -128,13 +150,16 @@ pub fn checksum(blob: &dyn Blob) -> io::Result<Checksum> {
     Ok(Checksum::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// The first offset at which two blobs differ; where one is a prefix of the other, its length. `None` when equal.
+/// The first offset at which two blobs differ; where one is a prefix of the other, its length.
+/// `None` when equal.
 pub fn first_difference(a: &dyn Blob, b: &dyn Blob) -> io::Result<Option<u64>> {
     let common = a.size().min(b.size());
     let (mut window_a, mut window_b) = (vec![0; WINDOW_LEN], vec![0; WINDOW_LEN]);
     let mut offset = 0;
     while offset < common {
-        let len = usize::try_from(common - offset).unwrap_or(WINDOW_LEN).min(WINDOW_LEN);
+        let len = usize::try_from(common - offset)
+            .unwrap_or(WINDOW_LEN)
+            .min(WINDOW_LEN);
         window_a.truncate(len);
         window_b.truncate(len);
         a.read_at(offset, &mut window_a)?;

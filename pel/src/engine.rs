@@ -1,7 +1,8 @@
 //! What executes a gated module, and how an execution may end.
 //!
-//! An engine is a function of module, inputs and parameters: no clock, no entropy, no network, no files. What may differ
-//! between engines (running out of fuel, stack or memory) is [`NoResult`]: it never becomes a receipt.
+//! An engine is a function of module, inputs and parameters: no clock, no entropy, no network, no
+//! files. What may differ between engines (running out of fuel, stack or memory) is [`NoResult`]:
+//! it never becomes a receipt.
 
 pub mod wasmtime;
 
@@ -30,7 +31,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { fuel: FUEL_DEFAULT, output_len: OUTPUT_LEN_MAX }
+        Self {
+            fuel: FUEL_DEFAULT,
+            output_len: OUTPUT_LEN_MAX,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The gate: decides which modules are PEL modules, before and independently of any engine.
 //!
-//! Acceptance is part of determinism: engines differ in what they take by default, so the rules are written here once.
-//! They are WebAssembly 3.0's deterministic profile over the closed feature set [`FEATURES`], and the shape that
-//! `ABI.md` describes: imports from `uor` only, one exported memory and tables with declared maxima, an exported
-//! `run: () -> ()`, no start function.
+//! Acceptance is part of determinism: engines differ in what they take by default, so the rules are
+//! written here once. They are WebAssembly 3.0's deterministic profile over the closed feature set
+//! [`FEATURES`], and the shape that `ABI.md` describes: imports from `uor` only, one exported
+//! memory and tables with declared maxima, an exported `run: () -> ()`, no start function.
 
 mod cost;
 
@@ -12,12 +12,13 @@ use std::sync::Arc;
 use uor_index_format::id::Checksum;
 use wasmparser::types::{EntityType, Types};
 use wasmparser::{
-    CompositeInnerType, FuncValidatorAllocations, Parser, Payload, TypeSectionReader, ValType, ValidPayload, Validator,
-    WasmFeatures,
+    CompositeInnerType, FuncValidatorAllocations, Parser, Payload, TypeSectionReader, ValType,
+    ValidPayload, Validator, WasmFeatures,
 };
 
-/// The features a module may use. Everything else is off: threads, shared memory, 64-bit memory, several memories,
-/// relaxed SIMD, garbage-collected types, exceptions, components, stack switching, custom page sizes, wide arithmetic.
+/// The features a module may use. Everything else is off: threads, shared memory, 64-bit memory,
+/// several memories, relaxed SIMD, garbage-collected types, exceptions, components, stack
+/// switching, custom page sizes, wide arithmetic.
 pub const FEATURES: WasmFeatures = WasmFeatures::FLOATS
     .union(WasmFeatures::MUTABLE_GLOBAL)
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
@@ -67,13 +68,41 @@ const I64: ValType = ValType::I64;
 
 /// Every function a module may import: uor core-module ABI 1. `ABI.md` says what each does.
 pub const HOST_FUNCTIONS: [HostFunction; 7] = [
-    HostFunction { name: "input_count", params: &[], results: &[I32] },
-    HostFunction { name: "input_len", params: &[I32], results: &[I64] },
-    HostFunction { name: "input_read", params: &[I32, I64, I32, I32], results: &[I32] },
-    HostFunction { name: "params_len", params: &[], results: &[I32] },
-    HostFunction { name: "params_read", params: &[I32, I32, I32], results: &[I32] },
-    HostFunction { name: "output_write", params: &[I32, I32], results: &[] },
-    HostFunction { name: "fail", params: &[I32], results: &[] },
+    HostFunction {
+        name: "input_count",
+        params: &[],
+        results: &[I32],
+    },
+    HostFunction {
+        name: "input_len",
+        params: &[I32],
+        results: &[I64],
+    },
+    HostFunction {
+        name: "input_read",
+        params: &[I32, I64, I32, I32],
+        results: &[I32],
+    },
+    HostFunction {
+        name: "params_len",
+        params: &[],
+        results: &[I32],
+    },
+    HostFunction {
+        name: "params_read",
+        params: &[I32, I32, I32],
+        results: &[I32],
+    },
+    HostFunction {
+        name: "output_write",
+        params: &[I32, I32],
+        results: &[],
+    },
+    HostFunction {
+        name: "fail",
+        params: &[I32],
+        results: &[],
+    },
 ];
 
 /// A module that passed the gate.
@@ -106,7 +135,9 @@ impl Module {
 #[non_exhaustive]
 pub enum GateError {
     /// The module is longer than [`MODULE_LEN_MAX`].
-    #[error("the module has {len} bytes; at most {max} are allowed: strip debug information or optimise for size")]
+    #[error(
+        "the module has {len} bytes; at most {max} are allowed: strip debug information or optimise for size"
+    )]
     TooLarge {
         /// Its length.
         len: u64,
@@ -220,18 +251,31 @@ pub enum GateError {
 }
 
 fn pages(declared: Option<u64>) -> String {
-    declared.map_or_else(|| "no maximum".to_owned(), |pages| format!("a maximum of {pages} pages"))
+    declared.map_or_else(
+        || "no maximum".to_owned(),
+        |pages| format!("a maximum of {pages} pages"),
+    )
 }
 
 fn elements(declared: Option<u64>) -> String {
-    declared.map_or_else(|| "no maximum".to_owned(), |elements| format!("a maximum of {elements} elements"))
+    declared.map_or_else(
+        || "no maximum".to_owned(),
+        |elements| format!("a maximum of {elements} elements"),
+    )
 }
 
 impl From<wasmparser::Error> for GateError {
     fn from(error: wasmparser::Error) -> Self {
         // Some messages have a layout of their own.
-        let problem = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-        Self::Invalid { offset: error.offset(), problem }
+        let problem = error
+            .message()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        Self::Invalid {
+            offset: error.offset(),
+            problem,
+        }
     }
 }
 
@@ -244,9 +288,16 @@ fn no_module(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         "it is empty".to_owned()
     } else if std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0')) {
-        format!("it is text, beginning with `{}`: a module is binary, so assemble it first", begins.escape_ascii())
+        format!(
+            "it is text, beginning with `{}`: a module is binary, so assemble it first",
+            begins.escape_ascii()
+        )
     } else {
-        format!("it begins with `{}`, and a module with `{}`", begins.escape_ascii(), MAGIC.escape_ascii())
+        format!(
+            "it begins with `{}`, and a module with `{}`",
+            begins.escape_ascii(),
+            MAGIC.escape_ascii()
+        )
     }
 }
 
@@ -254,17 +305,27 @@ fn no_module(bytes: &[u8]) -> String {
 pub fn check(bytes: &[u8]) -> Result<Module, GateError> {
     let len = bytes.len() as u64;
     if len > MODULE_LEN_MAX {
-        return Err(GateError::TooLarge { len, max: MODULE_LEN_MAX });
+        return Err(GateError::TooLarge {
+            len,
+            max: MODULE_LEN_MAX,
+        });
     }
     if !bytes.starts_with(&MAGIC) {
-        return Err(GateError::Invalid { offset: 0, problem: no_module(bytes) });
+        return Err(GateError::Invalid {
+            offset: 0,
+            problem: no_module(bytes),
+        });
     }
     let (types, cost) = validate(bytes)?;
     for payload in Parser::new(0).parse_all(bytes) {
         check_section(&payload?, &types)?;
     }
     check_exports(&types)?;
-    Ok(Module { checksum: Checksum::of(bytes), bytes: bytes.into(), cost })
+    Ok(Module {
+        checksum: Checksum::of(bytes),
+        bytes: bytes.into(),
+        cost,
+    })
 }
 
 /// Validates a module and counts what compiling it costs.
@@ -282,14 +343,21 @@ fn validate(bytes: &[u8]) -> Result<(Types, u64), GateError> {
             _ => {}
         }
     }
-    let cut = || GateError::Invalid { offset: bytes.len(), problem: "unexpected end of module".to_owned() };
+    let cut = || GateError::Invalid {
+        offset: bytes.len(),
+        problem: "unexpected end of module".to_owned(),
+    };
     let types = types.ok_or_else(cut)?;
     let (mut cost, mut allocations) = (0_u64, FuncValidatorAllocations::default());
     for (function, body) in functions {
         let (index, offset) = (function.index, body.range().start);
         cost = cost.saturating_add(cost::of_function(function, &body, &mut allocations)?);
         if cost > MODULE_COST_MAX {
-            return Err(GateError::ModuleCost { function: index, offset, max: MODULE_COST_MAX });
+            return Err(GateError::ModuleCost {
+                function: index,
+                offset,
+                max: MODULE_COST_MAX,
+            });
         }
     }
     Ok((types, cost))
@@ -300,10 +368,16 @@ fn check_types(section: &TypeSectionReader<'_>) -> Result<(), GateError> {
     for group in section.clone().into_iter_with_offsets() {
         let (offset, group) = group?;
         for ty in group.types() {
-            let CompositeInnerType::Func(function) = &ty.composite_type.inner else { continue };
+            let CompositeInnerType::Func(function) = &ty.composite_type.inner else {
+                continue;
+            };
             let (params, results) = (function.params().len(), function.results().len());
             if params > PARAMS_MAX || results > RESULTS_MAX {
-                return Err(GateError::Arity { offset, params, results });
+                return Err(GateError::Arity {
+                    offset,
+                    params,
+                    results,
+                });
             }
         }
     }
@@ -322,31 +396,59 @@ fn check_section(section: &Payload<'_>, types: &Types) -> Result<(), GateError> 
             for memory in memories.clone().into_iter_with_offsets() {
                 let (offset, memory) = memory?;
                 if memory.maximum.is_none_or(|pages| pages > MEMORY_PAGES_MAX) {
-                    return Err(GateError::Memory { offset, declared: memory.maximum, max: MEMORY_PAGES_MAX });
+                    return Err(GateError::Memory {
+                        offset,
+                        declared: memory.maximum,
+                        max: MEMORY_PAGES_MAX,
+                    });
                 }
             }
         }
         Payload::TableSection(tables) => {
             for table in tables.clone().into_iter_with_offsets() {
                 let (offset, table) = table?;
-                if table.ty.maximum.is_none_or(|elements| elements > TABLE_LEN_MAX) {
-                    return Err(GateError::Table { offset, declared: table.ty.maximum, max: TABLE_LEN_MAX });
+                if table
+                    .ty
+                    .maximum
+                    .is_none_or(|elements| elements > TABLE_LEN_MAX)
+                {
+                    return Err(GateError::Table {
+                        offset,
+                        declared: table.ty.maximum,
+                        max: TABLE_LEN_MAX,
+                    });
                 }
             }
         }
-        Payload::StartSection { range, .. } => return Err(GateError::Start { offset: range.start }),
+        Payload::StartSection { range, .. } => {
+            return Err(GateError::Start {
+                offset: range.start,
+            });
+        }
         _ => {}
     }
     Ok(())
 }
 
-fn check_import(offset: usize, import: &wasmparser::Import<'_>, types: &Types) -> Result<(), GateError> {
-    let offered = HOST_FUNCTIONS.iter().find(|function| import.module == IMPORT_MODULE && import.name == function.name);
+fn check_import(
+    offset: usize,
+    import: &wasmparser::Import<'_>,
+    types: &Types,
+) -> Result<(), GateError> {
+    let offered = HOST_FUNCTIONS
+        .iter()
+        .find(|function| import.module == IMPORT_MODULE && import.name == function.name);
     let Some(function) = offered else {
-        return Err(GateError::Import { offset, module: import.module.to_owned(), name: import.name.to_owned() });
+        return Err(GateError::Import {
+            offset,
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+        });
     };
     match types.as_ref().entity_type_from_import(import) {
-        Some(EntityType::Func(id)) if has_type(types, id, function.params, function.results) => Ok(()),
+        Some(EntityType::Func(id)) if has_type(types, id, function.params, function.results) => {
+            Ok(())
+        }
         _ => Err(GateError::ImportType {
             offset,
             name: import.name.to_owned(),
@@ -357,19 +459,35 @@ fn check_import(offset: usize, import: &wasmparser::Import<'_>, types: &Types) -
 
 fn check_exports(types: &Types) -> Result<(), GateError> {
     let types_ref = types.as_ref();
-    let export = |name: &str| types_ref.core_exports()?.find(|(export, _)| *export == name).map(|(_, entity)| entity);
+    let export = |name: &str| {
+        types_ref
+            .core_exports()?
+            .find(|(export, _)| *export == name)
+            .map(|(_, entity)| entity)
+    };
     if !matches!(export(MEMORY_EXPORT), Some(EntityType::Memory(_))) {
-        return Err(GateError::Export { expected: "a memory named `memory`" });
+        return Err(GateError::Export {
+            expected: "a memory named `memory`",
+        });
     }
     match export(RUN_EXPORT) {
         Some(EntityType::Func(id)) if has_type(types, id, &[], &[]) => Ok(()),
-        _ => Err(GateError::Export { expected: "a function named `run` without parameters and results" }),
+        _ => Err(GateError::Export {
+            expected: "a function named `run` without parameters and results",
+        }),
     }
 }
 
-fn has_type(types: &Types, id: wasmparser::types::CoreTypeId, params: &[ValType], results: &[ValType]) -> bool {
+fn has_type(
+    types: &Types,
+    id: wasmparser::types::CoreTypeId,
+    params: &[ValType],
+    results: &[ValType],
+) -> bool {
     match &types[id].composite_type.inner {
-        wasmparser::CompositeInnerType::Func(function) => function.params() == params && function.results() == results,
+        wasmparser::CompositeInnerType::Func(function) => {
+            function.params() == params && function.results() == results
+        }
         _ => false,
     }
 }

@@ -1,4 +1,5 @@
-//! The byte kernels: operations that need no module. None copies an input, so none is bounded by memory.
+//! The byte kernels: operations that need no module. None copies an input, so none is bounded by
+//! memory.
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub fn slice(input: Arc<dyn Blob>, params: &[u8]) -> Result<Rope, FailureKind> {
     let len = u64::from_le_bytes(len.try_into().map_err(|_| FailureKind::OutOfRange)?);
     let end = offset.checked_add(len).ok_or(FailureKind::OutOfRange)?;
     let mut rope = Rope::default();
-    rope.push(input, offset..end).ok_or(FailureKind::OutOfRange)?;
+    rope.push(input, offset..end)
+        .ok_or(FailureKind::OutOfRange)?;
     Ok(rope)
 }
 
@@ -52,7 +54,10 @@ mod tests {
     #[test]
     fn hash_is_what_b3sum_prints() {
         let digest = hash(&b"".to_vec()).expect("memory is readable");
-        assert_eq!(digest, b"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\n");
+        assert_eq!(
+            digest,
+            b"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\n"
+        );
     }
 
     proptest! {

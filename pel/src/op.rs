@@ -1,4 +1,5 @@
-//! The operations a node may name, and what each asks of its node. A new meaning gets a new name (`/2`), never an old one.
+//! The operations a node may name, and what each asks of its node. A new meaning gets a new name
+//! (`/2`), never an old one.
 
 use std::ops::RangeInclusive;
 
@@ -75,7 +76,14 @@ fn known() -> String {
 
 impl Op {
     /// Every operation.
-    pub const ALL: [Self; 6] = [Self::Concat, Self::Slice, Self::Const, Self::Hash, Self::Params, Self::Wasm];
+    pub const ALL: [Self; 6] = [
+        Self::Concat,
+        Self::Slice,
+        Self::Const,
+        Self::Hash,
+        Self::Params,
+        Self::Wasm,
+    ];
 
     /// The name in programs.
     pub const fn name(self) -> &'static str {
@@ -92,23 +100,40 @@ impl Op {
     /// The operation of a node; an error unless the node is one the operation allows.
     pub fn of(node: &Node) -> Result<Self, OpError> {
         let op = Self::ALL.into_iter().find(|op| op.name() == node.op);
-        let op = op.ok_or_else(|| OpError::Unknown { node: node.name.clone(), op: node.op.clone() })?;
+        let op = op.ok_or_else(|| OpError::Unknown {
+            node: node.name.clone(),
+            op: node.op.clone(),
+        })?;
         let (inputs, needs) = op.inputs();
         if !inputs.contains(&node.inputs.len()) {
             let count = node.inputs.len();
-            return Err(OpError::Inputs { node: node.name.clone(), op: op.name(), count, needs });
+            return Err(OpError::Inputs {
+                node: node.name.clone(),
+                op: op.name(),
+                count,
+                needs,
+            });
         }
         let (params, needs) = op.params();
         if !params.contains(&node.params.len()) {
             let len = node.params.len();
-            return Err(OpError::Params { node: node.name.clone(), op: op.name(), len, needs });
+            return Err(OpError::Params {
+                node: node.name.clone(),
+                op: op.name(),
+                len,
+                needs,
+            });
         }
         let problem = match (op, node.module.is_some()) {
             (Self::Wasm, false) => "needs a module",
             (Self::Wasm, true) | (_, false) => return Ok(op),
             (_, true) => "takes no module",
         };
-        Err(OpError::Module { node: node.name.clone(), op: op.name(), problem })
+        Err(OpError::Module {
+            node: node.name.clone(),
+            op: op.name(),
+            problem,
+        })
     }
 
     const fn inputs(self) -> (RangeInclusive<usize>, &'static str) {
@@ -130,5 +155,8 @@ impl Op {
 
 /// Checks every node of a program, wherever the program came from.
 pub fn check(program: &Program) -> Result<(), OpError> {
-    program.nodes().iter().try_for_each(|node| Op::of(node).map(|_| ()))
+    program
+        .nodes()
+        .iter()
+        .try_for_each(|node| Op::of(node).map(|_| ()))
 }

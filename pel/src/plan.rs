@@ -1,18 +1,28 @@
 //! The one order of a program's nodes.
 //!
-//! The order is topological; among nodes that are ready, the smallest name goes first. So a program's bytes do not depend
-//! on the order in which its text lists its nodes.
+//! The order is topological; among nodes that are ready, the smallest name goes first. So a
+//! program's bytes do not depend on the order in which its text lists its nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Sorts nodes, each given with the nodes it reads. `Err` holds a cycle, each node followed by one it reads.
+/// Sorts nodes, each given with the nodes it reads. `Err` holds a cycle, each node followed by one
+/// it reads.
 pub fn order(reads: &BTreeMap<&str, BTreeSet<&str>>) -> Result<Vec<String>, Vec<String>> {
-    let mut waits: BTreeMap<&str, usize> = reads.iter().map(|(name, reads)| (*name, reads.len())).collect();
+    let mut waits: BTreeMap<&str, usize> = reads
+        .iter()
+        .map(|(name, reads)| (*name, reads.len()))
+        .collect();
     let mut readers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (reader, names) in reads {
-        names.iter().for_each(|name| readers.entry(name).or_default().push(reader));
+        names
+            .iter()
+            .for_each(|name| readers.entry(name).or_default().push(reader));
     }
-    let mut ready: BTreeSet<&str> = waits.iter().filter(|(_, waits)| **waits == 0).map(|(name, _)| *name).collect();
+    let mut ready: BTreeSet<&str> = waits
+        .iter()
+        .filter(|(_, waits)| **waits == 0)
+        .map(|(name, _)| *name)
+        .collect();
     let mut order = Vec::new();
     while let Some(name) = ready.pop_first() {
         waits.remove(name);
@@ -26,10 +36,15 @@ pub fn order(reads: &BTreeMap<&str, BTreeSet<&str>>) -> Result<Vec<String>, Vec<
             }
         }
     }
-    if waits.is_empty() { Ok(order) } else { Err(cycle(reads, &waits)) }
+    if waits.is_empty() {
+        Ok(order)
+    } else {
+        Err(cycle(reads, &waits))
+    }
 }
 
-/// Walks from any waiting node along waiting nodes until one comes up again: every waiting node reads a waiting node.
+/// Walks from any waiting node along waiting nodes until one comes up again: every waiting node
+/// reads a waiting node.
 fn cycle(reads: &BTreeMap<&str, BTreeSet<&str>>, waits: &BTreeMap<&str, usize>) -> Vec<String> {
     let mut path: Vec<&str> = Vec::new();
     let mut next = waits.keys().next().copied();
@@ -37,12 +52,21 @@ fn cycle(reads: &BTreeMap<&str, BTreeSet<&str>>, waits: &BTreeMap<&str, usize>) 
         if let Some(start) = path.iter().position(|before| *before == name) {
             let mut cycle: Vec<String> = path.drain(start..).map(str::to_owned).collect();
             // Told from its smallest name, so that the same cycle is always told alike.
-            let smallest = cycle.iter().enumerate().min_by_key(|(_, name)| *name).map_or(0, |(index, _)| index);
+            let smallest = cycle
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, name)| *name)
+                .map_or(0, |(index, _)| index);
             cycle.rotate_left(smallest);
             return cycle;
         }
         path.push(name);
-        next = reads.get(name).into_iter().flatten().copied().find(|read| waits.contains_key(read));
+        next = reads
+            .get(name)
+            .into_iter()
+            .flatten()
+            .copied()
+            .find(|read| waits.contains_key(read));
     }
     Vec::new()
 }

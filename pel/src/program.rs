@@ -13,10 +13,10 @@
 //! counts = "count"
 //! ```
 //!
-//! A node may have `each = true` (run once for each file of the tree that is its first input), and parameters as
-//! `params = "text"`, as `params_hex = "00ff"`, or, for a slice, as `offset` and `len`. The order in which a text lists
-//! inputs, nodes and outputs means nothing: inputs and outputs are sorted by name, nodes stand in the one order of
-//! [`plan`].
+//! A node may have `each = true` (run once for each file of the tree that is its first input), and
+//! parameters as `params = "text"`, as `params_hex = "00ff"`, or, for a slice, as `offset` and
+//! `len`. The order in which a text lists inputs, nodes and outputs means nothing: inputs and
+//! outputs are sorted by name, nodes stand in the one order of [`plan`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -120,11 +120,20 @@ pub enum CompileError {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn chain(nodes: &[String]) -> String {
-    nodes.iter().chain(nodes.first()).map(String::as_str).collect::<Vec<_>>().join(" reads ")
+    nodes
+        .iter()
+        .chain(nodes.first())
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" reads ")
 }
 
 #[derive(Deserialize)]
@@ -154,7 +163,8 @@ struct NodeText {
     len: Option<u64>,
 }
 
-/// Compiles a program. `read_module` gives the bytes behind what a node calls its `module`: a path, usually.
+/// Compiles a program. `read_module` gives the bytes behind what a node calls its `module`: a path,
+/// usually.
 ///
 /// ```
 /// let text = r#"
@@ -183,7 +193,10 @@ pub fn compile(
     sort_nodes(&mut document)?;
     let sources = sources(&document);
     let resolve = |reader: String, name: &String| {
-        sources.get(name.as_str()).copied().ok_or_else(|| unknown_source(reader, name, &document))
+        sources
+            .get(name.as_str())
+            .copied()
+            .ok_or_else(|| unknown_source(reader, name, &document))
     };
     let mut modules = BTreeMap::new();
     let mut nodes = Vec::new();
@@ -192,9 +205,17 @@ pub fn compile(
         let node = Node {
             name: text.name.clone(),
             op: text.op.clone(),
-            module: text.module.as_ref().map(|path| module(text, path, &mut modules, &mut read_module)).transpose()?,
+            module: text
+                .module
+                .as_ref()
+                .map(|path| module(text, path, &mut modules, &mut read_module))
+                .transpose()?,
             params: params(text)?,
-            inputs: text.inputs.iter().map(|name| resolve(reader(), name)).collect::<Result<_, _>>()?,
+            inputs: text
+                .inputs
+                .iter()
+                .map(|name| resolve(reader(), name))
+                .collect::<Result<_, _>>()?,
             each: text.each,
         };
         Op::of(&node)?;
@@ -215,36 +236,73 @@ fn check_names(document: &Document) -> Result<(), CompileError> {
     let mut seen: BTreeMap<&str, &'static str> = BTreeMap::new();
     for (name, second) in inputs.chain(nodes) {
         if let Some(first) = seen.insert(name, second) {
-            return Err(CompileError::Duplicate { name: name.clone(), first, second });
+            return Err(CompileError::Duplicate {
+                name: name.clone(),
+                first,
+                second,
+            });
         }
     }
     Ok(())
 }
 
 fn sort_nodes(document: &mut Document) -> Result<(), CompileError> {
-    let names: BTreeSet<&str> = document.nodes.iter().map(|node| node.name.as_str()).collect();
+    let names: BTreeSet<&str> = document
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect();
     let reads = document
         .nodes
         .iter()
         .map(|node| {
-            (node.name.as_str(), node.inputs.iter().filter_map(|name| names.get(name.as_str()).copied()).collect())
+            (
+                node.name.as_str(),
+                node.inputs
+                    .iter()
+                    .filter_map(|name| names.get(name.as_str()).copied())
+                    .collect(),
+            )
         })
         .collect();
     let order = plan::order(&reads).map_err(|nodes| CompileError::Cycle { nodes })?;
-    let rank: BTreeMap<String, usize> = order.into_iter().enumerate().map(|(rank, name)| (name, rank)).collect();
-    document.nodes.sort_by_key(|node| rank.get(&node.name).copied());
+    let rank: BTreeMap<String, usize> = order
+        .into_iter()
+        .enumerate()
+        .map(|(rank, name)| (name, rank))
+        .collect();
+    document
+        .nodes
+        .sort_by_key(|node| rank.get(&node.name).copied());
     Ok(())
 }
 
 fn sources(document: &Document) -> BTreeMap<&str, Source> {
-    let inputs = document.inputs.iter().map(String::as_str).zip((0..).map(Source::Input));
-    let nodes = document.nodes.iter().map(|node| node.name.as_str()).zip((0..).map(Source::Node));
+    let inputs = document
+        .inputs
+        .iter()
+        .map(String::as_str)
+        .zip((0..).map(Source::Input));
+    let nodes = document
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .zip((0..).map(Source::Node));
     inputs.chain(nodes).collect()
 }
 
 fn unknown_source(reader: String, name: &str, document: &Document) -> CompileError {
-    let known = document.inputs.iter().chain(document.nodes.iter().map(|node| &node.name)).cloned().collect();
-    CompileError::UnknownSource { reader, source_name: name.to_owned(), known }
+    let known = document
+        .inputs
+        .iter()
+        .chain(document.nodes.iter().map(|node| &node.name))
+        .cloned()
+        .collect();
+    CompileError::UnknownSource {
+        reader,
+        source_name: name.to_owned(),
+        known,
+    }
 }
 
 fn module(
@@ -254,23 +312,41 @@ fn module(
     read_module: &mut impl FnMut(&str) -> io::Result<Vec<u8>>,
 ) -> Result<ArtifactKey, CompileError> {
     let (node, path) = (|| text.name.clone(), || path.to_owned());
-    let bytes =
-        read_module(&path()).map_err(|source| CompileError::ModuleUnreadable { node: node(), path: path(), source })?;
-    gate::check(&bytes).map_err(|source| CompileError::ModuleRefused { node: node(), path: path(), source })?;
+    let bytes = read_module(&path()).map_err(|source| CompileError::ModuleUnreadable {
+        node: node(),
+        path: path(),
+        source,
+    })?;
+    gate::check(&bytes).map_err(|source| CompileError::ModuleRefused {
+        node: node(),
+        path: path(),
+        source,
+    })?;
     let key = artifact_key(None, &Payload::of(&bytes));
     modules.insert(key, bytes);
     Ok(key)
 }
 
 fn params(text: &NodeText) -> Result<Vec<u8>, CompileError> {
-    let wrong = |field, problem| Err(CompileError::Field { node: text.name.clone(), field, problem });
+    let wrong = |field, problem| {
+        Err(CompileError::Field {
+            node: text.name.clone(),
+            field,
+            problem,
+        })
+    };
     match (&text.params, &text.params_hex, text.offset, text.len) {
-        (None, None, None, None) if text.op == Op::Slice.name() => wrong("`offset` and `len`", "are missing"),
+        (None, None, None, None) if text.op == Op::Slice.name() => {
+            wrong("`offset` and `len`", "are missing")
+        }
         (None, None, None, None) => Ok(Vec::new()),
         (Some(params), None, None, None) => Ok(params.clone().into_bytes()),
         (None, Some(hex), None, None) => match from_hex(hex) {
             Some(params) => Ok(params),
-            None => wrong("`params_hex`", "is not a whole number of bytes in hexadecimal"),
+            None => wrong(
+                "`params_hex`",
+                "is not a whole number of bytes in hexadecimal",
+            ),
         },
         (None, None, Some(_), Some(_)) if text.op != Op::Slice.name() => {
             wrong("`offset` and `len`", "belong to `pel.bytes.slice/1`")
@@ -278,6 +354,9 @@ fn params(text: &NodeText) -> Result<Vec<u8>, CompileError> {
         (None, None, Some(offset), Some(len)) => Ok(slice_params(offset, len)),
         (None, None, Some(_), None) => wrong("`len`", "is missing beside `offset`"),
         (None, None, None, Some(_)) => wrong("`offset`", "is missing beside `len`"),
-        _ => wrong("parameters", "are given in more than one of `params`, `params_hex`, `offset` with `len`"),
+        _ => wrong(
+            "parameters",
+            "are given in more than one of `params`, `params_hex`, `offset` with `len`",
+        ),
     }
 }

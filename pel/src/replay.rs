@@ -1,9 +1,9 @@
-//! Replay: runs a receipt's derivation again, without believing any receipt and without writing, and says where the outcome
-//! first differs from the claim.
+//! Replay: runs a receipt's derivation again, without believing any receipt and without writing,
+//! and says where the outcome first differs from the claim.
 //!
-//! Steps are compared in the one order. The first step that differs has, by construction, the same inputs on both sides, so
-//! it is an origin of the difference and never a victim of one. An execution without a result is inconclusive: it is no
-//! evidence against anyone.
+//! Steps are compared in the one order. The first step that differs has, by construction, the same
+//! inputs on both sides, so it is an origin of the difference and never a victim of one. An
+//! execution without a result is inconclusive: it is no evidence against anyone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,7 +38,8 @@ pub enum Verdict {
 /// The first difference between a claim and a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Divergence {
-    /// The node, or `name[path]` for one file of a mapped node; empty where no node differs, only what the claim makes of them.
+    /// The node, or `name[path]` for one file of a mapped node; empty where no node differs, only
+    /// what the claim makes of them.
     pub node: String,
     /// The receipt whose outcome differs.
     pub receipt: ArtifactKey,
@@ -53,8 +54,8 @@ pub enum Difference {
     Output {
         /// Name of the output.
         name: String,
-        /// First byte that differs; the shorter length where one is a prefix of the other. `None` when the claimed bytes are
-        /// not here, or only the kind of artifact differs.
+        /// First byte that differs; the shorter length where one is a prefix of the other. `None`
+        /// when the claimed bytes are not here, or only the kind of artifact differs.
         offset: Option<u64>,
         /// The claimed output.
         claimed: Side,
@@ -75,7 +76,8 @@ pub enum Difference {
         /// How the replay ended.
         got: Status,
     },
-    /// The claimed trace lists other work, or the claimed outcome of a step is not here to be compared.
+    /// The claimed trace lists other work, or the claimed outcome of a step is not here to be
+    /// compared.
     Step {
         /// The claimed step, if the trace has one here.
         claimed: Option<Step>,
@@ -105,11 +107,16 @@ pub fn replay(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Verdict {
     let scratch = Scratch::over(shelf);
-    let options = Options { limits, recompute: true };
+    let options = Options {
+        limits,
+        recompute: true,
+    };
     let verdict = Task::of(shelf, derivation.clone()).and_then(|task| {
         let report = perform(&scratch, engine, &task, options, progress)?;
         if report.outcome == *claimed {
-            return Ok(Verdict::Identical { operations: report.operations });
+            return Ok(Verdict::Identical {
+                operations: report.operations,
+            });
         }
         let receipt = report.receipt;
         compare(&scratch, &task.program, receipt, claimed, &report.outcome).map(Verdict::Diverged)
@@ -131,23 +138,49 @@ fn compare(
         return compare_steps(scratch, receipt, claimed, got);
     }
     if claimed.status != got.status {
-        let node = [&got.status, &claimed.status].into_iter().find_map(|status| match status {
-            Status::Failed { node, .. } => Some(node.clone()),
-            Status::Ok => None,
+        let node = [&got.status, &claimed.status]
+            .into_iter()
+            .find_map(|status| match status {
+                Status::Failed { node, .. } => Some(node.clone()),
+                Status::Ok => None,
+            });
+        let difference = Difference::Status {
+            claimed: claimed.status.clone(),
+            got: got.status.clone(),
+        };
+        return Ok(Divergence {
+            node: node.unwrap_or_default(),
+            receipt,
+            difference,
         });
-        let difference = Difference::Status { claimed: claimed.status.clone(), got: got.status.clone() };
-        return Ok(Divergence { node: node.unwrap_or_default(), receipt, difference });
     }
-    let names = |outcome: &Outcome| outcome.outputs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let names = |outcome: &Outcome| {
+        outcome
+            .outputs
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>()
+    };
     for (index, (claimed, got)) in claimed.outputs.iter().zip(&got.outputs).enumerate() {
         if claimed.0 == got.0 && claimed.1 != got.1 {
             let node = node_of(program, index);
             let difference = compare_outputs(scratch, &got.0, claimed.1, got.1)?;
-            return Ok(Divergence { node, receipt, difference });
+            return Ok(Divergence {
+                node,
+                receipt,
+                difference,
+            });
         }
     }
-    let difference = Difference::OutputNames { claimed: names(claimed), got: names(got) };
-    Ok(Divergence { node: String::new(), receipt, difference })
+    let difference = Difference::OutputNames {
+        claimed: names(claimed),
+        got: names(got),
+    };
+    Ok(Divergence {
+        node: String::new(),
+        receipt,
+        difference,
+    })
 }
 
 /// Descends into the first step that differs, where both sides' outcomes of it are here.
@@ -163,24 +196,47 @@ fn compare_steps(
         && let Some(got_outcome) = scratch.outcome(&got.receipt)
         && let Some(program) = scratch.program(&got.receipt)
     {
-        let inner = compare(scratch, &program, got.receipt, &claimed_outcome, &got_outcome)?;
-        return Ok(Divergence { node: nested(&inner.node, &got.label), ..inner });
+        let inner = compare(
+            scratch,
+            &program,
+            got.receipt,
+            &claimed_outcome,
+            &got_outcome,
+        )?;
+        return Ok(Divergence {
+            node: nested(&inner.node, &got.label),
+            ..inner
+        });
     }
     let node = got.map(|step| step.label.clone()).unwrap_or_default();
-    Ok(Divergence { node, receipt, difference: Difference::Step { claimed: claimed.cloned(), got: got.cloned() } })
+    Ok(Divergence {
+        node,
+        receipt,
+        difference: Difference::Step {
+            claimed: claimed.cloned(),
+            got: got.cloned(),
+        },
+    })
 }
 
-/// A label inside an atom as the step around it is called. A step of a mapped node is `node[path]` already.
+/// A label inside an atom as the step around it is called. A step of a mapped node is `node[path]`
+/// already.
 fn nested(inner: &str, label: &str) -> String {
-    if inner.is_empty() { label.to_owned() } else { relabel(inner, label) }
+    if inner.is_empty() {
+        label.to_owned()
+    } else {
+        relabel(inner, label)
+    }
 }
 
 /// The node that an output comes from; empty for an input that is passed through.
 fn node_of(program: &Program, output: usize) -> String {
     match program.outputs().get(output) {
-        Some((_, Source::Node(index))) => {
-            program.nodes().get(*index as usize).map(|node| node.name.clone()).unwrap_or_default()
-        }
+        Some((_, Source::Node(index))) => program
+            .nodes()
+            .get(*index as usize)
+            .map(|node| node.name.clone())
+            .unwrap_or_default(),
         _ => String::new(),
     }
 }
@@ -193,10 +249,17 @@ fn compare_outputs(
 ) -> Result<Difference, RunError> {
     let (claimed_side, got_side) = (scratch.side(claimed)?, scratch.side(got)?);
     let offset = match (scratch.find(&claimed)?, scratch.find(&got)?) {
-        (Some(claimed), Some(got)) => first_difference(&*claimed.blob, &*got.blob).map_err(unreadable)?,
+        (Some(claimed), Some(got)) => {
+            first_difference(&*claimed.blob, &*got.blob).map_err(unreadable)?
+        }
         _ => None,
     };
-    Ok(Difference::Output { name: name.to_owned(), offset, claimed: claimed_side, got: got_side })
+    Ok(Difference::Output {
+        name: name.to_owned(),
+        offset,
+        claimed: claimed_side,
+        got: got_side,
+    })
 }
 
 fn unreadable(error: std::io::Error) -> ShelfError {
@@ -217,7 +280,10 @@ struct Kept {
 
 impl<'a> Scratch<'a> {
     fn over(base: &'a dyn Shelf) -> Self {
-        Self { base, kept: Mutex::default() }
+        Self {
+            base,
+            kept: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -225,26 +291,47 @@ impl<'a> Scratch<'a> {
     }
 
     /// The outcome that the other shelf has for a receipt, if it is the one with this checksum.
-    fn claim(&self, receipt: &ArtifactKey, checksum: Checksum) -> Result<Option<Outcome>, RunError> {
+    fn claim(
+        &self,
+        receipt: &ArtifactKey,
+        checksum: Checksum,
+    ) -> Result<Option<Outcome>, RunError> {
         let outcome = self.base.receipt(receipt)?;
         Ok(outcome.filter(|outcome| Checksum::of(&outcome.encode()) == checksum))
     }
 
     /// The outcome of this replay for a receipt.
     fn outcome(&self, receipt: &ArtifactKey) -> Option<Outcome> {
-        self.lock().receipts.get(receipt).map(|(_, outcome)| outcome.clone())
+        self.lock()
+            .receipts
+            .get(receipt)
+            .map(|(_, outcome)| outcome.clone())
     }
 
     /// The program of a receipt of this replay.
     fn program(&self, receipt: &ArtifactKey) -> Option<Program> {
-        let key = self.lock().receipts.get(receipt).map(|(program, _)| *program)?;
+        let key = self
+            .lock()
+            .receipts
+            .get(receipt)
+            .map(|(program, _)| *program)?;
         crate::run::load(self, &key).ok()
     }
 
     fn side(&self, key: ArtifactKey) -> Result<Side, RunError> {
-        let Some(found) = self.find(&key)? else { return Ok(Side { key, checksum: None, len: None }) };
+        let Some(found) = self.find(&key)? else {
+            return Ok(Side {
+                key,
+                checksum: None,
+                len: None,
+            });
+        };
         let checksum = checksum(&*found.blob).map_err(unreadable)?;
-        Ok(Side { key, checksum: Some(checksum), len: Some(found.blob.size()) })
+        Ok(Side {
+            key,
+            checksum: Some(checksum),
+            len: Some(found.blob.size()),
+        })
     }
 }
 
@@ -268,7 +355,10 @@ impl Shelf for Scratch<'_> {
     }
 
     fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
-        self.lock().receipts.insert(derivation.receipt_key(), (derivation.program, outcome.clone()));
+        self.lock().receipts.insert(
+            derivation.receipt_key(),
+            (derivation.program, outcome.clone()),
+        );
         Ok(())
     }
 }

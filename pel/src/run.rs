@@ -1,11 +1,14 @@
-//! Running programs: what is known is reused, what is not is executed, and either way the same receipt stands.
+//! Running programs: what is known is reused, what is not is executed, and either way the same
+//! receipt stands.
 //!
-//! Every node execution is the run of an [`Atom`](atom::Atom): a canonical program with one node, so that equal work meets at one
-//! receipt whatever program, and whatever site, it came from. A program of several nodes gets a receipt of its own whose
-//! trace names its nodes' receipts in the one order; the first node that fails in that order ends the run. A mapped node
-//! (`each`) is traced likewise by the receipts of its files.
+//! Every node execution is the run of an [`Atom`](atom::Atom): a canonical program with one node,
+//! so that equal work meets at one receipt whatever program, and whatever site, it came from. A
+//! program of several nodes gets a receipt of its own whose trace names its nodes' receipts in the
+//! one order; the first node that fails in that order ends the run. A mapped node (`each`) is
+//! traced likewise by the receipts of its files.
 //!
-//! A node that gives no result leaves nothing; nodes before it have left receipts that are true and will be reused.
+//! A node that gives no result leaves nothing; nodes before it have left receipts that are true and
+//! will be reused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -86,12 +89,18 @@ impl Task {
     /// The task behind a receipt: its program must be here.
     pub fn of(shelf: &dyn Shelf, derivation: Derivation) -> Result<Self, RunError> {
         let program = load(shelf, &derivation.program)?;
-        Ok(Self { label: atom::NODE.to_owned(), derivation, program })
+        Ok(Self {
+            label: atom::NODE.to_owned(),
+            derivation,
+            program,
+        })
     }
 
     fn check(&self) -> Result<(), RunError> {
         if self.derivation.profile != PROFILE {
-            return Err(RunError::Profile { profile: self.derivation.profile.clone() });
+            return Err(RunError::Profile {
+                profile: self.derivation.profile.clone(),
+            });
         }
         let (have, need) = (self.derivation.inputs.len(), self.program.inputs().len());
         if have != need {
@@ -218,17 +227,24 @@ pub enum RunError {
 
 /// The program with this key, every node checked against its operation.
 pub fn load(shelf: &dyn Shelf, key: &ArtifactKey) -> Result<Program, RunError> {
-    let found = shelf.find(key)?.ok_or(RunError::ProgramAbsent { key: *key })?;
+    let found = shelf
+        .find(key)?
+        .ok_or(RunError::ProgramAbsent { key: *key })?;
     if found.type_tag != Some(program::TYPE_TAG) || found.blob.size() > PROGRAM_LEN_MAX {
-        return Err(RunError::NotAProgram { key: *key, source: None });
+        return Err(RunError::NotAProgram {
+            key: *key,
+            source: None,
+        });
     }
     let payload = to_vec(&*found.blob, PROGRAM_LEN_MAX).map_err(|source| RunError::Unreadable {
         label: "program".to_owned(),
         key: *key,
         source,
     })?;
-    let program =
-        Program::decode(&payload).map_err(|source| RunError::NotAProgram { key: *key, source: Some(source) })?;
+    let program = Program::decode(&payload).map_err(|source| RunError::NotAProgram {
+        key: *key,
+        source: Some(source),
+    })?;
     op::check(&program)?;
     Ok(program)
 }
@@ -242,15 +258,39 @@ pub fn bind(
 ) -> Result<Task, RunError> {
     let program = load(shelf, &program_key)?;
     if let Some(name) = inputs.keys().find(|name| !program.inputs().contains(name)) {
-        return Err(RunError::InputUnknown { name: name.clone(), known: program.inputs().to_vec() });
+        return Err(RunError::InputUnknown {
+            name: name.clone(),
+            known: program.inputs().to_vec(),
+        });
     }
     if params.len() > PARAMS_LEN_MAX as usize {
-        return Err(RunError::Params { len: params.len(), max: PARAMS_LEN_MAX });
+        return Err(RunError::Params {
+            len: params.len(),
+            max: PARAMS_LEN_MAX,
+        });
     }
-    let bound = |name: &String| inputs.get(name).copied().ok_or_else(|| RunError::InputUnbound { name: name.clone() });
-    let inputs = program.inputs().iter().map(bound).collect::<Result<_, _>>()?;
-    let derivation = Derivation { program: program_key, inputs, params, profile: PROFILE.to_owned() };
-    Ok(Task { label: atom::NODE.to_owned(), derivation, program })
+    let bound = |name: &String| {
+        inputs
+            .get(name)
+            .copied()
+            .ok_or_else(|| RunError::InputUnbound { name: name.clone() })
+    };
+    let inputs = program
+        .inputs()
+        .iter()
+        .map(bound)
+        .collect::<Result<_, _>>()?;
+    let derivation = Derivation {
+        program: program_key,
+        inputs,
+        params,
+        profile: PROFILE.to_owned(),
+    };
+    Ok(Task {
+        label: atom::NODE.to_owned(),
+        derivation,
+        program,
+    })
 }
 
 /// Runs a task and leaves its receipt on the shelf.
@@ -304,7 +344,11 @@ struct Settled {
 
 impl Settled {
     fn step(&self, label: String) -> Step {
-        Step { label, receipt: self.receipt, outcome: Checksum::of(&self.outcome.encode()) }
+        Step {
+            label,
+            receipt: self.receipt,
+            outcome: Checksum::of(&self.outcome.encode()),
+        }
     }
 }
 
@@ -316,16 +360,36 @@ impl<'a> Runner<'a> {
         progress: &'a mut dyn FnMut(Progress<'_>),
     ) -> Self {
         let (modules, atoms) = (BTreeMap::new(), BTreeSet::new());
-        Self { shelf, engine, options, progress, modules, atoms, executed: 0, reused: 0, operations: 0 }
+        Self {
+            shelf,
+            engine,
+            options,
+            progress,
+            modules,
+            atoms,
+            executed: 0,
+            reused: 0,
+            operations: 0,
+        }
     }
 
-    /// Finds the outcome of a derivation, or executes it and puts its receipt. `label` is for people.
-    fn settle(&mut self, derivation: &Derivation, program: &Program, label: &str) -> Result<Settled, RunError> {
+    /// Finds the outcome of a derivation, or executes it and puts its receipt. `label` is for
+    /// people.
+    fn settle(
+        &mut self,
+        derivation: &Derivation,
+        program: &Program,
+        label: &str,
+    ) -> Result<Settled, RunError> {
         let receipt = derivation.receipt_key();
         if !self.options.recompute
             && let Some(outcome) = known(self.shelf, &receipt, program)?
         {
-            return Ok(Settled { receipt, outcome, reused: true });
+            return Ok(Settled {
+                receipt,
+                outcome,
+                reused: true,
+            });
         }
         let outcome = if atom::is_atom(program) {
             self.atom(derivation, program, label)?
@@ -333,21 +397,39 @@ impl<'a> Runner<'a> {
             self.composite(derivation, program)?
         };
         if self.atoms.insert(derivation.program) {
-            // Others replay this receipt from its program; a whole program is on the shelf already, and stays.
-            self.shelf.put(Some(program::TYPE_TAG), Arc::new(program.encode()))?;
+            // Others replay this receipt from its program; a whole program is on the shelf already,
+            // and stays.
+            self.shelf
+                .put(Some(program::TYPE_TAG), Arc::new(program.encode()))?;
         }
         self.shelf.put_receipt(derivation, &outcome)?;
-        Ok(Settled { receipt, outcome, reused: false })
+        Ok(Settled {
+            receipt,
+            outcome,
+            reused: false,
+        })
     }
 
-    fn composite(&mut self, derivation: &Derivation, program: &Program) -> Result<Outcome, RunError> {
+    fn composite(
+        &mut self,
+        derivation: &Derivation,
+        program: &Program,
+    ) -> Result<Outcome, RunError> {
         let mut keys = Vec::new();
         let mut trace = Vec::new();
         let total = program.nodes().len();
         for node in program.nodes() {
             let atom = atom::Atom::of(node);
-            let inputs = node.inputs.iter().filter_map(|source| resolve(*source, &derivation.inputs, &keys)).collect();
-            let settled = self.settle(&atom.derivation(inputs, &derivation.params), &atom.program, &node.name)?;
+            let inputs = node
+                .inputs
+                .iter()
+                .filter_map(|source| resolve(*source, &derivation.inputs, &keys))
+                .collect();
+            let settled = self.settle(
+                &atom.derivation(inputs, &derivation.params),
+                &atom.program,
+                &node.name,
+            )?;
             if settled.reused {
                 self.reused += 1
             } else {
@@ -355,23 +437,40 @@ impl<'a> Runner<'a> {
             }
             trace.push(settled.step(node.name.clone()));
             let (label, reused, done) = (node.name.as_str(), settled.reused, trace.len());
-            (self.progress)(Progress::Node { label, reused, done, total });
+            (self.progress)(Progress::Node {
+                label,
+                reused,
+                done,
+                total,
+            });
             match settled.outcome.status {
                 Status::Ok => keys.extend(settled.outcome.outputs.first().map(|(_, key)| *key)),
                 Status::Failed { node: inner, kind } => {
-                    let status = Status::Failed { node: atom::relabel(&inner, &node.name), kind };
-                    return Ok(Outcome { status, outputs: Vec::new(), trace });
+                    let status = Status::Failed {
+                        node: atom::relabel(&inner, &node.name),
+                        kind,
+                    };
+                    return Ok(Outcome {
+                        status,
+                        outputs: Vec::new(),
+                        trace,
+                    });
                 }
             }
         }
         let output = |(name, source): &(String, Source)| {
             resolve(*source, &derivation.inputs, &keys).map(|key| (name.clone(), key))
         };
-        Ok(Outcome { status: Status::Ok, outputs: program.outputs().iter().filter_map(output).collect(), trace })
+        Ok(Outcome {
+            status: Status::Ok,
+            outputs: program.outputs().iter().filter_map(output).collect(),
+            trace,
+        })
     }
 }
 
-/// What a source stands for. A valid program names only inputs and earlier nodes, and these are all there.
+/// What a source stands for. A valid program names only inputs and earlier nodes, and these are all
+/// there.
 fn resolve(source: Source, inputs: &[ArtifactKey], nodes: &[ArtifactKey]) -> Option<ArtifactKey> {
     match source {
         Source::Input(index) => inputs.get(index as usize).copied(),
@@ -380,8 +479,14 @@ fn resolve(source: Source, inputs: &[ArtifactKey], nodes: &[ArtifactKey]) -> Opt
 }
 
 /// The outcome on the shelf, if it is one of this program's and everything that it names is here.
-fn known(shelf: &dyn Shelf, receipt: &ArtifactKey, program: &Program) -> Result<Option<Outcome>, RunError> {
-    let Some(outcome) = shelf.receipt(receipt)? else { return Ok(None) };
+fn known(
+    shelf: &dyn Shelf,
+    receipt: &ArtifactKey,
+    program: &Program,
+) -> Result<Option<Outcome>, RunError> {
+    let Some(outcome) = shelf.receipt(receipt)? else {
+        return Ok(None);
+    };
     let expected = program.outputs().iter().map(|(name, _)| name);
     if outcome.status == Status::Ok && !outcome.outputs.iter().map(|(name, _)| name).eq(expected) {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! What a run needs of a store: artifacts by key, and receipts. The node implements it; [`MemoryShelf`] is for tests and
-//! tools.
+//! What a run needs of a store: artifacts by key, and receipts. The node implements it;
+//! [`MemoryShelf`] is for tests and tools.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,8 +31,14 @@ pub struct ShelfError {
 
 impl ShelfError {
     /// A failure while `doing`.
-    pub fn new(doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { doing, source: source.into() }
+    pub fn new(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            doing,
+            source: source.into(),
+        }
     }
 }
 
@@ -53,8 +59,15 @@ pub trait Shelf {
 
 /// The key of an artifact with these bytes.
 pub fn key_of(type_tag: Option<u32>, blob: &dyn Blob) -> Result<ArtifactKey, ShelfError> {
-    let checksum = checksum(blob).map_err(|error| ShelfError::new("read the bytes of a new artifact", error))?;
-    Ok(artifact_key(type_tag, &Payload { checksum, len: blob.size() }))
+    let checksum = checksum(blob)
+        .map_err(|error| ShelfError::new("read the bytes of a new artifact", error))?;
+    Ok(artifact_key(
+        type_tag,
+        &Payload {
+            checksum,
+            len: blob.size(),
+        },
+    ))
 }
 
 /// A shelf in memory.
@@ -99,22 +112,35 @@ impl Shelf for MemoryShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
         let inner = self.lock();
         let found = inner.artifacts.get(key);
-        Ok(found.map(|(type_tag, bytes)| Found { type_tag: *type_tag, blob: Arc::clone(bytes) as Arc<dyn Blob> }))
+        Ok(found.map(|(type_tag, bytes)| Found {
+            type_tag: *type_tag,
+            blob: Arc::clone(bytes) as Arc<dyn Blob>,
+        }))
     }
 
     fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
         let key = key_of(type_tag, &*blob)?;
-        let bytes = to_vec(&*blob, u64::MAX).map_err(|error| ShelfError::new("copy a new artifact", error))?;
-        self.lock().artifacts.insert(key, (type_tag, Arc::new(bytes)));
+        let bytes = to_vec(&*blob, u64::MAX)
+            .map_err(|error| ShelfError::new("copy a new artifact", error))?;
+        self.lock()
+            .artifacts
+            .insert(key, (type_tag, Arc::new(bytes)));
         Ok(key)
     }
 
     fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
-        Ok(self.lock().receipts.get(key).map(|(_, outcome)| outcome.clone()))
+        Ok(self
+            .lock()
+            .receipts
+            .get(key)
+            .map(|(_, outcome)| outcome.clone()))
     }
 
     fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
-        self.lock().receipts.insert(derivation.receipt_key(), (derivation.clone(), outcome.clone()));
+        self.lock().receipts.insert(
+            derivation.receipt_key(),
+            (derivation.clone(), outcome.clone()),
+        );
         Ok(())
     }
 }

@@ -11,10 +11,12 @@ use uor_pel::engine::wasmtime::Wasmtime;
 use uor_pel::engine::{Call, Ended, Engine, Limits, NoResult};
 use uor_pel::gate::{self, Module};
 
-static ENGINE: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
+static ENGINE: LazyLock<Wasmtime> =
+    LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
 
 fn gated(text: &str) -> Module {
-    gate::check(&wat::parse_str(text).expect("the test's text is a module")).expect("it keeps the rules")
+    gate::check(&wat::parse_str(text).expect("the test's text is a module"))
+        .expect("it keeps the rules")
 }
 
 /// All that a module may import.
@@ -39,8 +41,15 @@ fn module(fields: &str, body: &str) -> Module {
 }
 
 fn call(inputs: &[&[u8]], params: &[u8]) -> Call {
-    let inputs = inputs.iter().map(|bytes| Arc::new(bytes.to_vec()) as Arc<dyn Blob>).collect();
-    Call { inputs, params: params.to_vec(), limits: Limits::default() }
+    let inputs = inputs
+        .iter()
+        .map(|bytes| Arc::new(bytes.to_vec()) as Arc<dyn Blob>)
+        .collect();
+    Call {
+        inputs,
+        params: params.to_vec(),
+        limits: Limits::default(),
+    }
 }
 
 fn run(body: &str) -> Ended {
@@ -51,25 +60,69 @@ fn run(body: &str) -> Ended {
 fn traps_are_results_with_a_class() {
     let failures = [
         (FailureKind::Unreachable, "", "unreachable"),
-        (FailureKind::OutOfBounds, "", "(drop (i32.load (i32.const 65533)))"),
-        (FailureKind::OutOfBounds, "", "(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2))"),
-        (FailureKind::OutOfBounds, "(table 1 1 funcref)", "(drop (table.get (i32.const 1)))"),
-        (FailureKind::OutOfBounds, "(data (i32.const 65536) \"x\")", ""),
-        (FailureKind::DivisionByZero, "", "(drop (i32.div_s (i32.const 1) (i32.const 0)))"),
-        (FailureKind::IntegerOverflow, "", "(drop (i32.div_s (i32.const 0x80000000) (i32.const -1)))"),
-        (FailureKind::IntegerOverflow, "", "(drop (i32.trunc_f64_s (f64.const 1e300)))"),
-        (FailureKind::BadConversion, "", "(drop (i32.trunc_f64_s (f64.const nan)))"),
-        (FailureKind::BadIndirectCall, "(table 1 1 funcref)", "(call_indirect (i32.const 0))"),
+        (
+            FailureKind::OutOfBounds,
+            "",
+            "(drop (i32.load (i32.const 65533)))",
+        ),
+        (
+            FailureKind::OutOfBounds,
+            "",
+            "(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2))",
+        ),
+        (
+            FailureKind::OutOfBounds,
+            "(table 1 1 funcref)",
+            "(drop (table.get (i32.const 1)))",
+        ),
+        (
+            FailureKind::OutOfBounds,
+            "(data (i32.const 65536) \"x\")",
+            "",
+        ),
+        (
+            FailureKind::DivisionByZero,
+            "",
+            "(drop (i32.div_s (i32.const 1) (i32.const 0)))",
+        ),
+        (
+            FailureKind::IntegerOverflow,
+            "",
+            "(drop (i32.div_s (i32.const 0x80000000) (i32.const -1)))",
+        ),
+        (
+            FailureKind::IntegerOverflow,
+            "",
+            "(drop (i32.trunc_f64_s (f64.const 1e300)))",
+        ),
+        (
+            FailureKind::BadConversion,
+            "",
+            "(drop (i32.trunc_f64_s (f64.const nan)))",
+        ),
+        (
+            FailureKind::BadIndirectCall,
+            "(table 1 1 funcref)",
+            "(call_indirect (i32.const 0))",
+        ),
         (
             FailureKind::BadIndirectCall,
             "(table funcref (elem $other)) (func $other (param i32))",
             "(call_indirect (i32.const 0))",
         ),
         (FailureKind::Explicit(7), "", "(call $fail (i32.const 7))"),
-        (FailureKind::Explicit(-1), "", "(call $fail (i32.const -1)) unreachable"),
+        (
+            FailureKind::Explicit(-1),
+            "",
+            "(call $fail (i32.const -1)) unreachable",
+        ),
     ];
     for (kind, fields, body) in failures {
-        assert_eq!(ENGINE.run(&module(fields, body), call(&[], b"")), Ended::Failed(kind), "{body}");
+        assert_eq!(
+            ENGINE.run(&module(fields, body), call(&[], b"")),
+            Ended::Failed(kind),
+            "{body}"
+        );
     }
 }
 
@@ -99,7 +152,13 @@ fn reads_are_short_only_at_the_end() {
              (call $output_write (i32.const 7) (i32.add (i32.const 1) (local.get $n)))"
         ))
     };
-    let input = |offset: i64, len| read("input_read", &format!("(i32.const 0) (i64.const {offset})"), len);
+    let input = |offset: i64, len| {
+        read(
+            "input_read",
+            &format!("(i32.const 0) (i64.const {offset})"),
+            len,
+        )
+    };
     let params = |offset: i64, len| read("params_read", &format!("(i32.const {offset})"), len);
     let returned = |bytes: &[u8]| Ended::Returned(bytes.to_vec());
     assert_eq!(input(0, 3), returned(b"\x03abc"));
@@ -120,7 +179,8 @@ fn growth_fails_at_the_declared_maximum_and_is_never_an_accident_of_the_host() {
              (i32.store (i32.const 4) (memory.size)) (call $output_write (i32.const 0) (i32.const 8))"
         ))
     };
-    let returned = |grown: i32, size: i32| Ended::Returned([grown.to_le_bytes(), size.to_le_bytes()].concat());
+    let returned =
+        |grown: i32, size: i32| Ended::Returned([grown.to_le_bytes(), size.to_le_bytes()].concat());
     assert_eq!(grow(0), returned(1, 1));
     assert_eq!(grow(1), returned(1, 2));
     for beyond in [2, 65_535, 65_536, 0xffff_ffff] {
@@ -138,19 +198,31 @@ impl Blob for Poor {
 
     fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
         let status = fs::read_to_string("/proc/self/status")?;
-        let kib =
-            status.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let kib = status.lines().find_map(|line| {
+            line.strip_prefix("VmData:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        });
         let kib: u64 = kib.ok_or_else(|| io::Error::other("no VmData"))?;
         let limit = format!("--data={}", (kib + 4096) * 1024);
-        let set = Command::new("prlimit").args(["--pid", &id().to_string(), &limit]).status()?;
-        if set.success() { Ok(()) } else { Err(io::Error::other("prlimit failed")) }
+        let set = Command::new("prlimit")
+            .args(["--pid", &id().to_string(), &limit])
+            .status()?;
+        if set.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other("prlimit failed"))
+        }
     }
 }
 
 /// Set in the process that is to run out of memory.
 const POOR: &str = "UOR_TEST_POOR";
 
-/// Grows a memory or tables to their maxima on a host that has no memory for that, in a process of its own.
+/// Grows a memory or tables to their maxima on a host that has no memory for that, in a process of
+/// its own.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_host_without_memory_is_never_seen_by_the_guest() {
@@ -162,11 +234,17 @@ fn a_host_without_memory_is_never_seen_by_the_guest() {
                 .env(POOR, which)
                 .output()
                 .expect("it can be started again");
-            assert!(child.status.success(), "{which}: {}", String::from_utf8_lossy(&child.stderr));
+            assert!(
+                child.status.success(),
+                "{which}: {}",
+                String::from_utf8_lossy(&child.stderr)
+            );
         }
         return;
     };
-    let tables: String = (0..64).map(|table| format!("(table $t{table} 1 65536 funcref)")).collect();
+    let tables: String = (0..64)
+        .map(|table| format!("(table $t{table} 1 65536 funcref)"))
+        .collect();
     let memory = "(if (i32.eq (memory.grow (i32.const 4000)) (i32.const -1)) (then (call $output_write (i32.const 0) (i32.const 1))))";
     let grow = |table| {
         format!(
@@ -183,7 +261,13 @@ fn a_host_without_memory_is_never_seen_by_the_guest() {
     let module = gated(&format!(
         "(module {IMPORTS} (memory (export \"memory\") 1 4096) {tables} (func (export \"run\") {read} {body}))"
     ));
-    let ended = ENGINE.run(&module, Call { inputs: vec![Arc::new(Poor)], ..Call::default() });
+    let ended = ENGINE.run(
+        &module,
+        Call {
+            inputs: vec![Arc::new(Poor)],
+            ..Call::default()
+        },
+    );
     let expected = match which.as_str() {
         "neither" => Ended::Returned(Vec::new()),
         _ => Ended::NoResult(NoResult::Memory),
@@ -200,7 +284,8 @@ fn tables_grow_up_to_their_declared_maximum_and_not_beyond() {
         );
         ENGINE.run(&module("(table 2 65536 funcref)", &body), call(&[], b""))
     };
-    let returned = |grown: i32, size: i32| Ended::Returned([grown.to_le_bytes(), size.to_le_bytes()].concat());
+    let returned =
+        |grown: i32, size: i32| Ended::Returned([grown.to_le_bytes(), size.to_le_bytes()].concat());
     assert_eq!(grow(0), returned(2, 2));
     assert_eq!(grow(65_534), returned(2, 65_536));
     for beyond in [65_535, 0x7fff_ffff, 0xffff_ffff] {
@@ -210,14 +295,32 @@ fn tables_grow_up_to_their_declared_maximum_and_not_beyond() {
 
 #[test]
 fn limits_leave_no_result() {
-    let limits = Limits { fuel: 100_000, output_len: 10 };
-    let run =
-        |fields: &str, body: &str| ENGINE.run(&module(fields, body), Call { limits, ..call(&[&[0; 1 << 20]], b"") });
-    assert_eq!(run("", "(loop $for_ever (br $for_ever))"), Ended::NoResult(NoResult::Fuel { limit: 100_000 }));
-    // Bytes moved by the host count as well: thirteen calls, each of 8,192 units, are more than there is.
-    let read = "(drop (call $input_read (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 65536)))";
+    let limits = Limits {
+        fuel: 100_000,
+        output_len: 10,
+    };
+    let run = |fields: &str, body: &str| {
+        ENGINE.run(
+            &module(fields, body),
+            Call {
+                limits,
+                ..call(&[&[0; 1 << 20]], b"")
+            },
+        )
+    };
+    assert_eq!(
+        run("", "(loop $for_ever (br $for_ever))"),
+        Ended::NoResult(NoResult::Fuel { limit: 100_000 })
+    );
+    // Bytes moved by the host count as well: thirteen calls, each of 8,192 units, are more than
+    // there is.
+    let read =
+        "(drop (call $input_read (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 65536)))";
     assert_eq!(run("", &read.repeat(12)), Ended::Returned(Vec::new()));
-    assert_eq!(run("", &read.repeat(13)), Ended::NoResult(NoResult::Fuel { limit: 100_000 }));
+    assert_eq!(
+        run("", &read.repeat(13)),
+        Ended::NoResult(NoResult::Fuel { limit: 100_000 })
+    );
     assert!(
         matches!(run("", "(call $output_write (i32.const 0) (i32.const 10))"), Ended::Returned(output) if output.len() == 10)
     );
@@ -225,9 +328,18 @@ fn limits_leave_no_result() {
         run("", "(call $output_write (i32.const 0) (i32.const 11))"),
         Ended::NoResult(NoResult::Output { limit: 10 })
     );
-    let deep = Call { limits: Limits::default(), ..call(&[], b"") };
-    let recursion = module("(func $deeper (call $deeper) (call $deeper))", "(call $deeper)");
-    assert!(matches!(ENGINE.run(&recursion, deep), Ended::NoResult(NoResult::Stack { .. })));
+    let deep = Call {
+        limits: Limits::default(),
+        ..call(&[], b"")
+    };
+    let recursion = module(
+        "(func $deeper (call $deeper) (call $deeper))",
+        "(call $deeper)",
+    );
+    assert!(matches!(
+        ENGINE.run(&recursion, deep),
+        Ended::NoResult(NoResult::Stack { .. })
+    ));
 }
 
 #[test]
@@ -241,10 +353,20 @@ fn an_input_that_cannot_be_read_is_the_hosts_failure() {
             Err(io::Error::other("the disk is gone"))
         }
     }
-    let call = Call { inputs: vec![Arc::new(Broken)], ..Call::default() };
-    let ended = ENGINE
-        .run(&module("", "(drop (call $input_read (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1)))"), call);
-    assert!(matches!(ended, Ended::NoResult(NoResult::Host { problem }) if problem.contains("the disk is gone")));
+    let call = Call {
+        inputs: vec![Arc::new(Broken)],
+        ..Call::default()
+    };
+    let ended = ENGINE.run(
+        &module(
+            "",
+            "(drop (call $input_read (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1)))",
+        ),
+        call,
+    );
+    assert!(
+        matches!(ended, Ended::NoResult(NoResult::Host { problem }) if problem.contains("the disk is gone"))
+    );
 }
 
 #[test]
@@ -260,8 +382,14 @@ fn every_nan_that_is_made_is_the_canonical_one() {
         "(f32x4.extract_lane 2 (f32x4.mul (v128.const i32x4 -1 -1 -1 -1) (v128.const f32x4 1 1 1 1)))",
     ];
     for operation in f32s {
-        let body = format!("(f32.store (i32.const 0) {operation}) (call $output_write (i32.const 0) (i32.const 4))");
-        assert_eq!(run(&body), Ended::Returned(0x7fc0_0000_u32.to_le_bytes().to_vec()), "{operation}");
+        let body = format!(
+            "(f32.store (i32.const 0) {operation}) (call $output_write (i32.const 0) (i32.const 4))"
+        );
+        assert_eq!(
+            run(&body),
+            Ended::Returned(0x7fc0_0000_u32.to_le_bytes().to_vec()),
+            "{operation}"
+        );
     }
     let f64s = [
         "(f64.sub (f64.const inf) (f64.const inf))",
@@ -270,8 +398,14 @@ fn every_nan_that_is_made_is_the_canonical_one() {
         "(f64x2.extract_lane 1 (f64x2.div (v128.const f64x2 0 0) (v128.const f64x2 0 0)))",
     ];
     for operation in f64s {
-        let body = format!("(f64.store (i32.const 0) {operation}) (call $output_write (i32.const 0) (i32.const 8))");
-        assert_eq!(run(&body), Ended::Returned(0x7ff8_0000_0000_0000_u64.to_le_bytes().to_vec()), "{operation}");
+        let body = format!(
+            "(f64.store (i32.const 0) {operation}) (call $output_write (i32.const 0) (i32.const 8))"
+        );
+        assert_eq!(
+            run(&body),
+            Ended::Returned(0x7ff8_0000_0000_0000_u64.to_le_bytes().to_vec()),
+            "{operation}"
+        );
     }
 }
 
@@ -285,7 +419,10 @@ fn instances_share_nothing_and_the_cache_changes_nothing() {
     );
     let fresh = Wasmtime::new().expect("this host runs wasmtime");
     for engine in [&*ENGINE, &*ENGINE, &fresh] {
-        assert_eq!(engine.run(&counter, call(&[], b"")), Ended::Returned(vec![1, 0]));
+        assert_eq!(
+            engine.run(&counter, call(&[], b"")),
+            Ended::Returned(vec![1, 0])
+        );
     }
     // More modules than the cache holds.
     for number in (0..70).chain(0..3) {
@@ -295,7 +432,10 @@ fn instances_share_nothing_and_the_cache_changes_nothing() {
                 "(i32.store8 (i32.const 0) (i32.const {number})) (call $output_write (i32.const 0) (i32.const 1))"
             ),
         );
-        assert_eq!(fresh.run(&module, call(&[], b"")), Ended::Returned(vec![number]));
+        assert_eq!(
+            fresh.run(&module, call(&[], b"")),
+            Ended::Returned(vec![number])
+        );
     }
 }
 

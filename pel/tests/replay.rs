@@ -14,7 +14,8 @@ use uor_pel::replay::{Difference, Divergence, Verdict, replay};
 use uor_pel::run::{Options, RunError, RunReport, bind, perform};
 use uor_pel::shelf::{MemoryShelf, Shelf};
 
-static ENGINE: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
+static ENGINE: LazyLock<Wasmtime> =
+    LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
 
 const PROGRAM: &str = r#"
     inputs = ["dir"]
@@ -42,21 +43,42 @@ const PROGRAM: &str = r#"
 /// A shelf with one honest run over a directory of three files.
 fn honest() -> (MemoryShelf, Derivation, RunReport) {
     let shelf = MemoryShelf::new();
-    let compiled = compile(PROGRAM, |_| Ok(wat::parse_str(include_str!("../guests/wordcount.wat")).expect("a module")));
+    let compiled = compile(PROGRAM, |_| {
+        Ok(wat::parse_str(include_str!("../guests/wordcount.wat")).expect("a module"))
+    });
     let compiled = compiled.expect("it is a program");
     compiled.modules.values().for_each(|bytes| {
         put(&shelf, bytes);
     });
-    let program = shelf.put(Some(program::TYPE_TAG), Arc::new(compiled.program.encode())).expect("memory");
+    let program = shelf
+        .put(Some(program::TYPE_TAG), Arc::new(compiled.program.encode()))
+        .expect("memory");
     let files: [(&str, &[u8]); 3] = [("a", b"one\n"), ("b", b"two words\n"), ("c", b"")];
     let entries = files.map(|(name, bytes)| {
-        let kind = EntryKind::File { key: put(&shelf, bytes), len: bytes.len() as u64 };
-        TreeEntry { name: name.into(), mode: 0o644, kind, attributes: None }
+        let kind = EntryKind::File {
+            key: put(&shelf, bytes),
+            len: bytes.len() as u64,
+        };
+        TreeEntry {
+            name: name.into(),
+            mode: 0o644,
+            kind,
+            attributes: None,
+        }
     });
     let dir = Tree::new(entries.to_vec()).expect("names are good");
-    let dir = shelf.put(Some(tree::TYPE_TAG), Arc::new(dir.encode())).expect("memory");
-    let task = bind(&shelf, program, &[("dir".to_owned(), dir)].into(), Vec::new()).expect("the inputs fit");
-    let report = perform(&shelf, &*ENGINE, &task, Options::default(), &mut |_| {}).expect("a result");
+    let dir = shelf
+        .put(Some(tree::TYPE_TAG), Arc::new(dir.encode()))
+        .expect("memory");
+    let task = bind(
+        &shelf,
+        program,
+        &[("dir".to_owned(), dir)].into(),
+        Vec::new(),
+    )
+    .expect("the inputs fit");
+    let report =
+        perform(&shelf, &*ENGINE, &task, Options::default(), &mut |_| {}).expect("a result");
     (shelf, task.derivation, report)
 }
 
@@ -65,7 +87,14 @@ fn put(shelf: &MemoryShelf, bytes: &[u8]) -> ArtifactKey {
 }
 
 fn check(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -> Verdict {
-    replay(shelf, &*ENGINE, derivation, claimed, Limits::default(), &mut |_| {})
+    replay(
+        shelf,
+        &*ENGINE,
+        derivation,
+        claimed,
+        Limits::default(),
+        &mut |_| {},
+    )
 }
 
 fn divergence(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -> Divergence {
@@ -79,23 +108,39 @@ fn divergence(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -
 fn every_honest_receipt_replays_identically_and_nothing_is_written() {
     let (shelf, derivation, report) = honest();
     let (artifacts, receipts) = (shelf.artifacts(), shelf.receipts());
-    assert!(matches!(check(&shelf, &derivation, &report.outcome), Verdict::Identical { operations: 5 }));
+    assert!(matches!(
+        check(&shelf, &derivation, &report.outcome),
+        Verdict::Identical { operations: 5 }
+    ));
     // The run, three nodes, three files.
     assert_eq!(receipts.len(), 7);
     for (derivation, outcome) in &receipts {
-        assert!(matches!(check(&shelf, derivation, outcome), Verdict::Identical { .. }));
+        assert!(matches!(
+            check(&shelf, derivation, outcome),
+            Verdict::Identical { .. }
+        ));
     }
     // Even where every output has to be made again.
     for (_, outcome) in &receipts {
-        outcome.outputs.iter().for_each(|(_, key)| shelf.forget(key));
+        outcome
+            .outputs
+            .iter()
+            .for_each(|(_, key)| shelf.forget(key));
     }
     let left = shelf.artifacts();
     for (derivation, outcome) in receipts.iter().chain([&(derivation, report.outcome)]) {
         match check(&shelf, derivation, outcome) {
             Verdict::Identical { .. } => {}
             // A node's own inputs may be another's outputs.
-            Verdict::Inconclusive { reason: RunError::Absent { .. } } => {
-                assert!(derivation.inputs.iter().any(|key| artifacts.contains(key) && !left.contains(key)));
+            Verdict::Inconclusive {
+                reason: RunError::Absent { .. },
+            } => {
+                assert!(
+                    derivation
+                        .inputs
+                        .iter()
+                        .any(|key| artifacts.contains(key) && !left.contains(key))
+                );
             }
             verdict => panic!("{verdict:?}"),
         }
@@ -103,11 +148,17 @@ fn every_honest_receipt_replays_identically_and_nothing_is_written() {
     assert_eq!((shelf.artifacts(), shelf.receipts()), (left, receipts));
 }
 
-/// Changes the claims of one file's execution, and of everything that follows from it, as a forger would.
+/// Changes the claims of one file's execution, and of everything that follows from it, as a forger
+/// would.
 fn forge(shelf: &MemoryShelf, report: &RunReport, wrong: &[u8]) -> Outcome {
-    let receipt =
-        |key: &ArtifactKey| shelf.receipts().into_iter().find(|(derivation, _)| derivation.receipt_key() == *key);
-    let (count, mut counts) = receipt(&report.outcome.trace[0].receipt).expect("the node has a receipt");
+    let receipt = |key: &ArtifactKey| {
+        shelf
+            .receipts()
+            .into_iter()
+            .find(|(derivation, _)| derivation.receipt_key() == *key)
+    };
+    let (count, mut counts) =
+        receipt(&report.outcome.trace[0].receipt).expect("the node has a receipt");
     let (file, mut outcome) = receipt(&counts.trace[1].receipt).expect("the file has a receipt");
     outcome.outputs[0].1 = put(shelf, wrong);
     shelf.put_receipt(&file, &outcome).expect("memory");
@@ -122,12 +173,28 @@ fn forge(shelf: &MemoryShelf, report: &RunReport, wrong: &[u8]) -> Outcome {
 fn a_forged_file_is_named_with_its_byte_and_both_checksums() {
     let (shelf, derivation, report) = honest();
     let claimed = forge(&shelf, &report, b"1 2 99\n");
-    let Divergence { node, difference, .. } = divergence(&shelf, &derivation, &claimed);
+    let Divergence {
+        node, difference, ..
+    } = divergence(&shelf, &derivation, &claimed);
     assert_eq!(node, "count[b]");
-    let Difference::Output { name, offset, claimed, got } = difference else { panic!("{difference:?}") };
+    let Difference::Output {
+        name,
+        offset,
+        claimed,
+        got,
+    } = difference
+    else {
+        panic!("{difference:?}")
+    };
     assert_eq!((name.as_str(), offset), ("out", Some(4)));
-    assert_eq!((claimed.checksum, claimed.len), (Some(Checksum::of(b"1 2 99\n")), Some(7)));
-    assert_eq!((got.checksum, got.len), (Some(Checksum::of(b"1 2 10\n")), Some(7)));
+    assert_eq!(
+        (claimed.checksum, claimed.len),
+        (Some(Checksum::of(b"1 2 99\n")), Some(7))
+    );
+    assert_eq!(
+        (got.checksum, got.len),
+        (Some(Checksum::of(b"1 2 10\n")), Some(7))
+    );
 }
 
 #[test]
@@ -147,9 +214,13 @@ fn a_forgery_whose_bytes_are_not_here_is_named_without_an_offset() {
         })
         .expect("the forged receipt is there");
     shelf.forget(&forged.outputs[0].1);
-    let Divergence { node, difference, .. } = divergence(&shelf, &derivation, &claimed);
+    let Divergence {
+        node, difference, ..
+    } = divergence(&shelf, &derivation, &claimed);
     assert_eq!(node, "count[b]");
-    assert!(matches!(difference, Difference::Output { offset: None, claimed, .. } if claimed.checksum.is_none()));
+    assert!(
+        matches!(difference, Difference::Output { offset: None, claimed, .. } if claimed.checksum.is_none())
+    );
 }
 
 #[test]
@@ -157,57 +228,138 @@ fn a_forged_output_of_an_honest_trace_is_traced_to_its_node() {
     let (shelf, derivation, report) = honest();
     let mut claimed = report.outcome.clone();
     claimed.outputs[1].1 = put(&shelf, b"1 4 and more");
-    let Divergence { node, receipt, difference } = divergence(&shelf, &derivation, &claimed);
+    let Divergence {
+        node,
+        receipt,
+        difference,
+    } = divergence(&shelf, &derivation, &claimed);
     assert_eq!((node.as_str(), receipt), ("zoom", report.receipt));
     // The replay says `1 4`: the claim goes on where it ends.
-    assert!(matches!(difference, Difference::Output { name, offset: Some(3), .. } if name == "zoom"));
+    assert!(
+        matches!(difference, Difference::Output { name, offset: Some(3), .. } if name == "zoom")
+    );
 }
 
 #[test]
 fn forged_statuses_names_and_traces_are_told() {
     let (shelf, derivation, report) = honest();
-    let failed = Status::Failed { node: "table".to_owned(), kind: FailureKind::Unreachable };
-    let claimed = Outcome { status: failed.clone(), outputs: Vec::new(), trace: report.outcome.trace.clone() };
-    let Divergence { node, difference, .. } = divergence(&shelf, &derivation, &claimed);
-    assert_eq!((node.as_str(), difference), ("table", Difference::Status { claimed: failed, got: Status::Ok }));
+    let failed = Status::Failed {
+        node: "table".to_owned(),
+        kind: FailureKind::Unreachable,
+    };
+    let claimed = Outcome {
+        status: failed.clone(),
+        outputs: Vec::new(),
+        trace: report.outcome.trace.clone(),
+    };
+    let Divergence {
+        node, difference, ..
+    } = divergence(&shelf, &derivation, &claimed);
+    assert_eq!(
+        (node.as_str(), difference),
+        (
+            "table",
+            Difference::Status {
+                claimed: failed,
+                got: Status::Ok
+            }
+        )
+    );
 
     let mut claimed = report.outcome.clone();
     claimed.outputs[0].0 = "other".to_owned();
     let Divergence { difference, .. } = divergence(&shelf, &derivation, &claimed);
-    assert!(matches!(difference, Difference::OutputNames { claimed, .. } if claimed == ["other", "zoom"]));
+    assert!(
+        matches!(difference, Difference::OutputNames { claimed, .. } if claimed == ["other", "zoom"])
+    );
 
     let mut claimed = report.outcome.clone();
     claimed.trace[1].receipt = claimed.trace[0].receipt;
-    let Divergence { node, difference, .. } = divergence(&shelf, &derivation, &claimed);
+    let Divergence {
+        node, difference, ..
+    } = divergence(&shelf, &derivation, &claimed);
     assert_eq!(node, "table");
-    assert!(matches!(difference, Difference::Step { claimed: Some(_), got: Some(_) }));
+    assert!(matches!(
+        difference,
+        Difference::Step {
+            claimed: Some(_),
+            got: Some(_)
+        }
+    ));
 
     // A step whose claimed outcome is nowhere to be seen: what stands under its receipt is another.
     let mut claimed = report.outcome.clone();
     claimed.trace[1].outcome = Checksum::of(b"an outcome");
-    let Divergence { node, difference, .. } = divergence(&shelf, &derivation, &claimed);
+    let Divergence {
+        node, difference, ..
+    } = divergence(&shelf, &derivation, &claimed);
     assert_eq!(node, "table");
-    let Difference::Step { claimed: Some(claimed), got: Some(got) } = difference else { panic!("{difference:?}") };
-    assert_eq!((claimed.outcome, got), (Checksum::of(b"an outcome"), report.outcome.trace[1].clone()));
+    let Difference::Step {
+        claimed: Some(claimed),
+        got: Some(got),
+    } = difference
+    else {
+        panic!("{difference:?}")
+    };
+    assert_eq!(
+        (claimed.outcome, got),
+        (Checksum::of(b"an outcome"), report.outcome.trace[1].clone())
+    );
 
     let mut claimed = report.outcome.clone();
     claimed.trace.push(claimed.trace[0].clone());
-    let Divergence { node, difference, .. } = divergence(&shelf, &derivation, &claimed);
+    let Divergence {
+        node, difference, ..
+    } = divergence(&shelf, &derivation, &claimed);
     assert_eq!(node, "");
-    assert!(matches!(difference, Difference::Step { claimed: Some(_), got: None }));
+    assert!(matches!(
+        difference,
+        Difference::Step {
+            claimed: Some(_),
+            got: None
+        }
+    ));
 }
 
 #[test]
 fn what_cannot_be_run_to_a_result_is_inconclusive() {
     let (shelf, derivation, report) = honest();
-    let limits = Limits { fuel: 10, ..Limits::default() };
-    let verdict = replay(&shelf, &*ENGINE, &derivation, &report.outcome, limits, &mut |_| {});
-    let Verdict::Inconclusive { reason: RunError::NoResult { label, source } } = verdict else { panic!("{verdict:?}") };
-    assert_eq!((label.as_str(), source), ("count[a]", NoResult::Fuel { limit: 10 }));
+    let limits = Limits {
+        fuel: 10,
+        ..Limits::default()
+    };
+    let verdict = replay(
+        &shelf,
+        &*ENGINE,
+        &derivation,
+        &report.outcome,
+        limits,
+        &mut |_| {},
+    );
+    let Verdict::Inconclusive {
+        reason: RunError::NoResult { label, source },
+    } = verdict
+    else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(
+        (label.as_str(), source),
+        ("count[a]", NoResult::Fuel { limit: 10 })
+    );
     shelf.forget(&derivation.inputs[0]);
     let verdict = check(&shelf, &derivation, &report.outcome);
-    assert!(matches!(verdict, Verdict::Inconclusive { reason: RunError::Absent { .. } }));
+    assert!(matches!(
+        verdict,
+        Verdict::Inconclusive {
+            reason: RunError::Absent { .. }
+        }
+    ));
     shelf.forget(&derivation.program);
     let verdict = check(&shelf, &derivation, &report.outcome);
-    assert!(matches!(verdict, Verdict::Inconclusive { reason: RunError::ProgramAbsent { .. } }));
+    assert!(matches!(
+        verdict,
+        Verdict::Inconclusive {
+            reason: RunError::ProgramAbsent { .. }
+        }
+    ));
 }

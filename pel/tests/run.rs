@@ -1,4 +1,5 @@
-//! Same program, same inputs, same receipt; what is known is reused; what fails is a result; what runs out is none.
+//! Same program, same inputs, same receipt; what is known is reused; what fails is a result; what
+//! runs out is none.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -15,7 +16,8 @@ use uor_pel::program::compile;
 use uor_pel::run::{Options, Progress, RunError, RunReport, Task, bind, pending, perform};
 use uor_pel::shelf::{MemoryShelf, Shelf};
 
-static ENGINE: LazyLock<Wasmtime> = LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
+static ENGINE: LazyLock<Wasmtime> =
+    LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
 
 /// A module per name: traps on the letter it is made for, runs for ever, or counts.
 fn modules(path: &str) -> std::io::Result<Vec<u8>> {
@@ -44,7 +46,11 @@ fn put(shelf: &MemoryShelf, bytes: &[u8]) -> ArtifactKey {
 }
 
 fn read(shelf: &MemoryShelf, key: &ArtifactKey) -> Vec<u8> {
-    to_vec(&*shelf.find(key).expect("memory").expect("it is there").blob, u64::MAX).expect("memory")
+    to_vec(
+        &*shelf.find(key).expect("memory").expect("it is there").blob,
+        u64::MAX,
+    )
+    .expect("memory")
 }
 
 /// Compiles a program onto a shelf.
@@ -53,11 +59,16 @@ fn add(shelf: &MemoryShelf, toml: &str) -> ArtifactKey {
     compiled.modules.values().for_each(|bytes| {
         put(shelf, bytes);
     });
-    shelf.put(Some(program::TYPE_TAG), Arc::new(compiled.program.encode())).expect("memory")
+    shelf
+        .put(Some(program::TYPE_TAG), Arc::new(compiled.program.encode()))
+        .expect("memory")
 }
 
 fn task(shelf: &MemoryShelf, toml: &str, inputs: &[(&str, ArtifactKey)]) -> Task {
-    let inputs = inputs.iter().map(|(name, key)| ((*name).to_owned(), *key)).collect();
+    let inputs = inputs
+        .iter()
+        .map(|(name, key)| ((*name).to_owned(), *key))
+        .collect();
     bind(shelf, add(shelf, toml), &inputs, b"run".to_vec()).expect("the inputs fit")
 }
 
@@ -70,7 +81,12 @@ fn run(shelf: &MemoryShelf, task: &Task) -> RunReport {
 }
 
 fn output(shelf: &MemoryShelf, report: &RunReport, name: &str) -> Vec<u8> {
-    let (_, key) = report.outcome.outputs.iter().find(|(output, _)| output == name).expect("the output is named");
+    let (_, key) = report
+        .outcome
+        .outputs
+        .iter()
+        .find(|(output, _)| output == name)
+        .expect("the output is named");
     read(shelf, key)
 }
 
@@ -79,7 +95,10 @@ fn tree(shelf: &MemoryShelf, files: &[(&str, &[u8])]) -> ArtifactKey {
     let mut directories: BTreeMap<&str, Vec<TreeEntry>> = BTreeMap::new();
     for (path, bytes) in files {
         let (directory, name) = path.split_once('/').unwrap_or(("", path));
-        let kind = EntryKind::File { key: put(shelf, bytes), len: bytes.len() as u64 };
+        let kind = EntryKind::File {
+            key: put(shelf, bytes),
+            len: bytes.len() as u64,
+        };
         directories.entry(directory).or_default().push(TreeEntry {
             name: name.into(),
             mode: 0o640,
@@ -88,18 +107,34 @@ fn tree(shelf: &MemoryShelf, files: &[(&str, &[u8])]) -> ArtifactKey {
         });
     }
     let mut root = directories.remove("").unwrap_or_default();
-    let link = EntryKind::Symlink { target: b"sub/x".to_vec() };
-    root.push(TreeEntry { name: b"link".to_vec(), mode: 0o777, kind: link, attributes: None });
+    let link = EntryKind::Symlink {
+        target: b"sub/x".to_vec(),
+    };
+    root.push(TreeEntry {
+        name: b"link".to_vec(),
+        mode: 0o777,
+        kind: link,
+        attributes: None,
+    });
     for (name, entries) in directories {
-        let kind = EntryKind::Directory { key: put_tree(shelf, entries) };
-        root.push(TreeEntry { name: name.into(), mode: 0o755, kind, attributes: None });
+        let kind = EntryKind::Directory {
+            key: put_tree(shelf, entries),
+        };
+        root.push(TreeEntry {
+            name: name.into(),
+            mode: 0o755,
+            kind,
+            attributes: None,
+        });
     }
     put_tree(shelf, root)
 }
 
 fn put_tree(shelf: &MemoryShelf, entries: Vec<TreeEntry>) -> ArtifactKey {
     let tree = Tree::new(entries).expect("names are good");
-    shelf.put(Some(tree::TYPE_TAG), Arc::new(tree.encode())).expect("memory")
+    shelf
+        .put(Some(tree::TYPE_TAG), Arc::new(tree.encode()))
+        .expect("memory")
 }
 
 const FIVE_KERNELS: &str = r#"
@@ -137,13 +172,24 @@ fn the_kernels_do_what_they_say() {
     let shelf = MemoryShelf::new();
     let (a, b) = (put(&shelf, b"one"), put(&shelf, b"two"));
     let report = run(&shelf, &task(&shelf, FIVE_KERNELS, &[("a", a), ("b", b)]));
-    assert_eq!((report.executed, report.reused, report.operations), (5, 0, 5));
+    assert_eq!(
+        (report.executed, report.reused, report.operations),
+        (5, 0, 5)
+    );
     assert_eq!(report.outcome.status, Status::Ok);
     assert_eq!(output(&shelf, &report, "joined"), b"one-two-run");
     assert_eq!(output(&shelf, &report, "head"), b"ne-t");
-    assert_eq!(output(&shelf, &report, "digest"), format!("{}\n", blake3::hash(b"ne-t")).into_bytes());
+    assert_eq!(
+        output(&shelf, &report, "digest"),
+        format!("{}\n", blake3::hash(b"ne-t")).into_bytes()
+    );
     assert_eq!(output(&shelf, &report, "b"), b"two");
-    let labels: Vec<&str> = report.outcome.trace.iter().map(|step| step.label.as_str()).collect();
+    let labels: Vec<&str> = report
+        .outcome
+        .trace
+        .iter()
+        .map(|step| step.label.as_str())
+        .collect();
     assert_eq!(labels, ["run", "sep", "joined", "head", "digest"]);
     // Six receipts: the run's and its nodes', each the run of a program that is on the shelf.
     let receipts = shelf.receipts();
@@ -161,35 +207,71 @@ fn the_same_run_is_found_and_nothing_runs() {
     let task = task(&shelf, FIVE_KERNELS, &inputs);
     let first = run(&shelf, &task);
     let second = run(&shelf, &task);
-    assert_eq!((second.executed, second.reused, second.operations), (0, 5, 0));
-    assert_eq!((second.receipt, &second.outcome), (first.receipt, &first.outcome));
-    let again = try_run(&shelf, &task, Options { recompute: true, ..Options::default() }).expect("a result");
+    assert_eq!(
+        (second.executed, second.reused, second.operations),
+        (0, 5, 0)
+    );
+    assert_eq!(
+        (second.receipt, &second.outcome),
+        (first.receipt, &first.outcome)
+    );
+    let again = try_run(
+        &shelf,
+        &task,
+        Options {
+            recompute: true,
+            ..Options::default()
+        },
+    )
+    .expect("a result");
     assert_eq!((again.executed, again.reused, again.operations), (5, 0, 5));
-    assert_eq!((again.receipt, &again.outcome), (first.receipt, &first.outcome));
+    assert_eq!(
+        (again.receipt, &again.outcome),
+        (first.receipt, &first.outcome)
+    );
 }
 
 #[test]
 fn an_outcome_whose_bytes_are_gone_is_not_reused() {
     let shelf = MemoryShelf::new();
-    let task = task(&shelf, FIVE_KERNELS, &[("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))]);
+    let task = task(
+        &shelf,
+        FIVE_KERNELS,
+        &[("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))],
+    );
     let first = run(&shelf, &task);
-    let (_, head) = first.outcome.outputs.iter().find(|(name, _)| name == "head").expect("the output is named");
+    let (_, head) = first
+        .outcome
+        .outputs
+        .iter()
+        .find(|(name, _)| name == "head")
+        .expect("the output is named");
     shelf.forget(head);
     let second = run(&shelf, &task);
-    assert_eq!((second.executed, second.reused, second.outcome), (1, 4, first.outcome));
+    assert_eq!(
+        (second.executed, second.reused, second.outcome),
+        (1, 4, first.outcome)
+    );
 }
 
 #[test]
 fn a_receipt_that_cannot_be_this_programs_is_not_reused() {
     let shelf = MemoryShelf::new();
-    let task = task(&shelf, FIVE_KERNELS, &[("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))]);
+    let task = task(
+        &shelf,
+        FIVE_KERNELS,
+        &[("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))],
+    );
     let honest = run(&shelf, &task).outcome;
     for (derivation, mut outcome) in shelf.receipts() {
         outcome.outputs[0].0.push('x');
         shelf.put_receipt(&derivation, &outcome).expect("memory");
     }
     let report = run(&shelf, &task);
-    assert_eq!((report.executed, report.reused, report.outcome), (5, 0, honest));
+    assert_eq!(
+        (report.executed, report.reused, report.outcome),
+        (5, 0, honest)
+    );
 }
 
 #[test]
@@ -197,7 +279,8 @@ fn equal_work_meets_across_programs() {
     let shelf = MemoryShelf::new();
     let inputs = [("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))];
     run(&shelf, &task(&shelf, FIVE_KERNELS, &inputs));
-    // Other names, another program around it, the same work: slice of a concatenation of the same three.
+    // Other names, another program around it, the same work: slice of a concatenation of the same
+    // three.
     let other = r#"
         inputs = ["x", "y"]
         [[node]]
@@ -220,7 +303,10 @@ fn equal_work_meets_across_programs() {
         [outputs]
         out = "upper"
     "#;
-    let report = run(&shelf, &task(&shelf, other, &[("y", inputs[0].1), ("x", inputs[1].1)]));
+    let report = run(
+        &shelf,
+        &task(&shelf, other, &[("y", inputs[0].1), ("x", inputs[1].1)]),
+    );
     assert_eq!((report.executed, report.reused), (1, 3));
     assert_eq!(output(&shelf, &report, "out"), b"1-");
 }
@@ -228,7 +314,11 @@ fn equal_work_meets_across_programs() {
 #[test]
 fn parameters_of_the_run_matter_only_to_what_reads_them() {
     let shelf = MemoryShelf::new();
-    let mut work = task(&shelf, FIVE_KERNELS, &[("a", put(&shelf, b"one")), ("b", put(&shelf, b"two"))]);
+    let mut work = task(
+        &shelf,
+        FIVE_KERNELS,
+        &[("a", put(&shelf, b"one")), ("b", put(&shelf, b"two"))],
+    );
     run(&shelf, &work);
     work.derivation.params = b"walk".to_vec();
     let report = run(&shelf, &work);
@@ -257,40 +347,95 @@ const MAPPED: &str = r#"
 #[test]
 fn a_mapped_node_runs_once_for_each_file_in_path_order() {
     let shelf = MemoryShelf::new();
-    let dir = tree(&shelf, &[("z", b"last\n"), ("a.txt", b"one two\n"), ("sub/x", b""), ("sub/y", b"a b c")]);
+    let dir = tree(
+        &shelf,
+        &[
+            ("z", b"last\n"),
+            ("a.txt", b"one two\n"),
+            ("sub/x", b""),
+            ("sub/y", b"a b c"),
+        ],
+    );
     let work = task(&shelf, MAPPED, &[("dir", dir)]);
     let mut files = Vec::new();
-    let report = perform(&shelf, &*ENGINE, &work, Options::default(), &mut |progress| {
-        if let Progress::File { label, .. } = progress {
-            files.push(label.to_owned());
-        }
-    })
+    let report = perform(
+        &shelf,
+        &*ENGINE,
+        &work,
+        Options::default(),
+        &mut |progress| {
+            if let Progress::File { label, .. } = progress {
+                files.push(label.to_owned());
+            }
+        },
+    )
     .expect("a result");
-    assert_eq!(files, ["count[a.txt]", "count[sub/x]", "count[sub/y]", "count[z]"]);
-    assert_eq!(output(&shelf, &report, "table"), b"1 2 8\n0 0 0\n0 3 5\n1 1 5\n");
+    assert_eq!(
+        files,
+        ["count[a.txt]", "count[sub/x]", "count[sub/y]", "count[z]"]
+    );
+    assert_eq!(
+        output(&shelf, &report, "table"),
+        b"1 2 8\n0 0 0\n0 3 5\n1 1 5\n"
+    );
     let counts = Tree::decode(&output(&shelf, &report, "counts")).expect("a tree");
     let original = Tree::decode(&read(&shelf, &dir)).expect("a tree");
-    let names = |tree: &Tree| tree.entries().iter().map(|entry| (entry.name.clone(), entry.mode)).collect::<Vec<_>>();
+    let names = |tree: &Tree| {
+        tree.entries()
+            .iter()
+            .map(|entry| (entry.name.clone(), entry.mode))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(&counts), names(&original));
     assert_eq!(counts.get(b"link"), original.get(b"link"));
-    assert!(matches!(counts.get(b"z"), Some(TreeEntry { kind: EntryKind::File { len: 6, .. }, .. })));
+    assert!(matches!(
+        counts.get(b"z"),
+        Some(TreeEntry {
+            kind: EntryKind::File { len: 6, .. },
+            ..
+        })
+    ));
 
     // One file changes: one execution, and what depends on it.
-    let dir = tree(&shelf, &[("z", b"last\n"), ("a.txt", b"one two\n"), ("sub/x", b"new"), ("sub/y", b"a b c")]);
+    let dir = tree(
+        &shelf,
+        &[
+            ("z", b"last\n"),
+            ("a.txt", b"one two\n"),
+            ("sub/x", b"new"),
+            ("sub/y", b"a b c"),
+        ],
+    );
     let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", dir)]));
     assert_eq!((report.executed, report.operations), (2, 2));
-    assert_eq!(output(&shelf, &report, "table"), b"1 2 8\n0 1 3\n0 3 5\n1 1 5\n");
+    assert_eq!(
+        output(&shelf, &report, "table"),
+        b"1 2 8\n0 1 3\n0 3 5\n1 1 5\n"
+    );
 }
 
 #[test]
 fn a_file_that_fails_is_named() {
     let shelf = MemoryShelf::new();
     let toml = MAPPED.replace("wordcount", "picky");
-    let dir = tree(&shelf, &[("a", b"fine"), ("sub/x", b"!bad"), ("z", b"!worse")]);
+    let dir = tree(
+        &shelf,
+        &[("a", b"fine"), ("sub/x", b"!bad"), ("z", b"!worse")],
+    );
     let report = run(&shelf, &task(&shelf, &toml, &[("dir", dir)]));
-    let status = Status::Failed { node: "count[sub/x]".to_owned(), kind: FailureKind::Explicit(9) };
+    let status = Status::Failed {
+        node: "count[sub/x]".to_owned(),
+        kind: FailureKind::Explicit(9),
+    };
     assert_eq!(report.outcome.status, status);
-    assert_eq!((report.outcome.outputs.len(), report.outcome.trace.len(), report.executed), (0, 1, 1));
+    assert_eq!(
+        (
+            report.outcome.outputs.len(),
+            report.outcome.trace.len(),
+            report.executed
+        ),
+        (0, 1, 1)
+    );
     // A failure is a result: it is found again.
     let again = run(&shelf, &task(&shelf, &toml, &[("dir", dir)]));
     assert_eq!((again.operations, again.outcome), (0, report.outcome));
@@ -299,10 +444,18 @@ fn a_file_that_fails_is_named() {
 #[test]
 fn what_is_no_tree_cannot_be_mapped() {
     let shelf = MemoryShelf::new();
-    let not_a_tree = shelf.put(Some(tree::TYPE_TAG), Arc::new(b"UORT and then nothing".to_vec())).expect("memory");
+    let not_a_tree = shelf
+        .put(
+            Some(tree::TYPE_TAG),
+            Arc::new(b"UORT and then nothing".to_vec()),
+        )
+        .expect("memory");
     for input in [put(&shelf, b"a file"), not_a_tree] {
         let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", input)]));
-        let status = Status::Failed { node: "count".to_owned(), kind: FailureKind::WrongInput };
+        let status = Status::Failed {
+            node: "count".to_owned(),
+            kind: FailureKind::WrongInput,
+        };
         assert_eq!(report.outcome.status, status);
     }
     // A tree that unfolds to 2^40 files out of forty small manifests.
@@ -317,7 +470,13 @@ fn what_is_no_tree_cannot_be_mapped() {
         key = put_tree(&shelf, vec![entry(b"l"), entry(b"r")]);
     }
     let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", key)]));
-    assert!(matches!(report.outcome.status, Status::Failed { kind: FailureKind::WrongInput, .. }));
+    assert!(matches!(
+        report.outcome.status,
+        Status::Failed {
+            kind: FailureKind::WrongInput,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -328,12 +487,31 @@ fn the_first_failure_in_the_one_order_ends_the_run() {
             "[[node]]\nname = \"{name}\"\nop = \"pel.bytes.slice/1\"\ninputs = [\"{source}\"]\noffset = 1\nlen = {len}\n"
         )
     };
-    let nodes = [slice("z", "in", 99), slice("c", "b", 1), slice("b", "in", 98), slice("a", "in", 1)];
-    let toml = format!("inputs = [\"in\"]\n{}[outputs]\nout = \"c\"\n", nodes.concat());
-    let report = run(&shelf, &task(&shelf, &toml, &[("in", put(&shelf, b"short"))]));
-    let status = Status::Failed { node: "b".to_owned(), kind: FailureKind::OutOfRange };
+    let nodes = [
+        slice("z", "in", 99),
+        slice("c", "b", 1),
+        slice("b", "in", 98),
+        slice("a", "in", 1),
+    ];
+    let toml = format!(
+        "inputs = [\"in\"]\n{}[outputs]\nout = \"c\"\n",
+        nodes.concat()
+    );
+    let report = run(
+        &shelf,
+        &task(&shelf, &toml, &[("in", put(&shelf, b"short"))]),
+    );
+    let status = Status::Failed {
+        node: "b".to_owned(),
+        kind: FailureKind::OutOfRange,
+    };
     assert_eq!((&report.outcome.status, report.executed), (&status, 2));
-    let labels: Vec<&str> = report.outcome.trace.iter().map(|step| step.label.as_str()).collect();
+    let labels: Vec<&str> = report
+        .outcome
+        .trace
+        .iter()
+        .map(|step| step.label.as_str())
+        .collect();
     assert_eq!(labels, ["a", "b"]);
 }
 
@@ -343,10 +521,25 @@ fn running_out_leaves_nothing() {
     let toml = "[[node]]\nname = \"for-ever\"\nop = \"pel.wasm/1\"\nmodule = \"spin\"\n[outputs]\nout = \"for-ever\"\n";
     let work = task(&shelf, toml, &[]);
     let artifacts = shelf.artifacts();
-    let options = Options { limits: Limits { fuel: 10_000, ..Limits::default() }, recompute: false };
+    let options = Options {
+        limits: Limits {
+            fuel: 10_000,
+            ..Limits::default()
+        },
+        recompute: false,
+    };
     let error = try_run(&shelf, &work, options).expect_err("no result");
-    assert_eq!(error.to_string(), "node `for-ever` gave no result: out of fuel after 10000 units");
-    assert!(matches!(error, RunError::NoResult { source: NoResult::Fuel { limit: 10_000 }, .. }));
+    assert_eq!(
+        error.to_string(),
+        "node `for-ever` gave no result: out of fuel after 10000 units"
+    );
+    assert!(matches!(
+        error,
+        RunError::NoResult {
+            source: NoResult::Fuel { limit: 10_000 },
+            ..
+        }
+    ));
     assert_eq!((shelf.receipts().len(), shelf.artifacts()), (0, artifacts));
 }
 
@@ -356,21 +549,35 @@ fn what_is_missing_or_wrong_is_named() {
     let program = add(&shelf, FIVE_KERNELS);
     let gone = ArtifactKey::from_bytes([7; 32]);
     let bind = |inputs: &[(&str, ArtifactKey)]| {
-        let inputs = inputs.iter().map(|(name, key)| ((*name).to_owned(), *key)).collect();
+        let inputs = inputs
+            .iter()
+            .map(|(name, key)| ((*name).to_owned(), *key))
+            .collect();
         bind(&shelf, program, &inputs, Vec::new())
     };
     assert!(matches!(bind(&[("a", gone)]), Err(RunError::InputUnbound { name }) if name == "b"));
     let error = bind(&[("a", gone), ("b", gone), ("c", gone)]).expect_err("there is no `c`");
-    assert_eq!(error.to_string(), "the program has no input `c`; it has a, b");
+    assert_eq!(
+        error.to_string(),
+        "the program has no input `c`; it has a, b"
+    );
     let task = bind(&[("a", gone), ("b", gone)]).expect("all are bound");
     let absent = try_run(&shelf, &task, Options::default());
-    assert!(matches!(absent, Err(RunError::Absent { label, key }) if label == "joined" && key == gone));
+    assert!(
+        matches!(absent, Err(RunError::Absent { label, key }) if label == "joined" && key == gone)
+    );
     let mut foreign = task.clone();
     foreign.derivation.profile = "uor.pel/2".to_owned();
-    assert!(matches!(try_run(&shelf, &foreign, Options::default()), Err(RunError::Profile { .. })));
+    assert!(matches!(
+        try_run(&shelf, &foreign, Options::default()),
+        Err(RunError::Profile { .. })
+    ));
     let mut short = task;
     short.derivation.inputs.pop();
-    assert!(matches!(try_run(&shelf, &short, Options::default()), Err(RunError::InputCount { have: 1, need: 2 })));
+    assert!(matches!(
+        try_run(&shelf, &short, Options::default()),
+        Err(RunError::InputCount { have: 1, need: 2 })
+    ));
     let file = put(&shelf, b"a file");
     let error = uor_pel::run::bind(&shelf, file, &BTreeMap::new(), Vec::new());
     assert!(matches!(error, Err(RunError::NotAProgram { .. })));
@@ -387,19 +594,34 @@ fn pending_tasks_done_by_others_leave_only_the_receipt_of_the_run() {
         if tasks.is_empty() {
             break;
         }
-        rounds.push(tasks.iter().map(|task| task.label.clone()).collect::<Vec<_>>());
+        rounds.push(
+            tasks
+                .iter()
+                .map(|task| task.label.clone())
+                .collect::<Vec<_>>(),
+        );
         for task in tasks.iter().rev() {
             try_run(&shelf, task, Options::default()).expect("a result");
         }
     }
-    let expected: [&[&str]; 3] = [&["count[a]", "count[sub/x]", "count[z]"], &["count"], &["table"]];
+    let expected: [&[&str]; 3] = [
+        &["count[a]", "count[sub/x]", "count[z]"],
+        &["count"],
+        &["table"],
+    ];
     assert_eq!(rounds, expected);
     let report = run(&shelf, &work);
-    assert_eq!((report.executed, report.reused, report.operations), (0, 2, 0));
+    assert_eq!(
+        (report.executed, report.reused, report.operations),
+        (0, 2, 0)
+    );
 
     let alone = MemoryShelf::new();
     tree(&alone, &[("a", b"one"), ("sub/x", b"two"), ("z", b"one")]);
-    assert_eq!(run(&alone, &task(&alone, MAPPED, &[("dir", dir)])).outcome, report.outcome);
+    assert_eq!(
+        run(&alone, &task(&alone, MAPPED, &[("dir", dir)])).outcome,
+        report.outcome
+    );
     assert_eq!(alone.receipts(), shelf.receipts());
 }
 
@@ -407,24 +629,46 @@ fn pending_tasks_done_by_others_leave_only_the_receipt_of_the_run() {
 fn nothing_after_a_failure_is_pending() {
     let shelf = MemoryShelf::new();
     let toml = MAPPED.replace("wordcount", "picky");
-    let dir = tree(&shelf, &[("a", b"fine"), ("sub/x", b"!bad"), ("z", b"never read")]);
+    let dir = tree(
+        &shelf,
+        &[("a", b"fine"), ("sub/x", b"!bad"), ("z", b"never read")],
+    );
     let work = task(&shelf, &toml, &[("dir", dir)]);
-    let labels = || pending(&shelf, &work).expect("memory").into_iter().map(|task| task.label).collect::<Vec<_>>();
+    let labels = || {
+        pending(&shelf, &work)
+            .expect("memory")
+            .into_iter()
+            .map(|task| task.label)
+            .collect::<Vec<_>>()
+    };
     let tasks = pending(&shelf, &work).expect("memory");
     try_run(&shelf, &tasks[1], Options::default()).expect("a result");
     assert_eq!(labels(), ["count[a]"]);
     try_run(&shelf, &tasks[0], Options::default()).expect("a result");
     assert_eq!(labels(), ["count"]);
     let count = pending(&shelf, &work).expect("memory").remove(0);
-    assert_eq!(try_run(&shelf, &count, Options::default()).expect("a result").operations, 0);
+    assert_eq!(
+        try_run(&shelf, &count, Options::default())
+            .expect("a result")
+            .operations,
+        0
+    );
     assert!(labels().is_empty());
-    let status = Status::Failed { node: "count[sub/x]".to_owned(), kind: FailureKind::Explicit(9) };
+    let status = Status::Failed {
+        node: "count[sub/x]".to_owned(),
+        kind: FailureKind::Explicit(9),
+    };
     assert_eq!(run(&shelf, &work).outcome.status, status);
 }
 
 /// Programs of slices and concatenations over two inputs.
 fn programs() -> impl Strategy<Value = String> {
-    let node = (any::<bool>(), proptest::collection::vec(any::<proptest::sample::Index>(), 1..4), 0_u64..6, 0_u64..6);
+    let node = (
+        any::<bool>(),
+        proptest::collection::vec(any::<proptest::sample::Index>(), 1..4),
+        0_u64..6,
+        0_u64..6,
+    );
     (proptest::collection::vec(node, 1..9), any::<u64>()).prop_map(|(nodes, salt)| {
         let mut names = vec!["a".to_owned(), "b".to_owned()];
         let mut text = "inputs = [\"a\", \"b\"]\n".to_owned();
@@ -458,7 +702,9 @@ fn model(program: &Program, inputs: &[&[u8]]) -> Option<Vec<u8>> {
             whole
         });
     }
-    values.pop().filter(|_| matches!(program.outputs()[0].1, program::Source::Node(_)))
+    values
+        .pop()
+        .filter(|_| matches!(program.outputs()[0].1, program::Source::Node(_)))
 }
 
 proptest! {

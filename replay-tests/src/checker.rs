@@ -1,4 +1,5 @@
-//! What must be equal once a world has settled. File layout, arrival order and clocks are not compared.
+//! What must be equal once a world has settled. File layout, arrival order and clocks are not
+//! compared.
 
 use uor_asl::state::{Filter, ReadError};
 use uor_asl::store::View;
@@ -30,7 +31,9 @@ pub fn check(world: &World) -> Result<(), String> {
                 return Err(format!("node {index} noticed: {notice}"));
             }
             Notice::Refused { .. } | Notice::Forked { .. } if !restored => {
-                return Err(format!("node {index}, though nobody was restored, noticed: {notice}"));
+                return Err(format!(
+                    "node {index}, though nobody was restored, noticed: {notice}"
+                ));
             }
             _ => {}
         }
@@ -49,7 +52,10 @@ fn difference(one: &Node, other: &Node) -> Result<Option<&'static str>, ReadErro
         ("merged order", places(&one)? == places(&other)?),
         ("conflicts", conflicts(&one)? == conflicts(&other)?),
     ];
-    Ok(equal.into_iter().find(|(_, equal)| !equal).map(|(what, _)| what))
+    Ok(equal
+        .into_iter()
+        .find(|(_, equal)| !equal)
+        .map(|(what, _)| what))
 }
 
 fn unread(error: impl std::error::Error) -> String {
@@ -62,14 +68,19 @@ fn entries(view: &View) -> Result<Vec<Entry>, ReadError> {
 
 fn places(view: &View) -> Result<Vec<Place>, ReadError> {
     let versions = view.state().all_versions(view.head());
-    let mut places = versions.map(|version| Ok(version?.place)).collect::<Result<Vec<_>, ReadError>>()?;
+    let mut places = versions
+        .map(|version| Ok(version?.place))
+        .collect::<Result<Vec<_>, ReadError>>()?;
     places.sort();
     Ok(places)
 }
 
 fn conflicts(view: &View) -> Result<Vec<(CanonicalId, Option<Checksum>)>, ReadError> {
     let conflicts = view.state().conflicts(view.head())?;
-    Ok(conflicts.iter().map(|conflict| (conflict.id, conflict.standing)).collect())
+    Ok(conflicts
+        .iter()
+        .map(|conflict| (conflict.id, conflict.standing))
+        .collect())
 }
 
 fn replay_agrees(node: &Node) -> Result<(), String> {
@@ -77,28 +88,39 @@ fn replay_agrees(node: &Node) -> Result<(), String> {
     let head = store.view().head().clone();
     let replayed = store.replay(&head).map_err(unread)?;
     let agrees = replayed.root == store.view().state().root();
-    if agrees { Ok(()) } else { Err("sequential replay gives another root".to_owned()) }
+    if agrees {
+        Ok(())
+    } else {
+        Err("sequential replay gives another root".to_owned())
+    }
 }
 
-/// All bytes are sound, and there; only a site that was restored from a backup may have lost some for good.
+/// All bytes are sound, and there; only a site that was restored from a backup may have lost some
+/// for good.
 fn payloads_are_here(node: &Node, restored: bool) -> Result<(), String> {
     let store = node.store();
     let verified = store.verify(&mut |_| {}).map_err(unread)?;
     if (restored || verified.missing.is_empty()) && verified.findings.is_empty() {
         Ok(())
     } else {
-        Err(format!("verification found {:?}, missing {:?}", verified.findings, verified.missing))
+        Err(format!(
+            "verification found {:?}, missing {:?}",
+            verified.findings, verified.missing
+        ))
     }
 }
 
-/// What a site's user was told is durable is there, in every node's log; unless the site forked its log itself.
+/// What a site's user was told is durable is there, in every node's log; unless the site forked its
+/// log itself.
 fn acknowledged_is_kept(node: &Node) -> Result<(), String> {
     if node.was_restored() {
         return Ok(());
     }
     let view = node.store().view();
     for committed in &node.acknowledged {
-        let kept = view.commit_hash(&committed.domain, committed.number).map_err(unread)?;
+        let kept = view
+            .commit_hash(&committed.domain, committed.number)
+            .map_err(unread)?;
         if kept != Some(committed.hash) {
             return Err(format!("acknowledged commit {} is gone", committed.number));
         }

@@ -1,5 +1,5 @@
-//! The virtual network: links that carry doorbells, questions and answers with delay, reordering, duplication and loss, and
-//! that can be cut.
+//! The virtual network: links that carry doorbells, questions and answers with delay, reordering,
+//! duplication and loss, and that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +76,11 @@ impl Network {
 
     /// From now on nothing is lost or slow.
     pub const fn clear_up(&mut self) {
-        self.weather = Weather { loss: 0, duplication: 0, delay_ms_max: 5 };
+        self.weather = Weather {
+            loss: 0,
+            duplication: 0,
+            delay_ms_max: 5,
+        };
     }
 
     /// Connects two nodes; says whether that is new.
@@ -114,14 +118,29 @@ impl Network {
     /// Nodes connected with `node`.
     pub fn neighbours(&self, node: usize) -> Vec<usize> {
         let other = |&(a, b): &(usize, usize)| {
-            if a == node { Some(b) } else { (b == node).then_some(a) }
+            if a == node {
+                Some(b)
+            } else {
+                (b == node).then_some(a)
+            }
         };
         self.connected.iter().filter_map(other).collect()
     }
 
     /// Sends a message over the connection that is open now.
-    pub fn send(&mut self, from: usize, to: usize, message: Message, now_ms: u64, random: &mut Random) {
-        let Some(&connection) = self.connections.get(&link(from, to)).filter(|_| self.is_connected(from, to)) else {
+    pub fn send(
+        &mut self,
+        from: usize,
+        to: usize,
+        message: Message,
+        now_ms: u64,
+        random: &mut Random,
+    ) {
+        let Some(&connection) = self
+            .connections
+            .get(&link(from, to))
+            .filter(|_| self.is_connected(from, to))
+        else {
             self.lost += 1;
             return;
         };
@@ -136,17 +155,30 @@ impl Network {
             }
             self.sent += 1;
             let at = now_ms + 1 + random.below(self.weather.delay_ms_max);
-            self.under_way.insert((at, self.sent), Parcel { from, to, connection, message: message.clone() });
+            self.under_way.insert(
+                (at, self.sent),
+                Parcel {
+                    from,
+                    to,
+                    connection,
+                    message: message.clone(),
+                },
+            );
         }
     }
 
     /// The next parcel that arrives at or before `now_ms`.
     pub fn arrive(&mut self, now_ms: u64) -> Option<Parcel> {
         loop {
-            let (&key, _) = self.under_way.first_key_value().filter(|((at, _), _)| *at <= now_ms)?;
+            let (&key, _) = self
+                .under_way
+                .first_key_value()
+                .filter(|((at, _), _)| *at <= now_ms)?;
             let parcel = self.under_way.remove(&key)?;
             let pair = link(parcel.from, parcel.to);
-            if self.connected.contains(&pair) && self.connections.get(&pair) == Some(&parcel.connection) {
+            if self.connected.contains(&pair)
+                && self.connections.get(&pair) == Some(&parcel.connection)
+            {
                 return Some(parcel);
             }
             self.lost += 1;

@@ -37,8 +37,11 @@ impl Faults {
     /// A mixture that `seed` decides; about one run in six has a forked log.
     pub fn of_seed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0xfa17);
-        let weather =
-            Weather { loss: random.below(20), duplication: random.below(30), delay_ms_max: 1 + random.below(400) };
+        let weather = Weather {
+            loss: random.below(20),
+            duplication: random.below(30),
+            delay_ms_max: 1 + random.below(400),
+        };
         Self {
             weather,
             cut: random.below(12),
@@ -97,16 +100,25 @@ impl Node {
     }
 
     fn start(&mut self) {
-        let store = Store::open(Arc::new(self.disk.clone()), Mode::Write).expect("a crashed store opens again");
-        self.running = Some((store, Replicator::new(self.site(), FederationLogTable::new())));
+        let store = Store::open(Arc::new(self.disk.clone()), Mode::Write)
+            .expect("a crashed store opens again");
+        self.running = Some((
+            store,
+            Replicator::new(self.site(), FederationLogTable::new()),
+        ));
     }
 
     fn commit(&mut self, records: Vec<Record>) {
-        let Some((store, _)) = &self.running else { return };
+        let Some((store, _)) = &self.running else {
+            return;
+        };
         match store.commit(&self.key, records, 0) {
             Ok(committed) => self.acknowledged.push(committed),
             Err(error) => {
-                assert!(self.restored || !is_member(store, self.key.site_id()), "a member may write: {error}")
+                assert!(
+                    self.restored || !is_member(store, self.key.site_id()),
+                    "a member may write: {error}"
+                )
             }
         }
     }
@@ -136,28 +148,54 @@ impl World {
     pub fn new(sites: usize, faults: Faults, rule: ConflictRule, seed: u64) -> Self {
         let founder = SiteKey::from_seed(&[1; 32]).site_id();
         let name = "site-0".to_owned();
-        let genesis = Genesis { founder, name, nonce: [7; 16], conflict_rule: rule, logseq_jump_max: 1 << 20 };
+        let genesis = Genesis {
+            founder,
+            name,
+            nonce: [7; 16],
+            conflict_rule: rule,
+            logseq_jump_max: 1 << 20,
+        };
         let federation = genesis.federation_id();
-        let mut nodes: Vec<Node> = (0..sites).map(|index| Node::new(index, federation)).collect();
+        let mut nodes: Vec<Node> = (0..sites)
+            .map(|index| Node::new(index, federation))
+            .collect();
         nodes.iter_mut().for_each(Node::start);
         let admissions = nodes.iter().enumerate().skip(1).map(|(index, node)| {
-            Record::admission(Admission { federation, site: node.site(), name: format!("site-{index}") })
+            Record::admission(Admission {
+                federation,
+                site: node.site(),
+                name: format!("site-{index}"),
+            })
         });
         let admissions: Vec<Record> = admissions.collect();
         nodes[0].commit(vec![Record::genesis(genesis)]);
         nodes[0].commit(admissions);
         let network = Network::new(faults.weather);
         let random = Random::new(seed);
-        let mut world = Self { nodes, network, notices: vec![], crashes: 0, faults, random, now_ms: 1 };
+        let mut world = Self {
+            nodes,
+            network,
+            notices: vec![],
+            crashes: 0,
+            faults,
+            random,
+            now_ms: 1,
+        };
         (0..sites).for_each(|node| world.tell_addresses(node));
         world
     }
 
     fn tell_addresses(&mut self, node: usize) {
-        let contacts: Vec<(String, SiteId)> =
-            self.nodes.iter().enumerate().map(|(index, other)| (address_of(index), other.site())).collect();
+        let contacts: Vec<(String, SiteId)> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(index, other)| (address_of(index), other.site()))
+            .collect();
         if let Some((_, core)) = &mut self.nodes[node].running {
-            contacts.into_iter().for_each(|(address, site)| core.add_address(address, Some(site)));
+            contacts
+                .into_iter()
+                .for_each(|(address, site)| core.add_address(address, Some(site)));
         }
     }
 
@@ -175,7 +213,8 @@ impl World {
         }
     }
 
-    /// Ends all faults and runs until every node has the same commits and no payload is wanted; at most ten virtual minutes.
+    /// Ends all faults and runs until every node has the same commits and no payload is wanted; at
+    /// most ten virtual minutes.
     pub fn settle(&mut self) -> bool {
         self.network.clear_up();
         self.network.heal();
@@ -198,10 +237,15 @@ impl World {
             })
     }
 
-    /// Whether a payload is nowhere any more, because the only site that had it was restored from a backup.
+    /// Whether a payload is nowhere any more, because the only site that had it was restored from a
+    /// backup.
     fn is_lost(&self, checksum: Checksum) -> bool {
         let restored = self.nodes.iter().any(Node::was_restored);
-        restored && self.nodes.iter().all(|node| !node.store().blocks().has(checksum))
+        restored
+            && self
+                .nodes
+                .iter()
+                .all(|node| !node.store().blocks().has(checksum))
     }
 
     /// Where every node stands and what it noticed last: for the report of a failure.
@@ -212,7 +256,9 @@ impl World {
                 .head()
                 .frontier
                 .iter()
-                .map(|(domain, head)| format!("{}:{}:{}", domain.short(), head.number, head.hash.short()))
+                .map(|(domain, head)| {
+                    format!("{}:{}:{}", domain.short(), head.number, head.hash.short())
+                })
                 .collect();
             let noticed: Vec<String> = self
                 .notices
@@ -223,14 +269,23 @@ impl World {
                 .map(|(_, notice)| notice.to_string())
                 .collect();
             let (site, wanted) = (node.site().short(), view.wanted().len());
-            format!("node {index} {site}: {heads:?}, {wanted} payloads wanted, last notices {noticed:#?}")
+            format!(
+                "node {index} {site}: {heads:?}, {wanted} payloads wanted, last notices {noticed:#?}"
+            )
         };
-        self.nodes.iter().enumerate().map(node).collect::<Vec<_>>().join("\n")
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(node)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn write(&mut self, node: usize) {
         let site = self.nodes[node].site();
-        let Some((store, _)) = &self.nodes[node].running else { return };
+        let Some((store, _)) = &self.nodes[node].running else {
+            return;
+        };
         if let Some(records) = workload::records(&mut self.random, store, site) {
             self.nodes[node].commit(records);
         }
@@ -322,32 +377,49 @@ impl World {
         if let Some((store, core)) = &mut self.nodes[node].running {
             action(store, core, now_ms).expect("a sound disk does not fail");
         }
-        while let Some(effect) = self.nodes[node].running.as_mut().and_then(|(_, core)| core.poll_effect()) {
+        while let Some(effect) = self.nodes[node]
+            .running
+            .as_mut()
+            .and_then(|(_, core)| core.poll_effect())
+        {
             self.carry_out(node, effect);
         }
     }
 
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
-            Effect::Request { peer, id, frame, .. } => self.send(node, peer, Message::Request(id, frame)),
+            Effect::Request {
+                peer, id, frame, ..
+            } => self.send(node, peer, Message::Request(id, frame)),
             Effect::Respond { token, frame } => {
                 let to = usize::try_from(token & 0xff).unwrap_or_default();
                 let message = Message::Response(token >> 8, frame);
-                self.network.send(node, to, message, self.now_ms, &mut self.random);
+                self.network
+                    .send(node, to, message, self.now_ms, &mut self.random);
             }
             Effect::Ring { frame } => {
                 for to in self.network.neighbours(node) {
-                    self.network.send(node, to, Message::Doorbell(frame.clone()), self.now_ms, &mut self.random);
+                    self.network.send(
+                        node,
+                        to,
+                        Message::Doorbell(frame.clone()),
+                        self.now_ms,
+                        &mut self.random,
+                    );
                 }
             }
             Effect::Dial { address } => self.dial(node, &address),
             Effect::Disconnect { peer } => {
-                if let Some(other) = self.index_of(peer).filter(|other| self.network.disconnect(node, *other)) {
+                if let Some(other) = self
+                    .index_of(peer)
+                    .filter(|other| self.network.disconnect(node, *other))
+                {
                     self.disconnected(node, other);
                 }
             }
             Effect::Notice(notice) => self.notices.push((node, notice)),
-            // Whom to trust and whom to let stay concerns a network with strangers; there are none here.
+            // Whom to trust and whom to let stay concerns a network with strangers; there are none
+            // here.
             Effect::Trust(_) | Effect::LetStay { .. } => {}
             other => panic!("nobody shows a ticket in this world: {other:?}"),
         }
@@ -355,16 +427,21 @@ impl World {
 
     fn send(&mut self, from: usize, peer: SiteId, message: Message) {
         if let Some(to) = self.index_of(peer) {
-            self.network.send(from, to, message, self.now_ms, &mut self.random);
+            self.network
+                .send(from, to, message, self.now_ms, &mut self.random);
         }
     }
 
     fn dial(&mut self, node: usize, address: &str) {
         let other = (0..self.nodes.len()).find(|index| address_of(*index) == address);
-        let Some(other) = other.filter(|other| self.network.connect(node, *other)) else { return };
+        let Some(other) = other.filter(|other| self.network.connect(node, *other)) else {
+            return;
+        };
         for (here, there) in [(node, other), (other, node)] {
             let site = self.nodes[there].site();
-            self.with(here, |store, core, now_ms| core.handle_connected(store, site, now_ms));
+            self.with(here, |store, core, now_ms| {
+                core.handle_connected(store, site, now_ms)
+            });
         }
     }
 

@@ -1,4 +1,5 @@
-//! Five hundred worlds, each from its own seed, must settle on one state. `UOR_SEED=n` runs one world, `UOR_SEEDS=n` more.
+//! Five hundred worlds, each from its own seed, must settle on one state. `UOR_SEED=n` runs one
+//! world, `UOR_SEEDS=n` more.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
@@ -14,7 +15,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn world(seed: u64) -> World {
-    let rule = [ConflictRule::First, ConflictRule::Quorum, ConflictRule::Manual][usize::try_from(seed % 3).unwrap()];
+    let rule = [
+        ConflictRule::First,
+        ConflictRule::Quorum,
+        ConflictRule::Manual,
+    ][usize::try_from(seed % 3).unwrap()];
     let sites = 2 + usize::try_from(seed % 4).unwrap();
     let mut world = World::new(sites, Faults::of_seed(seed), rule, seed);
     world.run(TICKS);
@@ -65,7 +70,8 @@ fn check_world(seed: u64) -> Tally {
 
 #[test]
 fn every_world_settles_on_one_state() {
-    let seeds = number("UOR_SEED").map_or(0..number("UOR_SEEDS").unwrap_or(500), |seed| seed..seed + 1);
+    let seeds =
+        number("UOR_SEED").map_or(0..number("UOR_SEEDS").unwrap_or(500), |seed| seed..seed + 1);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let tally = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -76,12 +82,24 @@ fn every_world_settles_on_one_state() {
             .collect();
         workers
             .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .fold(Tally::default(), Tally::add)
     });
     println!("{tally:?}");
-    let faults = [tally.messages_lost, tally.links_cut, tally.crashes, tally.forks];
-    assert!(tally.worlds < 100 || faults.iter().all(|count| *count > 0), "a fault never happened: {tally:?}");
+    let faults = [
+        tally.messages_lost,
+        tally.links_cut,
+        tally.crashes,
+        tally.forks,
+    ];
+    assert!(
+        tally.worlds < 100 || faults.iter().all(|count| *count > 0),
+        "a fault never happened: {tally:?}"
+    );
 }
 
 /// The simulator itself is deterministic: one seed twice gives the same notices, commits and roots.
@@ -91,8 +109,15 @@ fn a_seed_is_a_run() {
         let trace = || {
             let mut world = world(seed);
             let settled = world.settle();
-            let heads: Vec<_> = world.nodes.iter().map(|node| node.store().view().head().id()).collect();
-            format!("{settled} {:?} {heads:?} {} {}", world.notices, world.network.lost, world.crashes)
+            let heads: Vec<_> = world
+                .nodes
+                .iter()
+                .map(|node| node.store().view().head().id())
+                .collect();
+            format!(
+                "{settled} {:?} {heads:?} {} {}",
+                world.notices, world.network.lost, world.crashes
+            )
         };
         assert_eq!(trace(), trace(), "seed {seed}");
     }

@@ -1,6 +1,7 @@
 //! Traces in forms that people and other tools read: indented text, Graphviz, and W3C PROV-JSON.
 //!
-//! Every form is a function of the trace and the names given with it: equal traces give equal bytes.
+//! Every form is a function of the trace and the names given with it: equal traces give equal
+//! bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,13 +14,18 @@ use crate::trace::{Followed, Trace};
 /// Names of endpoints that have one.
 pub type Names = BTreeMap<Endpoint, String>;
 
-/// Indented text: under each endpoint the edges that were followed from it, under each edge where it leads. What has been
-/// written out above is only named again, edges too: of an edge from many endpoints to many, each end is written once and not
-/// each pair of them.
+/// Indented text: under each endpoint the edges that were followed from it, under each edge where
+/// it leads. What has been written out above is only named again, edges too: of an edge from many
+/// endpoints to many, each end is written once and not each pair of them.
 pub fn text(trace: &Trace, names: &Names) -> String {
     let mut leaving: BTreeMap<Endpoint, Vec<&Followed>> = BTreeMap::new();
     for followed in &trace.followed {
-        for near in trace.direction.near(&followed.edge).iter().collect::<BTreeSet<_>>() {
+        for near in trace
+            .direction
+            .near(&followed.edge)
+            .iter()
+            .collect::<BTreeSet<_>>()
+        {
             leaving.entry(*near).or_default().push(followed);
         }
     }
@@ -29,12 +35,24 @@ pub fn text(trace: &Trace, names: &Names) -> String {
     while let Some(line) = stack.pop() {
         match line {
             Line::Endpoint(endpoint, indent) => {
-                let edges = leaving.get(&endpoint).map(Vec::as_slice).unwrap_or_default();
+                let edges = leaving
+                    .get(&endpoint)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
                 let again = !written.insert(endpoint) && !edges.is_empty();
                 let note = if again { "  (see above)" } else { "" };
-                line_out(&mut out, indent, &format!("{}{note}", title(&endpoint, names)));
+                line_out(
+                    &mut out,
+                    indent,
+                    &format!("{}{note}", title(&endpoint, names)),
+                );
                 if !again {
-                    stack.extend(edges.iter().rev().map(|followed| Line::Edge(followed, indent + 1)));
+                    stack.extend(
+                        edges
+                            .iter()
+                            .rev()
+                            .map(|followed| Line::Edge(followed, indent + 1)),
+                    );
                 }
             }
             Line::Edge(followed, indent) => {
@@ -42,7 +60,11 @@ pub fn text(trace: &Trace, names: &Names) -> String {
                 let again = !written_edges.insert(place.id);
                 let note = if again { "  (see above)" } else { "" };
                 let (edge_type, id) = (printable(&edge.edge_type), place.id.short());
-                line_out(&mut out, indent, &format!("{edge_type}  (edge {id}, logseq {}){note}", place.logseq));
+                line_out(
+                    &mut out,
+                    indent,
+                    &format!("{edge_type}  (edge {id}, logseq {}){note}", place.logseq),
+                );
                 if again {
                     continue;
                 }
@@ -67,37 +89,75 @@ const INDENT_MAX: usize = 40;
 
 fn line_out(out: &mut String, indent: usize, line: &str) {
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "{:width$}{line}", "", width = 2 * indent.min(INDENT_MAX));
+    let _ = writeln!(
+        out,
+        "{:width$}{line}",
+        "",
+        width = 2 * indent.min(INDENT_MAX)
+    );
 }
 
 fn title(endpoint: &Endpoint, names: &Names) -> String {
-    names.get(endpoint).map_or_else(|| endpoint.to_string(), |name| format!("{endpoint}  {}", printable(name)))
+    names.get(endpoint).map_or_else(
+        || endpoint.to_string(),
+        |name| format!("{endpoint}  {}", printable(name)),
+    )
 }
 
 /// Text from records, which anyone may have written, without what a terminal would obey.
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if is_obeyed(character) { '\u{fffd}' } else { character }).collect()
+    text.chars()
+        .map(|character| {
+            if is_obeyed(character) {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
 }
 
-/// Graphviz: boxes for artifacts and receipts, ellipses for sites, a point for every edge with more than two ends.
+/// Graphviz: boxes for artifacts and receipts, ellipses for sites, a point for every edge with more
+/// than two ends.
 pub fn dot(trace: &Trace, names: &Names) -> String {
-    let mut out = String::from("digraph trace {\n  rankdir=LR;\n  node [shape=box, fontname=monospace];\n");
+    let mut out =
+        String::from("digraph trace {\n  rankdir=LR;\n  node [shape=box, fontname=monospace];\n");
     for endpoint in endpoints(trace) {
         let short: String = endpoint.to_string().chars().take(13).collect();
-        let label = names.get(&endpoint).map_or(short.clone(), |name| format!("{name}\n{short}"));
-        let shape = if matches!(endpoint, Endpoint::Site(_)) { ", shape=ellipse" } else { "" };
-        let _ = writeln!(out, "  {} [label={}{shape}];", quoted(&endpoint.to_string()), quoted(&label));
+        let label = names
+            .get(&endpoint)
+            .map_or(short.clone(), |name| format!("{name}\n{short}"));
+        let shape = if matches!(endpoint, Endpoint::Site(_)) {
+            ", shape=ellipse"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            out,
+            "  {} [label={}{shape}];",
+            quoted(&endpoint.to_string()),
+            quoted(&label)
+        );
     }
     for Followed { place, edge, .. } in &trace.followed {
         let label = quoted(&edge.edge_type);
         if let ([from], [to]) = (edge.from.as_slice(), edge.to.as_slice()) {
-            let _ = writeln!(out, "  {} -> {} [label={label}];", quoted(&from.to_string()), quoted(&to.to_string()));
+            let _ = writeln!(
+                out,
+                "  {} -> {} [label={label}];",
+                quoted(&from.to_string()),
+                quoted(&to.to_string())
+            );
             continue;
         }
         let point = quoted(&format!("edge:{}", place.id));
         let _ = writeln!(out, "  {point} [shape=point, xlabel={label}];");
         for from in &edge.from {
-            let _ = writeln!(out, "  {} -> {point} [dir=none];", quoted(&from.to_string()));
+            let _ = writeln!(
+                out,
+                "  {} -> {point} [dir=none];",
+                quoted(&from.to_string())
+            );
         }
         for to in &edge.to {
             let _ = writeln!(out, "  {point} -> {};", quoted(&to.to_string()));
@@ -109,7 +169,10 @@ pub fn dot(trace: &Trace, names: &Names) -> String {
 
 /// Every endpoint that was reached or stands on a followed edge.
 fn endpoints(trace: &Trace) -> BTreeSet<Endpoint> {
-    let ends = trace.followed.iter().flat_map(|followed| followed.edge.from.iter().chain(&followed.edge.to));
+    let ends = trace
+        .followed
+        .iter()
+        .flat_map(|followed| followed.edge.from.iter().chain(&followed.edge.to));
     ends.copied().chain([trace.start]).collect()
 }
 
@@ -138,10 +201,11 @@ pub const USED: &str = "used";
 /// Edge type that a run writes from its receipt to its outputs.
 pub const GENERATED: &str = "generated";
 
-/// W3C PROV-JSON. A receipt that used or generated something is an activity, a site is an agent, anything else an entity;
-/// `used` and `generated` edges become the relations of these names, and other edges derivations, attributions or, where
-/// PROV has no closer word, influences, each with the edge's type and id. PROV relates two things at a time: an edge from many
-/// ends to many becomes an entity, which its beginnings influence and which influences its ends.
+/// W3C PROV-JSON. A receipt that used or generated something is an activity, a site is an agent,
+/// anything else an entity; `used` and `generated` edges become the relations of these names, and
+/// other edges derivations, attributions or, where PROV has no closer word, influences, each with
+/// the edge's type and id. PROV relates two things at a time: an edge from many ends to many
+/// becomes an entity, which its beginnings influence and which influences its ends.
 pub fn prov_json(trace: &Trace, names: &Names) -> String {
     let activities = activities(trace);
     let mut sections = Sections::new();
@@ -151,9 +215,14 @@ pub fn prov_json(trace: &Trace, names: &Names) -> String {
             Endpoint::Artifact(_) if activities.contains(&endpoint) => "activity",
             Endpoint::Artifact(_) => "entity",
         };
-        let label = names.get(&endpoint).map(|name| format!("\"prov:label\": {}", quoted(name)));
+        let label = names
+            .get(&endpoint)
+            .map(|name| format!("\"prov:label\": {}", quoted(name)));
         let body = format!("{{{}}}", label.unwrap_or_default());
-        sections.entry(section).or_default().insert(qualified(&endpoint), body);
+        sections
+            .entry(section)
+            .or_default()
+            .insert(qualified(&endpoint), body);
     }
     for followed in &trace.followed {
         if joins_many(&followed.edge) {
@@ -164,7 +233,10 @@ pub fn prov_json(trace: &Trace, names: &Names) -> String {
             let relation = Relation::of(&followed.edge.edge_type, from, to, &activities);
             let id = format!("uor:{}.{index}", followed.place.id);
             let body = relation.body(followed, &qualified(from), &qualified(to));
-            sections.entry(relation.section).or_default().insert(id, body);
+            sections
+                .entry(relation.section)
+                .or_default()
+                .insert(id, body);
         }
     }
     render(&sections)
@@ -173,7 +245,8 @@ pub fn prov_json(trace: &Trace, names: &Names) -> String {
 /// Most pairs for each end of an edge whose ends are related pair by pair.
 const PAIRS_PER_END_MAX: usize = 8;
 
-/// Whether an edge has so many ends on both sides that writing out all pairs would be out of proportion to its length.
+/// Whether an edge has so many ends on both sides that writing out all pairs would be out of
+/// proportion to its length.
 const fn joins_many(edge: &Edge) -> bool {
     let (from, to) = (edge.from.len(), edge.to.len());
     from.saturating_mul(to) > PAIRS_PER_END_MAX.saturating_mul(from.saturating_add(to))
@@ -183,14 +256,34 @@ type Sections<'a> = BTreeMap<&'a str, BTreeMap<String, String>>;
 
 /// An edge of many ends on both sides, as an entity between them.
 fn of_many(followed: &Followed, sections: &mut Sections<'_>) {
-    const INFLUENCE: Relation = Relation { section: "wasInfluencedBy", to: "prov:influencee", from: "prov:influencer" };
+    const INFLUENCE: Relation = Relation {
+        section: "wasInfluencedBy",
+        to: "prov:influencee",
+        from: "prov:influencer",
+    };
     let edge = format!("uor:edge-{}", followed.place.id);
-    sections.entry("entity").or_default().insert(edge.clone(), "{}".to_owned());
+    sections
+        .entry("entity")
+        .or_default()
+        .insert(edge.clone(), "{}".to_owned());
     let influences = sections.entry(INFLUENCE.section).or_default();
-    let ends = followed.edge.from.iter().map(|from| (qualified(from), edge.clone()));
-    let ends = ends.chain(followed.edge.to.iter().map(|to| (edge.clone(), qualified(to))));
+    let ends = followed
+        .edge
+        .from
+        .iter()
+        .map(|from| (qualified(from), edge.clone()));
+    let ends = ends.chain(
+        followed
+            .edge
+            .to
+            .iter()
+            .map(|to| (edge.clone(), qualified(to))),
+    );
     for (index, (from, to)) in ends.enumerate() {
-        influences.insert(format!("uor:{}.{index}", followed.place.id), INFLUENCE.body(followed, &from, &to));
+        influences.insert(
+            format!("uor:{}.{index}", followed.place.id),
+            INFLUENCE.body(followed, &from, &to),
+        );
     }
 }
 
@@ -201,11 +294,16 @@ fn activities(trace: &Trace) -> BTreeSet<Endpoint> {
         GENERATED => edge.from.clone(),
         _ => Vec::new(),
     };
-    edges.flat_map(of).filter(|endpoint| matches!(endpoint, Endpoint::Artifact(_))).collect()
+    edges
+        .flat_map(of)
+        .filter(|endpoint| matches!(endpoint, Endpoint::Artifact(_)))
+        .collect()
 }
 
 fn pairs(edge: &Edge) -> impl Iterator<Item = (&Endpoint, &Endpoint)> {
-    edge.from.iter().flat_map(|from| edge.to.iter().map(move |to| (from, to)))
+    edge.from
+        .iter()
+        .flat_map(|from| edge.to.iter().map(move |to| (from, to)))
 }
 
 fn qualified(endpoint: &Endpoint) -> String {
@@ -215,7 +313,8 @@ fn qualified(endpoint: &Endpoint) -> String {
     }
 }
 
-/// How PROV calls what an edge says: the section, and which of its two arguments is the edge's `to`, which its `from`.
+/// How PROV calls what an edge says: the section, and which of its two arguments is the edge's
+/// `to`, which its `from`.
 struct Relation {
     section: &'static str,
     to: &'static str,
@@ -223,8 +322,14 @@ struct Relation {
 }
 
 impl Relation {
-    fn of(edge_type: &str, from: &Endpoint, to: &Endpoint, activities: &BTreeSet<Endpoint>) -> Self {
-        let is_entity = |end: &Endpoint| matches!(end, Endpoint::Artifact(_)) && !activities.contains(end);
+    fn of(
+        edge_type: &str,
+        from: &Endpoint,
+        to: &Endpoint,
+        activities: &BTreeSet<Endpoint>,
+    ) -> Self {
+        let is_entity =
+            |end: &Endpoint| matches!(end, Endpoint::Artifact(_)) && !activities.contains(end);
         let is_activity = |end: &Endpoint| activities.contains(end);
         let is_agent = |end: &Endpoint| matches!(end, Endpoint::Site(_));
         let (section, to, from) = if edge_type == USED && is_entity(from) && is_activity(to) {

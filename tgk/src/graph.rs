@@ -36,9 +36,14 @@ impl Graph {
     pub fn at(state: &State, snapshot: &Snapshot) -> Result<Self, ReadError> {
         let mut edges = Vec::new();
         for visible in state.visible(snapshot, &Filter::kind(Kind::Edge)) {
-            let Some(version) = visible?.version else { continue };
+            let Some(version) = visible?.version else {
+                continue;
+            };
             if let Content::Edge(edge) = version.record.content() {
-                edges.push(PlacedEdge { place: version.place, edge: edge.clone() });
+                edges.push(PlacedEdge {
+                    place: version.place,
+                    edge: edge.clone(),
+                });
             }
         }
         Ok(Self::of(edges))
@@ -51,7 +56,11 @@ impl Graph {
             touch(&mut starting, &placed.edge.from, index);
             touch(&mut ending, &placed.edge.to, index);
         }
-        Self { edges, starting, ending }
+        Self {
+            edges,
+            starting,
+            ending,
+        }
     }
 
     /// All edges, in the one order.
@@ -73,11 +82,16 @@ impl Graph {
     pub fn touching(&self, endpoint: &Endpoint) -> impl Iterator<Item = &PlacedEdge> {
         let sides = [self.starting.get(endpoint), self.ending.get(endpoint)];
         let indices: BTreeSet<usize> = sides.into_iter().flatten().flatten().copied().collect();
-        indices.into_iter().filter_map(|index| self.edges.get(index))
+        indices
+            .into_iter()
+            .filter_map(|index| self.edges.get(index))
     }
 
     fn listed(&self, indices: Option<&Vec<usize>>) -> impl Iterator<Item = &PlacedEdge> {
-        indices.into_iter().flatten().filter_map(|index| self.edges.get(*index))
+        indices
+            .into_iter()
+            .flatten()
+            .filter_map(|index| self.edges.get(*index))
     }
 }
 

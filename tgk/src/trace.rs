@@ -1,7 +1,8 @@
 //! What something came from, and what came from it: a walk along visible edges.
 //!
-//! Breadth first; edges are taken in the one order and their endpoints in the writer's, so the answer is a function of the
-//! visible edges alone. Every endpoint and every edge occurs once, at the least depth it can be reached, so cycles end.
+//! Breadth first; edges are taken in the one order and their endpoints in the writer's, so the
+//! answer is a function of the visible edges alone. Every endpoint and every edge occurs once, at
+//! the least depth it can be reached, so cycles end.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -81,9 +82,20 @@ pub struct Trace {
 }
 
 /// Walks from `start`, over at most `depth_max` edges in a row (any number, if `None`).
-pub fn trace(graph: &Graph, start: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace {
+pub fn trace(
+    graph: &Graph,
+    start: Endpoint,
+    direction: Direction,
+    depth_max: Option<u32>,
+) -> Trace {
     let mut walk = Walk {
-        trace: Trace { start, direction, reached: Vec::new(), followed: Vec::new(), is_cut: false },
+        trace: Trace {
+            start,
+            direction,
+            reached: Vec::new(),
+            followed: Vec::new(),
+            is_cut: false,
+        },
         seen: BTreeSet::new(),
         taken: BTreeSet::new(),
         queue: VecDeque::new(),
@@ -125,8 +137,15 @@ impl Walk {
                 return;
             }
             self.taken.insert(placed.place);
-            self.trace.followed.push(Followed { place: placed.place, edge: placed.edge.clone(), depth: depth + 1 });
-            direction.far(&placed.edge).iter().for_each(|far| self.reach(*far, depth + 1));
+            self.trace.followed.push(Followed {
+                place: placed.place,
+                edge: placed.edge.clone(),
+                depth: depth + 1,
+            });
+            direction
+                .far(&placed.edge)
+                .iter()
+                .for_each(|far| self.reach(*far, depth + 1));
         }
     }
 }

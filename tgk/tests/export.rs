@@ -1,4 +1,5 @@
-//! One small history in each form: a run that used a program and two files, what it generated, and what was made by hand.
+//! One small history in each form: a run that used a program and two files, what it generated, and
+//! what was made by hand.
 
 #[path = "../../asl/tests/lone/mod.rs"]
 mod lone;
@@ -39,7 +40,11 @@ fn traced(from: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace
     let edges = [
         edge("measured \"by\"", &[site()], &[artifact(RAW)]),
         edge("cleaned", &[artifact(RAW)], &[artifact(TABLE)]),
-        edge(USED, &[artifact(PROGRAM), artifact(RAW), artifact(TABLE)], &[artifact(RECEIPT)]),
+        edge(
+            USED,
+            &[artifact(PROGRAM), artifact(RAW), artifact(TABLE)],
+            &[artifact(RECEIPT)],
+        ),
         edge(GENERATED, &[artifact(RECEIPT)], &[artifact(OUTPUT)]),
     ];
     let mut state = Lone::of(ConflictRule::First, []);
@@ -59,11 +64,19 @@ fn traced(from: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace
         state.apply(&commit);
     }
     let at = state.head();
-    trace(&Graph::at(&state, &at).expect("a state in memory"), from, direction, depth_max)
+    trace(
+        &Graph::at(&state, &at).expect("a state in memory"),
+        from,
+        direction,
+        depth_max,
+    )
 }
 
 fn names() -> Names {
-    Names::from([(artifact(RAW), "data/raw".to_owned()), (site(), "Lab\nA".to_owned())])
+    Names::from([
+        (artifact(RAW), "data/raw".to_owned()),
+        (site(), "Lab\nA".to_owned()),
+    ])
 }
 
 /// Ids cut to four digits, so that a line fits.
@@ -75,7 +88,11 @@ fn brief(text: &str) -> String {
             digits.push(character);
             continue;
         }
-        out.push_str(if digits.len() >= 8 { &digits[..4] } else { &digits });
+        out.push_str(if digits.len() >= 8 {
+            &digits[..4]
+        } else {
+            &digits
+        });
         digits.clear();
         out.push(character);
     }
@@ -99,7 +116,11 @@ fn text_is_indented_and_says_everything_once() {
             2222  data/raw  (see above)
 ";
     let mut text = brief(&export::text(&trace, &names()));
-    for (place, name) in trace.followed.iter().map(|it| (it.place, format!("E{}", it.place.logseq))) {
+    for (place, name) in trace
+        .followed
+        .iter()
+        .map(|it| (it.place, format!("E{}", it.place.logseq)))
+    {
         text = text.replace(&place.id.to_string()[..4], &name);
     }
     assert_eq!(text, expected);
@@ -118,8 +139,13 @@ fn dot_has_a_point_for_an_edge_with_many_ends() {
     let dot = export::dot(&traced(artifact(OUTPUT), Direction::Up, None), &names());
     let raw = artifact(RAW).to_string();
     assert!(dot.starts_with("digraph trace {\n") && dot.ends_with("}\n"));
-    assert!(dot.contains(&format!("  \"{raw}\" [label=\"data/raw\\n2222222222222\"];\n")));
-    assert!(dot.contains(&format!("  \"{raw}\" -> \"{}\" [label=\"cleaned\"];\n", artifact(TABLE))));
+    assert!(dot.contains(&format!(
+        "  \"{raw}\" [label=\"data/raw\\n2222222222222\"];\n"
+    )));
+    assert!(dot.contains(&format!(
+        "  \"{raw}\" -> \"{}\" [label=\"cleaned\"];\n",
+        artifact(TABLE)
+    )));
     assert!(dot.contains("[label=\"measured \\\"by\\\"\"]"));
     assert_eq!(dot.matches("shape=point").count(), 1);
     assert_eq!(dot.matches("[dir=none]").count(), 3);
@@ -131,14 +157,19 @@ fn prov_names_activities_entities_agents_and_how_they_relate() {
     let trace = traced(artifact(OUTPUT), Direction::Up, None);
     let json = export::prov_json(&trace, &names());
     let section = |name: &str| {
-        let start = json.find(&format!("\n  \"{name}\": {{")).unwrap_or_else(|| panic!("no {name} in {json}"));
+        let start = json
+            .find(&format!("\n  \"{name}\": {{"))
+            .unwrap_or_else(|| panic!("no {name} in {json}"));
         let rest = &json[start + 1..];
         rest[..rest.find("\n  }").expect("sections end")].to_owned()
     };
     assert!(json.starts_with("{\n  \"prefix\": {\"uor\": \"urn:uor:\"},\n"));
     let key = |number: u8| artifact(number).to_string();
     assert_eq!(section("entity").matches("uor:").count(), 4);
-    assert!(section("entity").contains(&format!("\"uor:{}\": {{\"prov:label\": \"data/raw\"}}", key(RAW))));
+    assert!(section("entity").contains(&format!(
+        "\"uor:{}\": {{\"prov:label\": \"data/raw\"}}",
+        key(RAW)
+    )));
     assert!(section("activity").contains(&key(RECEIPT)));
     assert!(section("agent").contains("{\"prov:label\": \"Lab\\nA\"}"));
     let used = section("used");

@@ -1,4 +1,5 @@
-//! Graph and trace against a model that knows nothing but the rules: which record of an edge stands, and how far things are.
+//! Graph and trace against a model that knows nothing but the rules: which record of an edge
+//! stands, and how far things are.
 
 #[path = "../../asl/tests/lone/mod.rs"]
 mod lone;
@@ -61,16 +62,29 @@ fn edges() -> impl Strategy<Value = Edge> {
     })
 }
 
-/// Commits in the order of each domain: domain, logseq, what it says. Few different edges, so that they meet.
+/// Commits in the order of each domain: domain, logseq, what it says. Few different edges, so that
+/// they meet.
 fn histories() -> impl Strategy<Value = Vec<(u8, u64, Say)>> {
     let pool = vec(edges(), 1..8);
-    let script = vec((0..DOMAINS, 0u64..3, any::<prop::sample::Index>(), prop::bool::weighted(0.25)), 0..24);
+    let script = vec(
+        (
+            0..DOMAINS,
+            0u64..3,
+            any::<prop::sample::Index>(),
+            prop::bool::weighted(0.25),
+        ),
+        0..24,
+    );
     (pool, script).prop_map(|(pool, script)| {
         let mut logseqs = [0; DOMAINS as usize];
         let say = |(domain, step, index, remove): (u8, u64, prop::sample::Index, bool)| {
             logseqs[usize::from(domain)] += 1 + step;
             let edge = index.get(&pool).clone();
-            let say = if remove { Say::Remove(edge) } else { Say::Edge(edge) };
+            let say = if remove {
+                Say::Remove(edge)
+            } else {
+                Say::Edge(edge)
+            };
             (domain, logseqs[usize::from(domain)], say)
         };
         script.into_iter().map(say).collect()
@@ -80,7 +94,10 @@ fn histories() -> impl Strategy<Value = Vec<(u8, u64, Say)>> {
 fn commits(history: &[(u8, u64, Say)]) -> Vec<Commit> {
     let mut heads: BTreeMap<u8, Head> = BTreeMap::new();
     let seal = |(domain, logseq, say): &(u8, u64, Say)| {
-        let head = heads.get(domain).copied().unwrap_or(Head { number: 0, hash: CommitHash::NONE });
+        let head = heads.get(domain).copied().unwrap_or(Head {
+            number: 0,
+            hash: CommitHash::NONE,
+        });
         let draft = Draft {
             number: head.number + 1,
             previous: head.hash,
@@ -90,8 +107,15 @@ fn commits(history: &[(u8, u64, Say)]) -> Vec<Commit> {
             learned: Vec::new(),
             records: vec![say.record()],
         };
-        let commit = Commit::seal(draft, &SiteKey::from_seed(&[*domain; 32])).expect("a sound draft");
-        heads.insert(*domain, Head { number: commit.header().number, hash: commit.hash() });
+        let commit =
+            Commit::seal(draft, &SiteKey::from_seed(&[*domain; 32])).expect("a sound draft");
+        heads.insert(
+            *domain,
+            Head {
+                number: commit.header().number,
+                hash: commit.hash(),
+            },
+        );
         commit
     };
     history.iter().map(seal).collect()
@@ -106,7 +130,10 @@ fn model(commits: &[Commit], at: &Snapshot) -> BTreeMap<Place, Edge> {
     let mut last: BTreeMap<CanonicalId, (Place, Option<Edge>)> = BTreeMap::new();
     for commit in commits {
         let header = commit.header();
-        let frontier = at.frontier.get(&header.domain).map_or(0, |head| head.number);
+        let frontier = at
+            .frontier
+            .get(&header.domain)
+            .map_or(0, |head| head.number);
         if header.number > frontier || header.logseq > at.logseq_max {
             continue;
         }
@@ -122,16 +149,27 @@ fn model(commits: &[Commit], at: &Snapshot) -> BTreeMap<Place, Edge> {
             }
         }
     }
-    last.into_values().filter_map(|(place, edge)| Some((place, edge?))).collect()
+    last.into_values()
+        .filter_map(|(place, edge)| Some((place, edge?)))
+        .collect()
 }
 
 /// How far everything is, by relaxing every edge until nothing changes.
-fn distances(edges: &BTreeMap<Place, Edge>, start: Endpoint, direction: Direction) -> BTreeMap<Endpoint, u32> {
+fn distances(
+    edges: &BTreeMap<Place, Edge>,
+    start: Endpoint,
+    direction: Direction,
+) -> BTreeMap<Endpoint, u32> {
     let mut distances = BTreeMap::from([(start, 0)]);
     loop {
         let before = distances.clone();
         for edge in edges.values() {
-            let near = direction.near(edge).iter().filter_map(|end| distances.get(end)).min().copied();
+            let near = direction
+                .near(edge)
+                .iter()
+                .filter_map(|end| distances.get(end))
+                .min()
+                .copied();
             for far in direction.far(edge) {
                 if let Some(near) = near {
                     let known = distances.entry(*far).or_insert(u32::MAX);
@@ -145,13 +183,24 @@ fn distances(edges: &BTreeMap<Place, Edge>, start: Endpoint, direction: Directio
     }
 }
 
-fn check(trace: &Trace, edges: &BTreeMap<Place, Edge>, depth_max: Option<u32>) -> Result<(), TestCaseError> {
+fn check(
+    trace: &Trace,
+    edges: &BTreeMap<Place, Edge>,
+    depth_max: Option<u32>,
+) -> Result<(), TestCaseError> {
     let (start, direction) = (trace.start, trace.direction);
     let far = distances(edges, start, direction);
     let is_near = |depth: &u32| depth_max.is_none_or(|max| *depth <= max);
-    let expected: BTreeMap<_, _> =
-        far.iter().filter(|(_, depth)| is_near(depth)).map(|(end, depth)| (*end, *depth)).collect();
-    let reached: BTreeMap<_, _> = trace.reached.iter().map(|reached| (reached.endpoint, reached.depth)).collect();
+    let expected: BTreeMap<_, _> = far
+        .iter()
+        .filter(|(_, depth)| is_near(depth))
+        .map(|(end, depth)| (*end, *depth))
+        .collect();
+    let reached: BTreeMap<_, _> = trace
+        .reached
+        .iter()
+        .map(|reached| (reached.endpoint, reached.depth))
+        .collect();
     prop_assert_eq!(&reached, &expected);
     prop_assert_eq!(trace.reached.len(), reached.len(), "each endpoint once");
     prop_assert!(trace.reached.is_sorted_by_key(|reached| reached.depth));
@@ -159,14 +208,25 @@ fn check(trace: &Trace, edges: &BTreeMap<Place, Edge>, depth_max: Option<u32>) -
     let mut expected = BTreeMap::new();
     let mut beyond = false;
     for (place, edge) in edges {
-        let Some(near) = direction.near(edge).iter().filter_map(|end| far.get(end)).min() else { continue };
+        let Some(near) = direction
+            .near(edge)
+            .iter()
+            .filter_map(|end| far.get(end))
+            .min()
+        else {
+            continue;
+        };
         if is_near(&(near + 1)) {
             expected.insert(*place, (edge.clone(), near + 1));
         } else {
             beyond |= is_near(near);
         }
     }
-    let followed: BTreeMap<_, _> = trace.followed.iter().map(|it| (it.place, (it.edge.clone(), it.depth))).collect();
+    let followed: BTreeMap<_, _> = trace
+        .followed
+        .iter()
+        .map(|it| (it.place, (it.edge.clone(), it.depth)))
+        .collect();
     prop_assert_eq!(&followed, &expected);
     prop_assert_eq!(trace.followed.len(), followed.len(), "each edge once");
     prop_assert!(trace.followed.is_sorted_by_key(|followed| followed.depth));
@@ -203,7 +263,8 @@ proptest! {
         }
     }
 
-    /// What a trace reaches and follows, how deep, in both directions, with and without a bound, as of any snapshot.
+    /// What a trace reaches and follows, how deep, in both directions, with and without a bound, as
+    /// of any snapshot.
     #[test]
     fn a_trace_reaches_what_the_model_reaches(
         history in histories(),
@@ -222,7 +283,8 @@ proptest! {
         }
     }
 
-    /// Arrival order means nothing: domains one after the other give the trace that interleaved domains give.
+    /// Arrival order means nothing: domains one after the other give the trace that interleaved
+    /// domains give.
     #[test]
     fn a_trace_does_not_depend_on_arrival(history in histories(), start in (0..ENDS).prop_map(end)) {
         let interleaved = commits(&history);

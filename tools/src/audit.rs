@@ -1,8 +1,8 @@
 //! `uor-replay`: proves a store, compares stores, runs receipts again.
 //!
-//! Invariant: nothing here modifies a store. Stores are opened for reading beside any writer; evidence is left as found, and
-//! what is damaged is read as far as it can be. Every part returns a value that carries its verdict; text and JSON are two
-//! renderings of that value.
+//! Invariant: nothing here modifies a store. Stores are opened for reading beside any writer;
+//! evidence is left as found, and what is damaged is read as far as it can be. Every part returns a
+//! value that carries its verdict; text and JSON are two renderings of that value.
 
 mod artifacts;
 pub mod diff;
@@ -31,7 +31,11 @@ use crate::render::plain;
 ///
 /// # Errors
 /// [`crate::exit::Failed`] if the audit could not be completed.
-pub fn run(command: &Command, voucher: Option<&Path>, console: &mut Console<'_>) -> Outcome<Verdict> {
+pub fn run(
+    command: &Command,
+    voucher: Option<&Path>,
+    console: &mut Console<'_>,
+) -> Outcome<Verdict> {
     refuse_one_twice(&command.stores(), console)?;
     let opener = Opener::new(voucher, &command.stores(), console);
     match command {
@@ -39,11 +43,14 @@ pub fn run(command: &Command, voucher: Option<&Path>, console: &mut Console<'_>)
         Command::State { store, at } => state::run(store, at.as_deref(), &opener, console),
         Command::Diff { a, b, at } => diff::run(a, b, at.as_deref(), &opener, console),
         Command::Exec(args) => exec::run(args, &opener, console),
-        Command::Audit { stores, at, report } => sites::run(stores, at.as_deref(), report.as_deref(), &opener, console),
+        Command::Audit { stores, at, report } => {
+            sites::run(stores, at.as_deref(), report.as_deref(), &opener, console)
+        }
     }
 }
 
-/// Refuses to compare a store with itself, which would agree whatever is in it; says if two are copies of one site's.
+/// Refuses to compare a store with itself, which would agree whatever is in it; says if two are
+/// copies of one site's.
 fn refuse_one_twice(stores: &[&Path], console: &mut Console<'_>) -> Outcome<()> {
     for (at, a) in stores.iter().enumerate() {
         for b in stores.iter().take(at) {
@@ -73,8 +80,18 @@ enum Relation {
 }
 
 fn relation(a: &Path, b: &Path) -> Relation {
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let [in_a, in_b] = [a, b].map(|store| if is_address(store) { None } else { identity(store) });
+    let identity = |path: &Path| {
+        std::fs::metadata(path)
+            .ok()
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+    };
+    let [in_a, in_b] = [a, b].map(|store| {
+        if is_address(store) {
+            None
+        } else {
+            identity(store)
+        }
+    });
     if in_a.is_some() && in_a == in_b {
         return Relation::Same;
     }
@@ -84,7 +101,8 @@ fn relation(a: &Path, b: &Path) -> Relation {
     });
     match of_a.is_some() && of_a == of_b {
         false => Relation::Others,
-        // A directory and the node that has it open, or one node by two addresses; of two directories, both are read.
+        // A directory and the node that has it open, or one node by two addresses; of two
+        // directories, both are read.
         true if is_address(a) || is_address(b) => Relation::Same,
         true => Relation::Copies,
     }

@@ -9,7 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A federated store of artifacts, provenance and deterministic computation.
 #[derive(Debug, Parser)]
-#[command(name = "uor", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    name = "uor",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
 #[command(
     after_help = "KEY is an id in hexadecimal (a unique prefix of 8 digits is enough) or a ref such as data/iris.\n\
     Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but something needs attention, 130 interrupted."
@@ -83,9 +88,11 @@ pub enum Command {
     Gc(Gc),
     /// Erase the bytes of an artifact or receipt here, for good; what is said about it stays
     Erase(Erase),
-    /// Make a site that has lost something, is damaged, or is a copy, usable again: ask the others for what it lacks
+    /// Make a site that has lost something, is damaged, or is a copy, usable again: ask the others
+    /// for what it lacks
     Recover(Recover),
-    /// Copy this site into a directory, consistently: only what is new since the last time, and every byte read back
+    /// Copy this site into a directory, consistently: only what is new since the last time, and
+    /// every byte read back
     Backup(Backup),
     /// Make a data directory from a backup
     Restore(Restore),
@@ -116,7 +123,8 @@ pub struct Init {
 /// `uor demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Directory whose files are shared; what its .gitignore names is left out [default: the current one]
+    /// Directory whose files are shared; what its .gitignore names is left out [default: the
+    /// current one]
     pub dir: Option<PathBuf>,
 }
 
@@ -134,8 +142,12 @@ pub enum Rule {
 /// `uor join`.
 #[derive(Debug, Args)]
 pub struct Join {
-    /// The ticket that `uor invite` printed; `-` reads it from standard input, so that no list of processes shows it
-    #[arg(required_unless_present = "ticket_file", conflicts_with = "ticket_file")]
+    /// The ticket that `uor invite` printed; `-` reads it from standard input, so that no list of
+    /// processes shows it
+    #[arg(
+        required_unless_present = "ticket_file",
+        conflicts_with = "ticket_file"
+    )]
     pub ticket: Option<String>,
     /// Read the ticket from this file
     #[arg(long, value_name = "FILE")]
@@ -192,7 +204,8 @@ pub struct Add {
 }
 
 fn type_tag(text: &str) -> Result<u32, std::num::ParseIntError> {
-    text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u32::from_str_radix(digits, 16))
+    text.strip_prefix("0x")
+        .map_or_else(|| text.parse(), |digits| u32::from_str_radix(digits, 16))
 }
 
 /// `uor get`.
@@ -419,7 +432,8 @@ pub struct Recover {
     /// Go on without what nobody gives back; refused while a site that may have it has not answered
     #[arg(long)]
     pub accept_loss: bool,
-    /// With --accept-loss: even if such a site has not answered. If it has later commits of this site, this site is shut out
+    /// With --accept-loss: even if such a site has not answered. If it has later commits of this
+    /// site, this site is shut out
     #[arg(long, requires = "accept_loss")]
     pub force: bool,
     /// Further addresses of members to ask
@@ -454,7 +468,8 @@ pub struct ImportZfs {
     /// The stream, full, incremental or a package; `-` is standard input
     #[arg(required_unless_present = "mounted", conflicts_with = "mounted")]
     pub stream: Option<PathBuf>,
-    /// Import a mounted snapshot instead: `.zfs/snapshot/NAME`, or any directory that does not change
+    /// Import a mounted snapshot instead: `.zfs/snapshot/NAME`, or any directory that does not
+    /// change
     #[arg(long, value_name = "PATH")]
     pub mounted: Option<PathBuf>,
     /// Name the tree; in a package, the first filesystem's, and others below it
@@ -520,7 +535,9 @@ pub struct Run {
 
 fn binding(text: &str) -> Result<(String, OsString), &'static str> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.into())),
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.into()))
+        }
         _ => Err("expected NAME=KEY, NAME=REF or NAME=PATH"),
     }
 }
@@ -542,7 +559,14 @@ impl Command {
     /// Whether the command writes commits, so that the site has to be one that may.
     pub const fn commits(&self) -> bool {
         self.writes()
-            && !matches!(self, Self::Backup(_) | Self::Recover(_) | Self::Restore(_) | Self::Gc(_) | Self::Erase(_))
+            && !matches!(
+                self,
+                Self::Backup(_)
+                    | Self::Recover(_)
+                    | Self::Restore(_)
+                    | Self::Gc(_)
+                    | Self::Erase(_)
+            )
     }
 
     /// Whether the command writes to the store.

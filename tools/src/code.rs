@@ -1,4 +1,5 @@
-//! Codes of errors: what a script tells them apart by. They are listed in `tools/ERRORS.md`, and stay.
+//! Codes of errors: what a script tells them apart by. They are listed in `tools/ERRORS.md`, and
+//! stay.
 
 use std::fmt;
 
@@ -93,8 +94,11 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_code_and_no_other() {
         let page = include_str!("../ERRORS.md");
-        let rows: String =
-            page.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
+        let rows: String = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| format!("{line}\n"))
+            .collect();
         assert!(rows == table(), "tools/ERRORS.md has to list:\n{}", table());
     }
 
@@ -102,7 +106,9 @@ mod tests {
     fn codes_are_unique_words() {
         let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
         assert!(
-            names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')),
+            names.iter().all(|name| name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')),
             "{names:?}"
         );
         names.sort_unstable();

@@ -1,7 +1,7 @@
 //! What `uor` does, one file for each group of commands: parse, call the library, render.
 //!
-//! Commands get an open [`Site`] and a [`Console`], and never know whether they run in the process that the person started
-//! or in the node beside it.
+//! Commands get an open [`Site`] and a [`Console`], and never know whether they run in the process
+//! that the person started or in the node beside it.
 
 mod add;
 pub mod artifact;
@@ -47,12 +47,14 @@ impl Context<'_> {
 
 fn held(error: HoldError) -> Failed {
     let hint = match error {
-        HoldError::Held { hold: Hold::Elsewhere } => {
-            Some("see to it that this site runs nowhere else, and start its node again, which asks them")
-        }
-        HoldError::Held { .. } => {
-            Some("`uor node` asks them by itself, and so does `uor recover`, which also goes on without them")
-        }
+        HoldError::Held {
+            hold: Hold::Elsewhere,
+        } => Some(
+            "see to it that this site runs nowhere else, and start its node again, which asks them",
+        ),
+        HoldError::Held { .. } => Some(
+            "`uor node` asks them by itself, and so does `uor recover`, which also goes on without them",
+        ),
         _ => None,
     };
     let failed = Failed::from(error);
@@ -69,13 +71,17 @@ fn held(error: HoldError) -> Failed {
 pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     if command.commits() {
         // Before anything is read or put: the commit at the end would be refused.
-        let on_wait = &mut || console.note("The node is asking the other sites for later commits of this site …");
+        let on_wait = &mut || {
+            console.note("The node is asking the other sites for later commits of this site …")
+        };
         context.site.wait_to_write(on_wait).map_err(held)?;
     }
     match command {
-        Command::Init(_) | Command::Join(_) | Command::Node(_) | Command::Demo(_) | Command::Restore(_) => {
-            Err(Failed::new("this command does not run inside a node"))
-        }
+        Command::Init(_)
+        | Command::Join(_)
+        | Command::Node(_)
+        | Command::Demo(_)
+        | Command::Restore(_) => Err(Failed::new("this command does not run inside a node")),
         Command::Invite => status::invite(context, console),
         Command::Status => status::status(context, console),
         Command::Add(args) => artifact::add(args, context, console),
@@ -101,8 +107,12 @@ pub fn run(command: &Command, context: &Context<'_>, console: &mut Console<'_>) 
             program::add(file, reference.as_deref(), context, console)
         }
         Command::Program(Program::Check { file }) => program::check(file, console),
-        Command::Program(Program::Show { key, format }) => program::show(key, *format, context, console),
+        Command::Program(Program::Show { key, format }) => {
+            program::show(key, *format, context, console)
+        }
         Command::Run(args) => program::run(args, context, console),
-        Command::Receipt(Receipt::Show { key, at }) => program::receipt(key, at.as_deref(), context, console),
+        Command::Receipt(Receipt::Show { key, at }) => {
+            program::receipt(key, at.as_deref(), context, console)
+        }
     }
 }

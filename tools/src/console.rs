@@ -1,4 +1,5 @@
-//! What a command writes to and reads from: the process's own terminal, or a client's through the control socket.
+//! What a command writes to and reads from: the process's own terminal, or a client's through the
+//! control socket.
 
 pub mod terminal;
 
@@ -49,7 +50,8 @@ pub struct Console<'a> {
 impl<'a> Console<'a> {
     /// The terminal of this process.
     pub fn of_process(style: Style, cwd: PathBuf, cancel: Cancel) -> Self {
-        let bars = terminal::is_shown().then(|| Box::new(terminal::Bar::default()) as Box<dyn ProgressDisplay>);
+        let bars = terminal::is_shown()
+            .then(|| Box::new(terminal::Bar::default()) as Box<dyn ProgressDisplay>);
         Self {
             out: Out::new(Box::new(io::stdout().lock())),
             err: Box::new(io::stderr()),
@@ -82,7 +84,9 @@ impl<'a> Console<'a> {
 
     /// How text on standard output is painted.
     pub const fn paint(&self) -> Paint {
-        Paint { colour: self.style.colour }
+        Paint {
+            colour: self.style.colour,
+        }
     }
 
     /// A line of content.
@@ -102,7 +106,11 @@ impl<'a> Console<'a> {
         value: &T,
         human: impl FnOnce(&mut Self, &T) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.style.json { self.out.json(value) } else { human(self, value) }
+        if self.style.json {
+            self.out.json(value)
+        } else {
+            human(self, value)
+        }
     }
 
     /// Values: as one line of JSON each, or as `human` writes them all.
@@ -114,12 +122,20 @@ impl<'a> Console<'a> {
         values: &[T],
         human: impl FnOnce(&mut Self, &[T]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.style.json { values.iter().try_for_each(|value| self.out.json(value)) } else { human(self, values) }
+        if self.style.json {
+            values.iter().try_for_each(|value| self.out.json(value))
+        } else {
+            human(self, values)
+        }
     }
 
     /// Why the command failed: as text, or as a JSON document.
     pub fn fail(&mut self, failed: &Failed) {
-        if self.style.json { self.warn(failed.json()) } else { self.warn(failed) }
+        if self.style.json {
+            self.warn(failed.json())
+        } else {
+            self.warn(failed)
+        }
     }
 
     /// Prose, unless it is not wanted.
@@ -155,7 +171,11 @@ pub struct OutputFailed {
 
 impl<'a> Out<'a> {
     fn new(writer: Box<dyn Write + 'a>) -> Self {
-        Self { writer: BufWriter::with_capacity(64 << 10, writer), closed: false, problem: None }
+        Self {
+            writer: BufWriter::with_capacity(64 << 10, writer),
+            closed: false,
+            problem: None,
+        }
     }
 
     /// Whether the reader has gone away: no failure of the command's.
@@ -233,7 +253,11 @@ pub struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     fn new(display: Option<Box<dyn ProgressDisplay + 'a>>) -> Self {
-        Self { display, began_ms: None, shown_ms: None }
+        Self {
+            display,
+            began_ms: None,
+            shown_ms: None,
+        }
     }
 
     /// Bytes done, of so many.
@@ -247,12 +271,23 @@ impl<'a> Meter<'a> {
     }
 
     fn update(&mut self, label: &str, position: u64, total: Option<u64>, unit: Unit) {
-        let Some(display) = &mut self.display else { return };
+        let Some(display) = &mut self.display else {
+            return;
+        };
         let now_ms = wall_ms();
         let began_ms = *self.began_ms.get_or_insert(now_ms);
-        let due_ms = self.shown_ms.map_or(began_ms + PROGRESS_AFTER_MS, |shown_ms| shown_ms + PROGRESS_EVERY_MS);
+        let due_ms = self
+            .shown_ms
+            .map_or(began_ms + PROGRESS_AFTER_MS, |shown_ms| {
+                shown_ms + PROGRESS_EVERY_MS
+            });
         if now_ms >= due_ms {
-            display.show(&Progress { label: label.to_owned(), position, total, unit });
+            display.show(&Progress {
+                label: label.to_owned(),
+                position,
+                total,
+                unit,
+            });
             self.shown_ms = Some(now_ms);
         }
     }

@@ -1,8 +1,8 @@
 //! `uor demo`: three sites on this machine, over real libp2p, from founding to audit.
 //!
-//! Every step is what a person would do, through the same libraries as the commands: found, invite, join, add, run, cut the
-//! network, write on both sides, heal, audit. Each wait ends with a check, and the end is what `uor-replay audit` says of the
-//! three data directories.
+//! Every step is what a person would do, through the same libraries as the commands: found, invite,
+//! join, add, run, cut the network, write on both sides, heal, audit. Each wait ends with a check,
+//! and the end is what `uor-replay audit` says of the three data directories.
 
 mod site;
 mod steps;
@@ -45,18 +45,23 @@ struct SiteShown {
     receipts: u64,
     receipts_verified: u64,
     verify: &'static str,
-    /// How long it took, in all waits together, until everything that was written elsewhere had arrived.
+    /// How long it took, in all waits together, until everything that was written elsewhere had
+    /// arrived.
     complete_ms: u64,
 }
 
 /// Runs the demo on the files of `dir`.
 ///
 /// # Errors
-/// [`Failed`] if a step fails or anything disagrees; the sites are then left in place to be looked at.
+/// [`Failed`] if a step fails or anything disagrees; the sites are then left in place to be looked
+/// at.
 pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
     let began_ms = wall_ms();
     // Collecting the components drops the `.` of the current directory.
-    let source: PathBuf = console.path(dir.unwrap_or_else(|| Path::new("."))).components().collect();
+    let source: PathBuf = console
+        .path(dir.unwrap_or_else(|| Path::new(".")))
+        .components()
+        .collect();
     let root = Scratch::new("uor-demo")
         .map_err(|error| Failed::from(error).hint("set TMPDIR to a folder that can be written"))?;
     match play(&source, root.path(), began_ms, console) {
@@ -77,7 +82,10 @@ pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
 fn left_in_place(root: Scratch) -> String {
     let path = root.path().to_owned();
     root.keep();
-    format!("the three data directories are left in {}: `uor-replay audit` them", path.display())
+    format!(
+        "the three data directories are left in {}: `uor-replay audit` them",
+        path.display()
+    )
 }
 
 fn play(source: &Path, root: &Path, began_ms: u64, console: &mut Console<'_>) -> Outcome<Shown> {
@@ -119,7 +127,13 @@ fn sites(report: &Report, ended: &[Ended]) -> Vec<SiteShown> {
         verify: verified.verdict,
         complete_ms: ended.complete_ms,
     };
-    report.stores.iter().zip(&report.executions).zip(ended).map(shown).collect()
+    report
+        .stores
+        .iter()
+        .zip(&report.executions)
+        .zip(ended)
+        .map(shown)
+        .collect()
 }
 
 fn render(console: &mut Console<'_>, shown: &Shown) -> std::io::Result<()> {
@@ -137,7 +151,9 @@ fn render(console: &mut Console<'_>, shown: &Shown) -> std::io::Result<()> {
             site.name.clone(),
             site.commits.to_string(),
             site.entries.to_string(),
-            site.state_root.as_deref().map_or_else(|| "-".to_owned(), short),
+            site.state_root
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), short),
             format!("{} of {}", site.receipts_verified, site.receipts),
             site.verify.to_owned(),
             format!("{} ms", site.complete_ms),
@@ -145,17 +161,35 @@ fn render(console: &mut Console<'_>, shown: &Shown) -> std::io::Result<()> {
     }
     let paint = console.paint();
     console.line("")?;
-    table.lines(paint).iter().try_for_each(|line| console.line(line))?;
+    table
+        .lines(paint)
+        .iter()
+        .try_for_each(|line| console.line(line))?;
     console.line("")?;
-    let Counted { files, lines, words, bytes, digest, .. } = &shown.counted;
+    let Counted {
+        files,
+        lines,
+        words,
+        bytes,
+        digest,
+        ..
+    } = &shown.counted;
     console.line(format!(
         "counted   {lines} lines, {words} words, {bytes} bytes in {}; digest {}",
         count(*files, "file"),
         short(digest)
     ))?;
-    console.line(format!("ingested  {} in {}", size(shown.ingested.bytes), count(shown.ingested.files, "file")))?;
+    console.line(format!(
+        "ingested  {} in {}",
+        size(shown.ingested.bytes),
+        count(shown.ingested.files, "file")
+    ))?;
     let seconds = std::time::Duration::from_millis(shown.milliseconds).as_secs_f32();
     let agree = shown.verdict == Verdict::Agrees.name();
-    let verdict = if agree { paint.green("all three sites agree") } else { paint.red("the sites do NOT agree") };
+    let verdict = if agree {
+        paint.green("all three sites agree")
+    } else {
+        paint.red("the sites do NOT agree")
+    };
     console.line(format!("verdict   {verdict}, after {seconds:.1} s"))
 }

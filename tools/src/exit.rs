@@ -97,25 +97,44 @@ pub type Outcome<T = Exit> = Result<T, Failed>;
 
 impl<E: Error + Send + Sync + 'static> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), exit: Exit::Failed, code: None, hint: None }
+        Self {
+            error: Box::new(error),
+            exit: Exit::Failed,
+            code: None,
+            hint: None,
+        }
     }
 }
 
 impl Failed {
     /// A failure in plain words.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { error: message.into().into(), exit: Exit::Failed, code: None, hint: None }
+        Self {
+            error: message.into().into(),
+            exit: Exit::Failed,
+            code: None,
+            hint: None,
+        }
     }
 
     /// Arguments that do not go together.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, ..Self::new(message) }.code(Code::Usage)
+        Self {
+            exit: Exit::Usage,
+            ..Self::new(message)
+        }
+        .code(Code::Usage)
     }
 
     /// A signal came.
     pub fn interrupted() -> Self {
         let hint = "nothing was committed after the signal; what had been reported before stays";
-        Self { exit: Exit::Interrupted, ..Self::new("interrupted") }.code(Code::Interrupted).hint(hint)
+        Self {
+            exit: Exit::Interrupted,
+            ..Self::new("interrupted")
+        }
+        .code(Code::Interrupted)
+        .hint(hint)
     }
 
     /// The same with another exit status.
@@ -127,13 +146,19 @@ impl Failed {
     /// The same with a code.
     #[must_use]
     pub fn code(self, code: Code) -> Self {
-        Self { code: Some(code), ..self }
+        Self {
+            code: Some(code),
+            ..self
+        }
     }
 
     /// The same with a hint.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// The exit status.
@@ -149,7 +174,10 @@ impl Failed {
     /// Code and hint: as they were given, or as the error is known.
     pub fn advice(&self) -> Advice {
         let known = advise(self.error());
-        Advice { code: self.code.unwrap_or(known.code), hint: self.hint.clone().or(known.hint) }
+        Advice {
+            code: self.code.unwrap_or(known.code),
+            hint: self.hint.clone().or(known.hint),
+        }
     }
 
     /// What it came of, the nearest first. Some errors quote their cause; that is not said twice.
@@ -170,7 +198,12 @@ impl Failed {
     /// The error as one line of JSON.
     pub fn json(&self) -> String {
         let Advice { code, hint } = self.advice();
-        let error = ErrorShown { code: code.name(), message: self.error.to_string(), causes: self.causes(), hint };
+        let error = ErrorShown {
+            code: code.name(),
+            message: self.error.to_string(),
+            causes: self.causes(),
+            hint,
+        };
         // Texts alone: nothing that could not be written as JSON.
         plain_json(serde_json::to_string(&ErrorDocument { error }).unwrap_or_default())
     }
@@ -193,8 +226,13 @@ impl fmt::Display for Failed {
     /// The error, each cause on a line of its own, then the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Error: {}", plain_lines(&self.error.to_string()))?;
-        self.causes().iter().try_for_each(|cause| write!(f, "\n  because {}", plain_lines(cause)))?;
-        self.advice().hint.iter().try_for_each(|hint| write!(f, "\nHint: {hint}"))
+        self.causes()
+            .iter()
+            .try_for_each(|cause| write!(f, "\n  because {}", plain_lines(cause)))?;
+        self.advice()
+            .hint
+            .iter()
+            .try_for_each(|hint| write!(f, "\nHint: {hint}"))
     }
 }
 

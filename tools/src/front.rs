@@ -1,5 +1,5 @@
-//! Where a call comes in: arguments are parsed, the data directory is found, and the command runs here or, if a node has
-//! the directory open, inside that node.
+//! Where a call comes in: arguments are parsed, the data directory is found, and the command runs
+//! here or, if a node has the directory open, inside that node.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -52,12 +52,17 @@ pub fn uor_replay() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return exit_code(usage(&error, &args, Verdict::USAGE)),
     };
-    let style = Style { json: parsed.json, quiet: parsed.quiet, colour: has_colour() && !parsed.json };
+    let style = Style {
+        json: parsed.json,
+        quiet: parsed.quiet,
+        colour: has_colour() && !parsed.json,
+    };
     let cancel = Cancel::default();
     // An audit writes nothing that has to be brought to an end.
     Signals::heed(&cancel, style.json);
     let mut console = Console::of_process(style, cwd(), cancel);
-    let result = audit::run(&parsed.command, parsed.voucher.as_deref(), &mut console).map(Verdict::status);
+    let result =
+        audit::run(&parsed.command, parsed.voucher.as_deref(), &mut console).map(Verdict::status);
     exit_code(finish(result, &AUDITING, &mut console))
 }
 
@@ -67,20 +72,31 @@ struct Statuses {
     usage: i32,
 }
 
-const DOING: Statuses = Statuses { failed: Exit::Failed.status(), usage: Exit::Usage.status() };
-const AUDITING: Statuses = Statuses { failed: Verdict::Incomplete.status(), usage: Verdict::USAGE };
+const DOING: Statuses = Statuses {
+    failed: Exit::Failed.status(),
+    usage: Exit::Usage.status(),
+};
+const AUDITING: Statuses = Statuses {
+    failed: Verdict::Incomplete.status(),
+    usage: Verdict::USAGE,
+};
 
 fn exit_code(status: i32) -> ExitCode {
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }
 
 fn program_args(name: &str, args: &[OsString]) -> Vec<OsString> {
-    std::iter::once(name.into()).chain(args.iter().cloned()).collect()
+    std::iter::once(name.into())
+        .chain(args.iter().cloned())
+        .collect()
 }
 
 /// Help and version go to standard output and are no error; everything else is wrong usage.
 fn usage(error: &clap::Error, args: &[OsString], status: i32) -> i32 {
-    let is_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let is_json = args
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg == "--json");
     if error.use_stderr() && is_json {
         // Where standard error is closed, nobody wants to know.
         drop(writeln!(std::io::stderr(), "{}", wrong_usage(error).json()));
@@ -88,7 +104,9 @@ fn usage(error: &clap::Error, args: &[OsString], status: i32) -> i32 {
     }
     match error.print() {
         Err(failure) if !error.use_stderr() && failure.kind() != ErrorKind::BrokenPipe => {
-            let failed = Failed::from(OutputFailed { problem: failure.to_string() });
+            let failed = Failed::from(OutputFailed {
+                problem: failure.to_string(),
+            });
             drop(writeln!(std::io::stderr(), "{failed}"));
             Exit::Failed.status()
         }
@@ -117,21 +135,32 @@ fn data_dir(given: Option<&Path>) -> Outcome<PathBuf> {
         Some(dir) => Ok(cwd().join(dir)),
         None => directories::ProjectDirs::from("", "", "uor")
             .map(|dirs| dirs.data_dir().to_owned())
-            .ok_or_else(|| Failed::new("this system names no home directory").hint("say --data DIR, or set UOR_DATA")),
+            .ok_or_else(|| {
+                Failed::new("this system names no home directory")
+                    .hint("say --data DIR, or set UOR_DATA")
+            }),
     }
 }
 
 fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
-    let style = Style { json: uor.global.json, quiet: uor.global.quiet, colour: has_colour() && !uor.global.json };
+    let style = Style {
+        json: uor.global.json,
+        quiet: uor.global.quiet,
+        colour: has_colour() && !uor.global.json,
+    };
     let cancel = Cancel::default();
     let mut console = Console::of_process(style, cwd(), cancel.clone());
     let dir = match data_dir(uor.global.data.as_deref()) {
         Ok(dir) => dir,
         Err(failed) => return finish(Err(failed), &DOING, &mut console),
     };
-    let signals = (!matches!(uor.command, Command::Node(_))).then(|| Signals::heed(&cancel, style.json));
+    let signals =
+        (!matches!(uor.command, Command::Node(_))).then(|| Signals::heed(&cancel, style.json));
     let in_good_order = |manner| {
-        if let Some(signals) = signals.as_ref().filter(|_| ends_in_good_order(&uor.command)) {
+        if let Some(signals) = signals
+            .as_ref()
+            .filter(|_| ends_in_good_order(&uor.command))
+        {
             signals.mean(manner);
         }
     };
@@ -146,7 +175,9 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
             in_good_order(Manner::InGoodOrder);
             node::join(args, &dir, &mut console)
         }
-        Command::Node(args) => alone(&dir, &mut console).and_then(|site| node::node(args, site, &mut console)),
+        Command::Node(args) => {
+            alone(&dir, &mut console).and_then(|site| node::node(args, site, &mut console))
+        }
         Command::Program(Program::Check { file }) => program::check(file, &mut console),
         Command::Recover(args) => match Client::connect(&dir) {
             Some(client) => {
@@ -157,7 +188,14 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
             None => recover::recover(args, &dir, &mut console),
         },
         Command::Restore(args) => backup::restore(args, &dir, &mut console),
-        command => match reach(&dir, if command.writes() { Mode::Write } else { Mode::ReadOnly }) {
+        command => match reach(
+            &dir,
+            if command.writes() {
+                Mode::Write
+            } else {
+                Mode::ReadOnly
+            },
+        ) {
             Ok(Reached::Node(client)) => {
                 drop(console);
                 in_good_order(Manner::Beside(client.canceller()));
@@ -167,9 +205,20 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
                 say_what_was_mended(&site, &mut console);
                 in_good_order(Manner::InGoodOrder);
                 let site = site.cancellable(cancel);
-                let result = command::run(command, &Context { site: &site, node: None }, &mut console);
+                let result = command::run(
+                    command,
+                    &Context {
+                        site: &site,
+                        node: None,
+                    },
+                    &mut console,
+                );
                 say_what_is_damaged(&site, &mut console);
-                if site.loss().is_some() { result.map(Exit::with_attention) } else { result }
+                if site.loss().is_some() {
+                    result.map(Exit::with_attention)
+                } else {
+                    result
+                }
             }
             Err(failed) => Err(failed),
         },
@@ -177,7 +226,8 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
     finish(result.map(Exit::status), &DOING, &mut console)
 }
 
-/// Whether a command is asked to end by a signal, in place of being ended: it leaves something that has to be whole.
+/// Whether a command is asked to end by a signal, in place of being ended: it leaves something that
+/// has to be whole.
 const fn ends_in_good_order(command: &Command) -> bool {
     command.writes() && !matches!(command, Command::Demo(_)) || matches!(command, Command::Get(_))
 }
@@ -265,17 +315,22 @@ fn alone(dir: &Path, console: &mut Console<'_>) -> Outcome<Site> {
             say_what_was_mended(&site, console);
             Ok(*site)
         }
-        Reached::Node(_) => {
-            Err(Failed::new(format!("a node is running on {} already", dir.display())).code(Code::InUse))
-        }
+        Reached::Node(_) => Err(Failed::new(format!(
+            "a node is running on {} already",
+            dir.display()
+        ))
+        .code(Code::InUse)),
     }
 }
 
-/// A crash leaves the beginnings of writes that were never acknowledged; opening for writing sets them aside, and says so.
+/// A crash leaves the beginnings of writes that were never acknowledged; opening for writing sets
+/// them aside, and says so.
 fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
     if site.was_open_to_others() {
         let dir = site.dir().display();
-        console.note(format!("Other users could read {dir}: from now on only its owner can (modes 0700 and 0600)"));
+        console.note(format!(
+            "Other users could read {dir}: from now on only its owner can (modes 0700 and 0600)"
+        ));
     }
     let opened = site.store().opened();
     if let Some(cut) = &opened.log.cut
@@ -287,12 +342,21 @@ fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
         ));
     }
     if let Some(stale) = opened.index.as_ref().filter(|stale| stale.is_damage) {
-        console.note(format!("Damage: {}; the index was found in the log anew", stale.what));
+        console.note(format!(
+            "Damage: {}; the index was found in the log anew",
+            stale.what
+        ));
     }
     say_what_packs_lost(site, console);
     if let Some(loss) = site.loss() {
-        // Whether it is known whom to ask is worth knowing; a book that cannot be read knows nobody.
-        let known: Vec<String> = site.peers().unwrap_or_default().iter().map(|peer| short(&peer.site_id)).collect();
+        // Whether it is known whom to ask is worth knowing; a book that cannot be read knows
+        // nobody.
+        let known: Vec<String> = site
+            .peers()
+            .unwrap_or_default()
+            .iter()
+            .map(|peer| short(&peer.site_id))
+            .collect();
         let whom = if known.is_empty() {
             "no address of one is known here: name one with --peer".to_owned()
         } else {
@@ -329,31 +393,40 @@ fn say_what_packs_lost(site: &Site, console: &mut Console<'_>) {
     }
     if damages.len() > PLACES_SAID_MAX {
         let more = count((damages.len() - PLACES_SAID_MAX) as u64, "place");
-        console.warn(format!("Damage at {more} more: `uor-replay verify` names all"));
+        console.warn(format!(
+            "Damage at {more} more: `uor-replay verify` names all"
+        ));
     }
     if !opened.erased_again.is_empty() {
         let payloads = count(opened.erased_again.len() as u64, "payload");
-        console.note(format!("{payloads} erased here on request came with older packs and stay erased"));
+        console.note(format!(
+            "{payloads} erased here on request came with older packs and stay erased"
+        ));
     }
     if damages.is_empty() || site.loss().is_some() {
         return;
     }
     let wanted = site.store().view().wanted().len() as u64;
     if wanted > 0 {
-        console
-            .warn(format!("Not here: {}; they come from other sites while `uor node` runs", count(wanted, "payload")));
+        console.warn(format!(
+            "Not here: {}; they come from other sites while `uor node` runs",
+            count(wanted, "payload")
+        ));
     }
-    console.warn("Hint: put back from a backup what was lost, or go on without it with `uor recover`");
+    console
+        .warn("Hint: put back from a backup what was lost, or go on without it with `uor recover`");
 }
 
-/// A damaged index costs no answer; that it is damaged is worth knowing, since disks seldom leave it at that.
+/// A damaged index costs no answer; that it is damaged is worth knowing, since disks seldom leave
+/// it at that.
 pub fn say_what_is_damaged(site: &Site, console: &mut Console<'_>) {
     for damage in site.store().take_index_damage() {
         console.note(format!("Damage: {damage}"));
     }
 }
 
-/// Runs the command inside the node. Interrupting this process takes the command back there, and how it ended comes back.
+/// Runs the command inside the node. Interrupting this process takes the command back there, and
+/// how it ended comes back.
 fn carry_over(client: Client, json: bool, args: Vec<OsString>, cancel: &Cancel) -> i32 {
     let request = Request {
         release: env!("CARGO_PKG_VERSION").to_owned(),
@@ -372,7 +445,15 @@ fn carry_over(client: Client, json: bool, args: Vec<OsString>, cancel: &Cancel) 
         Err(error) => Failed::from(error),
     };
     // Where standard error is closed, nobody wants to know.
-    drop(writeln!(std::io::stderr(), "{}", if json { failed.json() } else { failed.to_string() }));
+    drop(writeln!(
+        std::io::stderr(),
+        "{}",
+        if json {
+            failed.json()
+        } else {
+            failed.to_string()
+        }
+    ));
     failed.exit().status()
 }
 
@@ -385,10 +466,15 @@ fn answer(site: &Site, node: Option<&ServiceHandle>, request: &Request, session:
     match Uor::try_parse_from(program_args("uor", &request.args)) {
         Ok(uor) => {
             let json = uor.global.json;
-            let style = Style { json, quiet: uor.global.quiet, colour: request.colour && !json };
+            let style = Style {
+                json,
+                quiet: uor.global.quiet,
+                colour: request.colour && !json,
+            };
             let mut console = Console::of_session(style, request, session);
             let site = &site.cancellable(session.cancel().clone());
-            let result = command::run(&uor.command, &Context { site, node }, &mut console).map(Exit::status);
+            let result =
+                command::run(&uor.command, &Context { site, node }, &mut console).map(Exit::status);
             say_what_is_damaged(site, &mut console);
             finish(result, &DOING, &mut console)
         }

@@ -1,7 +1,8 @@
-//! What a script and a person need to know of an error beside its message: its code, and what to do.
+//! What a script and a person need to know of an error beside its message: its code, and what to
+//! do.
 //!
-//! Libraries say what is wrong; which option or command helps is known only here. The innermost error that says something
-//! of its own decides; hints name only what the programs have.
+//! Libraries say what is wrong; which option or command helps is known only here. The innermost
+//! error that says something of its own decides; hints name only what the programs have.
 
 use std::error::Error;
 use std::io;
@@ -20,9 +21,9 @@ use uor_node::control::ControlError;
 use uor_node::net::NetError;
 use uor_node::service::{JoinError, ReplicaError, ServiceError};
 use uor_node::site::{
-    AddError, EdgeError, EraseError, FileError, GcError, HistoryError, ImportError, ImportRefusal, InitError,
-    InviteError, OpenError, ProgramError, ReadError, RecoverError, RefError, RemoveError, ResolutionError,
-    ResolveError, RunError, SnapshotError, StatusError,
+    AddError, EdgeError, EraseError, FileError, GcError, HistoryError, ImportError, ImportRefusal,
+    InitError, InviteError, OpenError, ProgramError, ReadError, RecoverError, RefError,
+    RemoveError, ResolutionError, ResolveError, RunError, SnapshotError, StatusError,
 };
 use uor_pel::run::RunError as PelError;
 
@@ -47,19 +48,33 @@ fn code(code: Code) -> Known {
 }
 
 fn help(code: Code, hint: impl Into<String>) -> Known {
-    Some(Advice { code, hint: Some(hint.into()) })
+    Some(Advice {
+        code,
+        hint: Some(hint.into()),
+    })
 }
 
 /// What is known of an error: of itself, or else of its causes.
 pub fn advise(error: &(dyn Error + 'static)) -> Advice {
-    of(error).unwrap_or(Advice { code: Code::Failed, hint: None })
+    of(error).unwrap_or(Advice {
+        code: Code::Failed,
+        hint: None,
+    })
 }
 
 fn of(error: &(dyn Error + 'static)) -> Known {
     let mut next = Some(error);
     while let Some(error) = next {
-        let known = reading(error).or_else(|| writing(error)).or_else(|| programs(error)).or_else(|| opening(error));
-        let known = known.or_else(|| storing(error)).or_else(|| network(error)).or_else(|| auditing(error));
+        let known = reading(error)
+            .or_else(|| writing(error))
+            .or_else(|| importing(error))
+            .or_else(|| freeing(error))
+            .or_else(|| programs(error))
+            .or_else(|| opening(error));
+        let known = known
+            .or_else(|| storing(error))
+            .or_else(|| network(error))
+            .or_else(|| auditing(error));
         if known.is_some() {
             return known;
         }
@@ -76,19 +91,22 @@ fn if_is<T: Error + 'static>(error: &(dyn Error + 'static), is: impl FnOnce(&T) 
 /// Finding and reading things.
 fn reading(error: &(dyn Error + 'static)) -> Known {
     if_is(error, |error: &ResolveError| match error {
-        ResolveError::Unknown { .. } => help(Code::NotFound, "`uor ls` lists names, `uor log` commits"),
-        ResolveError::Short { .. } | ResolveError::NoEntry { .. } | ResolveError::Dangling { .. } => {
-            code(Code::NotFound)
+        ResolveError::Unknown { .. } => {
+            help(Code::NotFound, "`uor ls` lists names, `uor log` commits")
         }
+        ResolveError::Short { .. }
+        | ResolveError::NoEntry { .. }
+        | ResolveError::Dangling { .. } => code(Code::NotFound),
         ResolveError::UnknownSite { .. } => help(Code::NotFound, "`uor status` lists the sites"),
         ResolveError::Ambiguous { .. } => code(Code::Ambiguous),
-        ResolveError::Removed { .. } => {
-            help(Code::Removed, "`uor snapshot ls` lists snapshots; reading commands take one with --at")
-        }
+        ResolveError::Removed { .. } => help(
+            Code::Removed,
+            "`uor snapshot ls` lists snapshots; reading commands take one with --at",
+        ),
         ResolveError::Later { .. } => help(Code::Later, "leave out --at, or name a later snapshot"),
-        ResolveError::NotATree { .. } | ResolveError::Symlink { .. } | ResolveError::Special { .. } => {
-            code(Code::WrongKind)
-        }
+        ResolveError::NotATree { .. }
+        | ResolveError::Symlink { .. }
+        | ResolveError::Special { .. } => code(Code::WrongKind),
         ResolveError::Tree(error) => of(error),
         ResolveError::State(error) => of(error),
         _ => None,
@@ -100,12 +118,13 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
                 "`uor node` fetches it from the other sites as soon as one that has it is reached",
             ),
             ReadError::Erased { .. } => code(Code::Erased),
-            ReadError::Withheld { .. } => {
-                help(Code::Withheld, "`uor conflicts` shows the claims, `uor resolve ID --keep CHECKSUM` ends it")
-            }
-            ReadError::WrongKind { needed: "snapshot", .. } => {
-                help(Code::WrongKind, "`uor snapshot ls` lists snapshots")
-            }
+            ReadError::Withheld { .. } => help(
+                Code::Withheld,
+                "`uor conflicts` shows the claims, `uor resolve ID --keep CHECKSUM` ends it",
+            ),
+            ReadError::WrongKind {
+                needed: "snapshot", ..
+            } => help(Code::WrongKind, "`uor snapshot ls` lists snapshots"),
             ReadError::WrongKind { .. } => code(Code::WrongKind),
             ReadError::Spread { .. } => code(Code::BadInput),
             ReadError::Content { .. } => code(Code::Damaged),
@@ -117,11 +136,16 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
     })
     .or_else(|| {
         if_is(error, |error: &SnapshotError| match error {
-            SnapshotError::Unknown { .. } => help(Code::NotFound, "`uor snapshot ls` lists snapshots"),
-            SnapshotError::WrongKind { .. } => help(Code::WrongKind, "`uor snapshot ls` lists snapshots"),
-            SnapshotError::Behind { .. } => {
-                help(Code::MissingPayload, "`uor node` fetches them as soon as a site that has them is reached")
+            SnapshotError::Unknown { .. } => {
+                help(Code::NotFound, "`uor snapshot ls` lists snapshots")
             }
+            SnapshotError::WrongKind { .. } => {
+                help(Code::WrongKind, "`uor snapshot ls` lists snapshots")
+            }
+            SnapshotError::Behind { .. } => help(
+                Code::MissingPayload,
+                "`uor node` fetches them as soon as a site that has them is reached",
+            ),
             SnapshotError::Read(error) => of(error),
             SnapshotError::State(error) => of(error),
             SnapshotError::Store(error) => of(error),
@@ -132,7 +156,13 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
         })
     })
     .or_else(|| {
-        if_is(error, |error: &HistoryError| if let HistoryError::State(error) = error { of(error) } else { None })
+        if_is(error, |error: &HistoryError| {
+            if let HistoryError::State(error) = error {
+                of(error)
+            } else {
+                None
+            }
+        })
     })
     .or_else(|| {
         if_is(error, |error: &StatusError| match error {
@@ -147,8 +177,13 @@ fn reading(error: &(dyn Error + 'static)) -> Known {
 /// Making things visible.
 fn writing(error: &(dyn Error + 'static)) -> Known {
     if_is(error, |error: &AddError| match error {
-        AddError::Special { .. } => help(Code::WrongKind, "of a pipe, add what comes out of it: `uor add - < PIPE`"),
-        AddError::ReservedTag { .. } | AddError::NameForMany { .. } | AddError::Tree { .. } => code(Code::BadInput),
+        AddError::Special { .. } => help(
+            Code::WrongKind,
+            "of a pipe, add what comes out of it: `uor add - < PIPE`",
+        ),
+        AddError::ReservedTag { .. } | AddError::NameForMany { .. } | AddError::Tree { .. } => {
+            code(Code::BadInput)
+        }
         AddError::Name(error) => of(error),
         AddError::State(error) => of(error),
         AddError::Cancelled(_) => code(Code::Interrupted),
@@ -164,10 +199,13 @@ fn writing(error: &(dyn Error + 'static)) -> Known {
         })
     })
     .or_else(|| {
-        if_is(
-            error,
-            |error: &RemoveError| if let RemoveError::Commit(_) = error { None } else { code(Code::WrongKind) },
-        )
+        if_is(error, |error: &RemoveError| {
+            if let RemoveError::Commit(_) = error {
+                None
+            } else {
+                code(Code::WrongKind)
+            }
+        })
     })
     .or_else(|| {
         if_is(error, |error: &EdgeError| match error {
@@ -182,41 +220,49 @@ fn writing(error: &(dyn Error + 'static)) -> Known {
             ResolutionError::Id(error) => of(error),
             ResolutionError::State(error) => of(error),
             ResolutionError::Commit(_) => None,
-            _ => help(Code::NoConflict, "`uor conflicts` lists what is open, with every claim"),
+            _ => help(
+                Code::NoConflict,
+                "`uor conflicts` lists what is open, with every claim",
+            ),
         })
     })
-    .or_else(|| {
-        if_is(error, |error: &ImportError| match error {
-            ImportError::MissingBase { .. } => {
-                help(Code::MissingBase, "import the earlier snapshot first, or send this one whole (without -i)")
-            }
-            ImportError::Refused(ImportRefusal::Volume) => {
-                help(Code::BadStream, "--volume imports a volume, as one file")
-            }
-            ImportError::OtherContents { .. } => code(Code::OtherContents),
-            ImportError::Name(error) => of(error),
-            ImportError::NotADirectory { .. } => code(Code::WrongKind),
-            ImportError::State(error) => of(error),
-            ImportError::File(error) => of(error),
-            ImportError::Cancelled(_) => code(Code::Interrupted),
-            ImportError::Spool(_)
-            | ImportError::Read { .. }
-            | ImportError::Blocks { .. }
-            | ImportError::Snapshot { .. }
-            | ImportError::Commit(_) => None,
-            // What the system said while the stream was read is not the stream's fault.
-            _ => of_cause(error).or_else(|| code(Code::BadStream)),
-        })
+}
+
+/// Importing snapshots.
+fn importing(error: &(dyn Error + 'static)) -> Known {
+    if_is(error, |error: &ImportError| match error {
+        ImportError::MissingBase { .. } => help(
+            Code::MissingBase,
+            "import the earlier snapshot first, or send this one whole (without -i)",
+        ),
+        ImportError::Refused(ImportRefusal::Volume) => {
+            help(Code::BadStream, "--volume imports a volume, as one file")
+        }
+        ImportError::OtherContents { .. } => code(Code::OtherContents),
+        ImportError::Name(error) => of(error),
+        ImportError::NotADirectory { .. } => code(Code::WrongKind),
+        ImportError::State(error) => of(error),
+        ImportError::File(error) => of(error),
+        ImportError::Cancelled(_) => code(Code::Interrupted),
+        ImportError::Spool(_)
+        | ImportError::Read { .. }
+        | ImportError::Blocks { .. }
+        | ImportError::Snapshot { .. }
+        | ImportError::Commit(_) => None,
+        // What the system said while the stream was read is not the stream's fault.
+        _ => of_cause(error).or_else(|| code(Code::BadStream)),
     })
-    .or_else(|| {
-        if_is(error, |error: &GcError| match error {
-            GcError::Busy => code(Code::Busy),
-            GcError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
-            GcError::File(error) => of(error),
-            GcError::Store(error) => of(error),
-            GcError::Cancelled(_) => code(Code::Interrupted),
-            _ => None,
-        })
+}
+
+/// Taking away, and what was lost.
+fn freeing(error: &(dyn Error + 'static)) -> Known {
+    if_is(error, |error: &GcError| match error {
+        GcError::Busy => code(Code::Busy),
+        GcError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
+        GcError::File(error) => of(error),
+        GcError::Store(error) => of(error),
+        GcError::Cancelled(_) => code(Code::Interrupted),
+        _ => None,
     })
     .or_else(|| {
         if_is(error, |error: &RecoverError| match error {
@@ -229,7 +275,9 @@ fn writing(error: &(dyn Error + 'static)) -> Known {
     })
     .or_else(|| {
         if_is(error, |error: &EraseError| match error {
-            EraseError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
+            EraseError::Kept { .. } => {
+                help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot")
+            }
             EraseError::Resolve(error) => of(error),
             EraseError::Read(error) => of(error),
             EraseError::State(error) => of(error),
@@ -265,16 +313,21 @@ fn programs(error: &(dyn Error + 'static)) -> Known {
     })
     .or_else(|| {
         if_is(error, |error: &PelError| match error {
-            PelError::InputUnbound { name } => {
-                help(Code::Unbound, format!("bind it with --input {name}=KEY, a ref or a path"))
-            }
+            PelError::InputUnbound { name } => help(
+                Code::Unbound,
+                format!("bind it with --input {name}=KEY, a ref or a path"),
+            ),
             PelError::InputUnknown { .. } | PelError::InputCount { .. } => code(Code::Unbound),
             PelError::ProgramAbsent { .. } | PelError::Absent { .. } => code(Code::MissingPayload),
             PelError::NotAProgram { .. } => code(Code::WrongKind),
             PelError::Module { .. } | PelError::Op(_) => code(Code::BadProgram),
-            PelError::NoResult { source: uor_pel::engine::NoResult::Fuel { .. }, .. } => {
-                help(Code::NoResult, "--fuel N gives each node more, if it is not an endless loop")
-            }
+            PelError::NoResult {
+                source: uor_pel::engine::NoResult::Fuel { .. },
+                ..
+            } => help(
+                Code::NoResult,
+                "--fuel N gives each node more, if it is not an endless loop",
+            ),
             PelError::NoResult { .. } => code(Code::NoResult),
             PelError::Params { .. } | PelError::Profile { .. } => code(Code::BadInput),
             _ => None,
@@ -414,10 +467,13 @@ fn system(error: &io::Error) -> Known {
     }
     match error.kind() {
         io::ErrorKind::NotFound => code(Code::FileNotFound),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => code(Code::PermissionDenied),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            help(Code::DiskFull, "free some space: `uor gc` frees what nothing shows any more")
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            code(Code::PermissionDenied)
         }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => help(
+            Code::DiskFull,
+            "free some space: `uor gc` frees what nothing shows any more",
+        ),
         io::ErrorKind::AlreadyExists => code(Code::Exists),
         _ => code(Code::Io),
     }

@@ -1,7 +1,8 @@
 //! What SIGINT and SIGTERM do to a command.
 //!
-//! What only reads ends at once. What writes is told ([`Cancel`]) and ends at its next step, at the latest right before it
-//! commits; the status then says whether it was done. A second signal ends anything at once.
+//! What only reads ends at once. What writes is told ([`Cancel`]) and ends at its next step, at the
+//! latest right before it commits; the status then says whether it was done. A second signal ends
+//! anything at once.
 
 use std::io::Write as _;
 use std::process;
@@ -31,7 +32,8 @@ pub enum Manner {
 pub struct Signals(Arc<Mutex<Manner>>);
 
 impl Signals {
-    /// Heeds signals from now on, by ending the process; without a thread for that, they do what they do by themselves.
+    /// Heeds signals from now on, by ending the process; without a thread for that, they do what
+    /// they do by themselves.
     pub fn heed(cancel: &Cancel, json: bool) -> Self {
         let signals = Self(Arc::new(Mutex::new(Manner::AtOnce)));
         let (heeding, cancel) = (signals.clone(), cancel.clone());
@@ -40,7 +42,8 @@ impl Signals {
             if cancel.is_cancelled() || matches!(*manner, Manner::AtOnce) {
                 end(json);
             }
-            // The node first: what breaks off here because of the other is then known to have been taken back.
+            // The node first: what breaks off here because of the other is then known to have been
+            // taken back.
             if let Manner::Beside(canceller) = &*manner {
                 canceller.cancel();
             }
@@ -74,7 +77,11 @@ fn end(json: bool) -> ! {
     IS_ENDING.store(true, Ordering::SeqCst);
     scratch::sweep();
     let failed = Failed::interrupted();
-    let said = if json { failed.json() } else { "Interrupted.".to_owned() };
+    let said = if json {
+        failed.json()
+    } else {
+        "Interrupted.".to_owned()
+    };
     // Where standard error is closed, nobody wants it.
     drop(writeln!(std::io::stderr(), "{said}"));
     process::exit(Exit::Interrupted.status())

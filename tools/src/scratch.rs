@@ -20,13 +20,18 @@ fn folders() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes a folder for temporary files, whose name begins with `name`; nobody else may look into it.
+    /// Makes a folder for temporary files, whose name begins with `name`; nobody else may look into
+    /// it.
     ///
     /// # Errors
     /// Whatever the system says.
     pub fn new(name: &str) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let name = format!("{name}-{}-{}", std::process::id(), uor_node::clock::wall_ms());
+        let name = format!(
+            "{name}-{}-{}",
+            std::process::id(),
+            uor_node::clock::wall_ms()
+        );
         let path = std::env::temp_dir().join(name);
         folders().insert(path.clone());
         let scratch = Self(path);

@@ -1,4 +1,5 @@
-//! Attributes: system attribute buffers, whose layout every file system defines for itself, and znodes of old ones.
+//! Attributes: system attribute buffers, whose layout every file system defines for itself, and
+//! znodes of old ones.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +65,9 @@ impl Known {
 
 /// The byte order of an attribute buffer.
 pub(crate) fn order_of(buffer: &[u8]) -> Option<ByteOrder> {
-    [ByteOrder::Little, ByteOrder::Big].into_iter().find(|order| order.u32(buffer, 0) == Some(SA_MAGIC))
+    [ByteOrder::Little, ByteOrder::Big]
+        .into_iter()
+        .find(|order| order.u32(buffer, 0) == Some(SA_MAGIC))
 }
 
 /// Length of the header of an attribute buffer.
@@ -85,7 +88,9 @@ impl Layouts {
     pub(crate) fn read(set: &ObjectSet, master: u64, spool: &dyn Spool) -> Result<Self, ZapError> {
         let mut layouts = Self::default();
         for entry in zap::entries(set, master, spool)? {
-            let Some(object) = entry.number() else { continue };
+            let Some(object) = entry.number() else {
+                continue;
+            };
             match entry.name.as_slice() {
                 b"REGISTRY" => layouts.read_registry(zap::entries(set, object, spool)?),
                 b"LAYOUTS" => layouts.read_layouts(zap::entries(set, object, spool)?),
@@ -107,8 +112,14 @@ impl Layouts {
 
     fn read_layouts(&mut self, entries: Vec<zap::Entry>) {
         for entry in entries.into_iter().filter(|entry| entry.number_len == 2) {
-            let number = std::str::from_utf8(&entry.name).ok().and_then(|name| name.parse().ok());
-            let attributes = entry.value.chunks_exact(2).filter_map(|number| ByteOrder::Big.u16(number, 0)).collect();
+            let number = std::str::from_utf8(&entry.name)
+                .ok()
+                .and_then(|name| name.parse().ok());
+            let attributes = entry
+                .value
+                .chunks_exact(2)
+                .filter_map(|number| ByteOrder::Big.u16(number, 0))
+                .collect();
             if let Some(number) = number {
                 self.layouts.insert(number, attributes);
             }
@@ -118,26 +129,43 @@ impl Layouts {
     /// Takes what a bonus buffer or spill block says; what is wrong with it otherwise.
     fn take(&self, buffer: &[u8], into: &mut Attributes) -> Result<(), &'static str> {
         let order = order_of(buffer).ok_or("the buffer has no magic")?;
-        let header_len = header_len(order, buffer).filter(|len| *len >= 8).ok_or("the buffer has no header")?;
+        let header_len = header_len(order, buffer)
+            .filter(|len| *len >= 8)
+            .ok_or("the buffer has no header")?;
         let number = match order.u16(buffer, 4).unwrap_or_default() & 0x3FF {
             0 => 1,
             number => number,
         };
         let Some(layout) = self.layouts.get(&number) else {
-            return if number == 1 { Ok(()) } else { Err("no such layout") };
+            return if number == 1 {
+                Ok(())
+            } else {
+                Err("no such layout")
+            };
         };
         let (mut at, mut varying) = (header_len, 0);
         for attribute in layout {
-            let (known, fixed_len) = *self.registry.get(attribute).ok_or("the layout has an unknown attribute")?;
+            let (known, fixed_len) = *self
+                .registry
+                .get(attribute)
+                .ok_or("the layout has an unknown attribute")?;
             let len = if fixed_len > 0 {
                 fixed_len
             } else {
-                let len = order.u16(buffer, 6 + 2 * varying).filter(|_| 8 + 2 * varying <= header_len);
+                let len = order
+                    .u16(buffer, 6 + 2 * varying)
+                    .filter(|_| 8 + 2 * varying <= header_len);
                 varying += 1;
                 len.ok_or("the header has too few lengths")?
             };
-            let value = buffer.get(at..).and_then(|rest| rest.get(..usize::from(len)));
-            into.set(known, value.ok_or("an attribute goes beyond the buffer")?, order);
+            let value = buffer
+                .get(at..)
+                .and_then(|rest| rest.get(..usize::from(len)));
+            into.set(
+                known,
+                value.ok_or("an attribute goes beyond the buffer")?,
+                order,
+            );
             at += usize::from(len).next_multiple_of(8);
         }
         Ok(())
@@ -163,7 +191,11 @@ impl Attributes {
     }
 
     /// What an object's bonus buffer and spill block say; what is wrong with them otherwise.
-    pub(crate) fn of(object: &Object, spill: &[u8], layouts: Option<&Layouts>) -> Result<Self, &'static str> {
+    pub(crate) fn of(
+        object: &Object,
+        spill: &[u8],
+        layouts: Option<&Layouts>,
+    ) -> Result<Self, &'static str> {
         match (object.bonus_kind, layouts) {
             (BONUS_ZNODE, _) => Self::of_znode(&object.bonus, object.order),
             (BONUS_SA, Some(layouts)) => {
@@ -193,7 +225,10 @@ impl Attributes {
             rdev: field(112).unwrap_or_default(),
             xattr: field(104).unwrap_or_default(),
             mtime: field(16).zip(field(24)),
-            symlink: bonus.get(ZNODE_LEN..).filter(|target| !target.is_empty()).map(<[u8]>::to_vec),
+            symlink: bonus
+                .get(ZNODE_LEN..)
+                .filter(|target| !target.is_empty())
+                .map(<[u8]>::to_vec),
             xattrs: None,
         })
     }

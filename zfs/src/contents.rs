@@ -1,5 +1,5 @@
-//! Where the contents of objects are: which bytes came with this stream, which are those of an earlier snapshot, and which
-//! are holes.
+//! Where the contents of objects are: which bytes came with this stream, which are those of an
+//! earlier snapshot, and which are holes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,13 +25,20 @@ pub trait Spool {
     /// What the system said.
     fn append(&mut self, bytes: &[u8]) -> io::Result<u64>;
 
-    /// Offers a block of contents that were empty, and are believed to become `len` bytes long. Who takes it stores these
-    /// contents at once, as bytes from the start on: says which range was stored, from the end of what was stored of them
-    /// before, with zeros in between, to the end of the block or to `len`.
+    /// Offers a block of contents that were empty, and are believed to become `len` bytes long. Who
+    /// takes it stores these contents at once, as bytes from the start on: says which range was
+    /// stored, from the end of what was stored of them before, with zeros in between, to the end of
+    /// the block or to `len`.
     ///
     /// # Errors
     /// What the store said.
-    fn offer(&mut self, object: u64, len: u64, offset: u64, block: &[u8]) -> io::Result<Option<Range<u64>>> {
+    fn offer(
+        &mut self,
+        object: u64,
+        len: u64,
+        offset: u64,
+        block: &[u8],
+    ) -> io::Result<Option<Range<u64>>> {
         let _ = (object, len, offset, block);
         Ok(None)
     }
@@ -54,7 +61,8 @@ pub trait Spool {
 pub enum Source {
     /// In the spool, from this place on.
     Spool(u64),
-    /// At the same offset of the object's contents that are stored: at the earlier snapshot, or while the stream came.
+    /// At the same offset of the object's contents that are stored: at the earlier snapshot, or
+    /// while the stream came.
     Base,
 }
 
@@ -80,7 +88,10 @@ impl Extent {
             Source::Spool(place) => Source::Spool(place + (at - start)),
             Source::Base => Source::Base,
         };
-        Self { end: self.end, source }
+        Self {
+            end: self.end,
+            source,
+        }
     }
 }
 
@@ -92,7 +103,10 @@ impl Extents {
     /// Puts a range in place of what is there.
     pub(crate) fn put(&mut self, object: u64, range: Range<u64>, source: Source) {
         self.punch(object, range.clone());
-        if let Some((&(_, start), before)) = self.0.range_mut((object, 0)..(object, range.start)).next_back()
+        if let Some((&(_, start), before)) = self
+            .0
+            .range_mut((object, 0)..(object, range.start))
+            .next_back()
             && before.end == range.start
             && before.from(start, range.start).source == source
         {
@@ -100,7 +114,13 @@ impl Extents {
             return;
         }
         if !range.is_empty() {
-            self.0.insert((object, range.start), Extent { end: range.end, source });
+            self.0.insert(
+                (object, range.start),
+                Extent {
+                    end: range.end,
+                    source,
+                },
+            );
         }
     }
 
@@ -109,21 +129,30 @@ impl Extents {
         if range.is_empty() {
             return;
         }
-        if let Some((&(_, start), extent)) = self.0.range_mut((object, 0)..(object, range.start)).next_back()
+        if let Some((&(_, start), extent)) = self
+            .0
+            .range_mut((object, 0)..(object, range.start))
+            .next_back()
             && extent.end > range.start
         {
             let whole = *extent;
             extent.end = range.start;
             if whole.end > range.end {
-                self.0.insert((object, range.end), whole.from(start, range.end));
+                self.0
+                    .insert((object, range.end), whole.from(start, range.end));
                 return;
             }
         }
-        while let Some((&(_, start), extent)) = self.0.range((object, range.start)..(object, range.end)).next() {
+        while let Some((&(_, start), extent)) = self
+            .0
+            .range((object, range.start)..(object, range.end))
+            .next()
+        {
             let whole = *extent;
             self.0.remove(&(object, start));
             if whole.end > range.end {
-                self.0.insert((object, range.end), whole.from(start, range.end));
+                self.0
+                    .insert((object, range.end), whole.from(start, range.end));
             }
         }
     }
@@ -131,12 +160,17 @@ impl Extents {
     /// The extents of an object inside a range, cut to it.
     fn inside(&self, object: u64, range: Range<u64>) -> impl Iterator<Item = (Range<u64>, Source)> {
         let before = self.0.range((object, 0)..(object, range.start)).next_back();
-        let rest = self.0.range((object, range.start)..(object, range.end.max(range.start)));
-        before.into_iter().chain(rest).filter_map(move |(&(_, start), extent)| {
-            let at = start.max(range.start);
-            let end = extent.end.min(range.end);
-            (at < end).then(|| (at..end, extent.from(start, at).source))
-        })
+        let rest = self
+            .0
+            .range((object, range.start)..(object, range.end.max(range.start)));
+        before
+            .into_iter()
+            .chain(rest)
+            .filter_map(move |(&(_, start), extent)| {
+                let at = start.max(range.start);
+                let end = extent.end.min(range.end);
+                (at < end).then(|| (at..end, extent.from(start, at).source))
+            })
     }
 
     /// Everything inside a range, holes too, in order.
@@ -145,17 +179,26 @@ impl Extents {
         object: u64,
         range: Range<u64>,
     ) -> Segments<impl Iterator<Item = (Range<u64>, Source)>> {
-        Segments { at: range.start, end: range.end, extents: self.inside(object, range).peekable() }
+        Segments {
+            at: range.start,
+            end: range.end,
+            extents: self.inside(object, range).peekable(),
+        }
     }
 
     /// Where the last extent before `limit` ends.
     pub(crate) fn end(&self, object: u64, limit: u64) -> u64 {
-        self.0.range((object, 0)..(object, limit)).next_back().map_or(0, |(_, extent)| extent.end)
+        self.0
+            .range((object, 0)..(object, limit))
+            .next_back()
+            .map_or(0, |(_, extent)| extent.end)
     }
 
     /// How many bytes before `limit` are no hole.
     pub(crate) fn filled(&self, object: u64, limit: u64) -> u64 {
-        self.inside(object, 0..limit).map(|(range, _)| range.end - range.start).sum()
+        self.inside(object, 0..limit)
+            .map(|(range, _)| range.end - range.start)
+            .sum()
     }
 }
 
@@ -174,10 +217,19 @@ impl<I: Iterator<Item = (Range<u64>, Source)>> Iterator for Segments<I> {
             return None;
         }
         let segment = match self.extents.next_if(|(range, _)| range.start == self.at) {
-            Some((range, source)) => Segment { range, source: Some(source) },
+            Some((range, source)) => Segment {
+                range,
+                source: Some(source),
+            },
             None => {
-                let until = self.extents.peek().map_or(self.end, |(range, _)| range.start);
-                Segment { range: self.at..until, source: None }
+                let until = self
+                    .extents
+                    .peek()
+                    .map_or(self.end, |(range, _)| range.start);
+                Segment {
+                    range: self.at..until,
+                    source: None,
+                }
             }
         };
         self.at = segment.range.end;
@@ -200,7 +252,8 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            (0..60_u64, 0..20_u64, any::<bool>()).prop_map(|(at, len, is_next)| Step::Put(at, len, is_next)),
+            (0..60_u64, 0..20_u64, any::<bool>())
+                .prop_map(|(at, len, is_next)| Step::Put(at, len, is_next)),
             (0..60_u64, 0..40_u64).prop_map(|(at, len)| Step::Punch(at, len)),
         ]
     }

@@ -1,4 +1,5 @@
-//! Payloads as ZFS compresses them. The length of the result is known beforehand and has to come out exactly.
+//! Payloads as ZFS compresses them. The length of the result is known beforehand and has to come
+//! out exactly.
 
 use std::io::Read as _;
 
@@ -30,7 +31,8 @@ const LZJB_MATCH_MIN: usize = 3;
 /// zle: controls below this copy, others are runs of zeros.
 const ZLE_RUN: u8 = 64;
 
-/// Decompresses `payload` into `out`, which has the length that must come out. Bytes that follow are padding.
+/// Decompresses `payload` into `out`, which has the length that must come out. Bytes that follow
+/// are padding.
 ///
 /// # Errors
 /// [`DecompressError`]; what is in `out` then means nothing.
@@ -56,7 +58,10 @@ fn plain(payload: &[u8], out: &mut [u8]) -> Option<()> {
 /// What follows a length word, most significant byte first.
 fn measured(payload: &[u8]) -> Option<(usize, &[u8])> {
     let (len, rest) = payload.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*len).swap_bytes()).ok()?, rest))
+    Some((
+        usize::try_from(u32::from_le_bytes(*len).swap_bytes()).ok()?,
+        rest,
+    ))
 }
 
 fn lz4(payload: &[u8], out: &mut [u8]) -> Option<()> {
@@ -74,7 +79,9 @@ fn zstd(payload: &[u8], out: &mut [u8]) -> Option<()> {
 }
 
 fn gzip(payload: &[u8], out: &mut [u8]) -> Option<()> {
-    flate2::bufread::ZlibDecoder::new(payload).read_exact(out).ok()
+    flate2::bufread::ZlibDecoder::new(payload)
+        .read_exact(out)
+        .ok()
 }
 
 fn zle(payload: &[u8], out: &mut [u8]) -> Option<()> {
@@ -136,7 +143,10 @@ mod tests {
 
     #[test]
     fn zle_copies_and_runs() {
-        assert_eq!(opened(14, &[2, 7, 8, 9, 64 + 3, 0, 5], 8).unwrap(), [7, 8, 9, 0, 0, 0, 0, 5]);
+        assert_eq!(
+            opened(14, &[2, 7, 8, 9, 64 + 3, 0, 5], 8).unwrap(),
+            [7, 8, 9, 0, 0, 0, 0, 5]
+        );
         assert_eq!(opened(14, &[2, 7, 8], 3), None);
         assert_eq!(opened(14, &[64 + 9], 3), None, "a run beyond the end");
     }
@@ -144,15 +154,23 @@ mod tests {
     #[test]
     fn lzjb_copies_from_itself() {
         // Two literals, then a match of six bytes at distance two.
-        assert_eq!(opened(3, &[0b100, b'a', b'b', 3 << 2, 2], 8).unwrap(), *b"abababab");
+        assert_eq!(
+            opened(3, &[0b100, b'a', b'b', 3 << 2, 2], 8).unwrap(),
+            *b"abababab"
+        );
         assert_eq!(opened(3, &[0b1, 0, 1], 3), None, "a match before the start");
-        assert_eq!(opened(3, &[0b10, b'a', 0, 0], 4), None, "a match of distance zero");
+        assert_eq!(
+            opened(3, &[0b10, b'a', 0, 0], 4),
+            None,
+            "a match of distance zero"
+        );
         assert_eq!(opened(3, &[0], 1), None);
     }
 
     #[test]
     fn padding_follows_and_lengths_are_exact() {
-        let raw = b"a text that is long enough to be worth it, worth it, worth it, worth it".repeat(9);
+        let raw =
+            b"a text that is long enough to be worth it, worth it, worth it, worth it".repeat(9);
         let measured = |head: &[u8], bytes: &[u8]| {
             let mut len = u32::try_from(bytes.len()).unwrap().to_le_bytes();
             len.reverse();
@@ -163,14 +181,23 @@ mod tests {
         let zstd = measured(&[0; 4], &frame[4..]);
         let mut gzip = Vec::new();
         let level = flate2::Compression::new(6);
-        flate2::bufread::ZlibEncoder::new(raw.as_slice(), level).read_to_end(&mut gzip).unwrap();
+        flate2::bufread::ZlibEncoder::new(raw.as_slice(), level)
+            .read_to_end(&mut gzip)
+            .unwrap();
         gzip.extend([0; 300]);
         for (method, payload) in [(15, lz4), (16, zstd), (6, gzip)] {
-            assert_eq!(opened(method, &payload, raw.len()).unwrap(), raw, "{method}");
+            assert_eq!(
+                opened(method, &payload, raw.len()).unwrap(),
+                raw,
+                "{method}"
+            );
             assert_eq!(opened(method, &payload, raw.len() + 1), None, "{method}");
             assert_eq!(opened(method, &payload[..20], raw.len()), None, "{method}");
         }
         assert_eq!(opened(2, &raw, 10).unwrap(), raw[..10]);
-        assert_eq!(decompress(4, &raw, &mut [0]), Err(DecompressError::Unknown { method: 4 }));
+        assert_eq!(
+            decompress(4, &raw, &mut [0]),
+            Err(DecompressError::Unknown { method: 4 })
+        );
     }
 }

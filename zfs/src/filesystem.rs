@@ -1,7 +1,8 @@
 //! A file system in the objects of a snapshot: directories, files and their attributes.
 //!
-//! Names and structure are checked here: what a directory gives out can be a path component, and nothing is given out that
-//! is not there. That no directory is reached twice is for [`Visited`] to see.
+//! Names and structure are checked here: what a directory gives out can be a path component, and
+//! nothing is given out that is not there. That no directory is reached twice is for [`Visited`] to
+//! see.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -65,13 +66,21 @@ pub struct Device {
 }
 
 impl Device {
-    /// From how it is stored: by Linux as `major << 20 | minor`, elsewhere as `major << 32 | minor`.
+    /// From how it is stored: by Linux as `major << 20 | minor`, elsewhere as `major << 32 |
+    /// minor`.
     fn of(rdev: u64) -> Self {
-        let low = |value: u64, bits: u32| u32::try_from(value & ((1 << bits) - 1)).unwrap_or_default();
+        let low =
+            |value: u64, bits: u32| u32::try_from(value & ((1 << bits) - 1)).unwrap_or_default();
         if rdev >> 32 == 0 {
-            Self { major: low(rdev >> 20, 12), minor: low(rdev, 20) }
+            Self {
+                major: low(rdev >> 20, 12),
+                minor: low(rdev, 20),
+            }
         } else {
-            Self { major: low(rdev >> 32, 32), minor: low(rdev, 32) }
+            Self {
+                major: low(rdev >> 32, 32),
+                minor: low(rdev, 32),
+            }
         }
     }
 }
@@ -113,7 +122,8 @@ pub struct DirectoryEntry {
 pub struct Xattrs {
     /// Names with values, ascending by name.
     pub values: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Names of those that were left out: no system gives out names or values like these, or they are too many.
+    /// Names of those that were left out: no system gives out names or values like these, or they
+    /// are too many.
     pub left_out: Vec<Vec<u8>>,
 }
 
@@ -210,18 +220,34 @@ impl<'a> Filesystem<'a> {
     /// [`FilesystemError`].
     pub fn open(set: &'a ObjectSet, spool: &'a dyn Spool) -> Result<Self, FilesystemError> {
         let master = zap::entries(set, MASTER_NODE, spool)?;
-        let number =
-            |wanted: &str| master.iter().find(|entry| entry.name == wanted.as_bytes()).and_then(zap::Entry::number);
-        let version = number("VERSION").ok_or(FilesystemError::Master { what: "its version" })?;
-        let root = number("ROOT").ok_or(FilesystemError::Master { what: "where the root is" })?;
+        let number = |wanted: &str| {
+            master
+                .iter()
+                .find(|entry| entry.name == wanted.as_bytes())
+                .and_then(zap::Entry::number)
+        };
+        let version = number("VERSION").ok_or(FilesystemError::Master {
+            what: "its version",
+        })?;
+        let root = number("ROOT").ok_or(FilesystemError::Master {
+            what: "where the root is",
+        })?;
         let layouts = match number("SA_ATTRS").filter(|_| version >= VERSION_SA) {
             Some(object) => Some(Layouts::read(set, object, spool)?),
             None => None,
         };
-        if set.get(root).is_none_or(|object| object.kind != KIND_DIRECTORY) {
+        if set
+            .get(root)
+            .is_none_or(|object| object.kind != KIND_DIRECTORY)
+        {
             return Err(FilesystemError::Root { object: root });
         }
-        Ok(Self { set, spool, layouts, root })
+        Ok(Self {
+            set,
+            spool,
+            layouts,
+            root,
+        })
     }
 
     /// The root directory's object.
@@ -230,7 +256,8 @@ impl<'a> Filesystem<'a> {
         self.root
     }
 
-    /// The entries of a directory, ascending by the bytes of their names; each names an object that is there.
+    /// The entries of a directory, ascending by the bytes of their names; each names an object that
+    /// is there.
     ///
     /// # Errors
     /// [`FilesystemError`].
@@ -240,38 +267,68 @@ impl<'a> Filesystem<'a> {
             let value = entry.number();
             let name = entry.name;
             if let Some(problem) = problem_of(&name) {
-                return Err(FilesystemError::Name { directory, name, problem });
+                return Err(FilesystemError::Name {
+                    directory,
+                    name,
+                    problem,
+                });
             }
             let Some(value) = value else {
-                return Err(FilesystemError::Name { directory, name, problem: "it names no object" });
+                return Err(FilesystemError::Name {
+                    directory,
+                    name,
+                    problem: "it names no object",
+                });
             };
             let object = value & OBJECT_MASK;
             if self.set.get(object).is_none() {
-                return Err(FilesystemError::MissingObject { directory, name, object });
+                return Err(FilesystemError::MissingObject {
+                    directory,
+                    name,
+                    object,
+                });
             }
             entries.push(DirectoryEntry { name, object });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        match entries.windows(2).find(|pair| matches!(pair, [a, b] if a.name == b.name)) {
-            Some([entry, _]) => Err(FilesystemError::DuplicateName { directory, name: entry.name.clone() }),
+        match entries
+            .windows(2)
+            .find(|pair| matches!(pair, [a, b] if a.name == b.name))
+        {
+            Some([entry, _]) => Err(FilesystemError::DuplicateName {
+                directory,
+                name: entry.name.clone(),
+            }),
             _ => Ok(entries),
         }
     }
 
     fn attributes(&self, number: u64, object: &Object) -> Result<Attributes, FilesystemError> {
-        let read = |source| FilesystemError::Read { object: number, source };
+        let read = |source| FilesystemError::Read {
+            object: number,
+            source,
+        };
         let spill = self.set.spill(number, self.spool).map_err(read)?;
-        Attributes::of(object, &spill, self.layouts.as_ref())
-            .map_err(|problem| FilesystemError::Attributes { object: number, problem })
+        Attributes::of(object, &spill, self.layouts.as_ref()).map_err(|problem| {
+            FilesystemError::Attributes {
+                object: number,
+                problem,
+            }
+        })
     }
 
-    /// How long the contents of an object are that nothing may name: as its attributes say, or where its blocks end.
+    /// How long the contents of an object are that nothing may name: as its attributes say, or
+    /// where its blocks end.
     #[must_use]
     pub fn content_len(&self, number: u64) -> u64 {
         let end = self.set.end(number);
-        let object = self.set.get(number).filter(|object| object.kind == KIND_FILE);
-        let size =
-            object.and_then(|object| self.attributes(number, object).ok()).and_then(|attributes| attributes.size);
+        let object = self
+            .set
+            .get(number)
+            .filter(|object| object.kind == KIND_FILE);
+        let size = object
+            .and_then(|object| self.attributes(number, object).ok())
+            .and_then(|attributes| attributes.size);
         size.unwrap_or(end)
     }
 
@@ -280,13 +337,18 @@ impl<'a> Filesystem<'a> {
     /// # Errors
     /// [`FilesystemError`].
     pub fn node(&self, number: u64) -> Result<Node, FilesystemError> {
-        let bad = |problem| FilesystemError::Attributes { object: number, problem };
+        let bad = |problem| FilesystemError::Attributes {
+            object: number,
+            problem,
+        };
         let object = self.set.get(number).ok_or(bad("there is no such object"))?;
         let mut attributes = self.attributes(number, object)?;
         let mode = attributes.mode.ok_or(bad("they have no mode"))?;
         let size = attributes.size.ok_or(bad("they have no size"))?;
         let (seconds, nanoseconds) = attributes.mtime.ok_or(bad("they have no mtime"))?;
-        let nanoseconds = u32::try_from(nanoseconds).ok().filter(|ns| *ns < 1_000_000_000);
+        let nanoseconds = u32::try_from(nanoseconds)
+            .ok()
+            .filter(|ns| *ns < 1_000_000_000);
         let kind = self.kind(number, object, mode, size, &mut attributes)?;
         Ok(Node {
             object: number,
@@ -294,7 +356,10 @@ impl<'a> Filesystem<'a> {
             mode: u32::try_from(mode & 0o7777).unwrap_or_default(),
             uid: attributes.uid.ok_or(bad("they have no uid"))?,
             gid: attributes.gid.ok_or(bad("they have no gid"))?,
-            mtime: (seconds.cast_signed(), nanoseconds.ok_or(bad("the nanoseconds of mtime are a second or more"))?),
+            mtime: (
+                seconds.cast_signed(),
+                nanoseconds.ok_or(bad("the nanoseconds of mtime are a second or more"))?,
+            ),
             links: attributes.links.unwrap_or(1),
             size,
             xattr_list: attributes.xattrs,
@@ -310,12 +375,19 @@ impl<'a> Filesystem<'a> {
         size: u64,
         attributes: &mut Attributes,
     ) -> Result<NodeKind, FilesystemError> {
-        let bad = |problem| Err(FilesystemError::Attributes { object: number, problem });
+        let bad = |problem| {
+            Err(FilesystemError::Attributes {
+                object: number,
+                problem,
+            })
+        };
         let device = Device::of(attributes.rdev);
         Ok(match mode & 0o170_000 {
             0o040_000 if object.kind == KIND_DIRECTORY => NodeKind::Directory,
             0o100_000 if object.kind == KIND_FILE => NodeKind::File,
-            0o120_000 => NodeKind::Symlink { target: self.link_target(number, size, attributes)? },
+            0o120_000 => NodeKind::Symlink {
+                target: self.link_target(number, size, attributes)?,
+            },
             0o010_000 => NodeKind::Fifo,
             0o140_000 => NodeKind::Socket,
             0o020_000 => NodeKind::CharDevice { device },
@@ -326,8 +398,16 @@ impl<'a> Filesystem<'a> {
         })
     }
 
-    fn link_target(&self, number: u64, size: u64, attributes: &mut Attributes) -> Result<Vec<u8>, FilesystemError> {
-        let bad = |problem| FilesystemError::Attributes { object: number, problem };
+    fn link_target(
+        &self,
+        number: u64,
+        size: u64,
+        attributes: &mut Attributes,
+    ) -> Result<Vec<u8>, FilesystemError> {
+        let bad = |problem| FilesystemError::Attributes {
+            object: number,
+            problem,
+        };
         if size > LINK_LEN_MAX {
             return Err(bad("the target of the symlink is longer than 4095 bytes"));
         }
@@ -337,7 +417,10 @@ impl<'a> Filesystem<'a> {
             None => {
                 let mut target = vec![0; len];
                 let read = self.set.read_at(number, 0, &mut target, self.spool);
-                read.map_err(|source| FilesystemError::Read { object: number, source })?;
+                read.map_err(|source| FilesystemError::Read {
+                    object: number,
+                    source,
+                })?;
                 target
             }
         };
@@ -359,18 +442,25 @@ impl<'a> Filesystem<'a> {
         let mut xattrs = Xattrs::default();
         if let Some(list) = node.xattr_list.as_ref().filter(|list| !list.is_empty()) {
             let problem = "the list of extended attributes is damaged";
-            let bad = FilesystemError::Attributes { object: node.object, problem };
+            let bad = FilesystemError::Attributes {
+                object: node.object,
+                problem,
+            };
             xattrs.values = nvlist::byte_arrays(list).ok_or(bad)?;
         }
         if node.xattr_directory != 0 {
             self.xattr_files(node.xattr_directory, &mut xattrs)?;
         }
         let is_taken = |(name, value): &(Vec<u8>, Vec<u8>)| {
-            (1..=NAME_LEN_MAX).contains(&name.len()) && !name.contains(&0) && value.len() <= XATTR_LEN_MAX
+            (1..=NAME_LEN_MAX).contains(&name.len())
+                && !name.contains(&0)
+                && value.len() <= XATTR_LEN_MAX
         };
         let (values, others): (Vec<_>, Vec<_>) = xattrs.values.into_iter().partition(is_taken);
         xattrs.values = values;
-        xattrs.left_out.extend(others.into_iter().map(|(name, _)| name));
+        xattrs
+            .left_out
+            .extend(others.into_iter().map(|(name, _)| name));
         // Of one name in both places, the list is what systems show.
         xattrs.values.sort_by(|a, b| a.0.cmp(&b.0));
         xattrs.values.dedup_by(|b, a| a.0 == b.0);
@@ -385,7 +475,9 @@ impl<'a> Filesystem<'a> {
             if node.kind != NodeKind::File {
                 continue;
             }
-            let len = usize::try_from(node.size).ok().filter(|len| *len <= XATTR_LEN_MAX && *len <= room);
+            let len = usize::try_from(node.size)
+                .ok()
+                .filter(|len| *len <= XATTR_LEN_MAX && *len <= room);
             let Some(len) = len else {
                 xattrs.left_out.push(name);
                 continue;
@@ -403,7 +495,11 @@ impl<'a> Filesystem<'a> {
 /// Systems other than Linux leave out the namespace of what belongs to users.
 fn with_prefix(name: Vec<u8>) -> Vec<u8> {
     let prefixes: [&[u8]; 4] = [b"user.", b"trusted.", b"security.", b"system."];
-    if prefixes.iter().any(|prefix| name.starts_with(prefix)) { name } else { [b"user.", name.as_slice()].concat() }
+    if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+        name
+    } else {
+        [b"user.", name.as_slice()].concat()
+    }
 }
 
 fn problem_of(name: &[u8]) -> Option<&'static str> {

@@ -2,7 +2,8 @@
 
 use crate::ByteOrder;
 
-/// Four running sums over 32-bit words. It is no digest: anybody can make a stream that has the right one.
+/// Four running sums over 32-bit words. It is no digest: anybody can make a stream that has the
+/// right one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fletcher4 {
     /// The sums, in the order in which they are written.

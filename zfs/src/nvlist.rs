@@ -7,7 +7,8 @@ const BYTE_ARRAY: u32 = 10;
 /// The largest number of pairs that are taken.
 const PAIRS_MAX: usize = 65_536;
 
-/// The byte arrays of a list, in its order; pairs of another type are left out. `None` if it is damaged.
+/// The byte arrays of a list, in its order; pairs of another type are left out. `None` if it is
+/// damaged.
 #[must_use]
 pub fn byte_arrays(list: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     // Encoding 1 is XDR; version and flags follow.

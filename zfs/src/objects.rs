@@ -1,7 +1,8 @@
 //! The objects of one snapshot, and what records do to them: the rules of a receiver.
 //!
-//! An object number is not identity: a freed number is used again, and a sender then tells only how the contents differ.
-//! So what an OBJECT record leaves in place and what it drops decides whether an increment is right.
+//! An object number is not identity: a freed number is used again, and a sender then tells only how
+//! the contents differ. So what an OBJECT record leaves in place and what it drops decides whether
+//! an increment is right.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,9 @@ use std::ops::Range;
 use crate::ByteOrder;
 use crate::contents::{Extents, Segment, Source, Spool, Stored};
 use crate::decompress::{DecompressError, decompress};
-use crate::record::{Begin, EmbeddedHeader, Header, ObjectHeader, Refusal, SpillHeader, WriteHeader};
+use crate::record::{
+    Begin, EmbeddedHeader, Header, ObjectHeader, Refusal, SpillHeader, WriteHeader,
+};
 use crate::stream::Record;
 
 /// Object type: contents of a file.
@@ -55,7 +58,8 @@ impl Object {
         matches!(self.kind, KIND_FILE | KIND_VOLUME)
     }
 
-    /// A number of the attributes that stand at a fixed place whatever the layout: 0 mode, 1 size, 2 generation.
+    /// A number of the attributes that stand at a fixed place whatever the layout: 0 mode, 1 size,
+    /// 2 generation.
     fn fixed_attribute(&self, which: usize) -> Option<u64> {
         match self.bonus_kind {
             BONUS_SA => {
@@ -68,7 +72,8 @@ impl Object {
         }
     }
 
-    /// How long its attributes say the contents are: right for all that ZFS writes, and checked once layouts are known.
+    /// How long its attributes say the contents are: right for all that ZFS writes, and checked
+    /// once layouts are known.
     #[must_use]
     pub fn len_hint(&self) -> Option<u64> {
         self.fixed_attribute(1)
@@ -112,7 +117,9 @@ impl Object {
 #[non_exhaustive]
 pub enum ObjectError {
     /// It is about an object that is not there.
-    #[error("bad record {record} ({kind}) at byte {offset}: unknown object {object}: no OBJECT record has declared it")]
+    #[error(
+        "bad record {record} ({kind}) at byte {offset}: unknown object {object}: no OBJECT record has declared it"
+    )]
     UnknownObject {
         /// Number of the record, from 0.
         record: u64,
@@ -168,7 +175,9 @@ pub struct ObjectSet {
 impl ObjectSet {
     /// The objects, ascending by number.
     pub fn objects(&self) -> impl Iterator<Item = (u64, &Object)> {
-        self.objects.iter().map(|(number, object)| (*number, object))
+        self.objects
+            .iter()
+            .map(|(number, object)| (*number, object))
     }
 
     /// One object.
@@ -194,24 +203,39 @@ impl ObjectSet {
         self.extents.filled(number, SPILL_AT)
     }
 
-    /// The contents an object had at the earlier snapshot, if they are still these and `len` bytes long.
+    /// The contents an object had at the earlier snapshot, if they are still these and `len` bytes
+    /// long.
     #[must_use]
     pub fn unchanged(&self, number: u64, len: u64) -> Option<Stored> {
-        let base = self.objects.get(&number)?.base.filter(|base| base.len == len)?;
-        self.segments(number, len).all(|segment| segment.source == Some(Source::Base)).then_some(base)
+        let base = self
+            .objects
+            .get(&number)?
+            .base
+            .filter(|base| base.len == len)?;
+        self.segments(number, len)
+            .all(|segment| segment.source == Some(Source::Base))
+            .then_some(base)
     }
 
     /// Fills `out` with contents from `offset` on.
     ///
     /// # Errors
     /// What reading said.
-    pub fn read_at(&self, number: u64, offset: u64, out: &mut [u8], spool: &dyn Spool) -> io::Result<()> {
+    pub fn read_at(
+        &self,
+        number: u64,
+        offset: u64,
+        out: &mut [u8],
+        spool: &dyn Spool,
+    ) -> io::Result<()> {
         let base = self.objects.get(&number).and_then(|object| object.base);
         let range = offset..offset.saturating_add(out.len() as u64);
         let mut out = out;
         for Segment { range, source } in self.extents.segments(number, range) {
             let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
-            let (part, rest) = out.split_at_mut_checked(len).ok_or(io::ErrorKind::InvalidInput)?;
+            let (part, rest) = out
+                .split_at_mut_checked(len)
+                .ok_or(io::ErrorKind::InvalidInput)?;
             match (source, &base) {
                 (None, _) => part.fill(0),
                 (Some(Source::Spool(place)), _) => spool.read_at(place, part)?,
@@ -228,7 +252,10 @@ impl ObjectSet {
     /// # Errors
     /// What reading said.
     pub fn spill(&self, number: u64, spool: &dyn Spool) -> io::Result<Vec<u8>> {
-        let len = self.objects.get(&number).map_or(0, |object| object.spill_len);
+        let len = self
+            .objects
+            .get(&number)
+            .map_or(0, |object| object.spill_len);
         let mut spill = vec![0; usize::try_from(len).map_err(io::Error::other)?];
         if len > 0 {
             self.read_at(number, SPILL_AT, &mut spill, spool)?;
@@ -236,11 +263,17 @@ impl ObjectSet {
         Ok(spill)
     }
 
-    /// Applies a record of a stream that `begin` began, and says which object's contents it is about.
+    /// Applies a record of a stream that `begin` began, and says which object's contents it is
+    /// about.
     ///
     /// # Errors
     /// [`ObjectError`]; the objects then mean nothing any more.
-    pub fn apply(&mut self, begin: &Begin, record: &Record<'_>, spool: &mut dyn Spool) -> Result<(), ObjectError> {
+    pub fn apply(
+        &mut self,
+        begin: &Begin,
+        record: &Record<'_>,
+        spool: &mut dyn Spool,
+    ) -> Result<(), ObjectError> {
         match &record.header {
             Header::Begin(_) | Header::End => Ok(()),
             Header::Object(header) => self.declare(begin, header, record.payload),
@@ -249,7 +282,11 @@ impl ObjectSet {
                 Ok(())
             }
             Header::Write(header) => self.write(header, record, spool),
-            Header::Free { object, offset, end } => {
+            Header::Free {
+                object,
+                offset,
+                end,
+            } => {
                 self.known(record, "FREE", *object)?;
                 let end = end.unwrap_or(SPILL_AT).min(SPILL_AT);
                 self.extents.punch(*object, (*offset).min(end)..end);
@@ -263,7 +300,12 @@ impl ObjectSet {
         }
     }
 
-    fn declare(&mut self, begin: &Begin, header: &ObjectHeader, payload: &[u8]) -> Result<(), ObjectError> {
+    fn declare(
+        &mut self,
+        begin: &Begin,
+        header: &ObjectHeader,
+        payload: &[u8],
+    ) -> Result<(), ObjectError> {
         if header.raw_bonus_len > 0 {
             return Err(Refusal::Raw.into());
         }
@@ -307,19 +349,40 @@ impl ObjectSet {
         }
     }
 
-    fn known(&self, record: &Record<'_>, kind: &'static str, object: u64) -> Result<&Object, ObjectError> {
-        let unknown = ObjectError::UnknownObject { record: record.number, kind, offset: record.offset, object };
+    fn known(
+        &self,
+        record: &Record<'_>,
+        kind: &'static str,
+        object: u64,
+    ) -> Result<&Object, ObjectError> {
+        let unknown = ObjectError::UnknownObject {
+            record: record.number,
+            kind,
+            offset: record.offset,
+            object,
+        };
         self.objects.get(&object).ok_or(unknown)
     }
 
-    fn write(&mut self, header: &WriteHeader, record: &Record<'_>, spool: &mut dyn Spool) -> Result<(), ObjectError> {
+    fn write(
+        &mut self,
+        header: &WriteHeader,
+        record: &Record<'_>,
+        spool: &mut dyn Spool,
+    ) -> Result<(), ObjectError> {
         self.known(record, "WRITE", header.object)?;
         let range = header.offset..header.offset + header.len;
         if header.compression == 0 {
             return self.keep(header.object, range, record.payload, spool);
         }
         let mut block = std::mem::take(&mut self.block);
-        open(record, header.object, header.compression, header.len, &mut block)?;
+        open(
+            record,
+            header.object,
+            header.compression,
+            header.len,
+            &mut block,
+        )?;
         self.keep(header.object, range, &block, spool)?;
         self.block = block;
         Ok(())
@@ -334,17 +397,38 @@ impl ObjectSet {
         let object = self.known(record, "WRITE_EMBEDDED", header.object)?;
         if header.is_spill() && object.bonus_kind != BONUS_SA {
             let (record, offset, object) = (record.number, record.offset, header.object);
-            return Err(ObjectError::NoAttributes { record, offset, object });
+            return Err(ObjectError::NoAttributes {
+                record,
+                offset,
+                object,
+            });
         }
         let mut block = std::mem::take(&mut self.block);
-        let payload = record.payload.get(..usize::try_from(header.payload_len).unwrap_or(usize::MAX));
-        let inner = Record { payload: payload.unwrap_or_default(), header: Header::End, ..*record };
-        open(&inner, header.object, header.compression, header.logical_len.into(), &mut block)?;
+        let payload = record
+            .payload
+            .get(..usize::try_from(header.payload_len).unwrap_or(usize::MAX));
+        let inner = Record {
+            payload: payload.unwrap_or_default(),
+            header: Header::End,
+            ..*record
+        };
+        open(
+            &inner,
+            header.object,
+            header.compression,
+            header.logical_len.into(),
+            &mut block,
+        )?;
         block.resize(usize::try_from(header.len).unwrap_or(usize::MAX), 0);
         if header.is_spill() {
             self.keep_spill(header.object, header.len, &block, spool)?;
         } else {
-            self.keep(header.object, header.offset..header.offset + header.len, &block, spool)?;
+            self.keep(
+                header.object,
+                header.offset..header.offset + header.len,
+                &block,
+                spool,
+            )?;
         }
         self.block = block;
         Ok(())
@@ -364,7 +448,13 @@ impl ObjectSet {
             return self.keep_spill(header.object, header.len, record.payload, spool);
         }
         let mut block = std::mem::take(&mut self.block);
-        open(record, header.object, header.compression, header.len, &mut block)?;
+        open(
+            record,
+            header.object,
+            header.compression,
+            header.len,
+            &mut block,
+        )?;
         self.keep_spill(header.object, header.len, &block, spool)?;
         self.block = block;
         Ok(())
@@ -397,7 +487,10 @@ impl ObjectSet {
             self.extents.punch(number, range);
             return Ok(());
         }
-        let new = self.objects.get(&number).filter(|object| object.is_plain() && object.base.is_none());
+        let new = self
+            .objects
+            .get(&number)
+            .filter(|object| object.is_plain() && object.base.is_none());
         if let Some(len) = new.and_then(Object::len_hint)
             && let Some(taken) = spool.offer(number, len, range.start, block)?
         {
@@ -412,13 +505,18 @@ impl ObjectSet {
 
     /// Takes for stored what is a hole in a range.
     fn fill(&mut self, number: u64, range: Range<u64>) {
-        let holes: Vec<_> = self.extents.segments(number, range).filter(|segment| segment.source.is_none()).collect();
+        let holes: Vec<_> = self
+            .extents
+            .segments(number, range)
+            .filter(|segment| segment.source.is_none())
+            .collect();
         for hole in holes {
             self.extents.put(number, hole.range, Source::Base);
         }
     }
 
-    /// Says where contents are stored that were taken when they were offered; zeros follow them up to `stored.len`.
+    /// Says where contents are stored that were taken when they were offered; zeros follow them up
+    /// to `stored.len`.
     pub fn adopt(&mut self, number: u64, stored: Stored, taken: u64) {
         if let Some(object) = self.objects.get_mut(&number) {
             object.base = Some(stored);
@@ -436,7 +534,13 @@ impl ObjectSet {
 }
 
 /// Decompresses a record's payload into `block`.
-fn open(record: &Record<'_>, object: u64, method: u8, len: u64, block: &mut Vec<u8>) -> Result<(), ObjectError> {
+fn open(
+    record: &Record<'_>,
+    object: u64,
+    method: u8,
+    len: u64,
+    block: &mut Vec<u8>,
+) -> Result<(), ObjectError> {
     block.clear();
     block.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
     let (number, offset) = (record.number, record.offset);

@@ -1,7 +1,7 @@
 //! Records: 312 bytes of header each, and what they say.
 //!
-//! Reading a header checks every field that can be checked without knowing the objects, so that a length that is used
-//! afterwards is one that a sender can mean.
+//! Reading a header checks every field that can be checked without knowing the objects, so that a
+//! length that is used afterwards is one that a sender can mean.
 
 use crate::ByteOrder;
 
@@ -115,7 +115,11 @@ impl Begin {
     #[must_use]
     pub const fn unknown_feature(&self) -> Option<u32> {
         let unknown = self.features & !Feature::KNOWN;
-        if unknown == 0 { None } else { Some(unknown.trailing_zeros()) }
+        if unknown == 0 {
+            None
+        } else {
+            Some(unknown.trailing_zeros())
+        }
     }
 
     /// Whether OBJECT records say if there is a spill block.
@@ -125,7 +129,11 @@ impl Begin {
     }
 
     const fn block_len_max(&self) -> u64 {
-        if self.has(Feature::LARGE_BLOCKS) { BLOCK_LEN_MAX } else { SMALL_BLOCK_LEN_MAX }
+        if self.has(Feature::LARGE_BLOCKS) {
+            BLOCK_LEN_MAX
+        } else {
+            SMALL_BLOCK_LEN_MAX
+        }
     }
 }
 
@@ -134,7 +142,9 @@ impl Begin {
 #[non_exhaustive]
 pub enum Refusal {
     /// Blocks are encrypted.
-    #[error("raw encrypted stream: send again without -w with the key loaded, or import from a mounted snapshot")]
+    #[error(
+        "raw encrypted stream: send again without -w with the key loaded, or import from a mounted snapshot"
+    )]
     Raw,
     /// Something was left out on purpose.
     #[error("redacted stream: some contents were withheld")]
@@ -298,7 +308,11 @@ pub struct BadField {
 }
 
 const fn bad(field: &'static str, value: u64, problem: &'static str) -> BadField {
-    BadField { field, value, problem }
+    BadField {
+        field,
+        value,
+        problem,
+    }
 }
 
 /// The words for record types, by number.
@@ -344,16 +358,26 @@ impl Fields<'_> {
     fn object(&self, at: usize) -> Result<u64, BadField> {
         match self.u64(at) {
             0 => Err(bad("object", 0, "object 0 is never sent")),
-            object if object >= OBJECT_MAX => Err(bad("object", object, "object numbers are below 2^48")),
+            object if object >= OBJECT_MAX => {
+                Err(bad("object", object, "object numbers are below 2^48"))
+            }
             object => Ok(object),
         }
     }
 
     fn block_len(&self, field: &'static str, value: u64, begin: &Begin) -> Result<u64, BadField> {
         if !(SECTOR_LEN..=BLOCK_LEN_MAX).contains(&value) || !value.is_multiple_of(SECTOR_LEN) {
-            Err(bad(field, value, "not a multiple of 512 from 512 to 16 MiB"))
+            Err(bad(
+                field,
+                value,
+                "not a multiple of 512 from 512 to 16 MiB",
+            ))
         } else if value > begin.block_len_max() {
-            Err(bad(field, value, "over 128 KiB, and the stream announces no large blocks"))
+            Err(bad(
+                field,
+                value,
+                "over 128 KiB, and the stream announces no large blocks",
+            ))
         } else {
             Ok(value)
         }
@@ -367,13 +391,23 @@ impl Fields<'_> {
 
     pub(crate) fn begin(&self) -> Result<Begin, BadField> {
         if self.u64(8) != MAGIC {
-            return Err(bad("magic", self.u64(8), "not that of a stream in this byte order"));
+            return Err(bad(
+                "magic",
+                self.u64(8),
+                "not that of a stream in this byte order",
+            ));
         }
         let version = self.u64(16);
         let kind = match version & 3 {
             1 => StreamKind::Single,
             2 => StreamKind::Package,
-            other => return Err(bad("header type", other, "neither a stream (1) nor a package (2)")),
+            other => {
+                return Err(bad(
+                    "header type",
+                    other,
+                    "neither a stream (1) nor a package (2)",
+                ));
+            }
         };
         let payload_len = self.u32(4);
         let name = self.bytes.get(56..HEADER_LEN).unwrap_or_default();
@@ -407,7 +441,13 @@ impl Fields<'_> {
             8 => return self.embedded(begin),
             9 => Header::ObjectRange,
             10 => Header::Redact,
-            other => return Err(bad("type", other.into(), "unsupported record type: made by a newer ZFS")),
+            other => {
+                return Err(bad(
+                    "type",
+                    other.into(),
+                    "unsupported record type: made by a newer ZFS",
+                ));
+            }
         };
         Ok((record, 0))
     }
@@ -420,7 +460,11 @@ impl Fields<'_> {
             _ => return Ok(()),
         };
         let guid = self.u64(at);
-        if guid == begin.to_guid { Ok(()) } else { Err(bad("toguid", guid, "not that of the stream")) }
+        if guid == begin.to_guid {
+            Ok(())
+        } else {
+            Err(bad("toguid", guid, "not that of the stream"))
+        }
     }
 
     fn object_record(&self, begin: &Begin) -> Result<(Header, u64), BadField> {
@@ -429,7 +473,11 @@ impl Fields<'_> {
             return Err(bad("dn_slots", slots.into(), "more than 32"));
         }
         if slots > 1 && !begin.has(Feature::LARGE_DNODE) {
-            return Err(bad("dn_slots", slots.into(), "over 1, and the stream announces no large dnodes"));
+            return Err(bad(
+                "dn_slots",
+                slots.into(),
+                "over 1, and the stream announces no large dnodes",
+            ));
         }
         let object = self.object(8)?;
         if object + u64::from(slots) > OBJECT_MAX {
@@ -439,10 +487,18 @@ impl Fields<'_> {
         let room = u32::from(slots) * 512 - 192;
         let (bonus_len, raw_bonus_len) = (self.u32(28), self.u32(36));
         if bonus_len > room {
-            return Err(bad("bonuslen", bonus_len.into(), "longer than the dnode has room for"));
+            return Err(bad(
+                "bonuslen",
+                bonus_len.into(),
+                "longer than the dnode has room for",
+            ));
         }
         if raw_bonus_len > room {
-            return Err(bad("raw_bonuslen", raw_bonus_len.into(), "longer than the dnode has room for"));
+            return Err(bad(
+                "raw_bonuslen",
+                raw_bonus_len.into(),
+                "longer than the dnode has room for",
+            ));
         }
         let header = ObjectHeader {
             object,
@@ -458,9 +514,17 @@ impl Fields<'_> {
             return Err(bad("type", header.kind.into(), "not an object type"));
         }
         if header.bonus_kind > 255 {
-            return Err(bad("bonustype", header.bonus_kind.into(), "not an object type"));
+            return Err(bad(
+                "bonustype",
+                header.bonus_kind.into(),
+                "not an object type",
+            ));
         }
-        let payload_len = if raw_bonus_len > 0 { raw_bonus_len } else { bonus_len.next_multiple_of(8) };
+        let payload_len = if raw_bonus_len > 0 {
+            raw_bonus_len
+        } else {
+            bonus_len.next_multiple_of(8)
+        };
         Ok((Header::Object(header), payload_len.into()))
     }
 
@@ -474,7 +538,9 @@ impl Fields<'_> {
 
     /// Where a range ends that begins at `offset`.
     fn end(&self, field: &'static str, offset: u64, len: u64) -> Result<u64, BadField> {
-        let end = offset.checked_add(len).filter(|end| *end <= CONTENT_LEN_MAX);
+        let end = offset
+            .checked_add(len)
+            .filter(|end| *end <= CONTENT_LEN_MAX);
         end.ok_or(bad(field, offset, "the range goes beyond 2^63"))
     }
 
@@ -488,10 +554,27 @@ impl Fields<'_> {
         self.end("offset", offset, len)?;
         let compressed_len = self.u64(96);
         if compression != 0 && compressed_len > len {
-            return Err(bad("compressed_size", compressed_len, "more than logical_size"));
+            return Err(bad(
+                "compressed_size",
+                compressed_len,
+                "more than logical_size",
+            ));
         }
-        let header = WriteHeader { object, offset, len, compression, compressed_len };
-        Ok((Header::Write(header), if compression == 0 { len } else { compressed_len }))
+        let header = WriteHeader {
+            object,
+            offset,
+            len,
+            compression,
+            compressed_len,
+        };
+        Ok((
+            Header::Write(header),
+            if compression == 0 {
+                len
+            } else {
+                compressed_len
+            },
+        ))
     }
 
     fn free(&self) -> Result<Header, BadField> {
@@ -499,9 +582,17 @@ impl Fields<'_> {
         let end = if len == u64::MAX {
             None
         } else {
-            Some(offset.checked_add(len).ok_or(bad("length", len, "offset and length go beyond 2^64"))?)
+            Some(offset.checked_add(len).ok_or(bad(
+                "length",
+                len,
+                "offset and length go beyond 2^64",
+            ))?)
         };
-        Ok(Header::Free { object, offset, end })
+        Ok(Header::Free {
+            object,
+            offset,
+            end,
+        })
     }
 
     fn spill(&self, begin: &Begin) -> Result<(Header, u64), BadField> {
@@ -512,8 +603,21 @@ impl Fields<'_> {
             return Err(bad("compressed_size", compressed_len, "more than length"));
         }
         let compression = self.u8(33);
-        let header = SpillHeader { object, len, is_unmodified: self.u8(32) & 4 != 0, compression, compressed_len };
-        Ok((Header::Spill(header), if compressed_len == 0 { len } else { compressed_len }))
+        let header = SpillHeader {
+            object,
+            len,
+            is_unmodified: self.u8(32) & 4 != 0,
+            compression,
+            compressed_len,
+        };
+        Ok((
+            Header::Spill(header),
+            if compressed_len == 0 {
+                len
+            } else {
+                compressed_len
+            },
+        ))
     }
 
     fn embedded(&self, begin: &Begin) -> Result<(Header, u64), BadField> {
@@ -536,7 +640,11 @@ impl Fields<'_> {
             payload_len,
         };
         if header.kind != 0 {
-            return Err(bad("etype", header.kind.into(), "unsupported: embedded is something else than data"));
+            return Err(bad(
+                "etype",
+                header.kind.into(),
+                "unsupported: embedded is something else than data",
+            ));
         }
         if !header.is_spill() {
             if !offset.is_multiple_of(SECTOR_LEN) {
@@ -544,13 +652,16 @@ impl Fields<'_> {
             }
             self.end("offset", offset, len)?;
         }
-        Ok((Header::WriteEmbedded(header), payload_len.next_multiple_of(8).into()))
+        Ok((
+            Header::WriteEmbedded(header),
+            payload_len.next_multiple_of(8).into(),
+        ))
     }
 }
 
 impl EmbeddedHeader {
-    /// Whether this is a spill block that a sender took for contents: releases 2.3 and 2.4 write it at offset
-    /// 2^64 − 2·length.
+    /// Whether this is a spill block that a sender took for contents: releases 2.3 and 2.4 write it
+    /// at offset 2^64 − 2·length.
     #[must_use]
     pub const fn is_spill(&self) -> bool {
         self.offset == (2 * self.len).wrapping_neg()

@@ -1,5 +1,5 @@
-//! What is kept of a snapshot so that the next increment can be applied: everything about its objects but the bytes of
-//! files, which are stored under names of their own.
+//! What is kept of a snapshot so that the next increment can be applied: everything about its
+//! objects but the bytes of files, which are stored under names of their own.
 //!
 //! ```text
 //! magic "UORZ" · version u16 · guid u64 · count of objects u64 · objects, ascending by number
@@ -8,8 +8,9 @@
 //!         · contents: 0, or 1 · length u64 · bytes, or 2 · length u64 · BLAKE3 (32)
 //! ```
 //!
-//! All numbers are little-endian. There is one encoding of a set of objects whose contents have been stored: contents that
-//! are no file's, and at most [`INLINE_LEN_MAX`] long, stand in the state, all others under their names.
+//! All numbers are little-endian. There is one encoding of a set of objects whose contents have
+//! been stored: contents that are no file's, and at most [`INLINE_LEN_MAX`] long, stand in the
+//! state, all others under their names.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -61,8 +62,8 @@ pub fn is_stored_apart(object: &Object, len: u64) -> bool {
     len > 0 && (object.is_plain() || len > INLINE_LEN_MAX)
 }
 
-/// Writes the state of the snapshot `guid`. `stored` says where the contents are of every object that
-/// [`is_stored_apart`].
+/// Writes the state of the snapshot `guid`. `stored` says where the contents are of every object
+/// that [`is_stored_apart`].
 ///
 /// # Errors
 /// What reading or writing said.
@@ -81,7 +82,12 @@ pub fn encode(
         let byte = |value: u32| u8::try_from(value).unwrap_or_default();
         out.write_all(&number.to_le_bytes())?;
         let order = u8::from(object.order == ByteOrder::Big);
-        out.write_all(&[byte(object.kind), byte(object.bonus_kind), object.slots, order])?;
+        out.write_all(&[
+            byte(object.kind),
+            byte(object.bonus_kind),
+            object.slots,
+            order,
+        ])?;
         out.write_all(&object.block_len.to_le_bytes())?;
         write_bytes(out, &object.bonus)?;
         write_bytes(out, &set.spill(number, spool)?)?;
@@ -98,7 +104,11 @@ pub fn encode(
 }
 
 fn write_bytes(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes())?;
+    out.write_all(
+        &u32::try_from(bytes.len())
+            .map_err(io::Error::other)?
+            .to_le_bytes(),
+    )?;
     out.write_all(bytes)
 }
 
@@ -109,7 +119,11 @@ fn write_inline(
     set: &ObjectSet,
     spool: &dyn Spool,
 ) -> io::Result<()> {
-    let len = if object.is_plain() { 0 } else { set.end(number) };
+    let len = if object.is_plain() {
+        0
+    } else {
+        set.end(number)
+    };
     if len == 0 {
         return out.write_all(&[0]);
     }
@@ -139,7 +153,10 @@ pub fn decode(input: &mut dyn Read, spool: &mut dyn Spool) -> Result<(u64, Objec
     let mut last = None;
     for _ in 0..count {
         let number = input.u64()?;
-        let damaged = |field| StateError::Field { object: number, field };
+        let damaged = |field| StateError::Field {
+            object: number,
+            field,
+        };
         if number >= OBJECT_MAX || last.is_some_and(|last| last >= number) {
             return Err(damaged("the number"));
         }
@@ -148,7 +165,10 @@ pub fn decode(input: &mut dyn Read, spool: &mut dyn Spool) -> Result<(u64, Objec
     }
     match input.0.read(&mut [0])? {
         0 => Ok((guid, set)),
-        _ => Err(StateError::Field { object: last.unwrap_or_default(), field: "what follows the last object" }),
+        _ => Err(StateError::Field {
+            object: last.unwrap_or_default(),
+            field: "what follows the last object",
+        }),
     }
 }
 
@@ -184,8 +204,16 @@ impl Input<'_> {
         Ok(bytes)
     }
 
-    fn object(&mut self, number: u64, set: &mut ObjectSet, spool: &mut dyn Spool) -> Result<(), StateError> {
-        let damaged = |field| StateError::Field { object: number, field };
+    fn object(
+        &mut self,
+        number: u64,
+        set: &mut ObjectSet,
+        spool: &mut dyn Spool,
+    ) -> Result<(), StateError> {
+        let damaged = |field| StateError::Field {
+            object: number,
+            field,
+        };
         let [kind, bonus_kind, slots, order] = self.array()?;
         let order = match order {
             0 => ByteOrder::Little,
@@ -205,13 +233,24 @@ impl Input<'_> {
         }
         let bonus = self.bytes(bonus_len.into())?.into();
         let (kind, bonus_kind) = (kind.into(), bonus_kind.into());
-        let mut object = Object { kind, bonus_kind, slots, block_len, order, bonus, spill_len: 0, base: None };
+        let mut object = Object {
+            kind,
+            bonus_kind,
+            slots,
+            block_len,
+            order,
+            bonus,
+            spill_len: 0,
+            base: None,
+        };
         let spill_len = u64::from(self.u32()?);
         if spill_len > BLOCK_LEN_MAX {
             return Err(damaged("the length of the spill block"));
         }
         let spill = self.bytes(spill_len)?;
-        let contents = self.contents(&mut object).map_err(|error| error.unwrap_or(damaged("the contents")))?;
+        let contents = self
+            .contents(&mut object)
+            .map_err(|error| error.unwrap_or(damaged("the contents")))?;
         set.restore(number, object);
         if spill_len > 0 {
             set.keep_spill(number, spill_len, &spill, spool)?;
@@ -233,7 +272,10 @@ impl Input<'_> {
             },
             [2] => match self.u64().map_err(read)? {
                 len @ 1..=CONTENT_LEN_MAX if is_stored_apart(object, len) => {
-                    object.base = Some(Stored { name: self.array().map_err(read)?, len });
+                    object.base = Some(Stored {
+                        name: self.array().map_err(read)?,
+                        len,
+                    });
                     Ok(Vec::new())
                 }
                 _ => Err(None),

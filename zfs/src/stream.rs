@@ -1,11 +1,13 @@
 //! A stream as a line of records, verified on the way.
 //!
-//! A payload that was changed shows at the checksum of the next record. So what a record says stands for certain only once
-//! END has been given out.
+//! A payload that was changed shows at the checksum of the next record. So what a record says
+//! stands for certain only once END has been given out.
 
 use std::io::{self, Read};
 
-use crate::record::{BadField, Begin, CHECKSUM_AT, Fields, HEADER_LEN, Header, StreamKind, name_of};
+use crate::record::{
+    BadField, Begin, CHECKSUM_AT, Fields, HEADER_LEN, Header, StreamKind, name_of,
+};
 use crate::{ByteOrder, Fletcher4};
 
 /// Why a stream cannot be read.
@@ -22,7 +24,9 @@ pub enum StreamError {
         source: io::Error,
     },
     /// It begins like something else.
-    #[error("not a ZFS send stream: the first {bytes} bytes are no BEGIN record in either byte order")]
+    #[error(
+        "not a ZFS send stream: the first {bytes} bytes are no BEGIN record in either byte order"
+    )]
     NotZfs {
         /// How many bytes were looked at.
         bytes: usize,
@@ -134,7 +138,15 @@ impl<R: Read> StreamReader<R> {
     /// A reader of `input`, which should be buffered.
     pub fn new(input: R) -> Self {
         let (sum, payload) = (Fletcher4::default(), Vec::new());
-        Self { input, offset: 0, number: 0, sum, place: Place::Start, begin: None, payload }
+        Self {
+            input,
+            offset: 0,
+            number: 0,
+            sum,
+            place: Place::Start,
+            begin: None,
+            payload,
+        }
     }
 
     /// How many bytes have been read.
@@ -153,30 +165,54 @@ impl<R: Read> StreamReader<R> {
         let offset = self.offset;
         let mut bytes = [0; HEADER_LEN];
         let len = self.read_header(&mut bytes)?;
-        if matches!(self.place, Place::Start) && (len < HEADER_LEN || Fields::order_of(&bytes).is_none()) {
+        if matches!(self.place, Place::Start)
+            && (len < HEADER_LEN || Fields::order_of(&bytes).is_none())
+        {
             return Err(self.not_a_start(&bytes, len));
         }
         if len < HEADER_LEN {
-            let place = if len == 0 { "before its END record" } else { "inside a record header" };
-            return Err(StreamError::Truncated { offset: self.offset, place });
+            let place = if len == 0 {
+                "before its END record"
+            } else {
+                "inside a record header"
+            };
+            return Err(StreamError::Truncated {
+                offset: self.offset,
+                place,
+            });
         }
         let order = match &self.begin {
             Some(begin) => begin.order,
             None => Fields::order_of(&bytes).unwrap_or(ByteOrder::Little),
         };
-        let fields = Fields { bytes: &bytes, order };
+        let fields = Fields {
+            bytes: &bytes,
+            order,
+        };
         let kind_number = fields.u32(0);
-        let at = At { record: self.number, kind: name_of(kind_number).unwrap_or("unknown"), offset };
+        let at = At {
+            record: self.number,
+            kind: name_of(kind_number).unwrap_or("unknown"),
+            offset,
+        };
         self.number += 1;
-        let (header, payload_len) =
-            if kind_number == 0 { self.begin_record(&fields, at)? } else { self.inner_record(&fields, &bytes, at)? };
+        let (header, payload_len) = if kind_number == 0 {
+            self.begin_record(&fields, at)?
+        } else {
+            self.inner_record(&fields, &bytes, at)?
+        };
         if matches!(header, Header::Begin(_)) {
             self.pass_over(payload_len, order)?;
         } else {
             self.read_payload(payload_len)?;
             self.sum.add(order, &self.payload);
         }
-        Ok(Some(Record { number: at.record, offset, header, payload: &self.payload }))
+        Ok(Some(Record {
+            number: at.record,
+            offset,
+            header,
+            payload: &self.payload,
+        }))
     }
 
     fn begin_record(&mut self, fields: &Fields<'_>, at: At) -> Result<(Header, u64), StreamError> {
@@ -190,7 +226,9 @@ impl<R: Read> StreamReader<R> {
             return Err(StreamError::UnknownFeature { bit });
         }
         self.place = match begin.kind {
-            StreamKind::Package if in_package => return Err(at.out_of_place("a single snapshot inside the package")),
+            StreamKind::Package if in_package => {
+                return Err(at.out_of_place("a single snapshot inside the package"));
+            }
             StreamKind::Package => Place::PackageHeader,
             StreamKind::Single => Place::Snapshot { in_package },
         };
@@ -215,7 +253,8 @@ impl<R: Read> StreamReader<R> {
             if !is_end {
                 return Err(at.out_of_place("the next snapshot of the package, or its last END"));
             }
-            let sum = Fletcher4::read(fields.order, bytes.get(8..).unwrap_or_default()).unwrap_or_default();
+            let sum = Fletcher4::read(fields.order, bytes.get(8..).unwrap_or_default())
+                .unwrap_or_default();
             if !sum.is_absent() {
                 return Err(at.checksum());
             }
@@ -227,10 +266,14 @@ impl<R: Read> StreamReader<R> {
             return Err(at.checksum());
         }
         self.sum.add(fields.order, tail);
-        if is_end && Fletcher4::read(fields.order, bytes.get(8..).unwrap_or_default()) != Some(before) {
+        if is_end
+            && Fletcher4::read(fields.order, bytes.get(8..).unwrap_or_default()) != Some(before)
+        {
             return Err(at.checksum());
         }
-        let Some(begin) = &self.begin else { return Err(at.out_of_place("BEGIN")) };
+        let Some(begin) = &self.begin else {
+            return Err(at.out_of_place("BEGIN"));
+        };
         let in_package = match self.place {
             Place::Snapshot { in_package } => in_package,
             Place::PackageHeader if is_end => true,
@@ -238,7 +281,11 @@ impl<R: Read> StreamReader<R> {
         };
         let record = fields.record(begin).map_err(|bad| at.field(bad))?;
         if is_end {
-            self.place = if in_package { Place::Between } else { Place::Over };
+            self.place = if in_package {
+                Place::Between
+            } else {
+                Place::Over
+            };
         }
         Ok(record)
     }
@@ -247,7 +294,10 @@ impl<R: Read> StreamReader<R> {
     fn not_a_start(&self, bytes: &[u8; HEADER_LEN], len: usize) -> StreamError {
         let begins_well = len >= 16 && Fields::order_of(bytes).is_some();
         if begins_well || len == 0 {
-            StreamError::Truncated { offset: self.offset, place: "inside the first record header" }
+            StreamError::Truncated {
+                offset: self.offset,
+                place: "inside the first record header",
+            }
         } else {
             StreamError::NotZfs { bytes: len }
         }
@@ -258,7 +308,9 @@ impl<R: Read> StreamReader<R> {
         let mut byte = [0; 1];
         match self.fill(&mut byte)? {
             0 => Ok(None),
-            _ => Err(StreamError::Trailing { offset: self.offset - 1 }),
+            _ => Err(StreamError::Trailing {
+                offset: self.offset - 1,
+            }),
         }
     }
 
@@ -277,7 +329,12 @@ impl<R: Read> StreamReader<R> {
                     self.offset += read as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(StreamError::Read { offset: self.offset, source }),
+                Err(source) => {
+                    return Err(StreamError::Read {
+                        offset: self.offset,
+                        source,
+                    });
+                }
             }
         }
         Ok(len)
@@ -307,11 +364,21 @@ impl<R: Read> StreamReader<R> {
     /// Reads the next portion of a payload of which `left` bytes are to come.
     fn read_portion(&mut self, left: u64) -> Result<u64, StreamError> {
         let portion = left.min(PORTION_LEN);
-        let read = self.input.by_ref().take(portion).read_to_end(&mut self.payload);
-        let read = read.map_err(|source| StreamError::Read { offset: self.offset, source })? as u64;
+        let read = self
+            .input
+            .by_ref()
+            .take(portion)
+            .read_to_end(&mut self.payload);
+        let read = read.map_err(|source| StreamError::Read {
+            offset: self.offset,
+            source,
+        })? as u64;
         self.offset += read;
         if read < portion {
-            return Err(StreamError::Truncated { offset: self.offset, place: "inside a payload" });
+            return Err(StreamError::Truncated {
+                offset: self.offset,
+                place: "inside a payload",
+            });
         }
         Ok(portion)
     }
@@ -327,18 +394,50 @@ struct At {
 
 impl At {
     fn field(self, bad: BadField) -> StreamError {
-        let Self { record, kind, offset } = self;
-        let BadField { field, value, problem } = bad;
-        StreamError::Field { record, kind, offset, field, value, problem }
+        let Self {
+            record,
+            kind,
+            offset,
+        } = self;
+        let BadField {
+            field,
+            value,
+            problem,
+        } = bad;
+        StreamError::Field {
+            record,
+            kind,
+            offset,
+            field,
+            value,
+            problem,
+        }
     }
 
     fn checksum(self) -> StreamError {
-        let Self { record, kind, offset } = self;
-        StreamError::Checksum { record, kind, offset }
+        let Self {
+            record,
+            kind,
+            offset,
+        } = self;
+        StreamError::Checksum {
+            record,
+            kind,
+            offset,
+        }
     }
 
     fn out_of_place(self, needed: &'static str) -> StreamError {
-        let Self { record, kind, offset } = self;
-        StreamError::OutOfPlace { record, kind, offset, needed }
+        let Self {
+            record,
+            kind,
+            offset,
+        } = self;
+        StreamError::OutOfPlace {
+            record,
+            kind,
+            offset,
+            needed,
+        }
     }
 }

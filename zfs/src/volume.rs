@@ -28,10 +28,16 @@ pub enum VolumeError {
 /// # Errors
 /// [`VolumeError`].
 pub fn len(set: &ObjectSet, spool: &dyn Spool) -> Result<u64, VolumeError> {
-    if set.get(CONTENTS).is_none_or(|object| object.kind != KIND_VOLUME) {
+    if set
+        .get(CONTENTS)
+        .is_none_or(|object| object.kind != KIND_VOLUME)
+    {
         return Err(VolumeError::NoVolume);
     }
     let properties = zap::entries(set, PROPERTIES, spool)?;
-    let size = properties.iter().find(|entry| entry.name == b"size").and_then(Entry::number);
+    let size = properties
+        .iter()
+        .find(|entry| entry.name == b"size")
+        .and_then(Entry::number);
     size.ok_or(VolumeError::NoSize)
 }

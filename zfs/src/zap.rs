@@ -1,6 +1,7 @@
 //! ZAPs: the name-value tables that directories and registries are.
 //!
-//! Each structure tells its own byte order, since those of one table may come from streams of either.
+//! Each structure tells its own byte order, since those of one table may come from streams of
+//! either.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -41,7 +42,8 @@ impl Entry {
     /// The value, if it is one number of 64 bits.
     #[must_use]
     pub fn number(&self) -> Option<u64> {
-        (self.number_len == 8 && self.value.len() == 8).then(|| ByteOrder::Big.u64(&self.value, 0))?
+        (self.number_len == 8 && self.value.len() == 8)
+            .then(|| ByteOrder::Big.u64(&self.value, 0))?
     }
 }
 
@@ -81,9 +83,17 @@ pub enum ZapError {
 /// # Errors
 /// [`ZapError`].
 pub fn entries(set: &ObjectSet, object: u64, spool: &dyn Spool) -> Result<Vec<Entry>, ZapError> {
-    let block_len = set.get(object).ok_or(ZapError::Missing { object })?.block_len;
+    let block_len = set
+        .get(object)
+        .ok_or(ZapError::Missing { object })?
+        .block_len;
     let block_len = usize::try_from(block_len).unwrap_or(usize::MAX);
-    let zap = Zap { set, object, spool, block_len };
+    let zap = Zap {
+        set,
+        object,
+        spool,
+        block_len,
+    };
     let head = zap.block(0)?;
     if ByteOrder::in_which(&head, MICRO).is_some() {
         zap.micro(&head)
@@ -103,14 +113,25 @@ struct Zap<'a> {
 
 impl Zap<'_> {
     fn damaged(&self, block: u64, problem: &'static str) -> ZapError {
-        ZapError::Damaged { object: self.object, block, problem }
+        ZapError::Damaged {
+            object: self.object,
+            block,
+            problem,
+        }
     }
 
     fn block(&self, block: u64) -> Result<Vec<u8>, ZapError> {
         let mut bytes = vec![0; self.block_len];
-        let offset = block.checked_mul(self.block_len as u64).ok_or(self.damaged(block, "beyond every object"))?;
-        let read = self.set.read_at(self.object, offset, &mut bytes, self.spool);
-        read.map_err(|source| ZapError::Read { object: self.object, source })?;
+        let offset = block
+            .checked_mul(self.block_len as u64)
+            .ok_or(self.damaged(block, "beyond every object"))?;
+        let read = self
+            .set
+            .read_at(self.object, offset, &mut bytes, self.spool);
+        read.map_err(|source| ZapError::Read {
+            object: self.object,
+            source,
+        })?;
         Ok(bytes)
     }
 
@@ -155,24 +176,32 @@ impl Zap<'_> {
         let field = |at| order.u64(head, at).unwrap_or_default();
         let (first, blocks, shift, free) = (field(16), field(24), field(32), field(56));
         let filled = self.set.filled(self.object);
-        let table_len =
-            1_u64.checked_shl(u32::try_from(shift).unwrap_or(u32::MAX)).and_then(|count| count.checked_mul(8));
-        let table_len =
-            table_len.filter(|len| *len <= filled).ok_or(self.damaged(0, "its pointer table is too long"))?;
+        let table_len = 1_u64
+            .checked_shl(u32::try_from(shift).unwrap_or(u32::MAX))
+            .and_then(|count| count.checked_mul(8));
+        let table_len = table_len
+            .filter(|len| *len <= filled)
+            .ok_or(self.damaged(0, "its pointer table is too long"))?;
         let mut leaves = BTreeSet::new();
         if blocks == 0 {
             let table = head.get(self.block_len / 2..).unwrap_or_default();
             let table = table.get(..usize::try_from(table_len).unwrap_or(usize::MAX));
             let table = table.ok_or(self.damaged(0, "its pointer table does not fit the block"))?;
-            leaves.extend(pointers(table, order, free).ok_or(self.damaged(0, "a pointer points beyond it"))?);
+            leaves.extend(
+                pointers(table, order, free)
+                    .ok_or(self.damaged(0, "a pointer points beyond it"))?,
+            );
             return Ok(leaves);
         }
         let mut left = table_len;
         for block in first..first.saturating_add(blocks) {
             let bytes = self.block(block)?;
             let len = left.min(bytes.len() as u64);
-            let table = bytes.get(..usize::try_from(len).unwrap_or(usize::MAX)).unwrap_or_default();
-            let found = pointers(table, order, free).or_else(|| pointers(table, order.other(), free));
+            let table = bytes
+                .get(..usize::try_from(len).unwrap_or(usize::MAX))
+                .unwrap_or_default();
+            let found =
+                pointers(table, order, free).or_else(|| pointers(table, order.other(), free));
             leaves.extend(found.ok_or(self.damaged(block, "a pointer points beyond it"))?);
             left -= len;
             if left == 0 {
@@ -183,15 +212,26 @@ impl Zap<'_> {
     }
 
     fn leaf(&self, number: u64, block: &[u8], entries: &mut Vec<Entry>) -> Result<(), ZapError> {
-        let order = ByteOrder::in_which(block, LEAF).ok_or(self.damaged(number, "it is no leaf"))?;
+        let order =
+            ByteOrder::in_which(block, LEAF).ok_or(self.damaged(number, "it is no leaf"))?;
         if order.u32(block, 24) != Some(LEAF_MAGIC) {
             return Err(self.damaged(number, "the magic of the leaf is wrong"));
         }
-        let chunks = block.get(LEAF_HEADER_LEN + 2 * (block.len() / 32)..).unwrap_or_default();
-        let leaf = Leaf { zap: self, number, order, chunks };
+        let chunks = block
+            .get(LEAF_HEADER_LEN + 2 * (block.len() / 32)..)
+            .unwrap_or_default();
+        let leaf = Leaf {
+            zap: self,
+            number,
+            order,
+            chunks,
+        };
         // Arrays share no chunks, so what they hold fits the block.
         let mut room = block.len();
-        for chunk in chunks.chunks_exact(CHUNK_LEN).filter(|chunk| chunk.first() == Some(&CHUNK_ENTRY)) {
+        for chunk in chunks
+            .chunks_exact(CHUNK_LEN)
+            .filter(|chunk| chunk.first() == Some(&CHUNK_ENTRY))
+        {
             let field = |at| usize::from(order.u16(chunk, at).unwrap_or_default());
             let number_len = usize::from(chunk.get(1).copied().unwrap_or_default());
             let mut name = leaf.array(field(4), field(6), NAME_LEN_MAX, &mut room)?;
@@ -199,7 +239,11 @@ impl Zap<'_> {
                 return Err(self.damaged(number, "a name does not end"));
             }
             let value = leaf.array(field(8), field(10) * number_len, VALUE_LEN_MAX, &mut room)?;
-            entries.push(Entry { name, number_len, value });
+            entries.push(Entry {
+                name,
+                number_len,
+                value,
+            });
         }
         Ok(())
     }
@@ -207,7 +251,11 @@ impl Zap<'_> {
 
 /// The pointers of a table, if all of them lie inside the ZAP.
 fn pointers(table: &[u8], order: ByteOrder, free: u64) -> Option<BTreeSet<u64>> {
-    let pointers = table.chunks_exact(8).map(|pointer| order.u64(pointer, 0).filter(|block| (1..free).contains(block)));
+    let pointers = table.chunks_exact(8).map(|pointer| {
+        order
+            .u64(pointer, 0)
+            .filter(|block| (1..free).contains(block))
+    });
     pointers.collect()
 }
 
@@ -220,7 +268,13 @@ struct Leaf<'a> {
 
 impl Leaf<'_> {
     /// The `len` bytes of the array that begins in chunk `first`.
-    fn array(&self, first: usize, len: usize, len_max: usize, room: &mut usize) -> Result<Vec<u8>, ZapError> {
+    fn array(
+        &self,
+        first: usize,
+        len: usize,
+        len_max: usize,
+        room: &mut usize,
+    ) -> Result<Vec<u8>, ZapError> {
         let damaged = |problem| self.zap.damaged(self.number, problem);
         if len > len_max || len > *room {
             return Err(damaged("a name or value is too long"));
@@ -229,7 +283,10 @@ impl Leaf<'_> {
         let mut bytes = Vec::with_capacity(len);
         let mut next = first;
         while bytes.len() < len {
-            let chunk = self.chunks.get(next * CHUNK_LEN..).and_then(|rest| rest.get(..CHUNK_LEN));
+            let chunk = self
+                .chunks
+                .get(next * CHUNK_LEN..)
+                .and_then(|rest| rest.get(..CHUNK_LEN));
             let chunk = chunk.filter(|chunk| chunk.first() == Some(&CHUNK_ARRAY));
             let chunk = chunk.ok_or(damaged("an array leads to a chunk that is none"))?;
             let part = chunk.get(1..=CHUNK_BYTES).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Real streams give the trees that were seen when their snapshots were mounted; damaged and hostile ones are refused for
-//! the reason they should be.
+//! Real streams give the trees that were seen when their snapshots were mounted; damaged and
+//! hostile ones are refused for the reason they should be.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -18,15 +18,24 @@ fn guid(substream: &Value, field: &str) -> u64 {
 
 /// A message with all its causes.
 fn whole(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", whole(cause)))
+    error.source().map_or_else(
+        || error.to_string(),
+        |cause| format!("{error}: {}", whole(cause)),
+    )
 }
 
 #[test]
 fn every_stream_gives_the_listing_of_its_mounted_snapshot() {
     let index = json_file("index.json");
-    for (name, entry) in index.as_object().unwrap().iter().filter(|(_, entry)| entry["expect"].is_null()) {
-        let listings =
-            receiver_for(&index, name).receive(&stream(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (name, entry) in index
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, entry)| entry["expect"].is_null())
+    {
+        let listings = receiver_for(&index, name)
+            .receive(&stream(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut listings = listings.iter();
         for substream in entry["substreams"].as_array().unwrap() {
             let listing = substream["expect"].as_str().unwrap();
@@ -50,12 +59,18 @@ fn an_increment_without_its_base_names_the_guid() {
             continue;
         }
         let error = Receiver::default().receive(&stream(name)).unwrap_err();
-        assert!(matches!(error, Failure::MissingBase(missing) if missing == base), "{name}: {error}");
+        assert!(
+            matches!(error, Failure::MissingBase(missing) if missing == base),
+            "{name}: {error}"
+        );
     }
     let mut receiver = Receiver::default();
     receiver.receive(&stream("tiny-full")).unwrap();
     let error = receiver.receive(&stream("tiny-inc-s2-s3")).unwrap_err();
-    assert!(matches!(error, Failure::MissingBase(0x44bd_6611_f6e6_78e3)), "{error}");
+    assert!(
+        matches!(error, Failure::MissingBase(0x44bd_6611_f6e6_78e3)),
+        "{error}"
+    );
 }
 
 #[test]
@@ -63,7 +78,9 @@ fn what_is_not_imported_is_refused_by_name() {
     let index = json_file("index.json");
     let mut count = 0;
     for (name, entry) in index.as_object().unwrap() {
-        let Some(wanted) = entry["expect"].as_str() else { continue };
+        let Some(wanted) = entry["expect"].as_str() else {
+            continue;
+        };
         let message = whole(&Receiver::default().receive(&stream(name)).unwrap_err());
         let words = match wanted.split(['(', ',']).next().unwrap().trim() {
             "refuse: raw encrypted stream" => "raw encrypted stream",
@@ -100,7 +117,10 @@ fn damaged_and_hostile_streams_come_out_as_wanted() {
             },
             _ => match wanted.split_once(": ").unwrap() {
                 ("accept", listing) => {
-                    let listing = format!("expected/{}.jsonl", listing.strip_prefix("listing ").unwrap());
+                    let listing = format!(
+                        "expected/{}.jsonl",
+                        listing.strip_prefix("listing ").unwrap()
+                    );
                     assert_listing(name, &result.unwrap()[0].1, &expected(&listing));
                     continue;
                 }
@@ -110,7 +130,10 @@ fn damaged_and_hostile_streams_come_out_as_wanted() {
             },
         };
         let message = whole(&result.unwrap_err());
-        assert!(message.contains(words), "{name}: wanted `{wanted}`, got `{message}`");
+        assert!(
+            message.contains(words),
+            "{name}: wanted `{wanted}`, got `{message}`"
+        );
     }
 }
 
@@ -120,7 +143,10 @@ fn records_of_every_stream_are_read_and_counted_right() {
         let bytes = stream(name);
         let mut reader = StreamReader::new(bytes.as_slice());
         let mut counts = std::collections::BTreeMap::<&str, u64>::new();
-        while let Some(record) = reader.next_record().unwrap_or_else(|error| panic!("{name}: {error}")) {
+        while let Some(record) = reader
+            .next_record()
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+        {
             let word = match record.header {
                 Header::Begin(_) => "BEGIN",
                 Header::Object(_) => "OBJECT",
@@ -137,9 +163,26 @@ fn records_of_every_stream_are_read_and_counted_right() {
             *counts.entry(word).or_default() += 1;
         }
         assert_eq!(reader.offset(), bytes.len() as u64, "{name}");
-        for word in ["OBJECT", "WRITE", "FREE", "SPILL", "WRITE_EMBEDDED", "WRITE_BYREF", "OBJECT_RANGE", "REDACT"] {
-            let wanted = entry["substreams"].as_array().unwrap().iter().filter_map(|it| it["records"][word].as_u64());
-            assert_eq!(counts.get(word).copied().unwrap_or(0), wanted.sum::<u64>(), "{name}: {word}");
+        for word in [
+            "OBJECT",
+            "WRITE",
+            "FREE",
+            "SPILL",
+            "WRITE_EMBEDDED",
+            "WRITE_BYREF",
+            "OBJECT_RANGE",
+            "REDACT",
+        ] {
+            let wanted = entry["substreams"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|it| it["records"][word].as_u64());
+            assert_eq!(
+                counts.get(word).copied().unwrap_or(0),
+                wanted.sum::<u64>(),
+                "{name}: {word}"
+            );
         }
     }
 }

@@ -29,7 +29,10 @@ const STREAMS: [(&str, Option<&str>); 12] = [
 
 /// A receiver that does not read long files.
 fn receiver(base: Option<&str>) -> Receiver {
-    let mut receiver = Receiver { len_max: 4 << 20, ..Receiver::default() };
+    let mut receiver = Receiver {
+        len_max: 4 << 20,
+        ..Receiver::default()
+    };
     if let Some(base) = base {
         receiver.receive(&stream(base)).unwrap();
     }
@@ -113,7 +116,8 @@ proptest! {
         let mut receiver = receiver(base);
         let before = receiver.memory.blocks.len();
         let result = receiver.receive(&bytes);
-        // What stands after the last record that was read is not looked at, so some changes do no harm.
+        // What stands after the last record that was read is not looked at, so some changes do no
+        // harm.
         drop(result);
         // Blocks are bounded each, so what a stream makes of itself is.
         prop_assert!(receiver.memory.blocks.len() - before <= (bytes.len() / 312 + 1) * (16 << 20));
@@ -148,6 +152,9 @@ fn sealing_changes_nothing_of_a_sound_stream() {
         let bytes = stream(name);
         let mut sealed = bytes.clone();
         seal(&mut sealed);
-        assert!(sealed == bytes || name == "rep-p" || name == "tiny-I-s1-s3", "{name}");
+        assert!(
+            sealed == bytes || name == "rep-p" || name == "tiny-I-s1-s3",
+            "{name}"
+        );
     }
 }

@@ -22,14 +22,24 @@ fn the_state_of_a_snapshot_is_what_it_was() {
 
 #[test]
 fn a_state_that_was_read_is_written_the_same() {
-    for name in ["tiny-full", "basic-full-c", "be-basic-full", "espill-full", "legacy-full", "dn-full", "zstd-full-c"] {
+    for name in [
+        "tiny-full",
+        "basic-full-c",
+        "be-basic-full",
+        "espill-full",
+        "legacy-full",
+        "dn-full",
+        "zstd-full-c",
+    ] {
         let mut receiver = Receiver::default();
         receiver.receive(&stream(name)).unwrap();
         let (guid, bytes) = receiver.states.iter().next().unwrap();
         let mut memory = Memory::default();
         let (found, set) = state::decode(&mut bytes.as_slice(), &mut memory).unwrap();
         assert_eq!(found, *guid);
-        let stored = set.objects().filter_map(|(number, object)| Some((number, object.base?)));
+        let stored = set
+            .objects()
+            .filter_map(|(number, object)| Some((number, object.base?)));
         let stored: std::collections::BTreeMap<u64, Stored> = stored.collect();
         let mut again = Vec::new();
         state::encode(found, &set, &stored, &memory, &mut again).unwrap();
@@ -42,7 +52,13 @@ fn a_state_of_a_newer_version_is_refused_by_name() {
     let mut bytes = read("tiny-s1.state");
     bytes[4] = 2;
     let error = state::decode(&mut bytes.as_slice(), &mut Memory::default()).unwrap_err();
-    assert_eq!(error.to_string(), "the state has version 2, this program reads up to 1");
+    assert_eq!(
+        error.to_string(),
+        "the state has version 2, this program reads up to 1"
+    );
     bytes[0] = 0;
-    assert!(matches!(state::decode(&mut bytes.as_slice(), &mut Memory::default()), Err(state::StateError::Magic)));
+    assert!(matches!(
+        state::decode(&mut bytes.as_slice(), &mut Memory::default()),
+        Err(state::StateError::Magic)
+    ));
 }

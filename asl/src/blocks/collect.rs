@@ -1,7 +1,8 @@
-//! Collecting garbage: payloads that nobody needs, chunks of no payload, and the space of what was put again. Packs are given
-//! up, the last one included, after what lives in them has been appended anew, until little of what stays is dead; what is dead
-//! in others is recorded, so that no manifest comes back without its parts. Which packs are given up, and how that goes where
-//! the disk is full: `give_up`.
+//! Collecting garbage: payloads that nobody needs, chunks of no payload, and the space of what was
+//! put again. Packs are given up, the last one included, after what lives in them has been appended
+//! anew, until little of what stays is dead; what is dead in others is recorded, so that no
+//! manifest comes back without its parts. Which packs are given up, and how that goes where the
+//! disk is full: `give_up`.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -24,7 +25,8 @@ pub struct Collected {
     pub bytes_freed: u64,
     /// How many packs are given up.
     pub packs_rewritten: u32,
-    /// How many bytes more would be free if there were room to write anew what lives beside them, or it were not damaged.
+    /// How many bytes more would be free if there were room to write anew what lives beside them,
+    /// or it were not damaged.
     pub bytes_held: u64,
 }
 
@@ -36,25 +38,37 @@ struct Live {
 }
 
 impl Blocks {
-    /// Frees the payloads that are not `live`, and the space that no payload needs, but for a twentieth of what lives and a
-    /// thirty-second of a pack. What was put since this began stays, and so does what a put under way rests on;
-    /// what was put before is judged by `live` alone. With `dry_run` nothing is modified. Readers and writers go on
-    /// meanwhile. On a disk that is full, what can be freed without room is, and then what fits.
+    /// Frees the payloads that are not `live`, and the space that no payload needs, but for a
+    /// twentieth of what lives and a thirty-second of a pack. What was put since this began stays,
+    /// and so does what a put under way rests on; what was put before is judged by `live` alone.
+    /// With `dry_run` nothing is modified. Readers and writers go on meanwhile. On a disk that is
+    /// full, what can be freed without room is, and then what fits.
     ///
     /// # Errors
-    /// [`BlocksError::Damaged`] where the manifest of a live payload is damaged, and nothing was freed;
-    /// [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`]; [`BlocksError::Disk`].
-    pub fn collect(&self, live: &mut dyn FnMut(Checksum) -> bool, dry_run: bool) -> Result<Collected, BlocksError> {
+    /// [`BlocksError::Damaged`] where the manifest of a live payload is damaged, and nothing was
+    /// freed; [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`]; [`BlocksError::Disk`].
+    pub fn collect(
+        &self,
+        live: &mut dyn FnMut(Checksum) -> bool,
+        dry_run: bool,
+    ) -> Result<Collected, BlocksError> {
         let tail = self.tail()?;
-        let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .maintenance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let watch = self.pins.watch();
         let start = tail.end()?;
         let mut walks = self.scan(start)?;
         let (live, doomed) = self.judge(live, start, &walks)?;
         let dead = self.bury(&watch, doomed, dry_run);
         let named = |at: &&Location| at.header.kind.is_payload() && dead.contains(&at.place);
-        let gone: BTreeSet<Checksum> =
-            walks.iter().flat_map(|walk| &walk.blocks).filter(named).map(|at| at.header.name).collect();
+        let gone: BTreeSet<Checksum> = walks
+            .iter()
+            .flat_map(|walk| &walk.blocks)
+            .filter(named)
+            .map(|at| at.header.name)
+            .collect();
         let mut victims = self.victims(&walks, &dead)?;
         let mut collected = Collected {
             payloads: gone.difference(&live.payloads).count() as u64,
@@ -81,20 +95,33 @@ impl Blocks {
         walks: &[Walk],
     ) -> Result<(Live, Vec<Location>), BlocksError> {
         let mut live = Live::default();
-        for (_, chunks) in self.index().forgotten().into_iter().filter(|(name, _)| is_live(*name)) {
+        for (_, chunks) in self
+            .index()
+            .forgotten()
+            .into_iter()
+            .filter(|(name, _)| is_live(*name))
+        {
             live.chunks.extend(chunks.map_err(BlocksError::Damaged)?);
         }
         for name in self.ask(Index::payloads)? {
-            let is_new = self.ask(|index| index.payload(name))?.is_some_and(|found| found.at.place >= start);
+            let is_new = self
+                .ask(|index| index.payload(name))?
+                .is_some_and(|found| found.at.place >= start);
             if is_new || is_live(name) {
                 live.payloads.insert(name);
-                live.chunks.extend(self.chunks(name)?.iter().map(|chunk| chunk.digest));
+                live.chunks
+                    .extend(self.chunks(name)?.iter().map(|chunk| chunk.digest));
             }
         }
         let mut doomed = Vec::new();
-        for at in walks.iter().flat_map(|walk| &walk.blocks).filter(|at| at.header.kind.is_stored()) {
+        for at in walks
+            .iter()
+            .flat_map(|walk| &walk.blocks)
+            .filter(|at| at.header.kind.is_stored())
+        {
             let name = at.header.name;
-            let is_it = |found: Option<Found>| found.is_some_and(|found| found.at.place == at.place);
+            let is_it =
+                |found: Option<Found>| found.is_some_and(|found| found.at.place == at.place);
             let dies = self.ask(|index| {
                 let lives = (live.payloads.contains(&name) && is_it(index.payload(name)?))
                     || (live.chunks.contains(&name) && is_it(index.chunk(name)?));
@@ -107,7 +134,8 @@ impl Blocks {
         Ok((live, doomed))
     }
 
-    /// Takes from the index what no put has come to rest on meanwhile; from now on it would be stored anew.
+    /// Takes from the index what no put has come to rest on meanwhile; from now on it would be
+    /// stored anew.
     fn bury(&self, watch: &Watch<'_>, mut doomed: Vec<Location>, dry_run: bool) -> BTreeSet<Place> {
         let pinned = watch.pinned();
         let mut index = self.index_mut();

@@ -1,4 +1,5 @@
-//! Which codec a block is stored with: zstd where it saves at least a sixteenth, found out cheaply first.
+//! Which codec a block is stored with: zstd where it saves at least a sixteenth, found out cheaply
+//! first.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,7 +16,8 @@ const LEVEL: i32 = 2;
 /// Shorter blocks are not worth a try.
 const LEN_MIN: usize = 64;
 
-/// Of blocks longer than this, pieces are tried first: what does not compress would cost as much as what does.
+/// Of blocks longer than this, pieces are tried first: what does not compress would cost as much as
+/// what does.
 const SAMPLED_LEN_MIN: usize = 64 << 10;
 const SAMPLE_PIECES: usize = 4;
 const SAMPLE_PIECE_LEN: usize = 4 << 10;
@@ -30,8 +32,15 @@ thread_local! {
 /// The bytes to store, and as what: compressed where that saves at least a sixteenth.
 pub(super) fn compress(name: Checksum, raw: &[u8]) -> Result<(Codec, Cow<'_, [u8]>), BlocksError> {
     if raw.len() >= LEN_MIN {
-        let failed = |source| BlocksError::Compression { action: "compress", digest: name, source };
-        if let Some(stored) = COMPRESSOR.with_borrow_mut(|compressor| try_compress(compressor, raw)).map_err(failed)? {
+        let failed = |source| BlocksError::Compression {
+            action: "compress",
+            digest: name,
+            source,
+        };
+        if let Some(stored) = COMPRESSOR
+            .with_borrow_mut(|compressor| try_compress(compressor, raw))
+            .map_err(failed)?
+        {
             return Ok((Codec::Zstd, Cow::Owned(stored)));
         }
     }
@@ -70,20 +79,42 @@ mod tests {
 
     fn noise(seed: u8, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+        blake3::Hasher::new()
+            .update(&[seed])
+            .finalize_xof()
+            .fill(&mut bytes);
         bytes
     }
 
     #[test]
     fn what_pays_is_compressed_and_comes_back() {
         let name = Checksum::of(b"");
-        let prose: Vec<u8> = noise(1, 1 << 20).iter().map(|byte| b'a' + byte % 16).collect();
+        let prose: Vec<u8> = noise(1, 1 << 20)
+            .iter()
+            .map(|byte| b'a' + byte % 16)
+            .collect();
         let half = [noise(2, 1 << 19), vec![0; 1 << 19]].concat();
-        for len in [0, 63, 64, 1000, SAMPLED_LEN_MIN - 1, SAMPLED_LEN_MIN, 1 << 20] {
-            for (raw, pays) in [(&noise(3, 1 << 20), false), (&prose, true), (&vec![7; 1 << 20], true)] {
+        for len in [
+            0,
+            63,
+            64,
+            1000,
+            SAMPLED_LEN_MIN - 1,
+            SAMPLED_LEN_MIN,
+            1 << 20,
+        ] {
+            for (raw, pays) in [
+                (&noise(3, 1 << 20), false),
+                (&prose, true),
+                (&vec![7; 1 << 20], true),
+            ] {
                 let raw = &raw[..len];
                 let (codec, stored) = compress(name, raw).unwrap();
-                assert_eq!(codec == Codec::Zstd, pays && len >= LEN_MIN, "{len} bytes, {pays}");
+                assert_eq!(
+                    codec == Codec::Zstd,
+                    pays && len >= LEN_MIN,
+                    "{len} bytes, {pays}"
+                );
                 if codec == Codec::Zstd {
                     assert_eq!(decompress(&stored, len).unwrap(), raw);
                 }

@@ -1,5 +1,5 @@
-//! Cutting a stream into chunks by its content, in a few large buffers that are used again and again: what is read but
-//! not yet stored never takes more memory than they do.
+//! Cutting a stream into chunks by its content, in a few large buffers that are used again and
+//! again: what is read but not yet stored never takes more memory than they do.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -12,7 +12,10 @@ use super::{CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX, CHUNK_LEN_MIN};
 
 const BUFFER_LEN: usize = 16 << 20;
 const BUFFERS: usize = 4;
-const _: () = assert!(BUFFER_LEN > 2 * CHUNK_LEN_MAX, "a buffer holds at least one chunk that is cut for good");
+const _: () = assert!(
+    BUFFER_LEN > 2 * CHUNK_LEN_MAX,
+    "a buffer holds at least one chunk that is cut for good"
+);
 
 /// The bytes of one chunk. Its buffer is used again once nobody holds a piece of it.
 #[derive(Clone)]
@@ -58,8 +61,18 @@ impl<'a> Cutter<'a> {
             // There is room for all of them.
             let _ = home.try_send(Vec::new());
         }
-        let buffer = Arc::new(Buffer { bytes: head, home: home.clone() });
-        Self { source, free, home, buffer, at: 0, ended: false }
+        let buffer = Arc::new(Buffer {
+            bytes: head,
+            home: home.clone(),
+        });
+        Self {
+            source,
+            free,
+            home,
+            buffer,
+            at: 0,
+            ended: false,
+        }
     }
 
     /// The next chunk, at the latest once a buffer is free; `None` at the end.
@@ -70,8 +83,8 @@ impl<'a> Cutter<'a> {
                 return Ok(None);
             }
             let cut = FastCDC::new(rest, CHUNK_LEN_MIN, CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX).next();
-            // Where the bytes merely end, the chunk may go on; and before the average length, how far they go decides
-            // which cut is taken.
+            // Where the bytes merely end, the chunk may go on; and before the average length, how
+            // far they go decides which cut is taken.
             let cut = cut.filter(|cut| {
                 let is_cut = rest.len() >= CHUNK_LEN_AVERAGE && cut.length < rest.len();
                 self.ended || is_cut || cut.length == CHUNK_LEN_MAX
@@ -79,7 +92,10 @@ impl<'a> Cutter<'a> {
             if let Some(cut) = cut {
                 let range = self.at..self.at + cut.length;
                 self.at = range.end;
-                return Ok(Some(Piece { buffer: Arc::clone(&self.buffer), range }));
+                return Ok(Some(Piece {
+                    buffer: Arc::clone(&self.buffer),
+                    range,
+                }));
             }
             self.read()?;
         }
@@ -96,7 +112,10 @@ impl<'a> Cutter<'a> {
         let room = (BUFFER_LEN - bytes.len()) as u64;
         let count = self.source.take(room).read_to_end(&mut bytes)?;
         self.ended = (count as u64) < room;
-        self.buffer = Arc::new(Buffer { bytes, home: self.home.clone() });
+        self.buffer = Arc::new(Buffer {
+            bytes,
+            home: self.home.clone(),
+        });
         self.at = 0;
         Ok(())
     }
@@ -127,10 +146,16 @@ mod tests {
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let flat = vec![0; 40 << 20];
         let mixed = [&noise[..9 << 20], &flat[..21 << 20], &noise[..3_000_001]].concat();
-        for (bytes, head_len) in [(&noise, 5_000_000), (&flat, 4_194_305), (&mixed, 4_194_305), (&mixed, 0)] {
-            let library: Vec<usize> = StreamCDC::new(&**bytes, CHUNK_LEN_MIN, CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX)
-                .map(|chunk| chunk.unwrap().length)
-                .collect();
+        for (bytes, head_len) in [
+            (&noise, 5_000_000),
+            (&flat, 4_194_305),
+            (&mixed, 4_194_305),
+            (&mixed, 0),
+        ] {
+            let library: Vec<usize> =
+                StreamCDC::new(&**bytes, CHUNK_LEN_MIN, CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX)
+                    .map(|chunk| chunk.unwrap().length)
+                    .collect();
             let mut rest = Portions(&bytes[head_len..], 1);
             let mut cutter = Cutter::new(bytes[..head_len].to_vec(), &mut rest);
             let (mut lengths, mut at) = (Vec::new(), 0);

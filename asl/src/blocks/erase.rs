@@ -1,7 +1,8 @@
-//! Erasing payloads on request: what only they need is overwritten with zeros, and a record says so.
+//! Erasing payloads on request: what only they need is overwritten with zeros, and a record says
+//! so.
 //!
-//! The record is durable before the first byte is overwritten, so a crash in between is finished when the packs are opened;
-//! headers stay, so packs are walked as before.
+//! The record is durable before the first byte is overwritten, so a crash in between is finished
+//! when the packs are opened; headers stay, so packs are walked as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -39,17 +40,22 @@ impl Blocks {
         self.ask(|index| index.is_erased(checksum)).unwrap_or(false)
     }
 
-    /// Overwrites with zeros whatever of this payload no other payload needs, every copy of it, and remembers that it was
-    /// erased; that it is durable when this returns. A payload that is not here is remembered too. Putting it again ends
-    /// that. What a put under way rests on stays; if it is this payload that was put meanwhile, it was put again.
+    /// Overwrites with zeros whatever of this payload no other payload needs, every copy of it, and
+    /// remembers that it was erased; that it is durable when this returns. A payload that is not
+    /// here is remembered too. Putting it again ends that. What a put under way rests on stays; if
+    /// it is this payload that was put meanwhile, it was put again.
     ///
     /// # Errors
-    /// [`BlocksError::Damaged`] where headers or manifests that must be read are damaged, and nothing was erased;
-    /// [`BlocksError::TooLarge`] where it has more blocks than a record has room for; [`BlocksError::Poisoned`];
-    /// [`BlocksError::ReadOnly`]; [`BlocksError::Disk`], after which opening the packs finishes what was begun.
+    /// [`BlocksError::Damaged`] where headers or manifests that must be read are damaged, and
+    /// nothing was erased; [`BlocksError::TooLarge`] where it has more blocks than a record has
+    /// room for; [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`]; [`BlocksError::Disk`], after
+    /// which opening the packs finishes what was begun.
     pub fn erase(&self, checksum: Checksum) -> Result<Erased, BlocksError> {
         let tail = self.tail()?;
-        let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .maintenance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let watch = self.pins.watch();
         let mut blocks = Vec::new();
         for walked in self.scan(tail.end()?)? {
@@ -65,9 +71,13 @@ impl Blocks {
             kind => kind.is_chunk() && only_its.contains(&at.header.name),
         });
         if doomed.len() > PLACES_MAX {
-            return Err(BlocksError::TooLarge { len: doomed.len() as u64, max: PLACES_MAX as u64 });
+            return Err(BlocksError::TooLarge {
+                len: doomed.len() as u64,
+                max: PLACES_MAX as u64,
+            });
         }
-        // Until the record is there nothing more is put: it would be hidden behind it, and its bytes would stay.
+        // Until the record is there nothing more is put: it would be hidden behind it, and its
+        // bytes would stay.
         let pinned = watch.pinned();
         if pinned.contains_payload(checksum) {
             return Ok(Erased::default());
@@ -77,25 +87,46 @@ impl Blocks {
         let found = {
             let mut index = self.index_mut();
             index.bury(places.iter().copied());
-            doomed.iter().filter_map(|at| index.locate(at)).collect::<Vec<_>>()
+            doomed
+                .iter()
+                .filter_map(|at| index.locate(at))
+                .collect::<Vec<_>>()
         };
         self.append_record(Kind::Erased, checksum, &places, true)?;
         drop(pinned);
-        let erased = self.sync().and_then(|()| tail.attempt(|| zero(&*self.disk, &found)));
+        let erased = self
+            .sync()
+            .and_then(|()| tail.attempt(|| zero(&*self.disk, &found)));
         let recorded = erased.and_then(|()| self.append_zeroed(checksum));
         tail.release();
         recorded?;
-        let bytes = doomed.iter().map(|at| u64::from(at.header.stored_len)).sum();
-        Ok(Erased { blocks: doomed.len() as u64, bytes })
+        let bytes = doomed
+            .iter()
+            .map(|at| u64::from(at.header.stored_len))
+            .sum();
+        Ok(Erased {
+            blocks: doomed.len() as u64,
+            bytes,
+        })
     }
 
-    /// Digests of the chunks of a payload that no other payload has, going by every manifest of it that still lies in the
-    /// packs: what garbage collection dropped is not asked for any more, and its bytes are there all the same. Where a
-    /// manifest cannot be read, and so might list anything, all chunks that no payload has are taken.
-    fn chunks_of_only(&self, checksum: Checksum, blocks: &[Location]) -> Result<BTreeSet<Checksum>, BlocksError> {
+    /// Digests of the chunks of a payload that no other payload has, going by every manifest of it
+    /// that still lies in the packs: what garbage collection dropped is not asked for any more, and
+    /// its bytes are there all the same. Where a manifest cannot be read, and so might list
+    /// anything, all chunks that no payload has are taken.
+    fn chunks_of_only(
+        &self,
+        checksum: Checksum,
+        blocks: &[Location],
+    ) -> Result<BTreeSet<Checksum>, BlocksError> {
         let mut chunks: BTreeSet<Checksum> = [checksum].into();
-        for at in blocks.iter().filter(|at| at.header.kind == Kind::Manifest && at.header.name == checksum) {
-            let Some(found) = self.index().locate(at) else { continue };
+        for at in blocks
+            .iter()
+            .filter(|at| at.header.kind == Kind::Manifest && at.header.name == checksum)
+        {
+            let Some(found) = self.index().locate(at) else {
+                continue;
+            };
             match read_manifest(&found) {
                 Ok(manifest) => chunks.extend(manifest.chunks.iter().map(|chunk| chunk.digest)),
                 Err(BlocksError::Damaged(_)) if is_zero(&read_stored(&found)?) => {}
@@ -106,8 +137,16 @@ impl Blocks {
                 Err(error) => return Err(error),
             }
         }
-        for (_, needed) in self.index().forgotten().into_iter().filter(|(other, _)| *other != checksum) {
-            needed.map_err(BlocksError::Damaged)?.iter().for_each(|chunk| _ = chunks.remove(chunk));
+        for (_, needed) in self
+            .index()
+            .forgotten()
+            .into_iter()
+            .filter(|(other, _)| *other != checksum)
+        {
+            needed
+                .map_err(BlocksError::Damaged)?
+                .iter()
+                .for_each(|chunk| _ = chunks.remove(chunk));
         }
         let others = self.ask(Index::payloads)?;
         for other in others.into_iter().filter(|other| *other != checksum) {
@@ -120,15 +159,38 @@ impl Blocks {
 
     /// The headers of all packs, up to `end`.
     pub(super) fn scan(&self, end: Place) -> Result<Vec<scan::Walk>, BlocksError> {
-        let packs: Vec<_> = self.index().packs.range(..=end.pack).map(|(_, pack)| pack.clone()).collect();
-        let len = |pack: &Pack| if pack.number == end.pack { Ok(end.offset) } else { pack.len() };
-        packs.iter().map(|pack| scan::walk_to(pack, len(pack)?, End::Closed)).collect()
+        let packs: Vec<_> = self
+            .index()
+            .packs
+            .range(..=end.pack)
+            .map(|(_, pack)| pack.clone())
+            .collect();
+        let len = |pack: &Pack| {
+            if pack.number == end.pack {
+                Ok(end.offset)
+            } else {
+                pack.len()
+            }
+        };
+        packs
+            .iter()
+            .map(|pack| scan::walk_to(pack, len(pack)?, End::Closed))
+            .collect()
     }
 
     /// Appends that the erasing of a payload is complete.
     pub(super) fn append_zeroed(&self, name: Checksum) -> Result<(), BlocksError> {
         let header = Header::named(Kind::Zeroed, name);
-        self.append_unless(|| false, &Append { header, stored: &[], buries: &[], hold: false, generation: None })?;
+        self.append_unless(
+            || false,
+            &Append {
+                header,
+                stored: &[],
+                buries: &[],
+                hold: false,
+                generation: None,
+            },
+        )?;
         Ok(())
     }
 
@@ -142,8 +204,23 @@ impl Blocks {
     ) -> Result<(), BlocksError> {
         let raw = record::encode(name, places);
         let (codec, stored) = compress(name, &raw)?;
-        let header = Header { kind, codec, raw_len: block_len(&raw), stored_len: block_len(&stored), name };
-        self.append_unless(|| false, &Append { header, stored: &stored, buries: places, hold, generation: None })?;
+        let header = Header {
+            kind,
+            codec,
+            raw_len: block_len(&raw),
+            stored_len: block_len(&stored),
+            name,
+        };
+        self.append_unless(
+            || false,
+            &Append {
+                header,
+                stored: &stored,
+                buries: places,
+                hold,
+                generation: None,
+            },
+        )?;
         Ok(())
     }
 }
@@ -159,9 +236,17 @@ pub(super) struct Located {
 pub(super) fn located(index: &Index, places: &[Place]) -> Result<Located, BlocksError> {
     let mut all = Located::default();
     for place in places {
-        let Some(pack) = index.packs.get(&place.pack) else { continue };
+        let Some(pack) = index.packs.get(&place.pack) else {
+            continue;
+        };
         match scan::header_at(pack, place.offset)? {
-            Ok(header) => all.found.push(Found { pack: pack.clone(), at: Location { place: *place, header } }),
+            Ok(header) => all.found.push(Found {
+                pack: pack.clone(),
+                at: Location {
+                    place: *place,
+                    header,
+                },
+            }),
             Err(invalid) => all.damages.push(invalid.damage(pack, place.offset, None)),
         }
     }
@@ -172,7 +257,10 @@ pub(super) fn located(index: &Index, places: &[Place]) -> Result<Located, Blocks
 pub(super) fn zero(disk: &dyn Disk, blocks: &[Found]) -> Result<(), BlocksError> {
     let mut by_pack: BTreeMap<u32, Vec<&Location>> = BTreeMap::new();
     for found in blocks {
-        by_pack.entry(found.at.place.pack).or_default().push(&found.at);
+        by_pack
+            .entry(found.at.place.pack)
+            .or_default()
+            .push(&found.at);
     }
     let zeros = vec![0; ZEROS_LEN];
     for (number, blocks) in by_pack {
@@ -182,7 +270,9 @@ pub(super) fn zero(disk: &dyn Disk, blocks: &[Found]) -> Result<(), BlocksError>
             let mut offset = at.place.offset + HEADER_LEN as u64;
             let end = offset + u64::from(at.header.stored_len);
             while offset < end {
-                let len = usize::try_from(end - offset).unwrap_or(ZEROS_LEN).min(ZEROS_LEN);
+                let len = usize::try_from(end - offset)
+                    .unwrap_or(ZEROS_LEN)
+                    .min(ZEROS_LEN);
                 zero_range(&*file, offset, &zeros[..len]).during("erase in", &path)?;
                 offset += len as u64;
             }
@@ -192,18 +282,24 @@ pub(super) fn zero(disk: &dyn Disk, blocks: &[Found]) -> Result<(), BlocksError>
     Ok(())
 }
 
-/// Overwrites a range with zeros. Where what is written takes new space and the disk is full, as after garbage was collected
-/// or on a file system that copies what it overwrites, the space is given back instead, and only what is no whole page is
-/// written.
+/// Overwrites a range with zeros. Where what is written takes new space and the disk is full, as
+/// after garbage was collected or on a file system that copies what it overwrites, the space is
+/// given back instead, and only what is no whole page is written.
 fn zero_range(file: &dyn DiskFile, offset: u64, zeros: &[u8]) -> io::Result<()> {
     match file.write_at(offset, zeros) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull && file.punch(offset, zeros.len() as u64)? => {}
+        Err(error)
+            if error.kind() == io::ErrorKind::StorageFull
+                && file.punch(offset, zeros.len() as u64)? => {}
         written => return written,
     }
-    let edge = usize::try_from(offset.next_multiple_of(PUNCHED_LEN) - offset).unwrap_or(usize::MAX).min(zeros.len());
+    let edge = usize::try_from(offset.next_multiple_of(PUNCHED_LEN) - offset)
+        .unwrap_or(usize::MAX)
+        .min(zeros.len());
     file.write_at(offset, &zeros[..edge])?;
     let end = offset + zeros.len() as u64;
-    let edge = usize::try_from(end % PUNCHED_LEN).unwrap_or(usize::MAX).min(zeros.len());
+    let edge = usize::try_from(end % PUNCHED_LEN)
+        .unwrap_or(usize::MAX)
+        .min(zeros.len());
     file.write_at(end - edge as u64, &zeros[..edge])
 }
 

@@ -1,14 +1,15 @@
 //! The 64 bytes before every block in a pack; `FORMAT.md`, "Block".
 //!
-//! Invariants: a header verifies only at the pack and offset it was written for. Decoding trusts nothing: no input panics,
-//! and none allocates out of proportion to its length.
+//! Invariants: a header verifies only at the pack and offset it was written for. Decoding trusts
+//! nothing: no input panics, and none allocates out of proportion to its length.
 
 use super::CHUNK_LEN_MAX;
 use super::manifest::MANIFEST_LEN_MAX;
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
 
-/// Byte ranges of a block's header; the stored bytes follow, padded with zeros to a multiple of [`ALIGN`].
+/// Byte ranges of a block's header; the stored bytes follow, padded with zeros to a multiple of
+/// [`ALIGN`].
 mod field {
     use std::ops::Range;
 
@@ -43,7 +44,8 @@ pub(super) enum Kind {
     Mark,
     /// Like a mark, and ends a pack: the next block is in the next pack.
     Seal,
-    /// A payload whose bytes were erased, and the places of the blocks that held them; named by the payload.
+    /// A payload whose bytes were erased, and the places of the blocks that held them; named by the
+    /// payload.
     Erased,
     /// Places of blocks that nothing needs any more; named by nothing.
     Dropped,
@@ -101,7 +103,9 @@ impl Kind {
     /// How much of the name of such a block says something; the rest is zeros.
     fn name_len(self) -> usize {
         match self {
-            Self::Whole | Self::Part | Self::Manifest | Self::Erased | Self::Zeroed => Checksum::LEN,
+            Self::Whole | Self::Part | Self::Manifest | Self::Erased | Self::Zeroed => {
+                Checksum::LEN
+            }
             Self::Mark | Self::Seal => size_of::<u64>(),
             Self::Dropped => 0,
         }
@@ -177,7 +181,13 @@ impl Header {
 
     /// A block that has nothing but a kind and a name.
     pub(super) fn named(kind: Kind, name: Checksum) -> Self {
-        Self { kind, codec: Codec::Raw, raw_len: 0, stored_len: 0, name }
+        Self {
+            kind,
+            codec: Codec::Raw,
+            raw_len: 0,
+            stored_len: 0,
+            name,
+        }
     }
 
     /// The offset that a mark or seal vouches for; no other block does.
@@ -206,40 +216,78 @@ impl Header {
     }
 
     /// The header in `bytes`, which were read at `offset` of `pack`, a pack of this version.
-    pub(super) fn decode(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64, version: u16) -> Result<Self, Invalid> {
+    pub(super) fn decode(
+        bytes: &[u8; HEADER_LEN],
+        pack: u32,
+        offset: u64,
+        version: u16,
+    ) -> Result<Self, Invalid> {
         let found = check(bytes, pack, offset);
         let expected = &bytes[field::CHECK];
         if found != expected {
-            return Err(Invalid { what: "block header", expected: hex(expected), found: hex(&found) });
+            return Err(Invalid {
+                what: "block header",
+                expected: hex(expected),
+                found: hex(&found),
+            });
         }
-        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let number = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let kind = Kind::of(bytes[field::KIND]);
         let codec = Codec::of(bytes[field::CODEC]);
-        let (stored_len, raw_len) = (number(field::STORED_LEN.start), number(field::RAW_LEN.start));
+        let (stored_len, raw_len) = (
+            number(field::STORED_LEN.start),
+            number(field::RAW_LEN.start),
+        );
         let header = match (kind, codec) {
-            (Some((kind, len_max)), Some(codec)) if raw_len as usize <= len_max && stored_len <= raw_len => {
-                Self { kind, codec, raw_len, stored_len, name: claimed_name(bytes) }
+            (Some((kind, len_max)), Some(codec))
+                if raw_len as usize <= len_max && stored_len <= raw_len =>
+            {
+                Self {
+                    kind,
+                    codec,
+                    raw_len,
+                    stored_len,
+                    name: claimed_name(bytes),
+                }
             }
             _ => {
                 return Err(Invalid {
                     what: "block kind, codec and lengths",
                     expected: "known ones, within bounds".to_owned(),
-                    found: format!("{}, {}, {stored_len} of {raw_len}", bytes[field::KIND], bytes[field::CODEC]),
+                    found: format!(
+                        "{}, {}, {stored_len} of {raw_len}",
+                        bytes[field::KIND],
+                        bytes[field::CODEC]
+                    ),
                 });
             }
         };
         if header.kind.since() > version {
             let expected = format!("one that version {version} has");
-            return Err(Invalid { what: "block kind", expected, found: header.kind.code().to_string() });
+            return Err(Invalid {
+                what: "block kind",
+                expected,
+                found: header.kind.code().to_string(),
+            });
         }
         let (used, unused) = header.name.as_bytes().split_at(header.kind.name_len());
         if unused.iter().any(|byte| *byte != 0) {
             let expected = hex(used) + &"00".repeat(unused.len());
-            return Err(Invalid { what: "block name", expected, found: header.name.to_string() });
+            return Err(Invalid {
+                what: "block name",
+                expected,
+                found: header.name.to_string(),
+            });
         }
         let encoded = header.encode(pack, offset);
         if encoded != *bytes {
-            return Err(Invalid { what: "block header", expected: hex(&encoded), found: hex(bytes) });
+            return Err(Invalid {
+                what: "block header",
+                expected: hex(&encoded),
+                found: hex(bytes),
+            });
         }
         Ok(header)
     }
@@ -252,14 +300,18 @@ pub(super) fn claimed_name(bytes: &[u8; HEADER_LEN]) -> Checksum {
     Checksum::from_bytes(name)
 }
 
-/// Whether a valid header may start with these bytes: a cheap question that almost nothing else passes.
+/// Whether a valid header may start with these bytes: a cheap question that almost nothing else
+/// passes.
 pub(super) fn is_plausible(bytes: &[u8; HEADER_LEN]) -> bool {
     Kind::of(bytes[field::KIND]).is_some() && bytes[field::CODEC] <= 1 && bytes[10..16] == [0; 6]
 }
 
 fn check(bytes: &[u8; HEADER_LEN], pack: u32, offset: u64) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_keyed(CHECK_KEY);
-    hasher.update(&pack.to_le_bytes()).update(&offset.to_le_bytes()).update(&bytes[..field::CHECK.start]);
+    hasher
+        .update(&pack.to_le_bytes())
+        .update(&offset.to_le_bytes())
+        .update(&bytes[..field::CHECK.start]);
     let mut check = [0; 16];
     hasher.finalize_xof().fill(&mut check);
     check

@@ -1,8 +1,10 @@
-//! Giving packs up: what lives in one is appended anew, then the list says that it is no more, then its file goes.
+//! Giving packs up: what lives in one is appended anew, then the list says that it is no more, then
+//! its file goes.
 //!
-//! Packs are given up one by one, those in which least lives first, so that no more room is needed at any time than for what
-//! lives in one, and what that frees is there for the next. Where even that is not free, the space of dead blocks is given
-//! back inside the packs, as far as the file system can, and what lives moves a part at a time.
+//! Packs are given up one by one, those in which least lives first, so that no more room is needed
+//! at any time than for what lives in one, and what that frees is there for the next. Where even
+//! that is not free, the space of dead blocks is given back inside the packs, as far as the file
+//! system can, and what lives moves a part at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +21,8 @@ use uor_index_format::id::Checksum;
 
 /// The part of what lives that may be dead in packs that stay.
 const DEAD_SHARE: u64 = 20;
-/// The part of the longest pack that may be dead besides; as much must be dead in the last pack before that is closed early.
+/// The part of the longest pack that may be dead besides; as much must be dead in the last pack
+/// before that is closed early.
 const DEAD_PACK_SHARE: u64 = 64;
 /// Room beside what is moved: for headers, marks, lists, and whoever else writes on this disk.
 const SPARE_LEN: u64 = 1 << 20;
@@ -36,7 +39,12 @@ impl Victim {
     /// A pack, of which these blocks move.
     pub(super) fn new(walk: &Walk, live: Vec<Location>) -> Self {
         let live_len = live.iter().map(|at| at.header.block_len()).sum();
-        Self { number: walk.pack, len: walk.end, live, live_len }
+        Self {
+            number: walk.pack,
+            len: walk.end,
+            live,
+            live_len,
+        }
     }
 
     /// By how much the packs shrink.
@@ -46,9 +54,13 @@ impl Victim {
 }
 
 impl Blocks {
-    /// The packs to be given up: all that are half dead, and of the others as many of those with the greatest dead share as
-    /// it takes until what stays dead is little.
-    pub(super) fn victims(&self, walks: &[Walk], dead: &BTreeSet<Place>) -> Result<Vec<Victim>, BlocksError> {
+    /// The packs to be given up: all that are half dead, and of the others as many of those with
+    /// the greatest dead share as it takes until what stays dead is little.
+    pub(super) fn victims(
+        &self,
+        walks: &[Walk],
+        dead: &BTreeSet<Place>,
+    ) -> Result<Vec<Victim>, BlocksError> {
         let tail = self.tail()?;
         let pack_share = tail.pack_len_max() / DEAD_PACK_SHARE;
         let last = walks.last().map(|walk| walk.pack);
@@ -65,7 +77,9 @@ impl Blocks {
                 candidates.push(candidate);
             }
         }
-        let share = |pack: &Victim| u128::from(pack.freed_len()) * u128::from(u64::MAX) / u128::from(pack.len.max(1));
+        let share = |pack: &Victim| {
+            u128::from(pack.freed_len()) * u128::from(u64::MAX) / u128::from(pack.len.max(1))
+        };
         candidates.sort_by_key(|pack| std::cmp::Reverse(share(pack)));
         let allowed = live_len / DEAD_SHARE + pack_share;
         let mut victims = Vec::new();
@@ -83,17 +97,28 @@ impl Blocks {
         let mut live = Vec::new();
         let mut live_len = 0;
         for at in &walk.blocks {
-            if at.header.kind == Kind::Erased && self.ask(|index| index.is_erased(at.header.name))? {
+            if at.header.kind == Kind::Erased
+                && self.ask(|index| index.is_erased(at.header.name))?
+            {
                 live_len += at.header.block_len() + HEADER_LEN as u64;
-            } else if at.header.kind.is_stored() && !dead.contains(&at.place) && self.ask(|index| index.is_there(at))? {
+            } else if at.header.kind.is_stored()
+                && !dead.contains(&at.place)
+                && self.ask(|index| index.is_there(at))?
+            {
                 live_len += at.header.block_len();
                 live.push(*at);
             }
         }
-        Ok(Victim { number: walk.pack, len: walk.end, live, live_len })
+        Ok(Victim {
+            number: walk.pack,
+            len: walk.end,
+            live,
+            live_len,
+        })
     }
 
-    /// Where the last pack is to be given up: begins another, and looks at what was put into it since it was walked.
+    /// Where the last pack is to be given up: begins another, and looks at what was put into it
+    /// since it was walked.
     pub(super) fn close_victim(
         &self,
         last: u32,
@@ -101,19 +126,27 @@ impl Blocks {
         victims: &mut [Victim],
         dead: &BTreeSet<Place>,
     ) -> Result<(), BlocksError> {
-        let Some(victim) = victims.iter_mut().find(|victim| victim.number == last) else { return Ok(()) };
+        let Some(victim) = victims.iter_mut().find(|victim| victim.number == last) else {
+            return Ok(());
+        };
         self.close(last)?;
         let pack = self.index().packs.get(&last).cloned();
-        let (Some(pack), Some(walk)) = (pack, walks.last_mut()) else { return Ok(()) };
+        let (Some(pack), Some(walk)) = (pack, walks.last_mut()) else {
+            return Ok(());
+        };
         *walk = scan::walk(&pack, End::Closed)?;
         if let Some(damage) = walk.damages.pop() {
             return Err(BlocksError::Damaged(damage));
         }
-        *victim = Victim { len: victim.len, ..self.candidate(walk, dead)? };
+        *victim = Victim {
+            len: victim.len,
+            ..self.candidate(walk, dead)?
+        };
         Ok(())
     }
 
-    /// Records what is dead, and gives the victims up. Says how many bytes each of those would free that had to stay.
+    /// Records what is dead, and gives the victims up. Says how many bytes each of those would free
+    /// that had to stay.
     pub(super) fn give_up_all(
         &self,
         walks: &[Walk],
@@ -128,20 +161,23 @@ impl Blocks {
         for mut victim in others {
             let freed_len = victim.freed_len();
             if !self.has_room(&victim) && !std::mem::replace(&mut is_punched, true) {
-                let blocks = walks.iter().flat_map(|walk| &walk.blocks).filter(|at| dead.contains(&at.place));
+                let blocks = walks
+                    .iter()
+                    .flat_map(|walk| &walk.blocks)
+                    .filter(|at| dead.contains(&at.place));
                 self.punch(blocks)?;
             }
             self.lighten(&mut victim)?;
-            let goes =
-                self.has_room(&victim) && self.give_up(walks, std::slice::from_ref(&victim), &BTreeSet::new())?;
+            let goes = self.has_room(&victim)
+                && self.give_up(walks, std::slice::from_ref(&victim), &BTreeSet::new())?;
             held.extend((!goes).then_some(freed_len));
         }
         self.shrink_runs();
         Ok(held)
     }
 
-    /// Where there is no room for all that moves out of a pack: moves what there is room for, and gives back the space that
-    /// this had, until there is room for the rest, or none for anything.
+    /// Where there is no room for all that moves out of a pack: moves what there is room for, and
+    /// gives back the space that this had, until there is room for the rest, or none for anything.
     fn lighten(&self, victim: &mut Victim) -> Result<(), BlocksError> {
         while !self.has_room(victim) {
             let room = self.free_space().unwrap_or(0).saturating_sub(SPARE_LEN) / 2;
@@ -168,7 +204,10 @@ impl Blocks {
 
     /// Whether what lives in a pack can be written anew, as far as is known.
     fn has_room(&self, victim: &Victim) -> bool {
-        let needed = victim.live_len.saturating_add(victim.live_len / 64).saturating_add(SPARE_LEN);
+        let needed = victim
+            .live_len
+            .saturating_add(victim.live_len / 64)
+            .saturating_add(SPARE_LEN);
         self.free_space().is_none_or(|free| free >= needed)
     }
 
@@ -176,8 +215,8 @@ impl Blocks {
         self.disk.free_space().ok().flatten()
     }
 
-    /// Gives back the space of these blocks in closed packs, as far as the file system can. They are dead, and a record that
-    /// says so is durable.
+    /// Gives back the space of these blocks in closed packs, as far as the file system can. They
+    /// are dead, and a record that says so is durable.
     fn punch<'a>(&self, blocks: impl Iterator<Item = &'a Location>) -> Result<(), BlocksError> {
         let last = self.tail()?.written().pack;
         let mut by_pack: BTreeMap<u32, Vec<&Location>> = BTreeMap::new();
@@ -192,7 +231,10 @@ impl Blocks {
             let file = self.disk.open(&path, Mode::Write).during("open", &path)?;
             for at in blocks {
                 let start = at.place.offset + HEADER_LEN as u64;
-                if !file.punch(start, u64::from(at.header.stored_len)).during("free space in", &path)? {
+                if !file
+                    .punch(start, u64::from(at.header.stored_len))
+                    .during("free space in", &path)?
+                {
                     return Ok(());
                 }
             }
@@ -201,8 +243,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Records what is dead in packs that stay, appends what lives in those that do not, and removes those. Says whether all
-    /// victims went; where a block is damaged, its pack stays.
+    /// Records what is dead in packs that stay, appends what lives in those that do not, and
+    /// removes those. Says whether all victims went; where a block is damaged, its pack stays.
     pub(super) fn give_up(
         &self,
         walks: &[Walk],
@@ -215,7 +257,9 @@ impl Blocks {
                 removed.insert(victim.number);
             }
         }
-        let stays = |place: &Place| !removed.contains(&place.pack) && self.index().packs.contains_key(&place.pack);
+        let stays = |place: &Place| {
+            !removed.contains(&place.pack) && self.index().packs.contains_key(&place.pack)
+        };
         let mut dropped: Vec<Place> = dead.iter().copied().filter(stays).collect();
         let mut put_again = BTreeSet::new();
         for walk in walks.iter().filter(|walk| removed.contains(&walk.pack)) {
@@ -228,7 +272,10 @@ impl Blocks {
                 }
                 let located = self.index().locate(at).filter(|_| kind.is_record());
                 let Some(found) = located else { continue };
-                let places: Vec<Place> = places_as_far_as_known(&found)?.into_iter().filter(stays).collect();
+                let places: Vec<Place> = places_as_far_as_known(&found)?
+                    .into_iter()
+                    .filter(stays)
+                    .collect();
                 if kind == Kind::Erased && is_erased {
                     self.append_record(Kind::Erased, name, &places, false)?;
                     self.append_zeroed(name)?;
@@ -237,8 +284,11 @@ impl Blocks {
                 }
             }
         }
-        // Nothing is left to erase; but who only has the log's word must not take them for what was erased.
-        put_again.into_iter().try_for_each(|name| self.append_zeroed(name))?;
+        // Nothing is left to erase; but who only has the log's word must not take them for what was
+        // erased.
+        put_again
+            .into_iter()
+            .try_for_each(|name| self.append_zeroed(name))?;
         for places in dropped.chunks(PLACES_MAX) {
             self.append_record(Kind::Dropped, Checksum::from_bytes([0; 32]), places, false)?;
         }
@@ -259,16 +309,32 @@ impl Blocks {
     /// Appends these blocks anew; `false` if one is damaged, and its pack has to stay.
     fn move_out(&self, blocks: &[Location]) -> Result<bool, BlocksError> {
         for at in blocks {
-            let Some(found) = self.index().locate(at) else { return Ok(false) };
+            let Some(found) = self.index().locate(at) else {
+                return Ok(false);
+            };
             match self.noting(&found, read_block(&found)) {
                 Ok(_) => {}
                 Err(BlocksError::Damaged(_)) => return Ok(false),
                 Err(error) => return Err(error),
             }
             // Behind the record that its payload was erased, a whole block would bring that back.
-            let is_shared = at.header.kind == Kind::Whole && self.ask(|index| index.is_erased(at.header.name))?;
-            let header = Header { kind: if is_shared { Kind::Part } else { at.header.kind }, ..at.header };
-            let block = Append { header, stored: &read_stored(&found)?, buries: &[], hold: false, generation: None };
+            let is_shared = at.header.kind == Kind::Whole
+                && self.ask(|index| index.is_erased(at.header.name))?;
+            let header = Header {
+                kind: if is_shared {
+                    Kind::Part
+                } else {
+                    at.header.kind
+                },
+                ..at.header
+            };
+            let block = Append {
+                header,
+                stored: &read_stored(&found)?,
+                buries: &[],
+                hold: false,
+                generation: None,
+            };
             self.append_unless(|| false, &block)?;
         }
         Ok(true)
@@ -279,7 +345,8 @@ impl Blocks {
         let runs = self.index().runs.clone();
         for run in runs {
             let shrunk = seal::shrink(&*self.disk, &self.index(), &run);
-            // Nothing depends on it: a run that was not written anew is only longer than it needs to be.
+            // Nothing depends on it: a run that was not written anew is only longer than it needs
+            // to be.
             if let Ok(Some(shrunk)) = shrunk {
                 self.index_mut().merged(shrunk);
             }
@@ -287,7 +354,8 @@ impl Blocks {
     }
 }
 
-/// The places in a record; none if it is damaged, which it may be in a pack that is given up because of damage.
+/// The places in a record; none if it is damaged, which it may be in a pack that is given up
+/// because of damage.
 fn places_as_far_as_known(record: &Found) -> Result<Vec<Place>, BlocksError> {
     match recover::places(record) {
         Err(BlocksError::Damaged(_)) => Ok(Vec::new()),

@@ -1,4 +1,5 @@
-//! Where every block is, and which of several with one name stands: runs for packs that are closed, a map for the rest.
+//! Where every block is, and which of several with one name stands: runs for packs that are closed,
+//! a map for the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +19,10 @@ pub(super) struct Place {
 
 impl Place {
     const FIRST: Self = Self { pack: 0, offset: 0 };
-    const LAST: Self = Self { pack: u32::MAX, offset: u64::MAX };
+    const LAST: Self = Self {
+        pack: u32::MAX,
+        offset: u64::MAX,
+    };
 }
 
 /// Where a block is, and what its header says.
@@ -41,8 +45,9 @@ pub(super) struct Index {
     pub(super) packs: BTreeMap<u32, Arc<Pack>>,
     /// Of closed packs, ascending; no pack is in two.
     pub(super) runs: Vec<Arc<Run>>,
-    /// Packs that are damaged where that keeps what is in them from being known. They are put into no run: whoever opens the
-    /// packs looks at them again, and says so, and finds what was put back in their place.
+    /// Packs that are damaged where that keeps what is in them from being known. They are put into
+    /// no run: whoever opens the packs looks at them again, and says so, and finds what was put
+    /// back in their place.
     pub(super) damaged_packs: BTreeSet<u32>,
     /// Blocks in packs that are in no run.
     recent: BTreeMap<(Checksum, Place), Header>,
@@ -52,15 +57,17 @@ pub(super) struct Index {
     buried: BTreeSet<Place>,
     /// Payloads that are taken for erased until they are put again, or the packs are opened again.
     hidden: BTreeSet<Checksum>,
-    /// Payloads that are taken for absent because they cannot be read, until they are put again, or the packs are opened again;
-    /// and the chunks of each, which stay for that, or why they are not known.
+    /// Payloads that are taken for absent because they cannot be read, until they are put again, or
+    /// the packs are opened again; and the chunks of each, which stay for that, or why they are not
+    /// known.
     forgotten: BTreeMap<Checksum, Result<BTreeSet<Checksum>, BlockDamage>>,
     /// Packs with blocks that are taken for absent for that reason.
     forgotten_in: BTreeSet<u32>,
-    /// Blocks that were found to be damaged since the packs were opened: what needs them is stored again when it is put
-    /// again.
+    /// Blocks that were found to be damaged since the packs were opened: what needs them is stored
+    /// again when it is put again.
     damaged: BTreeSet<Place>,
-    /// Manifests whose chunks, all of them read since the packs were opened, had the payload's digest.
+    /// Manifests whose chunks, all of them read since the packs were opened, had the payload's
+    /// digest.
     proven: BTreeSet<Place>,
 }
 
@@ -74,13 +81,15 @@ pub(super) struct Content {
 impl Index {
     pub(super) fn insert(&mut self, location: Location) {
         if location.header.kind.is_named() {
-            self.recent.insert((location.header.name, location.place), location.header);
+            self.recent
+                .insert((location.header.name, location.place), location.header);
         }
     }
 
     /// Notes what a record in `pack` says.
     pub(super) fn record(&mut self, pack: u32, places: impl IntoIterator<Item = Place>) {
-        self.dead.extend(places.into_iter().map(|place| (place, pack)));
+        self.dead
+            .extend(places.into_iter().map(|place| (place, pack)));
     }
 
     /// Takes blocks for absent.
@@ -88,7 +97,8 @@ impl Index {
         self.buried.extend(places);
     }
 
-    /// Takes a payload of these chunks for absent, and blocks with it: it is damaged, and what is left of it stays.
+    /// Takes a payload of these chunks for absent, and blocks with it: it is damaged, and what is
+    /// left of it stays.
     pub(super) fn forget(
         &mut self,
         payload: Checksum,
@@ -96,11 +106,13 @@ impl Index {
         places: &BTreeSet<Place>,
     ) {
         self.forgotten.insert(payload, chunks);
-        self.forgotten_in.extend(places.iter().map(|place| place.pack));
+        self.forgotten_in
+            .extend(places.iter().map(|place| place.pack));
         self.bury(places.iter().copied());
     }
 
-    /// Payloads that are taken for absent because they are damaged, and their chunks or why these are not known.
+    /// Payloads that are taken for absent because they are damaged, and their chunks or why these
+    /// are not known.
     pub(super) fn forgotten(&self) -> BTreeMap<Checksum, Result<BTreeSet<Checksum>, BlockDamage>> {
         self.forgotten.clone()
     }
@@ -151,7 +163,8 @@ impl Index {
     pub(super) fn remove_packs(&mut self, numbers: &BTreeSet<u32>) {
         let stays = |place: &Place| !numbers.contains(&place.pack);
         self.packs.retain(|number, _| !numbers.contains(number));
-        self.damaged_packs.retain(|number| !numbers.contains(number));
+        self.damaged_packs
+            .retain(|number| !numbers.contains(number));
         self.recent.retain(|(_, place), _| stays(place));
         self.dead.retain(|place, _| stays(place));
         self.buried.retain(stays);
@@ -162,9 +175,15 @@ impl Index {
 
     /// All blocks of a name that are there, in the order in which they were appended.
     pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Broken> {
-        let recent = self.recent.range((name, Place::FIRST)..=(name, Place::LAST));
-        let mut all: Vec<Location> =
-            recent.map(|((_, place), header)| Location { place: *place, header: *header }).collect();
+        let recent = self
+            .recent
+            .range((name, Place::FIRST)..=(name, Place::LAST));
+        let mut all: Vec<Location> = recent
+            .map(|((_, place), header)| Location {
+                place: *place,
+                header: *header,
+            })
+            .collect();
         for run in &self.runs {
             all.append(&mut run.blocks(name)?);
         }
@@ -184,7 +203,9 @@ impl Index {
             return Ok(false);
         }
         // Packs that are in no run come before some that are where theirs was lost.
-        let later = self.runs.partition_point(|run| run.packs.0 <= at.place.pack);
+        let later = self
+            .runs
+            .partition_point(|run| run.packs.0 <= at.place.pack);
         for run in &self.runs[later..] {
             if run.buries(at.place)? {
                 return Ok(false);
@@ -198,9 +219,13 @@ impl Index {
         Ok(self.best(&self.payload_blocks_of(payload)?))
     }
 
-    /// The block by which a payload is visible when the packs are opened anew, and nothing is known of damage.
+    /// The block by which a payload is visible when the packs are opened anew, and nothing is known
+    /// of damage.
     pub(super) fn last_payload(&self, payload: Checksum) -> Result<Option<Found>, Broken> {
-        Ok(self.payload_blocks_of(payload)?.last().and_then(|at| self.locate(at)))
+        Ok(self
+            .payload_blocks_of(payload)?
+            .last()
+            .and_then(|at| self.locate(at)))
     }
 
     /// The block that holds the bytes of a chunk.
@@ -210,7 +235,10 @@ impl Index {
 
     /// As [`Index::last_payload`], of a chunk.
     pub(super) fn last_chunk(&self, digest: Checksum) -> Result<Option<Found>, Broken> {
-        Ok(self.chunk_blocks_of(digest)?.last().and_then(|at| self.locate(at)))
+        Ok(self
+            .chunk_blocks_of(digest)?
+            .last()
+            .and_then(|at| self.locate(at)))
     }
 
     fn payload_blocks_of(&self, payload: Checksum) -> Result<Vec<Location>, Broken> {
@@ -236,13 +264,20 @@ impl Index {
             return Ok(true);
         }
         let blocks = self.blocks(payload)?;
-        let last = blocks.iter().rfind(|at| at.header.kind == Kind::Erased || at.header.kind.is_payload());
+        let last = blocks
+            .iter()
+            .rfind(|at| at.header.kind == Kind::Erased || at.header.kind.is_payload());
         Ok(last.is_some_and(|at| at.header.kind == Kind::Erased))
     }
 
-    /// Unless it is known to be damaged, the last stands: a block is only put again if the one before was.
+    /// Unless it is known to be damaged, the last stands: a block is only put again if the one
+    /// before was.
     fn best(&self, blocks: &[Location]) -> Option<Found> {
-        self.locate(blocks.iter().max_by_key(|at| (!self.damaged.contains(&at.place), at.place))?)
+        self.locate(
+            blocks
+                .iter()
+                .max_by_key(|at| (!self.damaged.contains(&at.place), at.place))?,
+        )
     }
 
     /// `found`, unless it is known to be damaged.
@@ -252,12 +287,18 @@ impl Index {
 
     /// A block that this index gave, if its pack is still there.
     pub(super) fn locate(&self, at: &Location) -> Option<Found> {
-        Some(Found { pack: Arc::clone(self.packs.get(&at.place.pack)?), at: *at })
+        Some(Found {
+            pack: Arc::clone(self.packs.get(&at.place.pack)?),
+            at: *at,
+        })
     }
 
     /// Whether the block at this place is there.
     pub(super) fn is_there(&self, at: &Location) -> Result<bool, Broken> {
-        Ok(self.blocks(at.header.name)?.iter().any(|found| found.place == at.place))
+        Ok(self
+            .blocks(at.header.name)?
+            .iter()
+            .any(|found| found.place == at.place))
     }
 
     /// Whether the block at this place is one that is read.
@@ -285,8 +326,12 @@ impl Index {
 
     /// All records of what was erased.
     pub(super) fn erasures(&self) -> Result<Vec<Location>, Broken> {
-        let recent = self.recent.iter().map(|((_, place), header)| Location { place: *place, header: *header });
-        let mut erasures: Vec<Location> = recent.filter(|at| at.header.kind == Kind::Erased).collect();
+        let recent = self.recent.iter().map(|((_, place), header)| Location {
+            place: *place,
+            header: *header,
+        });
+        let mut erasures: Vec<Location> =
+            recent.filter(|at| at.header.kind == Kind::Erased).collect();
         for run in &self.runs {
             for at in run.all() {
                 erasures.extend(Some(at?).filter(|at| at.header.kind == Kind::Erased));
@@ -298,14 +343,21 @@ impl Index {
     /// How many blocks make payloads visible; one that was stored again counts twice.
     pub(super) fn payload_blocks(&self) -> u64 {
         let sealed: u64 = self.runs.iter().map(|run| run.payloads).sum();
-        sealed + self.recent.values().filter(|header| header.kind.is_payload()).count() as u64
+        sealed
+            + self
+                .recent
+                .values()
+                .filter(|header| header.kind.is_payload())
+                .count() as u64
     }
 
-    /// The packs up to `last` that belong into a run and are in none, as ranges without a damaged one between.
+    /// The packs up to `last` that belong into a run and are in none, as ranges without a damaged
+    /// one between.
     pub(super) fn unsealed(&self, last: u32) -> Vec<(u32, u32)> {
         let runs = self.runs.iter().map(|run| run.packs);
-        let mut taken: Vec<(u32, u32)> =
-            runs.chain(self.damaged_packs.iter().map(|number| (*number, *number))).collect();
+        let mut taken: Vec<(u32, u32)> = runs
+            .chain(self.damaged_packs.iter().map(|number| (*number, *number)))
+            .collect();
         taken.sort_unstable();
         let (mut next, mut unsealed) = (1, Vec::new());
         for (first, end) in taken {
@@ -313,18 +365,37 @@ impl Index {
             next = next.max(end + 1);
         }
         unsealed.push((next, last));
-        unsealed.retain(|(first, end)| first <= end && self.packs.range(first..=end).next().is_some());
+        unsealed
+            .retain(|(first, end)| first <= end && self.packs.range(first..=end).next().is_some());
         unsealed
     }
 
     /// What a run of these packs, which are in none, is to hold.
     pub(super) fn content(&self, packs: (u32, u32)) -> Content {
         let is_inside = |number: u32| (packs.0..=packs.1).contains(&number);
-        let is_dead = |place: &Place| self.dead.get(place).is_some_and(|record| is_inside(*record));
-        let inside = self.recent.iter().filter(|((_, place), _)| is_inside(place.pack) && !is_dead(place));
-        let blocks = inside.map(|((_, place), header)| Location { place: *place, header: *header }).collect();
-        let dead = self.dead.iter().filter(|(place, record)| is_inside(**record) && !is_inside(place.pack));
-        Content { blocks, dead: dead.map(|(place, _)| *place).collect() }
+        let is_dead = |place: &Place| {
+            self.dead
+                .get(place)
+                .is_some_and(|record| is_inside(*record))
+        };
+        let inside = self
+            .recent
+            .iter()
+            .filter(|((_, place), _)| is_inside(place.pack) && !is_dead(place));
+        let blocks = inside
+            .map(|((_, place), header)| Location {
+                place: *place,
+                header: *header,
+            })
+            .collect();
+        let dead = self
+            .dead
+            .iter()
+            .filter(|(place, record)| is_inside(**record) && !is_inside(place.pack));
+        Content {
+            blocks,
+            dead: dead.map(|(place, _)| *place).collect(),
+        }
     }
 
     /// Takes a run of packs that were in none.
@@ -332,14 +403,19 @@ impl Index {
         let is_inside = |number: u32| (run.packs.0..=run.packs.1).contains(&number);
         self.recent.retain(|(_, place), _| !is_inside(place.pack));
         self.dead.retain(|_, record| !is_inside(*record));
-        let position = self.runs.partition_point(|other| other.packs.1 < run.packs.0);
+        let position = self
+            .runs
+            .partition_point(|other| other.packs.1 < run.packs.0);
         self.runs.insert(position, Arc::new(run));
     }
 
     /// Takes a run in the place of those it was made of.
     pub(super) fn merged(&mut self, run: Run) {
-        self.runs.retain(|other| other.packs.0 < run.packs.0 || other.packs.1 > run.packs.1);
-        let position = self.runs.partition_point(|other| other.packs.1 < run.packs.0);
+        self.runs
+            .retain(|other| other.packs.0 < run.packs.0 || other.packs.1 > run.packs.1);
+        let position = self
+            .runs
+            .partition_point(|other| other.packs.1 < run.packs.0);
         self.runs.insert(position, Arc::new(run));
     }
 }

@@ -36,7 +36,11 @@ impl List {
     /// The list on disk, if there is one.
     pub(super) fn find(disk: &dyn Disk) -> Result<Option<Self>, BlocksError> {
         let path = path();
-        if !disk.exists(&path).map_err(|source| disk::DiskError { action: "look for", path: path.clone(), source })? {
+        if !disk.exists(&path).map_err(|source| disk::DiskError {
+            action: "look for",
+            path: path.clone(),
+            source,
+        })? {
             return Ok(None);
         }
         Self::decode(&disk::read_all(disk, &path)?, path).map(Some)
@@ -52,7 +56,8 @@ impl List {
         (1..=self.last).filter(|number| !numbers.contains(number) && !self.removed.contains(number))
     }
 
-    /// That this is not the newest: pack `begun` has come after it, and was listed before anything was put into it.
+    /// That this is not the newest: pack `begun` has come after it, and was listed before anything
+    /// was put into it.
     pub(super) fn outrun_by(&self, begun: u32) -> BlockDamage {
         BlockDamage {
             file: path(),
@@ -96,10 +101,17 @@ impl List {
             })
         };
         let Some((content, check)) = bytes.split_last_chunk::<CHECK_LEN>() else {
-            return Err(damage("list length", format!("at least {CHECK_LEN} bytes"), format!("{} bytes", bytes.len())));
+            return Err(damage(
+                "list length",
+                format!("at least {CHECK_LEN} bytes"),
+                format!("{} bytes", bytes.len()),
+            ));
         };
         let found = *blake3::hash(content).as_bytes();
-        let Some((head, rest)) = content.split_first_chunk::<HEAD_LEN>().filter(|_| found == *check) else {
+        let Some((head, rest)) = content
+            .split_first_chunk::<HEAD_LEN>()
+            .filter(|_| found == *check)
+        else {
             return Err(damage("list", hex(check), hex(&found)));
         };
         let version = u16::from_le_bytes([head[8], head[9]]);
@@ -107,17 +119,33 @@ impl List {
             return Err(damage("list magic", hex(&MAGIC), hex(&head[..10])));
         }
         if version > VERSION {
-            return Err(BlocksError::Newer { file, found: version, supported: VERSION });
+            return Err(BlocksError::Newer {
+                file,
+                found: version,
+                supported: VERSION,
+            });
         }
-        let number =
-            |bytes: &[u8], at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let number = |bytes: &[u8], at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let (ranges, rest) = rest.as_chunks::<8>();
         let last = number(head, LAST.start);
-        let is_sound = |range: &[u8; 8]| number(range, 0) <= number(range, 4) && number(range, 4) <= last;
-        if !rest.is_empty() || ranges.len() != number(head, 16) as usize || !ranges.iter().all(is_sound) {
-            return Err(damage("list of ranges", "known packs".to_owned(), hex(content)));
+        let is_sound =
+            |range: &[u8; 8]| number(range, 0) <= number(range, 4) && number(range, 4) <= last;
+        if !rest.is_empty()
+            || ranges.len() != number(head, 16) as usize
+            || !ranges.iter().all(is_sound)
+        {
+            return Err(damage(
+                "list of ranges",
+                "known packs".to_owned(),
+                hex(content),
+            ));
         }
-        let removed = ranges.iter().flat_map(|range| number(range, 0)..=number(range, 4)).collect();
+        let removed = ranges
+            .iter()
+            .flat_map(|range| number(range, 0)..=number(range, 4))
+            .collect();
         Ok(Self { last, removed })
     }
 }
@@ -143,7 +171,9 @@ mod tests {
     /// A list that says this, with a check that fits.
     fn forged(magic: &[u8; 8], version: u16, numbers: &[u32]) -> Vec<u8> {
         let mut bytes = [&magic[..], &version.to_le_bytes(), &[0; 2]].concat();
-        numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        numbers
+            .iter()
+            .for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
         let check = *blake3::hash(&bytes).as_bytes();
         bytes.extend_from_slice(&check);
         bytes
@@ -152,20 +182,45 @@ mod tests {
     #[test]
     fn what_no_list_says_is_refused_though_its_check_fits() {
         let decode = |bytes: &[u8]| List::decode(bytes, path());
-        let sound = List { last: 9, removed: [2, 3, 7].into() };
-        assert_eq!(decode(&forged(&MAGIC, 1, &[9, 2, 2, 3, 7, 7])).unwrap(), sound);
-        assert!(matches!(decode(&forged(&MAGIC, 2, &[9, 0])), Err(BlocksError::Newer { found: 2, supported: 1, .. })));
+        let sound = List {
+            last: 9,
+            removed: [2, 3, 7].into(),
+        };
+        assert_eq!(
+            decode(&forged(&MAGIC, 1, &[9, 2, 2, 3, 7, 7])).unwrap(),
+            sound
+        );
+        assert!(matches!(
+            decode(&forged(&MAGIC, 2, &[9, 0])),
+            Err(BlocksError::Newer {
+                found: 2,
+                supported: 1,
+                ..
+            })
+        ));
         let wrong: [(&str, Vec<u8>); 7] = [
             ("another file", forged(b"UORPACK\0", 1, &[9, 0])),
             ("no version", forged(&MAGIC, 0, &[9, 0])),
-            ("more than it counts", forged(&MAGIC, 1, &[9, 1, 2, 3, 7, 7])),
+            (
+                "more than it counts",
+                forged(&MAGIC, 1, &[9, 1, 2, 3, 7, 7]),
+            ),
             ("less than it counts", forged(&MAGIC, 1, &[9, 2, 2, 3])),
             ("half a range", forged(&MAGIC, 1, &[9, 1, 2, 3, 7])),
-            ("a range that ends before it begins", forged(&MAGIC, 1, &[9, 1, 3, 2])),
-            ("packs that were never begun", forged(&MAGIC, 1, &[9, 1, 9, 10])),
+            (
+                "a range that ends before it begins",
+                forged(&MAGIC, 1, &[9, 1, 3, 2]),
+            ),
+            (
+                "packs that were never begun",
+                forged(&MAGIC, 1, &[9, 1, 9, 10]),
+            ),
         ];
         for (what, bytes) in wrong {
-            assert!(matches!(decode(&bytes), Err(BlocksError::Damaged(_))), "{what}");
+            assert!(
+                matches!(decode(&bytes), Err(BlocksError::Damaged(_))),
+                "{what}"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! After packs have lost something: what was erased stays erased, what is damaged is put again, and going on without what is
-//! gone.
+//! After packs have lost something: what was erased stays erased, what is damaged is put again, and
+//! going on without what is gone.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,18 +16,25 @@ use super::{BlockDamage, Blocks, BlocksError};
 use uor_index_format::id::Checksum;
 
 impl Blocks {
-    /// Takes for erased which of these payloads are here as if they had never been: they were erased on request, and the packs
-    /// say neither that nor that they were put again since. So the record was lost, and what is here is what it was about, or
-    /// older. Says which; putting such a payload again ends it, and so does opening the packs.
+    /// Takes for erased which of these payloads are here as if they had never been: they were
+    /// erased on request, and the packs say neither that nor that they were put again since. So the
+    /// record was lost, and what is here is what it was about, or older. Says which; putting such a
+    /// payload again ends it, and so does opening the packs.
     ///
     /// # Errors
     /// [`BlocksError::Disk`].
-    pub fn hide_erased(&self, erased: impl IntoIterator<Item = Checksum>) -> Result<Vec<Checksum>, BlocksError> {
+    pub fn hide_erased(
+        &self,
+        erased: impl IntoIterator<Item = Checksum>,
+    ) -> Result<Vec<Checksum>, BlocksError> {
         let mut back = BTreeSet::new();
         for name in erased {
             let is_told = |index: &Index| {
                 Ok(index.payload(name)?.is_none()
-                    || index.blocks(name)?.iter().any(|at| at.header.kind == Kind::Erased))
+                    || index
+                        .blocks(name)?
+                        .iter()
+                        .any(|at| at.header.kind == Kind::Erased))
             };
             if !self.ask(is_told)? {
                 back.insert(name);
@@ -38,7 +45,11 @@ impl Blocks {
         }
         let packs: Vec<_> = self.index().packs.values().cloned().collect();
         for pack in packs {
-            for at in scan::walk(&pack, End::Open)?.blocks.iter().filter(|at| at.header.kind == Kind::Zeroed) {
+            for at in scan::walk(&pack, End::Open)?
+                .blocks
+                .iter()
+                .filter(|at| at.header.kind == Kind::Zeroed)
+            {
                 // What garbage collection leaves of a record whose payload was put again.
                 back.remove(&at.header.name);
             }
@@ -47,10 +58,11 @@ impl Blocks {
         Ok(back.into_iter().collect())
     }
 
-    /// Reads every byte, and takes payloads for absent that cannot be read because of damage, so that they are fetched or put
-    /// again: what is put then stands for good. Says which. Nothing is removed, not as garbage either: what is not put again
-    /// is back, and damaged, when the packs are opened next. `on_progress` is told how many bytes were read, of how many, and
-    /// may break off.
+    /// Reads every byte, and takes payloads for absent that cannot be read because of damage, so
+    /// that they are fetched or put again: what is put then stands for good. Says which. Nothing is
+    /// removed, not as garbage either: what is not put again is back, and damaged, when the packs
+    /// are opened next. `on_progress` is told how many bytes were read, of how many, and may break
+    /// off.
     ///
     /// # Errors
     /// [`BlocksError::Cancelled`] if `on_progress` broke off; [`BlocksError::Disk`].
@@ -59,11 +71,17 @@ impl Blocks {
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<BTreeSet<Checksum>, BlocksError> {
         let damages = self.verify_while(on_progress)?.damages;
-        let concerned: BTreeSet<Checksum> = damages.into_iter().flat_map(|damage| damage.payloads).collect();
+        let concerned: BTreeSet<Checksum> = damages
+            .into_iter()
+            .flat_map(|damage| damage.payloads)
+            .collect();
         let mut lost = BTreeSet::new();
         for payload in concerned {
             let chunks = match self.chunks(payload) {
-                Ok(chunks) => Ok(chunks.iter().map(|chunk| chunk.digest).collect::<BTreeSet<_>>()),
+                Ok(chunks) => Ok(chunks
+                    .iter()
+                    .map(|chunk| chunk.digest)
+                    .collect::<BTreeSet<_>>()),
                 Err(BlocksError::Damaged(damage)) => Err(damage),
                 // Collected meanwhile.
                 Err(BlocksError::Unknown { .. }) => continue,
@@ -87,31 +105,49 @@ impl Blocks {
         payload: Checksum,
         chunks: impl Iterator<Item = &'a Checksum>,
     ) -> Result<BTreeSet<Place>, BlocksError> {
-        let mut places: BTreeSet<Place> = self.ask(|index| index.blocks(payload))?.iter().map(|at| at.place).collect();
+        let mut places: BTreeSet<Place> = self
+            .ask(|index| index.blocks(payload))?
+            .iter()
+            .map(|at| at.place)
+            .collect();
         for chunk in chunks {
             let blocks = self.ask(|index| index.blocks(*chunk))?;
             let index = self.index();
-            places.extend(blocks.iter().filter(|at| index.is_damaged(at)).map(|at| at.place));
+            places.extend(
+                blocks
+                    .iter()
+                    .filter(|at| index.is_damaged(at))
+                    .map(|at| at.place),
+            );
         }
         Ok(places)
     }
 
     fn is_readable(&self, payload: Checksum) -> bool {
-        self.read(payload).is_ok_and(|mut reader| io::copy(&mut reader, &mut io::sink()).is_ok())
+        self.read(payload)
+            .is_ok_and(|mut reader| io::copy(&mut reader, &mut io::sink()).is_ok())
     }
 
-    /// Goes on without what the packs have lost. What is sound in damaged packs is moved out of them, and these are given up;
-    /// packs that are missing are not asked for any more. Says how many packs that concerned.
+    /// Goes on without what the packs have lost. What is sound in damaged packs is moved out of
+    /// them, and these are given up; packs that are missing are not asked for any more. Says how
+    /// many packs that concerned.
     ///
     /// # Errors
     /// [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`]; [`BlocksError::Disk`].
     pub fn accept_damage(&self) -> Result<u32, BlocksError> {
         let tail = self.tail()?;
-        let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .maintenance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (mut walks, mut victims) = (Vec::new(), Vec::new());
         let damaged: Vec<_> = {
             let index = self.index();
-            index.damaged_packs.iter().filter_map(|number| index.packs.get(number).cloned()).collect()
+            index
+                .damaged_packs
+                .iter()
+                .filter_map(|number| index.packs.get(number).cloned())
+                .collect()
         };
         for pack in damaged {
             let walk = scan::walk(&pack, End::Closed)?;
@@ -126,7 +162,11 @@ impl Blocks {
             let gone: Vec<u32> = list.missing(&here).collect();
             missing = gone.len();
             list.removed.extend(gone);
-            if missing == 0 { Ok(()) } else { list.write(&*self.disk) }
+            if missing == 0 {
+                Ok(())
+            } else {
+                list.write(&*self.disk)
+            }
         })?;
         self.damages().retain(BlockDamage::is_of_index);
         Ok(u32::try_from(victims.len() + missing).unwrap_or(u32::MAX))
@@ -136,7 +176,9 @@ impl Blocks {
     fn salvage(&self, walk: &Walk) -> Result<Victim, BlocksError> {
         let mut live = Vec::new();
         for at in walk.blocks.iter().filter(|at| at.header.kind.is_stored()) {
-            let Some(found) = self.index().locate(at) else { continue };
+            let Some(found) = self.index().locate(at) else {
+                continue;
+            };
             if !self.ask(|index| index.is_used(at))? {
                 continue;
             }

@@ -19,11 +19,13 @@ const HEAD_LEN: usize = 48;
 const CHUNK_ENTRY_LEN: usize = 36;
 const CHECK_LEN: usize = 32;
 
-/// The longest manifest, in bytes: enough for some 450 GiB in the shortest chunks, 1.8 TiB in average ones.
+/// The longest manifest, in bytes: enough for some 450 GiB in the shortest chunks, 1.8 TiB in
+/// average ones.
 pub(super) const MANIFEST_LEN_MAX: usize = 64 << 20;
 
 /// The most chunks a payload may have.
-pub(super) const CHUNK_COUNT_MAX: usize = (MANIFEST_LEN_MAX - HEAD_LEN - CHECK_LEN) / CHUNK_ENTRY_LEN;
+pub(super) const CHUNK_COUNT_MAX: usize =
+    (MANIFEST_LEN_MAX - HEAD_LEN - CHECK_LEN) / CHUNK_ENTRY_LEN;
 
 /// One chunk of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +48,20 @@ pub(super) struct Manifest {
 
 impl Manifest {
     pub(super) fn new(payload: Checksum, chunks: Vec<Chunk>) -> Self {
-        Self { payload, len: chunks.iter().map(|chunk| u64::from(chunk.len)).sum(), chunks }
+        Self {
+            payload,
+            len: chunks.iter().map(|chunk| u64::from(chunk.len)).sum(),
+            chunks,
+        }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD_LEN + self.chunks.len() * CHUNK_ENTRY_LEN + CHECK_LEN);
+        let mut bytes =
+            Vec::with_capacity(HEAD_LEN + self.chunks.len() * CHUNK_ENTRY_LEN + CHECK_LEN);
         bytes.extend_from_slice(self.payload.as_bytes());
         bytes.extend_from_slice(&self.len.to_le_bytes());
-        let count = u32::try_from(self.chunks.len()).expect("the caller bounds the number of chunks");
+        let count =
+            u32::try_from(self.chunks.len()).expect("the caller bounds the number of chunks");
         bytes.extend_from_slice(&count.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         for chunk in &self.chunks {
@@ -89,7 +97,10 @@ impl Manifest {
         let sound = rest.is_empty()
             && manifest.chunks.len() == u32::from_le_bytes(count) as usize
             && manifest.len == u64::from_le_bytes(len)
-            && manifest.chunks.iter().all(|chunk| (1..=CHUNK_LEN_MAX).contains(&(chunk.len as usize)));
+            && manifest
+                .chunks
+                .iter()
+                .all(|chunk| (1..=CHUNK_LEN_MAX).contains(&(chunk.len as usize)));
         // Of several chunks, only their bytes prove that they are the payload's.
         match manifest.chunks.as_slice() {
             _ if !sound => Err(refused),
@@ -104,7 +115,10 @@ fn decode_chunk(entry: &[u8; CHUNK_ENTRY_LEN]) -> Chunk {
     let mut digest = [0; 32];
     digest.copy_from_slice(&entry[..32]);
     let len = u32::from_le_bytes([entry[32], entry[33], entry[34], entry[35]]);
-    Chunk { digest: Checksum::from_bytes(digest), len }
+    Chunk {
+        digest: Checksum::from_bytes(digest),
+        len,
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Pack files: appending blocks, making them durable, closing a full pack and beginning the next.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use super::frame::{ALIGN, HEADER_LEN, Header, Kind};
 use super::index::Place;
@@ -65,7 +67,8 @@ pub(super) struct Append<'a> {
     pub(super) buries: &'a [Place],
     /// Whether the pack stays the last until it is let go.
     pub(super) hold: bool,
-    /// As [`Tail::generation`], when what it rests on was appended or found; nothing if the packs are not opened again meanwhile.
+    /// As [`Tail::generation`], when what it rests on was appended or found; nothing if the packs
+    /// are not opened again meanwhile.
     pub(super) generation: Option<u64>,
 }
 
@@ -77,8 +80,16 @@ impl Pack {
     pub(super) fn open(disk: &Arc<dyn Disk>, number: u32, mode: Mode) -> Result<Self, BlocksError> {
         let path = Self::path(number);
         let file = disk.open(&path, mode).during("open", &path)?;
-        let pending = RwLock::new(Pending { start: u64::MAX, bytes: Vec::new() });
-        Ok(Self { number, path, file, pending })
+        let pending = RwLock::new(Pending {
+            start: u64::MAX,
+            bytes: Vec::new(),
+        });
+        Ok(Self {
+            number,
+            path,
+            file,
+            pending,
+        })
     }
 
     /// Creates pack `number`, empty and durable.
@@ -89,7 +100,11 @@ impl Pack {
         disk.sync_dir(DIR).during("sync", DIR)?;
         let list = List::read(&**disk)?;
         if list.last < number {
-            List { last: number, ..list }.write(&**disk)?;
+            List {
+                last: number,
+                ..list
+            }
+            .write(&**disk)?;
         }
         Ok(pack)
     }
@@ -100,24 +115,33 @@ impl Pack {
 
     pub(super) fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, BlocksError> {
         let mut bytes = vec![0; len];
-        self.read_at(offset, &mut bytes).during("read", &self.path)?;
+        self.read_at(offset, &mut bytes)
+            .during("read", &self.path)?;
         Ok(bytes)
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let pending = self.pending();
         let written = pending.start.saturating_sub(offset).min(bytes.len() as u64);
-        let (written, buffered) = bytes.split_at_mut(usize::try_from(written).unwrap_or(usize::MAX));
+        let (written, buffered) =
+            bytes.split_at_mut(usize::try_from(written).unwrap_or(usize::MAX));
         if !buffered.is_empty() {
-            let at = (offset + written.len() as u64).checked_sub(pending.start).and_then(|at| usize::try_from(at).ok());
+            let at = (offset + written.len() as u64)
+                .checked_sub(pending.start)
+                .and_then(|at| usize::try_from(at).ok());
             let found = at.and_then(|at| pending.bytes.get(at..at + buffered.len()));
             buffered.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         }
         drop(pending);
-        if written.is_empty() { Ok(()) } else { self.file.read_at(offset, written) }
+        if written.is_empty() {
+            Ok(())
+        } else {
+            self.file.read_at(offset, written)
+        }
     }
 
-    /// Appends one block, whose end is not written before it is flushed. Only whoever holds the tail's lock may do this.
+    /// Appends one block, whose end is not written before it is flushed. Only whoever holds the
+    /// tail's lock may do this.
     fn append(&self, header: &[u8; HEADER_LEN], stored: &[u8]) -> Result<(), BlocksError> {
         let is_long = stored.len() > BUFFERED_LEN_MAX;
         let padding_len = stored.len().next_multiple_of(ALIGN) - stored.len();
@@ -165,7 +189,10 @@ impl Pack {
     }
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), BlocksError> {
-        Ok(self.file.write_at(offset, bytes).during("write", &self.path)?)
+        Ok(self
+            .file
+            .write_at(offset, bytes)
+            .during("write", &self.path)?)
     }
 
     pub(super) fn sync(&self) -> Result<(), BlocksError> {
@@ -178,12 +205,26 @@ impl Tail {
     pub(super) fn new(pack: Arc<Pack>, end: u64, outdated: bool, pack_len_max: u64) -> Self {
         pack.pending_mut().start = end;
         let (dirty, syncing, held, poisoned, generation) = (false, false, false, false, 0);
-        let state = State { pack, end, begun: end, outdated, dirty, syncing, held, poisoned, generation };
-        Self { state: Mutex::new(state), synced: Condvar::new(), pack_len_max }
+        let state = State {
+            pack,
+            end,
+            begun: end,
+            outdated,
+            dirty,
+            syncing,
+            held,
+            poisoned,
+            generation,
+        };
+        Self {
+            state: Mutex::new(state),
+            synced: Condvar::new(),
+            pack_len_max,
+        }
     }
 
-    /// Appends a block, unless `already` answers that it is not needed any more; tells `placed` where it is before
-    /// anybody else can append. `begun` is told of a pack that was begun for it.
+    /// Appends a block, unless `already` answers that it is not needed any more; tells `placed`
+    /// where it is before anybody else can append. `begun` is told of a pack that was begun for it.
     pub(super) fn append(
         &self,
         disk: &Arc<dyn Disk>,
@@ -201,8 +242,12 @@ impl Tail {
         let mut begun = Some(begun);
         while state.is_full(len, self.pack_len_max) {
             if state.syncing || state.held {
-                // Nobody closes a pack while it is uncertain whether its sync succeeds, or while it must stay the last.
-                state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+                // Nobody closes a pack while it is uncertain whether its sync succeeds, or while it
+                // must stay the last.
+                state = self
+                    .synced
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 state.check_since(block.generation)?;
                 continue;
             }
@@ -215,13 +260,17 @@ impl Tail {
         let header = block.header.encode(state.pack.number, state.end);
         state.attempt(|state| state.pack.append(&header, block.stored))?;
         state.begin_sync();
-        placed(Place { pack: state.pack.number, offset: state.end });
+        placed(Place {
+            pack: state.pack.number,
+            offset: state.end,
+        });
         state.end += len;
         state.held |= block.hold;
         Ok(len)
     }
 
-    /// Closes the pack of this number, if it is still the last, and begins the next, of which `begun` is told.
+    /// Closes the pack of this number, if it is still the last, and begins the next, of which
+    /// `begun` is told.
     pub(super) fn close(
         &self,
         disk: &Arc<dyn Disk>,
@@ -230,7 +279,10 @@ impl Tail {
     ) -> Result<(), BlocksError> {
         let mut state = self.lock();
         while state.syncing || state.held {
-            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .synced
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.check()?;
         if state.pack.number == number {
@@ -254,10 +306,19 @@ impl Tail {
     pub(super) fn replace(&self, opened: Self) {
         let mut state = self.lock();
         while state.syncing {
-            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .synced
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        let opened = opened.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        *state = State { generation: state.generation + 1, ..opened };
+        let opened = opened
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *state = State {
+            generation: state.generation + 1,
+            ..opened
+        };
         self.synced.notify_all();
     }
 
@@ -276,17 +337,27 @@ impl Tail {
     pub(super) fn end(&self) -> Result<Place, BlocksError> {
         let state = self.lock();
         state.check()?;
-        Ok(Place { pack: state.pack.number, offset: state.end })
+        Ok(Place {
+            pack: state.pack.number,
+            offset: state.end,
+        })
     }
 
     /// As [`Tail::end`], whatever has happened before.
     pub(super) fn written(&self) -> Place {
         let state = self.lock();
-        Place { pack: state.pack.number, offset: state.end }
+        Place {
+            pack: state.pack.number,
+            offset: state.end,
+        }
     }
 
-    /// Does what modifies the disk apart from appending; if it fails, nothing modifies the disk again.
-    pub(super) fn attempt(&self, action: impl FnOnce() -> Result<(), BlocksError>) -> Result<(), BlocksError> {
+    /// Does what modifies the disk apart from appending; if it fails, nothing modifies the disk
+    /// again.
+    pub(super) fn attempt(
+        &self,
+        action: impl FnOnce() -> Result<(), BlocksError>,
+    ) -> Result<(), BlocksError> {
         self.lock().check()?;
         let result = action();
         self.lock().poisoned |= result.is_err();
@@ -297,7 +368,10 @@ impl Tail {
     pub(super) fn sync(&self) -> Result<(), BlocksError> {
         let mut state = self.lock();
         while state.syncing {
-            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .synced
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.check()?;
         if !state.dirty {
@@ -313,7 +387,8 @@ impl Tail {
         state.syncing = false;
         self.synced.notify_all();
         state.attempt(|_| result)?;
-        // Without the mark opening has more to do, that is all; so failing to write it takes nothing back.
+        // Without the mark opening has more to do, that is all; so failing to write it takes
+        // nothing back.
         let mark = Header::mark(Kind::Mark, durable).encode(state.pack.number, state.end);
         let written = state.attempt(|state| {
             state.pack.append(&mark, &[])?;
@@ -332,17 +407,29 @@ impl Tail {
 
 impl State {
     fn check(&self) -> Result<(), BlocksError> {
-        if self.poisoned { Err(BlocksError::Poisoned) } else { Ok(()) }
+        if self.poisoned {
+            Err(BlocksError::Poisoned)
+        } else {
+            Ok(())
+        }
     }
 
-    /// As [`State::check`]; and that the packs were not opened again since, if a generation is given.
+    /// As [`State::check`]; and that the packs were not opened again since, if a generation is
+    /// given.
     fn check_since(&self, generation: Option<u64>) -> Result<(), BlocksError> {
         let is_older = generation.is_some_and(|generation| generation != self.generation);
-        if is_older { Err(BlocksError::Poisoned) } else { self.check() }
+        if is_older {
+            Err(BlocksError::Poisoned)
+        } else {
+            self.check()
+        }
     }
 
     /// Does what modifies the disk; if it fails, nothing modifies the disk again.
-    fn attempt(&mut self, action: impl FnOnce(&mut Self) -> Result<(), BlocksError>) -> Result<(), BlocksError> {
+    fn attempt(
+        &mut self,
+        action: impl FnOnce(&mut Self) -> Result<(), BlocksError>,
+    ) -> Result<(), BlocksError> {
         let result = action(self);
         self.poisoned |= result.is_err();
         result
@@ -367,7 +454,10 @@ impl State {
         // What a mark or seal vouches for has to be durable first, another mark included.
         self.pack.flush()?;
         self.pack.sync()?;
-        self.pack.append(&Header::mark(Kind::Seal, self.end).encode(self.pack.number, self.end), &[])?;
+        self.pack.append(
+            &Header::mark(Kind::Seal, self.end).encode(self.pack.number, self.end),
+            &[],
+        )?;
         self.pack.flush()?;
         self.pack.sync()?;
         self.pack = Arc::new(Pack::create(disk, self.pack.number + 1)?);

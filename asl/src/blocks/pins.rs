@@ -1,5 +1,5 @@
-//! What puts rest on: while a payload is being put, the blocks that it found or wrote must not be collected, and while
-//! garbage is being collected, neither must those of payloads put meanwhile.
+//! What puts rest on: while a payload is being put, the blocks that it found or wrote must not be
+//! collected, and while garbage is being collected, neither must those of payloads put meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,10 @@ pub(super) struct Pins<'a> {
 
 impl<'a> Pins<'a> {
     pub(super) fn new(board: &'a PinBoard) -> Self {
-        Self { board, pins: Mutex::default() }
+        Self {
+            board,
+            pins: Mutex::default(),
+        }
     }
 
     /// From now on, what is found under this name stays.
@@ -54,14 +57,22 @@ impl<'a> Pins<'a> {
         for pin in pins {
             *state.pinned.entry(*pin).or_default() += 1;
         }
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pins);
+        self.pins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(pins);
     }
 }
 
 impl Drop for Pins<'_> {
     fn drop(&mut self) {
         let mut state = self.board.lock();
-        for pin in self.pins.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for pin in self
+            .pins
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
             if let Some(count) = state.pinned.get_mut(&pin) {
                 *count -= 1;
                 if *count == 0 {
@@ -93,7 +104,8 @@ impl Pinned<'_> {
     }
 
     fn has(&self, pin: Pin) -> bool {
-        self.0.pinned.contains_key(&pin) || self.0.kept.as_ref().is_some_and(|kept| kept.contains(&pin))
+        self.0.pinned.contains_key(&pin)
+            || self.0.kept.as_ref().is_some_and(|kept| kept.contains(&pin))
     }
 }
 

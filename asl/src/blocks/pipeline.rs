@@ -1,8 +1,8 @@
 //! The chunks of one long payload, one after the other or several at once.
 //!
-//! In parallel, the caller's thread reads and cuts, one thread hashes everything in order, some name and compress chunks,
-//! and one appends them, in the payload's order, so that packs do not depend on who was faster. The buffers of the cutter
-//! bound what is under way.
+//! In parallel, the caller's thread reads and cuts, one thread hashes everything in order, some
+//! name and compress chunks, and one appends them, in the payload's order, so that packs do not
+//! depend on who was faster. The buffers of the cutter bound what is under way.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -39,11 +39,18 @@ pub(super) fn inline(put: &Put<'_>, cutting: &mut Cutting<'_>) -> Result<Outcome
         hasher.update(piece.bytes());
         appended.append(put, put.prepare(piece)?)?;
     }
-    Ok(Outcome { checksum: finish(&hasher), appended })
+    Ok(Outcome {
+        checksum: finish(&hasher),
+        appended,
+    })
 }
 
 /// With as many threads that name and compress.
-pub(super) fn parallel(put: &Put<'_>, threads: usize, cutting: &mut Cutting<'_>) -> Result<Outcome, BlocksError> {
+pub(super) fn parallel(
+    put: &Put<'_>,
+    threads: usize,
+    cutting: &mut Cutting<'_>,
+) -> Result<Outcome, BlocksError> {
     // Whatever is in the channels holds a piece of the cutter's buffers.
     let (to_hash, hashing) = unbounded::<Piece>();
     let (to_prepare, preparing) = unbounded::<Numbered<Piece>>();
@@ -65,10 +72,17 @@ pub(super) fn parallel(put: &Put<'_>, threads: usize, cutting: &mut Cutting<'_>)
 
         let cut = hand_out(cutting, to_hash, to_prepare);
         // Where a thread panicked, so does this one.
-        let appended = appender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let checksum = hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let appended = appender
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let checksum = hasher
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         cut?;
-        Ok(Outcome { checksum, appended: appended? })
+        Ok(Outcome {
+            checksum,
+            appended: appended?,
+        })
     })
 }
 

@@ -1,9 +1,10 @@
-//! Reading payloads: each chunk is verified by its digest before a byte of it is given out, and the manifest that lists the
-//! chunks by the digest of them all.
+//! Reading payloads: each chunk is verified by its digest before a byte of it is given out, and the
+//! manifest that lists the chunks by the digest of them all.
 //!
-//! That a manifest lists the chunks of the payload it names follows from nothing but all the bytes: chunks end where contents
-//! say and not where BLAKE3's tree branches, so their digests do not add up to the payload's. Reading everything proves it on
-//! the way; ranges have it proven first, once for each process.
+//! That a manifest lists the chunks of the payload it names follows from nothing but all the bytes:
+//! chunks end where contents say and not where BLAKE3's tree branches, so their digests do not add
+//! up to the payload's. Reading everything proves it on the way; ranges have it proven first, once
+//! for each process.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -42,9 +43,12 @@ impl Blocks {
     /// The length of a payload in bytes.
     ///
     /// # Errors
-    /// [`BlocksError::Unknown`]; [`BlocksError::Damaged`] or [`BlocksError::Disk`] where its manifest cannot be read.
+    /// [`BlocksError::Unknown`]; [`BlocksError::Damaged`] or [`BlocksError::Disk`] where its
+    /// manifest cannot be read.
     pub fn payload_len(&self, checksum: Checksum) -> Result<u64, BlocksError> {
-        let found = self.ask(|index| index.payload(checksum))?.ok_or(BlocksError::Unknown { checksum })?;
+        let found = self
+            .ask(|index| index.payload(checksum))?
+            .ok_or(BlocksError::Unknown { checksum })?;
         match found.at.header.kind {
             Kind::Manifest => Ok(self.manifest(&found)?.len),
             _ => Ok(u64::from(found.at.header.raw_len)),
@@ -59,25 +63,35 @@ impl Blocks {
         Ok(self.listed(checksum)?.0)
     }
 
-    /// All bytes of a payload, as a stream. Where a manifest turns out to list other bytes than the payload's, the stream
-    /// fails before it gives out the last chunk.
+    /// All bytes of a payload, as a stream. Where a manifest turns out to list other bytes than the
+    /// payload's, the stream fails before it gives out the last chunk.
     ///
     /// # Errors
     /// As [`Blocks::payload_len`]; reading the stream can give further errors.
     pub fn read(&self, checksum: Checksum) -> Result<PayloadReader<'_>, BlocksError> {
         let (chunks, manifest) = self.listed(checksum)?;
         let left = total_len(&chunks);
-        let proof = manifest.map(|manifest| Proof { manifest, hasher: blake3::Hasher::new() });
-        Ok(PayloadReader { proof, ..self.reader(checksum, chunks, 0, left) })
+        let proof = manifest.map(|manifest| Proof {
+            manifest,
+            hasher: blake3::Hasher::new(),
+        });
+        Ok(PayloadReader {
+            proof,
+            ..self.reader(checksum, chunks, 0, left)
+        })
     }
 
-    /// The bytes of a payload in `range`, as a stream. The first range of a payload of many chunks that is read in this
-    /// process has all of them read, so that no byte is given out that is not the payload's; after that, and for other
-    /// payloads, only the chunks that the range needs are.
+    /// The bytes of a payload in `range`, as a stream. The first range of a payload of many chunks
+    /// that is read in this process has all of them read, so that no byte is given out that is not
+    /// the payload's; after that, and for other payloads, only the chunks that the range needs are.
     ///
     /// # Errors
     /// [`BlocksError::OutOfRange`]; [`BlocksError::MissingChunk`]; else as [`Blocks::read`].
-    pub fn read_range(&self, checksum: Checksum, range: Range<u64>) -> Result<PayloadReader<'_>, BlocksError> {
+    pub fn read_range(
+        &self,
+        checksum: Checksum,
+        range: Range<u64>,
+    ) -> Result<PayloadReader<'_>, BlocksError> {
         let (chunks, manifest) = self.listed(checksum)?;
         check_range(checksum, &range, &chunks)?;
         if let Some(manifest) = manifest {
@@ -86,12 +100,17 @@ impl Blocks {
         Ok(self.range_reader(checksum, chunks, range))
     }
 
-    /// As [`Blocks::read_range`], for those who verify the whole payload when they have all of it: chunks outside the range
-    /// are not read, so each chunk is known to be one that the manifest lists, and not that the manifest is right.
+    /// As [`Blocks::read_range`], for those who verify the whole payload when they have all of it:
+    /// chunks outside the range are not read, so each chunk is known to be one that the manifest
+    /// lists, and not that the manifest is right.
     ///
     /// # Errors
     /// As [`Blocks::read_range`].
-    pub fn read_part(&self, checksum: Checksum, range: Range<u64>) -> Result<PayloadReader<'_>, BlocksError> {
+    pub fn read_part(
+        &self,
+        checksum: Checksum,
+        range: Range<u64>,
+    ) -> Result<PayloadReader<'_>, BlocksError> {
         let (chunks, _) = self.listed(checksum)?;
         check_range(checksum, &range, &chunks)?;
         Ok(self.range_reader(checksum, chunks, range))
@@ -100,7 +119,8 @@ impl Blocks {
     /// All bytes of a payload that is at most `len_max` bytes long.
     ///
     /// # Errors
-    /// [`BlocksError::TooLarge`], before anything is allocated; [`BlocksError::MissingChunk`]; else as [`Blocks::read`].
+    /// [`BlocksError::TooLarge`], before anything is allocated; [`BlocksError::MissingChunk`]; else
+    /// as [`Blocks::read`].
     pub fn read_all(&self, checksum: Checksum, len_max: u64) -> Result<Vec<u8>, BlocksError> {
         let (chunks, manifest) = self.listed(checksum)?;
         let len = total_len(&chunks);
@@ -119,17 +139,33 @@ impl Blocks {
 
     /// The chunks of a payload, and the manifest that lists them, if one does.
     fn listed(&self, checksum: Checksum) -> Result<(Vec<Chunk>, Option<Found>), BlocksError> {
-        let found = self.ask(|index| index.payload(checksum))?.ok_or(BlocksError::Unknown { checksum })?;
+        let found = self
+            .ask(|index| index.payload(checksum))?
+            .ok_or(BlocksError::Unknown { checksum })?;
         match found.at.header.kind {
             Kind::Manifest => Ok((self.manifest(&found)?.chunks, Some(found))),
-            _ => Ok((vec![Chunk { digest: checksum, len: found.at.header.raw_len }], None)),
+            _ => Ok((
+                vec![Chunk {
+                    digest: checksum,
+                    len: found.at.header.raw_len,
+                }],
+                None,
+            )),
         }
     }
 
-    fn range_reader(&self, checksum: Checksum, mut chunks: Vec<Chunk>, range: Range<u64>) -> PayloadReader<'_> {
+    fn range_reader(
+        &self,
+        checksum: Checksum,
+        mut chunks: Vec<Chunk>,
+        range: Range<u64>,
+    ) -> PayloadReader<'_> {
         let mut before = 0;
         let mut whole_before = 0;
-        while let Some(chunk) = chunks.get(whole_before).filter(|chunk| before + u64::from(chunk.len) <= range.start) {
+        while let Some(chunk) = chunks
+            .get(whole_before)
+            .filter(|chunk| before + u64::from(chunk.len) <= range.start)
+        {
             before += u64::from(chunk.len);
             whole_before += 1;
         }
@@ -138,12 +174,28 @@ impl Blocks {
         self.reader(checksum, chunks, skip, range.end - range.start)
     }
 
-    fn reader(&self, checksum: Checksum, chunks: Vec<Chunk>, skip: usize, left: u64) -> PayloadReader<'_> {
+    fn reader(
+        &self,
+        checksum: Checksum,
+        chunks: Vec<Chunk>,
+        skip: usize,
+        left: u64,
+    ) -> PayloadReader<'_> {
         let chunks = chunks.into_iter();
-        PayloadReader { blocks: self, checksum, chunks, current: Vec::new(), at: 0, skip, left, proof: None }
+        PayloadReader {
+            blocks: self,
+            checksum,
+            chunks,
+            current: Vec::new(),
+            at: 0,
+            skip,
+            left,
+            proof: None,
+        }
     }
 
-    /// Proves by all its bytes that a manifest lists the chunks of the payload that it names, unless that was done already.
+    /// Proves by all its bytes that a manifest lists the chunks of the payload that it names,
+    /// unless that was done already.
     pub(super) fn prove(&self, manifest: &Found, chunks: &[Chunk]) -> Result<(), BlocksError> {
         if self.index().is_proven(manifest.at.place) {
             return Ok(());
@@ -152,7 +204,11 @@ impl Blocks {
     }
 
     /// The digest of these chunks, one after the other.
-    pub(super) fn digest(&self, payload: Checksum, chunks: &[Chunk]) -> Result<Checksum, BlocksError> {
+    pub(super) fn digest(
+        &self,
+        payload: Checksum,
+        chunks: &[Chunk],
+    ) -> Result<Checksum, BlocksError> {
         let mut hasher = blake3::Hasher::new();
         for chunk in chunks {
             hasher.update(&self.read_chunk(payload, *chunk)?);
@@ -166,7 +222,11 @@ impl Blocks {
         if found != header.name {
             self.index_mut().note_damage(place);
             let (expected, found) = (header.name.to_string(), found.to_string());
-            return Err(BlocksError::Damaged(manifest.damage("digest of all chunks", expected, found)));
+            return Err(BlocksError::Damaged(manifest.damage(
+                "digest of all chunks",
+                expected,
+                found,
+            )));
         }
         if !self.index().is_proven(place) {
             self.index_mut().note_proof(place);
@@ -175,15 +235,29 @@ impl Blocks {
     }
 
     /// The bytes of a chunk of payload `checksum`.
-    pub(super) fn read_chunk(&self, checksum: Checksum, chunk: Chunk) -> Result<Vec<u8>, BlocksError> {
-        let absent = BlocksError::MissingChunk { checksum, chunk: chunk.digest };
+    pub(super) fn read_chunk(
+        &self,
+        checksum: Checksum,
+        chunk: Chunk,
+    ) -> Result<Vec<u8>, BlocksError> {
+        let absent = BlocksError::MissingChunk {
+            checksum,
+            chunk: chunk.digest,
+        };
         let found = self.ask(|index| index.chunk(chunk.digest))?.ok_or(absent)?;
         let bytes = self.noting(&found, read_block(&found))?;
         if bytes.len() == chunk.len as usize {
             return Ok(bytes);
         }
-        let (expected, actual) = (format!("{} bytes", chunk.len), format!("{} bytes", bytes.len()));
-        Err(BlocksError::Damaged(found.damage("chunk length", expected, actual)))
+        let (expected, actual) = (
+            format!("{} bytes", chunk.len),
+            format!("{} bytes", bytes.len()),
+        );
+        Err(BlocksError::Damaged(found.damage(
+            "chunk length",
+            expected,
+            actual,
+        )))
     }
 
     /// The manifest in this block.
@@ -196,10 +270,19 @@ fn total_len(chunks: &[Chunk]) -> u64 {
     chunks.iter().map(|chunk| u64::from(chunk.len)).sum()
 }
 
-fn check_range(checksum: Checksum, range: &Range<u64>, chunks: &[Chunk]) -> Result<(), BlocksError> {
+fn check_range(
+    checksum: Checksum,
+    range: &Range<u64>,
+    chunks: &[Chunk],
+) -> Result<(), BlocksError> {
     let len = total_len(chunks);
     if range.start > range.end || range.end > len {
-        return Err(BlocksError::OutOfRange { checksum, start: range.start, end: range.end, len });
+        return Err(BlocksError::OutOfRange {
+            checksum,
+            start: range.start,
+            end: range.end,
+            len,
+        });
     }
     Ok(())
 }
@@ -217,20 +300,31 @@ pub(super) fn read_block(found: &Found) -> Result<Vec<u8>, BlocksError> {
     let bytes = read_raw(found)?;
     let name = found.at.header.name;
     let (expected, actual) = match found.at.header.kind {
-        Kind::Manifest => Manifest::decode(&bytes, name).map_or_else(|differ| differ, |_| (name, name)),
-        Kind::Erased | Kind::Dropped => record::decode(name, &bytes).map_or_else(|differ| differ, |_| (name, name)),
+        Kind::Manifest => {
+            Manifest::decode(&bytes, name).map_or_else(|differ| differ, |_| (name, name))
+        }
+        Kind::Erased | Kind::Dropped => {
+            record::decode(name, &bytes).map_or_else(|differ| differ, |_| (name, name))
+        }
         Kind::Whole | Kind::Part => (name, Checksum::of(&bytes)),
         Kind::Mark | Kind::Seal | Kind::Zeroed => (name, name),
     };
     if expected == actual {
         return Ok(bytes);
     }
-    Err(BlocksError::Damaged(found.damage("contents", expected.to_string(), actual.to_string())))
+    Err(BlocksError::Damaged(found.damage(
+        "contents",
+        expected.to_string(),
+        actual.to_string(),
+    )))
 }
 
 /// The stored bytes of a block, not verified.
 pub(super) fn read_stored(found: &Found) -> Result<Vec<u8>, BlocksError> {
-    found.pack.read(found.at.place.offset + HEADER_LEN as u64, found.at.header.stored_len as usize)
+    found.pack.read(
+        found.at.place.offset + HEADER_LEN as u64,
+        found.at.header.stored_len as usize,
+    )
 }
 
 /// The bytes of a block, decompressed but not yet verified.
@@ -244,17 +338,37 @@ fn read_raw(found: &Found) -> Result<Vec<u8>, BlocksError> {
     match raw {
         Ok(raw) if raw.len() == header.raw_len as usize => Ok(raw),
         other => {
-            let actual = other.map_or_else(|error| error.to_string(), |raw| format!("{} bytes", raw.len()));
+            let actual = other.map_or_else(
+                |error| error.to_string(),
+                |raw| format!("{} bytes", raw.len()),
+            );
             let expected = format!("{} bytes", header.raw_len);
-            Err(BlocksError::Damaged(found.damage("decompressed contents", expected, actual)))
+            Err(BlocksError::Damaged(found.damage(
+                "decompressed contents",
+                expected,
+                actual,
+            )))
         }
     }
 }
 
 impl Found {
-    pub(super) fn damage(&self, what: &'static str, expected: String, found: String) -> BlockDamage {
+    pub(super) fn damage(
+        &self,
+        what: &'static str,
+        expected: String,
+        found: String,
+    ) -> BlockDamage {
         let (file, offset) = (self.pack.path.clone(), self.at.place.offset);
-        BlockDamage { file, offset, block: Some(self.at.header.name), what, expected, found, payloads: Vec::new() }
+        BlockDamage {
+            file,
+            offset,
+            block: Some(self.at.header.name),
+            what,
+            expected,
+            found,
+            payloads: Vec::new(),
+        }
     }
 }
 
@@ -267,7 +381,9 @@ impl PayloadReader<'_> {
 
     /// Reads the next chunk; before the last is given out, all of them have proven the manifest.
     fn advance(&mut self) -> Result<(), BlocksError> {
-        let Some(chunk) = self.chunks.next() else { return Ok(()) };
+        let Some(chunk) = self.chunks.next() else {
+            return Ok(());
+        };
         let bytes = self.blocks.read_chunk(self.checksum, chunk)?;
         if let Some(proof) = &mut self.proof {
             proof.hasher.update(&bytes);

@@ -1,4 +1,5 @@
-//! Records of blocks that are no more, which are blocks themselves; `FORMAT.md`, "Erased and dropped".
+//! Records of blocks that are no more, which are blocks themselves; `FORMAT.md`, "Erased and
+//! dropped".
 //!
 //! Decoding trusts nothing: no input panics, and none allocates out of proportion to its length.
 
@@ -34,7 +35,10 @@ pub(super) fn decode(name: Checksum, bytes: &[u8]) -> Result<Vec<Place>, (Checks
         return Err((name, Checksum::of(bytes)));
     };
     let refused = (Checksum::from_bytes(*stored), check(name, content));
-    let Some((head, rest)) = content.split_first_chunk::<HEAD_LEN>().filter(|_| refused.0 == refused.1) else {
+    let Some((head, rest)) = content
+        .split_first_chunk::<HEAD_LEN>()
+        .filter(|_| refused.0 == refused.1)
+    else {
         return Err(refused);
     };
     let (entries, rest) = rest.as_chunks::<PLACE_LEN>();
@@ -47,7 +51,10 @@ pub(super) fn decode(name: Checksum, bytes: &[u8]) -> Result<Vec<Place>, (Checks
 
 fn decode_place(entry: &[u8; PLACE_LEN]) -> Place {
     let [a, b, c, d, offset @ ..] = *entry;
-    Place { pack: u32::from_le_bytes([a, b, c, d]), offset: u64::from_le_bytes(offset) }
+    Place {
+        pack: u32::from_le_bytes([a, b, c, d]),
+        offset: u64::from_le_bytes(offset),
+    }
 }
 
 fn check(name: Checksum, content: &[u8]) -> Checksum {

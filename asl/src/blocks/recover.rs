@@ -1,10 +1,12 @@
 //! Opening packs: `FORMAT.md`, "Blocks: every way a crash can fall".
 //!
-//! Of closed packs, runs say what is in them. Of others the headers are read, and behind the offset that the last mark calls
-//! durable, where a block may be torn behind a sound header, the contents too.
+//! Of closed packs, runs say what is in them. Of others the headers are read, and behind the offset
+//! that the last mark calls durable, where a block may be torn behind a sound header, the contents
+//! too.
 //!
-//! No damage keeps packs from being opened. What is damaged is said and left as it is: nothing is appended to such a pack, cut
-//! from it, or removed, and no run says what is in it, so that it is looked at anew whenever packs are opened.
+//! No damage keeps packs from being opened. What is damaged is said and left as it is: nothing is
+//! appended to such a pack, cut from it, or removed, and no run says what is in it, so that it is
+//! looked at anew whenever packs are opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,14 +30,21 @@ use uor_index_format::id::Checksum;
 /// How often a reader begins again when a writer changes the packs under it.
 const ATTEMPTS_MAX: u32 = 64;
 
-/// Opens the packs. A reader that finds that a file has gone since it was listed begins again with what is there now: its
-/// writer has merged it, or given it up.
-pub(super) fn open(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Blocks, Recovery), BlocksError> {
+/// Opens the packs. A reader that finds that a file has gone since it was listed begins again with
+/// what is there now: its writer has merged it, or given it up.
+pub(super) fn open(
+    disk: &Arc<dyn Disk>,
+    mode: Mode,
+    options: Options,
+) -> Result<(Blocks, Recovery), BlocksError> {
     let mut attempt = 1;
     loop {
         match open_once(disk, mode, options) {
             Err(Interrupted::Changed { file }) if attempt == ATTEMPTS_MAX => {
-                return Err(BlocksError::Unsettled { file, attempts: attempt });
+                return Err(BlocksError::Unsettled {
+                    file,
+                    attempts: attempt,
+                });
             }
             Err(Interrupted::Changed { .. }) => attempt += 1,
             Err(Interrupted::Failed(error)) => return Err(error),
@@ -54,10 +63,13 @@ pub(super) enum Interrupted {
 }
 
 impl Interrupted {
-    /// What an error means to one who opens in this mode: beside a writer, files that were listed may be gone.
+    /// What an error means to one who opens in this mode: beside a writer, files that were listed
+    /// may be gone.
     pub(super) fn of(mode: Mode) -> impl Fn(BlocksError) -> Self {
         move |error| match error {
-            BlocksError::Disk(error) if mode == Mode::ReadOnly && error.source.kind() == io::ErrorKind::NotFound => {
+            BlocksError::Disk(error)
+                if mode == Mode::ReadOnly && error.source.kind() == io::ErrorKind::NotFound =>
+            {
                 Self::Changed { file: error.path }
             }
             error => Self::Failed(error),
@@ -65,15 +77,26 @@ impl Interrupted {
     }
 }
 
-fn open_once(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Blocks, Recovery), Interrupted> {
+fn open_once(
+    disk: &Arc<dyn Disk>,
+    mode: Mode,
+    options: Options,
+) -> Result<(Blocks, Recovery), Interrupted> {
     let failed = Interrupted::of(mode);
     if mode == Mode::Write {
         disk::create_dir_durably(&**disk, DIR).map_err(|error| failed(error.into()))?;
     }
     let mut recovery = Recovery::default();
     let present = Present::find(disk, mode)?;
-    let mut opening =
-        Opening { disk, mode, index: Index::default(), end: 0, durable_end: 0, is_appendable: false, outdated: false };
+    let mut opening = Opening {
+        disk,
+        mode,
+        index: Index::default(),
+        end: 0,
+        durable_end: 0,
+        is_appendable: false,
+        outdated: false,
+    };
     opening.packs(&present, &mut recovery)?;
     if mode == Mode::Write {
         if !opening.is_appendable {
@@ -84,15 +107,37 @@ fn open_once(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Bloc
             remove_packs(&**disk, &present.leftover).map_err(&failed)?;
         }
     }
-    let Opening { index, end, durable_end, outdated, .. } = opening;
+    let Opening {
+        index,
+        end,
+        durable_end,
+        outdated,
+        ..
+    } = opening;
     recovery.packs = u32::try_from(index.packs.len()).unwrap_or(u32::MAX);
     recovery.payloads = index.payload_blocks();
-    let last = index.packs.values().next_back().filter(|_| mode == Mode::Write);
+    let last = index
+        .packs
+        .values()
+        .next_back()
+        .filter(|_| mode == Mode::Write);
     let tail = last.map(|pack| Tail::new(Arc::clone(pack), end, outdated, options.pack_bytes));
     let damages = Mutex::new(recovery.damages.clone());
     let (index, pins, maintenance) = (RwLock::new(index), PinBoard::default(), Mutex::default());
     let (disk, threads) = (Arc::clone(disk), options.threads());
-    Ok((Blocks { disk, index, tail, end: durable_end, damages, pins, maintenance, threads }, recovery))
+    Ok((
+        Blocks {
+            disk,
+            index,
+            tail,
+            end: durable_end,
+            damages,
+            pins,
+            maintenance,
+            threads,
+        },
+        recovery,
+    ))
 }
 
 /// Removes the files of packs that the list says are no more.
@@ -133,7 +178,9 @@ impl Opening<'_> {
             self.rebuilds(recovery).push(damage.clone());
         }
         let closed = present.closed();
-        let sealed = self.runs(&closed, present.closed_last(), recovery).map_err(&failed)?;
+        let sealed = self
+            .runs(&closed, present.closed_last(), recovery)
+            .map_err(&failed)?;
         for number in closed.difference(&sealed) {
             self.pack(*number, End::Closed, recovery)?;
         }
@@ -142,12 +189,22 @@ impl Opening<'_> {
                 self.pack(number, end, recovery)?;
                 if self.mode == Mode::Write && (present.is_list_new || end == End::Unlisted) {
                     // Not before it has a header: of a listed pack, a torn one is damage.
-                    List { last: number, ..present.list.clone() }.write(&**self.disk).map_err(&failed)?;
+                    List {
+                        last: number,
+                        ..present.list.clone()
+                    }
+                    .write(&**self.disk)
+                    .map_err(&failed)?;
                 }
             }
             None => {
-                self.durable_end =
-                    self.index.packs.values().next_back().map_or(Ok(0), |pack| pack.len()).map_err(&failed)?
+                self.durable_end = self
+                    .index
+                    .packs
+                    .values()
+                    .next_back()
+                    .map_or(Ok(0), |pack| pack.len())
+                    .map_err(&failed)?
             }
         }
         self.seal(present.closed_last(), recovery).map_err(&failed)
@@ -155,16 +212,26 @@ impl Opening<'_> {
 
     /// Begins a pack behind all that were ever begun.
     fn begin_pack(&mut self, list: &List) -> Result<(), BlocksError> {
-        let last = self.index.packs.last_key_value().map_or(0, |(number, _)| *number);
+        let last = self
+            .index
+            .packs
+            .last_key_value()
+            .map_or(0, |(number, _)| *number);
         let number = list.last.max(last) + 1;
-        self.index.packs.insert(number, Arc::new(Pack::create(self.disk, number)?));
+        self.index
+            .packs
+            .insert(number, Arc::new(Pack::create(self.disk, number)?));
         (self.end, self.outdated) = (file_header::LEN as u64, false);
         Ok(())
     }
 
     /// Where to note damage of what a writer makes anew.
     fn rebuilds<'a>(&self, recovery: &'a mut Recovery) -> &'a mut Vec<BlockDamage> {
-        if self.mode == Mode::Write { &mut recovery.mended } else { &mut recovery.damages }
+        if self.mode == Mode::Write {
+            &mut recovery.mended
+        } else {
+            &mut recovery.damages
+        }
     }
 
     /// Opens the runs that fit the packs, and says which packs those are.
@@ -176,7 +243,12 @@ impl Opening<'_> {
     ) -> Result<BTreeSet<u32>, BlocksError> {
         let mut sealed = BTreeSet::new();
         for packs in self.listed_runs()? {
-            if self.index.runs.last().is_some_and(|run| packs.0 <= run.packs.1) {
+            if self
+                .index
+                .runs
+                .last()
+                .is_some_and(|run| packs.0 <= run.packs.1)
+            {
                 // What a merge has made of this is there.
                 self.remove_run(packs)?;
                 continue;
@@ -196,8 +268,8 @@ impl Opening<'_> {
         Ok(sealed)
     }
 
-    /// The packs of all runs, in the order in which they are tried: of two that begin alike, the longer first. A writer
-    /// removes what was not finished.
+    /// The packs of all runs, in the order in which they are tried: of two that begin alike, the
+    /// longer first. A writer removes what was not finished.
     fn listed_runs(&self) -> Result<Vec<(u32, u32)>, BlocksError> {
         if !self.disk.exists(run::DIR).during("look for", run::DIR)? {
             return Ok(Vec::new());
@@ -209,17 +281,30 @@ impl Opening<'_> {
                 self.disk.remove(&path).during("remove", &path)?;
             }
         }
-        let mut runs: Vec<(u32, u32)> = names.iter().filter_map(|name| run::packs_of(name)).collect();
+        let mut runs: Vec<(u32, u32)> = names
+            .iter()
+            .filter_map(|name| run::packs_of(name))
+            .collect();
         runs.sort_unstable_by_key(|(first, last)| (*first, std::cmp::Reverse(*last)));
         Ok(runs)
     }
 
     fn remove_run(&self, packs: (u32, u32)) -> Result<(), BlocksError> {
-        if self.mode == Mode::Write { seal::remove(&**self.disk, packs) } else { Ok(()) }
+        if self.mode == Mode::Write {
+            seal::remove(&**self.disk, packs)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Whether a run is of these packs as they are, so that their headers need not be read. Opens the packs.
-    fn fits(&mut self, run: &Run, closed: &BTreeSet<u32>, recovery: &mut Recovery) -> Result<bool, BlocksError> {
+    /// Whether a run is of these packs as they are, so that their headers need not be read. Opens
+    /// the packs.
+    fn fits(
+        &mut self,
+        run: &Run,
+        closed: &BTreeSet<u32>,
+        recovery: &mut Recovery,
+    ) -> Result<bool, BlocksError> {
         let lengths = match run.lengths() {
             Ok(lengths) => lengths,
             Err(broken) => {
@@ -268,10 +353,13 @@ impl Opening<'_> {
         if last {
             verify_tail(&pack, &mut walked).map_err(&failed)?;
             if self.mode == Mode::ReadOnly && walked.stopped.is_some() {
-                // A writer may have erased what was not yet known to be durable, between its header and its bytes.
+                // A writer may have erased what was not yet known to be durable, between its header
+                // and its bytes.
                 let again = walk(&pack, end).map_err(&failed)?;
                 if again.durable > walked.end {
-                    return Err(Interrupted::Changed { file: pack.path.clone() });
+                    return Err(Interrupted::Changed {
+                        file: pack.path.clone(),
+                    });
                 }
             }
         }
@@ -304,7 +392,10 @@ impl Opening<'_> {
         let mut unfinished = BTreeMap::new();
         for at in walk.blocks {
             match at.header.kind {
-                Kind::Erased | Kind::Dropped => match places(&Found { pack: Arc::clone(pack), at }) {
+                Kind::Erased | Kind::Dropped => match places(&Found {
+                    pack: Arc::clone(pack),
+                    at,
+                }) {
                     Ok(places) => {
                         self.index.record(pack.number, places.iter().copied());
                         if at.header.kind == Kind::Erased {
@@ -329,8 +420,9 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Erases what a crash kept from being erased. A pack in which that is begun is not closed before it is done, but for a
-    /// damaged one; where a block of it is damaged, or the pack that says it, it is done again whenever packs are opened.
+    /// Erases what a crash kept from being erased. A pack in which that is begun is not closed
+    /// before it is done, but for a damaged one; where a block of it is damaged, or the pack that
+    /// says it, it is done again whenever packs are opened.
     fn finish_erasing(
         &mut self,
         pack: &Pack,
@@ -343,7 +435,10 @@ impl Opening<'_> {
             let is_done = located.damages.is_empty();
             damages.extend(located.damages);
             if is_done && self.is_appendable {
-                pack.write(self.end, &Header::named(Kind::Zeroed, *name).encode(pack.number, self.end))?;
+                pack.write(
+                    self.end,
+                    &Header::named(Kind::Zeroed, *name).encode(pack.number, self.end),
+                )?;
                 self.end += HEADER_LEN as u64;
             }
         }
@@ -359,13 +454,22 @@ pub(super) fn places(found: &Found) -> Result<Vec<Place>, BlocksError> {
     })
 }
 
-/// Verifies the contents of blocks that may not be durable; the first that is torn ends the pack. Those of a block that is
-/// being erased may be anything: all before the record that says so is durable.
+/// Verifies the contents of blocks that may not be durable; the first that is torn ends the pack.
+/// Those of a block that is being erased may be anything: all before the record that says so is
+/// durable.
 fn verify_tail(pack: &Arc<Pack>, walk: &mut Walk) -> Result<(), BlocksError> {
-    let found = |at: &Location| Found { pack: Arc::clone(pack), at: *at };
-    let first = walk.blocks.partition_point(|at| at.place.offset < walk.durable);
+    let found = |at: &Location| Found {
+        pack: Arc::clone(pack),
+        at: *at,
+    };
+    let first = walk
+        .blocks
+        .partition_point(|at| at.place.offset < walk.durable);
     let mut erased = BTreeSet::new();
-    for at in walk.blocks[first..].iter().filter(|at| at.header.kind == Kind::Erased) {
+    for at in walk.blocks[first..]
+        .iter()
+        .filter(|at| at.header.kind == Kind::Erased)
+    {
         match places(&found(at)) {
             Ok(places) => erased.extend(places),
             Err(BlocksError::Damaged(_)) => {}
@@ -391,14 +495,21 @@ fn verify_tail(pack: &Arc<Pack>, walk: &mut Walk) -> Result<(), BlocksError> {
 fn cut(pack: &Pack, walk: &Walk) -> Result<Option<Cut>, BlocksError> {
     let bytes = pack.len()?.saturating_sub(walk.end);
     let torn = walk.stopped.is_some() && bytes > 0;
-    Ok(torn.then(|| Cut { file: pack.path.clone(), offset: walk.end, bytes }))
+    Ok(torn.then(|| Cut {
+        file: pack.path.clone(),
+        offset: walk.end,
+        bytes,
+    }))
 }
 
-/// Makes the last pack one that can be appended to, and says where it ends: cuts the torn tail, and writes what may not be
-/// durable once more. A kernel that failed to sync may still show bytes it has given up writing.
+/// Makes the last pack one that can be appended to, and says where it ends: cuts the torn tail, and
+/// writes what may not be durable once more. A kernel that failed to sync may still show bytes it
+/// has given up writing.
 fn repair(disk: &Arc<dyn Disk>, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, BlocksError> {
     if walk.stopped.is_some() {
-        pack.file.set_len(walk.end).during("cut the torn tail of", &pack.path)?;
+        pack.file
+            .set_len(walk.end)
+            .during("cut the torn tail of", &pack.path)?;
         pack.sync()?;
     }
     if walk.end == 0 {
@@ -407,11 +518,17 @@ fn repair(disk: &Arc<dyn Disk>, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, Bl
     }
     let mut offset = walk.durable;
     while offset < walk.end {
-        let len = usize::try_from(walk.end - offset).unwrap_or(usize::MAX).min(super::CHUNK_LEN_MAX);
+        let len = usize::try_from(walk.end - offset)
+            .unwrap_or(usize::MAX)
+            .min(super::CHUNK_LEN_MAX);
         pack.write(offset, &pack.read(offset, len)?)?;
         offset += len as u64;
     }
-    let only_marks = walk.durable > 0 && walk.blocks.last().is_none_or(|block| block.place.offset < walk.durable);
+    let only_marks = walk.durable > 0
+        && walk
+            .blocks
+            .last()
+            .is_none_or(|block| block.place.offset < walk.durable);
     if only_marks {
         return Ok(walk.end);
     }
@@ -421,6 +538,9 @@ fn repair(disk: &Arc<dyn Disk>, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, Bl
         // It may not be listed yet, and of packs that are not there is never more than the header.
         return Ok(walk.end);
     }
-    pack.write(walk.end, &Header::mark(Kind::Mark, walk.end).encode(pack.number, walk.end))?;
+    pack.write(
+        walk.end,
+        &Header::mark(Kind::Mark, walk.end).encode(pack.number, walk.end),
+    )?;
     Ok(walk.end + HEADER_LEN as u64)
 }

@@ -1,7 +1,8 @@
 //! Opening the packs again in the same process, after a write or sync has failed.
 //!
-//! What the failed write left is found on the disk, as at any opening: nothing that was in memory is believed, and what is not
-//! known to be durable is verified, written once more and synced. Readers go on meanwhile.
+//! What the failed write left is found on the disk, as at any opening: nothing that was in memory
+//! is believed, and what is not known to be durable is verified, written once more and synced.
+//! Readers go on meanwhile.
 
 use super::pack::Tail;
 use super::{Blocks, BlocksError, Options, Recovery, recover};
@@ -15,20 +16,33 @@ impl Blocks {
         self.tail.as_ref().is_some_and(Tail::is_poisoned)
     }
 
-    /// Opens the packs again, if a write or sync has failed. Puts that began before fail. What was put and not yet durable may
-    /// be gone: whoever is about to name it has to put it again.
+    /// Opens the packs again, if a write or sync has failed. Puts that began before fail. What was
+    /// put and not yet durable may be gone: whoever is about to name it has to put it again.
     ///
     /// # Errors
     /// As [`Blocks::open_with`]; nothing is put then, as before. [`BlocksError::ReadOnly`].
     pub fn reopen(&self) -> Result<Option<Recovery>, BlocksError> {
         let tail = self.tail()?;
-        let _alone = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .maintenance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !tail.is_poisoned() {
             return Ok(None);
         }
-        let options = Options { pack_bytes: tail.pack_len_max(), threads: self.threads };
+        let options = Options {
+            pack_bytes: tail.pack_len_max(),
+            threads: self.threads,
+        };
         let (opened, recovery) = recover::open(&self.disk, Mode::Write, options)?;
-        let Self { index: opened, tail: Some(opened_tail), .. } = opened else { return Err(BlocksError::ReadOnly) };
+        let Self {
+            index: opened,
+            tail: Some(opened_tail),
+            ..
+        } = opened
+        else {
+            return Err(BlocksError::ReadOnly);
+        };
         let opened = opened.into_inner().unwrap_or_else(PoisonError::into_inner);
         {
             let mut index = self.index_mut();

@@ -1,7 +1,9 @@
-//! Sealed indexes of blocks: where the blocks of closed packs are, sorted by name, so that opening need not read their
-//! headers; `FORMAT.md`, "Index of blocks". Everything in them can be rebuilt from the packs.
+//! Sealed indexes of blocks: where the blocks of closed packs are, sorted by name, so that opening
+//! need not read their headers; `FORMAT.md`, "Index of blocks". Everything in them can be rebuilt
+//! from the packs.
 //!
-//! Invariant: what is given out was verified page by page; what does not verify is an error, and the run is given up.
+//! Invariant: what is given out was verified page by page; what does not verify is an error, and
+//! the run is given up.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -56,43 +58,76 @@ pub(super) fn path(packs: (u32, u32)) -> String {
 
 /// Whether a file of this name is a run whose writing was broken off.
 pub(super) fn is_unfinished(name: &str) -> bool {
-    name.strip_suffix(".new").is_some_and(|name| packs_of(name).is_some())
+    name.strip_suffix(".new")
+        .is_some_and(|name| packs_of(name).is_some())
 }
 
 /// The packs of the run whose file has this name.
 pub(super) fn packs_of(name: &str) -> Option<(u32, u32)> {
-    let (first, last) = name.strip_prefix("blocks-")?.strip_suffix(".run")?.split_once('-')?;
+    let (first, last) = name
+        .strip_prefix("blocks-")?
+        .strip_suffix(".run")?
+        .split_once('-')?;
     let number = |text: &str| text.parse().ok().filter(|_| text.len() == 8);
     Some((number(first)?, number(last)?))
 }
 
 impl Run {
     /// Opens a run, if it is whole, and this one.
-    pub(super) fn open(disk: &dyn Disk, packs: (u32, u32)) -> Result<Result<Self, Broken>, BlocksError> {
+    pub(super) fn open(
+        disk: &dyn Disk,
+        packs: (u32, u32),
+    ) -> Result<Result<Self, Broken>, BlocksError> {
         let path = path(packs);
         let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
         let bytes = file.map_sealed().during("map", &path)?;
-        let (expected, found) = (format!("the index of packs {} to {}", packs.0, packs.1), "another".to_owned());
-        let broken = Broken { file: path.clone(), offset: 0, what: "footer", expected, found };
+        let (expected, found) = (
+            format!("the index of packs {} to {}", packs.0, packs.1),
+            "another".to_owned(),
+        );
+        let broken = Broken {
+            file: path.clone(),
+            offset: 0,
+            what: "footer",
+            expected,
+            found,
+        };
         Ok(Self::decode(path, bytes, packs).ok_or(broken))
     }
 
     /// The run in the bytes of a file; `None` if it is not whole, or not this one.
     fn decode(path: String, bytes: Sealed, packs: (u32, u32)) -> Option<Self> {
         let (content, footer) = bytes.split_last_chunk::<FOOTER_LEN>()?;
-        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
+        let number =
+            |at: usize| u64::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
         let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
         let known = footer[..8] == MAGIC && u16::from_le_bytes([footer[8], footer[9]]) == VERSION;
-        let (bucket_bits, count, payloads, dead, lengths) = (half(20), number(24), number(32), number(40), number(48));
+        let (bucket_bits, count, payloads, dead, lengths) =
+            (half(20), number(24), number(32), number(40), number(48));
         let len = body_len(count, bucket_bits, dead, lengths).filter(|_| known)?;
-        let is_this = (half(12), half(16)) == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
+        let is_this =
+            (half(12), half(16)) == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
         let checks = content.get(len..).filter(|_| is_this)?;
         if footer[64..] != footer_check(checks, &footer[FOOTER_CHECKED]) {
             return None;
         }
-        let checks = checks.as_chunks::<CHECK_LEN>().0.iter().map(|check| u64::from_le_bytes(*check)).collect();
+        let checks = checks
+            .as_chunks::<CHECK_LEN>()
+            .0
+            .iter()
+            .map(|check| u64::from_le_bytes(*check))
+            .collect();
         let pages = Pages::new(path.clone(), bytes, len, key(packs), checks).ok()?;
-        Some(Self { path, packs, count, payloads, bucket_bits, dead, lengths, pages })
+        Some(Self {
+            path,
+            packs,
+            count,
+            payloads,
+            bucket_bits,
+            dead,
+            lengths,
+            pages,
+        })
     }
 
     /// Writes a run durably, and opens it.
@@ -119,7 +154,8 @@ impl Run {
         Ok(Self::open(disk, packs)?.ok())
     }
 
-    /// Writes the file of a run durably; `false` where what it is made of cannot be read, or is too much.
+    /// Writes the file of a run durably; `false` where what it is made of cannot be read, or is too
+    /// much.
     fn write_new(
         disk: &dyn Disk,
         new: &str,
@@ -131,8 +167,15 @@ impl Run {
     ) -> Result<bool, BlocksError> {
         let file = disk.open(new, Mode::Write).during("create", new)?;
         file.set_len(0).during("empty", new)?;
-        let mut writer = Writer { key: key(packs), bytes: Vec::new(), written: 0, checks: Vec::new() };
-        let bucket_bits = (count_max / BUCKET_ENTRIES).checked_ilog2().map_or(0, |bits| bits.min(28));
+        let mut writer = Writer {
+            key: key(packs),
+            bytes: Vec::new(),
+            written: 0,
+            checks: Vec::new(),
+        };
+        let bucket_bits = (count_max / BUCKET_ENTRIES)
+            .checked_ilog2()
+            .map_or(0, |bits| bits.min(28));
         let mut starts: Vec<u32> = Vec::with_capacity((1 << bucket_bits) + 1);
         let (mut count, mut payloads) = (0_u32, 0_u64);
         for entry in entries {
@@ -144,13 +187,20 @@ impl Run {
             writer.flush(&*file, new, BUFFER_LEN)?;
             payloads += u64::from(at.header.kind.is_payload());
             // More would not be found by the starts of buckets; they stay in memory.
-            let Some(more) = count.checked_add(1) else { return Ok(false) };
+            let Some(more) = count.checked_add(1) else {
+                return Ok(false);
+            };
             count = more;
         }
         starts.resize((1 << bucket_bits) + 1, count);
-        starts.iter().for_each(|start| writer.put(&start.to_le_bytes()));
-        dead.iter().for_each(|place| writer.put(&encode_number_pair(place.pack, place.offset)));
-        lengths.iter().for_each(|(pack, len)| writer.put(&encode_number_pair(*pack, *len)));
+        starts
+            .iter()
+            .for_each(|start| writer.put(&start.to_le_bytes()));
+        dead.iter()
+            .for_each(|place| writer.put(&encode_number_pair(place.pack, place.offset)));
+        lengths
+            .iter()
+            .for_each(|(pack, len)| writer.put(&encode_number_pair(*pack, *len)));
         let mut footer = [0; FOOTER_LEN];
         footer[..8].copy_from_slice(&MAGIC);
         footer[8..10].copy_from_slice(&VERSION.to_le_bytes());
@@ -171,14 +221,24 @@ impl Run {
         let bucket = bucket(&name, self.bucket_bits);
         let starts = self.entries_len() + bucket * START_LEN;
         let starts = self.get(starts..starts + 2 * START_LEN)?;
-        let start =
-            |at: usize| u64::from(u32::from_le_bytes([starts[at], starts[at + 1], starts[at + 2], starts[at + 3]]));
+        let start = |at: usize| {
+            u64::from(u32::from_le_bytes([
+                starts[at],
+                starts[at + 1],
+                starts[at + 2],
+                starts[at + 3],
+            ]))
+        };
         let (mut low, mut high) = (start(0), start(4));
         let end = high;
         // The first that is not before the name.
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.entry(middle)?.header.name < name { low = middle + 1 } else { high = middle }
+            if self.entry(middle)?.header.name < name {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         let mut found = Vec::new();
         while low < end {
@@ -192,7 +252,8 @@ impl Run {
         Ok(found)
     }
 
-    /// Whether a record in these packs says that the block at this place, in an earlier pack, is no more.
+    /// Whether a record in these packs says that the block at this place, in an earlier pack, is no
+    /// more.
     pub(super) fn buries(&self, place: Place) -> Result<bool, Broken> {
         let (mut low, mut high) = (0, self.dead);
         while low < high {
@@ -201,7 +262,11 @@ impl Run {
             if found == place {
                 return Ok(true);
             }
-            if found < place { low = middle + 1 } else { high = middle }
+            if found < place {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         Ok(false)
     }
@@ -219,8 +284,11 @@ impl Run {
 
     /// The packs, and how long they are.
     pub(super) fn lengths(&self) -> Result<Vec<(u32, u64)>, Broken> {
-        let start = self.entries_len() + starts_len(self.bucket_bits) + index(self.dead) * PLACE_LEN;
-        (0..self.lengths).map(|number| self.number_pair(start, number)).collect()
+        let start =
+            self.entries_len() + starts_len(self.bucket_bits) + index(self.dead) * PLACE_LEN;
+        (0..self.lengths)
+            .map(|number| self.number_pair(start, number))
+            .collect()
     }
 
     /// All blocks, by name and then by place.
@@ -236,14 +304,20 @@ impl Run {
     fn entry(&self, number: u64) -> Result<Location, Broken> {
         let start = index(number) * ENTRY_LEN;
         let bytes = self.get(start..start + ENTRY_LEN)?;
-        bytes.first_chunk().and_then(decode).ok_or_else(|| self.broken(start))
+        bytes
+            .first_chunk()
+            .and_then(decode)
+            .ok_or_else(|| self.broken(start))
     }
 
     fn number_pair(&self, start: usize, number: u64) -> Result<(u32, u64), Broken> {
         let start = start + index(number) * PLACE_LEN;
         let bytes = self.get(start..start + PLACE_LEN)?;
         let pack = u32::from_le_bytes(std::array::from_fn(|index| bytes[index]));
-        Ok((pack, u64::from_le_bytes(std::array::from_fn(|index| bytes[4 + index]))))
+        Ok((
+            pack,
+            u64::from_le_bytes(std::array::from_fn(|index| bytes[4 + index])),
+        ))
     }
 
     fn entries_len(&self) -> usize {
@@ -256,12 +330,21 @@ impl Run {
 
     fn broken(&self, offset: usize) -> Broken {
         let (expected, found) = ("a block".to_owned(), "none".to_owned());
-        Broken { file: self.path.clone(), offset: offset as u64, what: "entry", expected, found }
+        Broken {
+            file: self.path.clone(),
+            offset: offset as u64,
+            what: "entry",
+            expected,
+            found,
+        }
     }
 }
 
 fn key(packs: (u32, u32)) -> PageKey {
-    PageKey::new("uor-asl index of blocks 1", u64::from(packs.0) << 32 | u64::from(packs.1))
+    PageKey::new(
+        "uor-asl index of blocks 1",
+        u64::from(packs.0) << 32 | u64::from(packs.1),
+    )
 }
 
 /// Two runs as one sequence, by name and then by place.
@@ -291,7 +374,9 @@ fn body_len(count: u64, bucket_bits: u32, dead: u64, lengths: u64) -> Option<usi
     let len = |count: u64, each: usize| usize::try_from(count).ok()?.checked_mul(each);
     let starts = (bucket_bits <= 28).then(|| starts_len(bucket_bits))?;
     let pairs = len(dead, PLACE_LEN)?.checked_add(len(lengths, PLACE_LEN)?)?;
-    len(count, ENTRY_LEN)?.checked_add(starts)?.checked_add(pairs)
+    len(count, ENTRY_LEN)?
+        .checked_add(starts)?
+        .checked_add(pairs)
 }
 
 fn bucket(name: &Checksum, bits: u32) -> usize {
@@ -320,8 +405,20 @@ fn decode(bytes: &[u8; ENTRY_LEN]) -> Option<Location> {
     if !kind.is_named() {
         return None;
     }
-    let place = Place { pack: number(40), offset: u64::from_le_bytes(std::array::from_fn(|index| bytes[32 + index])) };
-    Some(Location { place, header: Header { kind, codec, raw_len: number(48), stored_len: number(44), name } })
+    let place = Place {
+        pack: number(40),
+        offset: u64::from_le_bytes(std::array::from_fn(|index| bytes[32 + index])),
+    };
+    Some(Location {
+        place,
+        header: Header {
+            kind,
+            codec,
+            raw_len: number(48),
+            stored_len: number(44),
+            name,
+        },
+    })
 }
 
 fn encode_number_pair(pack: u32, number: u64) -> [u8; PLACE_LEN] {
@@ -332,7 +429,11 @@ fn encode_number_pair(pack: u32, number: u64) -> [u8; PLACE_LEN] {
 }
 
 fn footer_check(checks: &[u8], footer: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new().update(checks).update(footer).finalize().as_bytes()
+    *blake3::Hasher::new()
+        .update(checks)
+        .update(footer)
+        .finalize()
+        .as_bytes()
 }
 
 /// Bytes on their way to a file, with the checks of their pages.
@@ -349,13 +450,19 @@ impl Writer {
     }
 
     /// Writes whole pages, once there are `len_min` bytes.
-    fn flush(&mut self, file: &dyn DiskFile, path: &str, len_min: usize) -> Result<(), BlocksError> {
+    fn flush(
+        &mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        len_min: usize,
+    ) -> Result<(), BlocksError> {
         if self.bytes.len() < len_min {
             return Ok(());
         }
         let whole = self.bytes.len() / PAGE * PAGE;
         self.check(whole);
-        file.write_at(self.written, &self.bytes[..whole]).during("write", path)?;
+        file.write_at(self.written, &self.bytes[..whole])
+            .during("write", path)?;
         self.written += whole as u64;
         self.bytes.drain(..whole);
         Ok(())
@@ -367,14 +474,25 @@ impl Writer {
         }
     }
 
-    fn finish(mut self, file: &dyn DiskFile, path: &str, footer: &mut [u8; FOOTER_LEN]) -> Result<(), BlocksError> {
+    fn finish(
+        mut self,
+        file: &dyn DiskFile,
+        path: &str,
+        footer: &mut [u8; FOOTER_LEN],
+    ) -> Result<(), BlocksError> {
         self.flush(file, path, PAGE)?;
         self.check(self.bytes.len());
-        let checks: Vec<u8> = self.checks.iter().flat_map(|check| check.to_le_bytes()).collect();
+        let checks: Vec<u8> = self
+            .checks
+            .iter()
+            .flat_map(|check| check.to_le_bytes())
+            .collect();
         let check = footer_check(&checks, &footer[FOOTER_CHECKED]);
         footer[64..].copy_from_slice(&check);
         self.bytes.extend_from_slice(&checks);
         self.bytes.extend_from_slice(footer);
-        Ok(file.write_at(self.written, &self.bytes).during("write", path)?)
+        Ok(file
+            .write_at(self.written, &self.bytes)
+            .during("write", path)?)
     }
 }

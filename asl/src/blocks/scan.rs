@@ -32,8 +32,8 @@ pub(super) struct Walk {
     pub(super) stopped: Option<BlockDamage>,
 }
 
-/// Walks the headers of a pack. In the last pack, what is invalid with no mark behind it ends the walk; everything else
-/// that is invalid is damage, and is passed over.
+/// Walks the headers of a pack. In the last pack, what is invalid with no mark behind it ends the
+/// walk; everything else that is invalid is damage, and is passed over.
 pub(super) fn walk(pack: &Arc<Pack>, end: End) -> Result<Walk, BlocksError> {
     walk_to(pack, pack.len()?, end)
 }
@@ -52,7 +52,10 @@ pub(super) enum End {
 /// As [`walk`], of the first `len` bytes.
 pub(super) fn walk_to(pack: &Arc<Pack>, len: u64, end: End) -> Result<Walk, BlocksError> {
     let mut window = Window::new(pack, len);
-    let mut walk = Walk { pack: pack.number, ..Walk::default() };
+    let mut walk = Walk {
+        pack: pack.number,
+        ..Walk::default()
+    };
     let mut invalid = match verify_file_header(pack, &mut window)? {
         Ok(version) => {
             (walk.version, walk.end) = (version, file_header::LEN as u64);
@@ -81,12 +84,14 @@ pub(super) fn walk_to(pack: &Arc<Pack>, len: u64, end: End) -> Result<Walk, Bloc
             continue;
         }
         walk.damages.push(damage);
-        walk.end = find(&mut window, walk.end + 1, |_| true)?.map_or(window.len, |(offset, _)| offset);
+        walk.end =
+            find(&mut window, walk.end + 1, |_| true)?.map_or(window.len, |(offset, _)| offset);
     }
     Ok(walk)
 }
 
-/// Whether what is invalid at `offset` had been durable: a mark vouches for it, or, for the file header, any block does.
+/// Whether what is invalid at `offset` had been durable: a mark vouches for it, or, for the file
+/// header, any block does.
 fn was_durable(window: &mut Window<'_>, offset: u64) -> Result<bool, BlocksError> {
     let first_block = offset == 0 && window.header(file_header::LEN as u64)?.is_ok();
     Ok(first_block || find(window, offset, |header| header.durable() > Some(offset))?.is_some())
@@ -96,13 +101,24 @@ impl Walk {
     /// That a pack which is closed does not end with a seal.
     pub(super) fn unsealed(&self, pack: &Pack) -> BlockDamage {
         let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-        Invalid { what: "end of pack", expected, found }.damage(pack, self.end, None)
+        Invalid {
+            what: "end of pack",
+            expected,
+            found,
+        }
+        .damage(pack, self.end, None)
     }
 
     fn step(&mut self, pack: &Pack, header: Header) {
         match header.durable() {
             Some(durable) => self.durable = self.durable.max(durable.min(self.end)),
-            None => self.blocks.push(Location { place: Place { pack: pack.number, offset: self.end }, header }),
+            None => self.blocks.push(Location {
+                place: Place {
+                    pack: pack.number,
+                    offset: self.end,
+                },
+                header,
+            }),
         }
         self.sealed = header.kind == Kind::Seal;
         self.end += header.block_len();
@@ -120,16 +136,23 @@ pub(super) fn header_at(pack: &Pack, offset: u64) -> Result<Result<Header, Inval
     Window::new(pack, pack.len()?).header(offset)
 }
 
-fn verify_file_header(pack: &Pack, window: &mut Window<'_>) -> Result<Result<u16, Invalid>, BlocksError> {
+fn verify_file_header(
+    pack: &Pack,
+    window: &mut Window<'_>,
+) -> Result<Result<u16, Invalid>, BlocksError> {
     let bytes = window.bytes(0, file_header::LEN)?;
     match file_header::version(bytes, MAGIC, pack.number, VERSION) {
         Ok(version) => Ok(Ok(version)),
-        Err(file_header::Invalid::Version { found }) => {
-            Err(BlocksError::Newer { file: pack.path.clone(), found, supported: VERSION })
-        }
-        Err(file_header::Invalid::Damaged { expected, found }) => {
-            Ok(Err(Invalid { what: "file header", expected, found }))
-        }
+        Err(file_header::Invalid::Version { found }) => Err(BlocksError::Newer {
+            file: pack.path.clone(),
+            found,
+            supported: VERSION,
+        }),
+        Err(file_header::Invalid::Damaged { expected, found }) => Ok(Err(Invalid {
+            what: "file header",
+            expected,
+            found,
+        })),
     }
 }
 
@@ -141,7 +164,10 @@ fn find(
 ) -> Result<Option<(u64, Header)>, BlocksError> {
     let mut offset = from.next_multiple_of(frame::ALIGN as u64);
     while offset + HEADER_LEN as u64 <= window.len {
-        let plausible = window.bytes(offset, HEADER_LEN)?.first_chunk().is_some_and(frame::is_plausible);
+        let plausible = window
+            .bytes(offset, HEADER_LEN)?
+            .first_chunk()
+            .is_some_and(frame::is_plausible);
         if plausible
             && let Ok(header) = window.header(offset)?
             && wanted(&header)
@@ -155,8 +181,20 @@ fn find(
 
 impl Invalid {
     pub(super) fn damage(self, pack: &Pack, offset: u64, block: Option<Checksum>) -> BlockDamage {
-        let Self { what, expected, found } = self;
-        BlockDamage { file: pack.path.clone(), offset, block, what, expected, found, payloads: Vec::new() }
+        let Self {
+            what,
+            expected,
+            found,
+        } = self;
+        BlockDamage {
+            file: pack.path.clone(),
+            offset,
+            block,
+            what,
+            expected,
+            found,
+            payloads: Vec::new(),
+        }
     }
 }
 
@@ -172,7 +210,13 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn new(pack: &'a Pack, len: u64) -> Self {
-        Self { pack, version: VERSION, len, start: 0, bytes: Vec::new() }
+        Self {
+            pack,
+            version: VERSION,
+            len,
+            start: 0,
+            bytes: Vec::new(),
+        }
     }
 
     /// Forgets what was read, of a file that is now `len` bytes long.
@@ -187,7 +231,8 @@ impl<'a> Window<'a> {
         if len == 0 {
             return Ok(&[]);
         }
-        let inside = offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
+        let inside =
+            offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
             self.bytes = self.pack.read(offset, left.min(WINDOW_LEN))?;
             self.start = offset;
@@ -201,8 +246,15 @@ impl<'a> Window<'a> {
         let (file_len, number, version) = (self.len, self.pack.number, self.version);
         let bytes = self.bytes(offset, HEADER_LEN)?;
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
-            let (expected, found) = (format!("{HEADER_LEN} bytes"), format!("{} bytes", bytes.len()));
-            return Ok(Err(Invalid { what: "header length", expected, found }));
+            let (expected, found) = (
+                format!("{HEADER_LEN} bytes"),
+                format!("{} bytes", bytes.len()),
+            );
+            return Ok(Err(Invalid {
+                what: "header length",
+                expected,
+                found,
+            }));
         };
         let header = match Header::decode(bytes, number, offset, version) {
             Ok(header) => header,
@@ -211,7 +263,11 @@ impl<'a> Window<'a> {
         let end = offset + header.block_len();
         if end > file_len {
             let (expected, found) = (format!("file of {end} bytes"), format!("{file_len} bytes"));
-            return Ok(Err(Invalid { what: "block length", expected, found }));
+            return Ok(Err(Invalid {
+                what: "block length",
+                expected,
+                found,
+            }));
         }
         Ok(Ok(header))
     }
@@ -220,6 +276,9 @@ impl<'a> Window<'a> {
         if offset == 0 {
             return Ok(None);
         }
-        Ok(self.bytes(offset, HEADER_LEN)?.first_chunk().map(frame::claimed_name))
+        Ok(self
+            .bytes(offset, HEADER_LEN)?
+            .first_chunk()
+            .map(frame::claimed_name))
     }
 }

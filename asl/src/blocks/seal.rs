@@ -1,5 +1,5 @@
-//! Keeping runs: one for the packs that were closed since the last, merged so that there are few; and doing without one
-//! that turns out to be damaged.
+//! Keeping runs: one for the packs that were closed since the last, merged so that there are few;
+//! and doing without one that turns out to be damaged.
 
 use std::sync::Arc;
 
@@ -13,17 +13,30 @@ use crate::disk::{self, Context, Disk};
 const MERGED_COUNT_MIN: u64 = 1024;
 
 /// Writes a run of these packs, which are closed and in none.
-pub(super) fn seal(disk: &dyn Disk, index: &Index, packs: (u32, u32)) -> Result<Option<Run>, BlocksError> {
+pub(super) fn seal(
+    disk: &dyn Disk,
+    index: &Index,
+    packs: (u32, u32),
+) -> Result<Option<Run>, BlocksError> {
     disk::create_dir_durably(disk, run::DIR)?;
     let content = index.content(packs);
     let count = content.blocks.len() as u64;
     let mut blocks = content.blocks.into_iter().map(Ok);
-    Run::write(disk, packs, count, &mut blocks, &content.dead, &lengths(index, packs)?)
+    Run::write(
+        disk,
+        packs,
+        count,
+        &mut blocks,
+        &content.dead,
+        &lengths(index, packs)?,
+    )
 }
 
 /// The last two runs that should be one, as one.
 pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, BlocksError> {
-    let [.., older, newer] = index.runs.as_slice() else { return Ok(None) };
+    let [.., older, newer] = index.runs.as_slice() else {
+        return Ok(None);
+    };
     if older.count > (2 * newer.count).max(MERGED_COUNT_MIN) || older.packs.1 + 1 != newer.packs.0 {
         return Ok(None);
     }
@@ -33,7 +46,9 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
     let mut dead = Vec::new();
     for place in older.all_buried().chain(newer.all_buried()) {
         match place {
-            Ok(place) if is_there(&place) && !(packs.0..=packs.1).contains(&place.pack) => dead.push(place),
+            Ok(place) if is_there(&place) && !(packs.0..=packs.1).contains(&place.pack) => {
+                dead.push(place)
+            }
             Ok(_) => {}
             // Whoever asks it next will say so.
             Err(_) => return Ok(None),
@@ -47,14 +62,32 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
             Ok(_) => return None,
             Err(broken) => return Some(Err(broken)),
         };
-        let buried = if is_older(&at.place) { newer.buries(at.place) } else { Ok(false) };
-        buried.map_or_else(|broken| Some(Err(broken)), |buried| (!buried).then_some(Ok(at)))
+        let buried = if is_older(&at.place) {
+            newer.buries(at.place)
+        } else {
+            Ok(false)
+        };
+        buried.map_or_else(
+            |broken| Some(Err(broken)),
+            |buried| (!buried).then_some(Ok(at)),
+        )
     });
-    Run::write(disk, packs, older.count + newer.count, &mut blocks, &dead, &lengths(index, packs)?)
+    Run::write(
+        disk,
+        packs,
+        older.count + newer.count,
+        &mut blocks,
+        &dead,
+        &lengths(index, packs)?,
+    )
 }
 
 /// A run without what is no more, if that is most of it.
-pub(super) fn shrink(disk: &dyn Disk, index: &Index, run: &Arc<Run>) -> Result<Option<Run>, BlocksError> {
+pub(super) fn shrink(
+    disk: &dyn Disk,
+    index: &Index,
+    run: &Arc<Run>,
+) -> Result<Option<Run>, BlocksError> {
     let mut blocks = Vec::new();
     for at in run.all() {
         // Whoever asks it next will say what is broken.
@@ -77,11 +110,22 @@ pub(super) fn shrink(disk: &dyn Disk, index: &Index, run: &Arc<Run>) -> Result<O
             Err(_) => return Ok(None),
         }
     }
-    Run::write(disk, run.packs, count, &mut blocks.into_iter(), &dead, &lengths(index, run.packs)?)
+    Run::write(
+        disk,
+        run.packs,
+        count,
+        &mut blocks.into_iter(),
+        &dead,
+        &lengths(index, run.packs)?,
+    )
 }
 
 fn lengths(index: &Index, packs: (u32, u32)) -> Result<Vec<(u32, u64)>, BlocksError> {
-    index.packs.range(packs.0..=packs.1).map(|(number, pack)| Ok((*number, pack.len()?))).collect()
+    index
+        .packs
+        .range(packs.0..=packs.1)
+        .map(|(number, pack)| Ok((*number, pack.len()?)))
+        .collect()
 }
 
 /// Removes the file of a run that is not needed.
@@ -92,14 +136,28 @@ pub(super) fn remove(disk: &dyn Disk, packs: (u32, u32)) -> Result<(), BlocksErr
 
 impl Broken {
     pub(super) fn into_damage(self) -> BlockDamage {
-        let Self { file, offset, what, expected, found } = self;
-        BlockDamage { file, offset, block: None, what, expected, found, payloads: Vec::new() }
+        let Self {
+            file,
+            offset,
+            what,
+            expected,
+            found,
+        } = self;
+        BlockDamage {
+            file,
+            offset,
+            block: None,
+            what,
+            expected,
+            found,
+            payloads: Vec::new(),
+        }
     }
 }
 
 impl Blocks {
-    /// Seals the packs that are closed. Where that fails, they stay in memory, and it is tried again with the next: nothing
-    /// depends on it.
+    /// Seals the packs that are closed. Where that fails, they stay in memory, and it is tried
+    /// again with the next: nothing depends on it.
     pub(super) fn seal_closed(&self, last: u32) {
         let unsealed = self.index().unsealed(last);
         for packs in unsealed {
@@ -111,7 +169,14 @@ impl Blocks {
         loop {
             let merged = merge_last(&*self.disk, &self.index());
             let Ok(Some(run)) = merged else { return };
-            let old: Vec<(u32, u32)> = self.index().runs.iter().rev().take(2).map(|run| run.packs).collect();
+            let old: Vec<(u32, u32)> = self
+                .index()
+                .runs
+                .iter()
+                .rev()
+                .take(2)
+                .map(|run| run.packs)
+                .collect();
             self.index_mut().merged(run);
             for packs in old {
                 // What is left behind is removed when the packs are opened.
@@ -120,8 +185,12 @@ impl Blocks {
         }
     }
 
-    /// Asks the index; a run that turns out to be damaged is replaced by what the headers of its packs say.
-    pub(super) fn ask<T>(&self, question: impl Fn(&Index) -> Result<T, Broken>) -> Result<T, BlocksError> {
+    /// Asks the index; a run that turns out to be damaged is replaced by what the headers of its
+    /// packs say.
+    pub(super) fn ask<T>(
+        &self,
+        question: impl Fn(&Index) -> Result<T, Broken>,
+    ) -> Result<T, BlocksError> {
         loop {
             let broken = match question(&self.index()) {
                 Ok(answer) => return Ok(answer),
@@ -132,15 +201,31 @@ impl Blocks {
     }
 
     pub(super) fn do_without(&self, broken: Broken) -> Result<(), BlocksError> {
-        let Some(run) = self.index().runs.iter().find(|run| run.path == broken.file).cloned() else { return Ok(()) };
-        let packs: Vec<_> = self.index().packs.range(run.packs.0..=run.packs.1).map(|(_, pack)| pack.clone()).collect();
+        let Some(run) = self
+            .index()
+            .runs
+            .iter()
+            .find(|run| run.path == broken.file)
+            .cloned()
+        else {
+            return Ok(());
+        };
+        let packs: Vec<_> = self
+            .index()
+            .packs
+            .range(run.packs.0..=run.packs.1)
+            .map(|(_, pack)| pack.clone())
+            .collect();
         let mut damages = vec![broken.into_damage()];
         let mut walks = Vec::new();
         for pack in packs {
             let mut walk = scan::walk(&pack, End::Closed)?;
             let mut places = Vec::new();
             for at in walk.blocks.iter().filter(|at| at.header.kind.is_record()) {
-                match recover::places(&Found { pack: Arc::clone(&pack), at: *at }) {
+                match recover::places(&Found {
+                    pack: Arc::clone(&pack),
+                    at: *at,
+                }) {
                     Ok(found) => places.extend(found),
                     Err(BlocksError::Damaged(damage)) => walk.damages.push(damage),
                     Err(error) => return Err(error),

@@ -1,5 +1,5 @@
-//! Reading every byte of the packs and of their index, on several threads, to say what is damaged and which payloads that
-//! concerns. Nothing is modified, and nothing stops at the first damage.
+//! Reading every byte of the packs and of their index, on several threads, to say what is damaged
+//! and which payloads that concerns. Nothing is modified, and nothing stops at the first damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,12 +24,13 @@ use uor_index_format::id::Checksum;
 /// A place in a pack that does not hold what was written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDamage {
-    /// The file's path inside the store: a pack, the list of packs, or a file of their index. It may be missing.
+    /// The file's path inside the store: a pack, the list of packs, or a file of their index. It
+    /// may be missing.
     pub file: String,
     /// Where the block (or the file header, at 0) starts.
     pub offset: u64,
-    /// The block's name: the digest of a chunk, or of the payload a manifest is for. Only a claim where the header itself
-    /// is damaged.
+    /// The block's name: the digest of a chunk, or of the payload a manifest is for. Only a claim
+    /// where the header itself is damaged.
     pub block: Option<Checksum>,
     /// Which check failed.
     pub what: &'static str,
@@ -48,13 +49,23 @@ impl BlockDamage {
     /// That a file is not there, and why it should be.
     pub(super) fn gone(file: String, expected: &str) -> Self {
         let (expected, found) = (expected.to_owned(), "nothing".to_owned());
-        Self { file, offset: 0, block: None, what: GONE, expected, found, payloads: Vec::new() }
+        Self {
+            file,
+            offset: 0,
+            block: None,
+            what: GONE,
+            expected,
+            found,
+            payloads: Vec::new(),
+        }
     }
 
     /// Whether it is damage of the index of blocks, which is made anew from the packs.
     #[must_use]
     pub fn is_of_index(&self) -> bool {
-        self.file.strip_prefix(run::DIR).is_some_and(|rest| rest.starts_with('/'))
+        self.file
+            .strip_prefix(run::DIR)
+            .is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether it is damage of the list of packs.
@@ -66,11 +77,22 @@ impl BlockDamage {
 
 impl fmt::Display for BlockDamage {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, offset, block, what, expected, found, .. } = self;
+        let Self {
+            file,
+            offset,
+            block,
+            what,
+            expected,
+            found,
+            ..
+        } = self;
         if *what == GONE {
             return write!(out, "{file} is missing: {expected}");
         }
-        write!(out, "{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")?;
+        write!(
+            out,
+            "{file} is damaged at offset {offset}: {what} expected {expected}, found {found}"
+        )?;
         block.map_or(Ok(()), |block| write!(out, " (block {block})"))
     }
 }
@@ -84,8 +106,8 @@ pub struct Verified {
     pub blocks: u64,
     /// Bytes of packs read.
     pub bytes: u64,
-    /// Damaged places, by file and offset, those that were passed over at opening included. A chunk that is missing altogether
-    /// counts as damage of its manifest.
+    /// Damaged places, by file and offset, those that were passed over at opening included. A chunk
+    /// that is missing altogether counts as damage of its manifest.
     pub damages: Vec<BlockDamage>,
 }
 
@@ -113,8 +135,9 @@ struct Progress<'a> {
 }
 
 impl Blocks {
-    /// Reads every byte of the packs, and once more, in their order, those of payloads of several chunks, whose digest says
-    /// whether the manifest is right. `on_progress` is told how many bytes have been verified, and how many there are.
+    /// Reads every byte of the packs, and once more, in their order, those of payloads of several
+    /// chunks, whose digest says whether the manifest is right. `on_progress` is told how many
+    /// bytes have been verified, and how many there are.
     ///
     /// # Errors
     /// [`BlocksError::Disk`]; damage is not an error here but the answer.
@@ -135,10 +158,23 @@ impl Blocks {
     ) -> Result<Verified, BlocksError> {
         let ends = self.ends()?;
         let total = ends.iter().map(|(_, end)| end).sum::<u64>() + self.listed_len()?;
-        let verified = Verified { damages: self.verify_index()?, ..Verified::default() };
+        let verified = Verified {
+            damages: self.verify_index()?,
+            ..Verified::default()
+        };
         let (manifests, damaged) = (Vec::new(), BTreeMap::new());
-        let mut progress = Progress { on_progress, total, verified, manifests, damaged };
-        let under_way = ends.last().map(|(pack, end)| erasures_under_way(pack, *end)).transpose()?.unwrap_or_default();
+        let mut progress = Progress {
+            on_progress,
+            total,
+            verified,
+            manifests,
+            damaged,
+        };
+        let under_way = ends
+            .last()
+            .map(|(pack, end)| erasures_under_way(pack, *end))
+            .transpose()?
+            .unwrap_or_default();
         let erased = self.erased_places(&under_way)?;
         thread::scope(|scope| {
             // So many blocks are in memory at once.
@@ -162,17 +198,22 @@ impl Blocks {
                 self.verify_pack(pack, walk, &erased, &to_verify, &judging, &mut progress)?;
             }
             drop(to_verify);
-            judging.iter().try_for_each(|verdict| self.judge_block(verdict?, &mut progress))
+            judging
+                .iter()
+                .try_for_each(|verdict| self.judge_block(verdict?, &mut progress))
         })?;
         self.finish(progress)
     }
 
-    /// How many bytes there are in payloads of several chunks, which are read once more to prove their manifests.
+    /// How many bytes there are in payloads of several chunks, which are read once more to prove
+    /// their manifests.
     fn listed_len(&self) -> Result<u64, BlocksError> {
         let mut len = 0;
         for name in self.ask(Index::payloads)? {
             let found = self.ask(|index| index.payload(name))?;
-            let Some(found) = found.filter(|found| found.at.header.kind == Kind::Manifest) else { continue };
+            let Some(found) = found.filter(|found| found.at.header.kind == Kind::Manifest) else {
+                continue;
+            };
             match self.manifest(&found) {
                 Ok(manifest) => len += manifest.len,
                 Err(BlocksError::Damaged(_)) => {}
@@ -192,7 +233,10 @@ impl Blocks {
             None if Some(pack.number) == last => Ok(self.end),
             _ => pack.len(),
         };
-        packs.iter().map(|pack| Ok((pack.clone(), end(pack)?))).collect()
+        packs
+            .iter()
+            .map(|pack| Ok((pack.clone(), end(pack)?)))
+            .collect()
     }
 
     /// Verifies the list of packs and the runs, each page of them.
@@ -215,8 +259,14 @@ impl Blocks {
     /// Where records say that bytes were overwritten, but for these.
     fn erased_places(&self, under_way: &BTreeSet<Place>) -> Result<BTreeSet<Place>, BlocksError> {
         let mut places = BTreeSet::new();
-        for at in self.ask(Index::erasures)?.into_iter().filter(|at| !under_way.contains(&at.place)) {
-            let Some(found) = self.index().locate(&at) else { continue };
+        for at in self
+            .ask(Index::erasures)?
+            .into_iter()
+            .filter(|at| !under_way.contains(&at.place))
+        {
+            let Some(found) = self.index().locate(&at) else {
+                continue;
+            };
             match recover::places(&found) {
                 Ok(found) => places.extend(found),
                 Err(BlocksError::Damaged(_)) => {}
@@ -242,20 +292,37 @@ impl Blocks {
                 Kind::Zeroed => continue,
                 Kind::Erased | Kind::Dropped => Task::Contents,
                 _ if self.ask(|index| index.is_used(&at))? => Task::Contents,
-                _ if erased.contains(&at.place) && !self.ask(|index| index.is_there(&at))? => Task::Zeros,
+                _ if erased.contains(&at.place) && !self.ask(|index| index.is_there(&at))? => {
+                    Task::Zeros
+                }
                 _ => Task::Padding,
             };
             if at.header.kind == Kind::Manifest && task == Task::Contents {
                 progress.manifests.push(at);
             }
             // The threads end only when nothing more is sent.
-            let _ = to_verify.send((Found { pack: Arc::clone(pack), at }, task));
-            judging.try_iter().try_for_each(|verdict| self.judge_block(verdict?, progress))?;
+            let _ = to_verify.send((
+                Found {
+                    pack: Arc::clone(pack),
+                    at,
+                },
+                task,
+            ));
+            judging
+                .try_iter()
+                .try_for_each(|verdict| self.judge_block(verdict?, progress))?;
         }
         progress.tell(walk.end.saturating_sub(blocks_len))?;
-        let known: BTreeSet<(String, u64)> =
-            progress.verified.damages.iter().map(|damage| (damage.file.clone(), damage.offset)).collect();
-        let new = walk.damages.into_iter().filter(|damage| !known.contains(&(damage.file.clone(), damage.offset)));
+        let known: BTreeSet<(String, u64)> = progress
+            .verified
+            .damages
+            .iter()
+            .map(|damage| (damage.file.clone(), damage.offset))
+            .collect();
+        let new = walk
+            .damages
+            .into_iter()
+            .filter(|damage| !known.contains(&(damage.file.clone(), damage.offset)));
         progress.verified.damages.extend(new);
         Ok(())
     }
@@ -269,7 +336,9 @@ impl Blocks {
         if let Some(damage) = damage {
             if damage.what != "padding" {
                 self.index_mut().note_damage(at.place);
-                progress.damaged.insert(at.header.name, progress.verified.damages.len());
+                progress
+                    .damaged
+                    .insert(at.header.name, progress.verified.damages.len());
             }
             progress.verified.damages.push(damage);
         }
@@ -278,10 +347,18 @@ impl Blocks {
 
     /// Says which payloads are concerned, which chunks are missing, and which manifests are wrong.
     fn finish(&self, progress: Progress<'_>) -> Result<Verified, BlocksError> {
-        let Progress { on_progress, total, mut verified, manifests, damaged } = progress;
+        let Progress {
+            on_progress,
+            total,
+            mut verified,
+            manifests,
+            damaged,
+        } = progress;
         let mut whole = Vec::new();
         for at in manifests {
-            let Some(found) = self.index().locate(&at) else { continue };
+            let Some(found) = self.index().locate(&at) else {
+                continue;
+            };
             let manifest = match self.manifest(&found) {
                 Ok(manifest) => manifest,
                 Err(BlocksError::Damaged(_)) => continue,
@@ -291,12 +368,22 @@ impl Blocks {
                 whole.push((found, manifest));
             }
         }
-        verified.damages.extend(self.prove_all(&whole, verified.bytes, total, on_progress)?);
+        verified
+            .damages
+            .extend(self.prove_all(&whole, verified.bytes, total, on_progress)?);
         for damage in &mut verified.damages {
             let payload = damage.block.filter(|block| self.has(*block));
-            damage.payloads = damage.payloads.drain(..).chain(payload).collect::<BTreeSet<_>>().into_iter().collect();
+            damage.payloads = damage
+                .payloads
+                .drain(..)
+                .chain(payload)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect();
         }
-        verified.damages.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+        verified
+            .damages
+            .sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
         verified.payloads = self.ask(Index::payloads)?.len() as u64;
         Ok(verified)
     }
@@ -316,7 +403,9 @@ impl Blocks {
                 has_all = false;
                 continue;
             }
-            let len = self.ask(|index| index.chunk(chunk.digest))?.map(|found| found.at.header.raw_len);
+            let len = self
+                .ask(|index| index.chunk(chunk.digest))?
+                .map(|found| found.at.header.raw_len);
             if len != Some(chunk.len) {
                 let what = len.map_or("nothing".to_owned(), |len| format!("{len} bytes"));
                 let expected = format!("{} bytes of {}", chunk.len, chunk.digest);
@@ -327,7 +416,8 @@ impl Blocks {
         Ok(has_all)
     }
 
-    /// Reads all payloads of several chunks, several at once, and says which have another digest than their manifest names.
+    /// Reads all payloads of several chunks, several at once, and says which have another digest
+    /// than their manifest names.
     fn prove_all(
         &self,
         manifests: &[(Found, Manifest)],
@@ -341,7 +431,9 @@ impl Blocks {
         thread::scope(|scope| {
             for _ in 0..self.threads.min(manifests.len()) {
                 scope.spawn(move || {
-                    while let Some((found, manifest)) = manifests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some((found, manifest)) =
+                        manifests.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
                         let digest = self.digest(manifest.payload, &manifest.chunks);
                         let proven = digest.and_then(|digest| self.settle(found, digest));
                         // Where the caller has given up, it does not wait for an answer.
@@ -371,7 +463,8 @@ impl Blocks {
     }
 }
 
-/// Erasures in the last pack that are not known to be done: by a writer who is at it, or by the next one.
+/// Erasures in the last pack that are not known to be done: by a writer who is at it, or by the
+/// next one.
 fn erasures_under_way(last: &Arc<Pack>, end: u64) -> Result<BTreeSet<Place>, BlocksError> {
     let mut under_way = BTreeMap::new();
     if end > 0 {
@@ -390,7 +483,11 @@ impl Progress<'_> {
     fn tell(&mut self, bytes: u64) -> Result<(), BlocksError> {
         self.verified.bytes += bytes;
         let wish = (self.on_progress)(self.verified.bytes, self.total);
-        if wish.is_break() { Err(BlocksError::Cancelled) } else { Ok(()) }
+        if wish.is_break() {
+            Err(BlocksError::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -410,7 +507,13 @@ fn verify_block(found: &Found, task: Task) -> Result<Option<BlockDamage>, Blocks
         Task::Padding => Ok(None),
         Task::Zeros => {
             let is_zero = read_stored(found)?.iter().all(|byte| *byte == 0);
-            let damage = || found.damage("erased contents", "zeros".to_owned(), "something else".to_owned());
+            let damage = || {
+                found.damage(
+                    "erased contents",
+                    "zeros".to_owned(),
+                    "something else".to_owned(),
+                )
+            };
             Ok((!is_zero).then(damage))
         }
     };

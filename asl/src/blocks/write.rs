@@ -22,7 +22,8 @@ pub struct PutStats {
     pub checksum: Checksum,
     /// Its length in bytes.
     pub len: u64,
-    /// By how many bytes the packs grew for it: compressed, with headers, without what was already there.
+    /// By how many bytes the packs grew for it: compressed, with headers, without what was already
+    /// there.
     pub new_bytes: u64,
 }
 
@@ -31,21 +32,26 @@ pub struct PutStats {
 pub struct PutOptions {
     /// The digest it must have.
     pub expected: Option<Checksum>,
-    /// The longest it may be, in bytes. Reading stops where it is exceeded, and what was stored of it until then is dead
-    /// space.
+    /// The longest it may be, in bytes. Reading stops where it is exceeded, and what was stored of
+    /// it until then is dead space.
     pub len_max: Option<u64>,
-    /// Whether blocks that are here already are read and verified, and stored again if they are damaged.
+    /// Whether blocks that are here already are read and verified, and stored again if they are
+    /// damaged.
     pub check_existing: bool,
 }
 
 impl Blocks {
-    /// Stores what `source` gives until its end, in bounded memory; `on_progress` is told after every chunk how many
-    /// bytes have been read.
+    /// Stores what `source` gives until its end, in bounded memory; `on_progress` is told after
+    /// every chunk how many bytes have been read.
     ///
     /// # Errors
-    /// [`BlocksError::Source`]; [`BlocksError::TooLarge`]; [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`];
-    /// [`BlocksError::Disk`]. In each case no payload was added.
-    pub fn put(&self, source: &mut dyn Read, on_progress: &mut dyn FnMut(u64)) -> Result<PutStats, BlocksError> {
+    /// [`BlocksError::Source`]; [`BlocksError::TooLarge`]; [`BlocksError::Poisoned`];
+    /// [`BlocksError::ReadOnly`]; [`BlocksError::Disk`]. In each case no payload was added.
+    pub fn put(
+        &self,
+        source: &mut dyn Read,
+        on_progress: &mut dyn FnMut(u64),
+    ) -> Result<PutStats, BlocksError> {
         self.put_with(&PutOptions::default(), source, on_progress)
     }
 
@@ -61,8 +67,19 @@ impl Blocks {
     ///
     /// # Errors
     /// [`BlocksError::WrongChecksum`], or as [`Blocks::put`]. In each case no payload was added.
-    pub fn put_verified(&self, expected: Checksum, source: &mut dyn Read) -> Result<PutStats, BlocksError> {
-        self.put_with(&PutOptions { expected: Some(expected), ..PutOptions::default() }, source, &mut |_| {})
+    pub fn put_verified(
+        &self,
+        expected: Checksum,
+        source: &mut dyn Read,
+    ) -> Result<PutStats, BlocksError> {
+        self.put_with(
+            &PutOptions {
+                expected: Some(expected),
+                ..PutOptions::default()
+            },
+            source,
+            &mut |_| {},
+        )
     }
 
     /// Stores what `source` gives until its end, as `options` say.
@@ -83,11 +100,21 @@ impl Blocks {
         let read = source.take(CHUNK_LEN_MAX as u64 + 1).read_to_end(&mut head);
         read.map_err(|source| BlocksError::Source { source })?;
         check_len(head.len() as u64, len_max)?;
-        let put = Put { blocks: self, options, generation, pins: Pins::new(&self.pins) };
+        let put = Put {
+            blocks: self,
+            options,
+            generation,
+            pins: Pins::new(&self.pins),
+        };
         let stats = if head.len() <= CHUNK_LEN_MAX {
             put.whole(&head)?
         } else {
-            put.chunked(&mut Cutting { cutter: Cutter::new(head, source), len: 0, len_max, on_progress })?
+            put.chunked(&mut Cutting {
+                cutter: Cutter::new(head, source),
+                len: 0,
+                len_max,
+                on_progress,
+            })?
         };
         on_progress(stats.len);
         Ok(stats)
@@ -96,7 +123,8 @@ impl Blocks {
     /// Makes everything put so far durable; free if it already is.
     ///
     /// # Errors
-    /// [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`]; [`BlocksError::Disk`], after which the packs are poisoned.
+    /// [`BlocksError::Poisoned`]; [`BlocksError::ReadOnly`]; [`BlocksError::Disk`], after which the
+    /// packs are poisoned.
     pub fn sync(&self) -> Result<(), BlocksError> {
         self.tail()?.sync()
     }
@@ -109,17 +137,35 @@ impl Blocks {
     fn append(&self, generation: u64, header: Header, stored: &[u8]) -> Result<u64, BlocksError> {
         let name = header.name;
         // The last: if that is damaged, it would stand again when the packs are opened anew.
-        let find =
-            |index: &Index| if header.kind == Kind::Part { index.last_chunk(name) } else { index.last_payload(name) };
+        let find = |index: &Index| {
+            if header.kind == Kind::Part {
+                index.last_chunk(name)
+            } else {
+                index.last_payload(name)
+            }
+        };
         // Where the index cannot be asked, the block is appended once more.
-        let already = || self.ask(find).is_ok_and(|found| self.index().sound(found).is_some());
+        let already = || {
+            self.ask(find)
+                .is_ok_and(|found| self.index().sound(found).is_some())
+        };
         let generation = Some(generation);
-        self.append_unless(already, &Append { header, stored, buries: &[], hold: false, generation })
+        self.append_unless(
+            already,
+            &Append {
+                header,
+                stored,
+                buries: &[],
+                hold: false,
+                generation,
+            },
+        )
     }
 
     /// Closes the pack of this number, if it is the last.
     pub(super) fn close(&self, number: u32) -> Result<(), BlocksError> {
-        self.tail()?.close(&self.disk, number, |pack| self.begun(pack))
+        self.tail()?
+            .close(&self.disk, number, |pack| self.begun(pack))
     }
 
     /// Takes a pack that was begun, and seals the one before.
@@ -130,7 +176,11 @@ impl Blocks {
     }
 
     /// Appends a block unless it is `already` here, and says by how much the packs grew.
-    pub(super) fn append_unless(&self, already: impl FnOnce() -> bool, block: &Append<'_>) -> Result<u64, BlocksError> {
+    pub(super) fn append_unless(
+        &self,
+        already: impl FnOnce() -> bool,
+        block: &Append<'_>,
+    ) -> Result<u64, BlocksError> {
         self.tail()?.append(
             &self.disk,
             block,
@@ -138,7 +188,10 @@ impl Blocks {
             |pack| self.begun(pack),
             |place| {
                 let mut index = self.index_mut();
-                index.append(Location { place, header: block.header });
+                index.append(Location {
+                    place,
+                    header: block.header,
+                });
                 index.record(place.pack, block.buries.iter().copied());
             },
         )
@@ -179,7 +232,10 @@ enum Stored {
 impl Cutting<'_> {
     /// The next chunk; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Piece>, BlocksError> {
-        let piece = self.cutter.next().map_err(|source| BlocksError::Source { source })?;
+        let piece = self
+            .cutter
+            .next()
+            .map_err(|source| BlocksError::Source { source })?;
         if let Some(piece) = &piece {
             self.len += piece.bytes().len() as u64;
             check_len(self.len, self.len_max)?;
@@ -195,18 +251,40 @@ impl Put<'_> {
         self.check_digest(checksum)?;
         self.pins.pin_payload(checksum);
         let len = block_len(bytes);
-        let new_bytes = if self.is_here(checksum, &[Chunk { digest: checksum, len }])? {
+        let new_bytes = if self.is_here(
+            checksum,
+            &[Chunk {
+                digest: checksum,
+                len,
+            }],
+        )? {
             0
         } else if self.has_chunk(checksum)? {
             // The bytes are there, as a part of something longer.
-            self.append_manifest(checksum, vec![Chunk { digest: checksum, len }])?
+            self.append_manifest(
+                checksum,
+                vec![Chunk {
+                    digest: checksum,
+                    len,
+                }],
+            )?
         } else {
             let (codec, stored) = compress(checksum, bytes)?;
             let stored_len = block_len(&stored);
-            let header = Header { kind: Kind::Whole, codec, raw_len: len, stored_len, name: checksum };
+            let header = Header {
+                kind: Kind::Whole,
+                codec,
+                raw_len: len,
+                stored_len,
+                name: checksum,
+            };
             self.blocks.append(self.generation, header, &stored)?
         };
-        Ok(PutStats { checksum, len: u64::from(len), new_bytes })
+        Ok(PutStats {
+            checksum,
+            len: u64::from(len),
+            new_bytes,
+        })
     }
 
     fn chunked(&self, cutting: &mut Cutting<'_>) -> Result<PutStats, BlocksError> {
@@ -216,17 +294,28 @@ impl Put<'_> {
         };
         self.check_digest(checksum)?;
         self.pins.pin_payload(checksum);
-        let Appended { chunks, len, mut new_bytes } = appended;
+        let Appended {
+            chunks,
+            len,
+            mut new_bytes,
+        } = appended;
         if !self.is_here(checksum, &chunks)? {
             new_bytes += self.append_manifest(checksum, chunks)?;
         }
-        Ok(PutStats { checksum, len, new_bytes })
+        Ok(PutStats {
+            checksum,
+            len,
+            new_bytes,
+        })
     }
 
     /// Names a chunk, and compresses it unless it is here.
     pub(super) fn prepare(&self, piece: Piece) -> Result<Prepared, BlocksError> {
         let bytes = piece.bytes();
-        let chunk = Chunk { digest: Checksum::of(bytes), len: block_len(bytes) };
+        let chunk = Chunk {
+            digest: Checksum::of(bytes),
+            len: block_len(bytes),
+        };
         self.pins.pin(chunk.digest);
         let stored = if self.has_chunk(chunk.digest)? {
             Stored::AlreadyHere
@@ -236,7 +325,11 @@ impl Put<'_> {
                 (Codec::Zstd, stored) => Stored::Zstd(stored.into_owned()),
             }
         };
-        Ok(Prepared { chunk, piece, stored })
+        Ok(Prepared {
+            chunk,
+            piece,
+            stored,
+        })
     }
 
     /// Appends a chunk unless it is here, and says by how much the packs grew.
@@ -246,8 +339,17 @@ impl Put<'_> {
             Stored::Raw => (Codec::Raw, prepared.piece.bytes()),
             Stored::Zstd(stored) => (Codec::Zstd, stored.as_slice()),
         };
-        let Chunk { digest: name, len: raw_len } = prepared.chunk;
-        let header = Header { kind: Kind::Part, codec, raw_len, stored_len: block_len(stored), name };
+        let Chunk {
+            digest: name,
+            len: raw_len,
+        } = prepared.chunk;
+        let header = Header {
+            kind: Kind::Part,
+            codec,
+            raw_len,
+            stored_len: block_len(stored),
+            name,
+        };
         self.blocks.append(self.generation, header, stored)
     }
 
@@ -255,7 +357,13 @@ impl Put<'_> {
         let raw = Manifest::new(name, chunks).encode();
         let (codec, stored) = compress(name, &raw)?;
         let (raw_len, stored_len) = (block_len(&raw), block_len(&stored));
-        let header = Header { kind: Kind::Manifest, codec, raw_len, stored_len, name };
+        let header = Header {
+            kind: Kind::Manifest,
+            codec,
+            raw_len,
+            stored_len,
+            name,
+        };
         self.blocks.append(self.generation, header, &stored)
     }
 
@@ -263,7 +371,9 @@ impl Put<'_> {
     fn is_here(&self, name: Checksum, chunks: &[Chunk]) -> Result<bool, BlocksError> {
         let found = self.blocks.ask(|index| index.last_payload(name))?;
         match found {
-            Some(manifest) if manifest.at.header.kind == Kind::Manifest && self.options.check_existing => {
+            Some(manifest)
+                if manifest.at.header.kind == Kind::Manifest && self.options.check_existing =>
+            {
                 self.is_proven(&manifest, chunks)
             }
             found => self.is_sound(found),
@@ -277,7 +387,9 @@ impl Put<'_> {
                 return self.blocks.settle(manifest, manifest.at.header.name);
             }
             // Cut by another rule, and of chunks that have not been looked at.
-            let digest = self.blocks.digest(manifest.at.header.name, &listed.chunks)?;
+            let digest = self
+                .blocks
+                .digest(manifest.at.header.name, &listed.chunks)?;
             self.blocks.settle(manifest, digest)
         });
         match proven {
@@ -295,10 +407,12 @@ impl Put<'_> {
         self.is_sound(found)
     }
 
-    /// Whether a block can stand for the same bytes put again: it is not known to be damaged, and verifies if that was
-    /// asked for.
+    /// Whether a block can stand for the same bytes put again: it is not known to be damaged, and
+    /// verifies if that was asked for.
     fn is_sound(&self, found: Option<Found>) -> Result<bool, BlocksError> {
-        let Some(found) = self.blocks.index().sound(found) else { return Ok(false) };
+        let Some(found) = self.blocks.index().sound(found) else {
+            return Ok(false);
+        };
         if !self.options.check_existing {
             return Ok(true);
         }
@@ -311,14 +425,20 @@ impl Put<'_> {
 
     fn check_digest(&self, found: Checksum) -> Result<(), BlocksError> {
         match self.options.expected {
-            Some(expected) if expected != found => Err(BlocksError::WrongChecksum { expected, found }),
+            Some(expected) if expected != found => {
+                Err(BlocksError::WrongChecksum { expected, found })
+            }
             _ => Ok(()),
         }
     }
 }
 
 fn check_len(len: u64, max: u64) -> Result<(), BlocksError> {
-    if len > max { Err(BlocksError::TooLarge { len, max }) } else { Ok(()) }
+    if len > max {
+        Err(BlocksError::TooLarge { len, max })
+    } else {
+        Ok(())
+    }
 }
 
 /// Blocks are at most 64 MiB long.

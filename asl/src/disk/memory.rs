@@ -1,10 +1,12 @@
-//! A disk in memory for simulation: it knows what has been synced and what has not, loses power on purpose, and fails
-//! when told to. Everything it does follows from the calls made and the seeds given.
+//! A disk in memory for simulation: it knows what has been synced and what has not, loses power on
+//! purpose, and fails when told to. Everything it does follows from the calls made and the seeds
+//! given.
 //!
-//! The model: contents and length of a file are durable after [`DiskFile::sync`], a name after [`Disk::sync_dir`] of its
-//! directory. At [`MemoryDisk::crash`] each unsynced write is kept, dropped, cut at any byte, or kept in some of its
-//! 512-byte sectors only; unsynced writes do not wait for each other. Unsynced changes of names survive as a prefix, as on
-//! a journalling file system. A failed sync loses writes for good although they can still be read, as Linux does it.
+//! The model: contents and length of a file are durable after [`DiskFile::sync`], a name after
+//! [`Disk::sync_dir`] of its directory. At [`MemoryDisk::crash`] each unsynced write is kept,
+//! dropped, cut at any byte, or kept in some of its 512-byte sectors only; unsynced writes do not
+//! wait for each other. Unsynced changes of names survive as a prefix, as on a journalling file
+//! system. A failed sync loses writes for good although they can still be read, as Linux does it.
 
 #[cfg(test)]
 mod tests;
@@ -82,8 +84,8 @@ impl MemoryDisk {
         Self::default()
     }
 
-    /// How many modifying operations (open to write, write, sync, set length, rename, remove, make directory, sync
-    /// directory) have been attempted.
+    /// How many modifying operations (open to write, write, sync, set length, rename, remove, make
+    /// directory, sync directory) have been attempted.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.lock().operations
@@ -94,8 +96,8 @@ impl MemoryDisk {
         self.lock().faults.insert(operation, fault);
     }
 
-    /// Lets no more than `capacity` bytes be on the disk: what would need more fails as on a full disk, each time, and leaves
-    /// what fits. `None` takes the bound away.
+    /// Lets no more than `capacity` bytes be on the disk: what would need more fails as on a full
+    /// disk, each time, and leaves what fits. `None` takes the bound away.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.lock().capacity = capacity;
     }
@@ -106,11 +108,14 @@ impl MemoryDisk {
         self.lock().used()
     }
 
-    /// Flips one bit of a file, in what is live and in what is durable. Says whether there is such a bit.
+    /// Flips one bit of a file, in what is live and in what is durable. Says whether there is such
+    /// a bit.
     #[must_use]
     pub fn flip_bit(&self, path: &str, bit: u64) -> bool {
         let flip = |bytes: &mut Vec<u8>| {
-            let byte = usize::try_from(bit / 8).ok().and_then(|index| bytes.get_mut(index));
+            let byte = usize::try_from(bit / 8)
+                .ok()
+                .and_then(|index| bytes.get_mut(index));
             byte.is_some_and(|byte| {
                 *byte ^= 1 << (bit % 8);
                 true
@@ -133,7 +138,10 @@ impl MemoryDisk {
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         let state = self.lock();
-        let files = state.names.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+        let files = state
+            .names
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(_)));
         files.map(|(path, _)| path.clone()).collect()
     }
 
@@ -145,8 +153,8 @@ impl MemoryDisk {
         state.files.values_mut().for_each(File::settle);
     }
 
-    /// The disk as a power loss at this moment may leave it; which of the possible ones, `seed` decides. This disk is
-    /// not changed.
+    /// The disk as a power loss at this moment may leave it; which of the possible ones, `seed`
+    /// decides. This disk is not changed.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let mut chance = Chance(seed);
@@ -156,16 +164,36 @@ impl MemoryDisk {
         for change in &state.names_pending[..kept] {
             change.apply(&mut names);
         }
-        let reachable = |path: &str| parents(path).all(|parent| names.get(parent) == Some(&Node::Directory));
-        let names: BTreeMap<_, _> =
-            names.iter().filter(|(path, _)| reachable(path)).map(|(path, node)| (path.clone(), *node)).collect();
+        let reachable =
+            |path: &str| parents(path).all(|parent| names.get(parent) == Some(&Node::Directory));
+        let names: BTreeMap<_, _> = names
+            .iter()
+            .filter(|(path, _)| reachable(path))
+            .map(|(path, node)| (path.clone(), *node))
+            .collect();
         let files = state.files.iter().map(|(id, file)| {
             let bytes = file.after_crash(&mut chance);
-            (*id, File { live: bytes.clone(), synced: bytes, pending: Vec::new(), holes: file.holes.clone() })
+            (
+                *id,
+                File {
+                    live: bytes.clone(),
+                    synced: bytes,
+                    pending: Vec::new(),
+                    holes: file.holes.clone(),
+                },
+            )
         });
         let (files, capacity) = (files.collect(), state.capacity);
-        let survived = State { files, names_synced: names.clone(), names, capacity, ..State::default() };
-        Self { state: Arc::new(Mutex::new(survived)) }
+        let survived = State {
+            files,
+            names_synced: names.clone(),
+            names,
+            capacity,
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(survived)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -195,16 +223,28 @@ impl State {
             Node::Directory => None,
             Node::File(id) => self.files.get(id),
         });
-        files.map(|file| (file.live.len() - file.holes_len()) as u64).sum()
+        files
+            .map(|file| (file.live.len() - file.holes_len()) as u64)
+            .sum()
     }
 
     /// How many of `len` bytes at `offset` of a file fit on the disk.
     fn fitting(&self, id: u64, offset: usize, len: usize) -> usize {
-        let (Some(capacity), Some(file)) = (self.capacity, self.files.get(&id)) else { return len };
+        let (Some(capacity), Some(file)) = (self.capacity, self.files.get(&id)) else {
+            return len;
+        };
         let free = usize::try_from(capacity.saturating_sub(self.used())).unwrap_or(usize::MAX);
-        let filled = file.holes.range(offset / PAGE..(offset + len).div_ceil(PAGE)).count() * PAGE;
+        let filled = file
+            .holes
+            .range(offset / PAGE..(offset + len).div_ceil(PAGE))
+            .count()
+            * PAGE;
         let grown = (offset + len).saturating_sub(file.live.len());
-        if grown + filled <= free { len } else { len.saturating_sub(grown + filled - free) }
+        if grown + filled <= free {
+            len
+        } else {
+            len.saturating_sub(grown + filled - free)
+        }
     }
 
     fn file_mut(&mut self, path: &str) -> Option<&mut File> {
@@ -264,13 +304,23 @@ impl File {
         for change in &self.pending {
             match (chance.below(4), change) {
                 (0, _) => {}
-                (1, Change::Write { offset, bytes: written }) => {
+                (
+                    1,
+                    Change::Write {
+                        offset,
+                        bytes: written,
+                    },
+                ) => {
                     let kept = chance.below(written.len() + 1);
                     write(&mut bytes, *offset, &written[..kept]);
                 }
-                (2, Change::Write { offset, bytes: written }) => {
-                    write_some_sectors(&mut bytes, *offset, written, chance)
-                }
+                (
+                    2,
+                    Change::Write {
+                        offset,
+                        bytes: written,
+                    },
+                ) => write_some_sectors(&mut bytes, *offset, written, chance),
                 (_, change) => change.apply(&mut bytes),
             }
         }
@@ -319,7 +369,10 @@ impl Fault {
     fn error(self) -> io::Error {
         match self {
             Self::Io => io::Error::other("injected input/output error"),
-            Self::NoSpace => io::Error::new(io::ErrorKind::StorageFull, "injected: no space left on device"),
+            Self::NoSpace => io::Error::new(
+                io::ErrorKind::StorageFull,
+                "injected: no space left on device",
+            ),
         }
     }
 }
@@ -344,7 +397,11 @@ impl Disk for MemoryDisk {
                 id
             }
         };
-        Ok(Arc::new(MemoryFile { disk: self.clone(), id, mode }))
+        Ok(Arc::new(MemoryFile {
+            disk: self.clone(),
+            id,
+            mode,
+        }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -373,7 +430,9 @@ impl Disk for MemoryDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let inside = state.names.keys().filter(|path| parent(path) == dir);
-        Ok(inside.map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).collect())
+        Ok(inside
+            .map(|path| path.rsplit('/').next().unwrap_or(path).to_owned())
+            .collect())
     }
 
     fn exists(&self, path: &str) -> io::Result<bool> {
@@ -409,12 +468,19 @@ impl Disk for MemoryDisk {
 
     fn free_space(&self) -> io::Result<Option<u64>> {
         let state = self.lock();
-        Ok(state.capacity.map(|capacity| capacity.saturating_sub(state.used())))
+        Ok(state
+            .capacity
+            .map(|capacity| capacity.saturating_sub(state.used())))
     }
 
     fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
         let taken = self.lock().locks.insert(path.to_owned());
-        Ok(taken.then(|| Box::new(MemoryLock { disk: self.clone(), path: path.to_owned() }) as LockGuard))
+        Ok(taken.then(|| {
+            Box::new(MemoryLock {
+                disk: self.clone(),
+                path: path.to_owned(),
+            }) as LockGuard
+        }))
     }
 }
 
@@ -439,20 +505,30 @@ struct MemoryFile {
 impl MemoryFile {
     fn with<T>(&self, action: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.disk.lock();
-        let file = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        let file = state
+            .files
+            .get_mut(&self.id)
+            .ok_or(io::ErrorKind::NotFound)?;
         action(file)
     }
 
-    /// Like `with` for an operation that modifies: counted, refused on a file opened to be read, and may fail; `failed` then says what
-    /// a failure does all the same.
-    fn modify(&self, action: impl FnOnce(&mut File), failed: impl FnOnce(&mut File, &mut Chance)) -> io::Result<()> {
+    /// Like `with` for an operation that modifies: counted, refused on a file opened to be read,
+    /// and may fail; `failed` then says what a failure does all the same.
+    fn modify(
+        &self,
+        action: impl FnOnce(&mut File),
+        failed: impl FnOnce(&mut File, &mut Chance),
+    ) -> io::Result<()> {
         if self.mode == Mode::ReadOnly {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = self.disk.lock();
         let mut chance = Chance(state.operations);
         let fault = state.step();
-        let file = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        let file = state
+            .files
+            .get_mut(&self.id)
+            .ok_or(io::ErrorKind::NotFound)?;
         match fault {
             None => {
                 action(file);
@@ -478,8 +554,13 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let start = index(offset)?;
         self.with(|file| {
-            let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            let found = file.live.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let end = start
+                .checked_add(bytes.len())
+                .ok_or(io::ErrorKind::UnexpectedEof)?;
+            let found = file
+                .live
+                .get(start..end)
+                .ok_or(io::ErrorKind::UnexpectedEof)?;
             bytes.copy_from_slice(found);
             Ok(())
         })
@@ -487,7 +568,10 @@ impl DiskFile for MemoryFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = index(offset)?;
-        let write = |bytes: &[u8]| Change::Write { offset, bytes: bytes.to_vec() };
+        let write = |bytes: &[u8]| Change::Write {
+            offset,
+            bytes: bytes.to_vec(),
+        };
         let fitting = self.disk.lock().fitting(self.id, offset, bytes.len());
         if fitting < bytes.len() && self.mode == Mode::Write {
             self.modify(|file| file.change(write(&bytes[..fitting])), |_, _| {})?;
@@ -503,7 +587,9 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.modify(File::settle, |file, chance| file.pending.retain(|_| chance.below(2) == 0))
+        self.modify(File::settle, |file, chance| {
+            file.pending.retain(|_| chance.below(2) == 0)
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -515,7 +601,10 @@ impl DiskFile for MemoryFile {
         let end = offset.saturating_add(len).min(self.len()?);
         let (start, end) = (index(offset)?.div_ceil(PAGE), index(end)? / PAGE);
         if start < end {
-            let zeros = Change::Write { offset: start * PAGE, bytes: vec![0; (end - start) * PAGE] };
+            let zeros = Change::Write {
+                offset: start * PAGE,
+                bytes: vec![0; (end - start) * PAGE],
+            };
             let punch = |file: &mut File| {
                 file.change(zeros);
                 file.holes.extend(start..end);
@@ -543,7 +632,10 @@ impl Chance {
     }
 
     /// A number below `bound`, which is not zero.
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder below a usize fits a usize")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a remainder below a usize fits a usize"
+    )]
     fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }

@@ -1,6 +1,9 @@
 //! Read-only memory maps of sealed files.
 
-#![expect(unsafe_code, reason = "a memory map is sound only as long as nobody changes the file")]
+#![expect(
+    unsafe_code,
+    reason = "a memory map is sound only as long as nobody changes the file"
+)]
 
 use std::fs::File;
 use std::io;
@@ -45,10 +48,10 @@ pub(super) fn map_sealed(file: &File) -> io::Result<Sealed> {
         // An empty map is refused by some platforms.
         return Ok(Vec::new().into());
     }
-    // SAFETY: callers pass only sealed files. This program writes and cuts a file before the next one of its kind is
-    // created, which is what seals it, and never opens a sealed file to write again; the store's lock keeps other writers
-    // out. A sealed file that is changed behind the program's back shows as bytes that fail their check, one that is cut
-    // as zeros (`sigbus.rs`).
+    // SAFETY: callers pass only sealed files. This program writes and cuts a file before the next
+    // one of its kind is created, which is what seals it, and never opens a sealed file to write
+    // again; the store's lock keeps other writers out. A sealed file that is changed behind the
+    // program's back shows as bytes that fail their check, one that is cut as zeros (`sigbus.rs`).
     let map = unsafe { memmap2::Mmap::map(file)? };
     #[cfg(target_os = "linux")]
     let guard = {
@@ -73,7 +76,10 @@ mod tests {
     fn a_file_cut_under_its_map_reads_as_zeros_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cut");
-        File::create(&path).unwrap().write_all(&[7; 3 * 4096]).unwrap();
+        File::create(&path)
+            .unwrap()
+            .write_all(&[7; 3 * 4096])
+            .unwrap();
         let other = dir.path().join("whole");
         File::create(&other).unwrap().write_all(&[8; 4096]).unwrap();
         let whole = map_sealed(&File::open(&other).unwrap()).unwrap();
@@ -83,7 +89,10 @@ mod tests {
             let file = OpenOptions::new().write(true).open(&path).unwrap();
             file.set_len(4096).unwrap();
             assert_eq!((map[0], map.is_cut()), (7, false));
-            assert_eq!((map[8192], map[4096], map[0], map.is_cut()), (0, 0, 7, true));
+            assert_eq!(
+                (map[8192], map[4096], map[0], map.is_cut()),
+                (0, 0, 7, true)
+            );
             file.set_len(0).unwrap();
             (&file).write_all(&[7; 3 * 4096]).unwrap();
         }

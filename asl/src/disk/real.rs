@@ -1,7 +1,8 @@
 //! Real files under a root directory, read and written by position (`pread`, `pwrite`).
 //!
-//! What is created here belongs to its owner alone: files have mode 0600 and directories 0700, whatever the umask allows. A
-//! store holds the contents of files that may have been private where they came from.
+//! What is created here belongs to its owner alone: files have mode 0600 and directories 0700,
+//! whatever the umask allows. A store holds the contents of files that may have been private where
+//! they came from.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -38,9 +39,14 @@ impl RealDisk {
     }
 
     fn resolve(&self, path: &str) -> io::Result<PathBuf> {
-        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let inside = Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         if !inside {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} leaves the store")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{path:?} leaves the store"),
+            ));
         }
         Ok(self.root.join(path))
     }
@@ -65,7 +71,10 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        #[expect(clippy::disallowed_methods, reason = "sorted below: this is the one place that lists")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "sorted below: this is the one place that lists"
+        )]
         let mut names = fs::read_dir(self.resolve(dir)?)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect::<io::Result<Vec<_>>>()?;
@@ -78,7 +87,10 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, dir: &str) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(DIR_MODE).create(self.resolve(dir)?)
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIR_MODE)
+            .create(self.resolve(dir)?)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -105,7 +117,11 @@ impl Disk for RealDisk {
 /// How a file is opened that is created, for its owner alone, if it is not there.
 fn created() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(FILE_MODE);
+    options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE);
     options
 }
 
@@ -120,12 +136,18 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                io::Error::new(error.kind(), format!("the file ends before offset {}", offset + bytes.len() as u64))
-            }
-            _ => error,
-        })
+        self.file
+            .read_exact_at(bytes, offset)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => io::Error::new(
+                    error.kind(),
+                    format!(
+                        "the file ends before offset {}",
+                        offset + bytes.len() as u64
+                    ),
+                ),
+                _ => error,
+            })
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -176,11 +198,27 @@ mod tests {
         disk.sync_dir("a").unwrap();
         disk.open("a/one", Mode::Write).unwrap();
         assert_eq!(disk.list("a").unwrap(), ["one", "two"]);
-        assert_eq!(&*disk.open("a/two", Mode::ReadOnly).unwrap().map_sealed().unwrap(), b"\0\0\0xyz");
-        assert!(disk.open("a/one", Mode::ReadOnly).unwrap().map_sealed().unwrap().is_empty());
+        assert_eq!(
+            &*disk
+                .open("a/two", Mode::ReadOnly)
+                .unwrap()
+                .map_sealed()
+                .unwrap(),
+            b"\0\0\0xyz"
+        );
+        assert!(
+            disk.open("a/one", Mode::ReadOnly)
+                .unwrap()
+                .map_sealed()
+                .unwrap()
+                .is_empty()
+        );
         file.set_len(4).unwrap();
         assert_eq!(file.len().unwrap(), 4);
-        assert_eq!(file.read_at(2, &mut [0; 3]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            file.read_at(2, &mut [0; 3]).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
         disk.rename("a/two", "a/three").unwrap();
         disk.remove("a/one").unwrap();
         assert_eq!(disk.list("a").unwrap(), ["three"]);
@@ -193,7 +231,12 @@ mod tests {
             let mut bytes = [1; 20_000];
             holed.read_at(0, &mut bytes).unwrap();
             assert_eq!(bytes[4096..12_288].iter().all(|byte| *byte == 0), is_zero);
-            assert!(bytes[..4096].iter().chain(&bytes[12_288..]).all(|byte| *byte == 7));
+            assert!(
+                bytes[..4096]
+                    .iter()
+                    .chain(&bytes[12_288..])
+                    .all(|byte| *byte == 7)
+            );
             disk.remove("holed").unwrap();
         }
         let lock = disk.try_lock("a/lock").unwrap();
@@ -211,7 +254,13 @@ mod tests {
         drop(disk.open("a/b/file", Mode::Write).unwrap());
         drop(disk.try_lock("a/lock").unwrap());
         super::super::replace(&disk, "small", b"text").unwrap();
-        let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        let mode = |path: &str| {
+            fs::metadata(dir.path().join(path))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o7777
+        };
         for (path, wanted) in [
             ("store", DIR_MODE),
             ("store/a", DIR_MODE),
@@ -229,7 +278,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(dir.path());
         for path in ["../out", "/etc/hostname", "a/../../out"] {
-            assert_eq!(disk.open(path, Mode::Write).err().unwrap().kind(), io::ErrorKind::InvalidInput, "{path}");
+            assert_eq!(
+                disk.open(path, Mode::Write).err().unwrap().kind(),
+                io::ErrorKind::InvalidInput,
+                "{path}"
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Keeps a process alive when a file is cut under a memory map: reading a page that the file no longer has raises SIGBUS,
-//! which kills. Here it marks the map as cut and puts a page of zeros in place, which no check accepts.
+//! Keeps a process alive when a file is cut under a memory map: reading a page that the file no
+//! longer has raises SIGBUS, which kills. Here it marks the map as cut and puts a page of zeros in
+//! place, which no check accepts.
 //!
-//! Invariants: only faults inside registered maps are handled, everything else goes to the handler that was there before;
-//! the handler takes no lock and allocates nothing; slots are leaked and reused, so the handler may read them at any time.
+//! Invariants: only faults inside registered maps are handled, everything else goes to the handler
+//! that was there before; the handler takes no lock and allocates nothing; slots are leaked and
+//! reused, so the handler may read them at any time.
 
 #![expect(unsafe_code, reason = "signal handlers are raw system calls")]
 
@@ -47,7 +49,8 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Guards the addresses of a map, which must be whole pages and stay mapped until the guard is dropped.
+    /// Guards the addresses of a map, which must be whole pages and stay mapped until the guard is
+    /// dropped.
     pub(super) fn new(map: Range<usize>) -> io::Result<Self> {
         if let Err(code) = INSTALLED.get_or_init(install) {
             return Err(io::Error::from_raw_os_error(*code));
@@ -97,19 +100,27 @@ impl Slot {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether `address` is inside. A slot that is being changed is not the one of a map somebody reads.
+    /// Whether `address` is inside. A slot that is being changed is not the one of a map somebody
+    /// reads.
     fn contains(&self, address: usize) -> bool {
         let version = self.version.load(Ordering::Acquire);
         let map = self.start.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
-        version.is_multiple_of(2) && version == self.version.load(Ordering::Relaxed) && map.contains(&address)
+        version.is_multiple_of(2)
+            && version == self.version.load(Ordering::Relaxed)
+            && map.contains(&address)
     }
 }
 
 fn install() -> Result<Before, c_int> {
-    let failed = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
+    let failed = || {
+        io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EINVAL)
+    };
     // SAFETY: asks for a constant of the system.
-    let page_len = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(|_| failed())?;
+    let page_len =
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(|_| failed())?;
     // SAFETY: zeros are a valid `sigaction`, and both calls get valid pointers or null.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();
@@ -132,8 +143,15 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
         // Not one of ours: no map is registered before this is set. Fault again, without a handler.
         return set_default(signal);
     };
-    // SAFETY: the kernel passes a valid `siginfo_t`; a positive code of SIGBUS comes with an address.
-    let address = unsafe { if (*info).si_code > 0 { (*info).si_addr() as usize } else { 0 } };
+    // SAFETY: the kernel passes a valid `siginfo_t`; a positive code of SIGBUS comes with an
+    // address.
+    let address = unsafe {
+        if (*info).si_code > 0 {
+            (*info).si_addr() as usize
+        } else {
+            0
+        }
+    };
     if !put_zeros(address, before.page_len) {
         forward(&before.action, signal, info, context);
     }
@@ -149,8 +167,8 @@ fn put_zeros(address: usize, page_len: usize) -> bool {
             slot.cut.store(true, Ordering::SeqCst);
             let page = (address - address % page_len) as *mut c_void;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-            // SAFETY: the page lies in a map of ours, which is only read, and which the thread that faulted keeps alive;
-            // `errno` is the interrupted code's and is given back.
+            // SAFETY: the page lies in a map of ours, which is only read, and which the thread that
+            // faulted keeps alive; `errno` is the interrupted code's and is given back.
             return unsafe {
                 let errno = libc::__errno_location();
                 let saved = *errno;
@@ -165,12 +183,18 @@ fn put_zeros(address: usize, page_len: usize) -> bool {
 }
 
 /// Does what would have been done without this handler.
-fn forward(action: &libc::sigaction, signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+fn forward(
+    action: &libc::sigaction,
+    signal: c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
     match action.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => set_default(signal),
         handler if action.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: who installed it with this flag promised this type.
-            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = unsafe { mem::transmute(handler) };
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                unsafe { mem::transmute(handler) };
             handler(signal, info, context);
         }
         handler => {
@@ -181,7 +205,8 @@ fn forward(action: &libc::sigaction, signal: c_int, info: *mut libc::siginfo_t, 
     }
 }
 
-/// Lets the signal kill, as it does where nobody handles it: the instruction that raised it is run again.
+/// Lets the signal kill, as it does where nobody handles it: the instruction that raised it is run
+/// again.
 fn set_default(signal: c_int) {
     // SAFETY: zeros are a valid `sigaction`: the default, with no flags.
     unsafe {

@@ -1,7 +1,8 @@
-//! Filters: which records of a segment are of some kind, type tag, time or range of ids, many at a time.
+//! Filters: which records of a segment are of some kind, type tag, time or range of ids, many at a
+//! time.
 //!
-//! Columns of codes are compared in vectors into masks with a bit for each slot. Each kernel has a plain twin, to which a test
-//! holds it.
+//! Columns of codes are compared in vectors into masks with a bit for each slot. Each kernel has a
+//! plain twin, to which a test holds it.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -41,20 +42,28 @@ impl Filter {
     /// Those of one kind.
     #[must_use]
     pub fn kind(kind: Kind) -> Self {
-        Self { kinds: Some(vec![kind]), ..Self::ALL }
+        Self {
+            kinds: Some(vec![kind]),
+            ..Self::ALL
+        }
     }
 
     /// Artifacts with this type tag.
     #[must_use]
     pub fn type_tag(tag: u32) -> Self {
-        Self { type_tag: Some(Some(tag)), ..Self::kind(Kind::Artifact) }
+        Self {
+            type_tag: Some(Some(tag)),
+            ..Self::kind(Kind::Artifact)
+        }
     }
 
     /// Whether it takes an entry.
     #[must_use]
     pub fn takes(&self, entry: &Entry) -> bool {
-        self.takes_class(Class { kind: entry.kind, type_tag: entry.type_tag })
-            && self.logseq.contains(&entry.logseq)
+        self.takes_class(Class {
+            kind: entry.kind,
+            type_tag: entry.type_tag,
+        }) && self.logseq.contains(&entry.logseq)
             && self.ids.contains(&entry.id)
     }
 
@@ -64,14 +73,17 @@ impl Filter {
     }
 
     pub(super) fn takes_class(&self, class: Class) -> bool {
-        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&class.kind))
+        self.kinds
+            .as_ref()
+            .is_none_or(|kinds| kinds.contains(&class.kind))
             && self.type_tag.is_none_or(|tag| class.type_tag == tag)
     }
 }
 
 impl Segment {
-    /// Which slots of lines hold a record that `filter` takes, of those between the ids it takes; the first bit is the first
-    /// slot of the range that is returned with the mask. What shares a line with the first or last id may lie outside.
+    /// Which slots of lines hold a record that `filter` takes, of those between the ids it takes;
+    /// the first bit is the first slot of the range that is returned with the mask. What shares a
+    /// line with the first or last id may lie outside.
     pub(super) fn select(&self, filter: &Filter) -> Result<(Range<usize>, Mask), IndexError> {
         let slots = self.slots_between(prefix_of(filter.ids.start()), prefix_of(filter.ids.end()));
         let mask = self.select_in(slots.clone(), filter)?;
@@ -79,7 +91,10 @@ impl Segment {
     }
 
     /// Which of the overflow's slots hold a record that `filter` takes, whatever its id.
-    pub(super) fn select_overflow(&self, filter: &Filter) -> Result<(Range<usize>, Mask), IndexError> {
+    pub(super) fn select_overflow(
+        &self,
+        filter: &Filter,
+    ) -> Result<(Range<usize>, Mask), IndexError> {
         let slots = self.line_slots()..self.slots();
         let mask = self.select_in(slots.clone(), filter)?;
         Ok((slots, mask))
@@ -87,8 +102,10 @@ impl Segment {
 
     fn select_in(&self, slots: Range<usize>, filter: &Filter) -> Result<Mask, IndexError> {
         let (codes, width) = self.class_codes(slots.clone())?;
-        let wanted: Vec<u32> =
-            (0..).zip(self.classes()).filter_map(|(code, class)| filter.takes_class(*class).then_some(code)).collect();
+        let wanted: Vec<u32> = (0..)
+            .zip(self.classes())
+            .filter_map(|(code, class)| filter.takes_class(*class).then_some(code))
+            .collect();
         let mut words = vec![0; slots.len().div_ceil(64)];
         let mut each = |range: Range<u32>| match width {
             1 => within_u8(codes, range, &mut words),
@@ -96,7 +113,9 @@ impl Segment {
             _ => within_u32(codes, range, &mut words),
         };
         // Runs of codes: taking all is one comparison.
-        wanted.chunk_by(|a, b| a + 1 == *b).for_each(|run| each(run[0]..run[run.len() - 1] + 1));
+        wanted
+            .chunk_by(|a, b| a + 1 == *b)
+            .for_each(|run| each(run[0]..run[run.len() - 1] + 1));
         if filter.logseq != Filter::ALL.logseq {
             let range = self.commits_between(*filter.logseq.start(), *filter.logseq.end())?;
             let (codes, width) = self.commit_codes(slots.clone())?;
@@ -105,7 +124,10 @@ impl Segment {
                 2 => within_u16(codes, range, &mut inside),
                 _ => within_u32(codes, range, &mut inside),
             }
-            words.iter_mut().zip(&inside).for_each(|(word, inside)| *word &= inside);
+            words
+                .iter_mut()
+                .zip(&inside)
+                .for_each(|(word, inside)| *word &= inside);
         }
         let mut mask = Mask::from_vec(words);
         mask.truncate(slots.len());
@@ -123,7 +145,8 @@ macro_rules! kernel {
                 return;
             }
             // Codes and their bounds fit their width: what is cut off is zeros.
-            let cut = |code: u32| <$int>::from_le_bytes(std::array::from_fn(|at| code.to_le_bytes()[at]));
+            let cut =
+                |code: u32| <$int>::from_le_bytes(std::array::from_fn(|at| code.to_le_bytes()[at]));
             let (low, span) = (cut(range.start), cut(range.end - 1 - range.start));
             // One comparison for both bounds: what is below wraps around to above.
             let (low, last) = (<$vector>::splat(low), <$vector>::splat(span));

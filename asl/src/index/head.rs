@@ -1,7 +1,8 @@
 //! The head: records that no segment holds yet, in memory.
 //!
-//! A hash table names the newest record about each id; each record names the one before it about the same id. The hash is
-//! over all of the id and a seed that nobody outside knows, so that ids cannot be chosen to collide.
+//! A hash table names the newest record about each id; each record names the one before it about
+//! the same id. The hash is over all of the id and a seed that nobody outside knows, so that ids
+//! cannot be chosen to collide.
 
 use std::ops::RangeInclusive;
 
@@ -12,8 +13,9 @@ use super::{CommitRef, Filter, Found, Row};
 /// No record, in chains.
 const NONE: u32 = u32::MAX;
 
-/// A place of the table: the newest record of an id, beside 32 bits of the id's hash. So a place that is some other id's is
-/// passed over, and the table grows, without a look at records, each of which is a cache miss.
+/// A place of the table: the newest record of an id, beside 32 bits of the id's hash. So a place
+/// that is some other id's is passed over, and the table grows, without a look at records, each of
+/// which is a cache miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     hash: u32,
@@ -21,7 +23,10 @@ struct Place {
 }
 
 impl Place {
-    const EMPTY: Self = Self { hash: 0, record: NONE };
+    const EMPTY: Self = Self {
+        hash: 0,
+        record: NONE,
+    };
 }
 
 /// Records in memory.
@@ -45,12 +50,18 @@ struct Record {
 impl Head {
     /// An empty head.
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+        Self {
+            seed,
+            ..Self::default()
+        }
     }
 
     /// An empty head that will probably become as large as this one.
     pub(super) fn successor(&self) -> Self {
-        Self { records: Vec::with_capacity(self.records.len()), ..Self::new(self.seed) }
+        Self {
+            records: Vec::with_capacity(self.records.len()),
+            ..Self::new(self.seed)
+        }
     }
 
     /// How many records it holds.
@@ -116,7 +127,10 @@ impl Head {
     fn hash(&self, id: &CanonicalId) -> u32 {
         let mut hash = self.seed ^ 0x9e37_79b9_7f4a_7c15;
         for word in id.as_bytes().chunks_exact(8) {
-            let word = word.iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+            let word = word
+                .iter()
+                .rev()
+                .fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
             let product = u128::from(hash ^ word) * 0xd6e8_feb8_6659_fd93;
             #[expect(clippy::cast_possible_truncation, reason = "both halves are kept")]
             let folded = (product >> 64) as u64 ^ product as u64;
@@ -136,21 +150,34 @@ impl Head {
 
     /// Every record about an id, newest first, and at most `most`.
     #[inline]
-    pub(super) fn candidates(&self, id: &CanonicalId, most: usize, mut on_found: impl FnMut(Found)) {
+    pub(super) fn candidates(
+        &self,
+        id: &CanonicalId,
+        most: usize,
+        mut on_found: impl FnMut(Found),
+    ) {
         if self.table.is_empty() {
             return;
         }
         let mut at = self.table[self.place(id).0].record;
         for _ in 0..most {
-            let Some(record) = self.records.get(at as usize) else { return };
+            let Some(record) = self.records.get(at as usize) else {
+                return;
+            };
             on_found(self.found(&record.row));
             at = record.before;
         }
     }
 
     /// The records that `filter` takes and whose ids lie in a range, by id.
-    pub(super) fn sorted(&self, ids: &RangeInclusive<CanonicalId>, filter: &Filter) -> Vec<(CanonicalId, Found)> {
-        let taken = self.rows().filter(|row| ids.contains(&row.id) && filter.takes_class(row.class));
+    pub(super) fn sorted(
+        &self,
+        ids: &RangeInclusive<CanonicalId>,
+        filter: &Filter,
+    ) -> Vec<(CanonicalId, Found)> {
+        let taken = self
+            .rows()
+            .filter(|row| ids.contains(&row.id) && filter.takes_class(row.class));
         let mut sorted: Vec<_> = taken.map(|row| (row.id, self.found(row))).collect();
         sorted.retain(|(_, found)| filter.logseq.contains(&found.commit.logseq));
         sorted.sort_unstable_by_key(|(id, found)| (*id, found.at));
@@ -160,12 +187,18 @@ impl Head {
     /// How many records `filter` takes, whatever their ids.
     pub(super) fn count(&self, filter: &Filter) -> u64 {
         let is_taken = |row: &&Row| {
-            filter.takes_class(row.class) && filter.logseq.contains(&self.commits[row.commit as usize].logseq)
+            filter.takes_class(row.class)
+                && filter
+                    .logseq
+                    .contains(&self.commits[row.commit as usize].logseq)
         };
         self.rows().filter(is_taken).count() as u64
     }
 
     fn found(&self, row: &Row) -> Found {
-        Found { at: row.at, commit: self.commits[row.commit as usize] }
+        Found {
+            at: row.at,
+            commit: self.commits[row.commit as usize],
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Lines: where in the log the records about an id may be, in about one memory access.
 //!
-//! A line is one cache line of 64 bytes with room for ten slots; each slot has 16 bits that follow in the id after those that
-//! chose the line, and a 34-bit address. Slots are filled in the order of the ids, so that all slots one after the other are
-//! the ids in order. A full line spills into the next ones; how far is kept at the line where a lookup begins. Who writes
-//! ids on purpose that belong into one line fills fifteen lines and then the overflow, which is searched by bisection; so are
-//! lines with many slots of one fingerprint.
+//! A line is one cache line of 64 bytes with room for ten slots; each slot has 16 bits that follow
+//! in the id after those that chose the line, and a 34-bit address. Slots are filled in the order
+//! of the ids, so that all slots one after the other are the ids in order. A full line spills into
+//! the next ones; how far is kept at the line where a lookup begins. Who writes ids on purpose that
+//! belong into one line fills fifteen lines and then the overflow, which is searched by bisection;
+//! so are lines with many slots of one fingerprint.
 
 use std::ops::Range;
 
@@ -17,8 +18,8 @@ pub(super) const OVERFLOW_LEN: usize = 16;
 /// Addresses are below this.
 pub(super) const ADDRESS_MAX: u64 = 1 << 34;
 
-/// Records per hundred lines: ten slots filled to 88 in a hundred. The writer's choice: fuller lines spill more often, emptier
-/// ones take more than 12 bytes a record, codes and all.
+/// Records per hundred lines: ten slots filled to 88 in a hundred. The writer's choice: fuller
+/// lines spill more often, emptier ones take more than 12 bytes a record, codes and all.
 const LOAD_PERCENT: u64 = 880;
 /// A record lies at most so many lines behind its own.
 pub(super) const REACH_MAX: usize = 15;
@@ -40,7 +41,9 @@ const OVERFLOWS_AT: u32 = 28;
 
 /// How many lines hold this many records.
 pub(super) fn lines_for(records: usize) -> usize {
-    usize::try_from((records as u64 * 100).div_ceil(LOAD_PERCENT)).unwrap_or(usize::MAX).max(1)
+    usize::try_from((records as u64 * 100).div_ceil(LOAD_PERCENT))
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// The line where the search for a prefix begins, and its fingerprint there.
@@ -97,7 +100,11 @@ pub(super) fn build(records: impl ExactSizeIterator<Item = (u64, u64)>) -> Built
         slots.push(slot_number(at * SLOTS + filled));
         filled += 1;
     }
-    Built { lines, overflow, slots }
+    Built {
+        lines,
+        overflow,
+        slots,
+    }
 }
 
 fn slot_number(slot: usize) -> u32 {
@@ -109,8 +116,13 @@ fn put(lines: &mut [u8], line: usize, slot: usize, fingerprint: u16, address: u6
     bytes[field::FINGERPRINTS][slot * 2..][..2].copy_from_slice(&fingerprint.to_le_bytes());
     let upper = u32::try_from(address >> 2).expect("the caller bounds addresses");
     bytes[field::ADDRESSES][slot * 4..][..4].copy_from_slice(&upper.to_le_bytes());
-    let (low, count) = (u32::try_from(address & 3).unwrap_or(0), u32::try_from(slot + 1).unwrap_or(0));
-    set_meta(lines, line, |meta| (meta & !(15 << COUNT_AT)) | low << (slot * 2) | count << COUNT_AT);
+    let (low, count) = (
+        u32::try_from(address & 3).unwrap_or(0),
+        u32::try_from(slot + 1).unwrap_or(0),
+    );
+    set_meta(lines, line, |meta| {
+        (meta & !(15 << COUNT_AT)) | low << (slot * 2) | count << COUNT_AT
+    });
 }
 
 fn set_meta(lines: &mut [u8], line: usize, change: impl Fn(u32) -> u32) {
@@ -157,10 +169,15 @@ impl<'a> Line<'a> {
     #[inline]
     pub(super) fn matches(self, fingerprint: u16) -> u32 {
         let mut lanes = [0; 16];
-        for (lane, bytes) in lanes.iter_mut().zip(self.0[field::FINGERPRINTS].chunks_exact(2)) {
+        for (lane, bytes) in lanes
+            .iter_mut()
+            .zip(self.0[field::FINGERPRINTS].chunks_exact(2))
+        {
             *lane = u16::from_le_bytes([bytes[0], bytes[1]]);
         }
-        let equal = wide::u16x16::new(lanes).simd_eq(wide::u16x16::splat(fingerprint)).to_bitmask();
+        let equal = wide::u16x16::new(lanes)
+            .simd_eq(wide::u16x16::splat(fingerprint))
+            .to_bitmask();
         equal & ((1 << self.count().min(SLOTS)) - 1)
     }
 
@@ -183,7 +200,11 @@ pub(super) fn overflow_of<E>(
         let (mut low, mut high) = (0, count);
         while low < high {
             let middle = low + (high - low) / 2;
-            if is_before(read(middle)?.0) { low = middle + 1 } else { high = middle }
+            if is_before(read(middle)?.0) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         Ok::<_, E>(low)
     };

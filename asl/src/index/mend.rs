@@ -1,5 +1,6 @@
-//! Pages of a segment that mend themselves: where one turns out damaged, the whole segment is laid out anew from the log, in
-//! memory, while the reader waits. So damage costs time and never an answer, whenever it is first touched.
+//! Pages of a segment that mend themselves: where one turns out damaged, the whole segment is laid
+//! out anew from the log, in memory, while the reader waits. So damage costs time and never an
+//! answer, whenever it is first touched.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,9 @@ use crate::pages::{PageDamage, PageKey, Pages};
 
 /// Where a segment can be had from anew.
 pub(crate) trait Source: Send + Sync {
-    /// The segment's file as it was written: of the records of `commits`, or, if these are not known either, of all commits
-    /// in the run's range. Whether it is the same is found out by its seal.
+    /// The segment's file as it was written: of the records of `commits`, or, if these are not
+    /// known either, of all commits in the run's range. Whether it is the same is found out by its
+    /// seal.
     ///
     /// # Errors
     /// Why not, in words.
@@ -37,17 +39,26 @@ pub(super) struct Mending {
 }
 
 impl Mending {
-    /// `pages`, whose checks are made with `key` and sealed by `seal`; of shard `shard` of what `source` can lay out anew.
+    /// `pages`, whose checks are made with `key` and sealed by `seal`; of shard `shard` of what
+    /// `source` can lay out anew.
     pub(super) fn new(
         pages: Pages,
         key: PageKey,
         seal: [u8; SEAL_LEN],
         source: Option<(Arc<dyn Source>, u32)>,
     ) -> Self {
-        Self { pages, key, seal, source, anew: OnceLock::new(), is_stored: AtomicBool::new(false) }
+        Self {
+            pages,
+            key,
+            seal,
+            source,
+            anew: OnceLock::new(),
+            is_stored: AtomicBool::new(false),
+        }
     }
 
-    /// As [`Pages::get`]; `commits` gives the segment's commits from pages that are not damaged, if it can.
+    /// As [`Pages::get`]; `commits` gives the segment's commits from pages that are not damaged, if
+    /// it can.
     #[inline]
     pub(super) fn get(
         &self,
@@ -73,7 +84,10 @@ impl Mending {
         let mend = || {
             let (source, shard) = self.source.as_ref()?;
             let mended = self.lay_out(&**source, *shard, commits(&self.pages));
-            source.tell(&damage.clone().into(), mended.as_ref().err().map(String::as_str));
+            source.tell(
+                &damage.clone().into(),
+                mended.as_ref().err().map(String::as_str),
+            );
             mended.ok()
         };
         match self.anew.get_or_init(mend) {
@@ -82,9 +96,15 @@ impl Mending {
         }
     }
 
-    fn lay_out(&self, source: &dyn Source, shard: u32, commits: Option<Vec<CommitRef>>) -> Result<Pages, String> {
+    fn lay_out(
+        &self,
+        source: &dyn Source,
+        shard: u32,
+        commits: Option<Vec<CommitRef>>,
+    ) -> Result<Pages, String> {
         let mut found = String::new();
-        // What the segment says of its commits is right if it can be read. Without it, all that are there are tried.
+        // What the segment says of its commits is right if it can be read. Without it, all that are
+        // there are tried.
         for commits in commits.as_deref().map(Some).into_iter().chain([None]) {
             let bytes = source.lay_out(shard, commits)?;
             let (body, seal) = bytes.split_at(bytes.len() - SEAL_LEN);
@@ -92,12 +112,20 @@ impl Mending {
                 found = hex(seal);
                 continue;
             }
-            let checks =
-                body[self.pages.len()..].as_chunks().0.iter().map(|check| u64::from_le_bytes(*check)).collect();
+            let checks = body[self.pages.len()..]
+                .as_chunks()
+                .0
+                .iter()
+                .map(|check| u64::from_le_bytes(*check))
+                .collect();
             let (file, len) = (self.pages.file().to_owned(), self.pages.len());
-            return Pages::new(file, bytes.into(), len, self.key, checks).map_err(|damage| damage.to_string());
+            return Pages::new(file, bytes.into(), len, self.key, checks)
+                .map_err(|damage| damage.to_string());
         }
-        Err(format!("the log gives another file: its seal is {found}, it was {}", hex(&self.seal)))
+        Err(format!(
+            "the log gives another file: its seal is {found}, it was {}",
+            hex(&self.seal)
+        ))
     }
 
     /// The bytes that are to be written in place of a damaged file, if there are any.
@@ -113,7 +141,11 @@ impl Mending {
 
     /// Verifies all pages of the file, unless another has been put in its place.
     pub(super) fn verify(&self) -> Vec<PageDamage> {
-        if self.is_stored.load(Ordering::Relaxed) { Vec::new() } else { self.pages.verify_all(|_| {}) }
+        if self.is_stored.load(Ordering::Relaxed) {
+            Vec::new()
+        } else {
+            self.pages.verify_all(|_| {})
+        }
     }
 
     /// The file's own pages.

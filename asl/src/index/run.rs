@@ -29,56 +29,101 @@ impl RunBuilder {
     /// Some shards of a run that has so many, a power of two, with nothing in them.
     pub(crate) fn for_shards(shards: u32, taken: Range<u32>) -> Self {
         let (shard_bits, first) = (shards.trailing_zeros(), taken.start);
-        Self { shard_bits, first, commits: Vec::new(), shards: taken.map(|_| Vec::new()).collect() }
+        Self {
+            shard_bits,
+            first,
+            commits: Vec::new(),
+            shards: taken.map(|_| Vec::new()).collect(),
+        }
     }
 
     /// A run with so many shards of what is in a head.
     pub(crate) fn of(head: &Head, shards: u32) -> Self {
         let mut builder = Self::for_shards(shards, 0..shards);
         builder.commits = head.commits().to_vec();
-        head.rows().for_each(|row| builder.push(row.id.prefix(), row.at, row.class, row.commit));
+        head.rows()
+            .for_each(|row| builder.push(row.id.prefix(), row.at, row.class, row.commit));
         builder
     }
 
     /// The records pushed next are those of this commit.
     pub(crate) fn begin_commit(&mut self, commit: CommitRef) -> u32 {
         self.commits.push(commit);
-        u32::try_from(self.commits.len() - 1).expect("a run has fewer commits than its log has bytes")
+        u32::try_from(self.commits.len() - 1)
+            .expect("a run has fewer commits than its log has bytes")
     }
 
     /// Takes in a record, if it belongs into one of the shards.
     #[inline]
     pub(crate) fn push(&mut self, prefix: u64, at: LogPosition, class: Class, commit: u32) {
         let (shard, _) = segment::shard_of(prefix, self.shard_bits);
-        let items = shard.checked_sub(self.first).and_then(|shard| self.shards.get_mut(shard as usize));
-        items.into_iter().for_each(|items| items.push(Item { prefix, at, class, commit }));
+        let items = shard
+            .checked_sub(self.first)
+            .and_then(|shard| self.shards.get_mut(shard as usize));
+        items.into_iter().for_each(|items| {
+            items.push(Item {
+                prefix,
+                at,
+                class,
+                commit,
+            })
+        });
     }
 
-    /// The files of the shards, in their order, laid out on several threads. `number` names the run and no other.
+    /// The files of the shards, in their order, laid out on several threads. `number` names the run
+    /// and no other.
     ///
     /// # Errors
     /// What `ids` cannot read.
-    pub(crate) fn encode<E: Send>(self, number: u32, ids: &(dyn Ids<Error = E> + Sync)) -> Result<Vec<Vec<u8>>, E> {
-        let Self { shard_bits, first, commits, shards } = self;
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(shards.len()).max(1);
+    pub(crate) fn encode<E: Send>(
+        self,
+        number: u32,
+        ids: &(dyn Ids<Error = E> + Sync),
+    ) -> Result<Vec<Vec<u8>>, E> {
+        let Self {
+            shard_bits,
+            first,
+            commits,
+            shards,
+        } = self;
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(shards.len())
+            .max(1);
         let mut work: Vec<Vec<(usize, Vec<Item>)>> = (0..threads).map(|_| Vec::new()).collect();
-        shards.into_iter().enumerate().for_each(|(shard, items)| work[shard % threads].push((shard, items)));
+        shards
+            .into_iter()
+            .enumerate()
+            .for_each(|(shard, items)| work[shard % threads].push((shard, items)));
         let commits = &commits;
         let encode = |work: Vec<(usize, Vec<Item>)>| {
             let encode = |(shard, items): (usize, Vec<Item>)| {
                 let index = first + u32::try_from(shard).unwrap_or(u32::MAX);
-                let bytes = segment::encode(index, shard_bits, file_number(number, index), items, commits, ids)?;
+                let bytes = segment::encode(
+                    index,
+                    shard_bits,
+                    file_number(number, index),
+                    items,
+                    commits,
+                    ids,
+                )?;
                 Ok((shard, bytes))
             };
             work.into_iter().map(encode).collect::<Result<Vec<_>, E>>()
         };
         let mut files = thread::scope(|scope| {
-            let handles: Vec<_> = work.into_iter().map(|work| scope.spawn(|| encode(work))).collect();
+            let handles: Vec<_> = work
+                .into_iter()
+                .map(|work| scope.spawn(|| encode(work)))
+                .collect();
             let join = |handle: thread::ScopedJoinHandle<'_, _>| match handle.join() {
                 Ok(files) => files,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            handles.into_iter().map(join).collect::<Result<Vec<Vec<_>>, E>>()
+            handles
+                .into_iter()
+                .map(join)
+                .collect::<Result<Vec<Vec<_>>, E>>()
         })?
         .concat();
         files.sort_unstable_by_key(|(shard, _)| *shard);
@@ -92,7 +137,8 @@ fn file_number(run: u32, shard: u32) -> u64 {
 }
 
 impl Run {
-    /// Opens the files of run `number`, by shard, each with its path; `source` has those anew that turn out damaged later.
+    /// Opens the files of run `number`, by shard, each with its path; `source` has those anew that
+    /// turn out damaged later.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -101,8 +147,12 @@ impl Run {
         files: Vec<(String, Sealed)>,
         source: Option<Arc<dyn Source>>,
     ) -> Result<Self, IndexError> {
-        let open = |(shard, (path, bytes))| Segment::open(path, file_number(number, shard), bytes, source.clone());
-        Ok(Self { segments: (0..).zip(files).map(open).collect::<Result<_, _>>()? })
+        let open = |(shard, (path, bytes))| {
+            Segment::open(path, file_number(number, shard), bytes, source.clone())
+        };
+        Ok(Self {
+            segments: (0..).zip(files).map(open).collect::<Result<_, _>>()?,
+        })
     }
 
     /// What names each of its files and no other.
@@ -117,14 +167,20 @@ impl Run {
 
     /// Verifies every page of its files.
     pub(crate) fn verify(&self, on_damage: &mut dyn FnMut(IndexError)) {
-        self.segments.iter().for_each(|segment| segment.verify(on_damage));
+        self.segments
+            .iter()
+            .for_each(|segment| segment.verify(on_damage));
     }
 
-    /// Lets `write` put what was laid out anew in the place of damaged files; says whether there was any.
+    /// Lets `write` put what was laid out anew in the place of damaged files; says whether there
+    /// was any.
     ///
     /// # Errors
     /// Those of `write`.
-    pub(crate) fn store_anew<E>(&self, mut write: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<bool, E> {
+    pub(crate) fn store_anew<E>(
+        &self,
+        mut write: impl FnMut(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let mut any = false;
         for segment in &self.segments {
             if let Some((path, bytes)) = segment.unstored() {
@@ -141,7 +197,9 @@ impl Run {
     /// # Errors
     /// [`IndexError`].
     pub(crate) fn commits(&self) -> Result<Vec<CommitRef>, IndexError> {
-        self.segments.first().map_or(Ok(Vec::new()), Segment::commits)
+        self.segments
+            .first()
+            .map_or(Ok(Vec::new()), Segment::commits)
     }
 
     /// How many of its slots are filled.
@@ -171,7 +229,8 @@ pub(crate) struct RunSize {
     pub(crate) range: (LogPosition, LogPosition),
 }
 
-/// So many runs of about one size are merged into one: lookups ask few runs, and a record is written few times.
+/// So many runs of about one size are merged into one: lookups ask few runs, and a record is
+/// written few times.
 const FAN_IN: usize = 8;
 
 /// Which runs, given oldest first, are to be merged next.
@@ -179,7 +238,8 @@ pub(crate) fn merge_due(runs: &[RunSize]) -> Option<Range<usize>> {
     let level = |run: &RunSize| run.records.max(1).ilog2() / 3;
     let mut end = runs.len();
     while end > 0 {
-        // The newest runs are the smallest. A smaller run between larger ones counts with them: it can only be merged there.
+        // The newest runs are the smallest. A smaller run between larger ones counts with them: it
+        // can only be merged there.
         let mut start = end - 1;
         let mut highest = level(&runs[start]);
         while start > 0 && level(&runs[start - 1]) <= highest {

@@ -33,8 +33,8 @@ fn id(seed: u64) -> CanonicalId {
     CanonicalId::from_bytes(*blake3::hash(&seed.to_le_bytes()).as_bytes())
 }
 
-/// Row `number` of a log that begins in segment `segment`: most ids are written once, some often; every hundredth row is of
-/// an id chosen to share its first eight bytes with others.
+/// Row `number` of a log that begins in segment `segment`: most ids are written once, some often;
+/// every hundredth row is of an id chosen to share its first eight bytes with others.
 fn row(number: u64, segment: u32) -> Row {
     let random = mix(number);
     let id = match random % 100 {
@@ -46,16 +46,31 @@ fn row(number: u64, segment: u32) -> Row {
         1..10 => id(random % 7),
         _ => id(number),
     };
-    let kinds = [Kind::Artifact, Kind::Artifact, Kind::Receipt, Kind::Edge, Kind::Tombstone];
+    let kinds = [
+        Kind::Artifact,
+        Kind::Artifact,
+        Kind::Receipt,
+        Kind::Edge,
+        Kind::Tombstone,
+    ];
     let kind = kinds[usize::try_from(mix(random) % 5).unwrap()];
-    let type_tag =
-        (kind == Kind::Artifact && !random.is_multiple_of(3)).then(|| u32::try_from(mix(random ^ 9) % 4).unwrap());
+    let type_tag = (kind == Kind::Artifact && !random.is_multiple_of(3))
+        .then(|| u32::try_from(mix(random ^ 9) % 4).unwrap());
     let offset = u32::try_from(number * 85 + 32).unwrap();
-    let at = LogPosition { segment: segment + offset / (40 << 20), offset: offset % (40 << 20) };
-    Row { id, at, class: Class { kind, type_tag }, commit: 0 }
+    let at = LogPosition {
+        segment: segment + offset / (40 << 20),
+        offset: offset % (40 << 20),
+    };
+    Row {
+        id,
+        at,
+        class: Class { kind, type_tag },
+        commit: 0,
+    }
 }
 
-/// An index of so many rows, in commits of `per_commit`; where `seals` says so, what is in memory becomes a run.
+/// An index of so many rows, in commits of `per_commit`; where `seals` says so, what is in memory
+/// becomes a run.
 fn build(
     rows: u64,
     per_commit: u64,
@@ -64,22 +79,40 @@ fn build(
 ) -> (Index, Log, Vec<(CanonicalId, Class, Found)>) {
     let (mut index, mut log, mut model) = (Index::new(shards, 5), Log::default(), Vec::new());
     let mut code = 0;
-    let mut commit = CommitRef { domain: 0, number: 0, logseq: LogSeq(0) };
+    let mut commit = CommitRef {
+        domain: 0,
+        number: 0,
+        logseq: LogSeq(0),
+    };
     for number in 0..rows {
         if number % per_commit == 0 {
             // Logs of several domains arrive in turns: time jumps back and forth.
-            let (domain, turn) = (u32::try_from(mix(number) % 3).unwrap(), number / per_commit + 1);
-            commit = CommitRef { domain, number: turn, logseq: LogSeq(turn * 3 / 2 + mix(number) % 40) };
+            let (domain, turn) = (
+                u32::try_from(mix(number) % 3).unwrap(),
+                number / per_commit + 1,
+            );
+            commit = CommitRef {
+                domain,
+                number: turn,
+                logseq: LogSeq(turn * 3 / 2 + mix(number) % 40),
+            };
             code = index.begin_commit(commit);
         }
-        let row = Row { commit: code, ..row(number, 1) };
+        let row = Row {
+            commit: code,
+            ..row(number, 1)
+        };
         log.0.insert(row.at, row.id);
         model.push((row.id, row.class, Found { at: row.at, commit }));
         index.insert(row);
         if seals.contains(&number) {
             let head = index.freeze();
-            let files = RunBuilder::of(&head, shards).encode(u32::try_from(number).unwrap(), &log).unwrap();
-            index.thaw(Arc::new(open(u32::try_from(number).unwrap(), files).unwrap()));
+            let files = RunBuilder::of(&head, shards)
+                .encode(u32::try_from(number).unwrap(), &log)
+                .unwrap();
+            index.thaw(Arc::new(
+                open(u32::try_from(number).unwrap(), files).unwrap(),
+            ));
             code = index.begin_commit(commit);
         }
     }
@@ -88,7 +121,9 @@ fn build(
 }
 
 fn open(number: u32, files: Vec<Vec<u8>>) -> Result<Run, IndexError> {
-    let named = (0..).zip(files).map(|(shard, bytes): (u32, _)| (format!("{number}-{shard}"), Sealed::from(bytes)));
+    let named = (0..)
+        .zip(files)
+        .map(|(shard, bytes): (u32, _)| (format!("{number}-{shard}"), Sealed::from(bytes)));
     Run::open(number, named.collect(), None)
 }
 
@@ -191,15 +226,24 @@ proptest! {
 #[test]
 fn ids_chosen_to_collide_make_nothing_slow_or_wrong() {
     const SAME: u64 = 100_000;
-    let prefixes: Vec<u64> = (0..SAME).map(|_| 1 << 63).chain((0..1000).map(|n| (1 << 63) + 1 + n)).collect();
-    let built = lines::build(prefixes.iter().enumerate().map(|(address, prefix)| (*prefix, address as u64)));
+    let prefixes: Vec<u64> = (0..SAME)
+        .map(|_| 1 << 63)
+        .chain((0..1000).map(|n| (1 << 63) + 1 + n))
+        .collect();
+    let built = lines::build(
+        prefixes
+            .iter()
+            .enumerate()
+            .map(|(address, prefix)| (*prefix, address as u64)),
+    );
     let count = built.lines.len() / LINE_LEN;
     let slots: BTreeSet<u32> = built.slots.iter().copied().collect();
     assert_eq!(slots.len(), prefixes.len(), "no slot is taken twice");
     let (home, fingerprint) = lines::home(1 << 63, count);
     let line = |at: usize| Line::new(&built.lines[at * LINE_LEN..][..LINE_LEN]).unwrap();
-    let in_lines: usize =
-        (home..=home + line(home).reach()).map(|at| line(at).matches(fingerprint).count_ones() as usize).sum();
+    let in_lines: usize = (home..=home + line(home).reach())
+        .map(|at| line(at).matches(fingerprint).count_ones() as usize)
+        .sum();
     assert!(line(home).overflows() && in_lines <= 16 * SLOTS);
     let read = |at: usize| -> Result<(u64, u64), ()> {
         let bytes = &built.overflow[at * OVERFLOW_LEN..][..OVERFLOW_LEN];
@@ -222,26 +266,48 @@ impl Ids for Counted {
     }
 }
 
-/// Members write tombstones about any ids: those here share their first eight bytes, or a line and a fingerprint.
+/// Members write tombstones about any ids: those here share their first eight bytes, or a line and
+/// a fingerprint.
 #[test]
 fn a_lookup_among_ids_that_look_alike_reads_few_of_them() {
     const IDS: u64 = 6000;
     let alike = |number: u64| {
         let mut bytes = *id(number).as_bytes();
-        let low = if number.is_multiple_of(3) { number / 40 } else { 0 };
+        let low = if number.is_multiple_of(3) {
+            number / 40
+        } else {
+            0
+        };
         bytes[..8].copy_from_slice(&bytes_of(0x77 << 56 | low));
         CanonicalId::from_bytes(bytes)
     };
     let (mut index, mut log) = (Index::new(2, 5), Log::default());
     for run in 0..3 {
-        let commit = index.begin_commit(CommitRef { domain: 0, number: u64::from(run) + 1, logseq: LogSeq(1) });
+        let commit = index.begin_commit(CommitRef {
+            domain: 0,
+            number: u64::from(run) + 1,
+            logseq: LogSeq(1),
+        });
         for number in 0..IDS {
-            let at = LogPosition { segment: run + 1, offset: u32::try_from(number * 84 + 32).unwrap() };
-            let row = Row { id: alike(number), at, class: Class { kind: Kind::Tombstone, type_tag: None }, commit };
+            let at = LogPosition {
+                segment: run + 1,
+                offset: u32::try_from(number * 84 + 32).unwrap(),
+            };
+            let row = Row {
+                id: alike(number),
+                at,
+                class: Class {
+                    kind: Kind::Tombstone,
+                    type_tag: None,
+                },
+                commit,
+            };
             log.0.insert(at, row.id);
             index.insert(row);
         }
-        let files = RunBuilder::of(&index.freeze(), 2).encode(run, &log).unwrap();
+        let files = RunBuilder::of(&index.freeze(), 2)
+            .encode(run, &log)
+            .unwrap();
         index.thaw(Arc::new(open(run, files).unwrap()));
     }
     let log = Counted(log, std::cell::Cell::new(0));
@@ -252,31 +318,59 @@ fn a_lookup_among_ids_that_look_alike_reads_few_of_them() {
         told[at].0 += 1;
         told[at].1 += usize::from(log.0.0[&found.at] == asked[at]);
     };
-    index.candidates_batch(&asked, usize::MAX, &log, |_| (), on_found).unwrap();
+    index
+        .candidates_batch(&asked, usize::MAX, &log, |_| (), on_found)
+        .unwrap();
     for (number, (told, own)) in (0..).zip(told) {
-        assert_eq!(own, if number < IDS { 3 } else { 0 }, "those about the id are all told of");
+        assert_eq!(
+            own,
+            if number < IDS { 3 } else { 0 },
+            "those about the id are all told of"
+        );
         assert!(told <= own + 3 * 12, "{told} told of");
     }
     let reads = log.1.get() / asked.len();
     // Two bounds in lines and two in the overflow, in each of three runs.
-    assert!(reads <= 3 * 2 * (8 + 16), "{reads} ids read for each lookup");
+    assert!(
+        reads <= 3 * 2 * (8 + 16),
+        "{reads} ids read for each lookup"
+    );
     assert!(log.1.get() > 0, "they do look alike");
 }
 
 #[test]
 fn no_more_is_told_of_than_was_asked_for() {
     let (mut index, mut log) = (Index::new(1, 5), Log::default());
-    let commit = index.begin_commit(CommitRef { domain: 0, number: 1, logseq: LogSeq(1) });
+    let commit = index.begin_commit(CommitRef {
+        domain: 0,
+        number: 1,
+        logseq: LogSeq(1),
+    });
     for number in 0..600 {
-        let at = LogPosition { segment: 1, offset: number * 84 + 32 };
+        let at = LogPosition {
+            segment: 1,
+            offset: number * 84 + 32,
+        };
         log.0.insert(at, id(number.min(500).into()));
-        let class = Class { kind: Kind::Ref, type_tag: None };
-        index.insert(Row { id: id(number.min(500).into()), at, class, commit });
+        let class = Class {
+            kind: Kind::Ref,
+            type_tag: None,
+        };
+        index.insert(Row {
+            id: id(number.min(500).into()),
+            at,
+            class,
+            commit,
+        });
     }
     let count = |index: &Index, most: usize| {
         let (mut one, mut many) = (0, 0);
-        index.candidates(&id(500), most, &log, |_| one += 1).unwrap();
-        index.candidates_batch(&[id(500)], most, &log, |_| (), |_, _| many += 1).unwrap();
+        index
+            .candidates(&id(500), most, &log, |_| one += 1)
+            .unwrap();
+        index
+            .candidates_batch(&[id(500)], most, &log, |_| (), |_, _| many += 1)
+            .unwrap();
         assert_eq!(one, many);
         one
     };
@@ -310,7 +404,11 @@ fn runs_stay_few_and_merges_few() {
     }
     let total: u64 = runs.iter().map(|run| run.records).sum();
     assert!(most <= 8 * 4, "{most} runs");
-    assert!(written <= total * 4, "each record is written {} times", written / total);
+    assert!(
+        written <= total * 4,
+        "each record is written {} times",
+        written / total
+    );
     let all = merge_all(&runs).unwrap();
     assert_eq!(all, 0..runs.len(), "they fit one run");
 }
@@ -320,6 +418,9 @@ fn runs_stay_few_and_merges_few() {
 fn the_layout_of_version_1_stays() {
     let (index, log, _) = build(40, 10, 2, &BTreeSet::new());
     let files = RunBuilder::of(&index.head, 2).encode(7, &log).unwrap();
-    let digests: Vec<String> = files.iter().map(|file| blake3::hash(file).to_hex()[..16].to_owned()).collect();
+    let digests: Vec<String> = files
+        .iter()
+        .map(|file| blake3::hash(file).to_hex()[..16].to_owned())
+        .collect();
     assert_eq!(digests, ["bc6a0c4a6a0600ec", "3b8c61a9405ef382"]);
 }

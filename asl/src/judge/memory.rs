@@ -50,7 +50,8 @@ struct MembershipMemory {
 impl Judge {
     /// What it remembers; commits before each domain's last are history's affair.
     pub(crate) fn memory(&self) -> Memory {
-        let sites = |sites: &mut dyn Iterator<Item = &SiteId>| sites.map(|site| *site.as_bytes()).collect();
+        let sites =
+            |sites: &mut dyn Iterator<Item = &SiteId>| sites.map(|site| *site.as_bytes()).collect();
         let domain = |(site, domain): (&SiteId, &Domain)| DomainMemory {
             site: *site.as_bytes(),
             last: domain.last.as_ref().map(CommitHeader::encode),
@@ -80,11 +81,25 @@ impl Judge {
     ///
     /// # Errors
     /// [`DecodeError`] if a part of it cannot be one.
-    pub(crate) fn remembering(federation: FederationId, memory: &Memory) -> Result<Self, DecodeError> {
+    pub(crate) fn remembering(
+        federation: FederationId,
+        memory: &Memory,
+    ) -> Result<Self, DecodeError> {
         let mut judge = Self::new(federation);
         judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
-        for DomainMemory { site, last, knows, admitted, readmissions, testimony } in &memory.domains {
-            let knows: BTreeSet<CommitHash> = knows.iter().map(|hash| CommitHash::from_bytes(*hash)).collect();
+        for DomainMemory {
+            site,
+            last,
+            knows,
+            admitted,
+            readmissions,
+            testimony,
+        } in &memory.domains
+        {
+            let knows: BTreeSet<CommitHash> = knows
+                .iter()
+                .map(|hash| CommitHash::from_bytes(*hash))
+                .collect();
             let domain = Domain {
                 last: last.as_deref().map(CommitHeader::decode).transpose()?,
                 recent: Vec::new(),
@@ -97,9 +112,27 @@ impl Judge {
             judge.domains.insert(SiteId::from_bytes(*site), domain);
         }
         let mut memberships = Memberships::new();
-        for MembershipMemory { hash, domain, number, logseq, members, is_news } in &memory.memberships {
-            let (domain, logseq, members) = (SiteId::from_bytes(*domain), LogSeq(*logseq), sites(members).collect());
-            let membership = Membership { domain, number: *number, logseq, members, is_news: *is_news };
+        for MembershipMemory {
+            hash,
+            domain,
+            number,
+            logseq,
+            members,
+            is_news,
+        } in &memory.memberships
+        {
+            let (domain, logseq, members) = (
+                SiteId::from_bytes(*domain),
+                LogSeq(*logseq),
+                sites(members).collect(),
+            );
+            let membership = Membership {
+                domain,
+                number: *number,
+                logseq,
+                members,
+                is_news: *is_news,
+            };
             for site in &membership.members {
                 let before = judge.members.entry(*site).or_insert(logseq);
                 *before = logseq.min(*before);

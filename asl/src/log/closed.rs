@@ -1,5 +1,5 @@
-//! Closed segments: not touched by opening the log, verified and mapped when they are first read; `FORMAT.md`, "Closed
-//! segments".
+//! Closed segments: not touched by opening the log, verified and mapped when they are first read;
+//! `FORMAT.md`, "Closed segments".
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +25,11 @@ pub(super) struct Closed {
 
 impl Closed {
     pub(super) fn new(disk: Arc<dyn Disk>, number: u32) -> Self {
-        Self { number, disk, pages: OnceLock::new() }
+        Self {
+            number,
+            disk,
+            pages: OnceLock::new(),
+        }
     }
 
     /// Its pages, without opening it for that.
@@ -34,8 +38,8 @@ impl Closed {
         self.pages.get()
     }
 
-    /// Its pages. The first call maps the file and verifies its header, its seal and its page checks, or all of it if it
-    /// has none.
+    /// Its pages. The first call maps the file and verifies its header, its seal and its page
+    /// checks, or all of it if it has none.
     #[inline]
     pub(super) fn pages(&self) -> Result<&Pages, LogError> {
         match self.pages.get() {
@@ -63,15 +67,21 @@ pub(super) fn checks_frame(number: u32, version: u16, bytes: &[u8]) -> Vec<u8> {
     if version < VERSION_WITH_CHECKS {
         return Vec::new();
     }
-    let checks: Vec<u8> = pages::checks_of(&key(number), bytes).iter().flat_map(|check| check.to_le_bytes()).collect();
-    let position = LogPosition { segment: number, offset: offset_in_segment(bytes.len()) };
+    let checks: Vec<u8> = pages::checks_of(&key(number), bytes)
+        .iter()
+        .flat_map(|check| check.to_le_bytes())
+        .collect();
+    let position = LogPosition {
+        segment: number,
+        offset: offset_in_segment(bytes.len()),
+    };
     let mut out = vec![0; frame::frame_len(checks.len())];
     frame::encode(position, Role::Checks, 0, &checks, &mut out);
     out
 }
 
-/// Where the checks frame starts in a closed segment of `len` bytes: it is followed by the seal, and has eight bytes for
-/// each page before it.
+/// Where the checks frame starts in a closed segment of `len` bytes: it is followed by the seal,
+/// and has eight bytes for each page before it.
 fn checks_start(len: usize) -> Option<usize> {
     let pages_and_checks = len.checked_sub(HEADER_LEN + MARK_LEN)?;
     let pages = pages_and_checks.div_ceil(PAGE + CHECK_LEN);
@@ -106,13 +116,24 @@ pub(super) fn load(number: u32, bytes: Sealed, version: u16) -> Result<Pages, Lo
 /// How many bytes the checks of a closed segment are of, and the checks.
 fn stored_checks(number: u32, bytes: &[u8]) -> Result<(usize, Vec<u64>), LogError> {
     let decode = |role, start: usize, end: usize| {
-        let position = LogPosition { segment: number, offset: offset_in_segment(start) };
+        let position = LogPosition {
+            segment: number,
+            offset: offset_in_segment(start),
+        };
         let found = frame::decode(position, bytes.get(start..end).unwrap_or_default())
             .map_err(|invalid| damaged(number, start, invalid))?;
         if found.role != role || found.len != end - start {
             let expected = format!("{role:?} of {} bytes", end - start);
             let found = format!("{:?} of {} bytes", found.role, found.len);
-            return Err(damaged(number, start, Invalid { what: "end of segment", expected, found }));
+            return Err(damaged(
+                number,
+                start,
+                Invalid {
+                    what: "end of segment",
+                    expected,
+                    found,
+                },
+            ));
         }
         Ok(found.body)
     };
@@ -121,7 +142,13 @@ fn stored_checks(number: u32, bytes: &[u8]) -> Result<(usize, Vec<u64>), LogErro
     let start = checks_start(bytes.len()).unwrap_or(0);
     let checks = decode(Role::Checks, start, seal)?;
     let (checks, _) = checks.as_chunks::<CHECK_LEN>();
-    Ok((start, checks.iter().map(|check| u64::from_le_bytes(*check)).collect()))
+    Ok((
+        start,
+        checks
+            .iter()
+            .map(|check| u64::from_le_bytes(*check))
+            .collect(),
+    ))
 }
 
 /// A closed segment without page checks: all its frames are valid, and the last is a seal.
@@ -131,7 +158,15 @@ fn verify_frames(number: u32, bytes: &[u8]) -> Result<(), LogError> {
         None if scan.sealed => Ok(()),
         None => {
             let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-            Err(damaged(number, scan.end, Invalid { what: "end of segment", expected, found }))
+            Err(damaged(
+                number,
+                scan.end,
+                Invalid {
+                    what: "end of segment",
+                    expected,
+                    found,
+                },
+            ))
         }
         Some(invalid) => Err(damaged(number, scan.end, invalid)),
     }
@@ -140,8 +175,19 @@ fn verify_frames(number: u32, bytes: &[u8]) -> Result<(), LogError> {
 /// A segment's length, which has to fit an offset.
 pub(super) fn check_size(number: u32, len: u64) -> Result<usize, LogError> {
     u32::try_from(len).map(|len| len as usize).map_err(|_| {
-        let (expected, found) = (format!("less than {} bytes", u32::MAX), format!("{len} bytes"));
-        damaged(number, 0, Invalid { what: "file length", expected, found })
+        let (expected, found) = (
+            format!("less than {} bytes", u32::MAX),
+            format!("{len} bytes"),
+        );
+        damaged(
+            number,
+            0,
+            Invalid {
+                what: "file length",
+                expected,
+                found,
+            },
+        )
     })
 }
 
@@ -149,12 +195,16 @@ pub(super) fn check_size(number: u32, len: u64) -> Result<usize, LogError> {
 pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Invalid>, LogError> {
     match file_header::version(bytes, MAGIC, number, VERSION) {
         Ok(version) => Ok(Ok(version)),
-        Err(file_header::Invalid::Version { found }) => {
-            Err(LogError::Newer { file: path(number), found, supported: VERSION })
-        }
-        Err(file_header::Invalid::Damaged { expected, found }) => {
-            Ok(Err(Invalid { what: "file header", expected, found }))
-        }
+        Err(file_header::Invalid::Version { found }) => Err(LogError::Newer {
+            file: path(number),
+            found,
+            supported: VERSION,
+        }),
+        Err(file_header::Invalid::Damaged { expected, found }) => Ok(Err(Invalid {
+            what: "file header",
+            expected,
+            found,
+        })),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Frames, the units of the log; `FORMAT.md`, "Frame".
 //!
-//! Invariants: a frame verifies only at the segment and offset it was written for. Decoding trusts nothing: no input
-//! panics, and none allocates.
+//! Invariants: a frame verifies only at the segment and offset it was written for. Decoding trusts
+//! nothing: no input panics, and none allocates.
 
 use super::LogPosition;
 use uor_index_format::codec::hex;
@@ -68,7 +68,8 @@ pub(super) struct Decoded<'a> {
     pub(super) len: usize,
 }
 
-/// Why there is no valid frame at some place: which check failed, what it should have been and what it was.
+/// Why there is no valid frame at some place: which check failed, what it should have been and what
+/// it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Invalid {
     pub(super) what: &'static str,
@@ -97,7 +98,8 @@ pub(super) fn frame_len(body_len: usize) -> usize {
     HEADER_LEN + body_len.next_multiple_of(ALIGN)
 }
 
-/// Writes the frame for `position` to `out`, which has the length of the frame. The body is at most [`BODY_LEN_MAX`] long.
+/// Writes the frame for `position` to `out`, which has the length of the frame. The body is at most
+/// [`BODY_LEN_MAX`] long.
 pub(super) fn encode(position: LogPosition, role: Role, kind: u8, body: &[u8], out: &mut [u8]) {
     let body_len = u32::try_from(body.len()).expect("the caller bounds the body");
     let mut head = [0; 8];
@@ -107,9 +109,13 @@ pub(super) fn encode(position: LogPosition, role: Role, kind: u8, body: &[u8], o
     let body_end = HEADER_LEN + body.len();
     out[HEADER_LEN..body_end].copy_from_slice(body);
     out[body_end..].fill(0);
-    // What is hashed before the body stands before it for a moment, where its check goes: so one call hashes it all.
+    // What is hashed before the body stands before it for a moment, where its check goes: so one
+    // call hashes it all.
     out[field::BODY_CHECK].copy_from_slice(&prefix(position, head));
-    let body_check: [u8; 16] = truncated(blake3::keyed_hash(BODY_KEY, &out[field::BODY_CHECK.start..body_end]));
+    let body_check: [u8; 16] = truncated(blake3::keyed_hash(
+        BODY_KEY,
+        &out[field::BODY_CHECK.start..body_end],
+    ));
     out[..8].copy_from_slice(&head);
     out[field::HEADER_CHECK].copy_from_slice(&header_check(position, head, body_check));
     out[field::BODY_CHECK].copy_from_slice(&body_check);
@@ -136,12 +142,25 @@ pub(super) fn decode(position: LogPosition, bytes: &[u8]) -> Result<Decoded<'_>,
     let (body, padding) = rest.split_at(header.body_len);
     let found = body_check(position, header.head, body);
     if found != header.body_check {
-        return Err(Invalid { what: "body", expected: hex(&header.body_check), found: hex(&found) });
+        return Err(Invalid {
+            what: "body",
+            expected: hex(&header.body_check),
+            found: hex(&found),
+        });
     }
     if padding.iter().any(|byte| *byte != 0) {
-        return Err(Invalid { what: "padding", expected: hex(&vec![0; padding.len()]), found: hex(padding) });
+        return Err(Invalid {
+            what: "padding",
+            expected: hex(&vec![0; padding.len()]),
+            found: hex(padding),
+        });
     }
-    Ok(Decoded { role: header.role, kind: header.kind, body, len })
+    Ok(Decoded {
+        role: header.role,
+        kind: header.kind,
+        body,
+        len,
+    })
 }
 
 /// The header at the start of `bytes`, which were read at `position`.
@@ -160,7 +179,11 @@ pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Heade
     let expected = &header[field::HEADER_CHECK];
     let found = header_check(position, head, stored_body_check);
     if found != expected {
-        return Err(Invalid { what: "header", expected: hex(expected), found: hex(&found) });
+        return Err(Invalid {
+            what: "header",
+            expected: hex(expected),
+            found: hex(&found),
+        });
     }
     let body_len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let role = match (header[field::ROLE], body_len) {
@@ -176,7 +199,13 @@ pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Heade
             });
         }
     };
-    Ok(Header { role, body_len, kind: header[field::KIND], head, body_check: stored_body_check })
+    Ok(Header {
+        role,
+        body_len,
+        kind: header[field::KIND],
+        head,
+        body_check: stored_body_check,
+    })
 }
 
 fn header_check(position: LogPosition, head: [u8; 8], body_check: [u8; 16]) -> [u8; 8] {
@@ -188,7 +217,12 @@ fn header_check(position: LogPosition, head: [u8; 8], body_check: [u8; 16]) -> [
 
 fn body_check(position: LogPosition, head: [u8; 8], body: &[u8]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_keyed(BODY_KEY);
-    truncated(hasher.update(&prefix(position, head)).update(body).finalize())
+    truncated(
+        hasher
+            .update(&prefix(position, head))
+            .update(body)
+            .finalize(),
+    )
 }
 
 /// What every check begins with.

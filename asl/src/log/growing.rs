@@ -1,9 +1,13 @@
 //! Bytes that grow at their end while others read them: the last segment in memory.
 //!
-//! Invariants: bytes below the published length never change, and nobody but the one [`Writer`] sees those above it. So
-//! readers need no lock, and taking a new length is all there is to seeing more.
+//! Invariants: bytes below the published length never change, and nobody but the one [`Writer`]
+//! sees those above it. So readers need no lock, and taking a new length is all there is to seeing
+//! more.
 
-#![expect(unsafe_code, reason = "one buffer, written and read at the same time in different places")]
+#![expect(
+    unsafe_code,
+    reason = "one buffer, written and read at the same time in different places"
+)]
 
 use std::slice;
 use std::sync::Arc;
@@ -18,8 +22,8 @@ pub(super) struct Growing {
     len: AtomicUsize,
 }
 
-// SAFETY: readers reach only bytes below `len`, which nobody writes any more; the bytes above are reached only by the one
-// writer, through `&mut`.
+// SAFETY: readers reach only bytes below `len`, which nobody writes any more; the bytes above are
+// reached only by the one writer, through `&mut`.
 unsafe impl Send for Growing {}
 // SAFETY: as above.
 unsafe impl Sync for Growing {}
@@ -27,15 +31,18 @@ unsafe impl Sync for Growing {}
 impl Growing {
     fn with_capacity(capacity: usize) -> Self {
         // Zeros from the allocator: memory is taken only as it is written.
-        Self { bytes: Box::into_raw(vec![0; capacity].into_boxed_slice()), len: AtomicUsize::new(0) }
+        Self {
+            bytes: Box::into_raw(vec![0; capacity].into_boxed_slice()),
+            len: AtomicUsize::new(0),
+        }
     }
 
     /// The published bytes.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         let len = self.len.load(Ordering::Acquire);
-        // SAFETY: `len` is at most the capacity; what is below it was written before it was published and is never written
-        // again; the buffer lives as long as `self`.
+        // SAFETY: `len` is at most the capacity; what is below it was written before it was
+        // published and is never written again; the buffer lives as long as `self`.
         unsafe { slice::from_raw_parts(self.bytes.cast::<u8>(), len) }
     }
 }
@@ -56,7 +63,9 @@ pub(super) struct Writer {
 impl Writer {
     /// Room for `capacity` bytes, the first of which are `bytes`.
     pub(super) fn new(bytes: &[u8], capacity: usize) -> Self {
-        let mut writer = Self { shared: Arc::new(Growing::with_capacity(capacity.max(bytes.len()))) };
+        let mut writer = Self {
+            shared: Arc::new(Growing::with_capacity(capacity.max(bytes.len()))),
+        };
         writer.spare()[..bytes.len()].copy_from_slice(bytes);
         writer.publish(bytes.len());
         writer
@@ -83,8 +92,9 @@ impl Writer {
     /// The room behind the published bytes, to be written to and then published.
     pub(super) fn spare(&mut self) -> &mut [u8] {
         let len = self.shared.len.load(Ordering::Relaxed);
-        // SAFETY: `len` is at most the capacity; no reader reaches bytes from `len` on, and there is one writer, which is
-        // borrowed; so nobody else has a reference into this part as long as the borrow lasts.
+        // SAFETY: `len` is at most the capacity; no reader reaches bytes from `len` on, and there
+        // is one writer, which is borrowed; so nobody else has a reference into this part as long
+        // as the borrow lasts.
         unsafe {
             let start = self.shared.bytes.cast::<u8>().add(len);
             slice::from_raw_parts_mut(start, self.shared.bytes.len() - len)
@@ -94,7 +104,10 @@ impl Writer {
     /// Publishes `additional` bytes of the room.
     pub(super) fn publish(&mut self, additional: usize) {
         let spare = self.spare().len();
-        assert!(additional <= spare, "{additional} bytes published of {spare}");
+        assert!(
+            additional <= spare,
+            "{additional} bytes published of {spare}"
+        );
         self.shared.len.fetch_add(additional, Ordering::Release);
     }
 }
@@ -115,7 +128,10 @@ mod tests {
         writer.reserve(3);
         writer.spare()[..3].copy_from_slice(b"efg");
         writer.publish(3);
-        assert_eq!((reader.bytes(), writer.bytes()), (&b"abcd"[..], &b"abcdefg"[..]));
+        assert_eq!(
+            (reader.bytes(), writer.bytes()),
+            (&b"abcd"[..], &b"abcdefg"[..])
+        );
     }
 
     #[test]

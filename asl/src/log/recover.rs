@@ -8,7 +8,10 @@ use super::growing::Writer;
 use super::scan::{self, Scan};
 use super::tail::Tail;
 use super::view::LogView;
-use super::{Appending, Cut, DIR, EXTENSION, Log, LogError, LogPosition, Options, Recovery, damaged, frame, path};
+use super::{
+    Appending, Cut, DIR, EXTENSION, Log, LogError, LogPosition, Options, Recovery, damaged, frame,
+    path,
+};
 use crate::disk::{self, Context, Disk, DiskFile, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
@@ -31,15 +34,27 @@ struct Last {
     content: Content,
 }
 
-pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<(Log, Recovery), LogError> {
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    mode: Mode,
+    options: Options,
+) -> Result<(Log, Recovery), LogError> {
     if mode == Mode::Write {
         disk::create_dir_durably(&*disk, DIR)?;
     }
     let numbers = disk::list_numbered(&*disk, DIR, EXTENSION)?;
-    if let Some(missing) = (1..).zip(&numbers).find(|(expected, number)| expected != *number) {
-        return Err(LogError::Missing { file: path(missing.0) });
+    if let Some(missing) = (1..)
+        .zip(&numbers)
+        .find(|(expected, number)| expected != *number)
+    {
+        return Err(LogError::Missing {
+            file: path(missing.0),
+        });
     }
-    let last = numbers.last().map(|number| read_last(&*disk, *number, mode)).transpose()?;
+    let last = numbers
+        .last()
+        .map(|number| read_last(&*disk, *number, mode))
+        .transpose()?;
     let mut recovery = last.as_ref().map(Last::recovery).unwrap_or_default();
     let (number, bytes, tail) = match (last, mode) {
         (last, Mode::Write) => {
@@ -47,21 +62,54 @@ pub(super) fn open(disk: Arc<dyn Disk>, mode: Mode, options: Options) -> Result<
                 Some(last) => last.repair(&*disk, &mut recovery, options)?,
                 None => Tail::create(&*disk, 1, options)?,
             };
-            (tail.number, tail.bytes.shared(), Some(Mutex::new(Appending { tail, poisoned: false })))
+            (
+                tail.number,
+                tail.bytes.shared(),
+                Some(Mutex::new(Appending {
+                    tail,
+                    poisoned: false,
+                })),
+            )
         }
-        (Some(last), Mode::ReadOnly) => (last.number, Writer::new(&last.bytes[..last.end()], 0).shared(), None),
+        (Some(last), Mode::ReadOnly) => (
+            last.number,
+            Writer::new(&last.bytes[..last.end()], 0).shared(),
+            None,
+        ),
         (None, Mode::ReadOnly) => (1, Writer::new(&[], 0).shared(), None),
     };
-    recovery.segments = if bytes.bytes().is_empty() { number - 1 } else { number };
+    recovery.segments = if bytes.bytes().is_empty() {
+        number - 1
+    } else {
+        number
+    };
     let end = bytes.bytes().len().max(file_header::LEN);
-    let closed = (1..number).map(|number| Arc::new(Closed::new(Arc::clone(&disk), number))).collect();
-    let end = LogPosition { segment: number, offset: super::offset_in_segment(end) };
-    let view = LogView { closed: Arc::new(closed), last: bytes, end };
-    Ok((Log { disk, options, view: RwLock::new(view), tail }, recovery))
+    let closed = (1..number)
+        .map(|number| Arc::new(Closed::new(Arc::clone(&disk), number)))
+        .collect();
+    let end = LogPosition {
+        segment: number,
+        offset: super::offset_in_segment(end),
+    };
+    let view = LogView {
+        closed: Arc::new(closed),
+        last: bytes,
+        end,
+    };
+    Ok((
+        Log {
+            disk,
+            options,
+            view: RwLock::new(view),
+            tail,
+        },
+        recovery,
+    ))
 }
 
-/// Reads the last segment, to which a writer may be appending. An invalid frame before a mark is damage, and so is an
-/// invalid file header before a frame; but only if it is still there when the file is read again.
+/// Reads the last segment, to which a writer may be appending. An invalid frame before a mark is
+/// damage, and so is an invalid file header before a frame; but only if it is still there when the
+/// file is read again.
 fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError> {
     let name = path(number);
     let file = disk.open(&name, mode).during("open", &name)?;
@@ -71,8 +119,13 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
         let len = closed::check_size(number, file.len().during("measure", &name)?)?;
         let mut bytes = vec![0; len];
         match file.read_at(0, &mut bytes) {
-            // A writer that closes the segment cuts it to its content, once, and one that opens it cuts its torn tail.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof && mode == Mode::ReadOnly && cuts < CUTS_MAX => {
+            // A writer that closes the segment cuts it to its content, once, and one that opens it
+            // cuts its torn tail.
+            Err(error)
+                if error.kind() == ErrorKind::UnexpectedEof
+                    && mode == Mode::ReadOnly
+                    && cuts < CUTS_MAX =>
+            {
                 cuts += 1;
                 continue;
             }
@@ -88,7 +141,13 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
         };
         let proven = match &content {
             Content::Frames(Scan { stopped: None, .. }, _) => None,
-            Content::Frames(Scan { stopped: Some(invalid), .. }, _) => {
+            Content::Frames(
+                Scan {
+                    stopped: Some(invalid),
+                    ..
+                },
+                _,
+            ) => {
                 let claimed = scan::claimed_len(number, &bytes, end);
                 scan::find_mark(number, &bytes, end + claimed).map(|_| invalid.clone())
             }
@@ -98,8 +157,17 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
             }
         };
         match proven {
-            None => return Ok(Last { number, file, bytes, content }),
-            Some(invalid) if damage_before == Some(end) => return Err(damaged(number, end, invalid)),
+            None => {
+                return Ok(Last {
+                    number,
+                    file,
+                    bytes,
+                    content,
+                });
+            }
+            Some(invalid) if damage_before == Some(end) => {
+                return Err(damaged(number, end, invalid));
+            }
             Some(_) => damage_before = Some(end),
         }
     }
@@ -125,19 +193,40 @@ impl Last {
             bytes: (scan::content_len(&self.bytes) - self.end()) as u64,
             saved: None,
         });
-        Recovery { entries_last, segments: 0, cut }
+        Recovery {
+            entries_last,
+            segments: 0,
+            cut,
+        }
     }
 
-    /// Makes it one that can be appended to: saves and cuts the torn tail, and writes what may not be durable once more. A
-    /// kernel that failed to sync may still show bytes it has given up writing.
-    fn repair(self, disk: &dyn Disk, recovery: &mut Recovery, options: Options) -> Result<Tail, LogError> {
+    /// Makes it one that can be appended to: saves and cuts the torn tail, and writes what may not
+    /// be durable once more. A kernel that failed to sync may still show bytes it has given up
+    /// writing.
+    fn repair(
+        self,
+        disk: &dyn Disk,
+        recovery: &mut Recovery,
+        options: Options,
+    ) -> Result<Tail, LogError> {
         let end = self.end();
-        let Self { number, file, bytes, content } = self;
+        let Self {
+            number,
+            file,
+            bytes,
+            content,
+        } = self;
         let name = path(number);
         let mut allocated = bytes.len();
         if let Some(cut) = &mut recovery.cut {
-            cut.saved = Some(save(disk, number, end, &bytes[end..scan::content_len(&bytes)])?);
-            file.set_len(end as u64).during("cut the torn tail of", &name)?;
+            cut.saved = Some(save(
+                disk,
+                number,
+                end,
+                &bytes[end..scan::content_len(&bytes)],
+            )?);
+            file.set_len(end as u64)
+                .during("cut the torn tail of", &name)?;
             file.sync().during("sync", &name)?;
             allocated = end;
         }
@@ -146,9 +235,17 @@ impl Last {
         };
         // From the last mark on, and with it: it may be one of those bytes.
         let unsure = &bytes[scan.durable..scan.end];
-        file.write_at(scan.durable as u64, unsure).during("rewrite", &name)?;
+        file.write_at(scan.durable as u64, unsure)
+            .during("rewrite", &name)?;
         let ends_marked = scan.durable > 0 && unsure.len() == frame::MARK_LEN;
-        let mut tail = Tail::new(number, version, file, &bytes[..scan.end], allocated, options);
+        let mut tail = Tail::new(
+            number,
+            version,
+            file,
+            &bytes[..scan.end],
+            allocated,
+            options,
+        );
         tail.sealed = scan.sealed;
         if !ends_marked {
             tail.file.sync().during("sync", &name)?;
@@ -160,9 +257,13 @@ impl Last {
     }
 }
 
-/// Copies torn bytes to a file beside the segment; its name follows from the bytes, so doing it twice is doing it once.
+/// Copies torn bytes to a file beside the segment; its name follows from the bytes, so doing it
+/// twice is doing it once.
 fn save(disk: &dyn Disk, segment: u32, offset: usize, torn: &[u8]) -> Result<String, LogError> {
-    let name = format!("{DIR}/cut-{segment:08}-{offset}-{}.bin", Checksum::of(torn).short());
+    let name = format!(
+        "{DIR}/cut-{segment:08}-{offset}-{}.bin",
+        Checksum::of(torn).short()
+    );
     let file = disk.open(&name, Mode::Write).during("create", &name)?;
     file.write_at(0, torn).during("write", &name)?;
     file.sync().during("sync", &name)?;

@@ -9,7 +9,8 @@ use super::{DIR, LogError, LogPosition, MAGIC, Options, VERSION, closed, offset_
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use crate::file_header;
 
-/// Appends of at least this share of the step in which zeros are written get none: they grow the file by themselves.
+/// Appends of at least this share of the step in which zeros are written get none: they grow the
+/// file by themselves.
 const APPENDS_PER_STEP: usize = 8;
 
 /// The disk is asked to begin writing whenever this many bytes wait for a sync.
@@ -46,7 +47,17 @@ impl Tail {
     ) -> Self {
         let begun = bytes.len();
         let bytes = Writer::new(bytes, options.segment_bytes as usize);
-        Self { number, version, file, bytes, allocated, sealed: false, dirty: false, begun, mark_failed: false }
+        Self {
+            number,
+            version,
+            file,
+            bytes,
+            allocated,
+            sealed: false,
+            dirty: false,
+            begun,
+            mark_failed: false,
+        }
     }
 
     /// Creates segment `number` with its first zeros, durably.
@@ -55,11 +66,23 @@ impl Tail {
         let file = disk.open(&name, Mode::Write).during("create", &name)?;
         let header = file_header::encode(MAGIC, number, VERSION);
         let mut bytes = header.to_vec();
-        bytes.resize(bytes.len().next_multiple_of(options.preallocate_bytes as usize), 0);
+        bytes.resize(
+            bytes
+                .len()
+                .next_multiple_of(options.preallocate_bytes as usize),
+            0,
+        );
         file.write_at(0, &bytes).during("write", &name)?;
         file.sync().during("sync", &name)?;
         disk.sync_dir(DIR).during("sync", DIR)?;
-        Ok(Self::new(number, VERSION, file, &header, bytes.len(), options))
+        Ok(Self::new(
+            number,
+            VERSION,
+            file,
+            &header,
+            bytes.len(),
+            options,
+        ))
     }
 
     /// Where its valid frames end.
@@ -68,10 +91,14 @@ impl Tail {
     }
 
     pub(super) fn position(&self) -> LogPosition {
-        LogPosition { segment: self.number, offset: offset_in_segment(self.end()) }
+        LogPosition {
+            segment: self.number,
+            offset: offset_in_segment(self.end()),
+        }
     }
 
-    /// How many of these entries go into this segment. A segment without entries takes at least one.
+    /// How many of these entries go into this segment. A segment without entries takes at least
+    /// one.
     pub(super) fn fitting(&self, entries: &[(u8, &[u8])], options: Options) -> usize {
         if self.sealed {
             return 0;
@@ -93,10 +120,16 @@ impl Tail {
         options: Options,
     ) -> Result<(), LogError> {
         let start = self.end();
-        let len: usize = entries.iter().map(|(_, body)| frame::frame_len(body.len())).sum();
+        let len: usize = entries
+            .iter()
+            .map(|(_, body)| frame::frame_len(body.len()))
+            .sum();
         self.bytes.reserve(len + MARK_LEN);
         let mut room = &mut self.bytes.spare()[..len];
-        let mut position = LogPosition { segment: self.number, offset: offset_in_segment(start) };
+        let mut position = LogPosition {
+            segment: self.number,
+            offset: offset_in_segment(start),
+        };
         for (kind, body) in entries {
             let (out, rest) = room.split_at_mut(frame::frame_len(body.len()));
             frame::encode(position, Role::Entry, *kind, body, out);
@@ -109,12 +142,20 @@ impl Tail {
         let needed = start + len + MARK_LEN;
         if needed > self.allocated {
             let step = options.preallocate_bytes as usize;
-            let allocated = if len * APPENDS_PER_STEP < step { needed.next_multiple_of(step) } else { needed };
+            let allocated = if len * APPENDS_PER_STEP < step {
+                needed.next_multiple_of(step)
+            } else {
+                needed
+            };
             let zeros = vec![0; allocated - (start + len)];
-            self.file.write_at((start + len) as u64, &zeros).during("reserve space in", &name)?;
+            self.file
+                .write_at((start + len) as u64, &zeros)
+                .during("reserve space in", &name)?;
             self.allocated = allocated;
         }
-        self.file.write_at(start as u64, &self.bytes.spare()[..len]).during("append to", &name)?;
+        self.file
+            .write_at(start as u64, &self.bytes.spare()[..len])
+            .during("append to", &name)?;
         self.bytes.publish(len);
         let waiting = start + len - self.begun;
         if waiting >= BEGIN_SYNC_BYTES {
@@ -132,8 +173,9 @@ impl Tail {
         self.file.sync().during("sync", &path(self.number))?;
         self.dirty = false;
         self.begun = self.end();
-        // The mark itself becomes durable with the next sync. Without it opening has more to do, that is all; so failing to
-        // write it takes nothing back, but nothing may be appended after what it left.
+        // The mark itself becomes durable with the next sync. Without it opening has more to do,
+        // that is all; so failing to write it takes nothing back, but nothing may be appended after
+        // what it left.
         self.mark_failed = self.write_mark().is_err();
         Ok(())
     }
@@ -155,16 +197,28 @@ impl Tail {
         if !self.sealed {
             let checks = closed::checks_frame(self.number, self.version, self.bytes.bytes());
             if !checks.is_empty() {
-                self.file.write_at(end as u64, &checks).during("append page checks to", &name)?;
+                self.file
+                    .write_at(end as u64, &checks)
+                    .during("append page checks to", &name)?;
                 end += checks.len();
             }
             // What a seal vouches for has to be durable first, another mark included.
             self.file.sync().during("sync", &name)?;
-            let seal = LogPosition { segment: self.number, offset: offset_in_segment(end) };
-            self.file.write_at(end as u64, &frame::encode_mark(seal, Role::Seal)).during("seal", &name)?;
+            let seal = LogPosition {
+                segment: self.number,
+                offset: offset_in_segment(end),
+            };
+            self.file
+                .write_at(end as u64, &frame::encode_mark(seal, Role::Seal))
+                .during("seal", &name)?;
             end += MARK_LEN;
         }
-        self.file.set_len(end as u64).during("cut to its content", &name)?;
-        self.file.sync().during("sync", &name).map_err(LogError::from)
+        self.file
+            .set_len(end as u64)
+            .during("cut to its content", &name)?;
+        self.file
+            .sync()
+            .during("sync", &name)
+            .map_err(LogError::from)
     }
 }

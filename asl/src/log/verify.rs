@@ -1,4 +1,5 @@
-//! Proving a log from its bytes up: every check of every segment, in parallel, without stopping at what is found.
+//! Proving a log from its bytes up: every check of every segment, in parallel, without stopping at
+//! what is found.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,8 +25,9 @@ pub struct LogVerified {
     pub segments: u32,
     /// Bytes that were read.
     pub bytes: u64,
-    /// Everything that is not as it was written or could not be read, by segment and offset. A flipped bit may be in more
-    /// than one of them: where it spoils a frame and where it spoils a page.
+    /// Everything that is not as it was written or could not be read, by segment and offset. A
+    /// flipped bit may be in more than one of them: where it spoils a frame and where it spoils a
+    /// page.
     pub damages: Vec<LogError>,
 }
 
@@ -37,7 +39,11 @@ pub(super) struct Found {
     pub(super) damages: Vec<LogError>,
 }
 
-pub(super) fn verify(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync)) -> LogVerified {
+pub(super) fn verify(
+    disk: &dyn Disk,
+    view: &LogView,
+    on_bytes: &(dyn Fn(u64) + Sync),
+) -> LogVerified {
     let next = AtomicU32::new(1);
     let all = Mutex::new(Vec::new());
     let work = || {
@@ -51,7 +57,9 @@ pub(super) fn verify(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + 
             } else {
                 verify_last(disk, view, on_bytes)
             };
-            all.lock().unwrap_or_else(PoisonError::into_inner).push((number, found));
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((number, found));
         }
     };
     thread::scope(|scope| {
@@ -62,7 +70,10 @@ pub(super) fn verify(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + 
     });
     let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     all.sort_unstable_by_key(|(number, _)| *number);
-    let mut verified = LogVerified { segments: view.end.segment, ..LogVerified::default() };
+    let mut verified = LogVerified {
+        segments: view.end.segment,
+        ..LogVerified::default()
+    };
     for (_, found) in all {
         verified.entries += found.entries;
         verified.bytes += found.bytes;
@@ -71,15 +82,30 @@ pub(super) fn verify(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + 
     verified
 }
 
-pub(super) fn verify_closed(disk: &dyn Disk, number: u32, on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
+pub(super) fn verify_closed(
+    disk: &dyn Disk,
+    number: u32,
+    on_bytes: &(dyn Fn(u64) + Sync),
+) -> Found {
     let (bytes, version) = match closed::map(disk, number) {
         Ok(mapped) => mapped,
-        Err(error) => return Found { damages: vec![error], ..Found::default() },
+        Err(error) => {
+            return Found {
+                damages: vec![error],
+                ..Found::default()
+            };
+        }
     };
     let mut found = walk(number, &bytes, on_bytes);
     match closed::load(number, bytes, version) {
-        Ok(pages) => found.damages.extend(pages.verify_all(|_| {}).into_iter().map(LogError::from)),
-        Err(error) if found.damages.iter().any(|damage| place(damage) == place(&error)) => {}
+        Ok(pages) => found
+            .damages
+            .extend(pages.verify_all(|_| {}).into_iter().map(LogError::from)),
+        Err(error)
+            if found
+                .damages
+                .iter()
+                .any(|damage| place(damage) == place(&error)) => {}
         Err(error) => found.damages.push(error),
     }
     found.damages.sort_by_key(place);
@@ -88,7 +114,10 @@ pub(super) fn verify_closed(disk: &dyn Disk, number: u32, on_bytes: &(dyn Fn(u64
 
 /// The last segment, up to where its valid frames end.
 fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
-    let LogPosition { segment: number, offset: end } = view.end;
+    let LogPosition {
+        segment: number,
+        offset: end,
+    } = view.end;
     if view.last.bytes().is_empty() {
         return Found::default();
     }
@@ -102,26 +131,49 @@ fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync))
     };
     let bytes = match read() {
         Ok(bytes) => bytes,
-        Err(error) => return Found { damages: vec![error], ..Found::default() },
+        Err(error) => {
+            return Found {
+                damages: vec![error],
+                ..Found::default()
+            };
+        }
     };
     let mut found = walk(number, &bytes, on_bytes);
     let in_memory = &view.last.bytes()[..end as usize];
-    if let (true, Some(at)) =
-        (found.damages.is_empty(), in_memory.iter().zip(&bytes).position(|(one, other)| one != other))
-    {
-        let (expected, found_bytes) = (Checksum::of(in_memory).to_string(), Checksum::of(&bytes).to_string());
-        let invalid = Invalid { what: "contents since it was opened", expected, found: found_bytes };
+    if let (true, Some(at)) = (
+        found.damages.is_empty(),
+        in_memory
+            .iter()
+            .zip(&bytes)
+            .position(|(one, other)| one != other),
+    ) {
+        let (expected, found_bytes) = (
+            Checksum::of(in_memory).to_string(),
+            Checksum::of(&bytes).to_string(),
+        );
+        let invalid = Invalid {
+            what: "contents since it was opened",
+            expected,
+            found: found_bytes,
+        };
         found.damages.push(damaged(number, at, invalid));
     }
     found
 }
 
-/// Verifies all frames of a segment whose header is valid, going on behind damage where a frame starts again.
+/// Verifies all frames of a segment whose header is valid, going on behind damage where a frame
+/// starts again.
 fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
-    let mut found = Found { bytes: bytes.len() as u64, ..Found::default() };
+    let mut found = Found {
+        bytes: bytes.len() as u64,
+        ..Found::default()
+    };
     let (mut at, mut told) = (file_header::LEN, 0);
     while at < bytes.len() {
-        let position = LogPosition { segment: number, offset: offset_in_segment(at) };
+        let position = LogPosition {
+            segment: number,
+            offset: offset_in_segment(at),
+        };
         match frame::decode(position, &bytes[at..]) {
             Ok(frame) => {
                 found.entries += u64::from(frame.role == Role::Entry);
@@ -138,8 +190,19 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
         }
     }
     if at != bytes.len() {
-        let (expected, found_end) = (format!("a frame that ends at {}", bytes.len()), format!("one that ends at {at}"));
-        found.damages.push(damaged(number, at, Invalid { what: "end of segment", expected, found: found_end }));
+        let (expected, found_end) = (
+            format!("a frame that ends at {}", bytes.len()),
+            format!("one that ends at {at}"),
+        );
+        found.damages.push(damaged(
+            number,
+            at,
+            Invalid {
+                what: "end of segment",
+                expected,
+                found: found_end,
+            },
+        ));
     }
     on_bytes((bytes.len() - told) as u64);
     found
@@ -148,12 +211,22 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
 /// Where a frame starts behind the one at `at`, whose body or header is not valid.
 pub(super) fn next_frame(number: u32, bytes: &[u8], at: usize) -> usize {
     let header = |at: usize| {
-        let position = LogPosition { segment: number, offset: offset_in_segment(at) };
+        let position = LogPosition {
+            segment: number,
+            offset: offset_in_segment(at),
+        };
         frame::decode_header(position, &bytes[at..]).ok()
     };
     let claimed = header(at).map_or(ALIGN, |header| header.frame_len());
-    let from = if at + claimed <= bytes.len() { at + claimed } else { at + ALIGN };
-    (from..bytes.len()).step_by(ALIGN).find(|at| header(*at).is_some()).unwrap_or(bytes.len())
+    let from = if at + claimed <= bytes.len() {
+        at + claimed
+    } else {
+        at + ALIGN
+    };
+    (from..bytes.len())
+        .step_by(ALIGN)
+        .find(|at| header(*at).is_some())
+        .unwrap_or(bytes.len())
 }
 
 fn place(error: &LogError) -> Option<u64> {

@@ -40,12 +40,13 @@ impl LogView {
         self.end
     }
 
-    /// `len` bytes from `position` on, as they are in the segment's file. In a closed segment each page is verified when it
-    /// is first touched.
+    /// `len` bytes from `position` on, as they are in the segment's file. In a closed segment each
+    /// page is verified when it is first touched.
     ///
     /// # Errors
-    /// [`LogError::NoEntry`] if they are not all before [`LogView::end`] and in one segment; [`LogError::Damaged`];
-    /// [`LogError::Disk`] or [`LogError::Newer`] when a segment is touched for the first time.
+    /// [`LogError::NoEntry`] if they are not all before [`LogView::end`] and in one segment;
+    /// [`LogError::Damaged`]; [`LogError::Disk`] or [`LogError::Newer`] when a segment is touched
+    /// for the first time.
     #[inline]
     pub fn bytes(&self, position: LogPosition, len: usize) -> Result<&[u8], LogError> {
         #[cfg(test)]
@@ -54,7 +55,9 @@ impl LogView {
         let range = start..start.saturating_add(len);
         if position.segment == self.end.segment {
             let bytes = self.last.bytes().get(range.clone());
-            return bytes.filter(|_| range.end <= self.end.offset as usize).ok_or_else(|| absent(position));
+            return bytes
+                .filter(|_| range.end <= self.end.offset as usize)
+                .ok_or_else(|| absent(position));
         }
         let pages = self.closed(position)?.pages()?;
         if range.end > pages.len() {
@@ -69,7 +72,11 @@ impl LogView {
         let offset = position.offset as usize;
         if position.segment == self.end.segment {
             prefetch::prefetch(self.last.bytes(), offset);
-        } else if let Some(pages) = self.closed(position).ok().and_then(|closed| closed.opened()) {
+        } else if let Some(pages) = self
+            .closed(position)
+            .ok()
+            .and_then(|closed| closed.opened())
+        {
             pages.prefetch(offset);
             // A record is hardly ever in one cache line.
             pages.prefetch(offset + 64);
@@ -82,25 +89,38 @@ impl LogView {
     /// As [`LogView::bytes`]; [`LogError::Damaged`] where no entry was appended.
     pub fn read(&self, position: LogPosition) -> Result<Entry, LogError> {
         let damaged = |invalid| damaged(position.segment, position.offset as usize, invalid);
-        let header = frame::decode_header(position, self.bytes(position, HEADER_LEN)?).map_err(damaged)?;
+        let header =
+            frame::decode_header(position, self.bytes(position, HEADER_LEN)?).map_err(damaged)?;
         if header.role != Role::Entry {
             return Err(absent(position));
         }
-        let found = frame::decode(position, self.bytes(position, header.frame_len())?).map_err(damaged)?;
-        Ok(Entry { position, kind: found.kind, body: found.body.to_vec() })
+        let found =
+            frame::decode(position, self.bytes(position, header.frame_len())?).map_err(damaged)?;
+        Ok(Entry {
+            position,
+            kind: found.kind,
+            body: found.body.to_vec(),
+        })
     }
 
     /// All entries, oldest first.
     #[must_use]
     pub fn entries(&self) -> Entries {
-        Entries { view: self.clone(), at: LogPosition { segment: 1, offset: offset_in_segment(file_header::LEN) } }
+        Entries {
+            view: self.clone(),
+            at: LogPosition {
+                segment: 1,
+                offset: offset_in_segment(file_header::LEN),
+            },
+        }
     }
 
     /// The entries from `position` on, which is where a frame starts or the log ends.
     ///
     /// # Errors
-    /// [`LogError::NoEntry`] behind the end; [`LogError::NoFrame`] where no frame starts, or a damaged one;
-    /// [`LogError::Disk`], [`LogError::Damaged`] or [`LogError::Newer`] if the segment cannot be read at all.
+    /// [`LogError::NoEntry`] behind the end; [`LogError::NoFrame`] where no frame starts, or a
+    /// damaged one; [`LogError::Disk`], [`LogError::Damaged`] or [`LogError::Newer`] if the segment
+    /// cannot be read at all.
     pub fn entries_from(&self, position: LogPosition) -> Result<Entries, LogError> {
         let LogPosition { segment, offset } = position;
         if position > self.end || segment == 0 {
@@ -110,15 +130,22 @@ impl LogView {
         let start = offset as usize;
         let rest = bytes.get(start..).ok_or_else(|| absent(position))?;
         if start != bytes.len() && position != self.end {
-            frame::decode_header(position, rest).map_err(|_| LogError::NoFrame { segment, offset })?;
+            frame::decode_header(position, rest)
+                .map_err(|_| LogError::NoFrame { segment, offset })?;
         }
-        Ok(Entries { view: self.clone(), at: position })
+        Ok(Entries {
+            view: self.clone(),
+            at: position,
+        })
     }
 
     #[inline]
     fn closed(&self, position: LogPosition) -> Result<&Closed, LogError> {
         let index = (position.segment as usize).wrapping_sub(1);
-        self.closed.get(index).map(Arc::as_ref).ok_or_else(|| absent(position))
+        self.closed
+            .get(index)
+            .map(Arc::as_ref)
+            .ok_or_else(|| absent(position))
     }
 
     /// The bytes of a segment, unverified where it is closed.
@@ -127,11 +154,17 @@ impl LogView {
             let bytes = self.last.bytes();
             return Ok(&bytes[..bytes.len().min(self.end.offset as usize)]);
         }
-        Ok(self.closed(LogPosition { segment, offset: 0 })?.pages()?.unverified())
+        Ok(self
+            .closed(LogPosition { segment, offset: 0 })?
+            .pages()?
+            .unverified())
     }
 
     fn not_cut(&self, segment: u32) -> Result<(), LogError> {
-        let pages = self.closed.get((segment as usize).wrapping_sub(1)).and_then(|closed| closed.opened());
+        let pages = self
+            .closed
+            .get((segment as usize).wrapping_sub(1))
+            .and_then(|closed| closed.opened());
         Ok(pages.map_or(Ok(()), |pages| pages.not_cut())?)
     }
 }
@@ -157,16 +190,24 @@ impl Entries {
             let bytes = self.view.segment(segment)?;
             let rest = bytes.get(offset as usize..).unwrap_or_default();
             if rest.is_empty() {
-                self.at = LogPosition { segment: segment + 1, offset: offset_in_segment(file_header::LEN) };
+                self.at = LogPosition {
+                    segment: segment + 1,
+                    offset: offset_in_segment(file_header::LEN),
+                };
                 continue;
             }
             let found = frame::decode(position, rest);
             let found = found.map(|found| (found.len, found.role, found.kind, found.body.to_vec()));
             self.view.not_cut(segment)?;
-            let (len, role, kind, body) = found.map_err(|invalid| damaged(segment, offset as usize, invalid))?;
+            let (len, role, kind, body) =
+                found.map_err(|invalid| damaged(segment, offset as usize, invalid))?;
             self.at.offset = offset_in_segment(offset as usize + len);
             if role == Role::Entry {
-                return Ok(Some(Entry { position, kind, body }));
+                return Ok(Some(Entry {
+                    position,
+                    kind,
+                    body,
+                }));
             }
         }
         Ok(None)

@@ -23,15 +23,39 @@ pub(super) struct Version {
 
 impl Version {
     pub(super) const fn new(record: &RecordHeader, logseq: LogSeq, domain: u32) -> Self {
-        let RecordHeader { id, kind, type_tag, payload, .. } = *record;
-        Self { id, checksum: payload.checksum, len: payload.len, logseq, type_tag, domain, kind }
+        let RecordHeader {
+            id,
+            kind,
+            type_tag,
+            payload,
+            ..
+        } = *record;
+        Self {
+            id,
+            checksum: payload.checksum,
+            len: payload.len,
+            logseq,
+            type_tag,
+            domain,
+            kind,
+        }
     }
 
     /// By id, and for each id in the one order: `(logseq, tombstone, domain)`.
     pub(super) fn order(&self, other: &Self) -> Ordering {
-        let place = |version: &Self| (version.logseq, version.kind == Kind::Tombstone, version.domain);
+        let place = |version: &Self| {
+            (
+                version.logseq,
+                version.kind == Kind::Tombstone,
+                version.domain,
+            )
+        };
         // Ids ascend as their prefixes do, and hardly ever share one.
-        let by_id = self.id.prefix().cmp(&other.id.prefix()).then_with(|| self.id.cmp(&other.id));
+        let by_id = self
+            .id
+            .prefix()
+            .cmp(&other.id.prefix())
+            .then_with(|| self.id.cmp(&other.id));
         by_id.then_with(|| place(self).cmp(&place(other)))
     }
 
@@ -75,33 +99,52 @@ struct Claim<'a> {
 
 impl<'a> Cell<'a> {
     /// What is visible after these versions of one id, in the one order.
-    pub(super) fn replay(mut versions: impl Iterator<Item = &'a Version>, rule: ConflictRule) -> Option<Entry> {
+    pub(super) fn replay(
+        mut versions: impl Iterator<Item = &'a Version>,
+        rule: ConflictRule,
+    ) -> Option<Entry> {
         let first = versions.next()?;
         let Some(second) = versions.next() else {
-            // Nearly every id is spoken of once: a claim then stands, and anything else is about nothing.
+            // Nearly every id is spoken of once: a claim then stands, and anything else is about
+            // nothing.
             return first.is_claim().then(|| first.entry(false, 1));
         };
         let mut cell = Self::default();
-        [first, second].into_iter().chain(versions).for_each(|version| cell.apply(version));
+        [first, second]
+            .into_iter()
+            .chain(versions)
+            .for_each(|version| cell.apply(version));
         cell.entry(rule)
     }
 
     fn apply(&mut self, version: &'a Version) {
         match version.kind {
             Kind::Tombstone => *self = Self::default(),
-            Kind::Resolution => self.resolutions.push((version.checksum, self.sequence.len())),
-            Kind::Artifact | Kind::Receipt | Kind::Genesis | Kind::Edge | Kind::Ref | Kind::Admission => {
+            Kind::Resolution => self
+                .resolutions
+                .push((version.checksum, self.sequence.len())),
+            Kind::Artifact
+            | Kind::Receipt
+            | Kind::Genesis
+            | Kind::Edge
+            | Kind::Ref
+            | Kind::Admission => {
                 self.claim(version);
             }
         }
     }
 
-    /// Of artifacts and receipts the first claim stands and equal ones corroborate it; an edge or ref is replaced by a later
-    /// one, and who else had said the same is remembered.
+    /// Of artifacts and receipts the first claim stands and equal ones corroborate it; an edge or
+    /// ref is replaced by a later one, and who else had said the same is remembered.
     fn claim(&mut self, version: &'a Version) {
         let at = self.sequence.len();
         self.sequence.push(version.checksum);
-        let new = || Claim { standing: version, first: at, last: at, domains: BTreeSet::new() };
+        let new = || Claim {
+            standing: version,
+            first: at,
+            last: at,
+            domains: BTreeSet::new(),
+        };
         let claim = self.claims.entry(version.checksum).or_insert_with(new);
         claim.domains.insert(version.domain);
         claim.last = at;
@@ -116,23 +159,38 @@ impl<'a> Cell<'a> {
             let last = self.claims.values().max_by_key(|claim| claim.last);
             return last.map(|last| last.entry(false));
         }
-        let settled = self.resolutions.iter().rev().find_map(|(keep, claims_before)| {
-            let kept = self.claims.get(keep)?;
-            let reopened = self.sequence.iter().skip(*claims_before).any(|later| later != keep);
-            Some(kept.entry(reopened))
-        });
+        let settled = self
+            .resolutions
+            .iter()
+            .rev()
+            .find_map(|(keep, claims_before)| {
+                let kept = self.claims.get(keep)?;
+                let reopened = self
+                    .sequence
+                    .iter()
+                    .skip(*claims_before)
+                    .any(|later| later != keep);
+                Some(kept.entry(reopened))
+            });
         if settled.is_some() || self.claims.len() == 1 {
             return settled.or_else(|| Some(first.entry(false)));
         }
         Some(match rule {
             ConflictRule::First => first.entry(true),
             ConflictRule::Quorum => {
-                let most = self.claims.values().max_by_key(|claim| (claim.domains.len(), Reverse(claim.first)));
+                let most = self
+                    .claims
+                    .values()
+                    .max_by_key(|claim| (claim.domains.len(), Reverse(claim.first)));
                 most.unwrap_or(first).entry(true)
             }
-            ConflictRule::Manual => {
-                Entry { type_tag: None, checksum: None, payload_len: 0, domains: 0, ..first.entry(true) }
-            }
+            ConflictRule::Manual => Entry {
+                type_tag: None,
+                checksum: None,
+                payload_len: 0,
+                domains: 0,
+                ..first.entry(true)
+            },
         })
     }
 }

@@ -1,4 +1,5 @@
-//! The chain of a domain: its commits are numbered, name the one before them, and their logseq rises.
+//! The chain of a domain: its commits are numbered, name the one before them, and their logseq
+//! rises.
 
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CommitHash, LogSeq};
@@ -41,27 +42,39 @@ pub enum Break {
     },
 }
 
-/// Holds a commit against what was noted of it when it was taken in, and of the one before it in its domain: none, if it is
-/// the first. Its own signature and checksums were checked when it was decoded. If this holds for every commit of a domain,
-/// they are one chain.
+/// Holds a commit against what was noted of it when it was taken in, and of the one before it in
+/// its domain: none, if it is the first. Its own signature and checksums were checked when it was
+/// decoded. If this holds for every commit of a domain, they are one chain.
 ///
 /// # Errors
 /// [`Break`].
 pub fn check(commit: &Commit, noted: &Committed, before: Option<&Committed>) -> Result<(), Break> {
     let (header, hash) = (commit.header(), commit.hash());
-    if (header.domain, header.number, header.logseq, hash) != (noted.domain, noted.number, noted.logseq, noted.hash) {
-        return Err(Break::Other { number: header.number, hash });
+    if (header.domain, header.number, header.logseq, hash)
+        != (noted.domain, noted.number, noted.logseq, noted.hash)
+    {
+        return Err(Break::Other {
+            number: header.number,
+            hash,
+        });
     }
-    let (number, previous, logseq) =
-        before.map_or((0, CommitHash::NONE, LogSeq(0)), |before| (before.number, before.hash, before.logseq));
+    let (number, previous, logseq) = before.map_or((0, CommitHash::NONE, LogSeq(0)), |before| {
+        (before.number, before.hash, before.logseq)
+    });
     if header.number.checked_sub(1) != Some(number) {
         return Err(Break::Number { before: number });
     }
     if header.previous != previous {
-        return Err(Break::Previous { named: header.previous, before: previous });
+        return Err(Break::Previous {
+            named: header.previous,
+            before: previous,
+        });
     }
     if header.logseq <= logseq {
-        return Err(Break::LogSeq { logseq: header.logseq, before: logseq });
+        return Err(Break::LogSeq {
+            logseq: header.logseq,
+            before: logseq,
+        });
     }
     Ok(())
 }

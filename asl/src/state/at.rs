@@ -12,7 +12,8 @@ use super::{ReadError, State, Visible, read_header};
 use crate::commits::Cut;
 use crate::index::{Filter, Found};
 
-/// So many ids are looked up together: enough that their memory accesses overlap, few enough to stay in the nearest cache.
+/// So many ids are looked up together: enough that their memory accesses overlap, few enough to
+/// stay in the nearest cache.
 const BATCH: usize = 32;
 
 /// The state at a snapshot. Whoever asks several questions about one snapshot asks them here.
@@ -32,19 +33,21 @@ impl<'a> At<'a> {
     #[inline]
     pub fn entry(&self, id: &CanonicalId) -> Result<Option<Entry>, ReadError> {
         let (mut only, mut others, mut looked_at) = (None, Vec::new(), 0);
-        self.state.index.candidates(id, self.most(), &self.state.log, |found| {
-            looked_at += 1;
-            match only {
-                _ if !self.cut.includes(found.commit) => {}
-                None => only = Some(found),
-                Some(_) => others.push(found),
-            }
-        })?;
+        self.state
+            .index
+            .candidates(id, self.most(), &self.state.log, |found| {
+                looked_at += 1;
+                match only {
+                    _ if !self.cut.includes(found.commit) => {}
+                    None => only = Some(found),
+                    Some(_) => others.push(found),
+                }
+            })?;
         self.entry_among(id, looked_at, only, others)
     }
 
-    /// The entry of `id`, whose versions inside are among these, of `looked_at` that may be about it. Most ids have one
-    /// version, which stands if it is a claim.
+    /// The entry of `id`, whose versions inside are among these, of `looked_at` that may be about
+    /// it. Most ids have one version, which stands if it is a claim.
     #[inline]
     fn entry_among(
         &self,
@@ -84,10 +87,13 @@ impl<'a> At<'a> {
         } else {
             stand(&self.confirmed(id, candidates)?, self.state.rule)
         };
-        standing.map(|standing| self.state.visible_of(standing)).transpose()
+        standing
+            .map(|standing| self.state.visible_of(standing))
+            .transpose()
     }
 
-    /// The entries of many ids, in their order: faster than one by one, since memory is waited for once for many of them.
+    /// The entries of many ids, in their order: faster than one by one, since memory is waited for
+    /// once for many of them.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -101,18 +107,31 @@ impl<'a> At<'a> {
             let mut others: Vec<(usize, Found)> = Vec::new();
             let mut looked_at = [0; BATCH];
             let prefetch = |at| self.state.log.prefetch(at);
-            self.state.index.candidates_batch(ids, self.most(), &self.state.log, prefetch, |at, found| {
-                looked_at[at] += 1;
-                if self.cut.includes(found.commit) {
-                    match &mut only[at] {
-                        Some(_) => others.push((at, found)),
-                        none => *none = Some(found),
+            self.state.index.candidates_batch(
+                ids,
+                self.most(),
+                &self.state.log,
+                prefetch,
+                |at, found| {
+                    looked_at[at] += 1;
+                    if self.cut.includes(found.commit) {
+                        match &mut only[at] {
+                            Some(_) => others.push((at, found)),
+                            none => *none = Some(found),
+                        }
                     }
-                }
-            })?;
+                },
+            )?;
             for (at, (id, only)) in ids.iter().zip(only).enumerate() {
-                let others = others.iter().filter(|(of, _)| *of == at).map(|(_, found)| *found).collect();
-                on_entry(start + at, self.entry_among(id, looked_at[at], only, others)?);
+                let others = others
+                    .iter()
+                    .filter(|(of, _)| *of == at)
+                    .map(|(_, found)| *found)
+                    .collect();
+                on_entry(
+                    start + at,
+                    self.entry_among(id, looked_at[at], only, others)?,
+                );
             }
         }
         Ok(())
@@ -121,7 +140,11 @@ impl<'a> At<'a> {
     /// Every version of `id`, in the one order.
     pub(super) fn seen(&self, id: &CanonicalId) -> Result<Vec<Seen>, ReadError> {
         let mut candidates = Vec::with_capacity(2);
-        self.state.index.candidates(id, usize::MAX, &self.state.log, |found| candidates.push(found))?;
+        self.state
+            .index
+            .candidates(id, usize::MAX, &self.state.log, |found| {
+                candidates.push(found)
+            })?;
         self.confirmed(id, candidates)
     }
 
@@ -133,14 +156,21 @@ impl<'a> At<'a> {
     /// Records that may be about `id`: all of them, or more than [`MANY`].
     fn candidates(&self, id: &CanonicalId) -> Result<Vec<Found>, ReadError> {
         let mut candidates = Vec::with_capacity(2);
-        self.state.index.candidates(id, self.most(), &self.state.log, |found| candidates.push(found))?;
+        self.state
+            .index
+            .candidates(id, self.most(), &self.state.log, |found| {
+                candidates.push(found)
+            })?;
         Ok(candidates)
     }
 
     /// Those of these records that are about `id` and inside, in the one order.
     fn confirmed(&self, id: &CanonicalId, candidates: Vec<Found>) -> Result<Vec<Seen>, ReadError> {
         let mut versions = Vec::with_capacity(candidates.len());
-        for found in candidates.into_iter().filter(|found| self.cut.includes(found.commit)) {
+        for found in candidates
+            .into_iter()
+            .filter(|found| self.cut.includes(found.commit))
+        {
             versions.extend(self.state.confirm(found, id)?);
         }
         in_order(&mut versions);
@@ -153,20 +183,34 @@ impl<'a> At<'a> {
     /// The sum of everything visible, on as many threads as there are processors and shards.
     pub(super) fn sum(&self) -> Result<StateHash, ReadError> {
         let shards = self.state.index.shards();
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(shards as usize).max(1);
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(shards as usize)
+            .max(1);
         let part = |thread: usize| {
             let mut sum = StateHash::default();
             for shard in (0..shards).skip(thread).step_by(threads) {
-                let rows = self.state.index.ascending_in(shard, &Filter::ALL, &self.state.log);
-                for group in (Groups { at: self.clone(), rows: rows.peekable(), complete: true }) {
-                    stand(&group?, self.state.rule).into_iter().for_each(|(entry, _)| sum.add(&entry));
+                let rows = self
+                    .state
+                    .index
+                    .ascending_in(shard, &Filter::ALL, &self.state.log);
+                for group in (Groups {
+                    at: self.clone(),
+                    rows: rows.peekable(),
+                    complete: true,
+                }) {
+                    stand(&group?, self.state.rule)
+                        .into_iter()
+                        .for_each(|(entry, _)| sum.add(&entry));
                 }
             }
             Ok::<_, ReadError>(sum)
         };
         thread::scope(|scope| {
             let part = &part;
-            let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+            let others: Vec<_> = (1..threads)
+                .map(|thread| scope.spawn(move || part(thread)))
+                .collect();
             let mut sum = part(0);
             for other in others {
                 match (other.join(), &mut sum) {
@@ -181,9 +225,16 @@ impl<'a> At<'a> {
     }
 
     /// The versions of each id of which `filter` takes one, ascending by id.
-    pub(super) fn into_groups(self, filter: &Filter) -> impl Iterator<Item = Result<Vec<Seen>, ReadError>> + use<'a> {
+    pub(super) fn into_groups(
+        self,
+        filter: &Filter,
+    ) -> impl Iterator<Item = Result<Vec<Seen>, ReadError>> + use<'a> {
         let state = self.state;
-        Groups { at: self, rows: state.index.ascending(filter, &state.log).peekable(), complete: filter.is_all() }
+        Groups {
+            at: self,
+            rows: state.index.ascending(filter, &state.log).peekable(),
+            complete: filter.is_all(),
+        }
     }
 
     /// What stands and `filter` takes, ascending by id.
@@ -192,11 +243,17 @@ impl<'a> At<'a> {
         filter: &Filter,
     ) -> impl Iterator<Item = Result<(Entry, Option<Seen>), ReadError>> + use<'a> {
         let (rule, filter) = (self.state.rule, filter.clone());
-        let standing = self.into_groups(&filter).filter_map(move |group| match group {
-            Ok(versions) => stand(&versions, rule).map(Ok),
-            Err(error) => Some(Err(error)),
-        });
-        standing.filter(move |standing| standing.as_ref().map_or(true, |(entry, _)| filter.takes(entry)))
+        let standing = self
+            .into_groups(&filter)
+            .filter_map(move |group| match group {
+                Ok(versions) => stand(&versions, rule).map(Ok),
+                Err(error) => Some(Err(error)),
+            });
+        standing.filter(move |standing| {
+            standing
+                .as_ref()
+                .map_or(true, |(entry, _)| filter.takes(entry))
+        })
     }
 }
 
@@ -216,7 +273,10 @@ impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> 
             Err(error) => return Some(Err(error)),
         };
         let mut found = vec![first];
-        while let Some(Ok((_, next))) = self.rows.next_if(|row| row.as_ref().is_ok_and(|(other, _)| *other == id)) {
+        while let Some(Ok((_, next))) = self
+            .rows
+            .next_if(|row| row.as_ref().is_ok_and(|(other, _)| *other == id))
+        {
             found.push(next);
         }
         if !self.complete {
@@ -226,8 +286,14 @@ impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> 
         if let Some(Err(error)) = self.rows.next_if(Result::is_err) {
             return Some(Err(error));
         }
-        let inside = found.into_iter().filter(|found| self.at.cut.includes(found.commit));
-        let seen = inside.map(|found| self.at.state.seen(found, self.at.state.log.bytes(found.at, RecordHeader::LEN)?));
+        let inside = found
+            .into_iter()
+            .filter(|found| self.at.cut.includes(found.commit));
+        let seen = inside.map(|found| {
+            self.at
+                .state
+                .seen(found, self.at.state.log.bytes(found.at, RecordHeader::LEN)?)
+        });
         Some(seen.collect::<Result<Vec<_>, _>>().map(|mut versions| {
             in_order(&mut versions);
             versions

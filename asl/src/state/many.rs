@@ -16,7 +16,8 @@ impl State {
     pub(super) fn sum_up(&self, id: &CanonicalId) -> Result<Summary, ReadError> {
         let (mut summary, mut failed) = (Summary::new(*id), None);
         self.index.candidates(id, usize::MAX, &self.log, |found| {
-            let counts = self.commits.includes(found.commit) && !summary.passes_over(found.commit.logseq);
+            let counts =
+                self.commits.includes(found.commit) && !summary.passes_over(found.commit.logseq);
             if failed.is_none() && counts {
                 match self.confirm(found, id) {
                     Ok(version) => version.iter().for_each(|version| summary.insert(version)),
@@ -28,12 +29,22 @@ impl State {
     }
 
     /// What stands at the head of an id that has many versions, with the version.
-    pub(super) fn standing_of_many(&self, id: &CanonicalId) -> Result<Option<(Entry, Option<Seen>)>, ReadError> {
-        let standing = self.summaries().standing(id, self.rule, || self.sum_up(id))?;
+    pub(super) fn standing_of_many(
+        &self,
+        id: &CanonicalId,
+    ) -> Result<Option<(Entry, Option<Seen>)>, ReadError> {
+        let standing = self
+            .summaries()
+            .standing(id, self.rule, || self.sum_up(id))?;
         let with_version = |Standing { entry, claim }: Standing| {
             let version = claim.map(|Standee { place, number, at }| {
                 let header = read_header(self.log.bytes(at, RecordHeader::LEN)?, at)?;
-                Ok::<_, ReadError>(Seen { place, number, at, header })
+                Ok::<_, ReadError>(Seen {
+                    place,
+                    number,
+                    at,
+                    header,
+                })
             });
             Ok((entry, version.transpose()?))
         };
@@ -41,6 +52,8 @@ impl State {
     }
 
     pub(super) fn summaries(&self) -> MutexGuard<'_, Summaries> {
-        self.summaries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.summaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

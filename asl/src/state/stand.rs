@@ -29,10 +29,13 @@ impl Seen {
     }
 }
 
-/// Decides what stands among the versions of one id, given in the one order (design: "State"): the entry, and which of the
-/// versions it is.
+/// Decides what stands among the versions of one id, given in the one order (design: "State"): the
+/// entry, and which of the versions it is.
 pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Option<Seen>)> {
-    let live = versions.iter().rposition(|version| version.header.kind == Kind::Tombstone).map_or(0, |at| at + 1);
+    let live = versions
+        .iter()
+        .rposition(|version| version.header.kind == Kind::Tombstone)
+        .map_or(0, |at| at + 1);
     let versions = &versions[live..];
     let claims = || versions.iter().filter(|version| version.is_claim());
     let first = claims().next()?;
@@ -43,11 +46,20 @@ pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Opt
         (Some(first), false)
     } else {
         let claimed: BTreeSet<Checksum> = claims().map(Seen::checksum).collect();
-        let resolutions = versions.iter().filter(|version| version.header.kind == Kind::Resolution);
-        match resolutions.rev().find(|by| claimed.contains(&by.checksum())) {
+        let resolutions = versions
+            .iter()
+            .filter(|version| version.header.kind == Kind::Resolution);
+        match resolutions
+            .rev()
+            .find(|by| claimed.contains(&by.checksum()))
+        {
             Some(by) => {
-                let dissents = |claim: &Seen| claim.place > by.place && claim.checksum() != by.checksum();
-                (claims().find(|claim| claim.checksum() == by.checksum()), claims().any(dissents))
+                let dissents =
+                    |claim: &Seen| claim.place > by.place && claim.checksum() != by.checksum();
+                (
+                    claims().find(|claim| claim.checksum() == by.checksum()),
+                    claims().any(dissents),
+                )
             }
             None => match rule {
                 ConflictRule::First => (Some(first), true),
@@ -69,7 +81,8 @@ pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Opt
     Some((entry, standing.copied()))
 }
 
-/// Puts versions into the one order. A commit that began to count late may be indexed twice, its records are still one each.
+/// Puts versions into the one order. A commit that began to count late may be indexed twice, its
+/// records are still one each.
 pub(super) fn in_order(versions: &mut Vec<Seen>) {
     versions.sort_unstable_by_key(|version| version.place);
     versions.dedup_by_key(|version| version.place);
@@ -78,9 +91,24 @@ pub(super) fn in_order(versions: &mut Vec<Seen>) {
 /// What stands where there is one version: what [`stand`] says, sooner.
 #[inline]
 pub(super) fn alone(header: &RecordHeader, logseq: LogSeq) -> Option<Entry> {
-    let RecordHeader { id, kind, type_tag, payload, .. } = *header;
+    let RecordHeader {
+        id,
+        kind,
+        type_tag,
+        payload,
+        ..
+    } = *header;
     let (checksum, payload_len) = (Some(payload.checksum), payload.len);
-    let entry = Entry { id, kind, type_tag, checksum, payload_len, logseq, conflict: false, domains: 1 };
+    let entry = Entry {
+        id,
+        kind,
+        type_tag,
+        checksum,
+        payload_len,
+        logseq,
+        conflict: false,
+        domains: 1,
+    };
     (!matches!(kind, Kind::Tombstone | Kind::Resolution)).then_some(entry)
 }
 
@@ -89,7 +117,11 @@ fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
     if versions.len() == 1 {
         return 1;
     }
-    let domains: BTreeSet<SiteId> = versions.iter().filter(claim).map(|version| version.place.domain).collect();
+    let domains: BTreeSet<SiteId> = versions
+        .iter()
+        .filter(claim)
+        .map(|version| version.place.domain)
+        .collect();
     u32::try_from(domains.len()).unwrap_or(u32::MAX)
 }
 
@@ -98,8 +130,15 @@ fn claim_of_most(versions: &[Seen]) -> Option<&Seen> {
     let claims = || versions.iter().filter(|version| version.is_claim());
     let mut domains: BTreeMap<Checksum, BTreeSet<SiteId>> = BTreeMap::new();
     for claim in claims() {
-        domains.entry(claim.checksum()).or_default().insert(claim.place.domain);
+        domains
+            .entry(claim.checksum())
+            .or_default()
+            .insert(claim.place.domain);
     }
     let most = domains.values().map(BTreeSet::len).max()?;
-    claims().find(|claim| domains.get(&claim.checksum()).is_some_and(|domains| domains.len() == most))
+    claims().find(|claim| {
+        domains
+            .get(&claim.checksum())
+            .is_some_and(|domains| domains.len() == most)
+    })
 }

@@ -1,15 +1,17 @@
 //! The digest of what is visible, kept up as it changes.
 //!
-//! Expanding an entry into its lanes costs more than everything else that is done for a record, and nobody needs the sum
-//! before the next root is asked for. So changes are collected, and folded in when someone asks, when housekeeping comes
-//! by, or when there are too many; on several threads, since addition commutes.
+//! Expanding an entry into its lanes costs more than everything else that is done for a record, and
+//! nobody needs the sum before the next root is asked for. So changes are collected, and folded in
+//! when someone asks, when housekeeping comes by, or when there are too many; on several threads,
+//! since addition commutes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use uor_index_format::state::{Entry, StateHash};
 
-/// So many changes wait at most: their folding then costs what writing them did, but not more memory.
+/// So many changes wait at most: their folding then costs what writing them did, but not more
+/// memory.
 const WAITING_MAX: usize = 1 << 18;
 /// Fewer are folded faster than a thread is started.
 const PARALLEL_MIN: usize = 1 << 9;
@@ -27,7 +29,8 @@ pub(super) struct Sum {
 #[derive(Debug, Default)]
 struct Folded {
     sum: StateHash,
-    /// An empty vector with room for the next changes: fresh memory costs more than what is done with it.
+    /// An empty vector with room for the next changes: fresh memory costs more than what is done
+    /// with it.
     room: Vec<Change>,
 }
 
@@ -41,12 +44,22 @@ impl Sum {
     /// The sum that `folded` is.
     pub(super) fn new(folded: StateHash) -> Self {
         let entries = folded.entries();
-        Self { folded: Mutex::new(Folded { sum: folded, room: Vec::new() }), waiting: Mutex::default(), entries }
+        Self {
+            folded: Mutex::new(Folded {
+                sum: folded,
+                room: Vec::new(),
+            }),
+            waiting: Mutex::default(),
+            entries,
+        }
     }
 
     /// An id was visible as `before` and is now as `after`.
     pub(super) fn change(&mut self, before: Option<Entry>, after: Option<Entry>) {
-        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self
+            .waiting
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = before {
             waiting.push(Change::Removed(before));
             self.entries = self.entries.wrapping_sub(1);
@@ -62,7 +75,10 @@ impl Sum {
 
     /// What is visible has changed by this difference.
     pub(super) fn merge(&mut self, difference: &StateHash) {
-        let folded = self.folded.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let folded = self
+            .folded
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         folded.sum.merge(difference);
         self.entries = self.entries.wrapping_add(difference.entries());
     }
@@ -85,7 +101,10 @@ impl Sum {
 
 /// The sum of all changes: the difference they make.
 fn fold(changes: &[Change]) -> StateHash {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(changes.len() / PARALLEL_MIN).max(1);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(changes.len() / PARALLEL_MIN)
+        .max(1);
     let part_len = changes.len().div_ceil(threads).max(1);
     let mut parts = changes.chunks(part_len);
     let own = parts.next().unwrap_or_default();

@@ -1,7 +1,9 @@
-//! Summaries of ids that have many versions, so that nobody has to read through all of them each time.
+//! Summaries of ids that have many versions, so that nobody has to read through all of them each
+//! time.
 //!
-//! They are in memory and made when they are first needed. Preparing a commit puts its versions into them at once; what is
-//! shown to readers stays as it was until the commit is applied. If it never is, all summaries are given up.
+//! They are in memory and made when they are first needed. Preparing a commit puts its versions
+//! into them at once; what is shown to readers stays as it was until the commit is applied. If it
+//! never is, all summaries are given up.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +16,9 @@ use super::summary::{Standing, Summary};
 
 /// An id with more versions is summed up.
 pub(super) const MANY: usize = 16;
-/// So many versions are kept in mind in all summaries together, at most: a few hundred megabytes of memory. Of those used
-/// least recently it is forgotten first; an id with more versions than that is read through each time.
+/// So many versions are kept in mind in all summaries together, at most: a few hundred megabytes of
+/// memory. Of those used least recently it is forgotten first; an id with more versions than that
+/// is read through each time.
 const VERSIONS_MAX: usize = 1 << 20;
 
 /// What a summary takes beside its versions, in versions.
@@ -74,7 +77,10 @@ impl Summaries {
     /// Begins to look up a commit: one that was looked up before and not applied is forgotten.
     pub(super) fn begin(&mut self) {
         if self.ahead.is_some() {
-            *self = Self { tickets: self.tickets, ..Self::new(self.versions_max) };
+            *self = Self {
+                tickets: self.tickets,
+                ..Self::new(self.versions_max)
+            };
         }
     }
 
@@ -95,7 +101,9 @@ impl Summaries {
             }
             self.keep(id, summary, rule);
         }
-        let Some(kept) = self.kept.get_mut(&id) else { unreachable!("it was kept just now") };
+        let Some(kept) = self.kept.get_mut(&id) else {
+            unreachable!("it was kept just now")
+        };
         let before = kept.standing;
         kept.summary.insert(version);
         let after = kept.summary.standing(rule);
@@ -112,7 +120,8 @@ impl Summaries {
         self.ahead
     }
 
-    /// Begins to take in the commit with this ticket; says whether its versions have to be handed in.
+    /// Begins to take in the commit with this ticket; says whether its versions have to be handed
+    /// in.
     pub(super) fn apply(&mut self, ticket: Option<Ticket>) -> bool {
         if self.ahead != ticket {
             self.begin();
@@ -161,7 +170,15 @@ impl Summaries {
         self.uses += 1;
         let (last_use, standing) = (self.uses, summary.standing(rule));
         self.by_use.insert(last_use, id);
-        self.kept.insert(id, Kept { summary, standing, last_use, versions: 0 });
+        self.kept.insert(
+            id,
+            Kept {
+                summary,
+                standing,
+                last_use,
+                versions: 0,
+            },
+        );
     }
 
     /// Notes that a summary was used and may have grown; forgets those that there is no room for.
@@ -172,10 +189,13 @@ impl Summaries {
             self.by_use.insert(self.uses, id);
             kept.last_use = self.uses;
             let versions = kept.summary.len() + EMPTY_COSTS;
-            self.versions = self.versions - std::mem::replace(&mut kept.versions, versions) + versions;
+            self.versions =
+                self.versions - std::mem::replace(&mut kept.versions, versions) + versions;
         }
         while self.versions > self.versions_max {
-            let Some((_, id)) = self.by_use.pop_first() else { break };
+            let Some((_, id)) = self.by_use.pop_first() else {
+                break;
+            };
             self.versions -= self.kept.remove(&id).map_or(0, |kept| kept.versions);
         }
     }

@@ -1,8 +1,8 @@
-//! What the versions of one id amount to, kept up version by version: what `stand` says of all of them, without looking at
-//! all of them again.
+//! What the versions of one id amount to, kept up version by version: what `stand` says of all of
+//! them, without looking at all of them again.
 //!
-//! Versions come in any order, the same one more than once, and each costs a logarithm of how many there are. What a
-//! tombstone shadows is forgotten: nothing that comes later brings it back.
+//! Versions come in any order, the same one more than once, and each costs a logarithm of how many
+//! there are. What a tombstone shadows is forgotten: nothing that comes later brings it back.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,8 @@ use uor_index_format::state::Entry;
 use super::stand::Seen;
 use crate::log::LogPosition;
 
-/// Where a claim or resolution of this id stands in the one order. Sites are shared: an id has few, and many versions.
+/// Where a claim or resolution of this id stands in the one order. Sites are shared: an id has few,
+/// and many versions.
 type Spot = (LogSeq, Arc<SiteId>);
 /// A checksum, by its number in this summary.
 type Number = u32;
@@ -26,7 +27,8 @@ type Number = u32;
 #[derive(Debug, Clone)]
 pub(super) struct Summary {
     id: CanonicalId,
-    /// What the id is, once something has been claimed: ids follow from contents, so all claims are of one kind.
+    /// What the id is, once something has been claimed: ids follow from contents, so all claims are
+    /// of one kind.
     kind: Option<Kind>,
     /// How many versions were handed in.
     taken: u64,
@@ -115,7 +117,8 @@ impl Summary {
         self.claims.len() + self.resolutions.len()
     }
 
-    /// Whether versions of this time change nothing, as far as is known; one that does not need not be read.
+    /// Whether versions of this time change nothing, as far as is known; one that does not need not
+    /// be read.
     pub(super) fn passes_over(&mut self, logseq: LogSeq) -> bool {
         let is_shadowed = self.is_shadowed(logseq);
         self.taken += u64::from(is_shadowed);
@@ -143,7 +146,16 @@ impl Summary {
         }
         self.kind = Some(header.kind);
         let (type_tag, payload_len) = (header.type_tag, header.payload.len);
-        self.claim(spot, Claim { checksum, type_tag, payload_len, number: version.number, at: version.at });
+        self.claim(
+            spot,
+            Claim {
+                checksum,
+                type_tag,
+                payload_len,
+                number: version.number,
+                at: version.at,
+            },
+        );
     }
 
     /// What stands.
@@ -154,12 +166,22 @@ impl Summary {
         } else if self.ranking.len() == 1 {
             (Some(first), false)
         } else if let Some((by, kept)) = self.settling.last() {
-            let other = self.lasts.iter().rev().find(|(_, checksum)| checksum != kept);
-            (self.first_of(*kept), other.is_some_and(|(last, _)| last > by))
+            let other = self
+                .lasts
+                .iter()
+                .rev()
+                .find(|(_, checksum)| checksum != kept);
+            (
+                self.first_of(*kept),
+                other.is_some_and(|(last, _)| last > by),
+            )
         } else {
             let standing = match rule {
                 ConflictRule::First => Some(first),
-                ConflictRule::Quorum => self.ranking.last().and_then(|(_, _, checksum)| self.first_of(*checksum)),
+                ConflictRule::Quorum => self
+                    .ranking
+                    .last()
+                    .and_then(|(_, _, checksum)| self.first_of(*checksum)),
                 ConflictRule::Manual => None,
             };
             (standing, true)
@@ -176,7 +198,12 @@ impl Summary {
             domains: standing.map_or(0, |claim| tally(claim).domains),
         };
         let claim = standing.map(|((logseq, site), Claim { number, at, .. })| Standee {
-            place: Place { logseq: *logseq, id: self.id, tombstone: false, domain: **site },
+            place: Place {
+                logseq: *logseq,
+                id: self.id,
+                tombstone: false,
+                domain: **site,
+            },
             number: *number,
             at: *at,
         });
@@ -198,10 +225,15 @@ impl Summary {
     }
 
     fn number(&mut self, checksum: Checksum) -> Number {
-        let next = Number::try_from(self.tallies.len()).expect("an id has fewer checksums than a log has bytes");
+        let next = Number::try_from(self.tallies.len())
+            .expect("an id has fewer checksums than a log has bytes");
         let number = *self.numbers.entry(checksum).or_insert(next);
         if number == next {
-            self.tallies.push(Tally { checksum, domains: 0, resolved: None });
+            self.tallies.push(Tally {
+                checksum,
+                domains: 0,
+                resolved: None,
+            });
         }
         number
     }
@@ -216,12 +248,18 @@ impl Summary {
 
     fn claim(&mut self, spot: Spot, claim: Claim) {
         if let Some(known) = self.claims.insert(spot.clone(), claim) {
-            assert_eq!(known.checksum, claim.checksum, "a commit says one thing about an id");
+            assert_eq!(
+                known.checksum, claim.checksum,
+                "a commit says one thing about an id"
+            );
             return;
         }
         let checksum = claim.checksum;
         self.unlist(checksum);
-        let times = self.said.entry((checksum, Arc::clone(&spot.1))).or_default();
+        let times = self
+            .said
+            .entry((checksum, Arc::clone(&spot.1)))
+            .or_default();
         *times += 1;
         self.tallies[checksum as usize].domains += u32::from(*times == 1);
         if self.first_stands() {
@@ -248,7 +286,9 @@ impl Summary {
     fn unresolve(&mut self, spot: &Spot, checksum: Number) {
         self.unlist(checksum);
         // Those before it are forgotten already.
-        self.tallies[checksum as usize].resolved.take_if(|last| last == spot);
+        self.tallies[checksum as usize]
+            .resolved
+            .take_if(|last| last == spot);
         self.list(checksum);
     }
 
@@ -291,14 +331,29 @@ impl Summary {
         let of_it = (checksum, earliest())..(checksum.checked_add(1)?, earliest());
         let mut of_it = self.of_checksum.range(of_it);
         let (_, first) = of_it.next()?.clone();
-        let last = of_it.next_back().map_or_else(|| first.clone(), |(_, last)| last.clone());
-        let Tally { domains, resolved, .. } = self.tallies[checksum as usize].clone();
-        Some(Listed { rank: (domains, Reverse(first), checksum), last: (last, checksum), resolved })
+        let last = of_it
+            .next_back()
+            .map_or_else(|| first.clone(), |(_, last)| last.clone());
+        let Tally {
+            domains, resolved, ..
+        } = self.tallies[checksum as usize].clone();
+        Some(Listed {
+            rank: (domains, Reverse(first), checksum),
+            last: (last, checksum),
+            resolved,
+        })
     }
 
     /// Takes a checksum out of the lists, before something about it changes.
     fn unlist(&mut self, checksum: Number) {
-        let Some(Listed { rank, last, resolved }) = self.listed(checksum) else { return };
+        let Some(Listed {
+            rank,
+            last,
+            resolved,
+        }) = self.listed(checksum)
+        else {
+            return;
+        };
         self.ranking.remove(&rank);
         self.lasts.remove(&last);
         resolved.map(|resolved| self.settling.remove(&(resolved, checksum)));
@@ -306,7 +361,14 @@ impl Summary {
 
     /// Puts a checksum into the lists.
     fn list(&mut self, checksum: Number) {
-        let Some(Listed { rank, last, resolved }) = self.listed(checksum) else { return };
+        let Some(Listed {
+            rank,
+            last,
+            resolved,
+        }) = self.listed(checksum)
+        else {
+            return;
+        };
         self.ranking.insert(rank);
         self.lasts.insert(last);
         resolved.map(|resolved| self.settling.insert((resolved, checksum)));
@@ -326,5 +388,8 @@ fn earliest() -> Spot {
 }
 
 fn pop_up_to<T>(spots: &mut BTreeMap<Spot, T>, logseq: LogSeq) -> Option<(Spot, T)> {
-    spots.first_entry().filter(|first| first.key().0 <= logseq).map(|first| first.remove_entry())
+    spots
+        .first_entry()
+        .filter(|first| first.key().0 <= logseq)
+        .map(|first| first.remove_entry())
 }

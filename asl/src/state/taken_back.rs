@@ -1,7 +1,8 @@
-//! What is visible without the commits that a fork proof takes back: the last commits of one domain.
+//! What is visible without the commits that a fork proof takes back: the last commits of one
+//! domain.
 //!
-//! Their records stay where they are, in log and index, and are no longer counted. So a proof costs what its domain wrote
-//! behind the fork, and not what the others did.
+//! Their records stay where they are, in log and index, and are no longer counted. So a proof costs
+//! what its domain wrote behind the fork, and not what the others did.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use super::{At, ReadError, State};
 use crate::log::LogPosition;
 use crate::store::for_each_record;
 
-/// So many records are looked at together. A domain that speaks of one id again and again has all versions of it read once
-/// for so many records, and not for each.
+/// So many records are looked at together. A domain that speaks of one id again and again has all
+/// versions of it read once for so many records, and not for each.
 const RECORDS_AT_ONCE: usize = 1 << 16;
 
 /// What taking back the last commits of a domain changes, looked up beforehand.
@@ -31,14 +32,21 @@ pub(crate) struct TakenBack {
 }
 
 impl State {
-    /// Looks up what taking back the commits of `site` from `number` on changes; `None` if there is none.
+    /// Looks up what taking back the commits of `site` from `number` on changes; `None` if there is
+    /// none.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub(crate) fn prepare_take_back(&self, site: &SiteId, number: u64) -> Result<Option<TakenBack>, ReadError> {
+    pub(crate) fn prepare_take_back(
+        &self,
+        site: &SiteId,
+        number: u64,
+    ) -> Result<Option<TakenBack>, ReadError> {
         let head = self.head();
         let ordinal = self.commits.ordinals().get(site).copied();
-        let (Some(ordinal), Some(last)) = (ordinal, head.frontier.get(site).map(|head| head.number)) else {
+        let (Some(ordinal), Some(last)) =
+            (ordinal, head.frontier.get(site).map(|head| head.number))
+        else {
             return Ok(None);
         };
         if last < number {
@@ -52,7 +60,11 @@ impl State {
             commits: Vec::new(),
         };
         let cut = self.commits.cut(&head)?;
-        let at = |number: u64| At { state: self, cut: cut.clone().with(ordinal, number), is_head: false };
+        let at = |number: u64| At {
+            state: self,
+            cut: cut.clone().with(ordinal, number),
+            is_head: false,
+        };
         let mut upper = last;
         while upper >= number {
             let (lower, ids) = self.ids_down_from(site, upper, number, &mut taken.commits)?;
@@ -62,8 +74,8 @@ impl State {
         Ok(Some(taken))
     }
 
-    /// The ids of which commits from `upper` downwards speak, ascending: of as many commits as are looked at together. Gives
-    /// the number of the last of them too.
+    /// The ids of which commits from `upper` downwards speak, ascending: of as many commits as are
+    /// looked at together. Gives the number of the last of them too.
     fn ids_down_from(
         &self,
         site: &SiteId,
@@ -75,10 +87,15 @@ impl State {
         let mut lower = upper + 1;
         while lower > down_to && ids.len() < RECORDS_AT_ONCE {
             lower -= 1;
-            let Some(row) = self.commits.row(site, lower)? else { continue };
+            let Some(row) = self.commits.row(site, lower)? else {
+                continue;
+            };
             commits.push((row.hash, row.at));
             let body = self.log.read(row.at)?.body;
-            let damaged = |source| ReadError::Record { position: row.at, source };
+            let damaged = |source| ReadError::Record {
+                position: row.at,
+                source,
+            };
             for_each_record(row.at, &body, |_, header| ids.push(header.id)).map_err(damaged)?;
         }
         ids.sort_unstable();
@@ -107,7 +124,12 @@ impl State {
 }
 
 impl TakenBack {
-    fn compare(&mut self, ids: &[CanonicalId], with: &At<'_>, without: &At<'_>) -> Result<(), ReadError> {
+    fn compare(
+        &mut self,
+        ids: &[CanonicalId],
+        with: &At<'_>,
+        without: &At<'_>,
+    ) -> Result<(), ReadError> {
         let mut before: Vec<Option<Entry>> = vec![None; ids.len()];
         with.entries_of(ids, |index, entry| before[index] = entry)?;
         without.entries_of(ids, |index, after| {
@@ -115,7 +137,9 @@ impl TakenBack {
             if before == after {
                 return;
             }
-            before.iter().for_each(|entry| self.difference.remove(entry));
+            before
+                .iter()
+                .for_each(|entry| self.difference.remove(entry));
             after.iter().for_each(|entry| self.difference.add(entry));
             let is_open = |entry: Option<Entry>| entry.is_some_and(|entry| entry.conflict);
             if is_open(before) != is_open(after) {

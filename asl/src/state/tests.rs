@@ -1,4 +1,5 @@
-//! What stands, kept up version by version, against looking at all versions; and how much is read for it.
+//! What stands, kept up version by version, against looking at all versions; and how much is read
+//! for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,11 @@ use crate::log::{Log, READS};
 
 use crate::replay::replay;
 
-const RULES: [ConflictRule; 3] = [ConflictRule::First, ConflictRule::Quorum, ConflictRule::Manual];
+const RULES: [ConflictRule; 3] = [
+    ConflictRule::First,
+    ConflictRule::Quorum,
+    ConflictRule::Manual,
+];
 
 fn key(site: usize) -> SiteKey {
     SiteKey::from_seed(&[u8::try_from(site).unwrap() + 1; 32])
@@ -36,13 +41,21 @@ fn artifact(seed: u64) -> ArtifactKey {
 /// That name `which` is that artifact.
 fn name(which: u8, target: u64) -> Record {
     let (namespace, name) = (NAMESPACE_USER.to_owned(), format!("name-{which}"));
-    Record::reference(RefAssignment { namespace, name, target: artifact(target) })
+    Record::reference(RefAssignment {
+        namespace,
+        name,
+        target: artifact(target),
+    })
 }
 
 /// That derivation `which` has that outcome.
 fn outcome(which: u8, result: u64) -> Record {
-    let derivation =
-        Derivation { program: artifact(which.into()), inputs: vec![], params: vec![], profile: "test/1".to_owned() };
+    let derivation = Derivation {
+        program: artifact(which.into()),
+        inputs: vec![],
+        params: vec![],
+        profile: "test/1".to_owned(),
+    };
     Record::receipt(derivation, Payload::of(&result.to_le_bytes()))
 }
 
@@ -54,7 +67,10 @@ struct Writers {
 
 impl Writers {
     fn write(&mut self, site: usize, logseq: u64, records: Vec<Record>) -> Commit {
-        let head = self.heads.get(&site).copied().unwrap_or(DomainHead { number: 0, hash: CommitHash::NONE });
+        let head = self.heads.get(&site).copied().unwrap_or(DomainHead {
+            number: 0,
+            hash: CommitHash::NONE,
+        });
         let draft = Draft {
             number: head.number + 1,
             previous: head.hash,
@@ -65,7 +81,13 @@ impl Writers {
             records,
         };
         let commit = Commit::seal(draft, &key(site)).unwrap();
-        self.heads.insert(site, DomainHead { number: head.number + 1, hash: commit.hash() });
+        self.heads.insert(
+            site,
+            DomainHead {
+                number: head.number + 1,
+                hash: commit.hash(),
+            },
+        );
         commit
     }
 }
@@ -81,7 +103,11 @@ impl Lone {
     fn new(rule: ConflictRule) -> Self {
         let (log, _) = Log::open(Arc::new(MemoryDisk::new()), Mode::Write).unwrap();
         let state = State::new(rule, Index::new(2, 7), log.view());
-        Self { log, state, runs: 0 }
+        Self {
+            log,
+            state,
+            runs: 0,
+        }
     }
 
     fn append(&mut self, commit: &Commit) -> LogPosition {
@@ -100,9 +126,15 @@ impl Lone {
     /// Writes what is in memory as a run.
     fn seal(&mut self) {
         self.runs += 1;
-        let files = RunBuilder::of(&self.state.freeze(), 2).encode(self.runs, self.state.log()).unwrap();
-        let files = (0..).zip(files).map(|(shard, bytes): (u32, _)| (format!("{shard}"), bytes.into())).collect();
-        self.state.thaw(Arc::new(Run::open(self.runs, files, None).unwrap()));
+        let files = RunBuilder::of(&self.state.freeze(), 2)
+            .encode(self.runs, self.state.log())
+            .unwrap();
+        let files = (0..)
+            .zip(files)
+            .map(|(shard, bytes): (u32, _)| (format!("{shard}"), bytes.into()))
+            .collect();
+        self.state
+            .thaw(Arc::new(Run::open(self.runs, files, None).unwrap()));
     }
 }
 
@@ -121,12 +153,30 @@ fn version(claim: &dyn Fn(u64) -> Record, site: usize, logseq: u64, word: u8) ->
         1..4 => Record::resolution(id, claim(word.into()).payload().checksum),
         _ => claim(u64::from(word) % 4),
     };
-    let header =
-        RecordHeader { id, kind: record.kind(), type_tag: record.type_tag(), payload: record.payload(), body_len: 0 };
+    let header = RecordHeader {
+        id,
+        kind: record.kind(),
+        type_tag: record.type_tag(),
+        payload: record.payload(),
+        body_len: 0,
+    };
     let tombstone = header.kind == Kind::Tombstone;
-    let place = Place { logseq: LogSeq(logseq), id, tombstone, domain: key(site).site_id() };
-    let at = LogPosition { segment: 1, offset: u32::try_from(logseq * 8 + site as u64).unwrap() };
-    Seen { place, number: logseq, at, header }
+    let place = Place {
+        logseq: LogSeq(logseq),
+        id,
+        tombstone,
+        domain: key(site).site_id(),
+    };
+    let at = LogPosition {
+        segment: 1,
+        offset: u32::try_from(logseq * 8 + site as u64).unwrap(),
+    };
+    Seen {
+        place,
+        number: logseq,
+        at,
+        header,
+    }
 }
 
 /// An entry, and place, number and position of the claim that stands.
@@ -134,7 +184,9 @@ type Stood = (Entry, Option<(Place, u64, LogPosition)>);
 
 fn standing_of(summary: &Summary, rule: ConflictRule) -> Option<Stood> {
     let claim = |claim: Standee| (claim.place, claim.number, claim.at);
-    summary.standing(rule).map(|standing| (standing.entry, standing.claim.map(claim)))
+    summary
+        .standing(rule)
+        .map(|standing| (standing.entry, standing.claim.map(claim)))
 }
 
 proptest! {
@@ -223,7 +275,8 @@ proptest! {
     }
 }
 
-/// A name is set over and over, a result claimed over and over: each time costs about the same, at the head and in runs.
+/// A name is set over and over, a result claimed over and over: each time costs about the same, at
+/// the head and in runs.
 #[test]
 fn what_is_said_over_and_over_is_not_read_over_and_over() {
     const TIMES: u64 = 3000;
@@ -235,8 +288,9 @@ fn what_is_said_over_and_over_is_not_read_over_and_over() {
             let commit = writers.write(site, time + 1, vec![name(1, time), outcome(1, time % 50)]);
             let (written, ()) = reads(|| lone.apply(&commit));
             let head = lone.state.head();
-            let (read, _) =
-                reads(|| [name(1, 0).id(), outcome(1, 0).id()].map(|id| lone.state.get(&id, &head).unwrap()));
+            let (read, _) = reads(|| {
+                [name(1, 0).id(), outcome(1, 0).id()].map(|id| lone.state.get(&id, &head).unwrap())
+            });
             if time > TIMES / 2 {
                 reads_late = reads_late.max(written + read);
             }
@@ -246,7 +300,10 @@ fn what_is_said_over_and_over_is_not_read_over_and_over() {
         }
         // Four lookups, each of which bisects in lines and overflow of three runs.
         let most = 4 * 3 * 2 * (8 + 12) + 40;
-        assert!(reads_late <= most, "{reads_late} reads in the log for one commit and two lookups");
+        assert!(
+            reads_late <= most,
+            "{reads_late} reads in the log for one commit and two lookups"
+        );
     }
 }
 
@@ -260,16 +317,24 @@ fn tombstones_by_the_thousand_are_read_once() {
         let commit = writers.write(0, time + 1, vec![Record::tombstone(name(1, 0).id())]);
         total += reads(|| lone.apply(&commit)).0;
     }
-    assert!(total <= 2 * TIMES, "{total} reads for {TIMES} tombstones of one id");
+    assert!(
+        total <= 2 * TIMES,
+        "{total} reads for {TIMES} tombstones of one id"
+    );
     lone.state.summaries = Mutex::default();
     let commit = writers.write(0, TIMES + 1, vec![name(1, 5)]);
     let (first, ()) = reads(|| lone.apply(&commit));
     assert!((1..=TIMES + 8).contains(&first), "{first} reads");
-    assert!(lone.state.get(&name(1, 0).id(), &lone.state.head()).unwrap().is_some());
+    assert!(
+        lone.state
+            .get(&name(1, 0).id(), &lone.state.head())
+            .unwrap()
+            .is_some()
+    );
 }
 
-/// The attack: two commits of tombstones about ids that share their first eight bytes. Looking the second up used to gather
-/// every pair of them.
+/// The attack: two commits of tombstones about ids that share their first eight bytes. Looking the
+/// second up used to gather every pair of them.
 #[test]
 fn commits_about_ids_that_look_alike_cost_what_others_do() {
     const IDS: u64 = 5000;
@@ -288,7 +353,10 @@ fn commits_about_ids_that_look_alike_cost_what_others_do() {
         assert!(read <= IDS * 64, "{} reads for each id", read / IDS);
     }
     let ids = (0..2 * IDS).map(|number| alike(number).id());
-    assert!(ids.into_iter().all(|id| lone.state.entry(&id, &lone.state.head()).unwrap().is_none()));
+    assert!(
+        ids.into_iter()
+            .all(|id| lone.state.entry(&id, &lone.state.head()).unwrap().is_none())
+    );
 }
 
 #[test]
@@ -306,11 +374,14 @@ fn summaries_have_room_for_so_much_and_forget_what_was_used_least_recently() {
             made += 1;
             Ok(many(which))
         };
-        let standing = summaries.standing(&name(which, 0).id(), ConflictRule::First, sum_up).unwrap();
+        let standing = summaries
+            .standing(&name(which, 0).id(), ConflictRule::First, sum_up)
+            .unwrap();
         assert_eq!(standing, many(which).standing(ConflictRule::First));
     };
     [1, 2, 3, 1, 2, 3].into_iter().for_each(&mut ask);
-    // The fourth takes the place of the first, which has to be made again, in the place of the second.
+    // The fourth takes the place of the first, which has to be made again, in the place of the
+    // second.
     [4, 3, 2, 1].into_iter().for_each(&mut ask);
     assert_eq!(made, 5);
 }

@@ -1,7 +1,8 @@
 //! Opening a store to read it, beside a writer that goes on meanwhile.
 //!
-//! What a reader has found by name may be gone when it opens it: the writer has merged runs, put another checkpoint in place or
-//! cut a file. Then the reader begins again with what is there now, a bounded number of times.
+//! What a reader has found by name may be gone when it opens it: the writer has merged runs, put
+//! another checkpoint in place or cut a file. Then the reader begins again with what is there now,
+//! a bounded number of times.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -11,19 +12,24 @@ use super::checkpoint::{self, Stamp};
 use super::{Options, Store, StoreError};
 use crate::disk::{Disk, Mode};
 
-/// So many times a reader begins, at most. A writer would have to seal or merge between any two of them.
+/// So many times a reader begins, at most. A writer would have to seal or merge between any two of
+/// them.
 pub(super) const ATTEMPTS_MAX: u32 = 16;
 
 /// One attempt to open a store that may change meanwhile.
 pub(super) struct Attempt {
     before: Option<Stamp>,
-    /// Whether there will be no other: what does not fit is then taken as it is, and the index found in the log.
+    /// Whether there will be no other: what does not fit is then taken as it is, and the index
+    /// found in the log.
     is_last: bool,
 }
 
 impl Attempt {
     /// The attempt of a writer, beside which nobody writes.
-    pub(super) const ALONE: Self = Self { before: None, is_last: true };
+    pub(super) const ALONE: Self = Self {
+        before: None,
+        is_last: true,
+    };
 
     /// Whether the index was changed since the attempt began, and is worth being read again.
     pub(super) fn is_worth_another(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
@@ -41,7 +47,10 @@ struct Stand {
 impl Stand {
     fn of(disk: &dyn Disk) -> Result<Self, StoreError> {
         let names = ["index", "log", "blocks"].map(|dir| disk.list(dir).unwrap_or_default());
-        Ok(Self { stamp: checkpoint::stamp(disk)?, names: names.into() })
+        Ok(Self {
+            stamp: checkpoint::stamp(disk)?,
+            names: names.into(),
+        })
     }
 }
 
@@ -53,7 +62,10 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: Options) -> Result<Store, Stor
     let mut attempts = 1;
     loop {
         let before = Stand::of(disk.as_ref())?;
-        let attempt = Attempt { before: before.stamp, is_last: attempts == ATTEMPTS_MAX };
+        let attempt = Attempt {
+            before: before.stamp,
+            is_last: attempts == ATTEMPTS_MAX,
+        };
         let is_last = attempt.is_last;
         match Store::open_once(Arc::clone(disk), Mode::ReadOnly, options, &attempt) {
             Ok(Some(store)) => return Ok(store),
@@ -62,9 +74,13 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: Options) -> Result<Store, Stor
             Err(error) => {
                 let is_moving = Stand::of(disk.as_ref())? != before;
                 if is_moving && is_last {
-                    return Err(StoreError::Restless { attempts, source: Box::new(error) });
+                    return Err(StoreError::Restless {
+                        attempts,
+                        source: Box::new(error),
+                    });
                 }
-                // Once more even where nothing seems to have moved: a file may have been cut under its name.
+                // Once more even where nothing seems to have moved: a file may have been cut under
+                // its name.
                 if !is_moving && attempts > 1 {
                     return Err(error);
                 }
@@ -76,7 +92,11 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: Options) -> Result<Store, Stor
 
 /// Whether a file was not there, or ended too early: as it may for a moment beside a writer.
 fn is_of_a_moment(error: &StoreError) -> bool {
-    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
-    let mut kinds = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| {
+        (*error).source()
+    });
+    let mut kinds = causes
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
     kinds.any(|kind| matches!(kind, ErrorKind::NotFound | ErrorKind::UnexpectedEof))
 }

@@ -1,8 +1,10 @@
-//! The checkpoint: what opening a store would otherwise have to find out from its log. `FORMAT.md`, "Checkpoint".
+//! The checkpoint: what opening a store would otherwise have to find out from its log. `FORMAT.md`,
+//! "Checkpoint".
 //!
-//! It says up to where in the log the index reaches, which files the index consists of, and what everything up to there
-//! amounts to. It is replaced as a whole. Where it is missing, damaged, of another version or does not fit the files beside
-//! it, the log is read from its start and the index written anew: nothing is lost but time.
+//! It says up to where in the log the index reaches, which files the index consists of, and what
+//! everything up to there amounts to. It is replaced as a whole. Where it is missing, damaged, of
+//! another version or does not fit the files beside it, the log is read from its start and the
+//! index written anew: nothing is lost but time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -109,7 +111,10 @@ impl Checkpoint {
     }
 
     /// A checkpoint of these parts.
-    #[expect(clippy::too_many_arguments, reason = "one for each thing a checkpoint says, called once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each thing a checkpoint says, called once"
+    )]
     pub(super) fn new(
         through: LogPosition,
         shards: u32,
@@ -120,7 +125,11 @@ impl Checkpoint {
         (uncounted, uncounted_heads): (u64, Vec<([u8; 32], u64)>),
         parts: &Parts,
     ) -> Self {
-        let pairs = |map: &BTreeMap<Checksum, u64>| map.iter().map(|(key, value)| (*key.as_bytes(), *value)).collect();
+        let pairs = |map: &BTreeMap<Checksum, u64>| {
+            map.iter()
+                .map(|(key, value)| (*key.as_bytes(), *value))
+                .collect()
+        };
         Self {
             through: through.to_u64(),
             shards,
@@ -135,22 +144,35 @@ impl Checkpoint {
             conflicts: parts.conflicts.iter().map(|id| *id.as_bytes()).collect(),
             wanted: pairs(&parts.wanted),
             erased: pairs(&parts.erased),
-            testimony: parts.testimony.iter().map(|(hash, at)| (*hash.as_bytes(), at.to_u64())).collect(),
+            testimony: parts
+                .testimony
+                .iter()
+                .map(|(hash, at)| (*hash.as_bytes(), at.to_u64()))
+                .collect(),
         }
     }
 
     pub(super) fn parts(&self) -> Result<Parts, Unusable> {
         let map = |pairs: &[([u8; 32], u64)]| {
-            pairs.iter().map(|(checksum, value)| (Checksum::from_bytes(*checksum), *value)).collect()
+            pairs
+                .iter()
+                .map(|(checksum, value)| (Checksum::from_bytes(*checksum), *value))
+                .collect()
         };
-        let lanes: &[u16; LANES] = self
-            .lanes
-            .as_slice()
-            .try_into()
-            .map_err(|_| Unusable::Content { what: format!("{} lanes instead of {LANES}", self.lanes.len()) })?;
+        let lanes: &[u16; LANES] =
+            self.lanes
+                .as_slice()
+                .try_into()
+                .map_err(|_| Unusable::Content {
+                    what: format!("{} lanes instead of {LANES}", self.lanes.len()),
+                })?;
         Ok(Parts {
             sum: StateHash::from_parts(lanes, self.entries),
-            conflicts: self.conflicts.iter().map(|id| CanonicalId::from_bytes(*id)).collect(),
+            conflicts: self
+                .conflicts
+                .iter()
+                .map(|id| CanonicalId::from_bytes(*id))
+                .collect(),
             wanted: map(&self.wanted),
             erased: map(&self.erased),
             testimony: self
@@ -162,11 +184,17 @@ impl Checkpoint {
     }
 
     pub(super) fn uncounted_heads(&self) -> BTreeMap<SiteId, u64> {
-        self.uncounted_heads.iter().map(|(site, number)| (SiteId::from_bytes(*site), *number)).collect()
+        self.uncounted_heads
+            .iter()
+            .map(|(site, number)| (SiteId::from_bytes(*site), *number))
+            .collect()
     }
 
     pub(super) fn domains(&self) -> Vec<(SiteId, u64)> {
-        self.domains.iter().map(|(site, len)| (SiteId::from_bytes(*site), *len)).collect()
+        self.domains
+            .iter()
+            .map(|(site, len)| (SiteId::from_bytes(*site), *len))
+            .collect()
     }
 
     /// Puts the checkpoint in place of the one before, durably.
@@ -207,22 +235,34 @@ impl Checkpoint {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
-        let Some((header, body)) = bytes.split_at_checked(HEADER_LEN).filter(|(header, _)| header[..8] == MAGIC) else {
-            return Err(Unusable::Content { what: "it does not begin like a checkpoint".to_owned() });
+        let Some((header, body)) = bytes
+            .split_at_checked(HEADER_LEN)
+            .filter(|(header, _)| header[..8] == MAGIC)
+        else {
+            return Err(Unusable::Content {
+                what: "it does not begin like a checkpoint".to_owned(),
+            });
         };
         let found = u16::from_le_bytes([header[8], header[9]]);
         if found != VERSION {
             return Err(Unusable::Version { found });
         }
         if header[10..16] != [0; 6] {
-            return Err(Unusable::Content { what: "its reserved bytes are not zero".to_owned() });
+            return Err(Unusable::Content {
+                what: "its reserved bytes are not zero".to_owned(),
+            });
         }
         let digest = blake3::hash(body);
         if digest.as_bytes() != &header[16..] {
-            return Err(Unusable::Damaged { expected: hex(&header[16..]), found: hex(digest.as_bytes()) });
+            return Err(Unusable::Damaged {
+                expected: hex(&header[16..]),
+                found: hex(digest.as_bytes()),
+            });
         }
         let mut aligned = AlignedVec::<16>::with_capacity(body.len());
         aligned.extend_from_slice(body);
-        rkyv::from_bytes::<Self, rancor::Error>(&aligned).map_err(|error| Unusable::Content { what: error.to_string() })
+        rkyv::from_bytes::<Self, rancor::Error>(&aligned).map_err(|error| Unusable::Content {
+            what: error.to_string(),
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! Freeing payloads that nothing shows any more.
 //!
-//! A payload is live if any record about an id names it that is visible at the head, or at a snapshot that is kept: whichever
-//! claim stands now, another may later. Files of a tree, modules of a program and steps of a run are artifacts and receipts
-//! with records of their own, so no payload has to be opened to find what lives.
+//! A payload is live if any record about an id names it that is visible at the head, or at a
+//! snapshot that is kept: whichever claim stands now, another may later. Files of a tree, modules
+//! of a program and steps of a run are artifacts and receipts with records of their own, so no
+//! payload has to be opened to find what lives.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -18,14 +19,16 @@ use crate::blocks::Collected;
 use crate::state::{Filter, ReadError};
 
 impl Store {
-    /// Frees payloads that nothing visible at the head or at one of `snapshots` names, but for those in `also`, and no longer
-    /// wants such that are not here; with `dry_run`, says what that would be. `on_progress` is told at how many snapshots, of
-    /// how many, was looked, for the last time right before anything is freed, and may break off. The caller sees to it that
-    /// nothing has been put whose record is still to come; what records of other sites name may arrive meanwhile.
+    /// Frees payloads that nothing visible at the head or at one of `snapshots` names, but for
+    /// those in `also`, and no longer wants such that are not here; with `dry_run`, says what that
+    /// would be. `on_progress` is told at how many snapshots, of how many, was looked, for the last
+    /// time right before anything is freed, and may break off. The caller sees to it that nothing
+    /// has been put whose record is still to come; what records of other sites name may arrive
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Cancelled`] if `on_progress` broke off; [`StoreError`]. Nothing was freed, unless the disk refused in
-    /// between.
+    /// [`StoreError::Cancelled`] if `on_progress` broke off; [`StoreError`]. Nothing was freed,
+    /// unless the disk refused in between.
     pub fn collect(
         &self,
         snapshots: &[Snapshot],
@@ -40,21 +43,34 @@ impl Store {
             go_on(on_progress(at, snapshots.len() as u64 + 1))?;
             live.add(self.view().named_at(snapshot)?);
         }
-        go_on(on_progress(snapshots.len() as u64 + 1, snapshots.len() as u64 + 1))?;
+        go_on(on_progress(
+            snapshots.len() as u64 + 1,
+            snapshots.len() as u64 + 1,
+        ))?;
         if dry_run {
-            return Ok(self.blocks.collect(&mut |checksum| live.has(checksum), true)?);
+            return Ok(self
+                .blocks
+                .collect(&mut |checksum| live.has(checksum), true)?);
         }
         let _room = self.make_room();
-        // The word comes first: what is gone without it would be fetched again. And it comes before any further record, so
-        // that what such a record names is wanted again, whatever it finds here until it is freed.
+        // The word comes first: what is gone without it would be fetched again. And it comes before
+        // any further record, so that what such a record names is wanted again, whatever it finds
+        // here until it is freed.
         self.note_removal(Reason::Collected, wall_ms, || {
-            live.add(self.named_since(&head)?.into_iter().map(|payload| payload.checksum).collect());
+            live.add(
+                self.named_since(&head)?
+                    .into_iter()
+                    .map(|payload| payload.checksum)
+                    .collect(),
+            );
             // What is not here and named by nothing live is not waited for any longer.
             let wanted: Vec<Checksum> = self.view().wanted().keys().copied().collect();
             let all = self.blocks.payloads().into_iter().chain(wanted);
             Ok(all.filter(|checksum| !live.has(*checksum)).collect())
         })?;
-        let collected = self.blocks.collect(&mut |checksum| live.has(checksum), false)?;
+        let collected = self
+            .blocks
+            .collect(&mut |checksum| live.has(checksum), false)?;
         self.want(self.named_since(&head)?);
         Ok(collected)
     }
@@ -67,7 +83,12 @@ impl Store {
             let first = before.frontier.get(domain).map_or(0, |head| head.number) + 1;
             for number in first..=newest.number {
                 let commit = self.read_commit(domain, number)?;
-                named.extend(commit.iter().flat_map(|commit| commit.records()).filter_map(Record::block_payload));
+                named.extend(
+                    commit
+                        .iter()
+                        .flat_map(|commit| commit.records())
+                        .filter_map(Record::block_payload),
+                );
             }
         }
         Ok(named)
@@ -89,7 +110,11 @@ impl Store {
 }
 
 fn go_on(wish: ControlFlow<()>) -> Result<(), StoreError> {
-    if wish.is_break() { Err(StoreError::Cancelled) } else { Ok(()) }
+    if wish.is_break() {
+        Err(StoreError::Cancelled)
+    } else {
+        Ok(())
+    }
 }
 
 /// Payloads that stay, ascending.
@@ -117,7 +142,9 @@ impl View {
         }
         for entry in self.state.entries(snapshot, &Filter::kind(Kind::Receipt)) {
             let versions = self.state.versions(&entry?.id, snapshot)?;
-            let payloads = versions.iter().filter_map(|version| version.record.block_payload());
+            let payloads = versions
+                .iter()
+                .filter_map(|version| version.record.block_payload());
             named.extend(payloads.map(|payload| payload.checksum));
         }
         Ok(named)

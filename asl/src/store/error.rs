@@ -29,10 +29,14 @@ pub enum StoreError {
     #[error("another process is using this store")]
     InUse,
     /// The file that names the federation cannot be understood.
-    #[error("file `{IDENTITY_FILE}` is damaged: expected `{IDENTITY_TITLE}{IDENTITY_VERSION}` and the federation's id")]
+    #[error(
+        "file `{IDENTITY_FILE}` is damaged: expected `{IDENTITY_TITLE}{IDENTITY_VERSION}` and the federation's id"
+    )]
     Identity,
     /// The file that names the federation names another than the log is of.
-    #[error("file `{IDENTITY_FILE}` is damaged: it names federation {named}, the log is of federation {found}")]
+    #[error(
+        "file `{IDENTITY_FILE}` is damaged: it names federation {named}, the log is of federation {found}"
+    )]
     OtherFederation {
         /// The federation in the file.
         named: FederationId,
@@ -95,7 +99,9 @@ pub enum StoreError {
         through: LogPosition,
     },
     /// The store could not be read: each time a writer beside had changed its files meanwhile.
-    #[error("the store was changed each of {attempts} times that it was read: a writer beside is busy; try again")]
+    #[error(
+        "the store was changed each of {attempts} times that it was read: a writer beside is busy; try again"
+    )]
     Restless {
         /// How many times it was tried.
         attempts: u32,
@@ -124,7 +130,10 @@ impl StoreError {
     pub(super) fn is_out_of_space(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+            {
                 return true;
             }
             cause = error.source();

@@ -1,4 +1,5 @@
-//! The files of the index: written, opened by what the checkpoint names, and removed when none names them.
+//! The files of the index: written, opened by what the checkpoint names, and removed when none
+//! names them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,10 +34,17 @@ pub(super) fn write_files(
         paths.push(path);
     }
     disk.sync_dir(DIR).during("sync", DIR)?;
-    paths.into_iter().map(|path| Ok((path.clone(), map(disk.as_ref(), &path)?))).collect()
+    paths
+        .into_iter()
+        .map(|path| Ok((path.clone(), map(disk.as_ref(), &path)?)))
+        .collect()
 }
 
-pub(super) fn open_run(number: u32, files: Vec<(String, Sealed)>, source: Arc<dyn Source>) -> Result<Run, StoreError> {
+pub(super) fn open_run(
+    number: u32,
+    files: Vec<(String, Sealed)>,
+    source: Arc<dyn Source>,
+) -> Result<Run, StoreError> {
     Ok(Run::open(number, files, Some(source)).map_err(ReadError::from)?)
 }
 
@@ -52,9 +60,18 @@ pub(crate) struct AsStored {
 /// # Errors
 /// [`DiskError`] if it cannot be read.
 pub(crate) fn open_as_stored(disk: &dyn Disk) -> Result<Option<AsStored>, DiskError> {
-    let Some(Ok(checkpoint)) = Checkpoint::load(disk)? else { return Ok(None) };
-    let runs = checkpoint.runs.iter().map(|stored| open_stored(disk, stored, None)).collect();
-    Ok(Some(AsStored { runs, domains: checkpoint.domains() }))
+    let Some(Ok(checkpoint)) = Checkpoint::load(disk)? else {
+        return Ok(None);
+    };
+    let runs = checkpoint
+        .runs
+        .iter()
+        .map(|stored| open_stored(disk, stored, None))
+        .collect();
+    Ok(Some(AsStored {
+        runs,
+        domains: checkpoint.domains(),
+    }))
 }
 
 /// Opens the files of a run that a checkpoint names.
@@ -67,18 +84,28 @@ pub(super) fn open_stored(
         let path = path(stored.number, shard);
         Ok((path.clone(), map(disk, &path)?))
     });
-    let run = Run::open(stored.number, files.collect::<Result<_, DiskError>>()?, source)?;
-    match (0..).zip(run.seals().iter().zip(&stored.seals)).find(|(_, (found, named))| found != named) {
+    let run = Run::open(
+        stored.number,
+        files.collect::<Result<_, DiskError>>()?,
+        source,
+    )?;
+    match (0..)
+        .zip(run.seals().iter().zip(&stored.seals))
+        .find(|(_, (found, named))| found != named)
+    {
         None => Ok(run),
         Some((shard, _)) => {
-            let (file, what) = (path(stored.number, shard), "it is not the one that the checkpoint names".to_owned());
+            let (file, what) = (
+                path(stored.number, shard),
+                "it is not the one that the checkpoint names".to_owned(),
+            );
             Err(IndexError::Content { file, what }.into())
         }
     }
 }
 
-/// Removes files that an unfinished seal or merge has left behind: those of runs that are not among these. What is not of our
-/// making is left alone.
+/// Removes files that an unfinished seal or merge has left behind: those of runs that are not among
+/// these. What is not of our making is left alone.
 pub(super) fn sweep(disk: &dyn Disk, runs: &[StoredRun]) -> Result<(), DiskError> {
     if !disk.exists(DIR).during("look for", DIR)? {
         return Ok(());
@@ -87,7 +114,9 @@ pub(super) fn sweep(disk: &dyn Disk, runs: &[StoredRun]) -> Result<(), DiskError
     let names = disk.list(DIR).during("list", DIR)?;
     let number = |name: &str| -> Option<u32> {
         let (number, shard) = name.strip_suffix(".run")?.split_once('-')?;
-        let is_ours = number.len() == 8 && shard.len() == 5 && shard.bytes().all(|byte| byte.is_ascii_digit());
+        let is_ours = number.len() == 8
+            && shard.len() == 5
+            && shard.bytes().all(|byte| byte.is_ascii_digit());
         number.parse().ok().filter(|_| is_ours)
     };
     let is_left = |name: &&String| match number(name) {
@@ -101,8 +130,8 @@ pub(super) fn sweep(disk: &dyn Disk, runs: &[StoredRun]) -> Result<(), DiskError
     Ok(())
 }
 
-/// Removes the checkpoint, durably, and then the commit tables, whose rows would be written over: who reads them beside this
-/// process goes on with what it has opened.
+/// Removes the checkpoint, durably, and then the commit tables, whose rows would be written over:
+/// who reads them beside this process goes on with what it has opened.
 pub(super) fn give_up(disk: &dyn Disk) -> Result<(), DiskError> {
     Checkpoint::remove(disk)?;
     if !disk.exists(DIR).during("look for", DIR)? {
@@ -118,17 +147,27 @@ pub(super) fn give_up(disk: &dyn Disk) -> Result<(), DiskError> {
 /// Removes the files of runs that no checkpoint names.
 pub(super) fn remove_files(disk: &dyn Disk, runs: &[StoredRun]) -> Result<(), DiskError> {
     for run in runs {
-        for path in (0..).take(run.seals.len()).map(|shard| path(run.number, shard)) {
+        for path in (0..)
+            .take(run.seals.len())
+            .map(|shard| path(run.number, shard))
+        {
             if disk.exists(&path).during("look for", &path)? {
                 disk.remove(&path).during("remove", &path)?;
             }
         }
     }
-    if runs.is_empty() { Ok(()) } else { disk.sync_dir(DIR).during("sync", DIR) }
+    if runs.is_empty() {
+        Ok(())
+    } else {
+        disk.sync_dir(DIR).during("sync", DIR)
+    }
 }
 
 fn map(disk: &dyn Disk, path: &str) -> Result<Sealed, DiskError> {
-    disk.open(path, Mode::ReadOnly).during("open", path)?.map_sealed().during("map", path)
+    disk.open(path, Mode::ReadOnly)
+        .during("open", path)?
+        .map_sealed()
+        .during("map", path)
 }
 
 pub(super) fn path(number: u32, shard: u32) -> String {

@@ -1,4 +1,5 @@
-//! What one group of writers does: seal and judge every commit, make them durable with one sync, then show them.
+//! What one group of writers does: seal and judge every commit, make them durable with one sync,
+//! then show them.
 
 use std::borrow::Cow;
 use std::sync::PoisonError;
@@ -20,8 +21,15 @@ use crate::state::Change;
 const PARALLEL_MIN: usize = 4096;
 
 pub(super) enum Work {
-    Local { key: Box<SiteKey>, prepared: Prepared, wall_ms: u64 },
-    Merge { commits: Vec<Commit>, patience: u64 },
+    Local {
+        key: Box<SiteKey>,
+        prepared: Prepared,
+        wall_ms: u64,
+    },
+    Merge {
+        commits: Vec<Commit>,
+        patience: u64,
+    },
     Freeze(Box<ForkProof>),
 }
 
@@ -33,7 +41,9 @@ pub(super) enum Done {
 
 impl Store {
     pub(super) fn submit(&self, work: Work) -> Result<Done, StoreError> {
-        Ok(self.group.submit(work, |group| self.flush(group).map_err(|error| Box::new(error).into()))?)
+        Ok(self.group.submit(work, |group| {
+            self.flush(group).map_err(|error| Box::new(error).into())
+        })?)
     }
 
     /// Everything one group does; only one flush runs at a time.
@@ -41,7 +51,9 @@ impl Store {
         let mut kept = self.judge();
         let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
         let mut batch = Batch::default();
-        let work = group.into_iter().map(|work| self.take(work, &mut batch, &mut judge));
+        let work = group
+            .into_iter()
+            .map(|work| self.take(work, &mut batch, &mut judge));
         let done = work.collect::<Result<_, _>>()?;
         self.write(&mut batch, &mut judge)?;
         *kept = Some(judge);
@@ -52,9 +64,11 @@ impl Store {
 
     fn take(&self, work: Work, batch: &mut Batch, judge: &mut Judge) -> Result<Done, StoreError> {
         Ok(match work {
-            Work::Local { key, prepared, wall_ms } => {
-                Done::Local(batch.seal(&key, prepared, wall_ms, &self.view(), judge))
-            }
+            Work::Local {
+                key,
+                prepared,
+                wall_ms,
+            } => Done::Local(batch.seal(&key, prepared, wall_ms, &self.view(), judge)),
             Work::Merge { commits, patience } => {
                 let merge = |commit| batch.merge(commit, patience, &self.view(), judge);
                 Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
@@ -71,23 +85,33 @@ impl Store {
         }
         self.blocks.sync()?;
         let bytes: Vec<(u8, Cow<'_, [u8]>)> = batch.0.iter().map(Item::entry).collect();
-        let entries: Vec<_> = bytes.iter().map(|(kind, bytes)| (*kind, bytes.as_ref())).collect();
+        let entries: Vec<_> = bytes
+            .iter()
+            .map(|(kind, bytes)| (*kind, bytes.as_ref()))
+            .collect();
         let first = match batch.0.first() {
             Some(Item::Commit(commit)) => Some(commit),
             _ => None,
         };
         let large = first.filter(|commit| self.is_worth_a_thread(commit));
-        let Some(first) = large else { return self.show(&batch, self.append(&entries)?, None, judge) };
+        let Some(first) = large else {
+            return self.show(&batch, self.append(&entries)?, None, judge);
+        };
         // The disk and the index are two different things to wait for.
         let (appended, change) = thread::scope(|scope| {
             let change = scope.spawn(|| self.view().prepare(first));
-            (self.append(&entries), change.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            (
+                self.append(&entries),
+                change
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            )
         });
         self.show(&batch, appended?, Some(change?), judge)
     }
 
-    /// Whether looking up what a commit changes takes longer than starting a thread; nothing can be looked up before the
-    /// rules are known.
+    /// Whether looking up what a commit changes takes longer than starting a thread; nothing can be
+    /// looked up before the rules are known.
     fn is_worth_a_thread(&self, commit: &Commit) -> bool {
         commit.records().len() >= PARALLEL_MIN && self.view().genesis().is_some()
     }
@@ -98,8 +122,8 @@ impl Store {
         Ok(appended)
     }
 
-    /// Judges the whole log again: the index is beyond mending. What housekeeping knows of the index is given up when it is
-    /// next at work.
+    /// Judges the whole log again: the index is beyond mending. What housekeeping knows of the
+    /// index is given up when it is next at work.
     pub(super) fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
         let mut keeping = Keeping::after(&self.view());
         let (judged_anew, mut view) = rebuild(self, &mut keeping)?;
@@ -109,7 +133,8 @@ impl Store {
         Ok(())
     }
 
-    /// Lets everyone see a batch that is durable; `first` is what its first commit changes, if that is known.
+    /// Lets everyone see a batch that is durable; `first` is what its first commit changes, if that
+    /// is known.
     fn show(
         &self,
         batch: &Batch,
@@ -127,13 +152,20 @@ impl Store {
             match item {
                 Item::Commit(commit) => {
                     // Looking things up holds up no reader; only writing does.
-                    let change = first.take().map_or_else(|| self.view().prepare(commit), Ok)?;
+                    let change = first
+                        .take()
+                        .map_or_else(|| self.view().prepare(commit), Ok)?;
                     write().apply(commit, position, change, self);
                 }
                 Item::Testimony(commit) => write().testify(commit, position),
                 Item::Proof(proof) => {
-                    let taken = self.view().state().prepare_take_back(&proof.domain(), proof.number())?;
-                    taken.map_or(Ok(()), |taken| write().take_back(&proof.domain(), &taken, judge))?;
+                    let taken = self
+                        .view()
+                        .state()
+                        .prepare_take_back(&proof.domain(), proof.number())?;
+                    taken.map_or(Ok(()), |taken| {
+                        write().take_back(&proof.domain(), &taken, judge)
+                    })?;
                 }
                 Item::Removal(removal) => write().remove(removal),
             }
@@ -143,7 +175,8 @@ impl Store {
         Ok(())
     }
 
-    /// Notes in the log, durably, that payloads are removed: those that `choose` names, while nothing is committed.
+    /// Notes in the log, durably, that payloads are removed: those that `choose` names, while
+    /// nothing is committed.
     pub(super) fn note_removal(
         &self,
         reason: Reason,
@@ -153,15 +186,23 @@ impl Store {
         let mut kept = self.judge();
         let checksums = choose()?;
         let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
-        let removal = |checksums: &[Checksum]| Removal { reason, wall_ms, checksums: checksums.to_vec() };
-        let removals = checksums.chunks(Removal::COUNT_MAX).map(removal).map(Item::Removal);
+        let removal = |checksums: &[Checksum]| Removal {
+            reason,
+            wall_ms,
+            checksums: checksums.to_vec(),
+        };
+        let removals = checksums
+            .chunks(Removal::COUNT_MAX)
+            .map(removal)
+            .map(Item::Removal);
         self.write(&mut Batch(removals.collect()), &mut judge)?;
         *kept = Some(judge);
         Ok(())
     }
 }
 
-/// What one flush appends, in the order in which it was judged: whoever reads the log judges in the same order.
+/// What one flush appends, in the order in which it was judged: whoever reads the log judges in the
+/// same order.
 #[derive(Default)]
 struct Batch(Vec<Item>);
 
@@ -177,7 +218,9 @@ impl Item {
     /// Its kind and bytes in the log.
     fn entry(&self) -> (u8, Cow<'_, [u8]>) {
         match self {
-            Self::Commit(commit) | Self::Testimony(commit) => (entry::COMMIT, commit.as_bytes().into()),
+            Self::Commit(commit) | Self::Testimony(commit) => {
+                (entry::COMMIT, commit.as_bytes().into())
+            }
             Self::Proof(proof) => (entry::FORK_PROOF, proof.encode().into()),
             Self::Removal(removal) => (entry::REMOVAL, removal.encode().into()),
         }
@@ -195,21 +238,30 @@ impl Batch {
     ) -> Result<Committed, CommitError> {
         let domain = key.site_id();
         let head = judge.head(&domain);
-        // A number that others may know is never used again, be it that what had it no longer counts.
+        // A number that others may know is never used again, be it that what had it no longer
+        // counts.
         if let Some(proof) = judge.forks().get(&domain) {
-            return Err(Refusal::Frozen { number: proof.number() }.into());
+            return Err(Refusal::Frozen {
+                number: proof.number(),
+            }
+            .into());
         }
-        if let Some(number) =
-            view.uncounted_head(&domain).filter(|number| head.is_none_or(|head| head.number < *number))
+        if let Some(number) = view
+            .uncounted_head(&domain)
+            .filter(|number| head.is_none_or(|head| head.number < *number))
         {
-            let reason = format!("its commits up to number {number} are in the log, and do not count");
+            let reason =
+                format!("its commits up to number {number} are in the log, and do not count");
             return Err(CommitError::Parked { reason });
         }
         let (learned, federation) = judge.membership_for(&domain, prepared.learned_room());
         let link = Link {
             number: head.map_or(1, |head| head.number + 1),
             previous: head.map_or(CommitHash::NONE, |head| head.hash),
-            logseq: judge.logseq_max().next().ok_or(CommitError::ClockExhausted)?,
+            logseq: judge
+                .logseq_max()
+                .next()
+                .ok_or(CommitError::ClockExhausted)?,
             federation,
             wall_ms,
             learned,
@@ -220,13 +272,25 @@ impl Batch {
             Verdict::Counts | Verdict::Known => Ok(committed),
             Verdict::Testifies => unreachable!("a domain that is frozen seals nothing"),
             Verdict::Refused(refusal) => Err(refusal.into()),
-            Verdict::Parked(reason) => Err(CommitError::Parked { reason: reason.to_string() }),
-            Verdict::Forks(proof) => Err(Refusal::Frozen { number: proof.number() }.into()),
+            Verdict::Parked(reason) => Err(CommitError::Parked {
+                reason: reason.to_string(),
+            }),
+            Verdict::Forks(proof) => Err(Refusal::Frozen {
+                number: proof.number(),
+            }
+            .into()),
         }
     }
 
-    /// Judges a commit, and keeps it if it counts or testifies. One that shows a fork may testify as soon as that is proven.
-    fn merge(&mut self, commit: Commit, patience: u64, view: &View, judge: &mut Judge) -> Result<Verdict, StoreError> {
+    /// Judges a commit, and keeps it if it counts or testifies. One that shows a fork may testify
+    /// as soon as that is proven.
+    fn merge(
+        &mut self,
+        commit: Commit,
+        patience: u64,
+        view: &View,
+        judge: &mut Judge,
+    ) -> Result<Verdict, StoreError> {
         let verdict = judge.judge(&commit, view.state())?;
         match &verdict {
             Verdict::Counts => {
@@ -255,7 +319,12 @@ impl Batch {
         }
     }
 
-    fn freeze(&mut self, proof: ForkProof, view: &View, judge: &mut Judge) -> Result<bool, StoreError> {
+    fn freeze(
+        &mut self,
+        proof: ForkProof,
+        view: &View,
+        judge: &mut Judge,
+    ) -> Result<bool, StoreError> {
         let news = judge.freeze(proof.clone(), view.state())?;
         if news {
             self.0.push(Item::Proof(proof));

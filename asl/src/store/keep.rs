@@ -1,14 +1,17 @@
-//! Housekeeping: the index is written as it grows, and its runs are merged. Readers and writers go on meanwhile.
+//! Housekeeping: the index is written as it grows, and its runs are merged. Readers and writers go
+//! on meanwhile.
 //!
-//! A *seal* takes what is in the index's head, writes it as a run of files, and then a checkpoint that names them. A *merge*
-//! writes several runs anew as one, from the part of the log that they cover: a sequential read. In both, files are durable
-//! before the checkpoint that names them, and what it no longer names is removed after it; so a crash at any point leaves a
-//! checkpoint whose files are there, or none.
+//! A *seal* takes what is in the index's head, writes it as a run of files, and then a checkpoint
+//! that names them. A *merge* writes several runs anew as one, from the part of the log that they
+//! cover: a sequential read. In both, files are durable before the checkpoint that names them, and
+//! what it no longer names is removed after it; so a crash at any point leaves a checkpoint whose
+//! files are there, or none.
 //!
-//! What housekeeping knows is owned by whoever keeps house: [`Housekeeping`] lends it to one at a time, for a whole piece of
-//! housekeeping, and nobody who holds the judge or the view can ask for it. So there is one order of locks: housekeeping,
-//! judge, view. A writer that judges everything anew meanwhile leaves word in the view, by its generation; what was captured
-//! of another generation is of no use, and its capture says so itself.
+//! What housekeeping knows is owned by whoever keeps house: [`Housekeeping`] lends it to one at a
+//! time, for a whole piece of housekeeping, and nobody who holds the judge or the view can ask for
+//! it. So there is one order of locks: housekeeping, judge, view. A writer that judges everything
+//! anew meanwhile leaves word in the view, by its generation; what was captured of another
+//! generation is of no use, and its capture says so itself.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,16 +26,19 @@ use super::mend::{RunSource, take_records};
 use super::{Store, StoreError, View};
 use crate::commits::{self, Unstored};
 use crate::disk::{self, Disk, DiskError, DiskFile, Mode};
-use crate::index::{CommitRef, Head, Run, RunBuilder, RunSize, Source, merge_all, merge_due, share_of_run};
+use crate::index::{
+    CommitRef, Head, Run, RunBuilder, RunSize, Source, merge_all, merge_due, share_of_run,
+};
 use crate::judge::{Judge, Memory};
 use crate::log::{LogPosition, LogView};
 use crate::state::ReadError;
 
-/// So many commits after a checkpoint are read again when a store is opened, at most: each has a signature to be checked.
+/// So many commits after a checkpoint are read again when a store is opened, at most: each has a
+/// signature to be checked.
 const COMMITS_UNSEALED_MAX: u64 = 1024;
 
-/// A head is due when its records lie in this share, in percent, of the log that one run can name places of: few records can be
-/// long.
+/// A head is due when its records lie in this share, in percent, of the log that one run can name
+/// places of: few records can be long.
 const SHARE_DUE: usize = 25;
 
 /// So many records are laid out at once, at most: about a gigabyte of memory.
@@ -48,7 +54,8 @@ pub(super) struct Keeping {
     /// The runs, oldest first.
     runs: Vec<StoredRun>,
     checkpoint: Option<Checkpoint>,
-    /// What a seal has begun, of the same generation: it stays here until it is done, whatever becomes of who was at it.
+    /// What a seal has begun, of the same generation: it stays here until it is done, whatever
+    /// becomes of who was at it.
     begun: Option<Capture>,
     /// Of the view that all this belongs to.
     generation: u64,
@@ -78,7 +85,8 @@ struct Capture {
     uncounted_heads: Vec<([u8; 32], u64)>,
 }
 
-/// What a seal has written: the run and what a checkpoint says of it, and the commit tables in the order of their domains.
+/// What a seal has written: the run and what a checkpoint says of it, and the commit tables in the
+/// order of their domains.
 struct Written {
     run: Run,
     stored: StoredRun,
@@ -92,7 +100,8 @@ impl Housekeeping {
 }
 
 impl Store {
-    /// Does the next piece of housekeeping, if one is due, and says whether it was. Readers and writers go on meanwhile.
+    /// Does the next piece of housekeeping, if one is due, and says whether it was. Readers and
+    /// writers go on meanwhile.
     ///
     /// # Errors
     /// [`StoreError`] if the disk refuses: nothing is lost, and it is tried again next time.
@@ -102,12 +111,15 @@ impl Store {
             if store.mend(keeping)? {
                 return Ok(true);
             }
-            // Runs that were written while everything was judged anew are named by no checkpoint yet.
+            // Runs that were written while everything was judged anew are named by no checkpoint
+            // yet.
             if store.is_seal_due() || keeping.checkpoint.is_none() && !keeping.runs.is_empty() {
                 return store.seal(keeping);
             }
             let due = merge_due(&keeping.sizes(&store.view()));
-            due.map_or(Ok(false), |runs| store.merge_runs(keeping, runs).map(|()| true))
+            due.map_or(Ok(false), |runs| {
+                store.merge_runs(keeping, runs).map(|()| true)
+            })
         })
     }
 
@@ -141,8 +153,8 @@ impl Store {
         Ok(())
     }
 
-    /// Sees to it that what is due is done: now, or by the keeper while it keeps up. What fails takes nothing back and is
-    /// tried again with the next commit.
+    /// Sees to it that what is due is done: now, or by the keeper while it keeps up. What fails
+    /// takes nothing back and is tried again with the next commit.
     pub(super) fn keep_up(&self) {
         if !self.is_seal_due() {
             return;
@@ -172,12 +184,20 @@ impl Store {
     }
 
     /// Runs one piece of housekeeping at a time.
-    fn keep(&self, action: impl FnOnce(&Self, &mut Keeping) -> Result<bool, StoreError>) -> Result<bool, StoreError> {
+    fn keep(
+        &self,
+        action: impl FnOnce(&Self, &mut Keeping) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
         if self.mode == Mode::ReadOnly {
             return Ok(false);
         }
-        // A panic in between has left nothing half-done: what was begun is still there, and what is on disk is whole.
-        let mut keeping = self.housekeeping.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A panic in between has left nothing half-done: what was begun is still there, and what is
+        // on disk is whole.
+        let mut keeping = self
+            .housekeeping
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.take_up_generation(&mut keeping)?;
         action(self, &mut keeping)
     }
@@ -188,13 +208,17 @@ impl Store {
         if generation != keeping.generation {
             give_up(self.disk.as_ref())?;
             remove_files(self.disk.as_ref(), &keeping.runs)?;
-            *keeping = Keeping { runs, generation, ..Keeping::default() };
+            *keeping = Keeping {
+                runs,
+                generation,
+                ..Keeping::default()
+            };
         }
         Ok(())
     }
 
-    /// Puts what was found in the log in the place of what was damaged of the index; says whether there was any. If something
-    /// could not be found, everything is judged anew.
+    /// Puts what was found in the log in the place of what was damaged of the index; says whether
+    /// there was any. If something could not be found, everything is judged anew.
     fn mend(&self, keeping: &mut Keeping) -> Result<bool, StoreError> {
         if self.mender.take_beyond_mending() {
             let mut judge = self.judge();
@@ -205,7 +229,10 @@ impl Store {
         }
         let (runs, tables) = {
             let view = self.view();
-            (view.state().index().runs().to_vec(), view.state().commits().anew())
+            (
+                view.state().index().runs().to_vec(),
+                view.state().commits().anew(),
+            )
         };
         let mut any = !tables.is_empty();
         for table in tables {
@@ -222,7 +249,9 @@ impl Store {
         if keeping.begun.is_none() {
             keeping.begun = self.capture(keeping)?;
         }
-        let Some(capture) = &keeping.begun else { return Ok(false) };
+        let Some(capture) = &keeping.begun else {
+            return Ok(false);
+        };
         let written = self.write_run(capture, keeping.end())?;
         self.install(keeping, written)?;
         Ok(true)
@@ -236,7 +265,10 @@ impl Store {
         self.take_up_generation(keeping)?;
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let through = view.state().log().end();
-        let is_covered = keeping.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.through() == through);
+        let is_covered = keeping
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.through() == through);
         Ok((!is_covered).then(|| view.capture(judge)))
     }
 
@@ -248,16 +280,34 @@ impl Store {
         let source = self.run_source(number, range, &capture.ordinals);
         let run = open_run(number, write_files(self.disk(), number, 0, files)?, source)?;
         let store = |unstored: &Unstored| unstored.store(self.disk().as_ref());
-        let tables = capture.unstored.iter().map(store).collect::<Result<_, _>>()?;
+        let tables = capture
+            .unstored
+            .iter()
+            .map(store)
+            .collect::<Result<_, _>>()?;
         // A payload that is no longer wanted has to be here after a crash as well.
         self.blocks.sync()?;
-        let stored = StoredRun { number, range: (range.0.to_u64(), range.1.to_u64()), seals: run.seals() };
-        Ok(Written { run, stored, tables })
+        let stored = StoredRun {
+            number,
+            range: (range.0.to_u64(), range.1.to_u64()),
+            seals: run.seals(),
+        };
+        Ok(Written {
+            run,
+            stored,
+            tables,
+        })
     }
 
     fn install(&self, keeping: &mut Keeping, written: Written) -> Result<(), StoreError> {
-        let Written { run, stored, tables } = written;
-        let Some(capture) = &keeping.begun else { unreachable!("what was written is what was begun") };
+        let Written {
+            run,
+            stored,
+            tables,
+        } = written;
+        let Some(capture) = &keeping.begun else {
+            unreachable!("what was written is what was begun")
+        };
         let runs = [keeping.runs.as_slice(), &[stored]].concat();
         let next_run = self.run_numbers.load(Ordering::SeqCst);
         let checkpoint = capture.checkpoint(self.options.shards.get(), next_run, runs);
@@ -269,15 +319,19 @@ impl Store {
         if view.beginning.generation == keeping.generation {
             let unstored = capture.into_iter().flat_map(|capture| capture.unstored);
             let source: Arc<dyn commits::Source> = self.mender.clone();
-            view.state.sealed(Arc::new(run), unstored.zip(tables), &source);
+            view.state
+                .sealed(Arc::new(run), unstored.zip(tables), &source);
         }
         Ok(())
     }
 
-    /// Writes these runs anew as one; or a checkpoint, if runs and checkpoint would not be of one state after that.
+    /// Writes these runs anew as one; or a checkpoint, if runs and checkpoint would not be of one
+    /// state after that.
     fn merge_runs(&self, keeping: &mut Keeping, runs: Range<usize>) -> Result<(), StoreError> {
         // Runs that were written while everything was judged anew are named by no checkpoint yet.
-        let Some(mut checkpoint) = keeping.checkpoint.clone() else { return self.seal(keeping).map(drop) };
+        let Some(mut checkpoint) = keeping.checkpoint.clone() else {
+            return self.seal(keeping).map(drop);
+        };
         let Some((run, stored)) = self.merged(keeping, &checkpoint, runs.clone())? else {
             return self.seal(keeping).map(drop);
         };
@@ -294,9 +348,9 @@ impl Store {
         Ok(remove_files(self.disk.as_ref(), &old)?)
     }
 
-    /// These runs as one, durably; `None` if what is seen now is not what the checkpoint speaks of: everything is being judged
-    /// anew, or commits were taken back. A merged run leaves those out, and whoever opens the store would take them back again
-    /// from a sum that still has them.
+    /// These runs as one, durably; `None` if what is seen now is not what the checkpoint speaks of:
+    /// everything is being judged anew, or commits were taken back. A merged run leaves those out,
+    /// and whoever opens the store would take them back again from a sum that still has them.
     fn merged(
         &self,
         keeping: &Keeping,
@@ -305,17 +359,30 @@ impl Store {
     ) -> Result<Option<(Run, StoredRun)>, StoreError> {
         let (commits, records, ordinals) = {
             let view = self.view();
-            if view.beginning.generation != keeping.generation || view.has_taken_back_since(checkpoint) {
+            if view.beginning.generation != keeping.generation
+                || view.has_taken_back_since(checkpoint)
+            {
                 return Ok(None);
             }
-            let of = view.state().index().runs().get(runs.clone()).unwrap_or_default();
-            (view.places_of(of)?, of.iter().map(|run| run.records()).sum::<u64>(), view.ordinals())
+            let of = view
+                .state()
+                .index()
+                .runs()
+                .get(runs.clone())
+                .unwrap_or_default();
+            (
+                view.places_of(of)?,
+                of.iter().map(|run| run.records()).sum::<u64>(),
+                view.ordinals(),
+            )
         };
         let number = self.take_run_number();
         let stored = &keeping.runs[runs];
         let range = (stored[0].range.0, stored[stored.len() - 1].range.1);
         let shards = self.options.shards.get();
-        let passes = u32::try_from(records.div_ceil(RECORDS_AT_ONCE)).unwrap_or(u32::MAX).clamp(1, shards);
+        let passes = u32::try_from(records.div_ceil(RECORDS_AT_ONCE))
+            .unwrap_or(u32::MAX)
+            .clamp(1, shards);
         let log = self.log.view();
         let mut files = Vec::new();
         for pass in 0..passes {
@@ -324,11 +391,23 @@ impl Store {
             for (position, commit) in &commits {
                 take_records(*commit, *position, &log.read(*position)?.body, &mut builder)?;
             }
-            files.extend(write_files(self.disk(), number, taken.start, builder.encode(number, &log)?)?);
+            files.extend(write_files(
+                self.disk(),
+                number,
+                taken.start,
+                builder.encode(number, &log)?,
+            )?);
         }
-        let positions = (LogPosition::from_u64(range.0), LogPosition::from_u64(range.1));
+        let positions = (
+            LogPosition::from_u64(range.0),
+            LogPosition::from_u64(range.1),
+        );
         let run = open_run(number, files, self.run_source(number, positions, &ordinals))?;
-        let stored = StoredRun { number, range, seals: run.seals() };
+        let stored = StoredRun {
+            number,
+            range,
+            seals: run.seals(),
+        };
         Ok(Some((run, stored)))
     }
 
@@ -339,7 +418,13 @@ impl Store {
         ordinals: &Arc<BTreeMap<SiteId, u32>>,
     ) -> Arc<dyn Source> {
         let (mender, ordinals) = (Arc::clone(&self.mender), Arc::clone(ordinals));
-        Arc::new(RunSource { mender, number, range, shards: self.options.shards.get(), ordinals })
+        Arc::new(RunSource {
+            mender,
+            number,
+            range,
+            shards: self.options.shards.get(),
+            ordinals,
+        })
     }
 
     /// A number that no run had before.
@@ -356,23 +441,38 @@ impl Store {
         stored: &StoredRun,
         ordinals: &Arc<BTreeMap<SiteId, u32>>,
     ) -> Result<Run, ReadError> {
-        let range = (LogPosition::from_u64(stored.range.0), LogPosition::from_u64(stored.range.1));
-        open_stored(self.disk.as_ref(), stored, Some(self.run_source(stored.number, range, ordinals)))
+        let range = (
+            LogPosition::from_u64(stored.range.0),
+            LogPosition::from_u64(stored.range.1),
+        );
+        open_stored(
+            self.disk.as_ref(),
+            stored,
+            Some(self.run_source(stored.number, range, ordinals)),
+        )
     }
 
-    /// Gives up what was derived before everything is judged anew, at opening; a reader leaves it where it is.
+    /// Gives up what was derived before everything is judged anew, at opening; a reader leaves it
+    /// where it is.
     ///
     /// # Errors
     /// [`DiskError`].
     pub(super) fn forget_index(&self) -> Result<(), DiskError> {
-        if self.mode == Mode::Write { give_up(self.disk.as_ref()) } else { Ok(()) }
+        if self.mode == Mode::Write {
+            give_up(self.disk.as_ref())
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Capture {
     /// The checkpoint that says what was captured, with these runs.
     fn checkpoint(&self, shards: u32, next_run: u32, runs: Vec<StoredRun>) -> Checkpoint {
-        let domains = self.unstored.iter().map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
+        let domains = self
+            .unstored
+            .iter()
+            .map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
         let uncounted = (self.uncounted, self.uncounted_heads.clone());
         Checkpoint::new(
             self.through,
@@ -406,7 +506,11 @@ impl View {
             unstored: self.state.commits().unstored(),
             ordinals: self.ordinals(),
             uncounted: self.uncounted,
-            uncounted_heads: self.uncounted_heads.iter().map(|(site, number)| (*site.as_bytes(), *number)).collect(),
+            uncounted_heads: self
+                .uncounted_heads
+                .iter()
+                .map(|(site, number)| (*site.as_bytes(), *number))
+                .collect(),
             head: self.state.freeze(),
         }
     }
@@ -415,10 +519,14 @@ impl View {
     fn has_taken_back_since(&self, checkpoint: &Checkpoint) -> bool {
         let frontier = self.state.commits().frontier();
         let counted = |site| frontier.get(site).map_or(0, |head| head.number);
-        checkpoint.domains().iter().any(|(site, len)| counted(site) < *len)
+        checkpoint
+            .domains()
+            .iter()
+            .any(|(site, len)| counted(site) < *len)
     }
 
-    /// In how large a share, in percent, the head's records lie of the log that one run can name places of.
+    /// In how large a share, in percent, the head's records lie of the log that one run can name
+    /// places of.
     fn head_share(&self) -> usize {
         share_of_run(self.head_from, self.state.log().end())
     }
@@ -427,18 +535,31 @@ impl View {
         Arc::new(self.state.commits().ordinals().clone())
     }
 
-    /// Where in the log the commits lie whose records these runs hold, in that order: what counts only because of what came
-    /// after it may lie before a run's range. What a fork took back is left out.
+    /// Where in the log the commits lie whose records these runs hold, in that order: what counts
+    /// only because of what came after it may lie before a run's range. What a fork took back is
+    /// left out.
     fn places_of(&self, runs: &[Arc<Run>]) -> Result<Vec<(LogPosition, CommitRef)>, ReadError> {
         let commits = self.state.commits();
         let mut places = Vec::new();
-        for commit in runs.iter().map(|run| run.commits()).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
-            let missing = || ReadError::Commit { domain: commit.domain, number: commit.number };
+        for commit in runs
+            .iter()
+            .map(|run| run.commits())
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+        {
+            let missing = || ReadError::Commit {
+                domain: commit.domain,
+                number: commit.number,
+            };
             let site = commits.site(commit.domain).ok_or_else(missing)?;
             if !commits.includes(commit) {
                 continue;
             }
-            places.push((commits.row(&site, commit.number)?.ok_or_else(missing)?.at, commit));
+            places.push((
+                commits.row(&site, commit.number)?.ok_or_else(missing)?.at,
+                commit,
+            ));
         }
         places.sort_unstable_by_key(|(position, _)| *position);
         Ok(places)
@@ -454,22 +575,36 @@ impl Keeping {
 
     /// What belongs to a view that is made for comparison: no file is written for it.
     pub(super) fn apart() -> Self {
-        Self { is_apart: true, ..Self::default() }
+        Self {
+            is_apart: true,
+            ..Self::default()
+        }
     }
 
     /// What belongs to the view that replaces `view`, when everything is judged anew.
     pub(super) fn after(view: &View) -> Self {
-        Self { generation: view.beginning.generation + 1, ..Self::default() }
+        Self {
+            generation: view.beginning.generation + 1,
+            ..Self::default()
+        }
     }
 
     /// Where the index begins that was made while everything was judged anew.
     pub(super) fn beginning(self) -> Beginning {
-        Beginning { generation: self.generation, runs: self.runs }
+        Beginning {
+            generation: self.generation,
+            runs: self.runs,
+        }
     }
 
-    /// Writes what is in the head of a view that is being rebuilt as a run, if there is much; a reader keeps the run in
-    /// memory. No checkpoint names it before all is judged.
-    pub(super) fn spill(&mut self, store: &Store, view: &mut View, through: LogPosition) -> Result<(), StoreError> {
+    /// Writes what is in the head of a view that is being rebuilt as a run, if there is much; a
+    /// reader keeps the run in memory. No checkpoint names it before all is judged.
+    pub(super) fn spill(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        through: LogPosition,
+    ) -> Result<(), StoreError> {
         let is_long = share_of_run(view.head_from, through) >= 2 * SHARE_DUE;
         if view.state.index().head_len() < store.options.head_records_max && !is_long {
             return Ok(());
@@ -477,14 +612,26 @@ impl Keeping {
         view.head_from = through;
         let number = store.take_run_number();
         let head = view.state.freeze();
-        let files = RunBuilder::of(&head, store.options.shards.get()).encode(number, view.state.log())?;
+        let files =
+            RunBuilder::of(&head, store.options.shards.get()).encode(number, view.state.log())?;
         let files = match store.mode {
             Mode::Write if !self.is_apart => write_files(store.disk(), number, 0, files)?,
-            _ => (0..).zip(files).map(|(shard, bytes)| (path(number, shard), bytes.into())).collect(),
+            _ => (0..)
+                .zip(files)
+                .map(|(shard, bytes)| (path(number, shard), bytes.into()))
+                .collect(),
         };
         let range = (self.end(), through);
-        let run = open_run(number, files, store.run_source(number, range, &view.ordinals()))?;
-        self.runs.push(StoredRun { number, range: (range.0.to_u64(), range.1.to_u64()), seals: run.seals() });
+        let run = open_run(
+            number,
+            files,
+            store.run_source(number, range, &view.ordinals()),
+        )?;
+        self.runs.push(StoredRun {
+            number,
+            range: (range.0.to_u64(), range.1.to_u64()),
+            seals: run.seals(),
+        });
         view.state.thaw(Arc::new(run));
         Ok(())
     }
@@ -496,7 +643,9 @@ impl Keeping {
 
     /// Up to where in the log the runs reach.
     fn end(&self) -> LogPosition {
-        self.runs.last().map_or(LogPosition::START, |run| LogPosition::from_u64(run.range.1))
+        self.runs
+            .last()
+            .map_or(LogPosition::START, |run| LogPosition::from_u64(run.range.1))
     }
 
     fn sizes(&self, view: &View) -> Vec<RunSize> {

@@ -13,8 +13,8 @@ pub struct Keeper {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Rung when housekeeping may be due. A ring that nobody waits for is kept for the next who does; nothing else is locked
-/// meanwhile.
+/// Rung when housekeeping may be due. A ring that nobody waits for is kept for the next who does;
+/// nothing else is locked meanwhile.
 #[derive(Default)]
 pub(super) struct Bell {
     is_rung: Mutex<bool>,
@@ -30,12 +30,16 @@ impl Bell {
     /// Returns when it has been rung since this returned last.
     fn wait(&self) {
         let is_rung = self.is_rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut is_rung = self.rung.wait_while(is_rung, |is_rung| !*is_rung).unwrap_or_else(PoisonError::into_inner);
+        let mut is_rung = self
+            .rung
+            .wait_while(is_rung, |is_rung| !*is_rung)
+            .unwrap_or_else(PoisonError::into_inner);
         *is_rung = false;
     }
 }
 
-/// So many records in the head are worth writing when a store is let go of; fewer are read again faster.
+/// So many records in the head are worth writing when a store is let go of; fewer are read again
+/// faster.
 const SEAL_AT_END_MIN: u64 = 4096;
 
 impl Keeper {
@@ -47,8 +51,14 @@ impl Keeper {
         let is_over = Arc::new(AtomicBool::new(false));
         let (kept, over) = (Arc::clone(&store), Arc::clone(&is_over));
         store.is_kept.store(true, Ordering::SeqCst);
-        let thread = thread::Builder::new().name("uor-keeper".to_owned()).spawn(move || keep(&kept, &over))?;
-        Ok(Self { store, is_over, thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("uor-keeper".to_owned())
+            .spawn(move || keep(&kept, &over))?;
+        Ok(Self {
+            store,
+            is_over,
+            thread: Some(thread),
+        })
     }
 }
 

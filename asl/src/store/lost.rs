@@ -1,5 +1,6 @@
-//! What follows from packs that have lost something: the payloads that were in them are wanted again, as far as the log wants
-//! them, and what the log calls erased does not come back out of an older pack. `FORMAT.md`, "Packs that lost something".
+//! What follows from packs that have lost something: the payloads that were in them are wanted
+//! again, as far as the log wants them, and what the log calls erased does not come back out of an
+//! older pack. `FORMAT.md`, "Packs that lost something".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -28,21 +29,39 @@ impl PacksLost {
     /// What opening the packs found, beside what an earlier opening did.
     pub(super) fn of(store: &Store) -> Result<Self, DiskError> {
         let (disk, found) = (store.disk.as_ref(), &store.opened.blocks);
-        let lasting = found.damages.iter().filter(|damage| !damage.is_of_index() && !damage.is_of_list());
+        let lasting = found
+            .damages
+            .iter()
+            .filter(|damage| !damage.is_of_index() && !damage.is_of_list());
         let lines: String = lasting.map(|damage| format!("{damage}\n")).collect();
-        let is_list_lost = found.damages.iter().chain(&found.mended).any(|damage| damage.is_of_list());
-        let known = if disk.exists(FILE).during("look for", FILE)? { disk::read_all(disk, FILE)? } else { Vec::new() };
+        let is_list_lost = found
+            .damages
+            .iter()
+            .chain(&found.mended)
+            .any(|damage| damage.is_of_list());
+        let known = if disk.exists(FILE).during("look for", FILE)? {
+            disk::read_all(disk, FILE)?
+        } else {
+            Vec::new()
+        };
         let is_counted = !is_list_lost && !store.options.are_packs_cut && known == lines.as_bytes();
         Ok(Self { lines, is_counted })
     }
 
     /// Why the index cannot be taken for all that is known, if it cannot.
     pub(super) fn stale(&self) -> Option<StaleIndex> {
-        let what = "what is in the packs has changed: the log says which payloads should be there".to_owned();
-        (!self.is_counted).then_some(StaleIndex { file: None, offset: None, what, is_damage: false })
+        let what = "what is in the packs has changed: the log says which payloads should be there"
+            .to_owned();
+        (!self.is_counted).then_some(StaleIndex {
+            file: None,
+            offset: None,
+            what,
+            is_damage: false,
+        })
     }
 
-    /// Notes that the log is read for what was lost. There is no checkpoint any more, so that it is read again after a crash.
+    /// Notes that the log is read for what was lost. There is no checkpoint any more, so that it is
+    /// read again after a crash.
     pub(super) fn note(&self, disk: &dyn Disk) -> Result<(), DiskError> {
         if !self.lines.is_empty() {
             disk::create_dir_durably(disk, DIR)?;
@@ -57,10 +76,11 @@ impl PacksLost {
 }
 
 impl Store {
-    /// Reads every payload here, takes those for absent that cannot be read because of damage, and wants them from
-    /// others, as far as something names them. Says which these are, and what names each. Nothing is removed: a payload
-    /// that does not come is back, and damaged, when the store is opened next. `on_progress` is told how many bytes
-    /// were read, of how many, and may break off.
+    /// Reads every payload here, takes those for absent that cannot be read because of damage, and
+    /// wants them from others, as far as something names them. Says which these are, and what names
+    /// each. Nothing is removed: a payload that does not come is back, and damaged, when the store
+    /// is opened next. `on_progress` is told how many bytes were read, of how many, and may break
+    /// off.
     ///
     /// # Errors
     /// [`StoreError::Blocks`] if the disk cannot be read, or `on_progress` broke off.
@@ -70,14 +90,25 @@ impl Store {
     ) -> Result<BTreeMap<Checksum, BTreeSet<CanonicalId>>, StoreError> {
         let lost = self.blocks.forget_damaged(on_progress)?;
         let naming = naming(&self.view(), &lost);
-        self.want(naming.iter().map(|(checksum, named)| Payload { checksum: *checksum, len: named.len }));
-        Ok(naming.into_iter().map(|(checksum, named)| (checksum, named.keys)).collect())
+        self.want(naming.iter().map(|(checksum, named)| Payload {
+            checksum: *checksum,
+            len: named.len,
+        }));
+        Ok(naming
+            .into_iter()
+            .map(|(checksum, named)| (checksum, named.keys))
+            .collect())
     }
 
-    /// Keeps erased what the log calls so, where the packs have lost something and may be older than that. A writer erases it
-    /// again; what cannot be erased beside damaged blocks is not shown all the same.
+    /// Keeps erased what the log calls so, where the packs have lost something and may be older
+    /// than that. A writer erases it again; what cannot be erased beside damaged blocks is not
+    /// shown all the same.
     pub(super) fn keep_erased(&mut self) -> Result<(), StoreError> {
-        let Options { anew, are_packs_cut, .. } = self.options;
+        let Options {
+            anew,
+            are_packs_cut,
+            ..
+        } = self.options;
         if !(anew || are_packs_cut || self.opened.blocks.has_lost()) {
             return Ok(());
         }

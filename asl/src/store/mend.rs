@@ -1,7 +1,8 @@
 //! Mending the index: what is damaged of it is found in the log again, when it is first touched.
 //!
-//! Readers wait for that, and get the answer they asked for. A writer then puts what was found in the place of the damaged
-//! file (`keep.rs`). What cannot be had in this way makes a writer give up the index and judge the log anew.
+//! Readers wait for that, and get the answer they asked for. A writer then puts what was found in
+//! the place of the damaged file (`keep.rs`). What cannot be had in this way makes a writer give up
+//! the index and judge the log anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -43,8 +44,8 @@ pub(super) struct RunSource {
 }
 
 impl Store {
-    /// What was found to be damaged of the index since the store was opened, and what came of it, a sentence each. No answer
-    /// was wrong because of it.
+    /// What was found to be damaged of the index since the store was opened, and what came of it, a
+    /// sentence each. No answer was wrong because of it.
     pub fn index_damage(&self) -> Vec<String> {
         self.mender.told().clone()
     }
@@ -57,7 +58,12 @@ impl Store {
 
 impl Mender {
     pub(super) fn new(log: Arc<Log>, bell: Arc<Bell>) -> Self {
-        Self { log, told: Mutex::default(), is_beyond_mending: AtomicBool::new(false), bell }
+        Self {
+            log,
+            told: Mutex::default(),
+            is_beyond_mending: AtomicBool::new(false),
+            bell,
+        }
     }
 
     /// Whether something could not be mended since this was asked last.
@@ -81,20 +87,34 @@ impl Mender {
         self.bell.ring();
     }
 
-    /// The commits of `site` in the log up to number `len`, by number: of each its row, and the hash of the one before it.
-    fn commits_of(&self, site: &SiteId, len: u64) -> Result<BTreeMap<u64, Vec<(CommitRow, CommitHash)>>, LogError> {
+    /// The commits of `site` in the log up to number `len`, by number: of each its row, and the
+    /// hash of the one before it.
+    fn commits_of(
+        &self,
+        site: &SiteId,
+        len: u64,
+    ) -> Result<BTreeMap<u64, Vec<(CommitRow, CommitHash)>>, LogError> {
         let mut found: BTreeMap<u64, Vec<_>> = BTreeMap::new();
         for found_entry in self.log.entries() {
             let found_entry = found_entry?;
-            let (named, Entry { position, body, .. }) = (Named::of_entry(&found_entry), found_entry);
+            let (named, Entry { position, body, .. }) =
+                (Named::of_entry(&found_entry), found_entry);
             if named.is_none_or(|named| named.domain != *site || named.number > len) {
                 continue;
             }
-            // The signature is no proof against its own writer; that the hashes follow each other is.
+            // The signature is no proof against its own writer; that the hashes follow each other
+            // is.
             let header = body.get(..CommitHeader::LEN).map(CommitHeader::decode);
             if let Some(Ok(header)) = header {
-                let row = CommitRow { at: position, logseq: header.logseq, hash: header.hash() };
-                found.entry(header.number).or_default().push((row, header.previous));
+                let row = CommitRow {
+                    at: position,
+                    logseq: header.logseq,
+                    hash: header.hash(),
+                };
+                found
+                    .entry(header.number)
+                    .or_default()
+                    .push((row, header.previous));
             }
         }
         Ok(found)
@@ -103,13 +123,17 @@ impl Mender {
 
 impl commits::Source for Mender {
     fn rows(&self, site: &SiteId, len: u64, last: CommitHash) -> Result<Vec<CommitRow>, String> {
-        let found = self.commits_of(site, len).map_err(|error| error.to_string())?;
+        let found = self
+            .commits_of(site, len)
+            .map_err(|error| error.to_string())?;
         let (mut rows, mut hash) = (Vec::new(), last);
         // Each names the one before it, so nothing else can be in between.
         for number in (1..=len).rev() {
-            let named = found.get(&number).and_then(|found| found.iter().find(|(row, _)| row.hash == hash));
-            let (row, previous) =
-                named.ok_or_else(|| format!("commit {number} of site {site}, {hash}, is not there"))?;
+            let named = found
+                .get(&number)
+                .and_then(|found| found.iter().find(|(row, _)| row.hash == hash));
+            let (row, previous) = named
+                .ok_or_else(|| format!("commit {number} of site {site}, {hash}, is not there"))?;
             rows.push(*row);
             hash = *previous;
         }
@@ -124,19 +148,32 @@ impl commits::Source for Mender {
 
 impl index::Source for RunSource {
     fn lay_out(&self, shard: u32, commits: Option<&[CommitRef]>) -> Result<Vec<u8>, String> {
-        let known: Option<BTreeSet<(u32, u64)>> =
-            commits.map(|commits| commits.iter().map(|commit| (commit.domain, commit.number)).collect());
+        let known: Option<BTreeSet<(u32, u64)>> = commits.map(|commits| {
+            commits
+                .iter()
+                .map(|commit| (commit.domain, commit.number))
+                .collect()
+        });
         let mut builder = RunBuilder::for_shards(self.shards, shard..shard + 1);
         let counted = |_, named: Named| {
             let domain = self.ordinals.get(&named.domain).copied();
-            let domain =
-                domain.filter(|domain| known.as_ref().is_none_or(|known| known.contains(&(*domain, named.number))));
-            Ok(domain.map(|domain| CommitRef { domain, number: named.number, logseq: named.logseq }))
+            let domain = domain.filter(|domain| {
+                known
+                    .as_ref()
+                    .is_none_or(|known| known.contains(&(*domain, named.number)))
+            });
+            Ok(domain.map(|domain| CommitRef {
+                domain,
+                number: named.number,
+                logseq: named.logseq,
+            }))
         };
         let log = self.mender.log.view();
         let files = read_range(&self.mender.log, self.range, counted, &mut builder)
             .and_then(|()| Ok(builder.encode(self.number, &log)?));
-        files.map(|files| files.concat()).map_err(|error| error.to_string())
+        files
+            .map(|files| files.concat())
+            .map_err(|error| error.to_string())
     }
 
     fn tell(&self, damage: &IndexError, unmended: Option<&str>) {
@@ -155,12 +192,18 @@ pub(crate) struct Named {
 impl Named {
     /// What the commit in an entry says; `None` if there is none.
     pub(crate) fn of_entry(entry: &Entry) -> Option<Self> {
-        (entry.kind == entry::COMMIT).then(|| Self::of(&entry.body)).flatten()
+        (entry.kind == entry::COMMIT)
+            .then(|| Self::of(&entry.body))
+            .flatten()
     }
 
     /// What the commit in these bytes says; `None` if they are too few.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
-        let number = |range| Some(u64::from_le_bytes(body.get::<Range<usize>>(range)?.try_into().ok()?));
+        let number = |range| {
+            Some(u64::from_le_bytes(
+                body.get::<Range<usize>>(range)?.try_into().ok()?,
+            ))
+        };
         Some(Self {
             domain: SiteId::from_bytes(body.get(field::DOMAIN)?.try_into().ok()?),
             number: number(field::NUMBER)?,
@@ -177,13 +220,18 @@ fn read_range(
     builder: &mut RunBuilder,
 ) -> Result<(), StoreError> {
     // A reader finds no first segment where nothing was ever written.
-    let entries = if range.0 == LogPosition::START { log.entries() } else { log.entries_from(range.0)? };
+    let entries = if range.0 == LogPosition::START {
+        log.entries()
+    } else {
+        log.entries_from(range.0)?
+    };
     for found in entries {
         let found = found?;
         if found.position >= range.1 {
             break;
         }
-        let commit = Named::of_entry(&found).map_or(Ok(None), |named| counted(found.position, named))?;
+        let commit =
+            Named::of_entry(&found).map_or(Ok(None), |named| counted(found.position, named))?;
         let Some(commit) = commit else { continue };
         take_records(commit, found.position, &found.body, builder)?;
     }
@@ -199,12 +247,21 @@ pub(super) fn take_records(
 ) -> Result<(), StoreError> {
     let code = builder.begin_commit(commit);
     for_each_record(position, body, |at, header| {
-        builder.push(header.id.prefix(), at, Class { kind: header.kind, type_tag: header.type_tag }, code);
+        builder.push(
+            header.id.prefix(),
+            at,
+            Class {
+                kind: header.kind,
+                type_tag: header.type_tag,
+            },
+            code,
+        );
     })
     .map_err(|source| StoreError::Entry { position, source })
 }
 
-/// Where each record lies of the commit in the entry at `position`, and its header. The commit was decoded before.
+/// Where each record lies of the commit in the entry at `position`, and its header. The commit was
+/// decoded before.
 ///
 /// # Errors
 /// [`DecodeError`] if it cannot be one.
@@ -227,5 +284,8 @@ pub(crate) fn for_each_record(
 }
 
 fn u32_at(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

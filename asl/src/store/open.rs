@@ -25,7 +25,8 @@ use crate::verify::{place_of, said};
 enum Stale {
     /// The checkpoint, or a file it names, cannot be used.
     Unusable(StaleIndex),
-    /// The log is shorter than it was when the checkpoint was written, and whoever opens it can do with less.
+    /// The log is shorter than it was when the checkpoint was written, and whoever opens it can do
+    /// with less.
     Cut(LogCut),
 }
 
@@ -41,26 +42,50 @@ pub(super) struct Found {
 impl StaleIndex {
     /// It is of another kind than is asked for.
     fn other(what: String) -> Self {
-        Self { file: None, offset: None, what, is_damage: false }
+        Self {
+            file: None,
+            offset: None,
+            what,
+            is_damage: false,
+        }
     }
 
-    /// There is no checkpoint, though there are files that one would name: it was lost, or a crash came before it was written.
+    /// There is no checkpoint, though there are files that one would name: it was lost, or a crash
+    /// came before it was written.
     fn without_checkpoint(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
         let is_begun = !disk::list_numbered(disk, checkpoint::DIR, "commits")?.is_empty();
         let file = Some(checkpoint::FILE.to_owned());
-        let what = format!("`{}` is not there, though files are that it would name", checkpoint::FILE);
-        Ok(is_begun.then_some(Self { file, offset: None, what, is_damage: false }))
+        let what = format!(
+            "`{}` is not there, though files are that it would name",
+            checkpoint::FILE
+        );
+        Ok(is_begun.then_some(Self {
+            file,
+            offset: None,
+            what,
+            is_damage: false,
+        }))
     }
 
     /// The checkpoint is damaged.
     fn checkpoint(what: String) -> Self {
-        Self { file: Some(checkpoint::FILE.to_owned()), offset: Some(0), what, is_damage: true }
+        Self {
+            file: Some(checkpoint::FILE.to_owned()),
+            offset: Some(0),
+            what,
+            is_damage: true,
+        }
     }
 
     /// A file that the checkpoint names is damaged.
     fn file(error: &ReadError) -> Self {
         let (file, offset) = place_of(error);
-        Self { file, offset, what: said(error), is_damage: true }
+        Self {
+            file,
+            offset,
+            what: said(error),
+            is_damage: true,
+        }
     }
 }
 
@@ -81,7 +106,8 @@ impl Store {
     }
 }
 
-/// Judge and view of everything in the log; `None` if the index was changed while it was read, and is worth another attempt.
+/// Judge and view of everything in the log; `None` if the index was changed while it was read, and
+/// is worth another attempt.
 pub(super) fn open(
     store: &Store,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
@@ -93,7 +119,9 @@ pub(super) fn open(
     match checkpoint {
         None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
         Some(_) if store.options.anew => {
-            found.rebuilt = Some(StaleIndex::other("the log was to be read from its start".to_owned()));
+            found.rebuilt = Some(StaleIndex::other(
+                "the log was to be read from its start".to_owned(),
+            ));
         }
         Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
         Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
@@ -124,7 +152,9 @@ fn resume(
     let unusable = |stale: StaleIndex| Ok(Err(Stale::Unusable(stale)));
     if checkpoint.shards != store.options.shards.get() {
         let (found, wanted) = (checkpoint.shards, store.options.shards);
-        return unusable(StaleIndex::other(format!("the index has {found} shards, {wanted} are asked for")));
+        return unusable(StaleIndex::other(format!(
+            "the index has {found} shards, {wanted} are asked for"
+        )));
     }
     let parts = match checkpoint.parts() {
         Ok(parts) => parts,
@@ -132,12 +162,25 @@ fn resume(
     };
     let mut judge = match Judge::remembering(store.federation, &checkpoint.judge) {
         Ok(judge) => judge,
-        Err(source) => return unusable(StaleIndex::checkpoint(format!("its judge cannot be read: {source}"))),
+        Err(source) => {
+            return unusable(StaleIndex::checkpoint(format!(
+                "its judge cannot be read: {source}"
+            )));
+        }
     };
-    judge.genesis().map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
-    store.run_numbers.store(checkpoint.next_run, Ordering::SeqCst);
+    judge
+        .genesis()
+        .map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
+    store
+        .run_numbers
+        .store(checkpoint.next_run, Ordering::SeqCst);
     let source: Arc<dyn commits::Source> = store.mender.clone();
-    let commits = match Commits::open(store.disk.as_ref(), &checkpoint.domains(), &judge.frontier(), &source) {
+    let commits = match Commits::open(
+        store.disk.as_ref(),
+        &checkpoint.domains(),
+        &judge.frontier(),
+        &source,
+    ) {
         Ok(commits) => commits,
         Err(error) => return unusable(StaleIndex::file(&error)),
     };
@@ -156,23 +199,47 @@ fn resume(
     let through = match covered(&checkpoint, store.log.view().end()) {
         // A reader shows what is there; a writer must not go on where others may know more.
         Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
-            let heads = judge.frontier().into_iter().map(|(domain, head)| (domain, head.number)).collect();
-            return Ok(Err(Stale::Cut(LogCut { end, through, heads })));
+            let heads = judge
+                .frontier()
+                .into_iter()
+                .map(|(domain, head)| (domain, head.number))
+                .collect();
+            return Ok(Err(Stale::Cut(LogCut {
+                end,
+                through,
+                heads,
+            })));
         }
         through => through?,
     };
     if let Err(error) = store.log.entries_from(through) {
-        return unusable(StaleIndex::checkpoint(format!("the log has nothing where it ends: {error}")));
+        return unusable(StaleIndex::checkpoint(format!(
+            "the log has nothing where it ends: {error}"
+        )));
     }
-    let rule = judge.genesis().map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
+    let rule = judge
+        .genesis()
+        .map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let logseq_max = commits.logseq_max();
-    let state = State::resume(rule, index, store.log.view(), commits, parts.sum, parts.conflicts, logseq_max);
+    let state = State::resume(
+        rule,
+        index,
+        store.log.view(),
+        commits,
+        parts.sum,
+        parts.conflicts,
+        logseq_max,
+    );
     let mut view = View::new(state);
     view.head_from = through;
     view.genesis = judge.genesis().cloned();
     view.erased = parts.erased;
     view.testimony = parts.testimony;
-    view.wanted = parts.wanted.into_iter().filter(|(checksum, _)| view.may_want(checksum, &store.blocks)).collect();
+    view.wanted = parts
+        .wanted
+        .into_iter()
+        .filter(|(checksum, _)| view.may_want(checksum, &store.blocks))
+        .collect();
     view.uncounted = checkpoint.uncounted;
     view.uncounted_heads = checkpoint.uncounted_heads();
     keeping.resume(checkpoint);
@@ -186,7 +253,11 @@ fn resume(
 /// Whether the store's federation is the one that this genesis founds: no other gets into a log.
 fn is_founded_by(store: &Store, genesis: &Genesis) -> Result<(), StoreError> {
     let (named, found) = (store.federation, genesis.federation_id());
-    if named == found { Ok(()) } else { Err(StoreError::OtherFederation { named, found }) }
+    if named == found {
+        Ok(())
+    } else {
+        Err(StoreError::OtherFederation { named, found })
+    }
 }
 
 /// Up to where in the log the checkpoint covers it.
@@ -202,7 +273,11 @@ fn covered(checkpoint: &Checkpoint, end: LogPosition) -> Result<LogPosition, Sto
 /// Judges and applies the whole log.
 pub(super) fn rebuild(store: &Store, keeping: &mut Keeping) -> Result<(Judge, View), StoreError> {
     let mut judge = Judge::new(store.federation);
-    let state = State::new(ConflictRule::default(), store.empty_index(), store.log.view());
+    let state = State::new(
+        ConflictRule::default(),
+        store.empty_index(),
+        store.log.view(),
+    );
     let mut view = View::new(state);
     freeze_proven(&mut store.log.entries(), &mut judge)?;
     replay(store, LogPosition::START, &mut judge, &mut view, keeping)?;
@@ -214,16 +289,18 @@ fn freeze_proven(entries: &mut Entries, judge: &mut Judge) -> Result<(), StoreEr
     for found in entries {
         let found = found?;
         if found.kind == entry::FORK_PROOF {
-            let proof = ForkProof::decode(&found.body)
-                .map_err(|source| StoreError::Entry { position: found.position, source })?;
+            let proof = ForkProof::decode(&found.body).map_err(|source| StoreError::Entry {
+                position: found.position,
+                source,
+            })?;
             judge.freeze(proof, &())?;
         }
     }
     Ok(())
 }
 
-/// Judges and applies the commits from a place in the log on, in the order they arrived; what cannot be judged because of a
-/// proof is tried again until nothing more counts.
+/// Judges and applies the commits from a place in the log on, in the order they arrived; what
+/// cannot be judged because of a proof is tried again until nothing more counts.
 fn replay(
     store: &Store,
     from: LogPosition,
@@ -233,7 +310,11 @@ fn replay(
 ) -> Result<(), StoreError> {
     let mut waiting = Vec::new();
     // A reader finds no first segment where nothing was ever written.
-    let entries = if from == LogPosition::START { store.log.entries() } else { store.log.entries_from(from)? };
+    let entries = if from == LogPosition::START {
+        store.log.entries()
+    } else {
+        store.log.entries_from(from)?
+    };
     for found in entries {
         let found = found?;
         keeping.spill(store, view, found.position)?;
@@ -246,11 +327,18 @@ fn replay(
             }
             entry::FORK_PROOF => freeze(found.position, &found.body, judge, view)?,
             entry::REMOVAL => {
-                let removal = Removal::decode(&found.body)
-                    .map_err(|source| StoreError::Entry { position: found.position, source })?;
+                let removal = Removal::decode(&found.body).map_err(|source| StoreError::Entry {
+                    position: found.position,
+                    source,
+                })?;
                 view.remove(&removal);
             }
-            kind => return Err(StoreError::UnknownEntry { position: found.position, kind }),
+            kind => {
+                return Err(StoreError::UnknownEntry {
+                    position: found.position,
+                    kind,
+                });
+            }
         }
     }
     loop {
@@ -271,11 +359,15 @@ fn replay(
     for position in waiting {
         let commit = decode(position, &store.log.read(position)?.body)?;
         if judge.genesis().is_none() {
-            // Nothing counts: the federation may be another one's. Beside commits that count, a genesis proves nothing.
-            commit.records().iter().try_for_each(|record| match record.content() {
-                Content::Genesis(genesis) => is_founded_by(store, genesis),
-                _ => Ok(()),
-            })?;
+            // Nothing counts: the federation may be another one's. Beside commits that count, a
+            // genesis proves nothing.
+            commit
+                .records()
+                .iter()
+                .try_for_each(|record| match record.content() {
+                    Content::Genesis(genesis) => is_founded_by(store, genesis),
+                    _ => Ok(()),
+                })?;
         }
         view.note_uncounted(commit.header().domain, commit.header().number);
     }
@@ -312,7 +404,12 @@ fn count(
 }
 
 /// Takes in a fork proof: what it disproves of what has counted is taken back.
-fn freeze(position: LogPosition, body: &[u8], judge: &mut Judge, view: &mut View) -> Result<(), StoreError> {
+fn freeze(
+    position: LogPosition,
+    body: &[u8],
+    judge: &mut Judge,
+    view: &mut View,
+) -> Result<(), StoreError> {
     let proof = ForkProof::decode(body).map_err(|source| StoreError::Entry { position, source })?;
     let (domain, number) = (proof.domain(), proof.number());
     judge.freeze(proof, view.state())?;

@@ -1,5 +1,5 @@
-//! Opening the store's writer again in the same process, after a write has failed: a full disk, mostly, on which there has to be
-//! a way out.
+//! Opening the store's writer again in the same process, after a write has failed: a full disk,
+//! mostly, on which there has to be a way out.
 
 use super::{Store, StoreError};
 use crate::judge::Judge;
@@ -10,9 +10,9 @@ impl Store {
         self.blocks.is_poisoned() || self.log.is_poisoned() || self.judge().is_none()
     }
 
-    /// Opens packs and log again, if a write has failed, and judges the log anew where that was not finished. Says whether that
-    /// was so. Readers go on meanwhile. What was put and not yet named in a commit may be gone; the caller sees to it that
-    /// nobody is about to name such.
+    /// Opens packs and log again, if a write has failed, and judges the log anew where that was not
+    /// finished. Says whether that was so. Readers go on meanwhile. What was put and not yet named
+    /// in a commit may be gone; the caller sees to it that nobody is about to name such.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is taken in then, as before.

@@ -1,5 +1,6 @@
-//! A reserve of space: a file whose space is given back while something is removed, erased or collected, or the store is
-//! opened, on a disk that is otherwise full. What frees space needs some first. `FORMAT.md`, "Reserve".
+//! A reserve of space: a file whose space is given back while something is removed, erased or
+//! collected, or the store is opened, on a disk that is otherwise full. What frees space needs some
+//! first. `FORMAT.md`, "Reserve".
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +10,8 @@ use crate::disk::{Disk, Mode};
 
 /// Where it lies in the data directory.
 pub const FILE: &str = "reserve";
-/// How much is written at once, and what the reserve's length is a multiple of, unless it is shorter.
+/// How much is written at once, and what the reserve's length is a multiple of, unless it is
+/// shorter.
 const PIECE_LEN: u64 = 256 << 10;
 
 /// The reserve of an open store.
@@ -32,16 +34,19 @@ struct State {
 pub(super) struct Room<'a>(&'a Store);
 
 impl Reserve {
-    /// A reserve of a store opened to be written, of `len_max` bytes, or as many as can be had: half of what is free at
-    /// most, but as many as were released when that was opened.
+    /// A reserve of a store opened to be written, of `len_max` bytes, or as many as can be had:
+    /// half of what is free at most, but as many as were released when that was opened.
     pub(super) fn keep(disk: &dyn Disk, len_max: u64, released_len: u64) -> Self {
-        let reserve = Self { len_max, state: Mutex::default() };
+        let reserve = Self {
+            len_max,
+            state: Mutex::default(),
+        };
         reserve.fill(disk, released_len);
         reserve
     }
 
-    /// Makes the reserve as long as it is to be: at least as it was, and no longer than half of what is free. Where that
-    /// fails it stays shorter: whoever needs it finds what there is.
+    /// Makes the reserve as long as it is to be: at least as it was, and no longer than half of
+    /// what is free. Where that fails it stays shorter: whoever needs it finds what there is.
     fn fill(&self, disk: &dyn Disk, len_min: u64) {
         if self.len_max == 0 {
             return;
@@ -54,8 +59,15 @@ impl Reserve {
 
 /// Gives the space of the reserve back; says how long it was.
 pub(super) fn release(disk: &dyn Disk) -> u64 {
-    let len = disk.open(FILE, Mode::ReadOnly).and_then(|file| file.len()).unwrap_or(0);
-    if len > 0 && disk.remove(FILE).is_err() { 0 } else { len }
+    let len = disk
+        .open(FILE, Mode::ReadOnly)
+        .and_then(|file| file.len())
+        .unwrap_or(0);
+    if len > 0 && disk.remove(FILE).is_err() {
+        0
+    } else {
+        len
+    }
 }
 
 fn fill(disk: &dyn Disk, len: u64) -> io::Result<()> {
@@ -79,7 +91,11 @@ fn fill(disk: &dyn Disk, len: u64) -> io::Result<()> {
 /// Bytes that no file system compresses away or has already.
 fn noise(seed: u64, len: u64) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    blake3::Hasher::new().update(b"uor reserve").update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(b"uor reserve")
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
@@ -90,7 +106,11 @@ fn free_space(disk: &dyn Disk) -> Option<u64> {
 impl Store {
     /// Makes room for something that frees space, where little is left.
     pub(super) fn make_room(&self) -> Room<'_> {
-        let mut state = self.reserve.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .reserve
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_ample = free_space(&*self.disk).is_some_and(|free| free / 4 >= self.reserve.len_max);
         if self.reserve.len_max > 0 && !is_ample {
             state.released_len = state.released_len.max(release(&*self.disk));

@@ -1,5 +1,5 @@
-//! A log that lost bytes, made whole again as far as it goes: what is still valid is taken over, and what was in between comes
-//! from other sites, or is given up.
+//! A log that lost bytes, made whole again as far as it goes: what is still valid is taken over,
+//! and what was in between comes from other sites, or is given up.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::disk::{Context as _, Disk, Mode};
 use crate::log::{self, Salvaged};
 
 impl Store {
-    /// Writes the damaged segments of the log on `disk` anew, if there are any, out of what of them is still valid; the bytes as
-    /// they were found stay beside them. The index is removed. Commits behind a gap do not count until what is missing has
-    /// come: [`Store::judge_again`].
+    /// Writes the damaged segments of the log on `disk` anew, if there are any, out of what of them
+    /// is still valid; the bytes as they were found stay beside them. The index is removed. Commits
+    /// behind a gap do not count until what is missing has come: [`Store::judge_again`].
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -22,21 +22,34 @@ impl Store {
         rewrite(disk, &|_, _| false)
     }
 
-    /// Removes those commits of a domain from the log on `disk` that do not count because what they follow is lost, so that
-    /// their numbers are free again. The caller knows that nobody else has them. Their bytes stay beside the log.
+    /// Removes those commits of a domain from the log on `disk` that do not count because what they
+    /// follow is lost, so that their numbers are free again. The caller knows that nobody else has
+    /// them. Their bytes stay beside the log.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn drop_uncounted(disk: &Arc<dyn Disk>, domain: &SiteId) -> Result<Vec<Salvaged>, StoreError> {
+    pub fn drop_uncounted(
+        disk: &Arc<dyn Disk>,
+        domain: &SiteId,
+    ) -> Result<Vec<Salvaged>, StoreError> {
         let counted = {
-            let store =
-                Self::open_with(Arc::clone(disk), Mode::ReadOnly, Options { anew: true, ..Options::default() })?;
+            let store = Self::open_with(
+                Arc::clone(disk),
+                Mode::ReadOnly,
+                Options {
+                    anew: true,
+                    ..Options::default()
+                },
+            )?;
             let view = store.view();
             // What a fork took back was seen by others, and stays.
             if view.forks().contains_key(domain) || view.uncounted_head(domain).is_none() {
                 return Ok(Vec::new());
             }
-            view.head().frontier.get(domain).map_or(0, |head| head.number)
+            view.head()
+                .frontier
+                .get(domain)
+                .map_or(0, |head| head.number)
         };
         let is_dropped = |kind: u8, body: &[u8]| {
             let named = (kind == entry::COMMIT).then(|| Named::of(body)).flatten();
@@ -45,7 +58,8 @@ impl Store {
         rewrite(disk, &is_dropped)
     }
 
-    /// Judges the whole log again: what could not count for want of something may do now that it has come.
+    /// Judges the whole log again: what could not count for want of something may do now that it
+    /// has come.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -55,15 +69,22 @@ impl Store {
     }
 }
 
-fn rewrite(disk: &Arc<dyn Disk>, is_dropped: &dyn Fn(u8, &[u8]) -> bool) -> Result<Vec<Salvaged>, StoreError> {
+fn rewrite(
+    disk: &Arc<dyn Disk>,
+    is_dropped: &dyn Fn(u8, &[u8]) -> bool,
+) -> Result<Vec<Salvaged>, StoreError> {
     Store::identity(disk)?;
-    let lock = disk.try_lock(LOCK_FILE).during("take the lock that is file", LOCK_FILE)?;
+    let lock = disk
+        .try_lock(LOCK_FILE)
+        .during("take the lock that is file", LOCK_FILE)?;
     let _alone = lock.ok_or(StoreError::InUse)?;
     let damaged = log::damaged_segments(disk.as_ref(), is_dropped)?;
     if !damaged.is_empty() {
         // It names places in the log, which move.
         give_up(disk.as_ref())?;
     }
-    let rewritten = damaged.into_iter().map(|number| log::rewrite_segment(disk.as_ref(), number, is_dropped));
+    let rewritten = damaged
+        .into_iter()
+        .map(|number| log::rewrite_segment(disk.as_ref(), number, is_dropped));
     Ok(rewritten.collect::<Result<_, _>>()?)
 }

@@ -89,14 +89,20 @@ impl View {
         &self.memberships
     }
 
-    /// Where the membership commits from beyond a fork lie that say how these sites became members, each after what it rests
-    /// on itself.
+    /// Where the membership commits from beyond a fork lie that say how these sites became members,
+    /// each after what it rests on itself.
     pub(super) fn testimony_for(&self, sites: &[SiteId]) -> Vec<LogPosition> {
-        let testimony = self.testimony.keys().filter_map(|hash| Some((hash, self.memberships.get(hash)?)));
+        let testimony = self
+            .testimony
+            .keys()
+            .filter_map(|hash| Some((hash, self.memberships.get(hash)?)));
         let mut admitted_by: BTreeMap<SiteId, Vec<(&CommitHash, &Membership)>> = BTreeMap::new();
         for (hash, membership) in testimony {
             for site in &membership.members {
-                admitted_by.entry(*site).or_default().push((hash, membership));
+                admitted_by
+                    .entry(*site)
+                    .or_default()
+                    .push((hash, membership));
             }
         }
         let mut asked: BTreeSet<SiteId> = sites.iter().copied().collect();
@@ -111,7 +117,11 @@ impl View {
             }
         }
         // An admission lies above what it rests on.
-        found.values().flatten().filter_map(|hash| self.testimony.get(hash).copied()).collect()
+        found
+            .values()
+            .flatten()
+            .filter_map(|hash| self.testimony.get(hash).copied())
+            .collect()
     }
 
     /// Proofs that writers forked their logs, by domain.
@@ -119,7 +129,8 @@ impl View {
         &self.forks
     }
 
-    /// Payloads that records name and that are not here, with their lengths. Empty where a store does not track them.
+    /// Payloads that records name and that are not here, with their lengths. Empty where a store
+    /// does not track them.
     pub const fn wanted(&self) -> &BTreeMap<Checksum, u64> {
         &self.wanted
     }
@@ -134,8 +145,8 @@ impl View {
         self.erased.len()
     }
 
-    /// How many commits lie in the log and do not count, because a fork proof froze their domain, or because
-    /// they could never have been accepted.
+    /// How many commits lie in the log and do not count, because a fork proof froze their domain,
+    /// or because they could never have been accepted.
     pub const fn uncounted(&self) -> u64 {
         self.uncounted
     }
@@ -152,7 +163,12 @@ impl View {
     pub fn commits(&self) -> impl Iterator<Item = Result<Committed, ReadError>> {
         self.state.commits().iter().map(|row| {
             let (domain, number, row) = row?;
-            Ok(Committed { domain, number, hash: row.hash, logseq: row.logseq })
+            Ok(Committed {
+                domain,
+                number,
+                hash: row.hash,
+                logseq: row.logseq,
+            })
         })
     }
 
@@ -160,8 +176,16 @@ impl View {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn commit_hash(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHash>, ReadError> {
-        Ok(self.state.commits().row(domain, number)?.map(|row| row.hash))
+    pub fn commit_hash(
+        &self,
+        domain: &SiteId,
+        number: u64,
+    ) -> Result<Option<CommitHash>, ReadError> {
+        Ok(self
+            .state
+            .commits()
+            .row(domain, number)?
+            .map(|row| row.hash))
     }
 
     /// Whether everything inside `snapshot` is here and of the same chains.
@@ -193,7 +217,13 @@ impl View {
     }
 
     /// Takes in a commit whose frame is at `position`.
-    pub(super) fn apply(&mut self, commit: &Commit, position: LogPosition, change: Change, store: &Store) {
+    pub(super) fn apply(
+        &mut self,
+        commit: &Commit,
+        position: LogPosition,
+        change: Change,
+        store: &Store,
+    ) {
         self.state.apply(commit, position, change);
         if store.options.payloads == Payloads::OnDemand {
             return;
@@ -212,12 +242,20 @@ impl View {
         !self.erased.contains_key(checksum) && !blocks.has(*checksum) && !blocks.erased(*checksum)
     }
 
-    /// Takes back the commits of `site` that a fork proof disproves. Those that admitted someone still testify.
-    pub(super) fn take_back(&mut self, site: &SiteId, taken: &TakenBack, judge: &Judge) -> Result<(), ReadError> {
+    /// Takes back the commits of `site` that a fork proof disproves. Those that admitted someone
+    /// still testify.
+    pub(super) fn take_back(
+        &mut self,
+        site: &SiteId,
+        taken: &TakenBack,
+        judge: &Judge,
+    ) -> Result<(), ReadError> {
         let last = self.head().frontier.get(site).map_or(0, |head| head.number);
         self.state.take_back(taken)?;
-        let testifies = |(hash, _): &&(CommitHash, LogPosition)| judge.memberships().contains_key(hash);
-        self.testimony.extend(taken.commits.iter().filter(testifies).copied());
+        let testifies =
+            |(hash, _): &&(CommitHash, LogPosition)| judge.memberships().contains_key(hash);
+        self.testimony
+            .extend(taken.commits.iter().filter(testifies).copied());
         self.uncounted += taken.commits.len() as u64;
         self.note_uncounted(*site, last);
         self.head = self.state.head();

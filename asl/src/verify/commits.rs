@@ -21,11 +21,23 @@ pub(super) struct Commits {
 
 impl Commits {
     pub(super) fn of(view: &View) -> Self {
-        let mut this = Self { log: view.state().log().clone(), noted: Vec::new(), damages: Vec::new() };
+        let mut this = Self {
+            log: view.state().log().clone(),
+            noted: Vec::new(),
+            damages: Vec::new(),
+        };
         for row in view.state().commits().iter() {
             match row {
                 Ok((domain, number, row)) => {
-                    this.noted.push((Committed { domain, number, hash: row.hash, logseq: row.logseq }, row.at));
+                    this.noted.push((
+                        Committed {
+                            domain,
+                            number,
+                            hash: row.hash,
+                            logseq: row.logseq,
+                        },
+                        row.at,
+                    ));
                 }
                 Err(damage) => this.damages.push(damage),
             }
@@ -41,20 +53,26 @@ impl Commits {
         &self.noted[index as usize].0
     }
 
-    /// Reads and checks a commit: its frame, checksums, ids, signature, and that it continues its chain.
+    /// Reads and checks a commit: its frame, checksums, ids, signature, and that it continues its
+    /// chain.
     pub(super) fn read(&self, index: u32) -> Result<Commit, StoreError> {
         let (noted, at) = &self.noted[index as usize];
         let commit = decode(*at, &self.log.read(*at)?.body)?;
         let before = index.checked_sub(1).map(|before| self.noted(before));
         let before = before.filter(|before| before.domain == noted.domain);
         let (domain, number) = (noted.domain, noted.number);
-        chain::check(&commit, noted, before).map_err(|source| StoreError::Chain { domain, number, source })?;
+        chain::check(&commit, noted, before).map_err(|source| StoreError::Chain {
+            domain,
+            number,
+            source,
+        })?;
         Ok(commit)
     }
 }
 
 impl Store {
-    /// Replays the log in the one order up to `target` (specification §5), following each domain's chain.
+    /// Replays the log in the one order up to `target` (specification §5), following each domain's
+    /// chain.
     ///
     /// # Errors
     /// [`StoreError`] if the log cannot be read, or is no chain.
@@ -63,13 +81,19 @@ impl Store {
         replay.entries(commits.len(), &|index| commits.read(index))
     }
 
-    /// Replays the log up to each of these targets, reading it once; says what was reached for each.
+    /// Replays the log up to each of these targets, reading it once; says what was reached for
+    /// each.
     ///
     /// # Errors
     /// As [`Store::replay`].
     pub fn replay_many(&self, targets: &[Snapshot]) -> Result<Vec<Reached>, StoreError> {
         let (commits, replay) = self.replay_to(targets)?;
-        replay.run(commits.len(), &|index| commits.read(index), &mut |_| {}, None)
+        replay.run(
+            commits.len(),
+            &|index| commits.read(index),
+            &mut |_| {},
+            None,
+        )
     }
 
     fn replay_to<'a>(&self, targets: &'a [Snapshot]) -> Result<(Commits, Replay<'a>), StoreError> {
@@ -77,7 +101,14 @@ impl Store {
         let mut commits = Commits::of(&view);
         match commits.damages.pop() {
             Some(damage) => Err(damage.into()),
-            None => Ok((commits, Replay { targets, rule: view.state().rule(), threads: threads() })),
+            None => Ok((
+                commits,
+                Replay {
+                    targets,
+                    rule: view.state().rule(),
+                    threads: threads(),
+                },
+            )),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The index: every byte of its files, and that it has all records of the log that count, and no others.
+//! The index: every byte of its files, and that it has all records of the log that count, and no
+//! others.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,19 @@ use crate::store::{Named, Store, StoreError, View, for_each_record, open_as_stor
 /// More than this many records that are not where they belong are not named one by one.
 const NAMED_MAX: u64 = 16;
 
-/// Verifies the files of the index that the store was opened with, or, where it could not be, those that its checkpoint names.
-pub(super) fn verify_files(store: &Store, view: &View, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
-    if let Some(stale) = store.opened().index.as_ref().filter(|_| store.mode() == Mode::ReadOnly) {
+/// Verifies the files of the index that the store was opened with, or, where it could not be, those
+/// that its checkpoint names.
+pub(super) fn verify_files(
+    store: &Store,
+    view: &View,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    if let Some(stale) = store
+        .opened()
+        .index
+        .as_ref()
+        .filter(|_| store.mode() == Mode::ReadOnly)
+    {
         if stale.is_damage {
             let (file, offset, what) = (stale.file.clone(), stale.offset, stale.what.clone());
             findings.push(Finding::Index { file, offset, what });
@@ -28,13 +39,17 @@ pub(super) fn verify_files(store: &Store, view: &View, findings: &mut Vec<Findin
     for run in view.state().index().runs() {
         run.verify(&mut |damage| findings.push(Finding::of_index(&damage.into())));
     }
-    view.state().commits().verify(&mut |damage| findings.push(Finding::of_index(&damage)));
+    view.state()
+        .commits()
+        .verify(&mut |damage| findings.push(Finding::of_index(&damage)));
     Ok(())
 }
 
 /// Verifies what the checkpoint on disk names, apart from what the store was opened with.
 fn verify_named(store: &Store, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
-    let Some(named) = open_as_stored(store.disk().as_ref())? else { return Ok(()) };
+    let Some(named) = open_as_stored(store.disk().as_ref())? else {
+        return Ok(());
+    };
     let mut tell = |damage: ReadError| {
         let found = Finding::of_index(&damage);
         if !findings.contains(&found) {
@@ -57,7 +72,10 @@ fn verify_named(store: &Store, findings: &mut Vec<Finding>) -> Result<(), StoreE
 }
 
 /// Tells of all rows that are not what was written, or of the first that is not there.
-fn tell_each<T>(rows: impl Iterator<Item = (u64, Result<T, ReadError>)>, tell: &mut dyn FnMut(ReadError)) {
+fn tell_each<T>(
+    rows: impl Iterator<Item = (u64, Result<T, ReadError>)>,
+    tell: &mut dyn FnMut(ReadError),
+) {
     for (_, row) in rows {
         let Err(damage) = row else { continue };
         let is_end = matches!(damage, ReadError::Disk(DiskError { .. }));
@@ -68,11 +86,18 @@ fn tell_each<T>(rows: impl Iterator<Item = (u64, Result<T, ReadError>)>, tell: &
     }
 }
 
-/// Holds what the index says of records against the log: each record of a commit that counts is found once by its id, and
-/// there are no others. What cannot be read of the log is found elsewhere.
+/// Holds what the index says of records against the log: each record of a commit that counts is
+/// found once by its id, and there are no others. What cannot be read of the log is found
+/// elsewhere.
 pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Finding>) {
-    let mut check =
-        Check { view, records: 0, classes: BTreeMap::new(), taken_back: BTreeMap::new(), wrong: 0, findings };
+    let mut check = Check {
+        view,
+        records: 0,
+        classes: BTreeMap::new(),
+        taken_back: BTreeMap::new(),
+        wrong: 0,
+        findings,
+    };
     let ordinals = view.state().commits().ordinals();
     let end = view.state().log().end();
     for entry in store.log().entries() {
@@ -80,16 +105,29 @@ pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Find
         if entry.position >= end {
             break;
         }
-        let Some(named) = Named::of_entry(&entry) else { continue };
+        let Some(named) = Named::of_entry(&entry) else {
+            continue;
+        };
         if is_taken_back(view, &named) {
             let _ = for_each_record(entry.position, &entry.body, |_, header| {
-                check.taken_back(Class { kind: header.kind, type_tag: header.type_tag });
+                check.taken_back(Class {
+                    kind: header.kind,
+                    type_tag: header.type_tag,
+                });
             });
             continue;
         }
         if counts(view, ordinals, &named, entry.position).is_some_and(|commit| {
             let checked = for_each_record(entry.position, &entry.body, |at, header| {
-                check.record(commit, at, &header.id, Class { kind: header.kind, type_tag: header.type_tag });
+                check.record(
+                    commit,
+                    at,
+                    &header.id,
+                    Class {
+                        kind: header.kind,
+                        type_tag: header.type_tag,
+                    },
+                );
             });
             checked.is_err()
         }) {
@@ -106,42 +144,67 @@ pub(super) fn counts(
     named: &Named,
     position: LogPosition,
 ) -> Option<CommitRef> {
-    let row = view.state().commits().row(&named.domain, named.number).ok().flatten()?;
+    let row = view
+        .state()
+        .commits()
+        .row(&named.domain, named.number)
+        .ok()
+        .flatten()?;
     let domain = *ordinals.get(&named.domain)?;
-    (row.at == position).then_some(CommitRef { domain, number: named.number, logseq: row.logseq })
+    (row.at == position).then_some(CommitRef {
+        domain,
+        number: named.number,
+        logseq: row.logseq,
+    })
 }
 
 /// Whether a commit is beyond the point where its writer forked its log.
 fn is_taken_back(view: &View, named: &Named) -> bool {
-    view.forks().get(&named.domain).is_some_and(|proof| proof.number() <= named.number)
+    view.forks()
+        .get(&named.domain)
+        .is_some_and(|proof| proof.number() <= named.number)
 }
 
 struct Check<'a> {
     view: &'a View,
     records: u64,
     classes: BTreeMap<Class, u64>,
-    /// Records of commits that a fork proof took back: the index holds them if it was written before the proof came.
+    /// Records of commits that a fork proof took back: the index holds them if it was written
+    /// before the proof came.
     taken_back: BTreeMap<Class, u64>,
     wrong: u64,
     findings: &'a mut Vec<Finding>,
 }
 
 impl Check<'_> {
-    fn record(&mut self, commit: CommitRef, at: LogPosition, id: &uor_index_format::id::CanonicalId, class: Class) {
+    fn record(
+        &mut self,
+        commit: CommitRef,
+        at: LogPosition,
+        id: &uor_index_format::id::CanonicalId,
+        class: Class,
+    ) {
         self.records += 1;
         *self.classes.entry(class).or_default() += 1;
         let mut times = 0;
         let log = self.view.state().log();
-        let looked = self.view.state().index().candidates(id, usize::MAX, log, |found| {
-            times += u32::from(found.at == at && found.commit == commit);
-        });
+        let looked = self
+            .view
+            .state()
+            .index()
+            .candidates(id, usize::MAX, log, |found| {
+                times += u32::from(found.at == at && found.commit == commit);
+            });
         if looked.is_ok() && times == 1 {
             return;
         }
         self.wrong += 1;
         if self.wrong <= NAMED_MAX {
             let LogPosition { segment, offset } = at;
-            let found = looked.map_or_else(|error| error.to_string(), |()| format!("the index has it {times} times"));
+            let found = looked.map_or_else(
+                |error| error.to_string(),
+                |()| format!("the index has it {times} times"),
+            );
             self.tell(format!("the record of {id} lies in segment {segment} of the log at offset {offset}: {found}"));
         }
     }
@@ -151,19 +214,28 @@ impl Check<'_> {
     }
 
     fn tell(&mut self, what: String) {
-        self.findings.push(Finding::Index { file: None, offset: None, what });
+        self.findings.push(Finding::Index {
+            file: None,
+            offset: None,
+            what,
+        });
     }
 
-    /// Holds the numbers against each other: what the index has beside the records of the log shows there.
+    /// Holds the numbers against each other: what the index has beside the records of the log shows
+    /// there.
     fn end(mut self) {
         if self.wrong > NAMED_MAX {
-            self.tell(format!("the index has {} records of the log not once, or they cannot be looked up", self.wrong));
+            self.tell(format!(
+                "the index has {} records of the log not once, or they cannot be looked up",
+                self.wrong
+            ));
         }
         let index = self.view.state().index();
         let counted = (index.len(), index.count(&Filter::ALL));
         if let (Ok(slots), Ok(taken)) = counted
             && (slots != taken
-                || !(self.records..=self.records + self.taken_back.values().sum::<u64>()).contains(&slots))
+                || !(self.records..=self.records + self.taken_back.values().sum::<u64>())
+                    .contains(&slots))
         {
             let records = self.records;
             self.tell(format!("the index holds {slots} records and counts {taken}, the log has {records} that count"));
@@ -171,12 +243,17 @@ impl Check<'_> {
         let taken_back = std::mem::take(&mut self.taken_back);
         for (class, records) in std::mem::take(&mut self.classes) {
             let taken_back = taken_back.get(&class).copied().unwrap_or_default();
-            let filter = Filter { type_tag: Some(class.type_tag), ..Filter::kind(class.kind) };
+            let filter = Filter {
+                type_tag: Some(class.type_tag),
+                ..Filter::kind(class.kind)
+            };
             if let Ok(found) = index.count(&filter).map_err(|_: IndexError| ())
                 && !(records..=records + taken_back).contains(&found)
             {
                 let Class { kind, type_tag } = class;
-                let tag = type_tag.map(|tag| format!(" with type tag {tag}")).unwrap_or_default();
+                let tag = type_tag
+                    .map(|tag| format!(" with type tag {tag}"))
+                    .unwrap_or_default();
                 self.tell(format!("the index counts {found} of kind {kind:?}{tag}, the log has {records} that count"));
             }
         }
@@ -187,18 +264,23 @@ impl Finding {
     /// Damage of a file of the index.
     pub(super) fn of_index(damage: &ReadError) -> Self {
         let (file, offset) = place_of(damage);
-        Self::Index { file, offset, what: super::said(damage) }
+        Self::Index {
+            file,
+            offset,
+            what: super::said(damage),
+        }
     }
 }
 
 /// The file that is to blame, and where in it.
 pub(crate) fn place_of(damage: &ReadError) -> (Option<String>, Option<u64>) {
     match damage {
-        ReadError::Index(IndexError::Page { file, offset, .. }) | ReadError::Damaged { file, offset, .. } => {
-            (Some(file.clone()), Some(*offset))
-        }
+        ReadError::Index(IndexError::Page { file, offset, .. })
+        | ReadError::Damaged { file, offset, .. } => (Some(file.clone()), Some(*offset)),
         ReadError::Index(
-            IndexError::Seal { file, .. } | IndexError::Content { file, .. } | IndexError::Version { file, .. },
+            IndexError::Seal { file, .. }
+            | IndexError::Content { file, .. }
+            | IndexError::Version { file, .. },
         ) => (Some(file.clone()), Some(0)),
         ReadError::Disk(error) => (Some(error.path.clone()), None),
         ReadError::Commit { domain, .. } => (Some(commits::path(*domain)), None),

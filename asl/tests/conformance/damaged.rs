@@ -15,9 +15,21 @@ use super::stores::{Case, append, artifact};
 use super::world::{World, merge, open, options};
 
 pub(crate) const DAMAGED: [Case; 20] = [
-    ("log-entry", |dir| flip(dir, LOG, 500, "A bit of a commit is flipped, and marks come after it.")),
+    ("log-entry", |dir| {
+        flip(
+            dir,
+            LOG,
+            500,
+            "A bit of a commit is flipped, and marks come after it.",
+        )
+    }),
     ("log-file-header", |dir| {
-        flip(dir, LOG, 20, "A bit of the last segment's file header is flipped, and frames come after it.")
+        flip(
+            dir,
+            LOG,
+            20,
+            "A bit of the last segment's file header is flipped, and frames come after it.",
+        )
     }),
     ("log-newer", newer_log),
     ("log-torn-tail", torn_tail),
@@ -31,21 +43,49 @@ pub(crate) const DAMAGED: [Case; 20] = [
     ("store-other-federation", other_federation),
     ("store-newer", newer_store),
     ("store-no-text", no_store),
-    ("blocks-stored-bytes", |dir| flip(dir, PACK, 32 + 64 + 3, "A bit of a payload's stored bytes is flipped.")),
-    ("blocks-header", |dir| flip(dir, PACK, 32 + 20, "A bit of a block's header is flipped.")),
+    ("blocks-stored-bytes", |dir| {
+        flip(
+            dir,
+            PACK,
+            32 + 64 + 3,
+            "A bit of a payload's stored bytes is flipped.",
+        )
+    }),
+    ("blocks-header", |dir| {
+        flip(dir, PACK, 32 + 20, "A bit of a block's header is flipped.")
+    }),
     ("blocks-pack-missing", pack_missing),
     ("index-segment", |dir| {
-        flip_indexed(dir, "index/00000001-00001.run", "A bit of a segment of the index is flipped.")
+        flip_indexed(
+            dir,
+            "index/00000001-00001.run",
+            "A bit of a segment of the index is flipped.",
+        )
     }),
-    ("index-commit-table", |dir| flip_indexed(dir, "index/00000000.commits", "A bit of a commit table is flipped.")),
-    ("index-checkpoint", |dir| flip_indexed(dir, "index/checkpoint", "A bit of the checkpoint is flipped.")),
+    ("index-commit-table", |dir| {
+        flip_indexed(
+            dir,
+            "index/00000000.commits",
+            "A bit of a commit table is flipped.",
+        )
+    }),
+    ("index-checkpoint", |dir| {
+        flip_indexed(
+            dir,
+            "index/checkpoint",
+            "A bit of the checkpoint is flipped.",
+        )
+    }),
 ];
 
 const LOG: &str = "log/00000001.log";
 const PACK: &str = "blocks/00000001.pack";
 
 fn notes(about: &'static str) -> Notes {
-    Notes { about, ..Notes::default() }
+    Notes {
+        about,
+        ..Notes::default()
+    }
 }
 
 /// Two sites with some payloads; sound.
@@ -56,8 +96,17 @@ fn base(dir: &Path) -> World {
     for payload in payloads {
         store.blocks().put_bytes(payload).unwrap();
     }
-    let records: Vec<Record> = payloads.iter().map(|payload| artifact(None, payload)).collect();
-    merge(&store, &[world.write(2, 10, records), world.write(1, 11, vec![artifact(None, b"not here")])]);
+    let records: Vec<Record> = payloads
+        .iter()
+        .map(|payload| artifact(None, payload))
+        .collect();
+    merge(
+        &store,
+        &[
+            world.write(2, 10, records),
+            world.write(1, 11, vec![artifact(None, b"not here")]),
+        ],
+    );
     world
 }
 
@@ -100,7 +149,9 @@ fn torn_tail(dir: &Path) -> Notes {
     append(&disk(dir), &[(1, torn.as_bytes())]);
     // Without the mark that came behind it, and without its end.
     edit(dir, LOG, |bytes| bytes.truncate(before + 200));
-    notes("The log ends in the beginning of a frame, with no mark behind it: never acknowledged, no damage.")
+    notes(
+        "The log ends in the beginning of a frame, with no mark behind it: never acknowledged, no damage.",
+    )
 }
 
 fn zeros_behind(dir: &Path) -> Notes {
@@ -116,7 +167,10 @@ fn segmented(dir: &Path) -> Vec<PathBuf> {
     let store = open(&world.create(dir), options);
     merge(&store, &commits);
     for index in 0..12_u8 {
-        merge(&store, &[world.write(1, 10 + u64::from(index), vec![artifact(None, &[index])])]);
+        merge(
+            &store,
+            &[world.write(1, 10 + u64::from(index), vec![artifact(None, &[index])])],
+        );
     }
     let segments = listed(&dir.join("log"));
     assert!(segments.len() >= 3, "{segments:?}");
@@ -144,12 +198,17 @@ fn closed_seal_cut(dir: &Path) -> Notes {
 fn unknown_entry(dir: &Path) -> Notes {
     base(dir);
     append(&disk(dir), &[(9, b"of a release to come")]);
-    notes("A sound entry of a kind that this page does not know: to be refused by name, not passed over.")
+    notes(
+        "A sound entry of a kind that this page does not know: to be refused by name, not passed over.",
+    )
 }
 
 fn commit_signature(dir: &Path) -> Notes {
     let mut world = base(dir);
-    let mut bytes = world.write(1, 12, vec![artifact(None, b"forged")]).as_bytes().to_vec();
+    let mut bytes = world
+        .write(1, 12, vec![artifact(None, b"forged")])
+        .as_bytes()
+        .to_vec();
     bytes[180] ^= 1;
     append(&disk(dir), &[(1, &bytes)]);
     notes("A sound entry of the log, whose commit is not signed by its domain.")
@@ -157,7 +216,10 @@ fn commit_signature(dir: &Path) -> Notes {
 
 fn commit_body(dir: &Path) -> Notes {
     let mut world = base(dir);
-    let mut bytes = world.write(1, 12, vec![artifact(None, b"changed")]).as_bytes().to_vec();
+    let mut bytes = world
+        .write(1, 12, vec![artifact(None, b"changed")])
+        .as_bytes()
+        .to_vec();
     *bytes.last_mut().unwrap() ^= 1;
     append(&disk(dir), &[(1, &bytes)]);
     notes("A sound entry of the log, whose commit has a body of another checksum.")

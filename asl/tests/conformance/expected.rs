@@ -1,4 +1,5 @@
-//! What a store has to give, as JSON: from the kept state, after sequential replay has said the same.
+//! What a store has to give, as JSON: from the kept state, after sequential replay has said the
+//! same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +40,9 @@ pub(crate) struct Notes {
 pub(crate) fn of_store(dir: &Path, notes: &Notes) -> Value {
     let store = match open(dir) {
         Ok(store) => store,
-        Err(error) => return json!({ "about": notes.about, "opens": false, "error": of_error(&error) }),
+        Err(error) => {
+            return json!({ "about": notes.about, "opens": false, "error": of_error(&error) });
+        }
     };
     let view = store.view();
     let verified = store.verify(&mut |_| {}).unwrap();
@@ -77,12 +80,20 @@ pub(crate) fn of_store(dir: &Path, notes: &Notes) -> Value {
         expected["offered"] = notes.offered.clone().into();
     }
     drop(view);
-    if verified.findings.iter().any(|finding| matches!(finding, Finding::Log { .. } | Finding::Chain { .. })) {
+    if verified
+        .findings
+        .iter()
+        .any(|finding| matches!(finding, Finding::Log { .. } | Finding::Chain { .. }))
+    {
         return expected;
     }
     // What the index says is of no account where it is damaged: everything follows from the rest.
     let scratch = tempfile::tempdir().unwrap();
-    let store = if verified.findings.iter().any(|finding| matches!(finding, Finding::Index { .. })) {
+    let store = if verified
+        .findings
+        .iter()
+        .any(|finding| matches!(finding, Finding::Index { .. }))
+    {
         copy_without_index(dir, scratch.path());
         open(scratch.path()).unwrap()
     } else {
@@ -122,12 +133,26 @@ fn of_snapshot(store: &Store, snapshot: &Snapshot, notes: &Notes) -> Value {
     let commits: Vec<Commit> = view
         .commits()
         .map(|commit| commit.unwrap())
-        .map(|commit| store.read_commit(&commit.domain, commit.number).unwrap().unwrap())
+        .map(|commit| {
+            store
+                .read_commit(&commit.domain, commit.number)
+                .unwrap()
+                .unwrap()
+        })
         .collect();
-    let entries: Vec<Entry> = view.state().entries(snapshot, &Filter::ALL).collect::<Result<_, _>>().unwrap();
+    let entries: Vec<Entry> = view
+        .state()
+        .entries(snapshot, &Filter::ALL)
+        .collect::<Result<_, _>>()
+        .unwrap();
     let replayed = replay(&commits, snapshot, view.state().rule());
     let root = view.state().root_at(snapshot).unwrap();
-    assert_eq!((&replayed.entries, replayed.root), (&entries, root), "{}: replay and state agree", notes.about);
+    assert_eq!(
+        (&replayed.entries, replayed.root),
+        (&entries, root),
+        "{}: replay and state agree",
+        notes.about
+    );
     let mut sum = StateHash::default();
     entries.iter().for_each(|entry| sum.add(entry));
     assert_eq!(sum.root(snapshot), root);
@@ -174,7 +199,10 @@ fn of_entry(entry: &Entry, notes: &Notes) -> Value {
 /// The kind of an error or finding: the name of its variant in snake case.
 pub(crate) fn kind(value: &impl std::fmt::Debug) -> String {
     let mut name = String::new();
-    for character in format!("{value:?}").chars().take_while(char::is_ascii_alphanumeric) {
+    for character in format!("{value:?}")
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+    {
         if character.is_ascii_uppercase() && !name.is_empty() {
             name.push('_');
         }
@@ -207,7 +235,9 @@ fn of_error(error: &StoreError) -> Value {
 
 fn of_finding(finding: &Finding) -> Value {
     match finding {
-        Finding::Log { file, offset, .. } => json!({ "kind": "log", "file": file, "offset": offset }),
+        Finding::Log { file, offset, .. } => {
+            json!({ "kind": "log", "file": file, "offset": offset })
+        }
         Finding::Chain { domain, number, .. } => {
             json!({ "kind": "chain", "domain": domain.to_string(), "number": number })
         }
@@ -215,7 +245,11 @@ fn of_finding(finding: &Finding) -> Value {
             "kind": "block", "file": damage.file, "offset": damage.offset,
             "keys": keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
-        Finding::Length { key, recorded, stored } => {
+        Finding::Length {
+            key,
+            recorded,
+            stored,
+        } => {
             json!({ "kind": "length", "key": key.to_string(), "recorded": recorded, "stored": stored })
         }
         other => json!({ "kind": kind(other) }),
@@ -242,7 +276,10 @@ fn write(text: &mut String, value: &Value, depth: usize) {
     };
     let is_flat = items.iter().all(|(_, item)| match item {
         Value::Array(list) => {
-            list.iter().all(|item| !item.is_object() && !item.is_array()) && value.is_object() && depth > 1
+            list.iter()
+                .all(|item| !item.is_object() && !item.is_array())
+                && value.is_object()
+                && depth > 1
         }
         item => !item.is_object(),
     });

@@ -7,7 +7,9 @@ use uor_index_format::wire::{Doorbell, PROTOCOL_VERSION, Request, Response};
 const GOLDEN: &str = include_str!("../../../index-format/tests/golden.txt");
 
 pub(crate) fn all() -> Value {
-    let vectors = GOLDEN.lines().filter_map(|line| line.strip_prefix("wire.")?.split_once(" = "));
+    let vectors = GOLDEN
+        .lines()
+        .filter_map(|line| line.strip_prefix("wire.")?.split_once(" = "));
     let frames = vectors.map(|(name, text)| {
         let bytes = from_hex(text).unwrap();
         let shown = match name.split('.').next().unwrap() {
@@ -25,7 +27,8 @@ pub(crate) fn all() -> Value {
     })
 }
 
-/// What `Debug` shows of a frame, as it is read: so every field of every frame is in the set, whatever fields there come to be.
+/// What `Debug` shows of a frame, as it is read: so every field of every frame is in the set,
+/// whatever fields there come to be.
 struct Shown<'a>(&'a str);
 
 impl Shown<'_> {
@@ -48,8 +51,9 @@ impl Shown<'_> {
 
     fn word(&mut self) -> String {
         let rest = self.0.trim_start();
-        let end =
-            rest.find(|character: char| !character.is_ascii_alphanumeric() && character != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+            .unwrap_or(rest.len());
         let (word, rest) = rest.split_at(end);
         self.0 = rest;
         word.to_owned()
@@ -95,7 +99,11 @@ impl Shown<'_> {
         } else if self.take("(") {
             fields.insert("of".to_owned(), self.list(")"));
         }
-        if fields.len() == 1 { fields["is"].clone() } else { fields.into() }
+        if fields.len() == 1 {
+            fields["is"].clone()
+        } else {
+            fields.into()
+        }
     }
 
     /// A list; one of bytes is shown as hexadecimal.
@@ -105,8 +113,13 @@ impl Shown<'_> {
             items.push(self.next());
             self.take(",");
         }
-        let bytes = items.iter().map(|item| item.as_u64().and_then(|byte| u8::try_from(byte).ok()));
-        match bytes.collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty()) {
+        let bytes = items
+            .iter()
+            .map(|item| item.as_u64().and_then(|byte| u8::try_from(byte).ok()));
+        match bytes
+            .collect::<Option<Vec<u8>>>()
+            .filter(|bytes| !bytes.is_empty())
+        {
             Some(bytes) => hex(&bytes).into(),
             None => items.into(),
         }

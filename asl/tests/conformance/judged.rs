@@ -1,6 +1,8 @@
-//! Which commits count: stores to which commits were offered that did not, and forks that were proven.
+//! Which commits count: stores to which commits were offered that did not, and forks that were
+//! proven.
 //!
-//! Rules: `FORMAT.md`, "Commit" and "Fork proof". All of these are generated alike, so a change of the rules is one command.
+//! Rules: `FORMAT.md`, "Commit" and "Fork proof". All of these are generated alike, so a change of
+//! the rules is one command.
 
 use std::path::Path;
 
@@ -31,7 +33,9 @@ pub(crate) const JUDGED: [Case; 9] = [
 /// Offers a commit and says what became of it.
 fn offer(store: &Store, offered: &mut Vec<Value>, about: &str, commit: &Commit) {
     let verdicts = store.merge(vec![commit.clone()]).unwrap();
-    offered.push(json!({ "about": about, "commit": hex(commit.as_bytes()), "verdict": kind(&verdicts[0]) }));
+    offered.push(
+        json!({ "about": about, "commit": hex(commit.as_bytes()), "verdict": kind(&verdicts[0]) }),
+    );
 }
 
 /// Offers a proof.
@@ -72,31 +76,84 @@ fn chain(dir: &Path) -> Notes {
     let mut offered = Vec::new();
     offer(&store, &mut offered, "what is here already", &first);
     let draft = world.draft(2, 12, word("far"));
-    offer(&store, &mut offered, "number 3, and number 2 is missing", &seal(Draft { number: 3, ..draft.clone() }, 2));
+    offer(
+        &store,
+        &mut offered,
+        "number 3, and number 2 is missing",
+        &seal(
+            Draft {
+                number: 3,
+                ..draft.clone()
+            },
+            2,
+        ),
+    );
     let previous = CommitHash::from_bytes([0xee; 32]);
     offer(
         &store,
         &mut offered,
         "another commit is named as the one before",
-        &seal(Draft { previous, ..draft.clone() }, 2),
+        &seal(
+            Draft {
+                previous,
+                ..draft.clone()
+            },
+            2,
+        ),
     );
     offer(
         &store,
         &mut offered,
         "logseq is that of the commit before",
-        &seal(Draft { logseq: LogSeq(10), ..draft.clone() }, 2),
+        &seal(
+            Draft {
+                logseq: LogSeq(10),
+                ..draft.clone()
+            },
+            2,
+        ),
     );
-    offer(&store, &mut offered, "logseq is lower", &seal(Draft { logseq: LogSeq(9), ..draft.clone() }, 2));
-    offer(&store, &mut offered, "logseq rises by two: it need not be the next", &seal(draft, 2));
-    Notes { about: "Whether a commit continues its domain's chain.", offered, ..Notes::default() }
+    offer(
+        &store,
+        &mut offered,
+        "logseq is lower",
+        &seal(
+            Draft {
+                logseq: LogSeq(9),
+                ..draft.clone()
+            },
+            2,
+        ),
+    );
+    offer(
+        &store,
+        &mut offered,
+        "logseq rises by two: it need not be the next",
+        &seal(draft, 2),
+    );
+    Notes {
+        about: "Whether a commit continues its domain's chain.",
+        offered,
+        ..Notes::default()
+    }
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn membership(dir: &Path) -> Notes {
     let (mut world, commits) = World::founded(ConflictRule::First, 1);
     let store = world.store(dir, &commits);
     let mut offered = Vec::new();
-    let stranger = Draft { learned: vec![], federation: FederationState::of([]), ..world.draft(3, 10, word("me")) };
-    offer(&store, &mut offered, "a writer who names nothing that admitted it", &seal(stranger, 3));
+    let stranger = Draft {
+        learned: vec![],
+        federation: FederationState::of([]),
+        ..world.draft(3, 10, word("me"))
+    };
+    offer(
+        &store,
+        &mut offered,
+        "a writer who names nothing that admitted it",
+        &seal(stranger, 3),
+    );
     offer(
         &store,
         &mut offered,
@@ -108,27 +165,83 @@ fn membership(dir: &Path) -> Notes {
     draft.learned.push(unknown);
     draft.learned.sort();
     draft.federation = FederationState::of(&draft.learned);
-    offer(&store, &mut offered, "a writer whom a commit may have admitted that is not here", &seal(draft, 3));
+    offer(
+        &store,
+        &mut offered,
+        "a writer whom a commit may have admitted that is not here",
+        &seal(draft, 3),
+    );
     let mut draft = world.draft(2, 10, word("two"));
     draft.federation = FederationState::of([]);
-    offer(&store, &mut offered, "the digest is not that of what it lists", &seal(draft, 2));
-    offer(&store, &mut offered, "its logseq is that of its admission", &seal(world.draft(2, 2, word("two")), 2));
-    let other = Genesis { nonce: [9; 16], ..world.genesis.clone() };
-    let foreign = Admission { federation: other.federation_id(), site: id(3), name: "site-3".to_owned() };
+    offer(
+        &store,
+        &mut offered,
+        "the digest is not that of what it lists",
+        &seal(draft, 2),
+    );
+    offer(
+        &store,
+        &mut offered,
+        "its logseq is that of its admission",
+        &seal(world.draft(2, 2, word("two")), 2),
+    );
+    let other = Genesis {
+        nonce: [9; 16],
+        ..world.genesis.clone()
+    };
+    let foreign = Admission {
+        federation: other.federation_id(),
+        site: id(3),
+        name: "site-3".to_owned(),
+    };
     let foreign = vec![Record::admission(foreign)];
-    offer(&store, &mut offered, "an admission to another federation", &seal(world.draft(2, 10, foreign), 2));
+    offer(
+        &store,
+        &mut offered,
+        "an admission to another federation",
+        &seal(world.draft(2, 10, foreign), 2),
+    );
     let draft = world.draft(1, 10, vec![Record::genesis(other)]);
-    offer(&store, &mut offered, "a genesis of another federation", &seal(draft, 1));
+    offer(
+        &store,
+        &mut offered,
+        "a genesis of another federation",
+        &seal(draft, 1),
+    );
     let draft = world.draft(1, 10, vec![Record::genesis(world.genesis.clone())]);
-    offer(&store, &mut offered, "the genesis once more, not in the founder's first commit", &seal(draft, 1));
+    offer(
+        &store,
+        &mut offered,
+        "the genesis once more, not in the founder's first commit",
+        &seal(draft, 1),
+    );
     let draft = world.draft(2, 10, vec![Record::genesis(world.genesis.clone())]);
-    offer(&store, &mut offered, "the genesis in another's first commit", &seal(draft, 2));
+    offer(
+        &store,
+        &mut offered,
+        "the genesis in another's first commit",
+        &seal(draft, 2),
+    );
     let ahead = world.write(2, 10, vec![world.admission(3)]);
     let three = world.write(3, 11, word("three"));
-    offer(&store, &mut offered, "a writer whose admission has not come yet", &three);
+    offer(
+        &store,
+        &mut offered,
+        "a writer whose admission has not come yet",
+        &three,
+    );
     offer(&store, &mut offered, "its admission", &ahead);
-    offer(&store, &mut offered, "the same writer's commit again", &three);
-    Notes { about: "Whether the writer was a member by what its commit names.", offered, ..Notes::default() }
+    offer(
+        &store,
+        &mut offered,
+        "the same writer's commit again",
+        &three,
+    );
+    Notes {
+        about: "Whether the writer was a member by what its commit names.",
+        offered,
+        ..Notes::default()
+    }
 }
 
 fn clock(dir: &Path) -> Notes {
@@ -136,19 +249,34 @@ fn clock(dir: &Path) -> Notes {
     let store = world.store(dir, &commits);
     let mut offered = Vec::new();
     let jump = world.genesis.logseq_jump_max;
-    offer(&store, &mut offered, "one beyond what may be jumped", &seal(world.draft(2, 2 + jump + 1, word("far")), 2));
+    offer(
+        &store,
+        &mut offered,
+        "one beyond what may be jumped",
+        &seal(world.draft(2, 2 + jump + 1, word("far")), 2),
+    );
     let commit = world.write(2, 2 + jump, word("as far as may be"));
     offer(&store, &mut offered, "as far as may be jumped", &commit);
-    offer(&store, &mut offered, "from there on", &seal(world.draft(1, 2 + jump + jump, word("on")), 1));
-    Notes { about: "How far a commit's logseq may lie above all that counts.", offered, ..Notes::default() }
+    offer(
+        &store,
+        &mut offered,
+        "from there on",
+        &seal(world.draft(1, 2 + jump + jump, word("on")), 1),
+    );
+    Notes {
+        about: "How far a commit's logseq may lie above all that counts.",
+        offered,
+        ..Notes::default()
+    }
 }
 
 /// Three sites, of which site 2 has written three commits and site 3 one behind them.
 fn talked(dir: &Path) -> (World, Store, Vec<Commit>) {
     let (mut world, commits) = World::founded(ConflictRule::Quorum, 2);
     let store = world.store(dir, &commits);
-    let mut own: Vec<Commit> =
-        (0..3).map(|at| world.write(2, 10 + at, word(&format!("word {at} of site 2")))).collect();
+    let mut own: Vec<Commit> = (0..3)
+        .map(|at| world.write(2, 10 + at, word(&format!("word {at} of site 2"))))
+        .collect();
     merge(&store, &own);
     merge(&store, &[world.write(3, 13, word("heard"))]);
     own.push(world.write(2, 14, word("word 3 of site 2")));
@@ -158,19 +286,47 @@ fn talked(dir: &Path) -> (World, Store, Vec<Commit>) {
 fn fork_at_the_middle(dir: &Path) -> Notes {
     let (mut world, store, own) = talked(dir);
     let mut offered = Vec::new();
-    offer(&store, &mut offered, "another commit number 2 of site 2", &twin(&own[1], 2, "otherwise"));
-    offer(&store, &mut offered, "number 4 of site 2, which goes on from the first number 2", &own[3]);
+    offer(
+        &store,
+        &mut offered,
+        "another commit number 2 of site 2",
+        &twin(&own[1], 2, "otherwise"),
+    );
+    offer(
+        &store,
+        &mut offered,
+        "number 4 of site 2, which goes on from the first number 2",
+        &own[3],
+    );
     offer(&store, &mut offered, "number 2 of site 2 again", &own[1]);
-    offer(&store, &mut offered, "the next of site 3, which has seen all of site 2", &world.write(3, 20, word("on")));
+    offer(
+        &store,
+        &mut offered,
+        "the next of site 3, which has seen all of site 2",
+        &world.write(3, 20, word("on")),
+    );
     let about = "Site 2 signed two commits number 2: its first counts, its second and third are in the log and do not.";
-    Notes { about, offered, ..Notes::default() }
+    Notes {
+        about,
+        offered,
+        ..Notes::default()
+    }
 }
 
 fn fork_at_the_first(dir: &Path) -> Notes {
     let (_, store, own) = talked(dir);
     let mut offered = Vec::new();
-    offer(&store, &mut offered, "another commit number 1 of site 2", &twin(&own[0], 2, "otherwise"));
-    Notes { about: "Site 2 signed two commits number 1: nothing of it counts.", offered, ..Notes::default() }
+    offer(
+        &store,
+        &mut offered,
+        "another commit number 1 of site 2",
+        &twin(&own[0], 2, "otherwise"),
+    );
+    Notes {
+        about: "Site 2 signed two commits number 1: nothing of it counts.",
+        offered,
+        ..Notes::default()
+    }
 }
 
 fn fork_above(dir: &Path) -> Notes {
@@ -183,17 +339,45 @@ fn fork_above(dir: &Path) -> Notes {
         &own[3],
         &twin(&own[3], 2, "otherwise"),
     );
-    prove(&store, &mut offered, "the same proof", &own[3], &twin(&own[3], 2, "otherwise"));
+    prove(
+        &store,
+        &mut offered,
+        "the same proof",
+        &own[3],
+        &twin(&own[3], 2, "otherwise"),
+    );
     offer(&store, &mut offered, "number 4 of site 2", &own[3]);
-    Notes { about: "A fork that is proven above what is here takes nothing back.", offered, ..Notes::default() }
+    Notes {
+        about: "A fork that is proven above what is here takes nothing back.",
+        offered,
+        ..Notes::default()
+    }
 }
 
 fn fork_twice(dir: &Path) -> Notes {
     let (_, store, own) = talked(dir);
     let mut offered = Vec::new();
-    prove(&store, &mut offered, "a proof for number 3 of site 2", &own[2], &twin(&own[2], 2, "otherwise"));
-    prove(&store, &mut offered, "a proof for number 2", &own[1], &twin(&own[1], 2, "otherwise"));
-    prove(&store, &mut offered, "another proof for number 3", &own[2], &twin(&own[2], 2, "again"));
+    prove(
+        &store,
+        &mut offered,
+        "a proof for number 3 of site 2",
+        &own[2],
+        &twin(&own[2], 2, "otherwise"),
+    );
+    prove(
+        &store,
+        &mut offered,
+        "a proof for number 2",
+        &own[1],
+        &twin(&own[1], 2, "otherwise"),
+    );
+    prove(
+        &store,
+        &mut offered,
+        "another proof for number 3",
+        &own[2],
+        &twin(&own[2], 2, "again"),
+    );
     Notes {
         about: "Of several proofs against a domain the one with the lowest number stands.",
         offered,
@@ -208,22 +392,38 @@ fn fork_of_an_admitter(dir: &Path) -> Notes {
     let admits = world.write(2, 10, vec![world.admission(3), world.admission(4)]);
     merge(&store, std::slice::from_ref(&admits));
     merge(&store, &[world.write(1, 11, vec![world.admission(4)])]);
-    merge(&store, &[world.write(3, 12, word("three")), world.write(4, 12, word("four"))]);
+    merge(
+        &store,
+        &[
+            world.write(3, 12, word("three")),
+            world.write(4, 12, word("four")),
+        ],
+    );
     offer(
         &store,
         &mut offered,
         "another commit number 1 of site 2, which had admitted 3 and 4",
         &twin(&admits, 2, "otherwise"),
     );
-    offer(&store, &mut offered, "the next of site 3", &world.write(3, 20, word("three again")));
+    offer(
+        &store,
+        &mut offered,
+        "the next of site 3",
+        &world.write(3, 20, word("three again")),
+    );
     offer(
         &store,
         &mut offered,
         "the next of site 4, whom site 1 has admitted too",
         &world.write(4, 20, word("four again")),
     );
-    let about = "Site 2 admitted sites 3 and 4 and forked there; site 1 has admitted site 4 as well.";
-    Notes { about, offered, ..Notes::default() }
+    let about =
+        "Site 2 admitted sites 3 and 4 and forked there; site 1 has admitted site 4 as well.";
+    Notes {
+        about,
+        offered,
+        ..Notes::default()
+    }
 }
 
 /// The proof comes first: what the forker wrote does not count, and whom it admitted are members.
@@ -235,10 +435,26 @@ fn fork_and_testimony(dir: &Path) -> Notes {
     let admits = world.write(2, 11, vec![world.admission(3), artifact(None, b"beside")]);
     let three = world.write(3, 12, vec![world.admission(4), artifact(None, b"three")]);
     let four = world.write(4, 13, word("four"));
-    prove(&store, &mut offered, "a proof for number 1 of site 2", &early, &twin(&early, 2, "otherwise"));
+    prove(
+        &store,
+        &mut offered,
+        "a proof for number 1 of site 2",
+        &early,
+        &twin(&early, 2, "otherwise"),
+    );
     offer(&store, &mut offered, "site 3, whom site 2 admits", &three);
-    offer(&store, &mut offered, "number 1 of site 2, which admits nobody", &early);
-    offer(&store, &mut offered, "number 2 of site 2, which admits site 3", &admits);
+    offer(
+        &store,
+        &mut offered,
+        "number 1 of site 2, which admits nobody",
+        &early,
+    );
+    offer(
+        &store,
+        &mut offered,
+        "number 2 of site 2, which admits site 3",
+        &admits,
+    );
     offer(&store, &mut offered, "the same again", &admits);
     offer(&store, &mut offered, "site 3 again", &three);
     offer(&store, &mut offered, "site 4, whom site 3 admits", &four);

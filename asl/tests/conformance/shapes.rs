@@ -1,7 +1,8 @@
-//! Conflict shapes: in which order sites say what about one id, in the notation of `FORMAT.md`, "What is visible".
+//! Conflict shapes: in which order sites say what about one id, in the notation of `FORMAT.md`,
+//! "What is visible".
 //!
-//! Words stand in the one order. `A1` is a claim of A by site 1, `rA2` a resolution by site 2 that keeps A, `T3` a tombstone
-//! by site 3. Words with one logseq are joined by `=`.
+//! Words stand in the one order. `A1` is a claim of A by site 1, `rA2` a resolution by site 2 that
+//! keeps A, `T3` a tombstone by site 3. Words with one logseq are joined by `=`.
 
 use uor_index_format::commit::Commit;
 use uor_index_format::edge::{Edge, Endpoint, Role};
@@ -134,7 +135,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn all(texts: &[&'static str], about: About) -> Vec<Self> {
-        (0..).zip(texts).map(|(index, text)| Self { text, about, index }).collect()
+        (0..)
+            .zip(texts)
+            .map(|(index, text)| Self { text, about, index })
+            .collect()
     }
 
     pub(crate) fn id(&self) -> CanonicalId {
@@ -147,7 +151,9 @@ impl Shape {
 
     /// The records of a round, each with the site that writes it.
     fn round(&self, round: usize) -> Vec<(usize, Record)> {
-        self.rounds().get(round).map_or_else(Vec::new, |words| words.split('=').map(|word| self.word(word)).collect())
+        self.rounds().get(round).map_or_else(Vec::new, |words| {
+            words.split('=').map(|word| self.word(word)).collect()
+        })
     }
 
     fn word(&self, word: &str) -> (usize, Record) {
@@ -155,7 +161,10 @@ impl Shape {
         let record = match what {
             "T" => Record::tombstone(self.id()),
             "A" | "B" | "C" => self.claim(what.chars().next().unwrap()),
-            keep => Record::resolution(self.id(), self.claim(keep.chars().nth(1).unwrap()).payload().checksum),
+            keep => Record::resolution(
+                self.id(),
+                self.claim(keep.chars().nth(1).unwrap()).payload().checksum,
+            ),
         };
         (site.parse().unwrap(), record)
     }
@@ -165,9 +174,19 @@ impl Shape {
         let named = ArtifactKey::from_bytes([self.index; 32]);
         match self.about {
             About::Receipt => {
-                let derivation =
-                    Derivation { program: named, inputs: vec![], params: vec![], profile: "conformance/1".to_owned() };
-                Record::receipt(derivation, Payload { checksum: Checksum::of(&[letter]), len: 1 })
+                let derivation = Derivation {
+                    program: named,
+                    inputs: vec![],
+                    params: vec![],
+                    profile: "conformance/1".to_owned(),
+                };
+                Record::receipt(
+                    derivation,
+                    Payload {
+                        checksum: Checksum::of(&[letter]),
+                        len: 1,
+                    },
+                )
             }
             About::Ref => Record::reference(RefAssignment {
                 namespace: NAMESPACE_USER.to_owned(),
@@ -182,21 +201,31 @@ impl Shape {
                 attribute: None,
             }),
             // Another payload would be another artifact: all letters say the same.
-            About::Artifact => Record::artifact(Some(u32::from(self.index)), Payload::of(b"the same")),
+            About::Artifact => {
+                Record::artifact(Some(u32::from(self.index)), Payload::of(b"the same"))
+            }
         }
     }
 }
 
-/// The commits of these shapes: round by round, each round at one logseq, from `first` on. Of each round they come in
-/// descending order of the sites, so that arrival is not the one order.
+/// The commits of these shapes: round by round, each round at one logseq, from `first` on. Of each
+/// round they come in descending order of the sites, so that arrival is not the one order.
 pub(crate) fn write(world: &mut World, shapes: &[Shape], first: u64) -> Vec<Commit> {
-    let rounds = shapes.iter().map(|shape| shape.rounds().len()).max().unwrap_or(0);
+    let rounds = shapes
+        .iter()
+        .map(|shape| shape.rounds().len())
+        .max()
+        .unwrap_or(0);
     let mut commits = Vec::new();
     for round in 0..rounds {
-        let records: Vec<(usize, Record)> = shapes.iter().flat_map(|shape| shape.round(round)).collect();
+        let records: Vec<(usize, Record)> =
+            shapes.iter().flat_map(|shape| shape.round(round)).collect();
         for site in [3, 2, 1] {
-            let own: Vec<Record> =
-                records.iter().filter(|(by, _)| *by == site).map(|(_, record)| record.clone()).collect();
+            let own: Vec<Record> = records
+                .iter()
+                .filter(|(by, _)| *by == site)
+                .map(|(_, record)| record.clone())
+                .collect();
             if !own.is_empty() {
                 commits.push(world.write(site, first + round as u64, own));
             }

@@ -1,4 +1,5 @@
-//! Single structures: records, payloads with a meaning, tickets and proofs, and bytes that have to be refused.
+//! Single structures: records, payloads with a meaning, tickets and proofs, and bytes that have to
+//! be refused.
 
 use std::ops::Range;
 
@@ -45,7 +46,12 @@ fn value(structure: &str, about: &str, bytes: &[u8], decoded: Value) -> Value {
 }
 
 fn derivation() -> Derivation {
-    Derivation { program: key(1), inputs: vec![key(3), key(2)], params: b"p".to_vec(), profile: "uor.pel/1".to_owned() }
+    Derivation {
+        program: key(1),
+        inputs: vec![key(3), key(2)],
+        params: b"p".to_vec(),
+        profile: "uor.pel/1".to_owned(),
+    }
 }
 
 fn edge() -> Edge {
@@ -67,23 +73,49 @@ fn record_bytes(record: &Record) -> Vec<u8> {
 fn records() -> Vec<Value> {
     let world = World::new(ConflictRule::Manual);
     let payload = Payload::of(b"hello, federation\n");
-    let name = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: "data/iris".to_owned(), target: key(4) };
+    let name = RefAssignment {
+        namespace: NAMESPACE_USER.to_owned(),
+        name: "data/iris".to_owned(),
+        target: key(4),
+    };
     let federation = world.genesis.federation_id();
-    let admission = Admission { federation, site: id(2), name: "Süd".to_owned() };
+    let admission = Admission {
+        federation,
+        site: id(2),
+        name: "Süd".to_owned(),
+    };
     let records = [
         ("no type tag", Record::artifact(None, payload)),
-        ("type tag 0, which is not none", Record::artifact(Some(0), payload)),
-        ("the highest type tag, no bytes", Record::artifact(Some(u32::MAX), Payload::of(b""))),
+        (
+            "type tag 0, which is not none",
+            Record::artifact(Some(0), payload),
+        ),
+        (
+            "the highest type tag, no bytes",
+            Record::artifact(Some(u32::MAX), Payload::of(b"")),
+        ),
         ("a receipt", Record::receipt(derivation(), payload)),
         ("an edge with an attribute", Record::edge(edge())),
-        ("an edge without", Record::edge(Edge { attribute: None, role: Role::Both, ..edge() })),
+        (
+            "an edge without",
+            Record::edge(Edge {
+                attribute: None,
+                role: Role::Both,
+                ..edge()
+            }),
+        ),
         ("a ref", Record::reference(name)),
         ("a genesis", Record::genesis(world.genesis)),
         ("an admission", Record::admission(admission)),
         ("a tombstone", Record::tombstone(key(5).into())),
-        ("a resolution", Record::resolution(key(5).into(), Checksum::of(b"kept"))),
+        (
+            "a resolution",
+            Record::resolution(key(5).into(), Checksum::of(b"kept")),
+        ),
     ];
-    let shown = |(about, record): &(&str, Record)| value("record", about, &record_bytes(record), of_record(record));
+    let shown = |(about, record): &(&str, Record)| {
+        value("record", about, &record_bytes(record), of_record(record))
+    };
     records.iter().map(shown).collect()
 }
 
@@ -131,50 +163,109 @@ fn of_content(content: &Content) -> Value {
 }
 
 fn entry(name: &[u8], mode: u32, kind: EntryKind, attributes: Option<Attributes>) -> TreeEntry {
-    TreeEntry { name: name.to_vec(), mode, kind, attributes: attributes.map(Box::new) }
+    TreeEntry {
+        name: name.to_vec(),
+        mode,
+        kind,
+        attributes: attributes.map(Box::new),
+    }
 }
 
 fn attributes(link: Option<[u8; 16]>) -> Attributes {
-    let xattrs = vec![(b"user.a".to_vec(), b"\0".to_vec()), (b"user.b".to_vec(), Vec::new())];
-    Attributes { uid: 1000, gid: 1 << 32, mtime_s: -1, mtime_ns: 999_999_999, link, xattrs }
+    let xattrs = vec![
+        (b"user.a".to_vec(), b"\0".to_vec()),
+        (b"user.b".to_vec(), Vec::new()),
+    ];
+    Attributes {
+        uid: 1000,
+        gid: 1 << 32,
+        mtime_s: -1,
+        mtime_ns: 999_999_999,
+        link,
+        xattrs,
+    }
 }
 
 fn plain_tree() -> Tree {
     let kinds = vec![
         entry(b"a", 0o755, EntryKind::Directory { key: key(1) }, None),
-        entry(b"\xff", 0o644, EntryKind::File { key: key(2), len: 18 }, None),
-        entry(b"link", 0o777, EntryKind::Symlink { target: b"../a".to_vec() }, None),
+        entry(
+            b"\xff",
+            0o644,
+            EntryKind::File {
+                key: key(2),
+                len: 18,
+            },
+            None,
+        ),
+        entry(
+            b"link",
+            0o777,
+            EntryKind::Symlink {
+                target: b"../a".to_vec(),
+            },
+            None,
+        ),
     ];
     Tree::new(kinds).unwrap()
 }
 
 fn trees() -> Vec<Value> {
     let with = |kind, name: &[u8], link| entry(name, 0o4755, kind, Some(attributes(link)));
-    let file = || EntryKind::File { key: key(2), len: 18 };
+    let file = || EntryKind::File {
+        key: key(2),
+        len: 18,
+    };
     let full = vec![
-        with(EntryKind::BlockDevice { major: 8, minor: 1 }, b"block", None),
+        with(
+            EntryKind::BlockDevice { major: 8, minor: 1 },
+            b"block",
+            None,
+        ),
         with(EntryKind::CharDevice { major: 1, minor: 3 }, b"char", None),
         with(EntryKind::Directory { key: key(1) }, b"directory", None),
         with(EntryKind::Fifo, b"fifo", None),
         with(file(), b"file", Some([7; 16])),
         with(file(), b"file again", Some([7; 16])),
-        with(EntryKind::Symlink { target: b"../a".to_vec() }, b"link", None),
+        with(
+            EntryKind::Symlink {
+                target: b"../a".to_vec(),
+            },
+            b"link",
+            None,
+        ),
         with(EntryKind::Socket, b"socket", None),
     ];
-    let own = Some(Own { mode: 0o755, attributes: attributes(None) });
+    let own = Some(Own {
+        mode: 0o755,
+        attributes: attributes(None),
+    });
     let trees = [
         ("version 1: nothing in it", Tree::default()),
         ("version 1", plain_tree()),
-        ("version 2: what snapshots of file systems hold", Tree::with_own(own.clone(), full.clone()).unwrap()),
-        ("version 2: of the directory itself nothing is known", Tree::with_own(None, full).unwrap()),
-        ("version 2: nothing in it but mode and attributes of its own", Tree::with_own(own, vec![]).unwrap()),
+        (
+            "version 2: what snapshots of file systems hold",
+            Tree::with_own(own.clone(), full.clone()).unwrap(),
+        ),
+        (
+            "version 2: of the directory itself nothing is known",
+            Tree::with_own(None, full).unwrap(),
+        ),
+        (
+            "version 2: nothing in it but mode and attributes of its own",
+            Tree::with_own(own, vec![]).unwrap(),
+        ),
     ];
-    trees.iter().map(|(about, tree)| value("tree", about, &tree.encode(), of_tree(tree))).collect()
+    trees
+        .iter()
+        .map(|(about, tree)| value("tree", about, &tree.encode(), of_tree(tree)))
+        .collect()
 }
 
 fn of_tree(tree: &Tree) -> Value {
     let entries = tree.entries().iter().map(|entry| {
-        let mut shown = json!({ "name": hex(&entry.name), "mode": entry.mode, "kind": of_kind(&entry.kind) });
+        let mut shown =
+            json!({ "name": hex(&entry.name), "mode": entry.mode, "kind": of_kind(&entry.kind) });
         if let Some(attributes) = &entry.attributes {
             shown["attributes"] = of_attributes(attributes);
         }
@@ -217,13 +308,39 @@ fn runs() -> Vec<Value> {
     };
     let mut count = node("count", "pel.wasm/1", vec![Source::Input(0)]);
     (count.module, count.params, count.each) = (Some(key(6)), b"lines".to_vec(), true);
-    let report = node("report", "pel.bytes.concat/1", vec![Source::Input(1), Source::Node(0)]);
-    let outputs = vec![("report".to_owned(), Source::Node(1)), ("same".to_owned(), Source::Input(1))];
-    let program = Program::new(vec!["files".to_owned(), "head".to_owned()], vec![count, report], outputs).unwrap();
-    let step = Step { label: "count[a/b.txt]".to_owned(), receipt: key(7), outcome: Checksum::of(b"step") };
-    let done = Outcome { status: Status::Ok, outputs: vec![("report".to_owned(), key(8))], trace: vec![step] };
-    let failed =
-        |kind| Outcome { status: Status::Failed { node: "count".to_owned(), kind }, outputs: vec![], trace: vec![] };
+    let report = node(
+        "report",
+        "pel.bytes.concat/1",
+        vec![Source::Input(1), Source::Node(0)],
+    );
+    let outputs = vec![
+        ("report".to_owned(), Source::Node(1)),
+        ("same".to_owned(), Source::Input(1)),
+    ];
+    let program = Program::new(
+        vec!["files".to_owned(), "head".to_owned()],
+        vec![count, report],
+        outputs,
+    )
+    .unwrap();
+    let step = Step {
+        label: "count[a/b.txt]".to_owned(),
+        receipt: key(7),
+        outcome: Checksum::of(b"step"),
+    };
+    let done = Outcome {
+        status: Status::Ok,
+        outputs: vec![("report".to_owned(), key(8))],
+        trace: vec![step],
+    };
+    let failed = |kind| Outcome {
+        status: Status::Failed {
+            node: "count".to_owned(),
+            kind,
+        },
+        outputs: vec![],
+        trace: vec![],
+    };
     let trap = failed(FailureKind::DivisionByZero);
     let explicit = failed(FailureKind::Explicit(-3));
     vec![
@@ -242,9 +359,19 @@ fn runs() -> Vec<Value> {
                 "body": of_content(&Content::Receipt { derivation: derivation(), payload: Payload::of(b"") }),
             }),
         ),
-        value("outcome", "of a run with one step", &done.encode(), of_outcome(&done)),
+        value(
+            "outcome",
+            "of a run with one step",
+            &done.encode(),
+            of_outcome(&done),
+        ),
         value("outcome", "of a trap", &trap.encode(), of_outcome(&trap)),
-        value("outcome", "of a failure that the guest meant", &explicit.encode(), of_outcome(&explicit)),
+        value(
+            "outcome",
+            "of a failure that the guest meant",
+            &explicit.encode(),
+            of_outcome(&explicit),
+        ),
     ]
 }
 
@@ -259,7 +386,10 @@ fn of_program(program: &Program) -> Value {
             "each": node.each, "sources": node.inputs.iter().map(source).collect::<Vec<_>>(),
         })
     });
-    let outputs = program.outputs().iter().map(|(name, from)| json!({ "name": name, "source": source(from) }));
+    let outputs = program
+        .outputs()
+        .iter()
+        .map(|(name, from)| json!({ "name": name, "source": source(from) }));
     json!({ "inputs": program.inputs(), "nodes": nodes.collect::<Vec<_>>(), "outputs": outputs.collect::<Vec<_>>() })
 }
 
@@ -267,7 +397,11 @@ fn of_outcome(outcome: &Outcome) -> Value {
     let status = match &outcome.status {
         Status::Ok => Value::Null,
         Status::Failed { node, kind } => {
-            let code = if let FailureKind::Explicit(code) = kind { *code } else { 0 };
+            let code = if let FailureKind::Explicit(code) = kind {
+                *code
+            } else {
+                0
+            };
             json!({ "node": node, "kind": kind.name(), "code": code })
         }
     };
@@ -281,8 +415,19 @@ fn of_outcome(outcome: &Outcome) -> Value {
 
 fn snapshots() -> Vec<Value> {
     let (_, commits) = World::founded(ConflictRule::First, 1);
-    let frontier = [(id(1), Head { number: 2, hash: commits[1].hash() })].into();
-    let plain = Snapshot { frontier, logseq_max: LogSeq(7), origin: None };
+    let frontier = [(
+        id(1),
+        Head {
+            number: 2,
+            hash: commits[1].hash(),
+        },
+    )]
+    .into();
+    let plain = Snapshot {
+        frontier,
+        logseq_max: LogSeq(7),
+        origin: None,
+    };
     let origin = Origin {
         name: b"tank/data@monday".to_vec(),
         to_guid: 1,
@@ -292,10 +437,19 @@ fn snapshots() -> Vec<Value> {
         state: Some(key(2)),
         predecessor: None,
     };
-    let imported = Snapshot { origin: Some(Box::new(origin)), ..plain.clone() };
+    let imported = Snapshot {
+        origin: Some(Box::new(origin)),
+        ..plain.clone()
+    };
     let none = Snapshot::default();
-    let shown = |about, snapshot: &Snapshot| value("snapshot", about, &snapshot.encode(), of_snapshot(snapshot));
-    vec![shown("version 1", &plain), shown("version 1: nothing", &none), shown("version 2: an import", &imported)]
+    let shown = |about, snapshot: &Snapshot| {
+        value("snapshot", about, &snapshot.encode(), of_snapshot(snapshot))
+    };
+    vec![
+        shown("version 1", &plain),
+        shown("version 1: nothing", &none),
+        shown("version 2: an import", &imported),
+    ]
 }
 
 fn of_snapshot(snapshot: &Snapshot) -> Value {
@@ -319,7 +473,10 @@ fn ticket() -> Value {
         federation: World::new(ConflictRule::First).genesis.federation_id(),
         inviter: id(1),
         token: *b"sixteen byte tok",
-        addresses: vec!["/ip4/127.0.0.1/tcp/4711".to_owned(), "/dns/uor.example/udp/4711/quic-v1".to_owned()],
+        addresses: vec![
+            "/ip4/127.0.0.1/tcp/4711".to_owned(),
+            "/dns/uor.example/udp/4711/quic-v1".to_owned(),
+        ],
     };
     json!({ "structure": "ticket", "about": "two addresses", "text": ticket.to_text(), "decoded": {
         "federation": ticket.federation.to_string(), "inviter": ticket.inviter.to_string(), "token": hex(&ticket.token),
@@ -351,38 +508,85 @@ fn refused() -> Vec<Value> {
     let artifact = record_bytes(&Record::artifact(Some(7), Payload::of(b"x")));
     let edge = record_bytes(&Record::edge(edge()));
     let tree = plain_tree().encode();
-    let outcome = Outcome { status: Status::Ok, outputs: vec![], trace: vec![] }.encode();
+    let outcome = Outcome {
+        status: Status::Ok,
+        outputs: vec![],
+        trace: vec![],
+    }
+    .encode();
     let changed = |bytes: &[u8], at: usize, byte: u8| {
         let mut bytes = bytes.to_vec();
         bytes[at] = byte;
         bytes
     };
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![
-        ("record", "its id does not follow from its content", changed(&artifact, 0, artifact[0] ^ 1)),
+        (
+            "record",
+            "its id does not follow from its content",
+            changed(&artifact, 0, artifact[0] ^ 1),
+        ),
         ("record", "an unknown kind", changed(&artifact, 32, 8)),
         ("record", "an unknown flag", changed(&artifact, 33, 3)),
-        ("record", "reserved bytes that are not zero", changed(&artifact, 34, 1)),
-        ("record", "a tag, and no flag that says so", changed(&artifact, 33, 0)),
-        ("record", "a body where this kind has none", [changed(&artifact, 80, 1), vec![0]].concat()),
-        ("record", "the checksum is not the body's", changed(&edge, 48, edge[48] ^ 1)),
-        ("record", "an edge whose role is unknown", changed(&edge, edge.len() - 34, 3)),
+        (
+            "record",
+            "reserved bytes that are not zero",
+            changed(&artifact, 34, 1),
+        ),
+        (
+            "record",
+            "a tag, and no flag that says so",
+            changed(&artifact, 33, 0),
+        ),
+        (
+            "record",
+            "a body where this kind has none",
+            [changed(&artifact, 80, 1), vec![0]].concat(),
+        ),
+        (
+            "record",
+            "the checksum is not the body's",
+            changed(&edge, 48, edge[48] ^ 1),
+        ),
+        (
+            "record",
+            "an edge whose role is unknown",
+            changed(&edge, edge.len() - 34, 3),
+        ),
         ("record", "cut by a byte", edge[..edge.len() - 1].to_vec()),
         ("tree", "version 0", changed(&tree, 4, 0)),
         ("tree", "a version to come", changed(&tree, 4, 3)),
         ("tree", "another magic", changed(&tree, 3, b'U')),
         ("tree", "names that do not ascend", changed(&tree, 14, b'z')),
         ("tree", "a name with a slash", changed(&tree, 14, b'/')),
-        ("tree", "a mode of more than twelve bits", changed(&tree, 16, 0x10)),
+        (
+            "tree",
+            "a mode of more than twelve bits",
+            changed(&tree, 16, 0x10),
+        ),
         ("tree", "a byte too many", [tree.clone(), vec![0]].concat()),
-        ("outcome", "an unknown kind of failure", changed(&outcome, 6, 10)),
-        ("outcome", "a count beyond its limit", changed(&outcome, 10, 0xff)),
-        ("outcome", "the magic of a removal", changed(&outcome, 3, b'M')),
+        (
+            "outcome",
+            "an unknown kind of failure",
+            changed(&outcome, 6, 10),
+        ),
+        (
+            "outcome",
+            "a count beyond its limit",
+            changed(&outcome, 10, 0xff),
+        ),
+        (
+            "outcome",
+            "the magic of a removal",
+            changed(&outcome, 3, b'M'),
+        ),
     ];
     let shown = |(structure, about, bytes): (&str, &str, Vec<u8>)| {
         let is_refused = match structure {
             "record" => {
                 let mut reader = Reader::new(&bytes);
-                Record::decode(&mut reader).and_then(|_| reader.finish("record")).is_err()
+                Record::decode(&mut reader)
+                    .and_then(|_| reader.finish("record"))
+                    .is_err()
             }
             "tree" => Tree::decode(&bytes).is_err(),
             _ => Outcome::decode(&bytes).is_err(),
@@ -396,7 +600,10 @@ fn refused() -> Vec<Value> {
 /// The first commit of site 2: two records, three membership commits.
 fn commit() -> Commit {
     let (world, _) = World::founded(ConflictRule::First, 2);
-    let records = vec![Record::artifact(None, Payload::of(b"one")), Record::artifact(None, Payload::of(b"two"))];
+    let records = vec![
+        Record::artifact(None, Payload::of(b"one")),
+        Record::artifact(None, Payload::of(b"two")),
+    ];
     Commit::seal(world.draft(2, 10, records), &super::world::key(2)).unwrap()
 }
 
@@ -410,12 +617,19 @@ fn commits() -> Vec<Value> {
         "learned": commit.learned().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "records": commit.records().iter().map(of_record).collect::<Vec<_>>(),
     });
-    vec![value("commit", "two records, three membership commits", commit.as_bytes(), decoded)]
+    vec![value(
+        "commit",
+        "two records, three membership commits",
+        commit.as_bytes(),
+        decoded,
+    )]
 }
 
-/// Commits that are wrong in one thing only: where it does not concern the signature, they are signed by their domain.
+/// Commits that are wrong in one thing only: where it does not concern the signature, they are
+/// signed by their domain.
 fn commits_refused() -> Vec<Value> {
-    let learned_at = |index: usize| field::HEADER_LEN + index * 32..field::HEADER_LEN + (index + 1) * 32;
+    let learned_at =
+        |index: usize| field::HEADER_LEN + index * 32..field::HEADER_LEN + (index + 1) * 32;
     let records_at = field::HEADER_LEN + 3 * 32;
     let swapped = |bytes: &mut Vec<u8>, first: Range<usize>, second: Range<usize>| {
         let moved = bytes[first.clone()].to_vec();
@@ -423,13 +637,28 @@ fn commits_refused() -> Vec<Value> {
         bytes[second].copy_from_slice(&moved);
     };
     let cases: [(&str, Vec<u8>); 13] = [
-        ("learned commits that do not ascend", resigned(|bytes| swapped(bytes, learned_at(0), learned_at(1)))),
-        ("a learned commit twice", resigned(|bytes| bytes.copy_within(learned_at(0), learned_at(1).start))),
+        (
+            "learned commits that do not ascend",
+            resigned(|bytes| swapped(bytes, learned_at(0), learned_at(1))),
+        ),
+        (
+            "a learned commit twice",
+            resigned(|bytes| bytes.copy_within(learned_at(0), learned_at(1).start)),
+        ),
         (
             "records that do not ascend",
-            resigned(|bytes| swapped(bytes, records_at..records_at + 84, records_at + 84..records_at + 168)),
+            resigned(|bytes| {
+                swapped(
+                    bytes,
+                    records_at..records_at + 84,
+                    records_at + 84..records_at + 168,
+                )
+            }),
         ),
-        ("a record twice", resigned(|bytes| bytes.copy_within(records_at..records_at + 84, records_at + 84))),
+        (
+            "a record twice",
+            resigned(|bytes| bytes.copy_within(records_at..records_at + 84, records_at + 84)),
+        ),
         ("a byte behind the records", resigned(|bytes| bytes.push(0))),
         (
             "no record",
@@ -438,13 +667,25 @@ fn commits_refused() -> Vec<Value> {
                 bytes[field::RECORD_COUNT].fill(0);
             }),
         ),
-        ("fewer records than there are", resigned(|bytes| bytes[field::RECORD_COUNT.start] = 1)),
+        (
+            "fewer records than there are",
+            resigned(|bytes| bytes[field::RECORD_COUNT.start] = 1),
+        ),
         ("logseq 0", resigned(|bytes| bytes[field::LOGSEQ].fill(0))),
         ("number 0", resigned(|bytes| bytes[field::NUMBER].fill(0))),
-        ("number 2, and none before it", resigned(|bytes| bytes[field::NUMBER.start] = 2)),
-        ("reserved bytes that are not zero", resigned(|bytes| bytes[field::RESERVED_2.start] = 1)),
+        (
+            "number 2, and none before it",
+            resigned(|bytes| bytes[field::NUMBER.start] = 2),
+        ),
+        (
+            "reserved bytes that are not zero",
+            resigned(|bytes| bytes[field::RESERVED_2.start] = 1),
+        ),
         ("a signature whose S is not reduced", unreduced()),
-        ("a domain of small order, whose signature holds for any message", small_order()),
+        (
+            "a domain of small order, whose signature holds for any message",
+            small_order(),
+        ),
     ];
     let shown = |(about, bytes): (&str, Vec<u8>)| {
         assert!(Commit::decode(&bytes).is_err(), "commit: {about}");
@@ -468,7 +709,8 @@ fn resigned(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// The order of the group is added to S: the equation of the signature holds as before.
 fn unreduced() -> Vec<u8> {
-    let order = from_hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+    let order =
+        from_hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
     let mut bytes = commit().as_bytes().to_vec();
     let mut carry = 0;
     for (byte, more) in bytes[field::SIGNATURE][32..].iter_mut().zip(order) {

@@ -15,9 +15,11 @@ use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::Record;
 
-/// The first moment of these federations, in milliseconds since 1970; each commit is a second later than its logseq says.
+/// The first moment of these federations, in milliseconds since 1970; each commit is a second later
+/// than its logseq says.
 const EPOCH_MS: u64 = 1_772_000_000_000;
-/// Small, so that no store is large; more than a few commits reach it only where a case wants closed segments.
+/// Small, so that no store is large; more than a few commits reach it only where a case wants
+/// closed segments.
 const PREALLOCATED: u32 = 512;
 
 /// A federation of up to four sites, numbered from 1 in ascending order of their ids.
@@ -36,7 +38,9 @@ struct Site {
 
 /// The key of site 1, 2, 3 or 4.
 pub(crate) fn key(site: usize) -> SiteKey {
-    let mut keys: Vec<SiteKey> = (1..=4_u8).map(|seed| SiteKey::from_seed(&[seed; 32])).collect();
+    let mut keys: Vec<SiteKey> = (1..=4_u8)
+        .map(|seed| SiteKey::from_seed(&[seed; 32]))
+        .collect();
     keys.sort_by_key(SiteKey::site_id);
     keys.swap_remove(site - 1)
 }
@@ -59,11 +63,20 @@ impl World {
             conflict_rule,
             logseq_jump_max: 1 << 20,
         };
-        let site = |_| Site { number: 0, previous: CommitHash::NONE, knows: BTreeSet::new() };
-        Self { genesis, sites: (1..=4).map(site).collect(), memberships: Vec::new() }
+        let site = |_| Site {
+            number: 0,
+            previous: CommitHash::NONE,
+            knows: BTreeSet::new(),
+        };
+        Self {
+            genesis,
+            sites: (1..=4).map(site).collect(),
+            memberships: Vec::new(),
+        }
     }
 
-    /// Founded at logseq 1, with so many further sites admitted by site 1 at logseq 2 and on: those commits.
+    /// Founded at logseq 1, with so many further sites admitted by site 1 at logseq 2 and on: those
+    /// commits.
     pub(crate) fn founded(conflict_rule: ConflictRule, others: usize) -> (Self, Vec<Commit>) {
         let mut world = Self::new(conflict_rule);
         let mut commits = vec![world.write(1, 1, vec![Record::genesis(world.genesis.clone())])];
@@ -75,7 +88,11 @@ impl World {
 
     pub(crate) fn admission(&self, site: usize) -> Record {
         let federation = self.genesis.federation_id();
-        Record::admission(Admission { federation, site: id(site), name: format!("site-{site}") })
+        Record::admission(Admission {
+            federation,
+            site: id(site),
+            name: format!("site-{site}"),
+        })
     }
 
     /// The next commit of a site, which knows of all membership commits that were written before.
@@ -88,8 +105,18 @@ impl World {
 
     /// What the next commit of a site is made of.
     pub(crate) fn draft(&self, site: usize, logseq: u64, records: Vec<Record>) -> Draft {
-        let Site { number, previous, knows, .. } = &self.sites[site - 1];
-        let learned = self.memberships.iter().filter(|hash| !knows.contains(*hash)).copied().collect::<BTreeSet<_>>();
+        let Site {
+            number,
+            previous,
+            knows,
+            ..
+        } = &self.sites[site - 1];
+        let learned = self
+            .memberships
+            .iter()
+            .filter(|hash| !knows.contains(*hash))
+            .copied()
+            .collect::<BTreeSet<_>>();
         let all: BTreeSet<CommitHash> = knows.union(&learned).copied().collect();
         Draft {
             number: number + 1,
@@ -133,7 +160,12 @@ impl World {
 pub(crate) fn merge(store: &Store, commits: &[Commit]) {
     for commit in commits {
         let verdicts = store.merge(vec![commit.clone()]).unwrap();
-        assert_eq!(verdicts, [uor_asl::judge::Verdict::Counts], "commit {}", commit.header().number);
+        assert_eq!(
+            verdicts,
+            [uor_asl::judge::Verdict::Counts],
+            "commit {}",
+            commit.header().number
+        );
     }
 }
 
@@ -144,8 +176,14 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: Options) -> Store {
 /// Sizes at which a store stays as small as its content.
 pub(crate) fn options() -> Options {
     Options {
-        log: log::Options { preallocate_bytes: PREALLOCATED, ..log::Options::default() },
-        blocks: blocks::Options { threads: 1, ..blocks::Options::default() },
+        log: log::Options {
+            preallocate_bytes: PREALLOCATED,
+            ..log::Options::default()
+        },
+        blocks: blocks::Options {
+            threads: 1,
+            ..blocks::Options::default()
+        },
         ..Options::default()
     }
 }

@@ -31,7 +31,9 @@ pub(crate) struct Cell {
 impl std::fmt::Display for Cell {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.harm {
-            Harm::Rewritten(what, bytes) => write!(out, "{}: {what}, {} bytes", self.path, bytes.len()),
+            Harm::Rewritten(what, bytes) => {
+                write!(out, "{}: {what}, {} bytes", self.path, bytes.len())
+            }
             harm => write!(out, "{}: {harm:?}", self.path),
         }
     }
@@ -42,7 +44,8 @@ impl Cell {
         self.path.contains(part)
     }
 
-    /// The last of its kind ends earlier than it did: what a crash before the last sync would leave as well.
+    /// The last of its kind ends earlier than it did: what a crash before the last sync would leave
+    /// as well.
     pub(crate) fn ends_earlier(&self) -> bool {
         self.is_last && !matches!(self.harm, Harm::Flip(_) | Harm::Swapped(_))
     }
@@ -56,8 +59,8 @@ impl Cell {
     pub(crate) fn cannot_be_told(&self) -> bool {
         let is_longer = matches!(self.harm, Harm::Rewritten("longer", _));
         let is_older = matches!(self.harm, Harm::Missing | Harm::Rewritten("as it was", _));
-        // An older checkpoint is what a crash leaves as well; without any list of packs, packs that are there are all that
-        // there ever were; rows behind those that count mean nothing.
+        // An older checkpoint is what a crash leaves as well; without any list of packs, packs that
+        // are there are all that there ever were; rows behind those that count mean nothing.
         self.ends_earlier()
             || matches!(self.harm, Harm::Rewritten("untouched", _))
             || self.is_in_dead_bytes
@@ -65,7 +68,8 @@ impl Cell {
             || (is_longer && self.is_in(".commits"))
     }
 
-    /// Whether it falls into packs or what is known of them, of which no answer depends but those that need the bytes.
+    /// Whether it falls into packs or what is known of them, of which no answer depends but those
+    /// that need the bytes.
     pub(crate) fn is_in_blocks(&self) -> bool {
         self.path.starts_with("blocks/") || self.is_in("blocks-")
     }
@@ -106,7 +110,11 @@ fn put(disk: &MemoryDisk, path: &str, bytes: &[u8]) {
 /// The kind of a file.
 pub(crate) fn kind(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap();
-    if name.starts_with("blocks-") { "blocks-" } else { name.rsplit('.').next().unwrap() }
+    if name.starts_with("blocks-") {
+        "blocks-"
+    } else {
+        name.rsplit('.').next().unwrap()
+    }
 }
 
 /// Everything that can happen to the files.
@@ -114,31 +122,71 @@ pub(crate) fn cells(sample: &Sample) -> Vec<Cell> {
     let files = sample.now();
     let mut cells = Vec::new();
     for (path, bytes) in files.iter().filter(|(path, _)| *path != "lock") {
-        let of_kind: Vec<&String> = files.keys().filter(|other| kind(other) == kind(path)).collect();
+        let of_kind: Vec<&String> = files
+            .keys()
+            .filter(|other| kind(other) == kind(path))
+            .collect();
         let is_last = ["log", "pack"].contains(&kind(path)) && of_kind.last() == Some(&path);
         let dead = sample.dead(bytes);
-        let is_dead =
-            |harm: &Harm| matches!(harm, Harm::Flip(bit) if dead.iter().any(|dead| dead.contains(&(bit / 8))));
+        let is_dead = |harm: &Harm| matches!(harm, Harm::Flip(bit) if dead.iter().any(|dead| dead.contains(&(bit / 8))));
         let mut add = |harm| {
-            cells.push(Cell { path: path.clone(), is_last, is_in_dead_bytes: is_dead(&harm), harm });
+            cells.push(Cell {
+                path: path.clone(),
+                is_last,
+                is_in_dead_bytes: is_dead(&harm),
+                harm,
+            });
         };
-        let (len, seed) = (bytes.len(), mix(Checksum::of(path.as_bytes()).as_bytes()[0].into()));
+        let (len, seed) = (
+            bytes.len(),
+            mix(Checksum::of(path.as_bytes()).as_bytes()[0].into()),
+        );
         let header = [0, 4, 9, 12, 20, 33, 50, 70];
         let body = (0..8).map(|index| usize::try_from(mix(seed + index) % len as u64).unwrap());
         let tail = [1, 9, 20, 33, 60, 70].map(|back| len.saturating_sub(back));
-        let places: BTreeSet<usize> = header.into_iter().chain(body).chain(tail).filter(|place| *place < len).collect();
-        places
+        let places: BTreeSet<usize> = header
             .into_iter()
-            .for_each(|place| add(Harm::Flip(place * 8 + usize::try_from(mix(seed ^ place as u64) % 8).unwrap())));
+            .chain(body)
+            .chain(tail)
+            .filter(|place| *place < len)
+            .collect();
+        places.into_iter().for_each(|place| {
+            add(Harm::Flip(
+                place * 8 + usize::try_from(mix(seed ^ place as u64) % 8).unwrap(),
+            ))
+        });
         add(Harm::Missing);
-        of_kind.iter().filter(|other| ***other > *path).for_each(|other| add(Harm::Swapped((*other).clone())));
-        let shorter: BTreeSet<usize> =
-            [0, 1, 31, 32, len / 3, len / 2 / 8 * 8, len - 32.min(len), len - 8.min(len), len - 1].into();
-        shorter.into_iter().for_each(|len| add(Harm::Rewritten("shorter", bytes[..len].to_vec())));
-        for more in [vec![0; 8], vec![0; 5000], vec![0xaa; 64], bytes[..len.min(200)].to_vec()] {
+        of_kind
+            .iter()
+            .filter(|other| ***other > *path)
+            .for_each(|other| add(Harm::Swapped((*other).clone())));
+        let shorter: BTreeSet<usize> = [
+            0,
+            1,
+            31,
+            32,
+            len / 3,
+            len / 2 / 8 * 8,
+            len - 32.min(len),
+            len - 8.min(len),
+            len - 1,
+        ]
+        .into();
+        shorter
+            .into_iter()
+            .for_each(|len| add(Harm::Rewritten("shorter", bytes[..len].to_vec())));
+        for more in [
+            vec![0; 8],
+            vec![0; 5000],
+            vec![0xaa; 64],
+            bytes[..len.min(200)].to_vec(),
+        ] {
             add(Harm::Rewritten("longer", [&bytes[..], &more].concat()));
         }
-        sample.stale(path).into_iter().for_each(|stale| add(Harm::Rewritten("as it was", stale)));
+        sample
+            .stale(path)
+            .into_iter()
+            .for_each(|stale| add(Harm::Rewritten("as it was", stale)));
     }
     cells
 }

@@ -1,4 +1,5 @@
-//! A small federation for tests: sites write about few ids, so that they collide, and hear from each other now and then.
+//! A small federation for tests: sites write about few ids, so that they collide, and hear from
+//! each other now and then.
 
 #![allow(
     dead_code,
@@ -43,15 +44,21 @@ impl Step {
         let byte = |index: u32| u8::try_from(mix(seed ^ u64::from(index)) % 256).unwrap();
         let site = usize::from(byte(0)) % SITES;
         match byte(1) % 4 {
-            0 => Self::Hear { site, from: usize::from(byte(2)) % SITES },
-            count => Self::Write { site, choices: (0..u32::from(count)).map(|index| byte(3 + index)).collect() },
+            0 => Self::Hear {
+                site,
+                from: usize::from(byte(2)) % SITES,
+            },
+            count => Self::Write {
+                site,
+                choices: (0..u32::from(count)).map(|index| byte(3 + index)).collect(),
+            },
         }
     }
 }
 
 pub(crate) fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
-    let write =
-        (0..SITES, prop::collection::vec(any::<u8>(), 1..6)).prop_map(|(site, choices)| Step::Write { site, choices });
+    let write = (0..SITES, prop::collection::vec(any::<u8>(), 1..6))
+        .prop_map(|(site, choices)| Step::Write { site, choices });
     let hear = (0..SITES, 0..SITES).prop_map(|(site, from)| Step::Hear { site, from });
     prop::collection::vec(prop_oneof![3 => write, 1 => hear], 1..max)
 }
@@ -72,12 +79,21 @@ pub(crate) fn stranger(number: u16) -> SiteKey {
 }
 
 pub(crate) fn admission(federation: FederationId, site: &SiteId, name: &str) -> Record {
-    Record::admission(Admission { federation, site: *site, name: name.to_owned() })
+    Record::admission(Admission {
+        federation,
+        site: *site,
+        name: name.to_owned(),
+    })
 }
 
 /// One of three.
 pub(crate) fn derivation(choice: u8) -> Derivation {
-    Derivation { program: target(choice), inputs: vec![target(0)], params: vec![], profile: "test/1".to_owned() }
+    Derivation {
+        program: target(choice),
+        inputs: vec![target(0)],
+        params: vec![],
+        profile: "test/1".to_owned(),
+    }
 }
 
 /// What the site of `domain` would write next if it knew what `judge` knows.
@@ -133,7 +149,10 @@ pub(crate) fn record(choice: u8) -> Record {
         7 => Record::tombstone(derivation(choice / 16).receipt_key().into()),
         8 => Record::tombstone(assignment.id()),
         9 => Record::tombstone(edge.id()),
-        _ => Record::resolution(derivation(choice / 16).receipt_key().into(), payload.checksum),
+        _ => Record::resolution(
+            derivation(choice / 16).receipt_key().into(),
+            payload.checksum,
+        ),
     }
 }
 
@@ -154,20 +173,28 @@ impl Federation {
             logseq_jump_max: 1 << 20,
         };
         let id = genesis.federation_id();
-        let mut this =
-            Self { genesis: genesis.clone(), judges: (0..SITES).map(|_| Judge::new(id)).collect(), commits: vec![] };
+        let mut this = Self {
+            genesis: genesis.clone(),
+            judges: (0..SITES).map(|_| Judge::new(id)).collect(),
+            commits: vec![],
+        };
         this.write(0, vec![Record::genesis(genesis)]);
         for site in 1..SITES {
-            // Each site is admitted by the one before it, so that admissions form a chain through the domains.
+            // Each site is admitted by the one before it, so that admissions form a chain through
+            // the domains.
             this.hear(site - 1, 0);
-            this.write(site - 1, vec![admission(id, &key(site).site_id(), &format!("site-{site}"))]);
+            this.write(
+                site - 1,
+                vec![admission(id, &key(site).site_id(), &format!("site-{site}"))],
+            );
             this.hear(site, site - 1);
             this.hear(0, site - 1);
         }
         for step in steps {
             match step {
                 Step::Write { site, choices } => {
-                    let mut records: Vec<Record> = choices.iter().map(|choice| record(*choice)).collect();
+                    let mut records: Vec<Record> =
+                        choices.iter().map(|choice| record(*choice)).collect();
                     records.sort_by_key(Record::id);
                     records.dedup_by_key(|record| record.id());
                     this.write(*site, records);
@@ -207,7 +234,10 @@ impl Federation {
     /// Has a site write this commit, which is its next.
     pub(crate) fn write_draft(&mut self, site: usize, draft: Draft) {
         let commit = Commit::seal(draft, &key(site)).unwrap();
-        assert_eq!(self.judges[site].judge(&commit, &()).unwrap(), Verdict::Counts);
+        assert_eq!(
+            self.judges[site].judge(&commit, &()).unwrap(),
+            Verdict::Counts
+        );
         self.judges[site].admit(&commit);
         self.commits.push(commit);
     }

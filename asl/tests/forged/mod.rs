@@ -1,4 +1,5 @@
-//! Blocks that a program would not write, with every check made to fit: `FORMAT.md`, "Block" and "Manifest".
+//! Blocks that a program would not write, with every check made to fit: `FORMAT.md`, "Block" and
+//! "Manifest".
 
 use uor_asl::blocks::Chunk;
 use uor_asl::disk::memory::MemoryDisk;
@@ -20,7 +21,10 @@ pub(crate) fn append(disk: &MemoryDisk, pack: u32, kind: u8, name: [u8; 32], raw
     let len = u32::try_from(raw.len()).unwrap().to_le_bytes();
     let mut block = [&len[..], &len, &[kind, 0], &[0; 6], &name].concat();
     let mut hasher = blake3::Hasher::new_keyed(b"uor-asl block header check v.1  ");
-    hasher.update(&pack.to_le_bytes()).update(&offset.to_le_bytes()).update(&block);
+    hasher
+        .update(&pack.to_le_bytes())
+        .update(&offset.to_le_bytes())
+        .update(&block);
     block.extend_from_slice(&hasher.finalize().as_bytes()[..16]);
     block.extend_from_slice(raw);
     block.resize(block.len().next_multiple_of(8), 0);
@@ -30,7 +34,10 @@ pub(crate) fn append(disk: &MemoryDisk, pack: u32, kind: u8, name: [u8; 32], raw
 
 /// Appends a mark that vouches for everything before it.
 pub(crate) fn mark(disk: &MemoryDisk, pack: u32) {
-    let len = disk.contents(&format!("blocks/{pack:08}.pack")).unwrap().len() as u64;
+    let len = disk
+        .contents(&format!("blocks/{pack:08}.pack"))
+        .unwrap()
+        .len() as u64;
     let mut name = [0; 32];
     name[..8].copy_from_slice(&len.to_le_bytes());
     append(disk, pack, MARK, name, b"");

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{ADMISSIONS_MAX, Judge, Parked, READMISSIONS_MAX, Refusal, TESTIMONY_MAX, Verdict};
+use uor_asl::judge::{
+    ADMISSIONS_MAX, Judge, Parked, READMISSIONS_MAX, Refusal, TESTIMONY_MAX, Verdict,
+};
 use uor_asl::store::{CommitError, Committed, Store};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{ArtifactKey, LogSeq, SiteId};
@@ -14,7 +16,10 @@ use uor_index_format::record::Record;
 use uor_index_format::reference::RefAssignment;
 
 use super::federation::{self, Federation, SITES, key, stranger};
-use super::{FOUNDER, NEWCOMER, OUTSIDER, admission, count, draft, next, proof, seal, twin, twin_with, word, young};
+use super::{
+    FOUNDER, NEWCOMER, OUTSIDER, admission, count, draft, next, proof, seal, twin, twin_with, word,
+    young,
+};
 
 fn store(federation: &Federation) -> Store {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
@@ -25,10 +30,20 @@ fn store(federation: &Federation) -> Store {
 /// What two stores that know the same must agree on.
 fn summary(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
     let view = store.view();
-    let forks: Vec<_> = view.forks().iter().map(|(domain, proof)| (*domain, proof.number())).collect();
+    let forks: Vec<_> = view
+        .forks()
+        .iter()
+        .map(|(domain, proof)| (*domain, proof.number()))
+        .collect();
     let replayed = store.replay(view.head()).unwrap();
     assert_eq!(replayed.root, view.state().root());
-    (view.head().clone(), replayed.root, forks, view.members().clone(), view.genesis().cloned())
+    (
+        view.head().clone(),
+        replayed.root,
+        forks,
+        view.members().clone(),
+        view.genesis().cloned(),
+    )
 }
 
 fn reopened(store: Store) -> Store {
@@ -40,7 +55,9 @@ fn reopened(store: Store) -> Store {
 /// A federation whose site 1 has written four commits, of which the third is to be forked.
 fn forked() -> (Federation, Vec<Commit>, ForkProof) {
     let (federation, mut judge) = young();
-    let commits: Vec<Commit> = ["a", "b", "c", "d"].map(|text| next(&mut judge, 1, text)).to_vec();
+    let commits: Vec<Commit> = ["a", "b", "c", "d"]
+        .map(|text| next(&mut judge, 1, text))
+        .to_vec();
     let proof = proof(&commits[2], &twin(&commits[2], 1, "other"));
     (federation, commits, proof)
 }
@@ -64,13 +81,24 @@ fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
             assert!(late.freeze(proof.clone()).unwrap());
         }
         assert!(!late.freeze(proof.clone()).unwrap());
-        assert_eq!((late.view().uncounted(), late.view().commits_len()), (2, innocent.view().commits_len()));
+        assert_eq!(
+            (late.view().uncounted(), late.view().commits_len()),
+            (2, innocent.view().commits_len())
+        );
         assert_eq!(summary(&late), summary(&innocent));
-        assert!(late.commit_bytes(&key(1).site_id(), commits[2].header().number).unwrap().is_none());
+        assert!(
+            late.commit_bytes(&key(1).site_id(), commits[2].header().number)
+                .unwrap()
+                .is_none()
+        );
         let late = reopened(late);
         assert_eq!(summary(&late), summary(&innocent));
         let verdicts = late.merge(commits[2..].to_vec()).unwrap();
-        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refused(Refusal::Frozen { .. }))));
+        assert!(
+            verdicts
+                .iter()
+                .all(|verdict| matches!(verdict, Verdict::Refused(Refusal::Frozen { .. })))
+        );
         assert_eq!(late.verify(&mut |_| {}).unwrap().findings, []);
     }
 }
@@ -86,7 +114,12 @@ fn a_proof_that_came_first_holds_after_reopening() {
     let verdicts = early.merge(commits).unwrap();
     assert!(matches!(
         verdicts[..],
-        [Verdict::Counts, Verdict::Counts, Verdict::Refused(Refusal::Frozen { .. }), Verdict::Refused(_)]
+        [
+            Verdict::Counts,
+            Verdict::Counts,
+            Verdict::Refused(Refusal::Frozen { .. }),
+            Verdict::Refused(_)
+        ]
     ));
 }
 
@@ -98,7 +131,15 @@ fn a_lower_proof_takes_back_more() {
     low_only.merge(federation.commits().to_vec()).unwrap();
     low_only.freeze(low.clone()).unwrap();
     let both = store(&federation);
-    both.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    both.merge(
+        federation
+            .commits()
+            .iter()
+            .chain(&commits)
+            .cloned()
+            .collect(),
+    )
+    .unwrap();
     assert!(both.freeze(middle.clone()).unwrap());
     assert!(both.freeze(low).unwrap());
     assert!(!both.freeze(middle).unwrap());
@@ -106,15 +147,24 @@ fn a_lower_proof_takes_back_more() {
     assert_eq!(summary(&reopened(both)), summary(&low_only));
 }
 
-/// A member jumps the clock, others follow, and it proves its own fork: what they wrote counts, here and after a restart, and
-/// at a site that hears of it all only then.
+/// A member jumps the clock, others follow, and it proves its own fork: what they wrote counts,
+/// here and after a restart, and at a site that hears of it all only then.
 #[test]
 fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
     let (federation, mut judge) = young();
-    let (seen, jump_max) = (judge.logseq_max().0, judge.genesis().unwrap().logseq_jump_max);
+    let (seen, jump_max) = (
+        judge.logseq_max().0,
+        judge.genesis().unwrap().logseq_jump_max,
+    );
     let jumps = [(1, 1), (1, 2), (2, 3), (3, 2), (4, 1)];
     let commits = jumps.map(|(site, jumps)| {
-        let commit = seal(Draft { logseq: LogSeq(seen + jumps * jump_max), ..draft(&judge, site, word("x")) }, site);
+        let commit = seal(
+            Draft {
+                logseq: LogSeq(seen + jumps * jump_max),
+                ..draft(&judge, site, word("x"))
+            },
+            site,
+        );
         count(&mut judge, &commit);
         commit
     });
@@ -124,12 +174,17 @@ fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
     store.merge(commits.to_vec()).unwrap();
     store.freeze(proof.clone()).unwrap();
     assert_eq!(store.view().uncounted(), 2, "those of the forked log");
-    assert_eq!(store.view().state().logseq_max(), commits[2].header().logseq);
+    assert_eq!(
+        store.view().state().logseq_max(),
+        commits[2].header().logseq
+    );
     let newcomer = self::store(&federation);
     newcomer.merge(federation.commits().to_vec()).unwrap();
     newcomer.freeze(proof).unwrap();
     for patience in 1..=3 {
-        newcomer.merge_patiently(commits.to_vec(), patience).unwrap();
+        newcomer
+            .merge_patiently(commits.to_vec(), patience)
+            .unwrap();
     }
     assert_eq!(summary(&newcomer), summary(&store));
     assert_eq!(summary(&reopened(store)), summary(&newcomer));
@@ -139,11 +194,23 @@ fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
 fn whoever_forked_its_log_writes_no_more() {
     let (federation, commits, proof) = forked();
     let store = store(&federation);
-    store.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    store
+        .merge(
+            federation
+                .commits()
+                .iter()
+                .chain(&commits)
+                .cloned()
+                .collect(),
+        )
+        .unwrap();
     store.commit(&key(1), word("before"), 0).unwrap();
     store.freeze(proof).unwrap();
     let error = store.commit(&key(1), word("after"), 0).unwrap_err();
-    assert!(matches!(error, CommitError::Refused(Refusal::Frozen { .. })), "{error:?}");
+    assert!(
+        matches!(error, CommitError::Refused(Refusal::Frozen { .. })),
+        "{error:?}"
+    );
     store.commit(&key(2), word("after"), 0).unwrap();
 }
 
@@ -151,7 +218,9 @@ fn whoever_forked_its_log_writes_no_more() {
 fn an_outsider_writes_nothing() {
     let (federation, _) = young();
     let store = store(&federation);
-    let error = store.commit(&key(FOUNDER), word("before the genesis"), 0).unwrap_err();
+    let error = store
+        .commit(&key(FOUNDER), word("before the genesis"), 0)
+        .unwrap_err();
     assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
     store.merge(federation.commits().to_vec()).unwrap();
     let before = summary(&store);
@@ -160,8 +229,8 @@ fn an_outsider_writes_nothing() {
     assert_eq!(summary(&store), before);
 }
 
-/// Site 1 admits an outsider, who writes; everyone hears of it and a newcomer writes too. Then site 1 turns out to have
-/// forked that very admission.
+/// Site 1 admits an outsider, who writes; everyone hears of it and a newcomer writes too. Then site
+/// 1 turns out to have forked that very admission.
 struct ForkedAdmission {
     federation: Federation,
     admits: Commit,
@@ -172,50 +241,109 @@ struct ForkedAdmission {
 
 fn forked_admission() -> ForkedAdmission {
     let (federation, mut judge) = young();
-    let admission =
-        Admission { federation: federation.id(), site: key(OUTSIDER).site_id(), name: "outsider".to_owned() };
+    let admission = Admission {
+        federation: federation.id(),
+        site: key(OUTSIDER).site_id(),
+        name: "outsider".to_owned(),
+    };
     let admits = seal(draft(&judge, 1, vec![Record::admission(admission)]), 1);
     count(&mut judge, &admits);
     let of_outsider = next(&mut judge, OUTSIDER, "x");
     let of_newcomer = next(&mut judge, NEWCOMER, "y");
     assert!(of_newcomer.learned().contains(&admits.hash()));
     let proof = proof(&admits, &twin(&admits, 1, "other"));
-    ForkedAdmission { federation, admits, of_outsider, of_newcomer, proof }
+    ForkedAdmission {
+        federation,
+        admits,
+        of_outsider,
+        of_newcomer,
+        proof,
+    }
 }
 
-/// Design §9: "the domain is frozen at the last common commit, everyone else goes on". Whom it admitted is everyone else.
+/// Design §9: "the domain is frozen at the last common commit, everyone else goes on". Whom it
+/// admitted is everyone else.
 #[test]
 fn a_fork_takes_back_its_writers_commits_and_no_others() {
     let forked = forked_admission();
     let proof_first = store(&forked.federation);
     proof_first.freeze(forked.proof.clone()).unwrap();
-    proof_first.merge(forked.federation.commits().to_vec()).unwrap();
-    let missing = Verdict::Parked(Parked::Membership { commit: forked.admits.hash() });
-    let verdicts = proof_first.merge(vec![forked.of_outsider.clone(), forked.of_newcomer.clone()]).unwrap();
-    assert_eq!(verdicts, [missing, Verdict::Counts], "what admits it is still to be asked for");
+    proof_first
+        .merge(forked.federation.commits().to_vec())
+        .unwrap();
+    let missing = Verdict::Parked(Parked::Membership {
+        commit: forked.admits.hash(),
+    });
+    let verdicts = proof_first
+        .merge(vec![forked.of_outsider.clone(), forked.of_newcomer.clone()])
+        .unwrap();
+    assert_eq!(
+        verdicts,
+        [missing, Verdict::Counts],
+        "what admits it is still to be asked for"
+    );
 
     let proof_last = store(&forked.federation);
-    proof_last.merge(forked.federation.commits().to_vec()).unwrap();
-    let all = vec![forked.admits.clone(), forked.of_outsider.clone(), forked.of_newcomer];
-    assert!(proof_last.merge(all).unwrap().iter().all(|verdict| *verdict == Verdict::Counts));
+    proof_last
+        .merge(forked.federation.commits().to_vec())
+        .unwrap();
+    let all = vec![
+        forked.admits.clone(),
+        forked.of_outsider.clone(),
+        forked.of_newcomer,
+    ];
+    assert!(
+        proof_last
+            .merge(all)
+            .unwrap()
+            .iter()
+            .all(|verdict| *verdict == Verdict::Counts)
+    );
     proof_last.freeze(forked.proof).unwrap();
     assert_eq!(proof_last.view().uncounted(), 1, "the admission");
-    assert!(proof_last.view().members().contains(&key(OUTSIDER).site_id()));
+    assert!(
+        proof_last
+            .view()
+            .members()
+            .contains(&key(OUTSIDER).site_id())
+    );
 
-    let testimony = proof_last.testimony_for(&[key(OUTSIDER).site_id()], u64::MAX).unwrap();
-    let testimony: Vec<Commit> = testimony.iter().map(|bytes| Commit::decode(bytes).unwrap()).collect();
+    let testimony = proof_last
+        .testimony_for(&[key(OUTSIDER).site_id()], u64::MAX)
+        .unwrap();
+    let testimony: Vec<Commit> = testimony
+        .iter()
+        .map(|bytes| Commit::decode(bytes).unwrap())
+        .collect();
     assert_eq!(testimony, [forked.admits]);
-    assert_eq!(proof_first.merge(testimony.clone()).unwrap(), [Verdict::Testifies]);
+    assert_eq!(
+        proof_first.merge(testimony.clone()).unwrap(),
+        [Verdict::Testifies]
+    );
     assert_eq!(proof_first.merge(testimony).unwrap(), [Verdict::Known]);
-    assert_eq!(proof_first.merge(vec![forked.of_outsider]).unwrap(), [Verdict::Counts]);
+    assert_eq!(
+        proof_first.merge(vec![forked.of_outsider]).unwrap(),
+        [Verdict::Counts]
+    );
     assert_eq!(summary(&proof_last), summary(&proof_first));
 
-    let committed = proof_last.commit(&key(OUTSIDER), word("goes on"), 0).unwrap();
-    let commit = proof_last.read_commit(&committed.domain, committed.number).unwrap().unwrap();
+    let committed = proof_last
+        .commit(&key(OUTSIDER), word("goes on"), 0)
+        .unwrap();
+    let commit = proof_last
+        .read_commit(&committed.domain, committed.number)
+        .unwrap()
+        .unwrap();
     assert_eq!(proof_first.merge(vec![commit]).unwrap(), [Verdict::Counts]);
     let proof_first = reopened(proof_first);
     assert_eq!(summary(&reopened(proof_last)), summary(&proof_first));
-    assert_eq!(proof_first.testimony_for(&[key(OUTSIDER).site_id()], u64::MAX).unwrap().len(), 1);
+    assert_eq!(
+        proof_first
+            .testimony_for(&[key(OUTSIDER).site_id()], u64::MAX)
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(proof_first.verify(&mut |_| {}).unwrap().findings, []);
 }
 
@@ -229,10 +357,23 @@ fn a_founder_who_forks_its_first_commit_empties_nothing_but_its_own_log() {
     let again = vec![Record::genesis(genesis), word("again").remove(0)];
     let again = seal(draft(&Judge::new(federation.id()), FOUNDER, again), FOUNDER);
     let old = store(&federation);
-    old.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
-    let others: Vec<Committed> =
-        counted(&old).into_iter().filter(|commit| commit.domain != key(FOUNDER).site_id()).collect();
-    assert!(matches!(old.merge(vec![again.clone()]).unwrap()[..], [Verdict::Forks(_)]));
+    old.merge(
+        federation
+            .commits()
+            .iter()
+            .chain(&commits)
+            .cloned()
+            .collect(),
+    )
+    .unwrap();
+    let others: Vec<Committed> = counted(&old)
+        .into_iter()
+        .filter(|commit| commit.domain != key(FOUNDER).site_id())
+        .collect();
+    assert!(matches!(
+        old.merge(vec![again.clone()]).unwrap()[..],
+        [Verdict::Forks(_)]
+    ));
     assert_eq!(counted(&old), others);
 
     let young = store(&federation);
@@ -258,7 +399,12 @@ fn counted(store: &Store) -> Vec<Committed> {
 
 #[test]
 fn of_one_who_forked_only_so_much_testimony_is_taken() {
-    let ForkedAdmission { federation, admits, proof, .. } = forked_admission();
+    let ForkedAdmission {
+        federation,
+        admits,
+        proof,
+        ..
+    } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
     store.merge(vec![admits.clone()]).unwrap();
@@ -277,12 +423,17 @@ fn of_one_who_forked_only_so_much_testimony_is_taken() {
         };
         store.merge(vec![seal(draft, 1)]).unwrap();
     }
-    assert_eq!(store.view().members().len(), before + ADMISSIONS_MAX - 2, "it had admitted two before");
+    assert_eq!(
+        store.view().members().len(),
+        before + ADMISSIONS_MAX - 2,
+        "it had admitted two before"
+    );
     let before = summary(&store);
     assert_eq!(summary(&reopened(store)), before);
 }
 
-/// A site that has invited many is restored from an old backup and forks: whoever hears of the fork first hears all of them still.
+/// A site that has invited many is restored from an old backup and forks: whoever hears of the fork
+/// first hears all of them still.
 #[test]
 fn whoever_was_invited_by_one_that_forked_is_heard_everywhere() {
     let (federation, mut judge) = young();
@@ -294,40 +445,73 @@ fn whoever_was_invited_by_one_that_forked_is_heard_everywhere() {
     };
     let invitations: Vec<Commit> = invited.iter().map(invite).collect();
     let write = |site: &SiteKey| {
-        let commit = Commit::seal(federation::draft(&judge, &site.site_id(), word("here")), site).unwrap();
+        let commit = Commit::seal(
+            federation::draft(&judge, &site.site_id(), word("here")),
+            site,
+        )
+        .unwrap();
         count(&mut judge, &commit);
         commit
     };
     let words: Vec<Commit> = invited.iter().map(write).collect();
-    let proof = proof(&invitations[0], &twin(&invitations[0], 1, "after the backup"));
+    let proof = proof(
+        &invitations[0],
+        &twin(&invitations[0], 1, "after the backup"),
+    );
 
     let old = store(&federation);
-    old.merge(federation.commits().iter().chain(&invitations).chain(&words).cloned().collect()).unwrap();
+    old.merge(
+        federation
+            .commits()
+            .iter()
+            .chain(&invitations)
+            .chain(&words)
+            .cloned()
+            .collect(),
+    )
+    .unwrap();
     old.freeze(proof.clone()).unwrap();
     let young = store(&federation);
     young.freeze(proof).unwrap();
     young.merge(federation.commits().to_vec()).unwrap();
     let sites: Vec<SiteId> = invited.iter().map(SiteKey::site_id).collect();
     let testimony = old.testimony_for(&sites, u64::MAX).unwrap();
-    young.merge(testimony.iter().map(|bytes| Commit::decode(bytes).unwrap()).collect()).unwrap();
+    young
+        .merge(
+            testimony
+                .iter()
+                .map(|bytes| Commit::decode(bytes).unwrap())
+                .collect(),
+        )
+        .unwrap();
     let verdicts = young.merge(words).unwrap();
-    assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Counts), "{verdicts:?}");
+    assert!(
+        verdicts.iter().all(|verdict| *verdict == Verdict::Counts),
+        "{verdicts:?}"
+    );
     assert_eq!(summary(&young), summary(&old));
     assert_eq!(summary(&reopened(young)), summary(&reopened(old)));
 }
 
-/// Each first commit of a founder founds, however many it signs: only so many are kept, before a restart and after it.
+/// Each first commit of a founder founds, however many it signs: only so many are kept, before a
+/// restart and after it.
 #[test]
 fn of_a_founder_who_founds_again_and_again_only_so_much_is_taken() {
     let (federation, judge) = young();
     let (founding, genesis) = (&federation.commits()[0], judge.genesis().unwrap());
     let again = |number: usize| {
-        let records = [vec![Record::genesis(genesis.clone())], word(&number.to_string())].concat();
+        let records = [
+            vec![Record::genesis(genesis.clone())],
+            word(&number.to_string()),
+        ]
+        .concat();
         twin_with(founding, FOUNDER, records)
     };
     let store = store(&federation);
     store.freeze(proof(founding, &again(0))).unwrap();
-    store.merge((0..=TESTIMONY_MAX).map(again).collect()).unwrap();
+    store
+        .merge((0..=TESTIMONY_MAX).map(again).collect())
+        .unwrap();
     assert_eq!(store.view().uncounted(), TESTIMONY_MAX as u64);
     store.seal_index().unwrap();
     let store = reopened(store);
@@ -339,14 +523,23 @@ fn of_a_founder_who_founds_again_and_again_only_so_much_is_taken() {
 /// What says nothing that is listened to is not taken in, however often it is told.
 #[test]
 fn testimony_of_nothing_new_is_not_kept() {
-    let ForkedAdmission { federation, admits, proof, .. } = forked_admission();
+    let ForkedAdmission {
+        federation,
+        admits,
+        proof,
+        ..
+    } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
     store.merge(vec![admits.clone()]).unwrap();
     store.freeze(proof).unwrap();
     let outsider = key(OUTSIDER);
     let again = |number: usize| {
-        let record = federation::admission(federation.id(), &outsider.site_id(), &format!("again {number}"));
+        let record = federation::admission(
+            federation.id(),
+            &outsider.site_id(),
+            &format!("again {number}"),
+        );
         twin_with(&admits, 1, vec![record])
     };
     for number in 0..READMISSIONS_MAX {
@@ -357,10 +550,15 @@ fn testimony_of_nothing_new_is_not_kept() {
         store.merge(vec![again(number)]).unwrap();
     }
     assert_eq!((store.view().log_end(), store.view().uncounted()), before);
-    assert_eq!(before.1, READMISSIONS_MAX as u64 + 1, "what was taken back, and all that repeat it");
+    assert_eq!(
+        before.1,
+        READMISSIONS_MAX as u64 + 1,
+        "what was taken back, and all that repeat it"
+    );
 }
 
-/// A forker says more than is listened to: what is heard of it hangs on the order, which is that of the log.
+/// A forker says more than is listened to: what is heard of it hangs on the order, which is that of
+/// the log.
 #[test]
 fn what_is_heard_up_to_the_limit_is_the_same_after_a_restart() {
     let (federation, judge) = young();
@@ -369,13 +567,22 @@ fn what_is_heard_up_to_the_limit_is_the_same_after_a_restart() {
     let below = seal(draft(&writer, 1, vec![admission(&federation, &late)]), 1);
     count(&mut writer, &below);
     let forked = seal(draft(&writer, 1, word("x")), 1);
-    let flood = (0..).take(ADMISSIONS_MAX).map(|number| admission(&federation, &stranger(number))).collect();
+    let flood = (0..)
+        .take(ADMISSIONS_MAX)
+        .map(|number| admission(&federation, &stranger(number)))
+        .collect();
     let flood = twin_with(&forked, 1, flood);
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
     store.freeze(proof(&forked, &flood)).unwrap();
-    assert_eq!(store.merge(vec![flood, below]).unwrap(), [Verdict::Testifies, Verdict::Counts]);
-    assert!(!store.view().members().contains(&late.site_id()), "there was no room left");
+    assert_eq!(
+        store.merge(vec![flood, below]).unwrap(),
+        [Verdict::Testifies, Verdict::Counts]
+    );
+    assert!(
+        !store.view().members().contains(&late.site_id()),
+        "there was no room left"
+    );
     let before = summary(&store);
     assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
     assert_eq!(summary(&reopened(store)), before);
@@ -384,24 +591,49 @@ fn what_is_heard_up_to_the_limit_is_the_same_after_a_restart() {
 /// Within one merge too, what follows a proof is judged in its light.
 #[test]
 fn verdicts_after_a_fork_know_of_it() {
-    let ForkedAdmission { federation, admits, of_outsider, .. } = forked_admission();
+    let ForkedAdmission {
+        federation,
+        admits,
+        of_outsider,
+        ..
+    } = forked_admission();
     let store = store(&federation);
     store.merge(federation.commits().to_vec()).unwrap();
-    let verdicts = store.merge(vec![admits.clone(), twin(&admits, 1, "other"), of_outsider, admits]).unwrap();
+    let verdicts = store
+        .merge(vec![
+            admits.clone(),
+            twin(&admits, 1, "other"),
+            of_outsider,
+            admits,
+        ])
+        .unwrap();
     assert!(
-        matches!(verdicts[..], [Verdict::Counts, Verdict::Forks(_), Verdict::Counts, Verdict::Known]),
+        matches!(
+            verdicts[..],
+            [
+                Verdict::Counts,
+                Verdict::Forks(_),
+                Verdict::Counts,
+                Verdict::Known
+            ]
+        ),
         "{verdicts:?}"
     );
     assert_eq!(store.view().uncounted(), 1);
 }
 
-/// What stands of an id with many versions is kept in memory: it is not to outlive the versions that a fork takes back.
+/// What stands of an id with many versions is kept in memory: it is not to outlive the versions
+/// that a fork takes back.
 #[test]
 fn what_stands_of_an_id_with_many_versions_goes_back_with_them() {
     let (federation, mut judge) = young();
     let name = |byte: u8| {
         let target = ArtifactKey::from_bytes([byte; 32]);
-        Record::reference(RefAssignment { namespace: "user".to_owned(), name: "name".to_owned(), target })
+        Record::reference(RefAssignment {
+            namespace: "user".to_owned(),
+            name: "name".to_owned(),
+            target,
+        })
     };
     let commits: Vec<Commit> = (0..60)
         .map(|byte| {
@@ -411,16 +643,34 @@ fn what_stands_of_an_id_with_many_versions_goes_back_with_them() {
         })
         .collect();
     let store = store(&federation);
-    store.merge(federation.commits().iter().chain(&commits).cloned().collect()).unwrap();
+    store
+        .merge(
+            federation
+                .commits()
+                .iter()
+                .chain(&commits)
+                .cloned()
+                .collect(),
+        )
+        .unwrap();
     let shown = |store: &Store| {
         let view = store.view();
-        view.state().entry(&name(0).id(), view.head()).unwrap().unwrap().checksum.unwrap()
+        view.state()
+            .entry(&name(0).id(), view.head())
+            .unwrap()
+            .unwrap()
+            .checksum
+            .unwrap()
     };
     let checksum = |byte| name(byte).payload().checksum;
     assert_eq!(shown(&store), checksum(59));
     for last in [40, 20, 2_u8] {
         let forked = &commits[usize::from(last) + 1];
-        assert!(store.freeze(proof(forked, &twin(forked, 1, "other"))).unwrap());
+        assert!(
+            store
+                .freeze(proof(forked, &twin(forked, 1, "other")))
+                .unwrap()
+        );
         assert_eq!(shown(&store), checksum(last));
         summary(&store);
     }

@@ -32,7 +32,10 @@ impl Lone {
         Self { log, state }
     }
 
-    pub(crate) fn of<'a>(rule: ConflictRule, commits: impl IntoIterator<Item = &'a Commit>) -> Self {
+    pub(crate) fn of<'a>(
+        rule: ConflictRule,
+        commits: impl IntoIterator<Item = &'a Commit>,
+    ) -> Self {
         let mut lone = Self::new(rule);
         commits.into_iter().for_each(|commit| lone.apply(commit));
         lone

@@ -1,7 +1,12 @@
-//! A disk that tells an observer what it is asked to do before it does it, so that a test can count it, or have something
-//! happen in between.
+//! A disk that tells an observer what it is asked to do before it does it, so that a test can count
+//! it, or have something happen in between.
 
-#![allow(dead_code, clippy::mod_module_files, clippy::allow_attributes, reason = "shared by several test binaries")]
+#![allow(
+    dead_code,
+    clippy::mod_module_files,
+    clippy::allow_attributes,
+    reason = "shared by several test binaries"
+)]
 
 use std::collections::BTreeSet;
 use std::io;
@@ -33,7 +38,10 @@ pub(crate) enum Deed {
 impl Deed {
     /// Whether it shows what is on the disk: one step of a reader.
     pub(crate) const fn reads(self) -> bool {
-        matches!(self, Self::Open | Self::List | Self::LookFor | Self::Measure | Self::Read | Self::Map)
+        matches!(
+            self,
+            Self::Open | Self::List | Self::LookFor | Self::Measure | Self::Read | Self::Map
+        )
     }
 
     /// Whether it may change what is on the disk: one step of a writer.
@@ -77,16 +85,25 @@ impl<F: Fn(Deed, &str) + Send + Sync> Observer for Hook<F> {
 
 impl Observed {
     pub(crate) fn by(disk: &MemoryDisk, observer: Arc<dyn Observer>) -> Self {
-        Self { disk: disk.clone(), observer }
+        Self {
+            disk: disk.clone(),
+            observer,
+        }
     }
 
     /// Calls `hook` before everything.
-    pub(crate) fn doing(disk: &MemoryDisk, hook: impl Fn(Deed, &str) + Send + Sync + 'static) -> Self {
+    pub(crate) fn doing(
+        disk: &MemoryDisk,
+        hook: impl Fn(Deed, &str) + Send + Sync + 'static,
+    ) -> Self {
         Self::by(disk, Arc::new(Hook(hook)))
     }
 
     /// Calls `hook` before every step of a reader.
-    pub(crate) fn reading(disk: &MemoryDisk, hook: impl Fn(Deed, &str) + Send + Sync + 'static) -> Self {
+    pub(crate) fn reading(
+        disk: &MemoryDisk,
+        hook: impl Fn(Deed, &str) + Send + Sync + 'static,
+    ) -> Self {
         Self::doing(disk, move |deed, path| {
             if deed.reads() {
                 hook(deed, path)
@@ -95,7 +112,10 @@ impl Observed {
     }
 
     /// Calls `hook` before every step of a writer.
-    pub(crate) fn writing(disk: &MemoryDisk, hook: impl Fn(Deed, &str) + Send + Sync + 'static) -> Self {
+    pub(crate) fn writing(
+        disk: &MemoryDisk,
+        hook: impl Fn(Deed, &str) + Send + Sync + 'static,
+    ) -> Self {
         Self::doing(disk, move |deed, path| {
             if deed.writes() {
                 hook(deed, path)
@@ -103,10 +123,16 @@ impl Observed {
         })
     }
 
-    /// Shows zeros in `unwritten` of every file, the first time that is read there after it was opened: as reads beside a
-    /// writer may miss what it was about to write.
+    /// Shows zeros in `unwritten` of every file, the first time that is read there after it was
+    /// opened: as reads beside a writer may miss what it was about to write.
     pub(crate) fn stale(disk: &MemoryDisk, unwritten: Range<u64>) -> Self {
-        Self::by(disk, Arc::new(Stale { unwritten, seen: Mutex::default() }))
+        Self::by(
+            disk,
+            Arc::new(Stale {
+                unwritten,
+                seen: Mutex::default(),
+            }),
+        )
     }
 
     fn before(&self, deed: Deed, path: &str) {
@@ -123,7 +149,10 @@ struct Stale {
 impl Observer for Stale {
     fn before(&self, deed: Deed, path: &str) {
         if deed == Deed::Open {
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+            self.seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(path);
         }
     }
 
@@ -131,7 +160,11 @@ impl Observer for Stale {
         let read = offset..offset + bytes.len() as u64;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if read.contains(&self.unwritten.start) && seen.insert(path.to_owned()) {
-            for (byte, _) in bytes.iter_mut().zip(read).filter(|(_, at)| self.unwritten.contains(at)) {
+            for (byte, _) in bytes
+                .iter_mut()
+                .zip(read)
+                .filter(|(_, at)| self.unwritten.contains(at))
+            {
                 *byte = 0;
             }
         }
@@ -142,7 +175,11 @@ impl Disk for Observed {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
         self.before(Deed::Open, path);
         let (file, observer) = (self.disk.open(path, mode)?, Arc::clone(&self.observer));
-        Ok(Arc::new(ObservedFile { file, path: path.to_owned(), observer }))
+        Ok(Arc::new(ObservedFile {
+            file,
+            path: path.to_owned(),
+            observer,
+        }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -1,12 +1,14 @@
-//! "Which commits count" and "What is visible" of `index-format/FORMAT.md`, sentence by sentence, as a function of a *set*: slow,
-//! and without a line of the judge or of the state. Bytes, digests and the sum of a state are those of `index-format`, which
-//! has vectors of its own.
+//! "Which commits count" and "What is visible" of `index-format/FORMAT.md`, sentence by sentence,
+//! as a function of a *set*: slow, and without a line of the judge or of the state. Bytes, digests
+//! and the sum of a state are those of `index-format`, which has vectors of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uor_asl::judge::{ADMISSIONS_MAX, KNOWN_MAX, READMISSIONS_MAX};
 use uor_index_format::commit::{Commit, ForkProof};
-use uor_index_format::id::{CanonicalId, Checksum, CommitHash, FederationId, FederationState, LogSeq, SiteId};
+use uor_index_format::id::{
+    CanonicalId, Checksum, CommitHash, FederationId, FederationState, LogSeq, SiteId,
+};
 use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::{Content, Kind, Record};
 use uor_index_format::snapshot::{Head, Snapshot};
@@ -43,25 +45,53 @@ impl Oracle {
             *lowest = proof.number().min(*lowest);
         }
         let mut commits = commits.to_vec();
-        commits.sort_by_key(|commit| (commit.header().domain, commit.header().number, commit.hash()));
+        commits.sort_by_key(|commit| {
+            (
+                commit.header().domain,
+                commit.header().number,
+                commit.hash(),
+            )
+        });
         commits.dedup();
         let (counting, admitting) = (BTreeMap::new(), BTreeMap::new());
-        let mut this = Self { federation, commits, forks, counting, admitting, cut: 0, passed_over: 0 };
+        let mut this = Self {
+            federation,
+            commits,
+            forks,
+            counting,
+            admitting,
+            cut: 0,
+            passed_over: 0,
+        };
         loop {
-            let before = (this.forks.clone(), this.counting.clone(), this.admitting.clone());
+            let before = (
+                this.forks.clone(),
+                this.counting.clone(),
+                this.admitting.clone(),
+            );
             this.count();
             this.admit();
-            if before == (this.forks.clone(), this.counting.clone(), this.admitting.clone()) {
+            if before
+                == (
+                    this.forks.clone(),
+                    this.counting.clone(),
+                    this.admitting.clone(),
+                )
+            {
                 return this;
             }
         }
     }
 
     fn domains(&self) -> BTreeSet<SiteId> {
-        self.commits.iter().map(|commit| commit.header().domain).collect()
+        self.commits
+            .iter()
+            .map(|commit| commit.header().domain)
+            .collect()
     }
 
-    /// Follows every domain from number 1. Whoever sees two commits of one number, one of which counts, has a proof.
+    /// Follows every domain from number 1. Whoever sees two commits of one number, one of which
+    /// counts, has a proof.
     fn count(&mut self) {
         self.counting.clear();
         for domain in self.domains() {
@@ -71,9 +101,13 @@ impl Oracle {
                 if self.is_frozen(&domain, number) {
                     break;
                 }
-                let of_number = |commit: &&Commit| (commit.header().domain, commit.header().number) == (domain, number);
+                let of_number = |commit: &&Commit| {
+                    (commit.header().domain, commit.header().number) == (domain, number)
+                };
                 let twins: Vec<Commit> = self.commits.iter().filter(of_number).cloned().collect();
-                let Some(next) = twins.iter().find(|commit| self.continues(commit, &chain)) else { break };
+                let Some(next) = twins.iter().find(|commit| self.continues(commit, &chain)) else {
+                    break;
+                };
                 if twins.len() > 1 {
                     self.forks.insert(domain, number);
                     break;
@@ -88,21 +122,38 @@ impl Oracle {
 
     /// Rule 5.
     fn is_frozen(&self, domain: &SiteId, number: u64) -> bool {
-        self.forks.get(domain).is_some_and(|lowest| *lowest <= number)
+        self.forks
+            .get(domain)
+            .is_some_and(|lowest| *lowest <= number)
     }
 
     /// Rules 1 to 4.
     fn continues(&self, commit: &Commit, chain: &[Commit]) -> bool {
         let header = commit.header();
         let previous = chain.last().map_or(CommitHash::NONE, Commit::hash);
-        let rises = chain.last().is_none_or(|last| header.logseq > last.header().logseq);
-        let own = chain.iter().filter(|commit| commit.is_membership()).map(Commit::hash);
-        let named = chain.iter().chain([commit]).flat_map(|commit| commit.learned().iter().copied());
+        let rises = chain
+            .last()
+            .is_none_or(|last| header.logseq > last.header().logseq);
+        let own = chain
+            .iter()
+            .filter(|commit| commit.is_membership())
+            .map(Commit::hash);
+        let named = chain
+            .iter()
+            .chain([commit])
+            .flat_map(|commit| commit.learned().iter().copied());
         let knows: BTreeSet<CommitHash> = own.chain(named).collect();
         let fits = knows.len() + usize::from(commit.is_membership()) <= KNOWN_MAX;
-        let admits =
-            |hash: &CommitHash| self.admitting.get(hash).filter(|admits| admits.sites.contains(&header.domain));
-        let is_admitted = commit.learned().iter().filter_map(admits).any(|admits| admits.logseq < header.logseq);
+        let admits = |hash: &CommitHash| {
+            self.admitting
+                .get(hash)
+                .filter(|admits| admits.sites.contains(&header.domain))
+        };
+        let is_admitted = commit
+            .learned()
+            .iter()
+            .filter_map(admits)
+            .any(|admits| admits.logseq < header.logseq);
         header.previous == previous
             && rises
             && fits
@@ -112,37 +163,48 @@ impl Oracle {
     }
 
     fn is_founding(&self, commit: &Commit) -> bool {
-        let founds =
-            |genesis: &Genesis| genesis.federation_id() == self.federation && genesis.founder == commit.header().domain;
+        let founds = |genesis: &Genesis| {
+            genesis.federation_id() == self.federation && genesis.founder == commit.header().domain
+        };
         let is_genesis = |record: &Record| matches!(record.content(), Content::Genesis(genesis) if founds(genesis));
         commit.header().number == 1 && commit.records().iter().any(is_genesis)
     }
 
     /// Rule 4.
     fn are_of_this_federation(&self, commit: &Commit) -> bool {
-        commit.records().iter().all(|record| match record.content() {
-            Content::Genesis(genesis) => genesis.federation_id() == self.federation && self.is_founding(commit),
-            Content::Admission(admission) => admission.federation == self.federation,
-            _ => true,
-        })
+        commit
+            .records()
+            .iter()
+            .all(|record| match record.content() {
+                Content::Genesis(genesis) => {
+                    genesis.federation_id() == self.federation && self.is_founding(commit)
+                }
+                Content::Admission(admission) => admission.federation == self.federation,
+                _ => true,
+            })
     }
 
     fn testifies(&self, commit: &Commit) -> bool {
         let header = commit.header();
-        let mut admissions = self.admitting.values().filter(|admits| admits.sites.contains(&header.domain));
+        let mut admissions = self
+            .admitting
+            .values()
+            .filter(|admits| admits.sites.contains(&header.domain));
         self.is_frozen(&header.domain, header.number)
             && commit.is_membership()
             && self.are_of_this_federation(commit)
             && (self.is_founding(commit) || admissions.any(|admits| admits.logseq < header.logseq))
     }
 
-    /// "Of the sites that the commits of one domain admit, in ascending number and within a commit by id, the first 1,024 are
-    /// admitted, and no others; of its commits that admit nobody new, the first 64 are looked at."
+    /// "Of the sites that the commits of one domain admit, in ascending number and within a commit
+    /// by id, the first 1,024 are admitted, and no others; of its commits that admit nobody new,
+    /// the first 64 are looked at."
     fn admit(&mut self) {
         let (mut cut, mut passed_over, mut admitting) = (0, 0, BTreeMap::new());
         for domain in self.domains() {
             let (mut admitted, mut readmissions) = (BTreeSet::new(), 0);
-            let listens = |commit: &&Commit| commit.header().domain == domain && commit.is_membership();
+            let listens =
+                |commit: &&Commit| commit.header().domain == domain && commit.is_membership();
             for commit in self.commits.iter().filter(listens) {
                 if !self.counts(commit) && !self.testifies(commit) {
                     continue;
@@ -151,7 +213,13 @@ impl Oracle {
                 cut += u64::from(is_cut);
                 readmissions += usize::from(!is_news);
                 if is_news || readmissions <= READMISSIONS_MAX && !sites.is_empty() {
-                    admitting.insert(commit.hash(), Admits { sites, logseq: commit.header().logseq });
+                    admitting.insert(
+                        commit.hash(),
+                        Admits {
+                            sites,
+                            logseq: commit.header().logseq,
+                        },
+                    );
                 } else {
                     passed_over += 1;
                 }
@@ -162,11 +230,18 @@ impl Oracle {
 
     fn counts(&self, commit: &Commit) -> bool {
         let chain = self.counting.get(&commit.header().domain);
-        chain.is_some_and(|chain| chain.iter().any(|counting| counting.hash() == commit.hash()))
+        chain.is_some_and(|chain| {
+            chain
+                .iter()
+                .any(|counting| counting.hash() == commit.hash())
+        })
     }
 
     pub(crate) fn members(&self) -> BTreeSet<SiteId> {
-        self.admitting.values().flat_map(|admits| admits.sites.iter().copied()).collect()
+        self.admitting
+            .values()
+            .flat_map(|admits| admits.sites.iter().copied())
+            .collect()
     }
 
     /// Every commit that counts.
@@ -179,9 +254,19 @@ impl Oracle {
         let mut head = Snapshot::default();
         for (domain, chain) in &self.counting {
             let last = chain.last().expect("a chain that counts has a commit");
-            head.frontier.insert(*domain, Head { number: chain.len() as u64, hash: last.hash() });
+            head.frontier.insert(
+                *domain,
+                Head {
+                    number: chain.len() as u64,
+                    hash: last.hash(),
+                },
+            );
         }
-        head.logseq_max = self.counted().map(|commit| commit.header().logseq).max().unwrap_or_default();
+        head.logseq_max = self
+            .counted()
+            .map(|commit| commit.header().logseq)
+            .max()
+            .unwrap_or_default();
         head
     }
 
@@ -192,19 +277,28 @@ impl Oracle {
             for record in commit.records() {
                 let header = commit.header();
                 let place = (header.logseq, record.is_tombstone(), header.domain);
-                versions.entry(record.id()).or_default().push(Said { place, record: record.clone() });
+                versions.entry(record.id()).or_default().push(Said {
+                    place,
+                    record: record.clone(),
+                });
             }
         }
-        versions.values_mut().for_each(|versions| versions.sort_by_key(|said| said.place));
+        versions
+            .values_mut()
+            .for_each(|versions| versions.sort_by_key(|said| said.place));
         versions
     }
 
     pub(crate) fn entries(&self, rule: ConflictRule) -> Vec<Entry> {
-        self.versions().values().filter_map(|versions| entry(versions, rule)).collect()
+        self.versions()
+            .values()
+            .filter_map(|versions| entry(versions, rule))
+            .collect()
     }
 }
 
-/// Whom a commit admits after these, whether it says anything new, and whether it says more than is listened to.
+/// Whom a commit admits after these, whether it says anything new, and whether it says more than is
+/// listened to.
 fn said(commit: &Commit, admitted: &mut BTreeSet<SiteId>) -> (BTreeSet<SiteId>, bool, bool) {
     let (mut sites, mut is_news, mut is_cut) = (BTreeSet::new(), false, false);
     for record in commit.records() {
@@ -244,19 +338,34 @@ impl Said {
 
 /// "The entry of an id."
 fn entry(records: &[Said], rule: ConflictRule) -> Option<Entry> {
-    let live = records.iter().rposition(|said| said.record.is_tombstone()).map_or(records, |last| &records[last + 1..]);
-    let (resolutions, claims): (Vec<&Said>, Vec<&Said>) =
-        live.iter().partition(|said| said.record.kind() == Kind::Resolution);
+    let live = records
+        .iter()
+        .rposition(|said| said.record.is_tombstone())
+        .map_or(records, |last| &records[last + 1..]);
+    let (resolutions, claims): (Vec<&Said>, Vec<&Said>) = live
+        .iter()
+        .partition(|said| said.record.kind() == Kind::Resolution);
     let first = claims.first()?;
-    if matches!(first.record.kind(), Kind::Edge | Kind::Ref | Kind::Admission) {
+    if matches!(
+        first.record.kind(),
+        Kind::Edge | Kind::Ref | Kind::Admission
+    ) {
         return Some(stands(claims.last()?, &claims, false));
     }
-    if claims.iter().all(|claim| claim.checksum() == first.checksum()) {
+    if claims
+        .iter()
+        .all(|claim| claim.checksum() == first.checksum())
+    {
         return Some(stands(first, &claims, false));
     }
     for resolution in resolutions.iter().rev() {
-        if let Some(kept) = claims.iter().find(|claim| claim.checksum() == resolution.checksum()) {
-            let dissents = |claim: &&Said| claim.place > resolution.place && claim.checksum() != resolution.checksum();
+        if let Some(kept) = claims
+            .iter()
+            .find(|claim| claim.checksum() == resolution.checksum())
+        {
+            let dissents = |claim: &&Said| {
+                claim.place > resolution.place && claim.checksum() != resolution.checksum()
+            };
             return Some(stands(kept, &claims, claims.iter().any(dissents)));
         }
     }
@@ -265,15 +374,27 @@ fn entry(records: &[Said], rule: ConflictRule) -> Option<Entry> {
         ConflictRule::First => first_stands,
         ConflictRule::Quorum => {
             let most = claims.iter().map(|claim| votes(claim, &claims)).max()?;
-            stands(claims.iter().find(|claim| votes(claim, &claims) == most)?, &claims, true)
+            stands(
+                claims.iter().find(|claim| votes(claim, &claims) == most)?,
+                &claims,
+                true,
+            )
         }
-        ConflictRule::Manual => Entry { type_tag: None, checksum: None, payload_len: 0, domains: 0, ..first_stands },
+        ConflictRule::Manual => Entry {
+            type_tag: None,
+            checksum: None,
+            payload_len: 0,
+            domains: 0,
+            ..first_stands
+        },
     })
 }
 
 /// How many different domains claim what `claim` claims.
 fn votes(claim: &Said, claims: &[&Said]) -> u32 {
-    let same = claims.iter().filter(|other| other.checksum() == claim.checksum());
+    let same = claims
+        .iter()
+        .filter(|other| other.checksum() == claim.checksum());
     let domains: BTreeSet<SiteId> = same.map(|other| other.place.2).collect();
     u32::try_from(domains.len()).expect("few sites")
 }

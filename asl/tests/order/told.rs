@@ -41,14 +41,21 @@ impl Listener {
             ..Options::default()
         };
         let store = Store::open_with(disk.clone(), Mode::Write, options).unwrap();
-        Self { store: Some(store), disk, options, dice, tally: Tally::default() }
+        Self {
+            store: Some(store),
+            disk,
+            options,
+            dice,
+            tally: Tally::default(),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
 
-    /// Hears everything, again and again and with ever more patience for clocks, until nothing is news.
+    /// Hears everything, again and again and with ever more patience for clocks, until nothing is
+    /// news.
     pub(crate) fn hear(&mut self, news: &[News]) {
         let begins_with = [1, 1 + self.dice.throw() % 3, u64::MAX][self.dice.below(3)];
         for patience in [begins_with, u64::MAX] {
@@ -71,8 +78,17 @@ impl Listener {
 
     fn known(&self) -> impl PartialEq + use<> {
         let view = self.store().view();
-        let forks: Vec<(SiteId, u64)> = view.forks().iter().map(|(site, proof)| (*site, proof.number())).collect();
-        (view.head().clone(), forks, view.memberships().len(), view.uncounted())
+        let forks: Vec<(SiteId, u64)> = view
+            .forks()
+            .iter()
+            .map(|(site, proof)| (*site, proof.number()))
+            .collect();
+        (
+            view.head().clone(),
+            forks,
+            view.memberships().len(),
+            view.uncounted(),
+        )
     }
 
     /// Commits that come together are merged together.
@@ -95,13 +111,23 @@ impl Listener {
     fn merge(&mut self, commits: Vec<Commit>, patience: u64) {
         let before = self.store().view().commits_len();
         let verdicts = self.store().merge_patiently(commits, patience).unwrap();
-        let counting = verdicts.iter().filter(|verdict| **verdict == Verdict::Counts).count();
+        let counting = verdicts
+            .iter()
+            .filter(|verdict| **verdict == Verdict::Counts)
+            .count();
         self.note_taken_back(before + counting as u64);
-        let held_back = |verdict: &Verdict| matches!(verdict, Verdict::Parked(Parked::ClockJump { .. }));
-        self.tally.note("a clock held back", verdicts.iter().any(held_back));
+        let held_back =
+            |verdict: &Verdict| matches!(verdict, Verdict::Parked(Parked::ClockJump { .. }));
         self.tally
-            .note("two commits prove a fork", verdicts.iter().any(|verdict| matches!(verdict, Verdict::Forks(_))));
-        self.tally.note("testimony taken", verdicts.contains(&Verdict::Testifies));
+            .note("a clock held back", verdicts.iter().any(held_back));
+        self.tally.note(
+            "two commits prove a fork",
+            verdicts
+                .iter()
+                .any(|verdict| matches!(verdict, Verdict::Forks(_))),
+        );
+        self.tally
+            .note("testimony taken", verdicts.contains(&Verdict::Testifies));
     }
 
     fn note_taken_back(&mut self, len_without: u64) {
@@ -115,16 +141,21 @@ impl Listener {
             0 | 1 => self.store().seal_index().unwrap(),
             2 => self.store().settle().unwrap(),
             3 => while self.store().maintain().unwrap() {},
-            // One piece of several that are due: news come between a seal and the merges that follow it.
+            // One piece of several that are due: news come between a seal and the merges that
+            // follow it.
             6 | 7 => _ = self.store().maintain().unwrap(),
             4 => {
                 self.reopen();
-                self.tally.note("reopened from a checkpoint", self.disk.exists("index/checkpoint").unwrap());
+                self.tally.note(
+                    "reopened from a checkpoint",
+                    self.disk.exists("index/checkpoint").unwrap(),
+                );
             }
             5 => {
                 self.options.shards = NonZeroU32::new(1 << self.dice.below(3)).unwrap();
                 self.reopen();
-                self.tally.note("index written anew", self.store().opened().index.is_some());
+                self.tally
+                    .note("index written anew", self.store().opened().index.is_some());
             }
             _ => {}
         }
@@ -137,13 +168,18 @@ impl Listener {
 
     /// The same log, judged from its start.
     pub(crate) fn judged_anew(&self) -> Store {
-        let options = Options { anew: true, ..self.options };
+        let options = Options {
+            anew: true,
+            ..self.options
+        };
         Store::open_with(self.disk.clone(), Mode::ReadOnly, options).unwrap()
     }
 
     /// What becomes of these commits when they are told once more.
     pub(crate) fn verdicts(&self, commits: &[Commit]) -> Vec<Verdict> {
-        self.store().merge_patiently(commits.to_vec(), u64::MAX).unwrap()
+        self.store()
+            .merge_patiently(commits.to_vec(), u64::MAX)
+            .unwrap()
     }
 }
 
@@ -170,10 +206,17 @@ impl Amount {
         Self {
             head: view.head().clone(),
             counted: view.commits().map(|commit| commit.unwrap().hash).collect(),
-            forks: view.forks().iter().map(|(site, proof)| (*site, proof.number())).collect(),
+            forks: view
+                .forks()
+                .iter()
+                .map(|(site, proof)| (*site, proof.number()))
+                .collect(),
             admitting: view.memberships().iter().map(membership).collect(),
             members: view.members().clone(),
-            entries: state.entries(view.head(), &Filter::ALL).map(Result::unwrap).collect(),
+            entries: state
+                .entries(view.head(), &Filter::ALL)
+                .map(Result::unwrap)
+                .collect(),
             conflicts: conflicts.into_iter().map(|conflict| conflict.id).collect(),
             root: state.root(),
         }
@@ -185,9 +228,17 @@ impl Amount {
         Self {
             counted: oracle.counted().map(Commit::hash).collect(),
             forks: oracle.forks.clone(),
-            admitting: oracle.admitting.iter().map(|(hash, admits)| (*hash, admits.sites.clone())).collect(),
+            admitting: oracle
+                .admitting
+                .iter()
+                .map(|(hash, admits)| (*hash, admits.sites.clone()))
+                .collect(),
             members: oracle.members(),
-            conflicts: entries.iter().filter(|entry| entry.conflict).map(|entry| entry.id).collect(),
+            conflicts: entries
+                .iter()
+                .filter(|entry| entry.conflict)
+                .map(|entry| entry.id)
+                .collect(),
             root: oracle::root(&entries, &head),
             entries,
             head,

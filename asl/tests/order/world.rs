@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uor_asl::judge::{ADMISSIONS_MAX, READMISSIONS_MAX};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{CanonicalId, CommitHash, FederationId, FederationState, LogSeq, SiteId};
+use uor_index_format::id::{
+    CanonicalId, CommitHash, FederationId, FederationState, LogSeq, SiteId,
+};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule};
 use uor_index_format::record::{Content, Payload, Record};
@@ -34,7 +36,11 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn of_seed(seed: u64) -> Self {
-        let rules = [ConflictRule::First, ConflictRule::Quorum, ConflictRule::Manual];
+        let rules = [
+            ConflictRule::First,
+            ConflictRule::Quorum,
+            ConflictRule::Manual,
+        ];
         let rule = rules[usize::try_from(seed % 3).unwrap()];
         let mut world = World::new(rule, Dice::of(seed));
         world.run();
@@ -66,8 +72,15 @@ struct Pen {
 
 impl Pen {
     fn draft(&self, logseq: u64, learned: Vec<CommitHash>, records: Vec<Record>) -> Draft {
-        let own = self.chain.iter().filter(|commit| commit.is_membership()).map(Commit::hash);
-        let named = self.chain.iter().flat_map(|commit| commit.learned().iter().copied());
+        let own = self
+            .chain
+            .iter()
+            .filter(|commit| commit.is_membership())
+            .map(Commit::hash);
+        let named = self
+            .chain
+            .iter()
+            .flat_map(|commit| commit.learned().iter().copied());
         let knows: BTreeSet<CommitHash> = own.chain(named).chain(learned.iter().copied()).collect();
         Draft {
             number: self.chain.len() as u64 + 1,
@@ -98,7 +111,8 @@ struct World {
     /// Twins, what continues them, and what could never count.
     odd: Vec<Commit>,
     proofs: Vec<ForkProof>,
-    /// Says more of membership than is listened to, and forks nowhere: which of it is heard would depend on the order.
+    /// Says more of membership than is listened to, and forks nowhere: which of it is heard would
+    /// depend on the order.
     loud: Option<usize>,
     has_leapt: bool,
     tally: Tally,
@@ -145,14 +159,36 @@ impl World {
     fn into_case(mut self, rule: ConflictRule) -> Case {
         let federation = self.federation.id();
         let later = self.later.into_values().flatten();
-        let commits: Vec<Commit> = self.federation.commits().iter().cloned().chain(later).chain(self.odd).collect();
+        let commits: Vec<Commit> = self
+            .federation
+            .commits()
+            .iter()
+            .cloned()
+            .chain(later)
+            .chain(self.odd)
+            .collect();
         let withholds = self.dice.percent(20);
-        let is_told: Vec<bool> = commits.iter().map(|_| !withholds || !self.dice.percent(8)).collect();
-        self.tally.note("commits withheld", is_told.contains(&false));
-        let told = commits.into_iter().zip(is_told).filter(|(_, is_told)| *is_told);
+        let is_told: Vec<bool> = commits
+            .iter()
+            .map(|_| !withholds || !self.dice.percent(8))
+            .collect();
+        self.tally
+            .note("commits withheld", is_told.contains(&false));
+        let told = commits
+            .into_iter()
+            .zip(is_told)
+            .filter(|(_, is_told)| *is_told);
         let told = told.map(|(commit, _)| News::Commit(Box::new(commit)));
-        let proofs = self.proofs.into_iter().map(|proof| News::Proof(Box::new(proof)));
-        Case { federation, rule, news: told.chain(proofs).collect(), tally: self.tally }
+        let proofs = self
+            .proofs
+            .into_iter()
+            .map(|proof| News::Proof(Box::new(proof)));
+        Case {
+            federation,
+            rule,
+            news: told.chain(proofs).collect(),
+            tally: self.tally,
+        }
     }
 
     fn step(&mut self) {
@@ -177,7 +213,8 @@ impl World {
         self.federation.hear(site, from);
     }
 
-    /// Sets a clock further ahead than a receiver follows at once; now and then so far that nobody ever follows.
+    /// Sets a clock further ahead than a receiver follows at once; now and then so far that nobody
+    /// ever follows.
     fn jump(&mut self, site: usize) {
         let records = self.records();
         let mut draft = self.federation.draft(site, records);
@@ -198,7 +235,11 @@ impl World {
     /// The admission of a site that may write later.
     fn invitation(&mut self) -> Record {
         let site = stranger(u16::try_from(self.dice.below(STRANGERS.into())).unwrap());
-        admission(self.federation.id(), &site.site_id(), &format!("name {}", self.dice.below(3)))
+        admission(
+            self.federation.id(),
+            &site.site_id(),
+            &format!("name {}", self.dice.below(3)),
+        )
     }
 
     /// A few records, each about another id.
@@ -220,7 +261,8 @@ impl World {
         }
     }
 
-    /// The id of something that is spoken of, one that shares its first 8 or 16 bytes, or an id of nothing.
+    /// The id of something that is spoken of, one that shares its first 8 or 16 bytes, or an id of
+    /// nothing.
     fn chosen_id(&mut self, look_alike: &'static str) -> CanonicalId {
         let id = match self.dice.below(6) {
             0 => CanonicalId::from(self.federation.id()),
@@ -232,7 +274,10 @@ impl World {
         let filler = self.dice.byte() % 3;
         bytes[kept..].fill(filler);
         self.tally.note(look_alike, kept == 8 || kept == 16);
-        self.tally.note("ids of membership chosen", kept == 32 && id.as_bytes() == self.federation.id().as_bytes());
+        self.tally.note(
+            "ids of membership chosen",
+            kept == 32 && id.as_bytes() == self.federation.id().as_bytes(),
+        );
         CanonicalId::from_bytes(bytes)
     }
 
@@ -240,21 +285,44 @@ impl World {
     fn stranger_writes(&mut self) {
         let key = stranger(u16::try_from(self.dice.below(STRANGERS.into())).unwrap());
         let site = key.site_id();
-        let pen = Pen { chain: self.later.get(&site).cloned().unwrap_or_default(), key };
-        let (learned, clock) = if pen.chain.is_empty() { self.named_by(&site) } else { (vec![], pen.clock()) };
+        let pen = Pen {
+            chain: self.later.get(&site).cloned().unwrap_or_default(),
+            key,
+        };
+        let (learned, clock) = if pen.chain.is_empty() {
+            self.named_by(&site)
+        } else {
+            (vec![], pen.clock())
+        };
         if pen.chain.is_empty() && learned.is_empty() {
             return;
         }
-        let records = if self.dice.percent(25) { vec![self.invitation()] } else { self.records() };
+        let records = if self.dice.percent(25) {
+            vec![self.invitation()]
+        } else {
+            self.records()
+        };
         let logseq = clock + u64::from(!self.dice.percent(5)) + self.dice.throw() % 3;
         let commit = pen.seal(pen.draft(logseq, learned, records));
         self.later.entry(site).or_default().push(commit);
     }
 
-    /// What a first commit of `site` names, and the highest logseq of it: some of the commits that admit it, or others.
+    /// What a first commit of `site` names, and the highest logseq of it: some of the commits that
+    /// admit it, or others.
     fn named_by(&mut self, site: &SiteId) -> (Vec<CommitHash>, u64) {
-        let admits = |commit: &&Commit| commit.records().iter().any(|record| record_admits(record, site));
-        let all: Vec<Commit> = self.federation.commits().iter().chain(&self.odd).cloned().collect();
+        let admits = |commit: &&Commit| {
+            commit
+                .records()
+                .iter()
+                .any(|record| record_admits(record, site))
+        };
+        let all: Vec<Commit> = self
+            .federation
+            .commits()
+            .iter()
+            .chain(&self.odd)
+            .cloned()
+            .collect();
         let invitations: Vec<Commit> = all.iter().filter(admits).cloned().collect();
         if invitations.is_empty() {
             return (vec![], 0);
@@ -263,7 +331,11 @@ impl World {
         let from = if self.dice.percent(50) { few } else { 0 };
         let mut named = vec![self.dice.pick(&invitations[from..])];
         named.extend(invitations.into_iter().filter(|_| self.dice.percent(20)));
-        let clock = named.iter().map(|commit| commit.header().logseq.0).max().unwrap_or_default();
+        let clock = named
+            .iter()
+            .map(|commit| commit.header().logseq.0)
+            .max()
+            .unwrap_or_default();
         let mut hashes: BTreeSet<CommitHash> = named.iter().map(Commit::hash).collect();
         if self.dice.percent(25) {
             hashes.insert(self.dice.pick(&all).hash());
@@ -295,8 +367,9 @@ impl World {
         let nobodies = ADMISSIONS_MAX - 2 - self.dice.below(8);
         self.flood(site, nobodies);
         let id = self.federation.id();
-        let mut last: Vec<Record> =
-            (0..STRANGERS).map(|number| admission(id, &stranger(number).site_id(), "flood")).collect();
+        let mut last: Vec<Record> = (0..STRANGERS)
+            .map(|number| admission(id, &stranger(number).site_id(), "flood"))
+            .collect();
         last.extend(nobodies_from(id, nobodies, 6));
         self.federation.write(site, last);
         self.hear(0);
@@ -320,7 +393,8 @@ impl World {
         }
     }
 
-    /// A member admits the same site more often than is looked at; which of it that site names decides whether it may write.
+    /// A member admits the same site more often than is looked at; which of it that site names
+    /// decides whether it may write.
     fn admit_again_and_again(&mut self, site: usize) {
         let invited = stranger(u16::try_from(self.dice.below(STRANGERS.into())).unwrap()).site_id();
         for number in 0..READMISSIONS_MAX - 1 + self.dice.below(8) {
@@ -333,13 +407,27 @@ impl World {
     /// The logs that go on, by writer.
     fn logs(&self) -> Vec<Pen> {
         let of_site = |key: SiteKey| {
-            let commits = self.federation.commits().iter().filter(|commit| commit.header().domain == key.site_id());
-            let chain = self.later.get(&key.site_id()).into_iter().flatten().chain(commits).cloned().collect();
+            let commits = self
+                .federation
+                .commits()
+                .iter()
+                .filter(|commit| commit.header().domain == key.site_id());
+            let chain = self
+                .later
+                .get(&key.site_id())
+                .into_iter()
+                .flatten()
+                .chain(commits)
+                .cloned()
+                .collect();
             Pen { key, chain }
         };
         let loud = self.loud.map(|site| key(site).site_id());
         let keys = (0..SITES).map(key).chain((0..STRANGERS).map(stranger));
-        keys.filter(|key| Some(key.site_id()) != loud).map(of_site).filter(|pen| !pen.chain.is_empty()).collect()
+        keys.filter(|key| Some(key.site_id()) != loud)
+            .map(of_site)
+            .filter(|pen| !pen.chain.is_empty())
+            .collect()
     }
 
     /// A commit that could never count: if another with its number does, the two prove a fork.
@@ -347,15 +435,36 @@ impl World {
         let logs = self.logs();
         let pen = &logs[self.dice.below(logs.len())];
         let fine = pen.draft(pen.clock() + 1, vec![], self.records());
-        let foreign =
-            Admission { federation: FederationId::from_bytes([7; 32]), site: pen.key.site_id(), name: "x".to_owned() };
+        let foreign = Admission {
+            federation: FederationId::from_bytes([7; 32]),
+            site: pen.key.site_id(),
+            name: "x".to_owned(),
+        };
         let draft = match self.dice.below(6) {
-            0 => Draft { previous: CommitHash::from_bytes([9; 32]), ..fine },
-            1 => Draft { federation: FederationState::from_bytes([9; 32]), ..fine },
-            2 => Draft { logseq: LogSeq(pen.clock().max(1)), ..fine },
-            3 => Draft { records: vec![Record::admission(foreign)], ..fine },
-            4 => Draft { records: vec![Record::genesis(self.federation.genesis().clone())], ..fine },
-            _ => Draft { number: fine.number + 2, ..fine },
+            0 => Draft {
+                previous: CommitHash::from_bytes([9; 32]),
+                ..fine
+            },
+            1 => Draft {
+                federation: FederationState::from_bytes([9; 32]),
+                ..fine
+            },
+            2 => Draft {
+                logseq: LogSeq(pen.clock().max(1)),
+                ..fine
+            },
+            3 => Draft {
+                records: vec![Record::admission(foreign)],
+                ..fine
+            },
+            4 => Draft {
+                records: vec![Record::genesis(self.federation.genesis().clone())],
+                ..fine
+            },
+            _ => Draft {
+                number: fine.number + 2,
+                ..fine
+            },
         };
         let commit = pen.seal(draft);
         self.odd.push(commit);
@@ -365,7 +474,11 @@ impl World {
     fn fork(&mut self) {
         let mut logs = self.logs();
         let mut pen = logs.swap_remove(self.dice.below(logs.len()));
-        let at = if self.dice.percent(25) { 0 } else { self.dice.below(pen.chain.len()) };
+        let at = if self.dice.percent(25) {
+            0
+        } else {
+            self.dice.below(pen.chain.len())
+        };
         let forked = pen.chain[at].clone();
         pen.chain.truncate(at);
         let twin = self.twin(&pen, &forked);
@@ -382,7 +495,11 @@ impl World {
         }
         pen.chain.push(twin);
         for _ in 0..self.dice.below(4) {
-            let records = if self.dice.percent(50) { vec![self.invitation()] } else { self.records() };
+            let records = if self.dice.percent(50) {
+                vec![self.invitation()]
+            } else {
+                self.records()
+            };
             let commit = pen.seal(pen.draft(pen.clock() + 1, vec![], records));
             self.odd.push(commit.clone());
             pen.chain.push(commit);
@@ -397,10 +514,19 @@ impl World {
             2 => header.logseq.0 + self.dice.throw() % 3,
             _ => header.logseq.0,
         };
-        let learned = if self.dice.percent(80) { forked.learned().to_vec() } else { vec![] };
+        let learned = if self.dice.percent(80) {
+            forked.learned().to_vec()
+        } else {
+            vec![]
+        };
         let mut records = match self.dice.below(4) {
             0 => vec![self.invitation()],
-            1 => forked.records().iter().cloned().chain([self.invitation()]).collect(),
+            1 => forked
+                .records()
+                .iter()
+                .cloned()
+                .chain([self.invitation()])
+                .collect(),
             _ => self.records(),
         };
         if header.number == 1 && pen.key.site_id() == key(0).site_id() && self.dice.percent(70) {
@@ -410,7 +536,14 @@ impl World {
         records.dedup_by_key(|record| record.id());
         let draft = pen.draft(logseq, learned, records);
         let is_readable = !self.dice.percent(8);
-        pen.seal(if is_readable { draft } else { Draft { federation: FederationState::from_bytes([9; 32]), ..draft } })
+        pen.seal(if is_readable {
+            draft
+        } else {
+            Draft {
+                federation: FederationState::from_bytes([9; 32]),
+                ..draft
+            }
+        })
     }
 }
 
@@ -420,6 +553,9 @@ fn record_admits(record: &Record, site: &SiteId) -> bool {
 
 /// Admissions of sites that nobody has the key of.
 fn nobodies_from(federation: FederationId, from: usize, len: usize) -> Vec<Record> {
-    let nobody = |number: usize| SiteId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
-    (from..from + len).map(|number| admission(federation, &nobody(number), "nobody")).collect()
+    let nobody =
+        |number: usize| SiteId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
+    (from..from + len)
+        .map(|number| admission(federation, &nobody(number), "nobody"))
+        .collect()
 }

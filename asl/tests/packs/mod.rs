@@ -17,7 +17,10 @@ use uor_asl::disk::memory::MemoryDisk;
 use uor_index_format::id::Checksum;
 
 /// Small enough that a few payloads fill a pack.
-pub(crate) const OPTIONS: Options = Options { pack_bytes: 4096, threads: 2 };
+pub(crate) const OPTIONS: Options = Options {
+    pack_bytes: 4096,
+    threads: 2,
+};
 
 pub(crate) fn open(disk: &MemoryDisk, mode: Mode) -> Result<(Blocks, Recovery), BlocksError> {
     Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS)
@@ -30,7 +33,10 @@ pub(crate) fn open_large(disk: &MemoryDisk, mode: Mode) -> (Blocks, Recovery) {
 /// Bytes that do not compress, different for each seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes
 }
 
@@ -42,7 +48,11 @@ pub(crate) fn everything(mut reader: impl Read) -> Vec<u8> {
 
 /// The payloads of a seed: noise, repetition, or nothing.
 pub(crate) fn payload(seed: u64, len: usize) -> Vec<u8> {
-    if seed.is_multiple_of(3) { vec![b'a' + (seed % 20) as u8; len] } else { noise(seed, len) }
+    if seed.is_multiple_of(3) {
+        vec![b'a' + (seed % 20) as u8; len]
+    } else {
+        noise(seed, len)
+    }
 }
 
 /// Whether a payload comes back as it was; never anything else but an error.

@@ -1,6 +1,9 @@
 //! A global allocator that counts what the current thread asks for.
 
-#![expect(unsafe_code, reason = "a global allocator is an unsafe trait; this one counts and forwards to the system's")]
+#![expect(
+    unsafe_code,
+    reason = "a global allocator is an unsafe trait; this one counts and forwards to the system's"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -18,8 +21,8 @@ fn count(bytes: usize) {
     REQUESTED.with(|requested| requested.set(requested.get().saturating_add(bytes)));
 }
 
-// SAFETY: every call is forwarded unchanged to the system allocator. The counter is a constant-initialised thread local
-// without a destructor, so touching it never allocates.
+// SAFETY: every call is forwarded unchanged to the system allocator. The counter is a
+// constant-initialised thread local without a destructor, so touching it never allocates.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

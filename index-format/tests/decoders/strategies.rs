@@ -17,7 +17,9 @@ use uor_index_format::reference::RefAssignment;
 use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::{Attributes, EntryKind, MODE_MASK, Own, Tree, TreeEntry};
-use uor_index_format::wire::{Contact, Doorbell, Position, Refusal, Request, Response, WireFork, WireHead};
+use uor_index_format::wire::{
+    Contact, Doorbell, Position, Refusal, Request, Response, WireFork, WireHead,
+};
 
 type Bytes32 = [u8; 32];
 
@@ -57,19 +59,44 @@ fn text(len_max: usize) -> impl Strategy<Value = String> {
 }
 
 pub(crate) fn edge() -> impl Strategy<Value = Edge> {
-    let endpoint = || prop_oneof![key().prop_map(Endpoint::Artifact), site().prop_map(Endpoint::Site)];
+    let endpoint = || {
+        prop_oneof![
+            key().prop_map(Endpoint::Artifact),
+            site().prop_map(Endpoint::Site)
+        ]
+    };
     let edge_type = text(255).prop_filter("an edge has a type", |text| !text.is_empty());
     let role = prop_oneof![Just(Role::From), Just(Role::To), Just(Role::Both)];
-    (edge_type, vec(endpoint(), 1..4), vec(endpoint(), 1..4), role, proptest::option::of(key()))
-        .prop_map(|(edge_type, from, to, role, attribute)| Edge { edge_type, from, to, role, attribute })
+    (
+        edge_type,
+        vec(endpoint(), 1..4),
+        vec(endpoint(), 1..4),
+        role,
+        proptest::option::of(key()),
+    )
+        .prop_map(|(edge_type, from, to, role, attribute)| Edge {
+            edge_type,
+            from,
+            to,
+            role,
+            attribute,
+        })
 }
 
 pub(crate) fn reference() -> impl Strategy<Value = RefAssignment> {
-    (text(1024), text(1024), key()).prop_map(|(namespace, name, target)| RefAssignment { namespace, name, target })
+    (text(1024), text(1024), key()).prop_map(|(namespace, name, target)| RefAssignment {
+        namespace,
+        name,
+        target,
+    })
 }
 
 pub(crate) fn genesis() -> impl Strategy<Value = Genesis> {
-    let rule = prop_oneof![Just(ConflictRule::First), Just(ConflictRule::Quorum), Just(ConflictRule::Manual)];
+    let rule = prop_oneof![
+        Just(ConflictRule::First),
+        Just(ConflictRule::Quorum),
+        Just(ConflictRule::Manual)
+    ];
     (site(), text(64), any::<[u8; 16]>(), rule, any::<u64>()).prop_map(
         |(founder, name, nonce, conflict_rule, logseq_jump_max)| Genesis {
             founder,
@@ -90,8 +117,14 @@ pub(crate) fn admission() -> impl Strategy<Value = Admission> {
 }
 
 pub(crate) fn derivation() -> impl Strategy<Value = Derivation> {
-    (key(), vec(key(), 0..5), vec(any::<u8>(), 0..50), text(255))
-        .prop_map(|(program, inputs, params, profile)| Derivation { program, inputs, params, profile })
+    (key(), vec(key(), 0..5), vec(any::<u8>(), 0..50), text(255)).prop_map(
+        |(program, inputs, params, profile)| Derivation {
+            program,
+            inputs,
+            params,
+            profile,
+        },
+    )
 }
 
 fn failure() -> impl Strategy<Value = FailureKind> {
@@ -109,13 +142,21 @@ fn failure() -> impl Strategy<Value = FailureKind> {
 }
 
 pub(crate) fn outcome() -> impl Strategy<Value = Outcome> {
-    let status =
-        prop_oneof![Just(Status::Ok), (text(8192), failure()).prop_map(|(node, kind)| Status::Failed { node, kind })];
-    let step = (text(8192), key(), checksum()).prop_map(|(label, receipt, outcome)| Step { label, receipt, outcome });
-    (status, vec((text(255), key()), 0..4), vec(step, 0..4)).prop_map(|(status, outputs, trace)| Outcome {
-        status,
-        outputs,
-        trace,
+    let status = prop_oneof![
+        Just(Status::Ok),
+        (text(8192), failure()).prop_map(|(node, kind)| Status::Failed { node, kind })
+    ];
+    let step = (text(8192), key(), checksum()).prop_map(|(label, receipt, outcome)| Step {
+        label,
+        receipt,
+        outcome,
+    });
+    (status, vec((text(255), key()), 0..4), vec(step, 0..4)).prop_map(|(status, outputs, trace)| {
+        Outcome {
+            status,
+            outputs,
+            trace,
+        }
     })
 }
 
@@ -130,19 +171,40 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
     );
     let output = (any::<bool>(), any::<Index>());
     (0usize..4, vec(node, 1..8), vec(output, 1..4)).prop_map(|(inputs, nodes, outputs)| {
-        let pick = |(wants_node, index): (bool, Index), nodes: usize| match (wants_node && nodes > 0, inputs) {
-            (true, _) | (false, 0) if nodes > 0 => {
-                Some(Source::Node(u32::try_from(index.index(nodes)).expect("few nodes")))
-            }
+        let pick = |(wants_node, index): (bool, Index), nodes: usize| match (
+            wants_node && nodes > 0,
+            inputs,
+        ) {
+            (true, _) | (false, 0) if nodes > 0 => Some(Source::Node(
+                u32::try_from(index.index(nodes)).expect("few nodes"),
+            )),
             (_, 0) => None,
-            (_, inputs) => Some(Source::Input(u32::try_from(index.index(inputs)).expect("few inputs"))),
+            (_, inputs) => Some(Source::Input(
+                u32::try_from(index.index(inputs)).expect("few inputs"),
+            )),
         };
         let outputs = outputs.into_iter().enumerate();
-        let outputs = outputs.filter_map(|(at, wish)| Some((format!("o{at}"), pick(wish, nodes.len())?))).collect();
-        let nodes = nodes.into_iter().enumerate().map(|(at, (module, params, wishes, each, op))| {
-            let inputs: Vec<_> = wishes.into_iter().filter_map(|wish| pick(wish, at)).collect();
-            Node { name: format!("{at}"), op, module, params, each: each && !inputs.is_empty(), inputs }
-        });
+        let outputs = outputs
+            .filter_map(|(at, wish)| Some((format!("o{at}"), pick(wish, nodes.len())?)))
+            .collect();
+        let nodes =
+            nodes
+                .into_iter()
+                .enumerate()
+                .map(|(at, (module, params, wishes, each, op))| {
+                    let inputs: Vec<_> = wishes
+                        .into_iter()
+                        .filter_map(|wish| pick(wish, at))
+                        .collect();
+                    Node {
+                        name: format!("{at}"),
+                        op,
+                        module,
+                        params,
+                        each: each && !inputs.is_empty(),
+                        inputs,
+                    }
+                });
         let names = (0..inputs).map(|at| format!("i{at}")).collect();
         Program::new(names, nodes.collect(), outputs).expect("valid by construction")
     })
@@ -151,10 +213,14 @@ pub(crate) fn program() -> impl Strategy<Value = Program> {
 pub(crate) fn tree() -> impl Strategy<Value = Tree> {
     let name = vec(any::<u8>(), 1..30)
         .prop_map(|mut name| {
-            name.iter_mut().filter(|byte| matches!(**byte, 0 | b'/')).for_each(|byte| *byte = b'x');
+            name.iter_mut()
+                .filter(|byte| matches!(**byte, 0 | b'/'))
+                .for_each(|byte| *byte = b'x');
             name
         })
-        .prop_filter("not a directory's own name", |name| !matches!(name.as_slice(), b"." | b".."));
+        .prop_filter("not a directory's own name", |name| {
+            !matches!(name.as_slice(), b"." | b"..")
+        });
     let kind = prop_oneof![
         (key(), any::<u64>()).prop_map(|(key, len)| EntryKind::File { key, len }),
         key().prop_map(|key| EntryKind::Directory { key }),
@@ -169,13 +235,24 @@ pub(crate) fn tree() -> impl Strategy<Value = Tree> {
     let entry = (0..=MODE_MASK, kind, special, any::<bool>(), attributes());
     let own = proptest::option::of((0..=MODE_MASK, attributes()));
     (btree_map(name, entry, 0..6), any::<bool>(), own).prop_map(|(entries, has_attributes, own)| {
-        let entries = entries.into_iter().map(|(name, (mode, kind, special, is_special, attributes))| TreeEntry {
-            name,
-            mode,
-            kind: if has_attributes && is_special { special } else { kind },
-            attributes: has_attributes.then(|| Box::new(attributes)),
-        });
-        let own = own.filter(|_| has_attributes).map(|(mode, attributes)| Own { mode, attributes });
+        let entries =
+            entries
+                .into_iter()
+                .map(
+                    |(name, (mode, kind, special, is_special, attributes))| TreeEntry {
+                        name,
+                        mode,
+                        kind: if has_attributes && is_special {
+                            special
+                        } else {
+                            kind
+                        },
+                        attributes: has_attributes.then(|| Box::new(attributes)),
+                    },
+                );
+        let own = own
+            .filter(|_| has_attributes)
+            .map(|(mode, attributes)| Own { mode, attributes });
         Tree::with_own(own, entries.collect()).expect("valid by construction")
     })
 }
@@ -185,20 +262,30 @@ fn attributes() -> impl Strategy<Value = Attributes> {
     let owner = (any::<u64>(), any::<u64>());
     let mtime = (any::<i64>(), 0..1_000_000_000_u32);
     let xattrs = btree_map(xattr_name, vec(any::<u8>(), 0..10), 0..3);
-    (owner, mtime, proptest::option::of(any::<[u8; 16]>()), xattrs).prop_map(
-        |((uid, gid), (mtime_s, mtime_ns), link, xattrs)| Attributes {
-            uid,
-            gid,
-            mtime_s,
-            mtime_ns,
-            link,
-            xattrs: xattrs.into_iter().collect(),
-        },
+    (
+        owner,
+        mtime,
+        proptest::option::of(any::<[u8; 16]>()),
+        xattrs,
     )
+        .prop_map(
+            |((uid, gid), (mtime_s, mtime_ns), link, xattrs)| Attributes {
+                uid,
+                gid,
+                mtime_s,
+                mtime_ns,
+                link,
+                xattrs: xattrs.into_iter().collect(),
+            },
+        )
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    let keys = (key(), proptest::option::of(key()), proptest::option::of(key()));
+    let keys = (
+        key(),
+        proptest::option::of(key()),
+        proptest::option::of(key()),
+    );
     (vec(any::<u8>(), 0..40), any::<[u64; 3]>(), keys).prop_map(
         |(name, [to_guid, from_guid, creation], (contents, state, predecessor))| Origin {
             name,
@@ -214,20 +301,26 @@ fn origin() -> impl Strategy<Value = Origin> {
 
 pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
     let head = (1..=u64::MAX, commit_hash()).prop_map(|(number, hash)| Head { number, hash });
-    (btree_map(site(), head, 0..5), any::<u64>(), proptest::option::of(origin())).prop_map(
-        |(frontier, logseq_max, origin)| Snapshot {
+    (
+        btree_map(site(), head, 0..5),
+        any::<u64>(),
+        proptest::option::of(origin()),
+    )
+        .prop_map(|(frontier, logseq_max, origin)| Snapshot {
             frontier,
             logseq_max: LogSeq(logseq_max),
             origin: origin.map(Box::new),
-        },
-    )
+        })
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {
     let derived = prop_oneof![
         (proptest::option::of(any::<u32>()), payload())
             .prop_map(|(type_tag, payload)| Content::Artifact { type_tag, payload }),
-        (derivation(), payload()).prop_map(|(derivation, payload)| Content::Receipt { derivation, payload }),
+        (derivation(), payload()).prop_map(|(derivation, payload)| Content::Receipt {
+            derivation,
+            payload
+        }),
         edge().prop_map(Content::Edge),
         reference().prop_map(Content::Ref),
         genesis().prop_map(Content::Genesis),
@@ -243,22 +336,38 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
 /// A commit and the key that signed it.
 pub(crate) fn commit() -> impl Strategy<Value = (Commit, SiteKey)> {
     let position = (1..=u64::MAX, commit_hash(), 1..=u64::MAX);
-    (any::<Bytes32>(), position, any::<Bytes32>(), any::<u64>(), vec(commit_hash(), 0..4), vec(record(), 1..6))
-        .prop_map(|(seed, (number, previous, logseq), federation, wall_ms, learned, mut records)| {
-            let key = SiteKey::from_seed(&seed);
-            records.sort_by_key(Record::id);
-            records.dedup_by_key(|record| record.id());
-            let draft = Draft {
-                number,
-                previous: if number == 1 { CommitHash::NONE } else { previous },
-                logseq: LogSeq(logseq),
-                federation: FederationState::from_bytes(federation),
-                wall_ms,
-                learned,
-                records,
-            };
-            (Commit::seal(draft, &key).expect("valid by construction"), key)
-        })
+    (
+        any::<Bytes32>(),
+        position,
+        any::<Bytes32>(),
+        any::<u64>(),
+        vec(commit_hash(), 0..4),
+        vec(record(), 1..6),
+    )
+        .prop_map(
+            |(seed, (number, previous, logseq), federation, wall_ms, learned, mut records)| {
+                let key = SiteKey::from_seed(&seed);
+                records.sort_by_key(Record::id);
+                records.dedup_by_key(|record| record.id());
+                let draft = Draft {
+                    number,
+                    previous: if number == 1 {
+                        CommitHash::NONE
+                    } else {
+                        previous
+                    },
+                    logseq: LogSeq(logseq),
+                    federation: FederationState::from_bytes(federation),
+                    wall_ms,
+                    learned,
+                    records,
+                };
+                (
+                    Commit::seal(draft, &key).expect("valid by construction"),
+                    key,
+                )
+            },
+        )
 }
 
 pub(crate) fn fork_proof() -> impl Strategy<Value = ForkProof> {
@@ -279,14 +388,18 @@ pub(crate) fn fork_proof() -> impl Strategy<Value = ForkProof> {
 }
 
 pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
-    (any::<Bytes32>(), site(), any::<[u8; 16]>(), vec(text(512), 0..4)).prop_map(
-        |(federation, inviter, token, addresses)| Ticket {
+    (
+        any::<Bytes32>(),
+        site(),
+        any::<[u8; 16]>(),
+        vec(text(512), 0..4),
+    )
+        .prop_map(|(federation, inviter, token, addresses)| Ticket {
             federation: FederationId::from_bytes(federation),
             inviter,
             token,
             addresses,
-        },
-    )
+        })
 }
 
 pub(crate) fn doorbell() -> impl Strategy<Value = Doorbell> {
@@ -304,51 +417,95 @@ pub(crate) fn doorbell() -> impl Strategy<Value = Doorbell> {
 }
 
 fn position() -> impl Strategy<Value = Position> {
-    (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(|([snapshot, state_root, forks], logseq_max)| Position {
-        snapshot,
-        logseq_max,
-        state_root,
-        forks,
+    (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(|([snapshot, state_root, forks], logseq_max)| {
+        Position {
+            snapshot,
+            logseq_max,
+            state_root,
+            forks,
+        }
     })
 }
 
 fn frontier() -> impl Strategy<Value = Response> {
     let head =
-        (any::<[Bytes32; 2]>(), any::<u64>()).prop_map(|([domain, hash], number)| WireHead { domain, number, hash });
-    let contact = (any::<Bytes32>(), text(100)).prop_map(|(site, address)| Contact { site, address });
-    (position(), vec(head, 0..4), any::<bool>(), vec(contact, 0..3))
-        .prop_map(|(position, heads, has_more, contacts)| Response::Frontier { position, heads, has_more, contacts })
+        (any::<[Bytes32; 2]>(), any::<u64>()).prop_map(|([domain, hash], number)| WireHead {
+            domain,
+            number,
+            hash,
+        });
+    let contact =
+        (any::<Bytes32>(), text(100)).prop_map(|(site, address)| Contact { site, address });
+    (
+        position(),
+        vec(head, 0..4),
+        any::<bool>(),
+        vec(contact, 0..3),
+    )
+        .prop_map(|(position, heads, has_more, contacts)| Response::Frontier {
+            position,
+            heads,
+            has_more,
+            contacts,
+        })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
-        (any::<Bytes32>(), position(), any::<Option<Bytes32>>())
-            .prop_map(|(federation, position, after)| Request::Frontier { federation, position, after }),
+        (any::<Bytes32>(), position(), any::<Option<Bytes32>>()).prop_map(
+            |(federation, position, after)| Request::Frontier {
+                federation,
+                position,
+                after
+            }
+        ),
         (any::<Bytes32>(), any::<Option<Bytes32>>())
             .prop_map(|(federation, after)| Request::Forks { federation, after }),
-        (any::<Bytes32>(), vec(any::<Bytes32>(), 0..5))
-            .prop_map(|(federation, domains)| Request::Proofs { federation, domains }),
+        (any::<Bytes32>(), vec(any::<Bytes32>(), 0..5)).prop_map(|(federation, domains)| {
+            Request::Proofs {
+                federation,
+                domains,
+            }
+        }),
         (any::<Bytes32>(), vec(any::<Bytes32>(), 0..5))
             .prop_map(|(federation, sites)| Request::Testimony { federation, sites }),
-        (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(|([federation, domain, after_hash], after)| Request::Delta {
-            federation,
-            domain,
-            after,
-            after_hash
-        }),
-        (any::<[Bytes32; 2]>(), any::<[u64; 2]>()).prop_map(|([federation, checksum], [offset, len_max])| {
-            Request::Payload { federation, checksum, offset, len_max }
-        }),
-        (any::<[Bytes32; 4]>(), any::<u64>()).prop_map(|([federation, member, left, right], expires_ms)| {
-            let mut signature = [0; 64];
-            signature[..32].copy_from_slice(&left);
-            signature[32..].copy_from_slice(&right);
-            Request::Read { federation, member, expires_ms, signature }
-        }),
-        (any::<Bytes32>(), any::<[u8; 16]>(), text(64)).prop_map(|(federation, token, name)| Request::Join {
-            federation,
-            token,
-            name
+        (any::<[Bytes32; 3]>(), any::<u64>()).prop_map(
+            |([federation, domain, after_hash], after)| Request::Delta {
+                federation,
+                domain,
+                after,
+                after_hash
+            }
+        ),
+        (any::<[Bytes32; 2]>(), any::<[u64; 2]>()).prop_map(
+            |([federation, checksum], [offset, len_max])| {
+                Request::Payload {
+                    federation,
+                    checksum,
+                    offset,
+                    len_max,
+                }
+            }
+        ),
+        (any::<[Bytes32; 4]>(), any::<u64>()).prop_map(
+            |([federation, member, left, right], expires_ms)| {
+                let mut signature = [0; 64];
+                signature[..32].copy_from_slice(&left);
+                signature[32..].copy_from_slice(&right);
+                Request::Read {
+                    federation,
+                    member,
+                    expires_ms,
+                    signature,
+                }
+            }
+        ),
+        (any::<Bytes32>(), any::<[u8; 16]>(), text(64)).prop_map(|(federation, token, name)| {
+            Request::Join {
+                federation,
+                token,
+                name,
+            }
         }),
     ]
 }
@@ -364,15 +521,25 @@ pub(crate) fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         Just(Response::Welcome),
         frontier(),
-        (vec((any::<Bytes32>(), any::<u64>()), 0..4), any::<bool>()).prop_map(|(forks, has_more)| {
-            let forks = forks.into_iter().map(|(domain, number)| WireFork { domain, number }).collect();
-            Response::Forks { forks, has_more }
-        }),
+        (vec((any::<Bytes32>(), any::<u64>()), 0..4), any::<bool>()).prop_map(
+            |(forks, has_more)| {
+                let forks = forks
+                    .into_iter()
+                    .map(|(domain, number)| WireFork { domain, number })
+                    .collect();
+                Response::Forks { forks, has_more }
+            }
+        ),
         vec(vec(any::<u8>(), 0..40), 0..3).prop_map(|proofs| Response::Proofs { proofs }),
         vec(vec(any::<u8>(), 0..40), 0..3).prop_map(|commits| Response::Testimony { commits }),
-        (vec(vec(any::<u8>(), 0..60), 0..4), any::<u64>())
-            .prop_map(|(commits, commits_left)| Response::Delta { commits, commits_left }),
-        (any::<u64>(), vec(any::<u8>(), 0..100)).prop_map(|(total_len, bytes)| Response::Payload { total_len, bytes }),
+        (vec(vec(any::<u8>(), 0..60), 0..4), any::<u64>()).prop_map(|(commits, commits_left)| {
+            Response::Delta {
+                commits,
+                commits_left,
+            }
+        }),
+        (any::<u64>(), vec(any::<u8>(), 0..100))
+            .prop_map(|(total_len, bytes)| Response::Payload { total_len, bytes }),
         any::<[Bytes32; 2]>().prop_map(|[domain, commit]| Response::Admitted { domain, commit }),
         refusal.prop_map(|reason| Response::Refused { reason }),
     ]
@@ -391,7 +558,14 @@ pub(crate) enum Damage {
 }
 
 pub(crate) fn damage() -> impl Strategy<Value = Vec<Damage>> {
-    let word = prop_oneof![Just(0), 1..4u32, Just(65_536), Just(65_537), Just(u32::MAX), any::<u32>()];
+    let word = prop_oneof![
+        Just(0),
+        1..4u32,
+        Just(65_536),
+        Just(65_537),
+        Just(u32::MAX),
+        any::<u32>()
+    ];
     let one = prop_oneof![
         4 => (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
         1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
@@ -418,7 +592,11 @@ pub(crate) fn damaged(mut bytes: Vec<u8>, damage: &[Damage]) -> Vec<u8> {
             Damage::Swap(one, other) => bytes.swap(one.index(len), other.index(len)),
             Damage::Word(at, word) => {
                 let at = at.index(len);
-                bytes.iter_mut().skip(at).zip(word.to_le_bytes()).for_each(|(byte, new)| *byte = new);
+                bytes
+                    .iter_mut()
+                    .skip(at)
+                    .zip(word.to_le_bytes())
+                    .for_each(|(byte, new)| *byte = new);
             }
         }
     }

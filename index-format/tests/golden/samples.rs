@@ -2,7 +2,9 @@
 
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::edge::{Edge, Endpoint, Role};
-use uor_index_format::id::{ArtifactKey, Checksum, CommitHash, FederationId, FederationState, LogSeq};
+use uor_index_format::id::{
+    ArtifactKey, Checksum, CommitHash, FederationId, FederationState, LogSeq,
+};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::program::{self, Node, Program, Source};
@@ -51,7 +53,11 @@ pub(crate) fn federation() -> FederationId {
 }
 
 pub(crate) fn admission() -> Admission {
-    Admission { federation: federation(), site: member().site_id(), name: "south".to_owned() }
+    Admission {
+        federation: federation(),
+        site: member().site_id(),
+        name: "south".to_owned(),
+    }
 }
 
 pub(crate) fn edge() -> Edge {
@@ -67,7 +73,10 @@ pub(crate) fn edge() -> Edge {
 pub(crate) fn edge_with_attribute() -> Edge {
     Edge {
         edge_type: "executed-by".to_owned(),
-        from: vec![Endpoint::Artifact(derivation().receipt_key()), Endpoint::Artifact(key_of(&artifact()))],
+        from: vec![
+            Endpoint::Artifact(derivation().receipt_key()),
+            Endpoint::Artifact(key_of(&artifact())),
+        ],
         to: vec![Endpoint::Site(member().site_id())],
         role: Role::Both,
         attribute: Some(key_of(&artifact())),
@@ -75,7 +84,11 @@ pub(crate) fn edge_with_attribute() -> Edge {
 }
 
 pub(crate) fn reference() -> RefAssignment {
-    RefAssignment { namespace: "user".to_owned(), name: "data/iris".to_owned(), target: key_of(&artifact()) }
+    RefAssignment {
+        namespace: "user".to_owned(),
+        name: "data/iris".to_owned(),
+        target: key_of(&artifact()),
+    }
 }
 
 pub(crate) fn program() -> Program {
@@ -90,14 +103,25 @@ pub(crate) fn program() -> Program {
     let mut count = node("count", "pel.wasm/1", vec![Source::Input(0)]);
     (count.module, count.params, count.each) = (Some(key_of(&artifact())), b"lines".to_vec(), true);
     let inputs = vec!["files".to_owned(), "head".to_owned()];
-    let nodes = vec![count, node("report", "pel.bytes.concat/1", vec![Source::Input(1), Source::Node(0)])];
-    Program::new(inputs, nodes, vec![("report".to_owned(), Source::Node(1))]).expect("a valid program")
+    let nodes = vec![
+        count,
+        node(
+            "report",
+            "pel.bytes.concat/1",
+            vec![Source::Input(1), Source::Node(0)],
+        ),
+    ];
+    Program::new(inputs, nodes, vec![("report".to_owned(), Source::Node(1))])
+        .expect("a valid program")
 }
 
 pub(crate) fn derivation() -> Derivation {
     Derivation {
         program: artifact_key(Some(program::TYPE_TAG), &Payload::of(&program().encode())),
-        inputs: vec![key_of(&artifact()), artifact_key(Some(7), &Payload::of(PAYLOAD))],
+        inputs: vec![
+            key_of(&artifact()),
+            artifact_key(Some(7), &Payload::of(PAYLOAD)),
+        ],
         params: b"p".to_vec(),
         profile: "uor.pel/1".to_owned(),
     }
@@ -117,16 +141,41 @@ pub(crate) fn outcome() -> Outcome {
 }
 
 pub(crate) fn failed() -> Outcome {
-    let status = Status::Failed { node: "count".to_owned(), kind: FailureKind::Explicit(-3) };
-    Outcome { status, outputs: Vec::new(), trace: Vec::new() }
+    let status = Status::Failed {
+        node: "count".to_owned(),
+        kind: FailureKind::Explicit(-3),
+    };
+    Outcome {
+        status,
+        outputs: Vec::new(),
+        trace: Vec::new(),
+    }
 }
 
 pub(crate) fn tree() -> Tree {
-    let entry = |name: &[u8], mode, kind| TreeEntry { name: name.to_vec(), mode, kind, attributes: None };
+    let entry = |name: &[u8], mode, kind| TreeEntry {
+        name: name.to_vec(),
+        mode,
+        kind,
+        attributes: None,
+    };
     let key = key_of(&artifact());
     Tree::new(vec![
-        entry(b"link", 0o777, EntryKind::Symlink { target: b"../a".to_vec() }),
-        entry(b"b.txt", 0o644, EntryKind::File { key, len: PAYLOAD.len() as u64 }),
+        entry(
+            b"link",
+            0o777,
+            EntryKind::Symlink {
+                target: b"../a".to_vec(),
+            },
+        ),
+        entry(
+            b"b.txt",
+            0o644,
+            EntryKind::File {
+                key,
+                len: PAYLOAD.len() as u64,
+            },
+        ),
         entry(b"a", 0o755, EntryKind::Directory { key }),
     ])
     .expect("a valid tree")
@@ -140,7 +189,10 @@ pub(crate) fn tree_with_attributes() -> Tree {
         mtime_s: -1,
         mtime_ns: 999_999_999,
         link,
-        xattrs: vec![(b"user.a".to_vec(), b"\0".to_vec()), (b"user.b".to_vec(), Vec::new())],
+        xattrs: vec![
+            (b"user.a".to_vec(), b"\0".to_vec()),
+            (b"user.b".to_vec(), Vec::new()),
+        ],
     };
     let entry = |name: &[u8], kind, link| TreeEntry {
         name: name.to_vec(),
@@ -149,34 +201,70 @@ pub(crate) fn tree_with_attributes() -> Tree {
         attributes: Some(Box::new(attributes(link))),
     };
     let key = key_of(&artifact());
-    let file = || EntryKind::File { key, len: PAYLOAD.len() as u64 };
+    let file = || EntryKind::File {
+        key,
+        len: PAYLOAD.len() as u64,
+    };
     let entries = vec![
-        entry(b"block", EntryKind::BlockDevice { major: 8, minor: 1 }, None),
+        entry(
+            b"block",
+            EntryKind::BlockDevice { major: 8, minor: 1 },
+            None,
+        ),
         entry(b"char", EntryKind::CharDevice { major: 1, minor: 3 }, None),
         entry(b"directory", EntryKind::Directory { key }, None),
         entry(b"fifo", EntryKind::Fifo, None),
         entry(b"file", file(), Some([7; 16])),
         entry(b"file again", file(), Some([7; 16])),
-        entry(b"link", EntryKind::Symlink { target: b"../a".to_vec() }, None),
+        entry(
+            b"link",
+            EntryKind::Symlink {
+                target: b"../a".to_vec(),
+            },
+            None,
+        ),
         entry(b"socket", EntryKind::Socket, None),
     ];
-    Tree::with_own(Some(Own { mode: 0o755, attributes: attributes(None) }), entries).expect("a valid tree")
+    Tree::with_own(
+        Some(Own {
+            mode: 0o755,
+            attributes: attributes(None),
+        }),
+        entries,
+    )
+    .expect("a valid tree")
 }
 
 /// One record of every kind but genesis.
 pub(crate) fn records() -> Vec<(&'static str, Record)> {
     let gone = artifact_key(None, &Payload::of(b"gone"));
-    let disputed = Derivation { params: b"other".to_vec(), ..derivation() }.receipt_key();
+    let disputed = Derivation {
+        params: b"other".to_vec(),
+        ..derivation()
+    }
+    .receipt_key();
     vec![
         ("record.artifact", artifact()),
-        ("record.artifact-tagged", Record::artifact(Some(7), Payload::of(PAYLOAD))),
-        ("record.receipt", Record::receipt(derivation(), Payload::of(&outcome().encode()))),
+        (
+            "record.artifact-tagged",
+            Record::artifact(Some(7), Payload::of(PAYLOAD)),
+        ),
+        (
+            "record.receipt",
+            Record::receipt(derivation(), Payload::of(&outcome().encode())),
+        ),
         ("record.edge", Record::edge(edge())),
-        ("record.edge-with-attribute", Record::edge(edge_with_attribute())),
+        (
+            "record.edge-with-attribute",
+            Record::edge(edge_with_attribute()),
+        ),
         ("record.ref", Record::reference(reference())),
         ("record.admission", Record::admission(admission())),
         ("record.tombstone", Record::tombstone(gone.into())),
-        ("record.resolution", Record::resolution(disputed.into(), Checksum::of(&failed().encode()))),
+        (
+            "record.resolution",
+            Record::resolution(disputed.into(), Checksum::of(&failed().encode())),
+        ),
     ]
 }
 
@@ -196,7 +284,9 @@ pub(crate) fn first_commit() -> Commit {
 
 /// The founder's second commit: two learned membership commits of others, and nine records.
 pub(crate) fn second_commit(wall_ms_later: u64) -> Commit {
-    let learned = [0xc0, 0xc1].map(|byte| CommitHash::from_bytes([byte; 32])).to_vec();
+    let learned = [0xc0, 0xc1]
+        .map(|byte| CommitHash::from_bytes([byte; 32]))
+        .to_vec();
     let mut known = [&[first_commit().hash()], &learned[..]].concat();
     known.sort();
     let draft = Draft {
@@ -212,14 +302,30 @@ pub(crate) fn second_commit(wall_ms_later: u64) -> Commit {
 }
 
 pub(crate) fn fork_proof() -> ForkProof {
-    ForkProof::new(second_commit(0).header().clone(), second_commit(1).header().clone()).expect("a fork")
+    ForkProof::new(
+        second_commit(0).header().clone(),
+        second_commit(1).header().clone(),
+    )
+    .expect("a fork")
 }
 
 pub(crate) fn snapshot() -> Snapshot {
-    let head = Head { number: 2, hash: second_commit(0).hash() };
-    let other = Head { number: 1, hash: CommitHash::from_bytes([0xc0; 32]) };
-    let frontier = [(founder().site_id(), head), (member().site_id(), other)].into_iter().collect();
-    Snapshot { frontier, logseq_max: LogSeq(7), origin: None }
+    let head = Head {
+        number: 2,
+        hash: second_commit(0).hash(),
+    };
+    let other = Head {
+        number: 1,
+        hash: CommitHash::from_bytes([0xc0; 32]),
+    };
+    let frontier = [(founder().site_id(), head), (member().site_id(), other)]
+        .into_iter()
+        .collect();
+    Snapshot {
+        frontier,
+        logseq_max: LogSeq(7),
+        origin: None,
+    }
 }
 
 /// A snapshot that an import made.
@@ -229,11 +335,17 @@ pub(crate) fn imported() -> Snapshot {
         to_guid: 0x5ccf_0945_79b5_8d82,
         from_guid: 0x44bd_6611_f6e6_78e3,
         creation: 1_795_222_437,
-        contents: artifact_key(Some(tree::TYPE_TAG), &Payload::of(&tree_with_attributes().encode())),
+        contents: artifact_key(
+            Some(tree::TYPE_TAG),
+            &Payload::of(&tree_with_attributes().encode()),
+        ),
         state: Some(key_of(&artifact())),
         predecessor: Some(snapshot().id()),
     };
-    Snapshot { origin: Some(Box::new(origin)), ..snapshot() }
+    Snapshot {
+        origin: Some(Box::new(origin)),
+        ..snapshot()
+    }
 }
 
 /// A settled artifact with a type tag, and a receipt whose conflict withholds every claim.
@@ -310,5 +422,8 @@ pub(crate) fn heads() -> Vec<WireHead> {
 }
 
 pub(crate) fn contacts() -> Vec<Contact> {
-    vec![Contact { site: *founder().site_id().as_bytes(), address: "/ip4/127.0.0.1/tcp/4711".to_owned() }]
+    vec![Contact {
+        site: *founder().site_id().as_bytes(),
+        address: "/ip4/127.0.0.1/tcp/4711".to_owned(),
+    }]
 }

@@ -1,4 +1,5 @@
-//! Streams of any size, grown from a small real one: its master node, registries and layouts stay, files are added.
+//! Streams of any size, grown from a small real one: its master node, registries and layouts stay,
+//! files are added.
 
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write};
@@ -35,7 +36,13 @@ pub(crate) fn told(steps: &[(u64, Step)], is_increment: bool) -> Vec<u8> {
         for (header, payload) in &template.rest {
             writer.record(header, payload);
         }
-        writer.record(&write_header(ROOT, GUID, 0), &directory(&Shape { files: 2, file_len: 0 }));
+        writer.record(
+            &write_header(ROOT, GUID, 0),
+            &directory(&Shape {
+                files: 2,
+                file_len: 0,
+            }),
+        );
     }
     for (file, step) in steps {
         let number = FIRST + file;
@@ -45,14 +52,20 @@ pub(crate) fn told(steps: &[(u64, Step)], is_increment: bool) -> Vec<u8> {
                 writer.record(&header, &bonus);
             }
             Step::Write(offset, bytes) => {
-                writer.record(&write_header_of(number, guid, *offset, bytes.len() as u64), bytes);
+                writer.record(
+                    &write_header_of(number, guid, *offset, bytes.len() as u64),
+                    bytes,
+                );
             }
             Step::Free(offset, len) => {
                 let mut header = vec![0; HEADER_LEN];
                 set_u32(&mut header, 0, 4);
-                [number, *offset, *len, guid].into_iter().zip([8, 16, 24, 32]).for_each(|(value, at)| {
-                    set_u64(&mut header, at, value);
-                });
+                [number, *offset, *len, guid]
+                    .into_iter()
+                    .zip([8, 16, 24, 32])
+                    .for_each(|(value, at)| {
+                        set_u64(&mut header, at, value);
+                    });
                 writer.record(&header, &[]);
             }
         }
@@ -90,9 +103,14 @@ struct Template {
 }
 
 fn template() -> Template {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../zfs/tests/data/streams/tiny-full.zsend.gz");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../zfs/tests/data/streams/tiny-full.zsend.gz"
+    );
     let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    flate2::read::GzDecoder::new(File::open(path).unwrap())
+        .read_to_end(&mut bytes)
+        .unwrap();
     let (mut begin, mut rest, mut model, mut end) = (Vec::new(), Vec::new(), None, Vec::new());
     let mut reader = StreamReader::new(bytes.as_slice());
     while let Some(record) = reader.next_record().unwrap() {
@@ -117,7 +135,12 @@ fn template() -> Template {
             _ => rest.push(raw),
         }
     }
-    Template { begin, rest, model: model.unwrap(), end }
+    Template {
+        begin,
+        rest,
+        model: model.unwrap(),
+        end,
+    }
 }
 
 fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
@@ -141,7 +164,11 @@ fn create(path: &Path) -> BufWriter<File> {
 
 impl<W: Write> Writer<W> {
     fn begin(out: W, header: &[u8]) -> Self {
-        let mut writer = Self { out, sum: Fletcher4::default(), len: 0 };
+        let mut writer = Self {
+            out,
+            sum: Fletcher4::default(),
+            len: 0,
+        };
         writer.put(header);
         writer
     }
@@ -184,7 +211,16 @@ impl Noise {
         }
         let seed = self.0;
         for (at, word) in text.chunks_exact_mut(64).enumerate() {
-            let words = [seed % 7, at as u64 % 13, seed, at as u64 / 5, 0, 1, seed >> 3, 2];
+            let words = [
+                seed % 7,
+                at as u64 % 13,
+                seed,
+                at as u64 / 5,
+                0,
+                1,
+                seed >> 3,
+                2,
+            ];
             word.copy_from_slice(&words.map(u64::to_le_bytes).concat());
         }
     }
@@ -228,7 +264,10 @@ pub(crate) fn full(shape: &Shape, path: &Path) -> u64 {
         writer.record(header, payload);
     }
     writer.record(&write_header(ROOT, GUID, 0), &directory(shape));
-    let (mut noise, mut block) = (Noise(0x9E37_79B9_7F4A_7C15), vec![0; usize::try_from(BLOCK_LEN).unwrap()]);
+    let (mut noise, mut block) = (
+        Noise(0x9E37_79B9_7F4A_7C15),
+        vec![0; usize::try_from(BLOCK_LEN).unwrap()],
+    );
     for number in FIRST..FIRST + shape.files {
         let (header, bonus) = object(&template, number, GUID, shape.file_len);
         writer.record(&header, &bonus);
@@ -262,7 +301,10 @@ pub(crate) fn increment(shape: &Shape, path: &Path) -> u64 {
     set_u64(&mut begin, 48, GUID);
     set_u64(&mut end, 40, GUID + 1);
     let mut writer = Writer::begin(create(path), &begin);
-    let (mut noise, mut block) = (Noise(0xD1B5_4A32_D192_ED03), vec![0; usize::try_from(BLOCK_LEN).unwrap()]);
+    let (mut noise, mut block) = (
+        Noise(0xD1B5_4A32_D192_ED03),
+        vec![0; usize::try_from(BLOCK_LEN).unwrap()],
+    );
     for number in (FIRST..FIRST + shape.files).filter(|number| number % CHANGED_FILES == 0) {
         let (header, bonus) = object(&template, number, GUID + 1, shape.file_len);
         writer.record(&header, &bonus);

@@ -1,5 +1,5 @@
-//! Where the socket is. A Unix socket's path has room for some hundred bytes; data directories may lie deeper, and are then
-//! reached through a descriptor of theirs.
+//! Where the socket is. A Unix socket's path has room for some hundred bytes; data directories may
+//! lie deeper, and are then reached through a descriptor of theirs.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -13,11 +13,16 @@ use super::SOCKET_NAME;
 
 /// Longest path that is used as it is, in bytes.
 const PATH_LEN_MAX: usize = 100;
-/// A directory that only its owner may enter, in which the socket gets its mode before anyone can see it.
+/// A directory that only its owner may enter, in which the socket gets its mode before anyone can
+/// see it.
 const NURSERY: &str = ".control";
 
 /// Runs `action` with a path of the socket `dir/name` that is short enough.
-fn with_path<T>(dir: &Path, name: &str, action: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+fn with_path<T>(
+    dir: &Path,
+    name: &str,
+    action: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<T> {
     let path = dir.join(name);
     if path.as_os_str().as_bytes().len() <= PATH_LEN_MAX {
         return action(&path);

@@ -15,9 +15,13 @@ use crate::cancel::Cancel;
 
 /// Bytes of standard input sent at a time.
 const INPUT_LEN: usize = 256 << 10;
-/// While the node is awaited, so many times a second it is looked whether the command is still wanted.
+/// While the node is awaited, so many times a second it is looked whether the command is still
+/// wanted.
 const LOOKS_PER_SECOND: u64 = 10;
-const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const LOOK_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// What the client does with what comes back.
 pub trait Terminal {
@@ -66,12 +70,17 @@ impl Canceller {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that the command is not wanted any more. How it ended then comes back from [`Client::run`].
+    /// Says that the command is not wanted any more. How it ended then comes back from
+    /// [`Client::run`].
     pub fn cancel(&self) {
         self.cancel.cancel();
         let this = self.clone();
-        // Whoever calls this does not wait for a node that takes nothing: it hears it when the connection ends.
-        drop(thread::Builder::new().spawn(move || drop(frame::write(&mut *this.stream(), Type::Cancel, &[]))));
+        // Whoever calls this does not wait for a node that takes nothing: it hears it when the
+        // connection ends.
+        drop(
+            thread::Builder::new()
+                .spawn(move || drop(frame::write(&mut *this.stream(), Type::Cancel, &[]))),
+        );
     }
 }
 
@@ -80,7 +89,13 @@ impl Client {
     pub fn connect(dir: &Path) -> Option<Self> {
         let stream = address::connect(dir).ok()?;
         let to_write = Arc::new(Mutex::new(stream.try_clone().ok()?));
-        Some(Self { stream, canceller: Canceller { stream: to_write, cancel: Cancel::default() } })
+        Some(Self {
+            stream,
+            canceller: Canceller {
+                stream: to_write,
+                cancel: Cancel::default(),
+            },
+        })
     }
 
     /// What takes the command back.
@@ -91,9 +106,10 @@ impl Client {
     /// Has the node run a command; gives its exit status.
     ///
     /// # Errors
-    /// [`ControlError::Broken`] if the connection breaks before the command ends; [`ControlError::Silent`] if the node says
-    /// nothing and the terminal does not wait; [`ControlError::Output`] if the output could not be written, and that not
-    /// because its reader has gone away; [`ControlError`].
+    /// [`ControlError::Broken`] if the connection breaks before the command ends;
+    /// [`ControlError::Silent`] if the node says nothing and the terminal does not wait;
+    /// [`ControlError::Output`] if the output could not be written, and that not because its reader
+    /// has gone away; [`ControlError`].
     pub fn run(self, request: &Request, terminal: &mut dyn Terminal) -> Result<i32, ControlError> {
         let body = request.encode();
         if body.len() > BODY_LEN_MAX {
@@ -110,20 +126,32 @@ impl Client {
                 Type::InputWanted => self.send_input(terminal)?,
                 Type::Progress => {
                     let progress = Progress::decode(&body);
-                    terminal.progress(Some(&progress.map_err(|_| ControlError::Malformed { problem: "progress" })?));
+                    terminal.progress(Some(&progress.map_err(|_| ControlError::Malformed {
+                        problem: "progress",
+                    })?));
                 }
                 Type::ProgressEnd => terminal.progress(None),
                 Type::Alive => {}
                 Type::Exit => {
                     let status = <[u8; 4]>::try_from(body.as_slice());
-                    let status = status.map_err(|_| ControlError::Malformed { problem: "exit status" })?;
-                    let failure = unwritten.filter(|error: &io::Error| error.kind() != io::ErrorKind::BrokenPipe);
-                    return failure
-                        .map_or(Ok(i32::from_le_bytes(status)), |source| Err(ControlError::Output { source }));
+                    let status = status.map_err(|_| ControlError::Malformed {
+                        problem: "exit status",
+                    })?;
+                    let failure = unwritten
+                        .filter(|error: &io::Error| error.kind() != io::ErrorKind::BrokenPipe);
+                    return failure.map_or(Ok(i32::from_le_bytes(status)), |source| {
+                        Err(ControlError::Output { source })
+                    });
                 }
                 Type::Refused => return Err(refusal(&body, &request.release)),
-                Type::Request | Type::Input | Type::Cancel | Type::OutClosed | Type::InputFailed => {
-                    return Err(ControlError::Malformed { problem: "a client's frame" });
+                Type::Request
+                | Type::Input
+                | Type::Cancel
+                | Type::OutClosed
+                | Type::InputFailed => {
+                    return Err(ControlError::Malformed {
+                        problem: "a client's frame",
+                    });
                 }
             }
         }
@@ -147,21 +175,38 @@ impl Client {
             // The node has been told already, and answers.
             Err(_) if self.canceller.cancel.is_cancelled() => Ok(()),
             Err(error) => {
-                let number = error.raw_os_error().unwrap_or_else(|| Errno::IO.raw_os_error());
+                let number = error
+                    .raw_os_error()
+                    .unwrap_or_else(|| Errno::IO.raw_os_error());
                 self.send(Type::InputFailed, &number.to_le_bytes(), terminal)
             }
         }
     }
 
-    fn send(&self, kind: Type, body: &[u8], terminal: &mut dyn Terminal) -> Result<(), ControlError> {
+    fn send(
+        &self,
+        kind: Type,
+        body: &[u8],
+        terminal: &mut dyn Terminal,
+    ) -> Result<(), ControlError> {
         // Held for a whole frame: another that is sent meanwhile comes after it.
         let held = self.canceller.stream();
-        let mut patient = Patient { stream: &held, cancel: &self.canceller.cancel, terminal, looks: 0 };
+        let mut patient = Patient {
+            stream: &held,
+            cancel: &self.canceller.cancel,
+            terminal,
+            looks: 0,
+        };
         frame::write(&mut patient, kind, body).map_err(broken)
     }
 
     fn patient<'a>(&'a self, terminal: &'a mut dyn Terminal) -> Patient<'a> {
-        Patient { stream: &self.stream, cancel: &self.canceller.cancel, terminal, looks: 0 }
+        Patient {
+            stream: &self.stream,
+            cancel: &self.canceller.cancel,
+            terminal,
+            looks: 0,
+        }
     }
 }
 
@@ -177,7 +222,10 @@ fn broken(source: io::Error) -> ControlError {
 fn refusal(body: &[u8], command: &str) -> ControlError {
     match std::str::from_utf8(body) {
         Ok("") => ControlError::Busy,
-        Ok(node) => ControlError::OtherRelease { node: node.to_owned(), command: command.to_owned() },
+        Ok(node) => ControlError::OtherRelease {
+            node: node.to_owned(),
+            command: command.to_owned(),
+        },
         Err(_) => ControlError::Malformed { problem: "refusal" },
     }
 }

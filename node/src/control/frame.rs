@@ -32,7 +32,8 @@ pub(super) enum Type {
     Exit = 21,
     /// Server: it is still at it.
     Alive = 22,
-    /// Server: it does not take the command; a kind, and what the client needs to know. The last frame.
+    /// Server: it does not take the command; a kind, and what the client needs to know. The last
+    /// frame.
     Refused = 23,
 }
 
@@ -56,8 +57,11 @@ impl Type {
 
 /// Writes one frame; the body has at most [`BODY_LEN_MAX`] bytes.
 pub(super) fn write(stream: &mut impl Write, kind: Type, body: &[u8]) -> io::Result<()> {
-    let len = u32::try_from(body.len()).ok().filter(|_| body.len() <= BODY_LEN_MAX);
-    let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"))?;
+    let len = u32::try_from(body.len())
+        .ok()
+        .filter(|_| body.len() <= BODY_LEN_MAX);
+    let len =
+        len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"))?;
     let mut bytes = Vec::with_capacity(5 + body.len());
     bytes.push(kind as u8);
     bytes.extend_from_slice(&len.to_le_bytes());
@@ -71,9 +75,14 @@ pub(super) fn read(stream: &mut impl Read) -> io::Result<(Type, Vec<u8>)> {
     let mut head = [0; 5];
     let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "the other side closed it");
     let is_end = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
-    stream.read_exact(&mut head).map_err(|error| if is_end(&error) { closed() } else { error })?;
+    stream
+        .read_exact(&mut head)
+        .map_err(|error| if is_end(&error) { closed() } else { error })?;
     let [kind, len @ ..] = head;
-    let kind = Type::ALL.into_iter().find(|known| *known as u8 == kind).ok_or_else(|| invalid("unknown frame type"))?;
+    let kind = Type::ALL
+        .into_iter()
+        .find(|known| *known as u8 == kind)
+        .ok_or_else(|| invalid("unknown frame type"))?;
     let len = u32::from_le_bytes(len);
     if len as usize > BODY_LEN_MAX {
         return Err(invalid("the frame is too long"));

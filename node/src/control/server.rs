@@ -43,8 +43,9 @@ impl Shared {
 }
 
 impl Server {
-    /// Makes the socket in the data directory `dir` and serves it. The caller holds the store's lock, so a socket that is
-    /// there and does not answer belongs to a dead process and is replaced.
+    /// Makes the socket in the data directory `dir` and serves it. The caller holds the store's
+    /// lock, so a socket that is there and does not answer belongs to a dead process and is
+    /// replaced.
     ///
     /// # Errors
     /// [`ControlError::InUse`] if somebody answers; [`ControlError::Bind`].
@@ -53,23 +54,37 @@ impl Server {
         if address::connect(dir).is_ok() {
             return Err(ControlError::InUse { path });
         }
-        let listener = address::bind(dir).map_err(|source| ControlError::Bind { path: path.clone(), source })?;
+        let listener = address::bind(dir).map_err(|source| ControlError::Bind {
+            path: path.clone(),
+            source,
+        })?;
         let shared = Arc::new(Shared::default());
         let for_acceptor = Arc::clone(&shared);
         let acceptor = thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || accept(&listener, &handler, &for_acceptor))
-            .map_err(|source| ControlError::Bind { path: path.clone(), source })?;
-        Ok(Self { path, dir: dir.to_owned(), shared, acceptor: Some(acceptor) })
+            .map_err(|source| ControlError::Bind {
+                path: path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            path,
+            dir: dir.to_owned(),
+            shared,
+            acceptor: Some(acceptor),
+        })
     }
 
-    /// Takes no more commands, hangs up on those that run, waits for them a few seconds, and removes the socket.
+    /// Takes no more commands, hangs up on those that run, waits for them a few seconds, and
+    /// removes the socket.
     pub fn stop(self) {
         drop(self);
     }
 
     fn shut(&mut self) {
-        let Some(acceptor) = self.acceptor.take() else { return };
+        let Some(acceptor) = self.acceptor.take() else {
+            return;
+        };
         self.shared.stopping.store(true, Ordering::SeqCst);
         // Whoever connects wakes the acceptor; if nobody can, it is gone already.
         if address::connect(&self.dir).is_ok() {
@@ -77,8 +92,14 @@ impl Server {
         }
         drop(fs::remove_file(&self.path));
         let sessions = self.shared.sessions();
-        sessions.values().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
-        drop(self.shared.ended.wait_timeout_while(sessions, STOP_TIMEOUT, |sessions| !sessions.is_empty()));
+        sessions
+            .values()
+            .for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        drop(
+            self.shared
+                .ended
+                .wait_timeout_while(sessions, STOP_TIMEOUT, |sessions| !sessions.is_empty()),
+        );
     }
 }
 
@@ -96,15 +117,23 @@ fn accept(listener: &UnixListener, handler: &Handler, shared: &Arc<Shared>) {
         let Ok(stream) = stream else { continue };
         let (handler, shared) = (Arc::clone(handler), Arc::clone(shared));
         // Where no thread can be had, the client sees its connection close.
-        drop(thread::Builder::new().name("command".to_owned()).spawn(move || {
-            run(number, stream, &handler, &shared);
-        }));
+        drop(
+            thread::Builder::new()
+                .name("command".to_owned())
+                .spawn(move || {
+                    run(number, stream, &handler, &shared);
+                }),
+        );
     }
 }
 
 fn run(number: u64, stream: UnixStream, handler: &Handler, shared: &Shared) {
-    let Ok(for_stopping) = stream.try_clone() else { return };
-    let Ok((session, mut ear)) = Session::new(stream) else { return };
+    let Ok(for_stopping) = stream.try_clone() else {
+        return;
+    };
+    let Ok((session, mut ear)) = Session::new(stream) else {
+        return;
+    };
     {
         let mut sessions = shared.sessions();
         if sessions.len() >= SESSIONS_MAX {
@@ -132,7 +161,8 @@ fn run(number: u64, stream: UnixStream, handler: &Handler, shared: &Shared) {
     drop(session.send(Type::Exit, &status.to_le_bytes()));
 }
 
-/// Does not take the command: because of the node's release, or, if that is empty, because there are too many.
+/// Does not take the command: because of the node's release, or, if that is empty, because there
+/// are too many.
 fn refuse(session: &Session, release: &str) {
     drop(session.send(Type::Refused, release.as_bytes()));
 }

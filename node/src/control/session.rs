@@ -18,10 +18,17 @@ use crate::cancel::{Cancel, Cancelled};
 /// How long a client may take to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a client that waits hears that its command is still at it.
-const ALIVE_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const ALIVE_EVERY: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
-/// One running command's line to its client. Once the client is gone, writing fails with `BrokenPipe`.
+/// One running command's line to its client. Once the client is gone, writing fails with
+/// `BrokenPipe`.
 pub struct Session {
     stream: Arc<Mutex<UnixStream>>,
     input: Mutex<Receiver<io::Result<Vec<u8>>>>,
@@ -57,7 +64,15 @@ impl Session {
             cancel: cancel.clone(),
             out_is_closed: Arc::clone(&out_is_closed),
         };
-        Ok((Self { stream, input: Mutex::new(receiver), cancel, out_is_closed }, ear))
+        Ok((
+            Self {
+                stream,
+                input: Mutex::new(receiver),
+                cancel,
+                out_is_closed,
+            },
+            ear,
+        ))
     }
 
     pub(super) fn send(&self, kind: Type, body: &[u8]) -> io::Result<()> {
@@ -72,17 +87,28 @@ impl Session {
 
     /// The client's standard output.
     pub const fn out(&self) -> impl Write {
-        Channel { session: self, kind: Type::Out }
+        Channel {
+            session: self,
+            kind: Type::Out,
+        }
     }
 
     /// The client's standard error.
     pub const fn err(&self) -> impl Write {
-        Channel { session: self, kind: Type::Err }
+        Channel {
+            session: self,
+            kind: Type::Err,
+        }
     }
 
     /// The client's standard input, asked for piece by piece.
     pub const fn input(&self) -> impl Read {
-        Input { session: self, buffer: Vec::new(), at: 0, ended: false }
+        Input {
+            session: self,
+            buffer: Vec::new(),
+            at: 0,
+            ended: false,
+        }
     }
 
     /// Shows progress at the client; one that is gone misses nothing.
@@ -115,7 +141,8 @@ impl Ear {
         }
     }
 
-    /// Takes in what has arrived by now: a client that has gone away before its command begins wants none.
+    /// Takes in what has arrived by now: a client that has gone away before its command begins
+    /// wants none.
     pub(super) fn catch_up(&mut self) {
         while !self.cancel.is_cancelled() && self.is_readable(&AT_ONCE) {
             self.hear();
@@ -137,7 +164,10 @@ impl Ear {
 
     fn is_readable(&self, timeout: &Timespec) -> bool {
         // What cannot be polled is read, and says what is wrong.
-        poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(timeout)) != Ok(0)
+        poll(
+            &mut [PollFd::new(&self.stream, PollFlags::IN)],
+            Some(timeout),
+        ) != Ok(0)
     }
 
     /// Takes the next frame; says whether there may be more.
@@ -162,7 +192,10 @@ impl Ear {
             }
         };
         // What was not asked for is not kept: such a client is no client.
-        let is_taken = self.input.as_ref().is_none_or(|input| input.try_send(piece).is_ok());
+        let is_taken = self
+            .input
+            .as_ref()
+            .is_none_or(|input| input.try_send(piece).is_ok());
         if !is_taken {
             self.give_up();
         }
@@ -175,9 +208,12 @@ impl Ear {
         self.input = None;
     }
 
-    /// Says that the command is still at it, unless something else is being said, or nobody takes what was said before.
+    /// Says that the command is still at it, unless something else is being said, or nobody takes
+    /// what was said before.
     fn say_alive(&self) {
-        let Ok(mut stream) = self.to_client.try_lock() else { return };
+        let Ok(mut stream) = self.to_client.try_lock() else {
+            return;
+        };
         if poll(&mut [PollFd::new(&*stream, PollFlags::OUT)], Some(&AT_ONCE)) == Ok(1) {
             // A client that is gone is noticed where it is listened to.
             drop(frame::write(&mut *stream, Type::Alive, &[]));
@@ -197,7 +233,10 @@ pub(super) fn listening(session: &Session, ear: Ear, action: impl FnOnce() -> i3
     thread::scope(|scope| {
         let _closing = Closing(session);
         // Without a thread to listen, nobody would notice that the client has gone.
-        match thread::Builder::new().name("control-ear".to_owned()).spawn_scoped(scope, move || ear.listen()) {
+        match thread::Builder::new()
+            .name("control-ear".to_owned())
+            .spawn_scoped(scope, move || ear.listen())
+        {
             Ok(_) => action(),
             Err(_) => 1,
         }
@@ -237,14 +276,21 @@ impl Read for Input<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if self.at == self.buffer.len() && !self.ended {
             self.session.send(Type::InputWanted, &[])?;
-            let input = self.session.input.lock().unwrap_or_else(PoisonError::into_inner);
+            let input = self
+                .session
+                .input
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let body = input.recv().map_err(|_| io::Error::other(Cancelled))??;
             self.ended = body.is_empty();
             (self.buffer, self.at) = (body, 0);
         }
         let rest = self.buffer.get(self.at..).unwrap_or_default();
         let len = rest.len().min(bytes.len());
-        bytes.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        bytes
+            .iter_mut()
+            .zip(rest)
+            .for_each(|(to, from)| *to = *from);
         self.at += len;
         Ok(len)
     }

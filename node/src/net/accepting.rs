@@ -1,5 +1,6 @@
-//! Handshakes of peers that have yet to prove a key. There is no telling members from others among them, so when there are
-//! too many it is the one that has taken longest that is given up: who stays silent cannot keep others out.
+//! Handshakes of peers that have yet to prove a key. There is no telling members from others among
+//! them, so when there are too many it is the one that has taken longest that is given up: who
+//! stays silent cannot keep others out.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,13 +26,18 @@ pub(super) struct Accepting<O> {
 
 impl<O> Accepting<O> {
     pub(super) const fn new(inner: transport::Boxed<O>, max: usize) -> Self {
-        Self { inner, max, under_way: VecDeque::new() }
+        Self {
+            inner,
+            max,
+            under_way: VecDeque::new(),
+        }
     }
 }
 
 impl<O: Send + 'static> Accepting<O> {
     fn begin(&mut self, upgrade: Upgrade<O>) -> Upgrade<O> {
-        self.under_way.retain(|(_, is_under_way)| is_under_way.strong_count() > 0);
+        self.under_way
+            .retain(|(_, is_under_way)| is_under_way.strong_count() > 0);
         while self.under_way.len() >= self.max {
             if let Some((longest, _)) = self.under_way.pop_front() {
                 longest.abort();
@@ -39,12 +45,16 @@ impl<O: Send + 'static> Accepting<O> {
         }
         let (handle, registration) = AbortHandle::new_pair();
         let is_under_way = Arc::new(());
-        self.under_way.push_back((handle, Arc::downgrade(&is_under_way)));
+        self.under_way
+            .push_back((handle, Arc::downgrade(&is_under_way)));
         let upgrade = Abortable::new(upgrade, registration);
         Box::pin(async move {
             let _is_under_way = is_under_way;
-            let given_up = |_| io::Error::new(io::ErrorKind::TimedOut, "given up for later connections");
-            upgrade.await.unwrap_or_else(|aborted| Err(given_up(aborted)))
+            let given_up =
+                |_| io::Error::new(io::ErrorKind::TimedOut, "given up for later connections");
+            upgrade
+                .await
+                .unwrap_or_else(|aborted| Err(given_up(aborted)))
         })
     }
 }
@@ -55,7 +65,11 @@ impl<O: Send + 'static> Transport for Accepting<O> {
     type ListenerUpgrade = Upgrade<O>;
     type Dial = Upgrade<O>;
 
-    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        address: Multiaddr,
+    ) -> Result<(), TransportError<io::Error>> {
         self.inner.listen_on(id, address)
     }
 
@@ -63,7 +77,11 @@ impl<O: Send + 'static> Transport for Accepting<O> {
         self.inner.remove_listener(id)
     }
 
-    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<Upgrade<O>, TransportError<io::Error>> {
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Upgrade<O>, TransportError<io::Error>> {
         self.inner.dial(address, options)
     }
 

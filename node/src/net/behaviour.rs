@@ -20,7 +20,9 @@ use tokio::sync::Semaphore;
 use super::accepting::Accepting;
 use super::codec::{BELL_PROTOCOL, DELTA_PROTOCOL, FrameCodec};
 use super::gate::Gate;
-use super::{DOORBELL_LEN_MAX, NetConfig, NetError, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX};
+use super::{
+    DOORBELL_LEN_MAX, NetConfig, NetError, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX,
+};
 
 /// Links between sites are permanent: nothing but a fault, a cut, a command or the gate closes one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -33,7 +35,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes of others under way, all peers together.
 const ACCEPTING_MAX: usize = 128;
 
-/// Requests in both directions on one connection, twice over: a stream ends a little later at its far end.
+/// Requests in both directions on one connection, twice over: a stream ends a little later at its
+/// far end.
 const REQUEST_STREAMS_MAX: usize = 4 * REQUESTS_PER_PEER_MAX;
 
 /// Doorbells in both directions on one connection.
@@ -48,12 +51,13 @@ const STREAMS_MAX: u32 = 64;
 /// Bytes of answers that are being read or wait for the owner, of all peers together.
 const ANSWERS_LEN_MAX: u32 = 64 << 20;
 
-/// Bytes that a peer may send on one QUIC stream, and on all of a connection, before any of them is read.
+/// Bytes that a peer may send on one QUIC stream, and on all of a connection, before any of them is
+/// read.
 const QUIC_STREAM_LEN_MAX: u32 = 1 << 20;
 const QUIC_CONNECTION_LEN_MAX: u32 = 4 << 20;
 
-/// What a connection is asked about, in this order: the gate comes first, so that a connection too many costs nothing
-/// further, and nothing behind it ever sees a connection it denies.
+/// What a connection is asked about, in this order: the gate comes first, so that a connection too
+/// many costs nothing further, and nothing behind it ever sees a connection it denies.
 #[derive(NetworkBehaviour)]
 #[behaviour(prelude = "libp2p::swarm::derive_prelude")]
 pub(super) struct Behaviour {
@@ -70,13 +74,28 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         gate: Gate::new(config.limits, Arc::new(config.members.clone())),
         requests: requests(config.question_len_max, config.frame_len_max),
         bells: bells(),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
+        ping: ping::Behaviour::new(
+            ping::Config::new()
+                .with_interval(PING_INTERVAL)
+                .with_timeout(PING_TIMEOUT),
+        ),
     };
-    let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-    let mut swarm = Swarm::new(transport(&keypair)?, behaviour, keypair.public().to_peer_id(), swarm_config);
+    let swarm_config =
+        swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(
+        transport(&keypair)?,
+        behaviour,
+        keypair.public().to_peer_id(),
+        swarm_config,
+    );
     config.listen.iter().try_for_each(is_free)?;
     for address in &config.listen {
-        swarm.listen_on(address.clone()).map_err(|source| NetError::Listen { address: address.clone(), source })?;
+        swarm
+            .listen_on(address.clone())
+            .map_err(|source| NetError::Listen {
+                address: address.clone(),
+                source,
+            })?;
     }
     Ok(swarm)
 }
@@ -92,16 +111,19 @@ fn transport(keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetEr
     config.max_stream_data = QUIC_STREAM_LEN_MAX;
     config.max_connection_data = QUIC_CONNECTION_LEN_MAX;
     config.handshake_timeout = HANDSHAKE_TIMEOUT;
-    let either = quic::tokio::Transport::new(config).or_transport(tcp).map(|either, _| match either {
-        Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-        Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
-    });
+    let either =
+        quic::tokio::Transport::new(config)
+            .or_transport(tcp)
+            .map(|either, _| match either {
+                Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+                Either::Right((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+            });
     let timed = TransportTimeout::new(either, HANDSHAKE_TIMEOUT).boxed();
     Ok(Accepting::new(timed, ACCEPTING_MAX).boxed())
 }
 
-/// Whether nobody listens at an address yet. libp2p lets its TCP sockets share a port, so that two programs could both
-/// believe to listen there; this socket does not share.
+/// Whether nobody listens at an address yet. libp2p lets its TCP sockets share a port, so that two
+/// programs could both believe to listen there; this socket does not share.
 fn is_free(address: &Multiaddr) -> Result<(), NetError> {
     let mut parts = address.iter();
     let ip = match parts.next() {
@@ -110,11 +132,18 @@ fn is_free(address: &Multiaddr) -> Result<(), NetError> {
         _ => return Ok(()),
     };
     let bound = match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind(SocketAddr::new(ip, port)).map(drop),
-        Some(Protocol::Udp(port)) if port != 0 => UdpSocket::bind(SocketAddr::new(ip, port)).map(drop),
+        Some(Protocol::Tcp(port)) if port != 0 => {
+            TcpListener::bind(SocketAddr::new(ip, port)).map(drop)
+        }
+        Some(Protocol::Udp(port)) if port != 0 => {
+            UdpSocket::bind(SocketAddr::new(ip, port)).map(drop)
+        }
         _ => Ok(()),
     };
-    bound.map_err(|source| NetError::Taken { address: address.clone(), source })
+    bound.map_err(|source| NetError::Taken {
+        address: address.clone(),
+        source,
+    })
 }
 
 fn multiplexer() -> yamux::Config {

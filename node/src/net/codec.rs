@@ -1,9 +1,10 @@
 //! One frame each way: a 4-byte little-endian length, then that many bytes.
 //!
-//! A reader promises not to panic on any input, not to allocate before bytes arrive, and never to hold more than
-//! twice what has arrived. A length over the bound ends the stream with an error that names both numbers. Questions are
-//! short, since anybody may ask. How long an answer may be, the question says; and answers are read only as far as all of
-//! them together stay within a budget, until they are handed over.
+//! A reader promises not to panic on any input, not to allocate before bytes arrive, and never to
+//! hold more than twice what has arrived. A length over the bound ends the stream with an error
+//! that names both numbers. Questions are short, since anybody may ask. How long an answer may be,
+//! the question says; and answers are read only as far as all of them together stay within a
+//! budget, until they are handed over.
 
 use std::io;
 use std::sync::Arc;
@@ -62,26 +63,45 @@ pub(super) struct FrameCodec {
     answer_len_max: u32,
     /// Bytes of answers that may be read or wait at the same time.
     budget: Arc<Semaphore>,
-    /// What the question that was written says of its answer: a clone of the codec serves each stream.
+    /// What the question that was written says of its answer: a clone of the codec serves each
+    /// stream.
     answer_len_expected: u32,
 }
 
 impl FrameCodec {
-    pub(super) const fn new(question_len_max: u32, answer_len_max: u32, budget: Arc<Semaphore>) -> Self {
-        Self { question_len_max, answer_len_max, budget, answer_len_expected: answer_len_max }
+    pub(super) const fn new(
+        question_len_max: u32,
+        answer_len_max: u32,
+        budget: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            question_len_max,
+            answer_len_max,
+            budget,
+            answer_len_expected: answer_len_max,
+        }
     }
 }
 
 async fn read_len<T: AsyncRead + Unpin + Send>(io: &mut T, len_max: u32) -> io::Result<u32> {
     let mut header = [0; 4];
     let nothing = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the peer closed the stream before a frame came"),
+        io::ErrorKind::UnexpectedEof => io::Error::new(
+            error.kind(),
+            "the peer closed the stream before a frame came",
+        ),
         _ => error,
     };
     io.read_exact(&mut header).await.map_err(nothing)?;
     let len = u32::from_le_bytes(header);
     if len > len_max {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, FrameTooLarge { len: len.into(), len_max }));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            FrameTooLarge {
+                len: len.into(),
+                len_max,
+            },
+        ));
     }
     Ok(len)
 }
@@ -90,16 +110,26 @@ async fn read_body<T: AsyncRead + Unpin + Send>(io: &mut T, len: u32) -> io::Res
     let mut body = Vec::new();
     let have = io.take(len.into()).read_to_end(&mut body).await?;
     if u32::try_from(have) != Ok(len) {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, FrameCutShort { have, need: len }));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            FrameCutShort { have, need: len },
+        ));
     }
     Ok(body)
 }
 
-async fn write<T: AsyncWrite + Unpin + Send>(io: &mut T, body: &[u8], len_max: u32) -> io::Result<()> {
+async fn write<T: AsyncWrite + Unpin + Send>(
+    io: &mut T,
+    body: &[u8],
+    len_max: u32,
+) -> io::Result<()> {
     let len = match u32::try_from(body.len()) {
         Ok(len) if len <= len_max => len,
         _ => {
-            let error = FrameTooLarge { len: body.len() as u64, len_max };
+            let error = FrameTooLarge {
+                len: body.len() as u64,
+                len_max,
+            };
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
     };
@@ -117,7 +147,10 @@ impl request_response::Codec for FrameCodec {
         T: AsyncRead + Unpin + Send,
     {
         let len = read_len(io, self.question_len_max).await?;
-        Ok(Question { body: read_body(io, len).await?, answer_len_max: 0 })
+        Ok(Question {
+            body: read_body(io, len).await?,
+            answer_len_max: 0,
+        })
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Answer>
@@ -125,11 +158,24 @@ impl request_response::Codec for FrameCodec {
         T: AsyncRead + Unpin + Send,
     {
         let len = read_len(io, self.answer_len_expected).await?;
-        let held = self.budget.clone().acquire_many_owned(len).await.map_err(io::Error::other)?;
-        Ok(Answer { body: read_body(io, len).await?, held: Some(held) })
+        let held = self
+            .budget
+            .clone()
+            .acquire_many_owned(len)
+            .await
+            .map_err(io::Error::other)?;
+        Ok(Answer {
+            body: read_body(io, len).await?,
+            held: Some(held),
+        })
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, question: Question) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        question: Question,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -137,7 +183,12 @@ impl request_response::Codec for FrameCodec {
         write(io, &question.body, self.question_len_max).await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, answer: Answer) -> io::Result<()>
+    async fn write_response<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        answer: Answer,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -205,26 +256,36 @@ mod tests {
         assert_eq!(error.to_string(), "frame cut short: 3 of 4294967295 bytes");
     }
 
-    /// A peer that was asked for little cannot answer with much, and what all answer together is bounded.
+    /// A peer that was asked for little cannot answer with much, and what all answer together is
+    /// bounded.
     #[test]
     fn an_answer_is_as_long_as_the_question_says_and_the_budget_allows() {
         use request_response::Codec as _;
         let protocol = StreamProtocol::new(DELTA_PROTOCOL);
         let mut codec = FrameCodec::new(100, 1000, Arc::new(Semaphore::new(1500)));
         let ask = |codec: &mut FrameCodec, answer_len_max| {
-            let question = Question { body: vec![], answer_len_max };
+            let question = Question {
+                body: vec![],
+                answer_len_max,
+            };
             block_on(codec.write_request(&protocol, &mut Vec::new(), question)).unwrap();
         };
         let frame = write(&[7; 900], 1000).unwrap();
         ask(&mut codec, 899);
         let error = block_on(codec.read_response(&protocol, &mut &frame[..])).unwrap_err();
-        assert_eq!(error.to_string(), "frame of 900 bytes exceeds the bound of 899 bytes");
+        assert_eq!(
+            error.to_string(),
+            "frame of 900 bytes exceeds the bound of 899 bytes"
+        );
         ask(&mut codec, u32::MAX);
         let first = block_on(codec.read_response(&protocol, &mut &frame[..])).unwrap();
         let mut other = codec.clone();
         let mut frame = &frame[..];
         let mut second = Box::pin(other.read_response(&protocol, &mut frame));
-        assert!(futures::FutureExt::now_or_never(&mut second).is_none(), "it waits for the first to be handed over");
+        assert!(
+            futures::FutureExt::now_or_never(&mut second).is_none(),
+            "it waits for the first to be handed over"
+        );
         drop(first);
         assert_eq!(block_on(second).unwrap().body, [7; 900]);
     }

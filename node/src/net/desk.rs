@@ -1,4 +1,5 @@
-//! Whose question is handed to the owner next: peers take turns, and none has many answers waiting to be read.
+//! Whose question is handed to the owner next: peers take turns, and none has many answers waiting
+//! to be read.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,7 +7,8 @@ use super::{REQUESTS_PER_PEER_MAX, ResponseToken, SiteKey};
 
 /// A peer that has so many bytes of answers still to read is not answered further.
 const UNREAD_PER_PEER_MAX: usize = 2 << 20;
-/// Beyond so many bytes of answers still to be read by all peers, only peers are answered that have none.
+/// Beyond so many bytes of answers still to be read by all peers, only peers are answered that have
+/// none.
 const UNREAD_MAX: usize = 64 << 20;
 
 /// Questions that wait, and answers under way.
@@ -36,11 +38,15 @@ impl Desk {
         let may = |peer: &SiteKey| {
             let of_peer = || self.handed.values().filter(|(whose, _)| whose == peer);
             let own: usize = of_peer().filter_map(|(_, len)| *len).sum();
-            of_peer().all(|(_, len)| len.is_some()) && own < UNREAD_PER_PEER_MAX && (unread < UNREAD_MAX || own == 0)
+            of_peer().all(|(_, len)| len.is_some())
+                && own < UNREAD_PER_PEER_MAX
+                && (unread < UNREAD_MAX || own == 0)
         };
         let next = |peer: &&SiteKey| self.last.is_none_or(|last| **peer > last);
         let behind = self.waiting.keys().filter(next).find(|peer| may(peer));
-        behind.or_else(|| self.waiting.keys().find(|peer| may(peer))).copied()
+        behind
+            .or_else(|| self.waiting.keys().find(|peer| may(peer)))
+            .copied()
     }
 
     /// Whether there is a question to hand over.
@@ -68,7 +74,8 @@ impl Desk {
         }
     }
 
-    /// A question is over: its answer was read, or nobody reads it any more. Says whether the owner had seen it.
+    /// A question is over: its answer was read, or nobody reads it any more. Says whether the owner
+    /// had seen it.
     pub(super) fn ended(&mut self, token: ResponseToken) -> bool {
         if self.handed.remove(&token).is_some() {
             return true;

@@ -1,7 +1,7 @@
 //! The task that owns the swarm: it polls, matches and hands over.
 //!
-//! What it remembers is only what is under way: the address of a dial, the owner's name for a request, the channel of
-//! a response. Each entry leaves with the event that ends it.
+//! What it remembers is only what is under way: the address of a dial, the owner's name for a
+//! request, the channel of a response. Each entry leaves with the event that ends it.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,7 +33,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often connections are looked through for those whose time is over.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Questions a stranger may ask while it is connected: enough to show a ticket or a credential, and be told to go.
+/// Questions a stranger may ask while it is connected: enough to show a ticket or a credential, and
+/// be told to go.
 const STRANGER_QUESTIONS_MAX: u32 = 8;
 
 type RequestEvent = request_response::Event<Question, Answer>;
@@ -83,7 +84,11 @@ impl Driver {
     }
 
     /// Runs until told to stop, or until either of its owner's ends is dropped.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<NetCommand>, events: mpsc::Sender<NetEvent>) {
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<NetCommand>,
+        events: mpsc::Sender<NetEvent>,
+    ) {
         let mut sweeps = tokio::time::interval(SWEEP);
         sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.stopping {
@@ -111,8 +116,8 @@ impl Driver {
         let _ = events.try_send(NetEvent::Stopped);
     }
 
-    /// Whether there is something for the owner. Doorbells and questions wait where they are bounded, and do not keep the
-    /// swarm from being polled; everything else does.
+    /// Whether there is something for the owner. Doorbells and questions wait where they are
+    /// bounded, and do not keep the swarm from being polled; everything else does.
     fn has_event(&self) -> bool {
         !self.outbox.is_empty() || !self.rung.is_empty() || self.desk.has_next()
     }
@@ -127,11 +132,16 @@ impl Driver {
         if let Some((from, body)) = self.rung.pop_first() {
             return Some(NetEvent::Rang { from, body });
         }
-        self.desk.next().map(|(peer, token, body)| NetEvent::Request { peer, token, body })
+        self.desk
+            .next()
+            .map(|(peer, token, body)| NetEvent::Request { peer, token, body })
     }
 
     /// Gives the owner the oldest event, or forgets all of them if there is no owner any more.
-    fn hand_over(&mut self, permit: Result<mpsc::Permit<'_, NetEvent>, mpsc::error::SendError<()>>) {
+    fn hand_over(
+        &mut self,
+        permit: Result<mpsc::Permit<'_, NetEvent>, mpsc::error::SendError<()>>,
+    ) {
         match permit {
             Ok(permit) => {
                 if let Some(event) = self.next_event() {
@@ -159,9 +169,23 @@ impl Driver {
             NetCommand::Dial(address) => self.dial(address),
             NetCommand::Ring(body) => self.ring_all(&body),
             NetCommand::Trust(members) => self.trust(members),
-            NetCommand::LetStay { peer, for_ms } => self.swarm.behaviour_mut().gate.let_stay(peer, for_ms),
-            NetCommand::Request { peer, id, body, answer_len_max } => {
-                self.request(peer, id, Question { body, answer_len_max });
+            NetCommand::LetStay { peer, for_ms } => {
+                self.swarm.behaviour_mut().gate.let_stay(peer, for_ms)
+            }
+            NetCommand::Request {
+                peer,
+                id,
+                body,
+                answer_len_max,
+            } => {
+                self.request(
+                    peer,
+                    id,
+                    Question {
+                        body,
+                        answer_len_max,
+                    },
+                );
             }
             NetCommand::Respond { token, body } => self.respond(token, body),
             NetCommand::Disconnect(peer) => self.disconnect(peer_id(&peer)),
@@ -178,14 +202,20 @@ impl Driver {
             Some(Protocol::P2p(peer)) => peer,
             _ => {
                 let reason = "the address names no peer: it must end in /p2p/<peer id>".to_owned();
-                return self.tell(NetEvent::DialFailed { address: Some(address), peer: None, reason });
+                return self.tell(NetEvent::DialFailed {
+                    address: Some(address),
+                    peer: None,
+                    reason,
+                });
             }
         };
-        // A port of its own: a reused one may still be waiting out a connection that was closed a moment ago.
+        // A port of its own: a reused one may still be waiting out a connection that was closed a
+        // moment ago.
         if self.dials.values().any(|dialled| *dialled == address) {
             return;
         }
-        // A peer may be dialled at several addresses at once: one that is silent does not hide the others.
+        // A peer may be dialled at several addresses at once: one that is silent does not hide the
+        // others.
         let options = DialOpts::peer_id(peer)
             .condition(PeerCondition::Disconnected)
             .addresses(vec![address.clone()])
@@ -201,7 +231,8 @@ impl Driver {
         }
     }
 
-    /// Rings at every member. Where a bell is still ringing, the newest is rung next: what it announces includes the others.
+    /// Rings at every member. Where a bell is still ringing, the newest is rung next: what it
+    /// announces includes the others.
     fn ring_all(&mut self, body: &[u8]) {
         let connected: Vec<SiteKey> = self.swarm.connected_peers().filter_map(site_key).collect();
         for peer in connected {
@@ -219,8 +250,14 @@ impl Driver {
     }
 
     fn ring(&mut self, peer: &SiteKey, body: Vec<u8>) {
-        let bell = Question { body, answer_len_max: 0 };
-        self.swarm.behaviour_mut().bells.send_request(&peer_id(peer), bell);
+        let bell = Question {
+            body,
+            answer_len_max: 0,
+        };
+        self.swarm
+            .behaviour_mut()
+            .bells
+            .send_request(&peer_id(peer), bell);
     }
 
     /// A bell was heard, or was not: either way the next one may ring.
@@ -249,9 +286,14 @@ impl Driver {
             return self.tell(NetEvent::RequestFailed { id, peer, reason });
         }
         let behaviour = &mut self.swarm.behaviour_mut().requests;
-        let waiting = self.requests.keys().filter(|request| behaviour.is_pending_outbound(&remote, request)).count();
+        let waiting = self
+            .requests
+            .keys()
+            .filter(|request| behaviour.is_pending_outbound(&remote, request))
+            .count();
         if waiting >= REQUESTS_PER_PEER_MAX {
-            let reason = format!("{waiting} requests to this peer are unanswered, the most there may be");
+            let reason =
+                format!("{waiting} requests to this peer are unanswered, the most there may be");
             return self.tell(NetEvent::RequestFailed { id, peer, reason });
         }
         let request = behaviour.send_request(&remote, question);
@@ -260,9 +302,17 @@ impl Driver {
 
     /// If the asker has gone, the owner has been told so, or is about to be.
     fn respond(&mut self, token: ResponseToken, body: Vec<u8>) {
-        if let Some(channel) = self.inbound.get_mut(&token).and_then(|inbound| inbound.channel.take()) {
+        if let Some(channel) = self
+            .inbound
+            .get_mut(&token)
+            .and_then(|inbound| inbound.channel.take())
+        {
             self.desk.answered(token, body.len());
-            let _ = self.swarm.behaviour_mut().requests.send_response(channel, Answer { body, held: None });
+            let _ = self
+                .swarm
+                .behaviour_mut()
+                .requests
+                .send_response(channel, Answer { body, held: None });
         }
     }
 
@@ -289,20 +339,34 @@ impl Driver {
             SwarmEvent::Behaviour(BehaviourEvent::Bells(event)) => self.bell_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.request_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.ping_event(&event),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                num_established,
+                ..
+            } => {
                 self.dials.remove(&connection_id);
                 if num_established.get() == 1 {
                     self.connected(peer_id, &endpoint);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                ..
+            } => {
                 if let Some(peer) = site_key(&peer_id) {
                     self.asked.remove(&peer);
                     self.rung.remove(&peer);
                 }
                 self.tell_of(peer_id, |peer| NetEvent::Disconnected { peer });
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                peer_id,
+                error,
+            } => {
                 let address = self.dials.remove(&connection_id);
                 self.dial_failed(address, peer_id, &error);
             }
@@ -310,10 +374,16 @@ impl Driver {
                 let peer = Protocol::P2p(*self.swarm.local_peer_id());
                 self.tell(NetEvent::Listening(address.with(peer)));
             }
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } | SwarmEvent::ListenerError { error, .. } => {
-                self.tell(NetEvent::ListenFailed { reason: chain(&error) });
+            SwarmEvent::ListenerClosed {
+                reason: Err(error), ..
             }
-            // Steps of what is reported when it ends, and refusals of connections nobody here asked for.
+            | SwarmEvent::ListenerError { error, .. } => {
+                self.tell(NetEvent::ListenFailed {
+                    reason: chain(&error),
+                });
+            }
+            // Steps of what is reported when it ends, and refusals of connections nobody here asked
+            // for.
             _ => {}
         }
     }
@@ -328,39 +398,67 @@ impl Driver {
     fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
         let address = endpoint.get_remote_address().clone();
         let outbound = endpoint.is_dialer();
-        self.tell_of(peer, |peer| NetEvent::Connected { peer, address, outbound });
+        self.tell_of(peer, |peer| NetEvent::Connected {
+            peer,
+            address,
+            outbound,
+        });
     }
 
     fn dial_failed(&mut self, address: Option<Multiaddr>, peer: Option<PeerId>, error: &DialError) {
         let peer = peer.as_ref().and_then(site_key);
-        self.tell(NetEvent::DialFailed { address, peer, reason: dial_reason(error) });
+        self.tell(NetEvent::DialFailed {
+            address,
+            peer,
+            reason: dial_reason(error),
+        });
     }
 
     fn bell_event(&mut self, event: RequestEvent) {
         match event {
             RequestEvent::Message {
                 peer,
-                message: request_response::Message::Request { request, channel, .. },
+                message:
+                    request_response::Message::Request {
+                        request, channel, ..
+                    },
                 ..
             } => {
                 let Some(site) = site_key(&peer) else { return };
                 // A stranger that rings is not answered: the stream is closed.
-                if self.swarm.behaviour().gate.is_member(&site) && request.body.len() <= DOORBELL_LEN_MAX {
-                    let heard = Answer { body: Vec::new(), held: None };
-                    let _ = self.swarm.behaviour_mut().bells.send_response(channel, heard);
+                if self.swarm.behaviour().gate.is_member(&site)
+                    && request.body.len() <= DOORBELL_LEN_MAX
+                {
+                    let heard = Answer {
+                        body: Vec::new(),
+                        held: None,
+                    };
+                    let _ = self
+                        .swarm
+                        .behaviour_mut()
+                        .bells
+                        .send_response(channel, heard);
                     self.rung.insert(site, request.body);
                 }
             }
-            RequestEvent::Message { peer, message: request_response::Message::Response { .. }, .. }
+            RequestEvent::Message {
+                peer,
+                message: request_response::Message::Response { .. },
+                ..
+            }
             | RequestEvent::OutboundFailure { peer, .. } => self.rung_out(peer),
             // Doorbells promise no delivery.
             RequestEvent::InboundFailure { .. } | RequestEvent::ResponseSent { .. } => {}
         }
     }
 
-    /// A connection whose far end has fallen silent is given up; TCP by itself would believe in it for hours.
+    /// A connection whose far end has fallen silent is given up; TCP by itself would believe in it
+    /// for hours.
     fn ping_event(&mut self, event: &ping::Event) {
-        if matches!(event.result, Err(ping::Failure::Timeout | ping::Failure::Other { .. })) {
+        if matches!(
+            event.result,
+            Err(ping::Failure::Timeout | ping::Failure::Other { .. })
+        ) {
             self.swarm.close_connection(event.connection);
         }
     }
@@ -368,24 +466,58 @@ impl Driver {
     fn request_event(&mut self, event: RequestEvent) {
         match event {
             RequestEvent::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request_id, request, channel } => {
+                request_response::Message::Request {
+                    request_id,
+                    request,
+                    channel,
+                } => {
                     self.question_came(peer, request_id, request, channel);
                 }
-                request_response::Message::Response { request_id, response } => {
-                    if let (Some(id), Some(peer)) = (self.requests.remove(&request_id), site_key(&peer)) {
+                request_response::Message::Response {
+                    request_id,
+                    response,
+                } => {
+                    if let (Some(id), Some(peer)) =
+                        (self.requests.remove(&request_id), site_key(&peer))
+                    {
                         self.held.push_back(response.held);
-                        self.tell(NetEvent::Response { id, peer, body: response.body });
+                        self.tell(NetEvent::Response {
+                            id,
+                            peer,
+                            body: response.body,
+                        });
                     }
                 }
             },
-            RequestEvent::OutboundFailure { peer, request_id, error, .. } => {
+            RequestEvent::OutboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
                 if let Some(id) = self.requests.remove(&request_id) {
-                    self.tell_of(peer, |peer| NetEvent::RequestFailed { id, peer, reason: chain(&error) });
+                    self.tell_of(peer, |peer| NetEvent::RequestFailed {
+                        id,
+                        peer,
+                        reason: chain(&error),
+                    });
                 }
             }
-            RequestEvent::InboundFailure { peer, request_id, error, .. } => {
-                if let Some(token) = self.forget_inbound(request_id).filter(|token| self.desk.ended(*token)) {
-                    self.tell_of(peer, |peer| NetEvent::RespondFailed { peer, token, reason: chain(&error) });
+            RequestEvent::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                if let Some(token) = self
+                    .forget_inbound(request_id)
+                    .filter(|token| self.desk.ended(*token))
+                {
+                    self.tell_of(peer, |peer| NetEvent::RespondFailed {
+                        peer,
+                        token,
+                        reason: chain(&error),
+                    });
                 }
             }
             RequestEvent::ResponseSent { request_id, .. } => {
@@ -396,7 +528,8 @@ impl Driver {
         }
     }
 
-    /// A question waits for its turn. One too many is not answered; a stranger that asks on and on is shown the door.
+    /// A question waits for its turn. One too many is not answered; a stranger that asks on and on
+    /// is shown the door.
     fn question_came(
         &mut self,
         peer: PeerId,
@@ -415,13 +548,24 @@ impl Driver {
         let token = ResponseToken(self.token_next);
         self.token_next += 1;
         if self.desk.arrive(site, token, question.body) {
-            self.inbound.insert(token, Inbound { request, channel: Some(channel) });
+            self.inbound.insert(
+                token,
+                Inbound {
+                    request,
+                    channel: Some(channel),
+                },
+            );
         }
     }
 
-    /// The few inbound requests under way are searched: libp2p names them by an id that nobody else can make.
+    /// The few inbound requests under way are searched: libp2p names them by an id that nobody else
+    /// can make.
     fn forget_inbound(&mut self, request: InboundRequestId) -> Option<ResponseToken> {
-        let token = self.inbound.iter().find(|(_, inbound)| inbound.request == request).map(|(token, _)| *token)?;
+        let token = self
+            .inbound
+            .iter()
+            .find(|(_, inbound)| inbound.request == request)
+            .map(|(token, _)| *token)?;
         self.inbound.remove(&token);
         Some(token)
     }
@@ -432,23 +576,29 @@ fn dial_reason(error: &DialError) -> String {
     match error {
         DialError::LocalPeerId { .. } => "the address leads back to this site".to_owned(),
         DialError::NoAddresses => "the address is this site's own".to_owned(),
-        DialError::WrongPeerId { obtained, .. } => format!("another peer answers at this address: {obtained}"),
+        DialError::WrongPeerId { obtained, .. } => {
+            format!("another peer answers at this address: {obtained}")
+        }
         DialError::Denied { cause } => chain(cause),
         DialError::Transport(attempts) => {
-            let attempts = attempts.iter().map(|(address, error)| format!("{address}: {}", chain(error)));
+            let attempts = attempts
+                .iter()
+                .map(|(address, error)| format!("{address}: {}", chain(error)));
             attempts.collect::<Vec<_>>().join("; ")
         }
         other => chain(other),
     }
 }
 
-/// An error and its causes on one line. Some errors say nothing of their own, and some repeat their cause.
+/// An error and its causes on one line. Some errors say nothing of their own, and some repeat their
+/// cause.
 fn chain(error: &dyn Error) -> String {
     let mut line = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        let text = text.trim_matches(|character: char| character == ':' || character.is_whitespace());
+        let text =
+            text.trim_matches(|character: char| character == ':' || character.is_whitespace());
         if line.is_empty() {
             text.clone_into(&mut line);
         } else if !text.is_empty() && !line.ends_with(text) {
@@ -476,10 +626,22 @@ mod tests {
     fn layers_that_say_nothing_leave_no_colons() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let said = refused.to_string();
-        let inner = Layer { text: ": ", source: Box::new(refused) };
-        let outer = Layer { text: "", source: Box::new(Layer { text: "", source: Box::new(inner) }) };
+        let inner = Layer {
+            text: ": ",
+            source: Box::new(refused),
+        };
+        let outer = Layer {
+            text: "",
+            source: Box::new(Layer {
+                text: "",
+                source: Box::new(inner),
+            }),
+        };
         assert_eq!(chain(&outer), said);
-        let told = Layer { text: "could not dial", source: Box::new(outer) };
+        let told = Layer {
+            text: "could not dial",
+            source: Box::new(outer),
+        };
         assert_eq!(chain(&told), format!("could not dial: {said}"));
     }
 }

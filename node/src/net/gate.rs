@@ -1,5 +1,5 @@
-//! The gate every connection passes: closed, it lets nobody through; open, peers whose id is a site's key, as far as there
-//! are places for them.
+//! The gate every connection passes: closed, it lets nobody through; open, peers whose id is a
+//! site's key, as far as there are places for them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, THandlerOutEvent,
-    ToSwarm, dummy,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent,
+    THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
@@ -27,8 +27,8 @@ enum Refusal {
     NoSite { peer: PeerId },
 }
 
-/// Denies connections before and after their handshake, in both directions, and closes those whose time is over or whose
-/// place another takes.
+/// Denies connections before and after their handshake, in both directions, and closes those whose
+/// time is over or whose place another takes.
 #[derive(Debug)]
 pub(super) struct Gate {
     is_cut: bool,
@@ -41,7 +41,13 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(limits: Limits, members: Arc<BTreeSet<SiteKey>>) -> Self {
         let places = Places::new(limits, members);
-        Self { is_cut: false, places, closing: VecDeque::new(), peers: BTreeMap::new(), started: Instant::now() }
+        Self {
+            is_cut: false,
+            places,
+            closing: VecDeque::new(),
+            peers: BTreeMap::new(),
+            started: Instant::now(),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -93,15 +99,22 @@ impl Gate {
             return Err(ConnectionDenied::new(Refusal::Cut));
         }
         match peer {
-            Some(peer) if site_key(&peer).is_none() => Err(ConnectionDenied::new(Refusal::NoSite { peer })),
+            Some(peer) if site_key(&peer).is_none() => {
+                Err(ConnectionDenied::new(Refusal::NoSite { peer }))
+            }
             _ => Ok(()),
         }
     }
 
     /// A peer has proven its key.
-    fn seat(&mut self, peer: PeerId, is_outbound: bool) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
+    fn seat(
+        &mut self,
+        peer: PeerId,
+        is_outbound: bool,
+    ) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
         self.admit(Some(peer))?;
-        let site = site_key(&peer).ok_or_else(|| ConnectionDenied::new(Refusal::NoSite { peer }))?;
+        let site =
+            site_key(&peer).ok_or_else(|| ConnectionDenied::new(Refusal::NoSite { peer }))?;
         match self.places.decide(&site, is_outbound, self.now_ms()) {
             Verdict::Admit => {}
             Verdict::InPlaceOf(other) => {
@@ -161,15 +174,24 @@ impl NetworkBehaviour for Gate {
     fn on_swarm_event(&mut self, event: FromSwarm) {
         match event {
             FromSwarm::ConnectionEstablished(opened) => {
-                let Some(site) = site_key(&opened.peer_id) else { return };
+                let Some(site) = site_key(&opened.peer_id) else {
+                    return;
+                };
                 let now_ms = self.now_ms();
                 self.peers.insert(opened.connection_id, opened.peer_id);
-                self.places.opened(opened.connection_id, site, opened.endpoint.is_dialer(), now_ms);
+                self.places.opened(
+                    opened.connection_id,
+                    site,
+                    opened.endpoint.is_dialer(),
+                    now_ms,
+                );
             }
             FromSwarm::ConnectionClosed(closed) => {
                 self.peers.remove(&closed.connection_id);
                 self.places.closed(closed.connection_id);
-                if let Some(site) = site_key(&closed.peer_id).filter(|_| closed.remaining_established == 0) {
+                if let Some(site) =
+                    site_key(&closed.peer_id).filter(|_| closed.remaining_established == 0)
+                {
                     self.places.left(&site);
                 }
             }
@@ -177,15 +199,21 @@ impl NetworkBehaviour for Gate {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         match event {}
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
         match self.closing.pop_front() {
-            Some((peer_id, connection)) => {
-                Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) })
-            }
+            Some((peer_id, connection)) => Poll::Ready(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::One(connection),
+            }),
             // What is to be closed is only noted while the swarm is being polled, or right before.
             None => Poll::Pending,
         }

@@ -1,7 +1,8 @@
 //! A site's key and its libp2p peer id are the same 32 bytes.
 //!
-//! A peer id is a multihash. For Ed25519 keys it is the *identity* multihash of the protobuf-encoded public key, so
-//! the key can be read back out of it; ids of other key types are digests and name no site.
+//! A peer id is a multihash. For Ed25519 keys it is the *identity* multihash of the
+//! protobuf-encoded public key, so the key can be read back out of it; ids of other key types are
+//! digests and name no site.
 
 use libp2p::PeerId;
 use libp2p::multihash::Multihash;
@@ -12,10 +13,12 @@ pub type SiteKey = [u8; 32];
 /// The multihash code of "not hashed at all".
 const IDENTITY: u64 = 0;
 
-/// The protobuf of a public key up to the key itself: field 1 (type) is 1 (Ed25519), field 2 (data) has 32 bytes.
+/// The protobuf of a public key up to the key itself: field 1 (type) is 1 (Ed25519), field 2 (data)
+/// has 32 bytes.
 const ED25519_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
 
-/// The peer id of a site. Any 32 bytes have one; only the holder of the secret key can connect as it.
+/// The peer id of a site. Any 32 bytes have one; only the holder of the secret key can connect as
+/// it.
 #[must_use]
 pub fn peer_id(site: &SiteKey) -> PeerId {
     let mut encoded = [0; 36];

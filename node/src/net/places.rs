@@ -1,8 +1,8 @@
 //! Who may be connected, and for how long: a table that decides, and does nothing.
 //!
-//! A connection proves the peer's key, so its class is known before it carries a byte. Members have places that no stranger
-//! can take. Strangers have few, each for a short time: enough to show a ticket or a credential. Guests are strangers that
-//! the owner lets stay for a while.
+//! A connection proves the peer's key, so its class is known before it carries a byte. Members have
+//! places that no stranger can take. Strangers have few, each for a short time: enough to show a
+//! ticket or a credential. Guests are strangers that the owner lets stay for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use super::SiteKey;
 pub struct Limits {
     /// Connections of members.
     pub members: u32,
-    /// Of these, connections that members have opened: the others are for those that this site opens.
+    /// Of these, connections that members have opened: the others are for those that this site
+    /// opens.
     pub members_inbound: u32,
     /// Connections of strangers that the owner lets stay.
     pub guests: u32,
@@ -24,8 +25,8 @@ pub struct Limits {
     pub strangers: u32,
 }
 
-/// Connections of one peer. Two sites that dial each other at the same time open two; a third lets a peer return whose old
-/// connection has not yet been given up.
+/// Connections of one peer. Two sites that dial each other at the same time open two; a third lets
+/// a peer return whose old connection has not yet been given up.
 const PER_PEER_MAX: usize = 3;
 /// How long a stranger may stay, in milliseconds.
 pub(super) const STRANGER_MS_MAX: u64 = 10_000;
@@ -78,7 +79,12 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(limits: Limits, members: Arc<BTreeSet<SiteKey>>) -> Self {
-        Self { limits, members, guests: BTreeMap::new(), open: BTreeMap::new() }
+        Self {
+            limits,
+            members,
+            guests: BTreeMap::new(),
+            open: BTreeMap::new(),
+        }
     }
 
     pub(super) fn is_member(&self, peer: &SiteKey) -> bool {
@@ -92,7 +98,11 @@ impl Places {
     fn class(&self, peer: &SiteKey, now_ms: u64) -> Class {
         if self.members.contains(peer) {
             Class::Member
-        } else if self.guests.get(peer).is_some_and(|until_ms| now_ms < *until_ms) {
+        } else if self
+            .guests
+            .get(peer)
+            .is_some_and(|until_ms| now_ms < *until_ms)
+        {
             Class::Guest
         } else {
             Class::Stranger
@@ -101,7 +111,9 @@ impl Places {
 
     /// Connections of a class, with how they came about and since when they are here.
     fn of(&self, class: Class, now_ms: u64) -> impl Iterator<Item = (&ConnectionId, &Line)> {
-        self.open.iter().filter(move |(_, line)| self.class(&line.peer, now_ms) == class)
+        self.open
+            .iter()
+            .filter(move |(_, line)| self.class(&line.peer, now_ms) == class)
     }
 
     /// Whether a connection that has just proven this key may stay.
@@ -118,31 +130,54 @@ impl Places {
     /// A member whose class is full takes the second place of another.
     fn decide_member(&self, is_outbound: bool, now_ms: u64) -> Verdict {
         let open = self.of(Class::Member, now_ms).count();
-        let inbound = self.of(Class::Member, now_ms).filter(|(_, line)| !line.is_outbound).count();
+        let inbound = self
+            .of(Class::Member, now_ms)
+            .filter(|(_, line)| !line.is_outbound)
+            .count();
         let has_room = is_outbound || inbound < self.limits.members_inbound as usize;
         if has_room && open < self.limits.members as usize {
             return Verdict::Admit;
         }
         let mut seen = BTreeSet::new();
-        let second = self.of(Class::Member, now_ms).find(|(_, line)| !seen.insert(line.peer));
-        second.map_or(Verdict::Refuse(Full::Members { open }), |(id, _)| Verdict::InPlaceOf(*id))
+        let second = self
+            .of(Class::Member, now_ms)
+            .find(|(_, line)| !seen.insert(line.peer));
+        second.map_or(Verdict::Refuse(Full::Members { open }), |(id, _)| {
+            Verdict::InPlaceOf(*id)
+        })
     }
 
-    /// A stranger whose class is full takes the place of the one that has been here longest, if that had its time.
+    /// A stranger whose class is full takes the place of the one that has been here longest, if
+    /// that had its time.
     fn decide_stranger(&self, now_ms: u64) -> Verdict {
         let open = self.of(Class::Stranger, now_ms).count();
         if open < self.limits.strangers as usize {
             return Verdict::Admit;
         }
-        let longest = self.of(Class::Stranger, now_ms).min_by_key(|(id, line)| (line.since_ms, **id));
+        let longest = self
+            .of(Class::Stranger, now_ms)
+            .min_by_key(|(id, line)| (line.since_ms, **id));
         match longest.filter(|(_, line)| now_ms >= line.since_ms + STRANGER_MS_MIN) {
             Some((id, _)) => Verdict::InPlaceOf(*id),
             None => Verdict::Refuse(Full::Strangers { open }),
         }
     }
 
-    pub(super) fn opened(&mut self, id: ConnectionId, peer: SiteKey, is_outbound: bool, now_ms: u64) {
-        self.open.insert(id, Line { peer, is_outbound, since_ms: now_ms });
+    pub(super) fn opened(
+        &mut self,
+        id: ConnectionId,
+        peer: SiteKey,
+        is_outbound: bool,
+        now_ms: u64,
+    ) {
+        self.open.insert(
+            id,
+            Line {
+                peer,
+                is_outbound,
+                since_ms: now_ms,
+            },
+        );
     }
 
     pub(super) fn closed(&mut self, id: ConnectionId) {
@@ -151,7 +186,11 @@ impl Places {
 
     /// From now on, these are the members. Who is none any more has a stranger's time left.
     pub(super) fn trust(&mut self, members: Arc<BTreeSet<SiteKey>>, now_ms: u64) {
-        for line in self.open.values_mut().filter(|line| self.members.contains(&line.peer)) {
+        for line in self
+            .open
+            .values_mut()
+            .filter(|line| self.members.contains(&line.peer))
+        {
             if !members.contains(&line.peer) {
                 line.since_ms = now_ms;
             }
@@ -175,8 +214,13 @@ impl Places {
 
     /// Connections whose time is over.
     pub(super) fn overdue(&self, now_ms: u64) -> Vec<ConnectionId> {
-        let is_over = |(_, line): &(&ConnectionId, &Line)| now_ms >= line.since_ms.saturating_add(STRANGER_MS_MAX);
-        self.of(Class::Stranger, now_ms).filter(is_over).map(|(id, _)| *id).collect()
+        let is_over = |(_, line): &(&ConnectionId, &Line)| {
+            now_ms >= line.since_ms.saturating_add(STRANGER_MS_MAX)
+        };
+        self.of(Class::Stranger, now_ms)
+            .filter(is_over)
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
@@ -186,7 +230,12 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { members: 6, members_inbound: 4, guests: 2, strangers: 3 };
+    const LIMITS: Limits = Limits {
+        members: 6,
+        members_inbound: 4,
+        guests: 2,
+        strangers: 3,
+    };
 
     fn id(number: usize) -> ConnectionId {
         ConnectionId::new_unchecked(number)
@@ -194,11 +243,20 @@ mod tests {
 
     /// Sites 0 to 9 are members.
     fn places() -> Places {
-        Places::new(LIMITS, Arc::new((0..10).map(|number| [number; 32]).collect()))
+        Places::new(
+            LIMITS,
+            Arc::new((0..10).map(|number| [number; 32]).collect()),
+        )
     }
 
     /// What a swarm does with a verdict.
-    fn arrive(places: &mut Places, number: usize, peer: u8, is_outbound: bool, now_ms: u64) -> bool {
+    fn arrive(
+        places: &mut Places,
+        number: usize,
+        peer: u8,
+        is_outbound: bool,
+        now_ms: u64,
+    ) -> bool {
         match places.decide(&[peer; 32], is_outbound, now_ms) {
             Verdict::Refuse(_) => return false,
             Verdict::InPlaceOf(other) => places.closed(other),
@@ -209,7 +267,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever strangers do, a member that is not connected yet gets in while members leave room.
+        /// Whatever strangers do, a member that is not connected yet gets in while members leave
+        /// room.
         #[test]
         fn strangers_never_cost_a_member_its_place(arrivals in proptest::collection::vec((10_u8..40, 0_u64..3_000), 0..200)) {
             let (mut places, mut now_ms) = (places(), 0);
@@ -239,9 +298,18 @@ mod tests {
     fn a_stranger_leaves_when_its_time_is_over_or_another_wants_its_place() {
         let mut places = places();
         (0..3).for_each(|number| assert!(arrive(&mut places, number, 10, false, 5)));
-        assert_eq!(places.decide(&[10; 32], false, 5), Verdict::Refuse(Full::Peer));
-        assert_eq!(places.decide(&[11; 32], false, 5), Verdict::Refuse(Full::Strangers { open: 3 }));
-        assert_eq!(places.decide(&[11; 32], false, 5 + STRANGER_MS_MIN), Verdict::InPlaceOf(id(0)));
+        assert_eq!(
+            places.decide(&[10; 32], false, 5),
+            Verdict::Refuse(Full::Peer)
+        );
+        assert_eq!(
+            places.decide(&[11; 32], false, 5),
+            Verdict::Refuse(Full::Strangers { open: 3 })
+        );
+        assert_eq!(
+            places.decide(&[11; 32], false, 5 + STRANGER_MS_MIN),
+            Verdict::InPlaceOf(id(0))
+        );
         assert!(places.overdue(4 + STRANGER_MS_MAX).is_empty());
         assert_eq!(places.overdue(5 + STRANGER_MS_MAX), [id(0), id(1), id(2)]);
     }
@@ -250,8 +318,13 @@ mod tests {
     fn guests_stay_until_their_time_and_are_few() {
         let mut places = places();
         (0..3).for_each(|number| places.let_stay([10 + number; 32], 50_000, 0));
-        (0..3).for_each(|number| assert!(arrive(&mut places, number.into(), 10 + number, false, 0)));
-        assert_eq!(places.overdue(STRANGER_MS_MAX), [id(2)], "there is room for two");
+        (0..3)
+            .for_each(|number| assert!(arrive(&mut places, number.into(), 10 + number, false, 0)));
+        assert_eq!(
+            places.overdue(STRANGER_MS_MAX),
+            [id(2)],
+            "there is room for two"
+        );
         assert_eq!(places.overdue(50_000).len(), 3);
     }
 
@@ -263,7 +336,10 @@ mod tests {
         }
         assert_eq!(places.decide(&[3; 32], false, 0), Verdict::InPlaceOf(id(1)));
         assert!(arrive(&mut places, 4, 3, false, 0));
-        assert_eq!(places.decide(&[4; 32], false, 0), Verdict::Refuse(Full::Members { open: 4 }));
+        assert_eq!(
+            places.decide(&[4; 32], false, 0),
+            Verdict::Refuse(Full::Members { open: 4 })
+        );
         assert_eq!(places.decide(&[4; 32], true, 0), Verdict::Admit);
     }
 

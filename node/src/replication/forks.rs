@@ -1,5 +1,5 @@
-//! Proofs of forks, exchanged by difference: which domains are frozen is compared by digest, then by list, and only those
-//! proofs are asked for that say something new here.
+//! Proofs of forks, exchanged by difference: which domains are frozen is compared by digest, then
+//! by list, and only those proofs are asked for that say something new here.
 
 use std::collections::VecDeque;
 
@@ -26,11 +26,28 @@ pub(super) struct Proving {
 impl Replicator {
     /// Which domains are frozen here, and where, as a digest.
     pub(super) fn fork_set(store: &Store) -> [u8; 32] {
-        fork_set(store.view().forks().iter().map(|(domain, proof)| (*domain, proof.number())))
+        fork_set(
+            store
+                .view()
+                .forks()
+                .iter()
+                .map(|(domain, proof)| (*domain, proof.number())),
+        )
     }
 
-    pub(super) fn ask_forks(&mut self, store: &Store, peer: SiteId, talk: Talk, now_ms: u64) -> Result<(), StoreError> {
-        let proving = Proving { domains: VecDeque::new(), after: None, has_more: false, pages: 0 };
+    pub(super) fn ask_forks(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        talk: Talk,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let proving = Proving {
+            domains: VecDeque::new(),
+            after: None,
+            has_more: false,
+            pages: 0,
+        };
         self.ask_forks_page(store, peer, talk, proving, now_ms)
     }
 
@@ -42,7 +59,10 @@ impl Replicator {
         proving: Proving,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let request = Request::Forks { federation: *store.federation().as_bytes(), after: proving.after };
+        let request = Request::Forks {
+            federation: *store.federation().as_bytes(),
+            after: proving.after,
+        };
         self.set_stage(peer, Stage::Forks(talk, proving));
         self.ask(peer, Question::Forks, &request, now_ms);
         Ok(())
@@ -56,8 +76,12 @@ impl Replicator {
         has_more: bool,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Forks(talk, mut proving) = self.take_stage(peer) else { return Ok(()) };
-        let begins = forks.first().is_none_or(|fork| proving.after.is_none_or(|after| after < fork.domain));
+        let Stage::Forks(talk, mut proving) = self.take_stage(peer) else {
+            return Ok(());
+        };
+        let begins = forks
+            .first()
+            .is_none_or(|fork| proving.after.is_none_or(|after| after < fork.domain));
         let ascends = forks.is_sorted_by(|one, next| one.domain < next.domain);
         if !begins || !ascends || forks.len() > FORKS_MAX || (has_more && forks.is_empty()) {
             let problem =
@@ -66,7 +90,11 @@ impl Replicator {
             return self.work_on_page(store, peer, talk, now_ms);
         }
         let news = |fork: &&WireFork| is_news(store, &SiteId::from_bytes(fork.domain), fork.number);
-        proving.domains = forks.iter().filter(news).map(|fork| SiteId::from_bytes(fork.domain)).collect();
+        proving.domains = forks
+            .iter()
+            .filter(news)
+            .map(|fork| SiteId::from_bytes(fork.domain))
+            .collect();
         proving.after = forks.last().map(|fork| fork.domain).or(proving.after);
         proving.pages += 1;
         proving.has_more = has_more && proving.pages < PAGES_MAX;
@@ -82,10 +110,17 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         let count = proving.domains.len().min(PROOFS_MAX);
-        let domains: Vec<[u8; 32]> = proving.domains.drain(..count).map(|domain| *domain.as_bytes()).collect();
+        let domains: Vec<[u8; 32]> = proving
+            .domains
+            .drain(..count)
+            .map(|domain| *domain.as_bytes())
+            .collect();
         if !domains.is_empty() {
             self.set_stage(peer, Stage::Forks(talk, proving));
-            let request = Request::Proofs { federation: *store.federation().as_bytes(), domains };
+            let request = Request::Proofs {
+                federation: *store.federation().as_bytes(),
+                domains,
+            };
             self.ask(peer, Question::Proofs, &request, now_ms);
             return Ok(());
         }
@@ -102,12 +137,17 @@ impl Replicator {
         proofs: &[Vec<u8>],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Forks(talk, proving) = self.take_stage(peer) else { return Ok(()) };
+        let Stage::Forks(talk, proving) = self.take_stage(peer) else {
+            return Ok(());
+        };
         for bytes in proofs.iter().take(PROOFS_MAX) {
             match ForkProof::decode(bytes) {
                 Ok(proof) => self.freeze(store, proof)?,
                 Err(error) => {
-                    self.notice(Notice::Malformed { peer, problem: error.to_string() });
+                    self.notice(Notice::Malformed {
+                        peer,
+                        problem: error.to_string(),
+                    });
                     break;
                 }
             }
@@ -125,31 +165,51 @@ impl Replicator {
     }
 }
 
-/// Whether a proof is worth judging. Each is kept for good, and a forked writer can make as many as there
-/// are numbers; one above what is here is told again when it matters.
+/// Whether a proof is worth judging. Each is kept for good, and a forked writer can make as many as
+/// there are numbers; one above what is here is told again when it matters.
 fn is_news(store: &Store, domain: &SiteId, number: u64) -> bool {
     let view = store.view();
-    let last = view.head().frontier.get(domain).map_or(0, |head| head.number);
+    let last = view
+        .head()
+        .frontier
+        .get(domain)
+        .map_or(0, |head| head.number);
     view.members().contains(domain)
         && number <= last.saturating_add(1)
-        && view.forks().get(domain).is_none_or(|known| number < known.number())
+        && view
+            .forks()
+            .get(domain)
+            .is_none_or(|known| number < known.number())
 }
 
 /// A page of the domains that are frozen here.
 pub(super) fn page(store: &Store, after: Option<[u8; 32]>) -> Response {
     let view = store.view();
-    let mut rest = view.forks().range((super::answer::beyond(after), std::ops::Bound::Unbounded));
+    let mut rest = view
+        .forks()
+        .range((super::answer::beyond(after), std::ops::Bound::Unbounded));
     let forks: Vec<WireFork> = rest
         .by_ref()
         .take(FORKS_MAX)
-        .map(|(domain, proof)| WireFork { domain: *domain.as_bytes(), number: proof.number() })
+        .map(|(domain, proof)| WireFork {
+            domain: *domain.as_bytes(),
+            number: proof.number(),
+        })
         .collect();
-    Response::Forks { forks, has_more: rest.next().is_some() }
+    Response::Forks {
+        forks,
+        has_more: rest.next().is_some(),
+    }
 }
 
 /// The proofs against these domains.
 pub(super) fn proofs(store: &Store, domains: &[[u8; 32]]) -> Response {
     let view = store.view();
-    let known = domains.iter().take(PROOFS_MAX).filter_map(|domain| view.forks().get(&SiteId::from_bytes(*domain)));
-    Response::Proofs { proofs: known.map(ForkProof::encode).collect() }
+    let known = domains
+        .iter()
+        .take(PROOFS_MAX)
+        .filter_map(|domain| view.forks().get(&SiteId::from_bytes(*domain)));
+    Response::Proofs {
+        proofs: known.map(ForkProof::encode).collect(),
+    }
 }

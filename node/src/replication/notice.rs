@@ -54,7 +54,8 @@ pub enum Notice {
         /// The first number that no longer counts.
         number: u64,
     },
-    /// A peer includes the same commits and claims another state: a defect or a lie. Run `uor-replay diff`.
+    /// A peer includes the same commits and claims another state: a defect or a lie. Run
+    /// `uor-replay diff`.
     Diverged {
         /// The peer.
         peer: SiteId,
@@ -106,8 +107,8 @@ pub enum Notice {
 pub struct Provoked {
     /// The kind, in words.
     pub kind: &'static str,
-    /// The member that it is counted for: so that what one says hides nothing that another does. Of what strangers can cause
-    /// all is counted together, since they have as many keys as they like.
+    /// The member that it is counted for: so that what one says hides nothing that another does. Of
+    /// what strangers can cause all is counted together, since they have as many keys as they like.
     pub by: Option<SiteId>,
 }
 
@@ -125,7 +126,8 @@ impl Notice {
             Self::Unreadable { .. } => ("questions that damage left without an answer", None),
             Self::Settled { peer, .. } => ("positions reached", Some(*peer)),
             Self::Diverged { peer, .. } => ("state roots that differ", Some(*peer)),
-            // Each costs its author a commit, or a proof that is kept; only this site's own key makes its own.
+            // Each costs its author a commit, or a proof that is kept; only this site's own key
+            // makes its own.
             Self::Applied { .. } | Self::OwnCommits { .. } | Self::Forked { .. } => return None,
         };
         Some(Provoked { kind, by })
@@ -135,20 +137,47 @@ impl Notice {
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Applied { peer, commits: 1 } => write!(f, "applied 1 commit from {}", peer.short()),
-            Self::Applied { peer, commits } => write!(f, "applied {commits} commits from {}", peer.short()),
+            Self::Applied { peer, commits: 1 } => {
+                write!(f, "applied 1 commit from {}", peer.short())
+            }
+            Self::Applied { peer, commits } => {
+                write!(f, "applied {commits} commits from {}", peer.short())
+            }
             Self::OwnCommits { peer, commits } => {
-                write!(f, "took over {commits} of this site's own commits from {}: they were not here", peer.short())
+                write!(
+                    f,
+                    "took over {commits} of this site's own commits from {}: they were not here",
+                    peer.short()
+                )
             }
-            Self::Settled { peer, logseq } => write!(f, "level with {} at logseq {logseq}", peer.short()),
-            Self::Refused { peer, domain, number, reason } => {
-                write!(f, "refused commit {number} of {} from {}: {reason}", domain.short(), peer.short())
+            Self::Settled { peer, logseq } => {
+                write!(f, "level with {} at logseq {logseq}", peer.short())
             }
-            Self::Parked { domain, number, reason } => {
+            Self::Refused {
+                peer,
+                domain,
+                number,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "refused commit {number} of {} from {}: {reason}",
+                    domain.short(),
+                    peer.short()
+                )
+            }
+            Self::Parked {
+                domain,
+                number,
+                reason,
+            } => {
                 write!(f, "commit {number} of {} waits: {reason}", domain.short())
             }
             Self::Forked { domain, number } => {
-                write!(f, "site {domain} forked its log at commit {number}: its commits from there on do not count")
+                write!(
+                    f,
+                    "site {domain} forked its log at commit {number}: its commits from there on do not count"
+                )
             }
             Self::Diverged { peer, ours, theirs } => write!(
                 f,
@@ -159,11 +188,23 @@ impl std::fmt::Display for Notice {
                 "{} answers at an address that was given here and is not a member of this federation; nothing is said to it",
                 peer.short()
             ),
-            Self::Stranger { peer } => write!(f, "{} is not a member; its question was refused", peer.short()),
-            Self::NotAdmitted { peer } => write!(f, "{} does not know of our admission yet", peer.short()),
-            Self::Malformed { peer, problem } => write!(f, "{} sent something malformed: {problem}", peer.short()),
+            Self::Stranger { peer } => write!(
+                f,
+                "{} is not a member; its question was refused",
+                peer.short()
+            ),
+            Self::NotAdmitted { peer } => {
+                write!(f, "{} does not know of our admission yet", peer.short())
+            }
+            Self::Malformed { peer, problem } => {
+                write!(f, "{} sent something malformed: {problem}", peer.short())
+            }
             Self::WrongPayload { peer, checksum } => {
-                write!(f, "{} sent wrong bytes for payload {checksum}; asking others", peer.short())
+                write!(
+                    f,
+                    "{} sent wrong bytes for payload {checksum}; asking others",
+                    peer.short()
+                )
             }
             Self::Unreadable { peer, problem } => write!(
                 f,

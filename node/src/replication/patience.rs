@@ -1,11 +1,14 @@
-//! How far ahead a clock may be that others followed: a policy of arrival (`uor_asl::judge::Judge::hold_back`).
+//! How far ahead a clock may be that others followed: a policy of arrival
+//! (`uor_asl::judge::Judge::hold_back`).
 //!
-//! Each round in which a commit is held back allows one clock jump more. So what honest sites wrote under a clock that someone
-//! had jumped comes after as many rounds as there were jumps, and whoever sets its clock to the end of time waits for ages.
+//! Each round in which a commit is held back allows one clock jump more. So what honest sites wrote
+//! under a clock that someone had jumped comes after as many rounds as there were jumps, and
+//! whoever sets its clock to the end of time waits for ages.
 
 use super::ANTI_ENTROPY_MS;
 
-/// How long nothing has to be held back before patience is used up: some rounds, since peers answer when they can.
+/// How long nothing has to be held back before patience is used up: some rounds, since peers answer
+/// when they can.
 const FORGOTTEN_MS: u64 = 30 * ANTI_ENTROPY_MS;
 
 /// How many clock jumps are allowed at once, and since when.
@@ -17,7 +20,10 @@ pub(super) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { jumps: 1, grown_ms: None }
+        Self {
+            jumps: 1,
+            grown_ms: None,
+        }
     }
 }
 
@@ -32,7 +38,10 @@ impl Patience {
         match self.grown_ms {
             Some(grown_ms) if now_ms < grown_ms.saturating_add(ANTI_ENTROPY_MS) => {}
             Some(grown_ms) if now_ms >= grown_ms.saturating_add(FORGOTTEN_MS) => {
-                *self = Self { jumps: 2, grown_ms: Some(now_ms) };
+                *self = Self {
+                    jumps: 2,
+                    grown_ms: Some(now_ms),
+                };
             }
             _ => {
                 self.jumps = self.jumps.saturating_add(1);

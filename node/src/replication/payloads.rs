@@ -1,14 +1,17 @@
-//! Payloads follow records: whatever the store wants is asked of any peer that has it, a part at a time.
+//! Payloads follow records: whatever the store wants is asked of any peer that has it, a part at a
+//! time.
 //!
-//! A payload of one part is checked and put away as it comes. A longer one gathers in `staging/` under its checksum, so that
-//! it goes on where it stopped after a lost peer or a restart; only when it is whole and its checksum is right does it enter
-//! the blocks.
+//! A payload of one part is checked and put away as it comes. A longer one gathers in `staging/`
+//! under its checksum, so that it goes on where it stopped after a lost peer or a restart; only
+//! when it is whole and its checksum is right does it enter the blocks.
 //!
-//! Only members are asked. All parts come from one peer while it lasts, so that wrong bytes have one author. Where several
-//! peers contributed to wrong bytes nobody is blamed, and the next try is one peer's from its first byte to its last.
+//! Only members are asked. All parts come from one peer while it lasts, so that wrong bytes have
+//! one author. Where several peers contributed to wrong bytes nobody is blamed, and the next try is
+//! one peer's from its first byte to its last.
 //!
-//! Records may name payloads that nobody has, and as many as their writers like. So what is wanted is gone through in a
-//! circle, a bounded stretch at a time, and a payload that a peer did not have is asked of that peer ever more rarely.
+//! Records may name payloads that nobody has, and as many as their writers like. So what is wanted
+//! is gone through in a circle, a bounded stretch at a time, and a payload that a peer did not have
+//! is asked of that peer ever more rarely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -61,8 +64,8 @@ pub(super) struct Payloads {
     coming: BTreeSet<Checksum>,
     /// Payloads that are in the blocks, and not yet known to be durable.
     arrived: BTreeSet<Checksum>,
-    /// Who sent all that is staged of a payload. What several peers or an earlier process staged has no one author, and may
-    /// be torn.
+    /// Who sent all that is staged of a payload. What several peers or an earlier process staged
+    /// has no one author, and may be torn.
     authors: BTreeMap<Checksum, SiteId>,
     /// Payloads that came out wrong from several authors.
     doubted: BTreeSet<Checksum>,
@@ -70,7 +73,8 @@ pub(super) struct Payloads {
     cursor: Option<Checksum>,
     /// How many more may be looked at.
     looks: Looks,
-    /// Whether what an earlier process staged of payloads that nobody wants any more has been removed.
+    /// Whether what an earlier process staged of payloads that nobody wants any more has been
+    /// removed.
     is_swept: bool,
 }
 
@@ -106,8 +110,15 @@ impl Peer {
 
     /// It did not give this payload: it is asked again later, each time after twice as long.
     fn lacked(&mut self, checksum: Checksum, len: u64, wait_ms_min: u64, now_ms: u64) {
-        let wait_ms = self.lacks.get(&checksum).map_or(wait_ms_min, |lack| (lack.wait_ms * 2).min(LACK_MS_MAX));
-        let lack = Lack { due_ms: now_ms.saturating_add(wait_ms), wait_ms, len };
+        let wait_ms = self
+            .lacks
+            .get(&checksum)
+            .map_or(wait_ms_min, |lack| (lack.wait_ms * 2).min(LACK_MS_MAX));
+        let lack = Lack {
+            due_ms: now_ms.saturating_add(wait_ms),
+            wait_ms,
+            len,
+        };
         if self.lacks.len() < LACKS_MAX || self.lacks.contains_key(&checksum) {
             self.lacks.insert(checksum, lack);
         }
@@ -121,26 +132,34 @@ impl Payloads {
 }
 
 impl Replicator {
-    /// Makes what came durable once nothing more is on its way, or when it is much; asks for wanted payloads until every
-    /// peer's window is full.
+    /// Makes what came durable once nothing more is on its way, or when it is much; asks for wanted
+    /// payloads until every peer's window is full.
     pub(super) fn fetch_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
         if self.payloads.arrived.len() >= ARRIVED_MAX {
             self.settle_payloads(store)?;
         }
         self.ask_payloads(store, now_ms)?;
-        if self.payloads.coming.is_empty() { self.settle_payloads(store) } else { Ok(()) }
+        if self.payloads.coming.is_empty() {
+            self.settle_payloads(store)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes the payloads that came durable, so that they are no longer wanted.
     pub(super) fn settle_payloads(&mut self, store: &Store) -> Result<(), StoreError> {
-        let arrived: Vec<Checksum> = std::mem::take(&mut self.payloads.arrived).into_iter().collect();
+        let arrived: Vec<Checksum> = std::mem::take(&mut self.payloads.arrived)
+            .into_iter()
+            .collect();
         Ok(store.payloads_arrived(&arrived)?)
     }
 
     /// Time has passed, or does not matter: what is wanted may be looked through further.
     pub fn payloads_may_look_again(&mut self) {
         self.payloads.looks.add(LOOKS_MAX);
-        self.peers.values_mut().for_each(|peer| peer.probes = PROBES);
+        self.peers
+            .values_mut()
+            .for_each(|peer| peer.probes = PROBES);
     }
 
     fn ask_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
@@ -161,7 +180,10 @@ impl Replicator {
             .collect();
         let mut chosen = Vec::new();
         let from = self.payloads.cursor;
-        let behind = view.wanted().range((from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let behind = view.wanted().range((
+            from.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        ));
         let before = from.map(|from| view.wanted().range(..=from));
         for (checksum, len) in behind.chain(before.into_iter().flatten()) {
             if room.is_empty() || self.payloads.looks.0 == 0 {
@@ -187,7 +209,11 @@ impl Replicator {
         len: u64,
         now_ms: u64,
     ) -> Option<SiteId> {
-        let may_give = |site: &SiteId| self.peers.get(site).is_some_and(|peer| peer.may_give(checksum, len, now_ms));
+        let may_give = |site: &SiteId| {
+            self.peers
+                .get(site)
+                .is_some_and(|peer| peer.may_give(checksum, len, now_ms))
+        };
         let at = (0..room.len())
             .filter(|at| room.get(*at).is_some_and(|(site, _)| may_give(site)))
             .max_by_key(|at| room.get(*at).map(|(_, left)| *left))?;
@@ -204,11 +230,21 @@ impl Replicator {
         Some(site)
     }
 
-    fn ask_payload(&mut self, store: &Store, peer: SiteId, checksum: Checksum, now_ms: u64) -> Result<(), StoreError> {
-        let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
+    fn ask_payload(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        checksum: Checksum,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return Ok(());
+        };
         state.payloads_asked += 1;
         self.payloads.coming.insert(checksum);
-        if self.payloads.doubted.contains(&checksum) && self.payloads.authors.get(&checksum) != Some(&peer) {
+        if self.payloads.doubted.contains(&checksum)
+            && self.payloads.authors.get(&checksum) != Some(&peer)
+        {
             self.discard(store, &checksum)?;
         }
         let request = Request::Payload {
@@ -238,10 +274,13 @@ impl Replicator {
             return self.fetch_payloads(store, now_ms);
         };
         let staged = staged_len(store, &checksum)?;
-        // A record may lie about the length of a payload; it bounds what is staged, and the checksum decides. A part is
-        // exactly as long as was asked for: a peer that sends crumbs would hold a payload for ever.
+        // A record may lie about the length of a payload; it bounds what is staged, and the
+        // checksum decides. A part is exactly as long as was asked for: a peer that sends crumbs
+        // would hold a payload for ever.
         let fits = total_len <= len_max
-            && total_len.checked_sub(staged).is_some_and(|rest| bytes.len() as u64 == rest.min(PART_LEN_MAX));
+            && total_len
+                .checked_sub(staged)
+                .is_some_and(|rest| bytes.len() as u64 == rest.min(PART_LEN_MAX));
         if !fits {
             return self.payload_is_wrong(store, peer, checksum, now_ms);
         }
@@ -258,9 +297,15 @@ impl Replicator {
             return self.ask_payload(store, peer, checksum, now_ms);
         }
         let put = if staged == 0 {
-            store.blocks().put_verified(checksum, &mut io::Cursor::new(bytes))
+            store
+                .blocks()
+                .put_verified(checksum, &mut io::Cursor::new(bytes))
         } else {
-            let mut whole = Staged { file: open(store, &checksum)?, offset: 0, len: total_len };
+            let mut whole = Staged {
+                file: open(store, &checksum)?,
+                offset: 0,
+                len: total_len,
+            };
             store.blocks().put_verified(checksum, &mut whole)
         };
         let is_of_one = staged == 0 || self.payloads.authors.contains_key(&checksum);
@@ -341,7 +386,9 @@ impl Replicator {
         staged: u64,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        open(store, &checksum)?.write_at(staged, bytes).map_err(failed("write", &checksum))?;
+        open(store, &checksum)?
+            .write_at(staged, bytes)
+            .map_err(failed("write", &checksum))?;
         if staged == 0 {
             self.payloads.authors.insert(checksum, peer);
         } else if self.payloads.authors.get(&checksum) != Some(&peer) {
@@ -350,17 +397,24 @@ impl Replicator {
         Ok(())
     }
 
-    /// Removes, once, what an earlier process staged of payloads that are here or that nobody wants any more.
+    /// Removes, once, what an earlier process staged of payloads that are here or that nobody wants
+    /// any more.
     pub(super) fn sweep_staging(&mut self, store: &Store) -> Result<(), StoreError> {
         if std::mem::replace(&mut self.payloads.is_swept, true) {
             return Ok(());
         }
-        let disk_failed = |source| DiskError { action: "list", path: STAGING.to_owned(), source };
+        let disk_failed = |source| DiskError {
+            action: "list",
+            path: STAGING.to_owned(),
+            source,
+        };
         if !store.disk().exists(STAGING).map_err(disk_failed)? {
             return Ok(());
         }
         for name in store.disk().list(STAGING).map_err(disk_failed)? {
-            let Ok(checksum) = name.parse::<Checksum>() else { continue };
+            let Ok(checksum) = name.parse::<Checksum>() else {
+                continue;
+            };
             if !store.view().wanted().contains_key(&checksum) {
                 self.discard(store, &checksum)?;
             }
@@ -371,8 +425,15 @@ impl Replicator {
     /// Forgets what was staged of a payload.
     pub(super) fn discard(&mut self, store: &Store, checksum: &Checksum) -> Result<(), StoreError> {
         self.payloads.authors.remove(checksum);
-        if store.disk().exists(&path(checksum)).map_err(failed("look for", checksum))? {
-            store.disk().remove(&path(checksum)).map_err(failed("remove", checksum))?;
+        if store
+            .disk()
+            .exists(&path(checksum))
+            .map_err(failed("look for", checksum))?
+        {
+            store
+                .disk()
+                .remove(&path(checksum))
+                .map_err(failed("remove", checksum))?;
         }
         Ok(())
     }
@@ -385,12 +446,17 @@ impl Replicator {
     }
 }
 
-/// Overwrites what is staged of a payload that was erased, and removes it. It is no longer wanted, so nothing is staged anew.
+/// Overwrites what is staged of a payload that was erased, and removes it. It is no longer wanted,
+/// so nothing is staged anew.
 ///
 /// # Errors
 /// [`StoreError::Disk`].
 pub(crate) fn erase_staged(store: &Store, checksum: &Checksum) -> Result<(), StoreError> {
-    if !store.disk().exists(&path(checksum)).map_err(failed("look for", checksum))? {
+    if !store
+        .disk()
+        .exists(&path(checksum))
+        .map_err(failed("look for", checksum))?
+    {
         return Ok(());
     }
     let file = open(store, checksum)?;
@@ -398,7 +464,9 @@ pub(crate) fn erase_staged(store: &Store, checksum: &Checksum) -> Result<(), Sto
     let zeros = vec![0; 1 << 20];
     let mut offset = 0;
     while offset < len {
-        let piece = usize::try_from(len - offset).unwrap_or(zeros.len()).min(zeros.len());
+        let piece = usize::try_from(len - offset)
+            .unwrap_or(zeros.len())
+            .min(zeros.len());
         match file.write_at(offset, &zeros[..piece]) {
             // On a file system that copies what it overwrites: removing it is all that can be done.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
@@ -407,13 +475,24 @@ pub(crate) fn erase_staged(store: &Store, checksum: &Checksum) -> Result<(), Sto
         offset += piece as u64;
     }
     file.sync().map_err(failed("sync", checksum))?;
-    store.disk().remove(&path(checksum)).map_err(failed("remove", checksum))?;
-    store.disk().sync_dir(STAGING).map_err(failed("sync the directory of", checksum))
+    store
+        .disk()
+        .remove(&path(checksum))
+        .map_err(failed("remove", checksum))?;
+    store
+        .disk()
+        .sync_dir(STAGING)
+        .map_err(failed("sync the directory of", checksum))
 }
 
 /// How long records say that a wanted payload is.
 fn said_len(store: &Store, checksum: &Checksum) -> u64 {
-    store.view().wanted().get(checksum).copied().unwrap_or_default()
+    store
+        .view()
+        .wanted()
+        .get(checksum)
+        .copied()
+        .unwrap_or_default()
 }
 
 fn path(checksum: &Checksum) -> String {
@@ -422,19 +501,38 @@ fn path(checksum: &Checksum) -> String {
 
 fn failed(action: &'static str, checksum: &Checksum) -> impl FnOnce(io::Error) -> StoreError {
     let path = path(checksum);
-    move |source| DiskError { action, path, source }.into()
+    move |source| {
+        DiskError {
+            action,
+            path,
+            source,
+        }
+        .into()
+    }
 }
 
 fn open(store: &Store, checksum: &Checksum) -> Result<Arc<dyn DiskFile>, StoreError> {
-    store.disk().create_dir_all(STAGING).map_err(failed("make the directory of", checksum))?;
-    store.disk().open(&path(checksum), Mode::Write).map_err(failed("open", checksum))
+    store
+        .disk()
+        .create_dir_all(STAGING)
+        .map_err(failed("make the directory of", checksum))?;
+    store
+        .disk()
+        .open(&path(checksum), Mode::Write)
+        .map_err(failed("open", checksum))
 }
 
 fn staged_len(store: &Store, checksum: &Checksum) -> Result<u64, StoreError> {
-    if !store.disk().exists(&path(checksum)).map_err(failed("look for", checksum))? {
+    if !store
+        .disk()
+        .exists(&path(checksum))
+        .map_err(failed("look for", checksum))?
+    {
         return Ok(0);
     }
-    open(store, checksum)?.len().map_err(failed("measure", checksum))
+    open(store, checksum)?
+        .len()
+        .map_err(failed("measure", checksum))
 }
 
 /// Reads a staged payload from its start.
@@ -448,7 +546,9 @@ impl Read for Staged {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.len - self.offset).unwrap_or(usize::MAX);
         let len = bytes.len().min(left);
-        let Some(target) = bytes.get_mut(..len) else { return Ok(0) };
+        let Some(target) = bytes.get_mut(..len) else {
+            return Ok(0);
+        };
         self.file.read_at(self.offset, target)?;
         self.offset += len as u64;
         Ok(len)

@@ -1,5 +1,5 @@
-//! One conversation with one peer: where it stands, which domains are frozen, then page by page of its frontier a delta of
-//! each domain in which it is ahead.
+//! One conversation with one peer: where it stands, which domains are frozen, then page by page of
+//! its frontier a delta of each domain in which it is ahead.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,7 +26,8 @@ pub(super) struct Peer {
     again: bool,
     /// When it was last asked where it stands.
     pub(super) asked_last_ms: Option<u64>,
-    /// How often it was asked how sites became members: each time of others, so that none waits for those before it.
+    /// How often it was asked how sites became members: each time of others, so that none waits for
+    /// those before it.
     pub(super) testimony_asked: usize,
     /// Payload questions that are out.
     pub(super) payloads_asked: usize,
@@ -89,7 +90,8 @@ pub(super) struct Talk {
     domains: VecDeque<(SiteId, Head)>,
     /// The last commit of the first domain that was asked for or came.
     cursor: Cursor,
-    /// Whether the first domain is fetched from its start because the peer said that its log is another: once is enough.
+    /// Whether the first domain is fetched from its start because the peer said that its log is
+    /// another: once is enough.
     restarted: bool,
     /// How many commits counted in this conversation.
     applied: u64,
@@ -97,7 +99,8 @@ pub(super) struct Talk {
     claimed: u64,
     /// Sites of the page whose first commit names an admission that is not here.
     unjudged: BTreeSet<SiteId>,
-    /// Whether it was asked how these became members, and others of the page that are not known to be any.
+    /// Whether it was asked how these became members, and others of the page that are not known to
+    /// be any.
     has_asked_testimony: bool,
 }
 
@@ -131,7 +134,10 @@ struct Cursor {
 }
 
 impl Cursor {
-    const START: Self = Self { after: 0, hash: CommitHash::NONE };
+    const START: Self = Self {
+        after: 0,
+        hash: CommitHash::NONE,
+    };
 }
 
 impl Peer {
@@ -149,23 +155,45 @@ pub(super) struct Page {
 }
 
 impl Replicator {
-    /// Asks a peer where it stands, now or as soon as the conversation that is going on has ended. One that is not known to
-    /// be a member is told nothing by it.
-    pub(super) fn start_sync(&mut self, store: &Store, peer: SiteId, now_ms: u64) -> Result<(), StoreError> {
-        let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
+    /// Asks a peer where it stands, now or as soon as the conversation that is going on has ended.
+    /// One that is not known to be a member is told nothing by it.
+    pub(super) fn start_sync(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return Ok(());
+        };
         if !state.is_idle() {
             state.again = true;
             return Ok(());
         }
         state.again = false;
         state.asked_last_ms = Some(now_ms);
-        let position = if self.trusts(store, &peer) { self.position(store) } else { Position::NONE };
+        let position = if self.trusts(store, &peer) {
+            self.position(store)
+        } else {
+            Position::NONE
+        };
         self.ask_frontier(store, peer, position, Talk::new(position.snapshot), now_ms);
         Ok(())
     }
 
-    fn ask_frontier(&mut self, store: &Store, peer: SiteId, position: Position, talk: Talk, now_ms: u64) {
-        let request = Request::Frontier { federation: *store.federation().as_bytes(), position, after: talk.after };
+    fn ask_frontier(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        position: Position,
+        talk: Talk,
+        now_ms: u64,
+    ) {
+        let request = Request::Frontier {
+            federation: *store.federation().as_bytes(),
+            position,
+            after: talk.after,
+        };
         self.set_stage(peer, Stage::Frontier(talk));
         self.ask(peer, Question::Frontier, &request, now_ms);
     }
@@ -177,7 +205,10 @@ impl Replicator {
     }
 
     pub(super) fn take_stage(&mut self, peer: SiteId) -> Stage {
-        self.peers.get_mut(&peer).map(|state| std::mem::take(&mut state.stage)).unwrap_or_default()
+        self.peers
+            .get_mut(&peer)
+            .map(|state| std::mem::take(&mut state.stage))
+            .unwrap_or_default()
     }
 
     /// The peer did not answer: leave it until the next doorbell or the next round.
@@ -192,22 +223,32 @@ impl Replicator {
         page: Page,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Frontier(mut talk) = self.take_stage(peer) else { return Ok(()) };
+        let Stage::Frontier(mut talk) = self.take_stage(peer) else {
+            return Ok(());
+        };
         if !is_well_formed(&page, talk.after) {
-            let problem = "a page of a frontier is too long, does not ascend, or is empty and not the last".to_owned();
+            let problem =
+                "a page of a frontier is too long, does not ascend, or is empty and not the last"
+                    .to_owned();
             self.notice(Notice::Malformed { peer, problem });
             return Ok(());
         }
         let is_first = talk.position.is_none();
         let position = *talk.position.get_or_insert(page.position);
         talk.is_steady &= position.snapshot == page.position.snapshot;
-        // An empty frontier says "I stand where you do"; whoever says so and does not is not believed.
+        // An empty frontier says "I stand where you do"; whoever says so and does not is not
+        // believed.
         talk.has_all &= !is_first || !page.heads.is_empty() || position.snapshot == talk.asked_at;
         talk.after = page.heads.last().map(|head| head.domain).or(talk.after);
         talk.pages += 1;
         talk.has_more = page.has_more && talk.pages < PAGES_MAX;
         talk.has_all &= talk.has_more == page.has_more;
-        talk.page = page.heads.iter().filter(|head| head.number > 0).map(head_of).collect();
+        talk.page = page
+            .heads
+            .iter()
+            .filter(|head| head.number > 0)
+            .map(head_of)
+            .collect();
         talk.has_asked_testimony = false;
         talk.unjudged.clear();
         let own = talk.page.iter().find(|(site, _)| *site == self.me);
@@ -242,7 +283,12 @@ impl Replicator {
     ) -> Result<(), StoreError> {
         talk.domains = domains_ahead(store, &talk.page)?.into();
         talk.restarted = false;
-        talk.cursor = talk.domains.front().map_or(Cursor::START, |(domain, head)| cursor_for(store, domain, head));
+        talk.cursor = talk
+            .domains
+            .front()
+            .map_or(Cursor::START, |(domain, head)| {
+                cursor_for(store, domain, head)
+            });
         self.continue_talk(store, peer, talk, now_ms)
     }
 
@@ -264,14 +310,21 @@ impl Replicator {
             self.ask(peer, Question::Delta, &request, now_ms);
             return Ok(());
         }
-        let unknown: Vec<SiteId> = unknown_sites(store, &talk.page).union(&talk.unjudged).copied().collect();
+        let unknown: Vec<SiteId> = unknown_sites(store, &talk.page)
+            .union(&talk.unjudged)
+            .copied()
+            .collect();
         if !unknown.is_empty() && !std::mem::replace(&mut talk.has_asked_testimony, true) {
             self.ask_testimony(store, peer, &unknown, talk, now_ms);
             return Ok(());
         }
         talk.has_all &= are_here(store, &std::mem::take(&mut talk.page))?;
         if talk.has_more {
-            let position = if self.trusts(store, &peer) { self.position(store) } else { Position::NONE };
+            let position = if self.trusts(store, &peer) {
+                self.position(store)
+            } else {
+                Position::NONE
+            };
             self.ask_frontier(store, peer, position, talk, now_ms);
             return Ok(());
         }
@@ -286,7 +339,9 @@ impl Replicator {
         commits_left: u64,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Some(mut talk) = self.take_delta(peer) else { return Ok(()) };
+        let Some(mut talk) = self.take_delta(peer) else {
+            return Ok(());
+        };
         let domain = talk.domains.front().map(|(domain, _)| *domain);
         let mut decoded = Vec::new();
         for bytes in commits {
@@ -302,7 +357,10 @@ impl Replicator {
             break;
         }
         let is_whole = decoded.len() == commits.len() && !decoded.is_empty();
-        let last = decoded.last().map(|commit| Cursor { after: commit.header().number, hash: commit.hash() });
+        let last = decoded.last().map(|commit| Cursor {
+            after: commit.header().number,
+            hash: commit.hash(),
+        });
         let all_known = self.merge(store, peer, decoded, &mut talk, now_ms)?;
         let advanced = last.is_some_and(|last| last.after > talk.cursor.after);
         if is_whole && all_known && advanced && commits_left > 0 {
@@ -313,8 +371,8 @@ impl Replicator {
         self.continue_talk(store, peer, talk, now_ms)
     }
 
-    /// Hands commits of one domain to the store; says whether all of them are in its log now. Only the first that does not
-    /// count is worth a notice: those after it rest on it.
+    /// Hands commits of one domain to the store; says whether all of them are in its log now. Only
+    /// the first that does not count is worth a notice: those after it rest on it.
     fn merge(
         &mut self,
         store: &Store,
@@ -323,14 +381,20 @@ impl Replicator {
         talk: &mut Talk,
         now_ms: u64,
     ) -> Result<bool, StoreError> {
-        let named: Vec<(SiteId, u64)> =
-            commits.iter().map(|commit| (commit.header().domain, commit.header().number)).collect();
+        let named: Vec<(SiteId, u64)> = commits
+            .iter()
+            .map(|commit| (commit.header().domain, commit.header().number))
+            .collect();
         let verdicts = store.merge_patiently(commits, self.patience.jumps())?;
-        if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Parked(Parked::ClockJump { .. }))) {
+        if verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Parked(Parked::ClockJump { .. })))
+        {
             self.patience.held_back(now_ms);
         }
-        let is_own =
-            |((domain, _), verdict): &(&(SiteId, u64), &Verdict)| *domain == self.me && **verdict == Verdict::Counts;
+        let is_own = |((domain, _), verdict): &(&(SiteId, u64), &Verdict)| {
+            *domain == self.me && **verdict == Verdict::Counts
+        };
         let own = named.iter().zip(&verdicts).filter(is_own).count() as u64;
         if own > 0 {
             self.notice(Notice::OwnCommits { peer, commits: own });
@@ -342,15 +406,28 @@ impl Replicator {
                 continue;
             }
             all_known = false;
-            // That it is a member by another admission does not help: it rests on the one that it names.
+            // That it is a member by another admission does not help: it rests on the one that it
+            // names.
             if matches!(verdict, Verdict::Parked(Parked::Membership { .. })) {
                 talk.unjudged.insert(domain);
             }
             match verdict {
-                Verdict::Forks(proof) => self.notice(Notice::Forked { domain, number: proof.number() }),
-                Verdict::Parked(reason) => self.notice(Notice::Parked { domain, number, reason: reason.to_string() }),
+                Verdict::Forks(proof) => self.notice(Notice::Forked {
+                    domain,
+                    number: proof.number(),
+                }),
+                Verdict::Parked(reason) => self.notice(Notice::Parked {
+                    domain,
+                    number,
+                    reason: reason.to_string(),
+                }),
                 Verdict::Refused(reason) => {
-                    self.notice(Notice::Refused { peer, domain, number, reason: reason.to_string() });
+                    self.notice(Notice::Refused {
+                        peer,
+                        domain,
+                        number,
+                        reason: reason.to_string(),
+                    });
                 }
                 _ => {}
             }
@@ -374,8 +451,11 @@ impl Replicator {
             }
             (Question::Payload(checksum), _) => self.payload_missing(store, peer, checksum, now_ms),
             (Question::Delta, Refusal::Forked) => {
-                // Our log of this domain is not theirs: fetch theirs from the start, the first difference proves the fork.
-                let Some(mut talk) = self.take_delta(peer) else { return Ok(()) };
+                // Our log of this domain is not theirs: fetch theirs from the start, the first
+                // difference proves the fork.
+                let Some(mut talk) = self.take_delta(peer) else {
+                    return Ok(());
+                };
                 if talk.restarted || talk.cursor.after == 0 {
                     next_domain(store, &mut talk);
                 } else {
@@ -385,7 +465,9 @@ impl Replicator {
                 self.continue_talk(store, peer, talk, now_ms)
             }
             (Question::Delta, _) => {
-                let Some(mut talk) = self.take_delta(peer) else { return Ok(()) };
+                let Some(mut talk) = self.take_delta(peer) else {
+                    return Ok(());
+                };
                 next_domain(store, &mut talk);
                 self.continue_talk(store, peer, talk, now_ms)
             }
@@ -410,38 +492,67 @@ impl Replicator {
         }
     }
 
-    fn talk_over(&mut self, store: &Store, peer: SiteId, talk: &Talk, now_ms: u64) -> Result<(), StoreError> {
-        let Some(state) = self.peers.get_mut(&peer) else { return Ok(()) };
+    fn talk_over(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        talk: &Talk,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return Ok(());
+        };
         state.stage = Stage::Idle;
         let again = std::mem::take(&mut state.again);
         if talk.applied > 0 {
-            self.notice(Notice::Applied { peer, commits: talk.applied });
+            self.notice(Notice::Applied {
+                peer,
+                commits: talk.applied,
+            });
             self.announce(store);
         }
         self.note_heard(store, peer, talk);
         self.note_applied(store, peer, talk);
         self.fetch_payloads(store, now_ms)?;
-        // What came may be what a parked commit waited for, so ask again until a round brings nothing.
-        if again || talk.applied > 0 { self.start_sync(store, peer, now_ms) } else { Ok(()) }
+        // What came may be what a parked commit waited for, so ask again until a round brings
+        // nothing.
+        if again || talk.applied > 0 {
+            self.start_sync(store, peer, now_ms)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Notes that a member has told what it has of this site's own domain: what it can give of that is here then. One that
-    /// claims more than it gives has been heard as well, or it could keep this site waiting.
+    /// Notes that a member has told what it has of this site's own domain: what it can give of that
+    /// is here then. One that claims more than it gives has been heard as well, or it could keep
+    /// this site waiting.
     fn note_heard(&mut self, store: &Store, peer: SiteId, talk: &Talk) {
         let view = store.view();
-        let here = view.head().frontier.get(&self.me).map_or(0, |head| head.number);
+        let here = view
+            .head()
+            .frontier
+            .get(&self.me)
+            .map_or(0, |head| head.number);
         // One that stands where we do names no heads.
-        let is_level = talk.position.is_some_and(|position| position.snapshot == talk.asked_at);
-        let claimed = if is_level { here.max(talk.claimed) } else { talk.claimed };
+        let is_level = talk
+            .position
+            .is_some_and(|position| position.snapshot == talk.asked_at);
+        let claimed = if is_level {
+            here.max(talk.claimed)
+        } else {
+            talk.claimed
+        };
         if view.members().contains(&peer) && (here >= claimed || talk.applied == 0) {
             self.heard.insert(peer, claimed);
         }
     }
 
-    /// Brings the federation log table up to date, and compares state roots where both sides include the same commits. Only
-    /// members have a line, and only for what they can have.
+    /// Brings the federation log table up to date, and compares state roots where both sides
+    /// include the same commits. Only members have a line, and only for what they can have.
     fn note_applied(&mut self, store: &Store, peer: SiteId, talk: &Talk) {
-        let Some(position) = talk.position.filter(|_| talk.has_all && talk.is_steady) else { return };
+        let Some(position) = talk.position.filter(|_| talk.has_all && talk.is_steady) else {
+            return;
+        };
         let logseq = LogSeq(position.logseq_max);
         let (is_level, ours) = {
             let view = store.view();
@@ -452,53 +563,102 @@ impl Replicator {
         if is_level {
             let snapshot = SnapshotId::from_bytes(position.snapshot);
             let state_root = StateRoot::from_bytes(position.state_root);
-            self.note_position(peer, Applied { snapshot, logseq, state_root }, ours);
+            self.note_position(
+                peer,
+                Applied {
+                    snapshot,
+                    logseq,
+                    state_root,
+                },
+                ours,
+            );
         }
     }
 
-    /// Notes a position of a member that is wholly included here; `ours` is the state root here, if it is the same position.
-    pub(super) fn note_position(&mut self, peer: SiteId, applied: Applied, ours: Option<StateRoot>) {
+    /// Notes a position of a member that is wholly included here; `ours` is the state root here, if
+    /// it is the same position.
+    pub(super) fn note_position(
+        &mut self,
+        peer: SiteId,
+        applied: Applied,
+        ours: Option<StateRoot>,
+    ) {
         if self.table.insert(peer, applied) != Some(applied) {
-            self.notice(Notice::Settled { peer, logseq: applied.logseq.0 });
+            self.notice(Notice::Settled {
+                peer,
+                logseq: applied.logseq.0,
+            });
         }
         if let Some(ours) = ours.filter(|ours| *ours != applied.state_root) {
-            self.notice(Notice::Diverged { peer, ours, theirs: applied.state_root });
+            self.notice(Notice::Diverged {
+                peer,
+                ours,
+                theirs: applied.state_root,
+            });
         }
     }
 }
 
 fn head_of(head: &WireHead) -> (SiteId, Head) {
-    (SiteId::from_bytes(head.domain), Head { number: head.number, hash: CommitHash::from_bytes(head.hash) })
+    (
+        SiteId::from_bytes(head.domain),
+        Head {
+            number: head.number,
+            hash: CommitHash::from_bytes(head.hash),
+        },
+    )
 }
 
 /// Whether a page ascends from where it was to begin, so that paging ends.
 fn is_well_formed(page: &Page, after: Option<[u8; 32]>) -> bool {
-    let begins = page.heads.first().is_none_or(|head| after.is_none_or(|after| after < head.domain));
-    let ascends = page.heads.is_sorted_by(|one, next| one.domain < next.domain);
+    let begins = page
+        .heads
+        .first()
+        .is_none_or(|head| after.is_none_or(|after| after < head.domain));
+    let ascends = page
+        .heads
+        .is_sorted_by(|one, next| one.domain < next.domain);
     begins && ascends && page.heads.len() <= HEADS_MAX && !(page.has_more && page.heads.is_empty())
 }
 
-/// Sites that have written, as a page of a frontier says, and of whose admission nothing is known here.
+/// Sites that have written, as a page of a frontier says, and of whose admission nothing is known
+/// here.
 fn unknown_sites(store: &Store, page: &[(SiteId, Head)]) -> BTreeSet<SiteId> {
     let view = store.view();
-    page.iter().map(|(site, _)| *site).filter(|site| !view.members().contains(site)).collect()
+    page.iter()
+        .map(|(site, _)| *site)
+        .filter(|site| !view.members().contains(site))
+        .collect()
 }
 
 fn next_domain(store: &Store, talk: &mut Talk) {
     talk.domains.pop_front();
     talk.restarted = false;
-    talk.cursor = talk.domains.front().map_or(Cursor::START, |(domain, head)| cursor_for(store, domain, head));
+    talk.cursor = talk
+        .domains
+        .front()
+        .map_or(Cursor::START, |(domain, head)| {
+            cursor_for(store, domain, head)
+        });
 }
 
-/// Domains of a page that have a commit which is not here, and that are not frozen below it. Nobody but a member has commits
-/// that count; before the founding commit is here, any domain may be the founder's.
+/// Domains of a page that have a commit which is not here, and that are not frozen below it. Nobody
+/// but a member has commits that count; before the founding commit is here, any domain may be the
+/// founder's.
 fn domains_ahead(store: &Store, page: &[(SiteId, Head)]) -> Result<Vec<(SiteId, Head)>, ReadError> {
     let view = store.view();
     let mut ahead = Vec::new();
     for (domain, head) in page {
         let may_count = view.members().is_empty() || view.members().contains(domain);
-        let last = view.head().frontier.get(domain).map_or(0, |ours| ours.number);
-        let frozen = view.forks().get(domain).filter(|proof| proof.number() <= head.number);
+        let last = view
+            .head()
+            .frontier
+            .get(domain)
+            .map_or(0, |ours| ours.number);
+        let frozen = view
+            .forks()
+            .get(domain)
+            .filter(|proof| proof.number() <= head.number);
         let done = frozen.is_some_and(|proof| last + 1 >= proof.number());
         if may_count && !done && view.commit_hash(domain, head.number)? != Some(head.hash) {
             ahead.push((*domain, *head));
@@ -522,7 +682,10 @@ fn are_here(store: &Store, page: &[(SiteId, Head)]) -> Result<bool, ReadError> {
 fn cursor_for(store: &Store, domain: &SiteId, theirs: &Head) -> Cursor {
     let view = store.view();
     match view.head().frontier.get(domain) {
-        Some(ours) if ours.number < theirs.number => Cursor { after: ours.number, hash: ours.hash },
+        Some(ours) if ours.number < theirs.number => Cursor {
+            after: ours.number,
+            hash: ours.hash,
+        },
         _ => Cursor::START,
     }
 }

@@ -1,4 +1,5 @@
-//! The federation log table: per peer, how far it has been applied here (specification §3.3 and §7).
+//! The federation log table: per peer, how far it has been applied here (specification §3.3 and
+//! §7).
 
 use std::collections::BTreeMap;
 
@@ -21,12 +22,16 @@ pub type FederationLogTable = BTreeMap<SiteId, Applied>;
 /// The table as text: one line per peer, `site snapshot logseq state_root`.
 pub fn to_text(table: &FederationLogTable) -> String {
     let line = |(site, applied): (&SiteId, &Applied)| {
-        format!("{site} {} {} {}\n", applied.snapshot, applied.logseq, applied.state_root)
+        format!(
+            "{site} {} {} {}\n",
+            applied.snapshot, applied.logseq, applied.state_root
+        )
     };
     table.iter().map(line).collect()
 }
 
-/// Reads the text back. Lines that cannot be read are left out: the table can be rebuilt by talking to the peers.
+/// Reads the text back. Lines that cannot be read are left out: the table can be rebuilt by talking
+/// to the peers.
 pub fn from_text(text: &str) -> FederationLogTable {
     let line = |line: &str| {
         let mut words = line.split(' ');
@@ -34,7 +39,14 @@ pub fn from_text(text: &str) -> FederationLogTable {
         let snapshot = words.next()?.parse().ok()?;
         let logseq = LogSeq(words.next()?.parse().ok()?);
         let state_root = words.next()?.parse().ok()?;
-        Some((site, Applied { snapshot, logseq, state_root }))
+        Some((
+            site,
+            Applied {
+                snapshot,
+                logseq,
+                state_root,
+            },
+        ))
     };
     text.lines().filter_map(line).collect()
 }

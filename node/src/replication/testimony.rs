@@ -1,6 +1,8 @@
-//! Testimony: what commits beyond a fork say of membership, asked for by whoever meets a site that it knows no admission of.
+//! Testimony: what commits beyond a fork say of membership, asked for by whoever meets a site that
+//! it knows no admission of.
 //!
-//! Such commits do not count, so no delta carries them. What comes is judged like any commit: it testifies or is nothing.
+//! Such commits do not count, so no delta carries them. What comes is judged like any commit: it
+//! testifies or is nothing.
 
 use uor_asl::judge::Verdict;
 use uor_asl::store::{Store, StoreError};
@@ -12,8 +14,16 @@ use super::sync::{Stage, Talk};
 use super::{Notice, Question, Replicator};
 
 impl Replicator {
-    /// Asks a peer how these sites became members: of as many of them as one question can name, of the next ones each time.
-    pub(super) fn ask_testimony(&mut self, store: &Store, peer: SiteId, sites: &[SiteId], talk: Talk, now_ms: u64) {
+    /// Asks a peer how these sites became members: of as many of them as one question can name, of
+    /// the next ones each time.
+    pub(super) fn ask_testimony(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        sites: &[SiteId],
+        talk: Talk,
+        now_ms: u64,
+    ) {
         let asked = self.peers.get_mut(&peer).map_or(0, |state| {
             state.testimony_asked += 1;
             state.testimony_asked
@@ -21,12 +31,16 @@ impl Replicator {
         let mut parts = sites.chunks(TESTIMONY_SITES_MAX);
         let named = parts.nth(asked % parts.len().max(1)).unwrap_or_default();
         let sites = named.iter().map(|site| *site.as_bytes()).collect();
-        let request = Request::Testimony { federation: *store.federation().as_bytes(), sites };
+        let request = Request::Testimony {
+            federation: *store.federation().as_bytes(),
+            sites,
+        };
         self.set_stage(peer, Stage::Testimony(talk));
         self.ask(peer, Question::Testimony, &request, now_ms);
     }
 
-    /// Membership commits have come. If one of them testifies, what the page tells of is looked at once more.
+    /// Membership commits have come. If one of them testifies, what the page tells of is looked at
+    /// once more.
     pub(super) fn testimony_came(
         &mut self,
         store: &Store,
@@ -34,17 +48,25 @@ impl Replicator {
         commits: &[Vec<u8>],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Testimony(talk) = self.take_stage(peer) else { return Ok(()) };
+        let Stage::Testimony(talk) = self.take_stage(peer) else {
+            return Ok(());
+        };
         let mut decoded = Vec::new();
         for bytes in commits {
             match Commit::decode(bytes) {
                 Ok(commit) if commit.is_membership() => decoded.push(commit),
                 Ok(_) => {
-                    self.notice(Notice::Malformed { peer, problem: "testimony that admits nobody".to_owned() });
+                    self.notice(Notice::Malformed {
+                        peer,
+                        problem: "testimony that admits nobody".to_owned(),
+                    });
                     break;
                 }
                 Err(error) => {
-                    self.notice(Notice::Malformed { peer, problem: error.to_string() });
+                    self.notice(Notice::Malformed {
+                        peer,
+                        problem: error.to_string(),
+                    });
                     break;
                 }
             }
@@ -58,7 +80,12 @@ impl Replicator {
     }
 
     /// No testimony is to be had: the conversation goes on without.
-    pub(super) fn testimony_failed(&mut self, store: &Store, peer: SiteId, now_ms: u64) -> Result<(), StoreError> {
+    pub(super) fn testimony_failed(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
         match self.take_stage(peer) {
             Stage::Testimony(talk) => self.continue_talk(store, peer, talk, now_ms),
             stage => {
@@ -71,6 +98,12 @@ impl Replicator {
 
 /// What this site has of how others became members.
 pub(super) fn testimony(store: &Store, sites: &[[u8; 32]]) -> Result<Response, StoreError> {
-    let sites: Vec<SiteId> = sites.iter().take(TESTIMONY_SITES_MAX).map(|site| SiteId::from_bytes(*site)).collect();
-    Ok(Response::Testimony { commits: store.testimony_for(&sites, DELTA_LEN_MAX)? })
+    let sites: Vec<SiteId> = sites
+        .iter()
+        .take(TESTIMONY_SITES_MAX)
+        .map(|site| SiteId::from_bytes(*site))
+        .collect();
+    Ok(Response::Testimony {
+        commits: store.testimony_for(&sites, DELTA_LEN_MAX)?,
+    })
 }

@@ -1,7 +1,8 @@
 //! Asking the others for this site's own log, before its first own commit after a start.
 //!
-//! Two commits with one number freeze a domain for good, and a data directory cannot always tell that it is an old copy; those
-//! who took its commits in can. The core brings them like anyone's; here is who was asked, and how long is waited.
+//! Two commits with one number freeze a domain for good, and a data directory cannot always tell
+//! that it is an old copy; those who took its commits in can. The core brings them like anyone's;
+//! here is who was asked, and how long is waited.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use super::{ServiceError, parse_peer};
 use crate::replication::{Effect, Replicator};
 use crate::site::{FileError, Hold, Site};
 
-/// How long a node waits for those it knows, in milliseconds; whoever does not answer by then is gone on without.
+/// How long a node waits for those it knows, in milliseconds; whoever does not answer by then is
+/// gone on without.
 const ASK_MS_MAX: u64 = 5_000;
 /// Tickets that may wait meanwhile.
 const TICKETS_MAX: usize = 16;
@@ -27,14 +29,21 @@ pub(super) fn known(site: &Site, given: &[String]) -> Result<Vec<(SiteId, String
         known.push((parse_peer(address)?.1, address.clone()));
     }
     for peer in site.peers()? {
-        let Ok(id) = peer.site_id.parse() else { continue };
+        let Ok(id) = peer.site_id.parse() else {
+            continue;
+        };
         known.extend(peer.addresses.into_iter().map(|address| (id, address)));
     }
     Ok(known)
 }
 
 fn own_commits(site: &Site) -> u64 {
-    site.store().view().head().frontier.get(&site.site_id()).map_or(0, |head| head.number)
+    site.store()
+        .view()
+        .head()
+        .frontier
+        .get(&site.site_id())
+        .map_or(0, |head| head.number)
 }
 
 /// What a node does about it when it starts. Writers wait until it is done.
@@ -59,7 +68,13 @@ impl Start {
         let asking = Asking::new(known(site, given)?, site.site_id(), ASK_MS_MAX);
         site.begin_asking();
         let own_commits = own_commits(site);
-        Ok(Self { asking, own_commits, is_done: false, is_hold_told: false, tickets: Vec::new() })
+        Ok(Self {
+            asking,
+            own_commits,
+            is_done: false,
+            is_hold_told: false,
+            tickets: Vec::new(),
+        })
     }
 
     /// Whether those who are known were asked, and the site writes.
@@ -72,7 +87,8 @@ impl Start {
         self.asking.failed(address, peer);
     }
 
-    /// Whether a ticket has to wait. One that is shown to a site that is held for longer is refused.
+    /// Whether a ticket has to wait. One that is shown to a site that is held for longer is
+    /// refused.
     pub(super) fn defers(&self) -> bool {
         !self.is_done && !self.is_hold_told && self.tickets.len() < TICKETS_MAX
     }
@@ -84,15 +100,24 @@ impl Start {
 
     /// The tickets that have waited, once writing goes on.
     pub(super) fn take_tickets(&mut self) -> Vec<Effect> {
-        if self.is_done { std::mem::take(&mut self.tickets) } else { Vec::new() }
+        if self.is_done {
+            std::mem::take(&mut self.tickets)
+        } else {
+            Vec::new()
+        }
     }
 
-    /// Looks whether enough was asked: those who are known, or the time is over; of a copy, that one has answered, and nobody
-    /// has more. Gives what is to be told.
+    /// Looks whether enough was asked: those who are known, or the time is over; of a copy, that
+    /// one has answered, and nobody has more. Gives what is to be told.
     ///
     /// # Errors
     /// [`FileError`] if it cannot be written down that the site is held no longer.
-    pub(super) fn look(&mut self, site: &Site, core: &Replicator, now_ms: u64) -> Result<Vec<String>, FileError> {
+    pub(super) fn look(
+        &mut self,
+        site: &Site,
+        core: &Replicator,
+        now_ms: u64,
+    ) -> Result<Vec<String>, FileError> {
         let mut told = Vec::new();
         if self.is_done || !self.asking.is_over(core, now_ms) {
             return Ok(told);
@@ -133,19 +158,32 @@ impl Start {
             self.is_hold_told = true;
             let why = claimed.map_or_else(
                 || "no other site has answered yet".to_owned(),
-                |claimed| format!("a site says that it has commit {claimed} of this one and does not give it"),
+                |claimed| {
+                    format!(
+                        "a site says that it has commit {claimed} of this one and does not give it"
+                    )
+                },
             );
-            told.push(format!("{hold}; {why}: this site does not write, and goes on asking"));
+            told.push(format!(
+                "{hold}; {why}: this site does not write, and goes on asking"
+            ));
         }
         Ok(())
     }
 
     /// Who could not be asked, where there is anybody.
     fn unasked(&self, site: &Site, core: &Replicator) -> Option<String> {
-        let silent: Vec<String> = self.asking.silent(core).iter().map(|site| site.short().to_string()).collect();
+        let silent: Vec<String> = self
+            .asking
+            .silent(core)
+            .iter()
+            .map(|site| site.short().to_string())
+            .collect();
         if !silent.is_empty() {
             let names = silent.join(", ");
-            return Some(format!("could not ask {names} for later commits of this site; going on from what is here"));
+            return Some(format!(
+                "could not ask {names} for later commits of this site; going on from what is here"
+            ));
         }
         let is_lone = site.store().view().members().len() <= 1;
         (self.asking.known.is_empty() && !is_lone).then(|| {
@@ -164,7 +202,11 @@ pub(super) struct Asking {
 
 impl Asking {
     /// Asks these, until `deadline_ms`.
-    pub(super) fn new(addresses: impl IntoIterator<Item = (SiteId, String)>, me: SiteId, deadline_ms: u64) -> Self {
+    pub(super) fn new(
+        addresses: impl IntoIterator<Item = (SiteId, String)>,
+        me: SiteId,
+        deadline_ms: u64,
+    ) -> Self {
         let mut known: BTreeMap<SiteId, BTreeSet<String>> = BTreeMap::new();
         for (site, address) in addresses.into_iter().filter(|(site, _)| *site != me) {
             known.entry(site).or_default().insert(address);
@@ -195,11 +237,19 @@ impl Asking {
         let is_settled = |site: &SiteId, addresses: &BTreeSet<String>| {
             core.heard().contains_key(site) || (addresses.is_empty() && !connected.contains(site))
         };
-        now_ms >= self.deadline_ms || self.known.iter().all(|(site, addresses)| is_settled(site, addresses))
+        now_ms >= self.deadline_ms
+            || self
+                .known
+                .iter()
+                .all(|(site, addresses)| is_settled(site, addresses))
     }
 
     /// Those who have not answered.
     pub(super) fn silent(&self, core: &Replicator) -> Vec<SiteId> {
-        self.known.keys().filter(|site| !core.heard().contains_key(site)).copied().collect()
+        self.known
+            .keys()
+            .filter(|site| !core.heard().contains_key(site))
+            .copied()
+            .collect()
     }
 }

@@ -1,11 +1,13 @@
-//! A node whose disk is full goes on: it answers, says what failed, and opens log and packs again by itself.
+//! A node whose disk is full goes on: it answers, says what failed, and opens log and packs again
+//! by itself.
 
 use std::error::Error;
 use std::io;
 
 use super::{NetCommand, Service, ServiceError, ServiceEvent};
 
-/// How long after a failed write the store is opened again, in milliseconds; twice as long each time that it fails again soon.
+/// How long after a failed write the store is opened again, in milliseconds; twice as long each
+/// time that it fails again soon.
 const REOPEN_MS_MIN: u64 = 5_000;
 const REOPEN_MS_MAX: u64 = 300_000;
 
@@ -20,21 +22,27 @@ pub(super) struct Failing {
 }
 
 impl Failing {
-    /// A write has failed. Says in how many milliseconds the store is opened again, if that is news.
+    /// A write has failed. Says in how many milliseconds the store is opened again, if that is
+    /// news.
     fn note(&mut self, now_ms: u64) -> Option<u64> {
         if self.due_ms.is_some() {
             return None;
         }
-        let is_again = self.waited_ms > 0 && now_ms.saturating_sub(self.reopened_ms) <= REOPEN_MS_MAX;
-        self.waited_ms = if is_again { (2 * self.waited_ms).min(REOPEN_MS_MAX) } else { REOPEN_MS_MIN };
+        let is_again =
+            self.waited_ms > 0 && now_ms.saturating_sub(self.reopened_ms) <= REOPEN_MS_MAX;
+        self.waited_ms = if is_again {
+            (2 * self.waited_ms).min(REOPEN_MS_MAX)
+        } else {
+            REOPEN_MS_MIN
+        };
         self.due_ms = Some(now_ms + self.waited_ms);
         Some(self.waited_ms)
     }
 }
 
 impl Service {
-    /// After a failed step: where the disk is full, or was when the store last wrote, the node goes on, and has whoever it was
-    /// talking with begin again.
+    /// After a failed step: where the disk is full, or was when the store last wrote, the node goes
+    /// on, and has whoever it was talking with begin again.
     ///
     /// # Errors
     /// What failed, if that is no reason to go on.
@@ -59,8 +67,8 @@ impl Service {
         Ok(())
     }
 
-    /// Opens the store again that a failed write has closed to writers, when that is due: whether the disk has room is found
-    /// out by writing.
+    /// Opens the store again that a failed write has closed to writers, when that is due: whether
+    /// the disk has room is found out by writing.
     pub(super) fn reopen(&mut self, on_event: &mut dyn FnMut(ServiceEvent)) {
         let now_ms = self.now_ms();
         if !self.site.store().is_poisoned() {
@@ -85,7 +93,11 @@ impl Service {
         }
     }
 
-    fn say_failed(&mut self, error: &(dyn Error + 'static), on_event: &mut dyn FnMut(ServiceEvent)) {
+    fn say_failed(
+        &mut self,
+        error: &(dyn Error + 'static),
+        on_event: &mut dyn FnMut(ServiceEvent),
+    ) {
         if let Some(wait_ms) = self.failing.note(self.now_ms()) {
             let causes = std::iter::successors(error.source(), |cause| (*cause).source());
             let said = causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"));
@@ -100,7 +112,9 @@ impl Service {
 /// What the system said, if it was the system.
 fn cause(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+    causes
+        .find_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind)
 }
 
 #[cfg(test)]
@@ -117,7 +131,15 @@ mod tests {
             now_ms = failing.due_ms.take().unwrap_or_default();
             failing.reopened_ms = now_ms;
         }
-        assert_eq!(waits, [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000, 300_000]);
-        assert_eq!(failing.note(now_ms + REOPEN_MS_MAX + 1), Some(REOPEN_MS_MIN));
+        assert_eq!(
+            waits,
+            [
+                5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000, 300_000
+            ]
+        );
+        assert_eq!(
+            failing.note(now_ms + REOPEN_MS_MAX + 1),
+            Some(REOPEN_MS_MIN)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Joining: a new site shows its ticket to the member that gave it, is admitted by a commit, and fetches the log.
+//! Joining: a new site shows its ticket to the member that gave it, is admitted by a commit, and
+//! fetches the log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,10 @@ use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::wire::{Refusal, Request, Response};
 
-use super::{ANSWER_LEN_MAX, ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down, with_peer};
+use super::{
+    ANSWER_LEN_MAX, ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down,
+    with_peer,
+};
 use crate::cancel::{Cancel, Cancelled};
 use crate::net::{NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
@@ -18,7 +22,8 @@ use crate::site::{FileError, InitError, OpenError, Site};
 
 /// How long joining may take in all.
 const JOIN: Duration = Duration::from_secs(60);
-/// How often a ticket is shown to a site that hangs up, which may have no place for a stranger just then.
+/// How often a ticket is shown to a site that hangs up, which may have no place for a stranger just
+/// then.
 const TRIES_MAX: usize = 8;
 /// How long to wait in between.
 const PAUSE: Duration = Duration::from_millis(700);
@@ -38,7 +43,8 @@ pub struct Joined {
     pub commits: u64,
 }
 
-/// Why a site did not join. It is what it was before, unless it had shown its ticket and got no clear refusal.
+/// Why a site did not join. It is what it was before, unless it had shown its ticket and got no
+/// clear refusal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
@@ -55,7 +61,9 @@ pub enum JoinError {
     #[error("the ticket names no address, and none was given")]
     NoAddress,
     /// An address is another site's.
-    #[error("`{address}` is not an address of the site that gave the ticket: name one that ends in its /p2p/PEER")]
+    #[error(
+        "`{address}` is not an address of the site that gave the ticket: name one that ends in its /p2p/PEER"
+    )]
     OtherSite {
         /// The address.
         address: String,
@@ -72,7 +80,8 @@ pub enum JoinError {
     /// The answer made no sense.
     #[error("the site that gave the ticket answered something else")]
     Answer,
-    /// It took too long. If the admission was written meanwhile, the same ticket or `uor node` completes what is missing.
+    /// It took too long. If the admission was written meanwhile, the same ticket or `uor node`
+    /// completes what is missing.
     #[error("joining took longer than {} seconds", JOIN.as_secs())]
     TimedOut,
     /// It is not wanted any more.
@@ -86,9 +95,14 @@ pub enum JoinError {
 /// Makes the site at `dir` a member of the ticket's federation.
 ///
 /// # Errors
-/// [`JoinError`]; the directory is what it was before, unless the ticket was shown and not clearly refused: then its key
-/// stays, since it may have been admitted.
-pub fn join(dir: &Path, name: Option<&str>, ticket: &Ticket, peers: &[String]) -> Result<Joined, JoinError> {
+/// [`JoinError`]; the directory is what it was before, unless the ticket was shown and not clearly
+/// refused: then its key stays, since it may have been admitted.
+pub fn join(
+    dir: &Path,
+    name: Option<&str>,
+    ticket: &Ticket,
+    peers: &[String],
+) -> Result<Joined, JoinError> {
     join_unless(&Cancel::default(), dir, name, ticket, peers)
 }
 
@@ -109,7 +123,9 @@ pub fn join_unless(
     }
     for address in &addresses {
         if parse_peer(address)?.1 != ticket.inviter {
-            return Err(JoinError::OtherSite { address: address.clone() });
+            return Err(JoinError::OtherSite {
+                address: address.clone(),
+            });
         }
     }
     let initialised = Site::init_joining(dir, name, ticket)?;
@@ -121,8 +137,8 @@ pub fn join_unless(
             commits,
         }),
         Err((error, may_be_admitted)) => {
-            // A site that may have been admitted keeps its key: the same ticket or `uor node` completes what is missing.
-            // The first error is the one to tell.
+            // A site that may have been admitted keeps its key: the same ticket or `uor node`
+            // completes what is missing. The first error is the one to tell.
             if !may_be_admitted {
                 let _ = Site::join_abandoned(dir);
             }
@@ -131,7 +147,8 @@ pub fn join_unless(
     }
 }
 
-/// Gives the number of commits that were fetched; or what went wrong, and whether the site may have been admitted.
+/// Gives the number of commits that were fetched; or what went wrong, and whether the site may have
+/// been admitted.
 fn admit(
     cancel: &Cancel,
     dir: &Path,
@@ -171,7 +188,8 @@ fn admit(
     });
     runtime.shutdown_timeout(super::SHUTDOWN);
     result?;
-    site.join_completed().map_err(|error| (error.into(), true))?;
+    site.join_completed()
+        .map_err(|error| (error.into(), true))?;
     let commits = site.store().view().commits_len();
     Ok(commits)
 }
@@ -208,12 +226,17 @@ impl Joining<'_> {
         while !self.is_member() {
             let event = self.events.recv().await.ok_or(ServiceError::NetStopped)?;
             match event {
-                NetEvent::RequestFailed { id: JOIN_REQUEST, reason, .. } => {
+                NetEvent::RequestFailed {
+                    id: JOIN_REQUEST,
+                    reason,
+                    ..
+                } => {
                     self.tries_left -= 1;
                     if self.tries_left == 0 {
                         return Err(JoinError::Unreachable { reason });
                     }
-                    self.send(NetCommand::Disconnect(*self.ticket.inviter.as_bytes())).await?;
+                    self.send(NetCommand::Disconnect(*self.ticket.inviter.as_bytes()))
+                        .await?;
                     tokio::time::sleep(PAUSE).await;
                     left = self.dial(addresses).await?;
                 }
@@ -221,7 +244,9 @@ impl Joining<'_> {
                     self.reason = reason;
                     left -= 1;
                     if left == 0 {
-                        return Err(JoinError::Unreachable { reason: self.reason.clone() });
+                        return Err(JoinError::Unreachable {
+                            reason: self.reason.clone(),
+                        });
                     }
                 }
                 event => self.take(event).await?,
@@ -242,15 +267,24 @@ impl Joining<'_> {
 
     /// Everything has arrived once the site's own admission counts here.
     fn is_member(&self) -> bool {
-        self.is_admitted && self.site.store().view().members().contains(&self.site.site_id())
+        self.is_admitted
+            && self
+                .site
+                .store()
+                .view()
+                .members()
+                .contains(&self.site.site_id())
     }
 
     async fn take(&mut self, event: NetEvent) -> Result<(), JoinError> {
         let store = self.site.store().clone();
         match event {
-            NetEvent::Connected { peer, address, .. } if SiteId::from_bytes(peer) == self.ticket.inviter => {
+            NetEvent::Connected { peer, address, .. }
+                if SiteId::from_bytes(peer) == self.ticket.inviter =>
+            {
                 let inviter = SiteId::from_bytes(peer);
-                self.site.remember_peer(inviter, &with_peer(address, &inviter))?;
+                self.site
+                    .remember_peer(inviter, &with_peer(address, &inviter))?;
                 let join = Request::Join {
                     federation: *self.ticket.federation.as_bytes(),
                     token: self.ticket.token,
@@ -258,23 +292,41 @@ impl Joining<'_> {
                 };
                 self.is_asked = true;
                 let (body, answer_len_max) = (join.encode(), ANSWER_LEN_MAX);
-                self.send(NetCommand::Request { peer, id: JOIN_REQUEST, body, answer_len_max }).await?;
+                self.send(NetCommand::Request {
+                    peer,
+                    id: JOIN_REQUEST,
+                    body,
+                    answer_len_max,
+                })
+                .await?;
             }
-            NetEvent::Response { id: JOIN_REQUEST, peer, body } => match Response::decode(&body) {
+            NetEvent::Response {
+                id: JOIN_REQUEST,
+                peer,
+                body,
+            } => match Response::decode(&body) {
                 Ok(Response::Admitted { .. }) => {
                     self.is_admitted = true;
                     let inviter = SiteId::from_bytes(peer);
-                    self.core.handle_connected(&store, inviter, 0).map_err(ServiceError::from)?;
+                    self.core
+                        .handle_connected(&store, inviter, 0)
+                        .map_err(ServiceError::from)?;
                 }
                 Ok(Response::Refused { reason }) => return Err(JoinError::Refused(reason)),
                 _ => return Err(JoinError::Answer),
             },
             NetEvent::Response { id, body, .. } => {
-                self.core.handle_response(&store, id, &body, 0).map_err(ServiceError::from)?;
+                self.core
+                    .handle_response(&store, id, &body, 0)
+                    .map_err(ServiceError::from)?;
             }
-            NetEvent::RequestFailed { reason, .. } => return Err(JoinError::Unreachable { reason }),
+            NetEvent::RequestFailed { reason, .. } => {
+                return Err(JoinError::Unreachable { reason });
+            }
             NetEvent::Disconnected { .. } if self.is_admitted => {
-                return Err(JoinError::Unreachable { reason: "the connection was closed".to_owned() });
+                return Err(JoinError::Unreachable {
+                    reason: "the connection was closed".to_owned(),
+                });
             }
             NetEvent::Stopped => return Err(ServiceError::NetStopped.into()),
             _ => {}
@@ -295,7 +347,10 @@ impl Joining<'_> {
     }
 
     async fn send(&self, command: NetCommand) -> Result<(), JoinError> {
-        self.net.send(command).await.map_err(|_| ServiceError::NetStopped)?;
+        self.net
+            .send(command)
+            .await
+            .map_err(|_| ServiceError::NetStopped)?;
         Ok(())
     }
 }

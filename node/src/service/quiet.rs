@@ -1,5 +1,5 @@
-//! Keeps the node's log short where others decide how much there is to say: of each kind a few lines are told, the rest is
-//! counted.
+//! Keeps the node's log short where others decide how much there is to say: of each kind a few
+//! lines are told, the rest is counted.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,10 @@ pub(super) struct Quiet(BTreeMap<Provoked, Window>);
 impl Quiet {
     /// Whether a line of this kind may be told now; if not, it is counted.
     pub(super) fn admit(&mut self, kind: Provoked, now_ms: u64) -> bool {
-        let window = self.0.entry(kind).or_insert(Window { since_ms: now_ms, lines: 0 });
+        let window = self.0.entry(kind).or_insert(Window {
+            since_ms: now_ms,
+            lines: 0,
+        });
         window.lines += 1;
         window.lines <= LINES_MAX
     }
@@ -35,9 +38,15 @@ impl Quiet {
             let is_over = now_ms >= window.since_ms + WINDOW_MS;
             if is_over && window.lines > LINES_MAX {
                 let seconds = now_ms.saturating_sub(window.since_ms) / 1000;
-                let by = kind.by.map(|by| format!(" ({})", by.short())).unwrap_or_default();
+                let by = kind
+                    .by
+                    .map(|by| format!(" ({})", by.short()))
+                    .unwrap_or_default();
                 let more = window.lines - LINES_MAX;
-                summaries.push(format!("{}{by}: {more} more in the last {seconds} seconds", kind.kind));
+                summaries.push(format!(
+                    "{}{by}: {more} more in the last {seconds} seconds",
+                    kind.kind
+                ));
             }
             !is_over
         });
@@ -58,11 +67,19 @@ mod tests {
     #[test]
     fn a_flood_is_a_few_lines_and_a_count_for_each_kind() {
         let (mut quiet, questions) = (Quiet::default(), of("questions", None));
-        let told = (0..1000).filter(|now_ms| quiet.admit(questions, *now_ms)).count();
+        let told = (0..1000)
+            .filter(|now_ms| quiet.admit(questions, *now_ms))
+            .count();
         assert_eq!(told, 5);
-        assert!(quiet.admit(of("tickets", None), 1000), "another kind is not silenced");
+        assert!(
+            quiet.admit(of("tickets", None), 1000),
+            "another kind is not silenced"
+        );
         assert!(quiet.summaries(WINDOW_MS - 1).is_empty());
-        assert_eq!(quiet.summaries(WINDOW_MS), ["questions: 995 more in the last 60 seconds"]);
+        assert_eq!(
+            quiet.summaries(WINDOW_MS),
+            ["questions: 995 more in the last 60 seconds"]
+        );
         assert!(quiet.admit(questions, WINDOW_MS), "a new window begins");
     }
 
@@ -70,8 +87,14 @@ mod tests {
     fn what_one_member_causes_silences_no_other() {
         let [one, other] = [1, 2].map(|byte| of("roots", Some(SiteId::from_bytes([byte; 32]))));
         let mut quiet = Quiet::default();
-        assert_eq!((0..1000).filter(|now_ms| quiet.admit(one, *now_ms)).count(), 5);
+        assert_eq!(
+            (0..1000).filter(|now_ms| quiet.admit(one, *now_ms)).count(),
+            5
+        );
         assert!(quiet.admit(other, 1000));
-        assert_eq!(quiet.summaries(WINDOW_MS), ["roots (01010101): 995 more in the last 60 seconds"]);
+        assert_eq!(
+            quiet.summaries(WINDOW_MS),
+            ["roots (01010101): 995 more in the last 60 seconds"]
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Recovery over the network: a site that has lost something, or is a copy, asks the others for its own log and payloads.
-//! Its commits come back over the delta protocol like anyone's, and are judged like anyone's.
+//! Recovery over the network: a site that has lost something, or is a copy, asks the others for its
+//! own log and payloads. Its commits come back over the delta protocol like anyone's, and are
+//! judged like anyone's.
 
 use std::collections::BTreeSet;
 
@@ -22,34 +23,50 @@ const SILENCE_MS_MAX: u64 = 60_000;
 pub struct Asked {
     /// Sites that have given what they have of this site's own log.
     pub heard: BTreeSet<SiteId>,
-    /// Sites that may have some of it, and did not answer: members, and whoever has a known address.
+    /// Sites that may have some of it, and did not answer: members, and whoever has a known
+    /// address.
     pub silent: BTreeSet<SiteId>,
     /// The number of the last commit of this site that anyone says to have, and no longer gives.
     pub claimed: u64,
 }
 
 impl Asked {
-    /// Whether others may still hold commits of this site that are not here, as far as those tell who were asked.
+    /// Whether others may still hold commits of this site that are not here, as far as those tell
+    /// who were asked.
     pub fn is_answered(&self, commits_here: u64) -> bool {
         !self.heard.is_empty() && self.claimed <= commits_here
     }
 }
 
-/// Asks every known site, and those at the addresses `peers`, for this site's own log, and waits for it and for payloads, as
-/// long as some come. `on_progress` is told how many own commits are here, and how many payloads are wanted.
+/// Asks every known site, and those at the addresses `peers`, for this site's own log, and waits
+/// for it and for payloads, as long as some come. `on_progress` is told how many own commits are
+/// here, and how many payloads are wanted.
 ///
 /// # Errors
 /// [`ServiceError`].
-pub fn recover(site: &Site, peers: &[String], on_progress: &mut dyn FnMut(u64, u64)) -> Result<Asked, ServiceError> {
+pub fn recover(
+    site: &Site,
+    peers: &[String],
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<Asked, ServiceError> {
     let addresses = known(site, peers)?;
     let mut core = Replicator::new(site.site_id(), FederationLogTable::new());
-    addresses.iter().for_each(|(id, address)| core.add_address(address.clone(), Some(*id)));
+    addresses
+        .iter()
+        .for_each(|(id, address)| core.add_address(address.clone(), Some(*id)));
     let mut asking = Asking::new(addresses.iter().cloned(), site.site_id(), ANSWER_MS_MAX);
     if !asking.is_empty() {
         let runtime = runtime()?;
         let result = runtime.block_on(async {
-            let (net, events) = open_net_to_dial(site.key().seed(), addresses.iter().map(|(site, _)| *site))?;
-            let mut recovery = Recovery { site, net, events, core: &mut core, asking: &mut asking };
+            let (net, events) =
+                open_net_to_dial(site.key().seed(), addresses.iter().map(|(site, _)| *site))?;
+            let mut recovery = Recovery {
+                site,
+                net,
+                events,
+                core: &mut core,
+                asking: &mut asking,
+            };
             let result = recovery.run(on_progress).await;
             shut_down(&recovery.net, &mut recovery.events).await;
             result
@@ -59,9 +76,16 @@ pub fn recover(site: &Site, peers: &[String], on_progress: &mut dyn FnMut(u64, u
     }
     let heard: BTreeSet<SiteId> = core.heard().keys().copied().collect();
     let members = site.store().view().members().clone();
-    let others = members.into_iter().chain(asking.silent(&core)).filter(|other| *other != site.site_id());
+    let others = members
+        .into_iter()
+        .chain(asking.silent(&core))
+        .filter(|other| *other != site.site_id());
     let silent = others.filter(|other| !heard.contains(other)).collect();
-    Ok(Asked { silent, claimed: core.heard().values().copied().max().unwrap_or_default(), heard })
+    Ok(Asked {
+        silent,
+        claimed: core.heard().values().copied().max().unwrap_or_default(),
+        heard,
+    })
 }
 
 struct Recovery<'a> {
@@ -90,7 +114,8 @@ impl Recovery<'_> {
                     true
                 }
             };
-            // Where nothing is asked after a tick has handed out all there was to ask, nobody has more to give.
+            // Where nothing is asked after a tick has handed out all there was to ask, nobody has
+            // more to give.
             let is_idle = is_tick && self.core.is_waiting_for_nothing();
             self.carry_out().await?;
             let stand = self.stand();
@@ -109,14 +134,22 @@ impl Recovery<'_> {
     /// Own commits that are here, and payloads that are wanted.
     fn stand(&self) -> (u64, u64) {
         let view = self.site.store().view();
-        let own = view.head().frontier.get(&self.site.site_id()).map_or(0, |head| head.number);
+        let own = view
+            .head()
+            .frontier
+            .get(&self.site.site_id())
+            .map_or(0, |head| head.number);
         (own, view.wanted().len() as u64)
     }
 
     fn take(&mut self, event: NetEvent, now_ms: u64) -> Result<(), ServiceError> {
         let store = self.site.store();
         match event {
-            NetEvent::Connected { peer, address, outbound } => {
+            NetEvent::Connected {
+                peer,
+                address,
+                outbound,
+            } => {
                 let peer = SiteId::from_bytes(peer);
                 if outbound {
                     self.site.remember_peer(peer, &with_peer(address, &peer))?;
@@ -124,19 +157,29 @@ impl Recovery<'_> {
                 self.core.handle_connected(store, peer, now_ms)?;
             }
             NetEvent::DialFailed { address, peer, .. } => {
-                self.asking.failed(address.as_ref(), peer.map(SiteId::from_bytes));
-                address.iter().for_each(|address| self.core.handle_dial_failed(&address.to_string()));
+                self.asking
+                    .failed(address.as_ref(), peer.map(SiteId::from_bytes));
+                address
+                    .iter()
+                    .for_each(|address| self.core.handle_dial_failed(&address.to_string()));
             }
-            NetEvent::Disconnected { peer } => self.core.handle_disconnected(SiteId::from_bytes(peer), now_ms),
-            NetEvent::Response { id, body, .. } => self.core.handle_response(store, id, &body, now_ms)?,
-            NetEvent::RequestFailed { id, .. } => self.core.handle_request_failed(store, id, now_ms)?,
+            NetEvent::Disconnected { peer } => self
+                .core
+                .handle_disconnected(SiteId::from_bytes(peer), now_ms),
+            NetEvent::Response { id, body, .. } => {
+                self.core.handle_response(store, id, &body, now_ms)?
+            }
+            NetEvent::RequestFailed { id, .. } => {
+                self.core.handle_request_failed(store, id, now_ms)?
+            }
             NetEvent::Stopped => return Err(ServiceError::NetStopped),
             _ => {}
         }
         Ok(())
     }
 
-    /// Only questions and dials are carried out: a site that recovers answers nobody, as it does not know yet what it is.
+    /// Only questions and dials are carried out: a site that recovers answers nobody, as it does
+    /// not know yet what it is.
     async fn carry_out(&mut self) -> Result<(), ServiceError> {
         while let Some(effect) = self.core.poll_effect() {
             let command = match effect {
@@ -147,7 +190,10 @@ impl Recovery<'_> {
                         None
                     }
                 },
-                effect @ (Effect::Request { .. } | Effect::Disconnect { .. } | Effect::Trust(_)) => command_of(effect),
+                effect
+                @ (Effect::Request { .. } | Effect::Disconnect { .. } | Effect::Trust(_)) => {
+                    command_of(effect)
+                }
                 _ => None,
             };
             // What is refused here is asked again.

@@ -1,7 +1,7 @@
 //! A replica for an auditor: everything a running node holds, pulled into a store of its own.
 //!
-//! The auditor has a key of its own and shows a member's word that it may read. It is not listened to, writes nothing at the
-//! node, and judges every commit itself, as a site would.
+//! The auditor has a key of its own and shows a member's word that it may read. It is not listened
+//! to, writes nothing at the node, and judges every commit itself, as a site would.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,18 @@ use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::wire::{Refusal, Request, Response};
 
-use super::{ANSWER_LEN_MAX, SHUTDOWN, ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down};
+use super::{
+    ANSWER_LEN_MAX, SHUTDOWN, ServiceError, command_of, open_net_to_dial, parse_peer, runtime,
+    shut_down,
+};
 use crate::clock::wall_ms;
 use crate::net::{NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 
 /// How long the node may take to say its next word.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long the member's word is good for, in milliseconds: a pull may take long, and clocks differ.
+/// How long the member's word is good for, in milliseconds: a pull may take long, and clocks
+/// differ.
 const CREDENTIAL_MS: u64 = 24 * 60 * 60 * 1000;
 /// The id of the question that shows the credential; the core counts its own from one.
 const READ_REQUEST: u64 = 0;
@@ -62,8 +66,9 @@ pub enum ReplicaError {
     Service(#[from] ServiceError),
 }
 
-/// Pulls everything the node at `address` holds into a new store on `disk`, with the word of the member `voucher`.
-/// `on_progress` is told how many commits are here and how many payloads are still to come.
+/// Pulls everything the node at `address` holds into a new store on `disk`, with the word of the
+/// member `voucher`. `on_progress` is told how many commits are here and how many payloads are
+/// still to come.
 ///
 /// # Errors
 /// [`ReplicaError`].
@@ -92,7 +97,16 @@ pub fn replica(
             expires_ms,
             signature: voucher.vouch(&federation, &me, expires_ms),
         };
-        let mut pull = Pull { store: &store, address, peer, credential, net, events, core, is_level: false };
+        let mut pull = Pull {
+            store: &store,
+            address,
+            peer,
+            credential,
+            net,
+            events,
+            core,
+            is_level: false,
+        };
         pull.send(NetCommand::Dial(dial)).await?;
         let result = pull.run(on_progress).await;
         shut_down(&pull.net, &mut pull.events).await;
@@ -122,12 +136,17 @@ impl Pull<'_> {
                 (view.commits_len(), view.wanted().len() as u64)
             };
             on_progress(commits, wanted);
-            // A payload that the node does not have either is not waited for: the core has no question out then.
+            // A payload that the node does not have either is not waited for: the core has no
+            // question out then.
             if self.is_level && self.core.is_waiting_for_nothing() {
                 return Ok(());
             }
-            let silent = || ReplicaError::Silent { address: self.address.to_owned() };
-            let event = tokio::time::timeout(SILENCE, self.events.recv()).await.map_err(|_| silent())?;
+            let silent = || ReplicaError::Silent {
+                address: self.address.to_owned(),
+            };
+            let event = tokio::time::timeout(SILENCE, self.events.recv())
+                .await
+                .map_err(|_| silent())?;
             self.core.payloads_may_look_again();
             self.take(event.ok_or(ServiceError::NetStopped)?).await?;
             self.carry_out().await?;
@@ -139,20 +158,37 @@ impl Pull<'_> {
             NetEvent::Connected { peer, .. } => {
                 let body = self.credential.encode();
                 let answer_len_max = ANSWER_LEN_MAX;
-                self.send(NetCommand::Request { peer, id: READ_REQUEST, body, answer_len_max }).await?;
+                self.send(NetCommand::Request {
+                    peer,
+                    id: READ_REQUEST,
+                    body,
+                    answer_len_max,
+                })
+                .await?;
             }
-            NetEvent::Response { id: READ_REQUEST, body, .. } => match Response::decode(&body) {
+            NetEvent::Response {
+                id: READ_REQUEST,
+                body,
+                ..
+            } => match Response::decode(&body) {
                 Ok(Response::Welcome) => self.core.handle_connected(self.store, self.peer, 0)?,
                 Ok(Response::Refused { reason }) => {
-                    return Err(ReplicaError::Refused { address: self.address.to_owned(), refusal: reason });
+                    return Err(ReplicaError::Refused {
+                        address: self.address.to_owned(),
+                        refusal: reason,
+                    });
                 }
                 _ => return Err(self.unreachable("it answered something else".to_owned())),
             },
-            NetEvent::Response { id, body, .. } => self.core.handle_response(self.store, id, &body, 0)?,
+            NetEvent::Response { id, body, .. } => {
+                self.core.handle_response(self.store, id, &body, 0)?
+            }
             NetEvent::RequestFailed { reason, .. } | NetEvent::DialFailed { reason, .. } => {
                 return Err(self.unreachable(reason));
             }
-            NetEvent::Disconnected { .. } => return Err(self.unreachable("the connection was closed".to_owned())),
+            NetEvent::Disconnected { .. } => {
+                return Err(self.unreachable("the connection was closed".to_owned()));
+            }
             NetEvent::Stopped => return Err(ServiceError::NetStopped.into()),
             _ => {}
         }
@@ -160,7 +196,10 @@ impl Pull<'_> {
     }
 
     fn unreachable(&self, reason: String) -> ReplicaError {
-        ReplicaError::Unreachable { address: self.address.to_owned(), reason }
+        ReplicaError::Unreachable {
+            address: self.address.to_owned(),
+            reason,
+        }
     }
 
     /// Only questions are carried out: an auditor answers nobody.
@@ -177,7 +216,10 @@ impl Pull<'_> {
     }
 
     async fn send(&self, command: NetCommand) -> Result<(), ReplicaError> {
-        self.net.send(command).await.map_err(|_| ServiceError::NetStopped)?;
+        self.net
+            .send(command)
+            .await
+            .map_err(|_| ServiceError::NetStopped)?;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! What a running node knows beyond its store: who is connected, and how far each peer has been applied.
+//! What a running node knows beyond its store: who is connected, and how far each peer has been
+//! applied.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +36,8 @@ pub struct PeerStatus {
     pub lag: Option<u64>,
 }
 
-/// What the loop keeps up to date for whoever asks: names and lags are looked up then, and not on every tick, since members
-/// may be as many as members say.
+/// What the loop keeps up to date for whoever asks: names and lags are looked up then, and not on
+/// every tick, since members may be as many as members say.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live {
     listening: BTreeSet<String>,
@@ -63,17 +64,23 @@ impl NodeStatus {
     pub(super) fn of(site: &Site, live: &Live) -> Result<Self, ReadError> {
         let logseq = site.store().view().state().logseq_max();
         let names = site.shown_names()?;
-        let peers = names.into_iter().filter(|(member, _)| *member != site.site_id()).map(|(member, name)| {
-            let applied = live.applied.get(&member);
-            PeerStatus {
-                site_id: member.to_string(),
-                name: Some(name),
-                connected: live.connected.contains(&member),
-                applied_snapshot: applied.map(|applied| applied.snapshot.to_string()),
-                applied_logseq: applied.map(|applied| applied.logseq.0),
-                lag: applied.map(|applied| logseq.0.saturating_sub(applied.logseq.0)),
-            }
-        });
-        Ok(Self { listening: live.listening.iter().cloned().collect(), peers: peers.collect() })
+        let peers = names
+            .into_iter()
+            .filter(|(member, _)| *member != site.site_id())
+            .map(|(member, name)| {
+                let applied = live.applied.get(&member);
+                PeerStatus {
+                    site_id: member.to_string(),
+                    name: Some(name),
+                    connected: live.connected.contains(&member),
+                    applied_snapshot: applied.map(|applied| applied.snapshot.to_string()),
+                    applied_logseq: applied.map(|applied| applied.logseq.0),
+                    lag: applied.map(|applied| logseq.0.saturating_sub(applied.logseq.0)),
+                }
+            });
+        Ok(Self {
+            listening: live.listening.iter().cloned().collect(),
+            peers: peers.collect(),
+        })
     }
 }

@@ -1,15 +1,17 @@
 //! Files and directories become artifacts.
 //!
-//! Several threads read files, and put their bytes into blocks ([`files`]); one walks the directories ahead of them, takes
-//! their results in the order of the walk, and builds trees from the inside out ([`tree`]). So what is added, and in which
-//! commits, does not depend on which thread is quicker.
+//! Several threads read files, and put their bytes into blocks ([`files`]); one walks the
+//! directories ahead of them, takes their results in the order of the walk, and builds trees from
+//! the inside out ([`tree`]). So what is added, and in which commits, does not depend on which
+//! thread is quicker.
 //!
-//! What cannot be in a tree is left out and named ([`left_out`]), what a person does not want is counted ([`excludes`]); a plan
-//! says beforehand what would become of everything ([`plan`]).
+//! What cannot be in a tree is left out and named ([`left_out`]), what a person does not want is
+//! counted ([`excludes`]); a plan says beforehand what would become of everything ([`plan`]).
 //!
-//! Records follow the bytes in commits of at most [`BATCH_RECORDS_MAX`], the topmost tree and the ref in the last. So memory
-//! does not grow with what is added, and a tree becomes visible only when all of it is durable. What was added before a
-//! failure stays, as files without a tree; adding again writes only the rest.
+//! Records follow the bytes in commits of at most [`BATCH_RECORDS_MAX`], the topmost tree and the
+//! ref in the last. So memory does not grow with what is added, and a tree becomes visible only
+//! when all of it is durable. What was added before a failure stays, as files without a tree;
+//! adding again writes only the rest.
 
 pub(super) mod excludes;
 mod files;
@@ -90,9 +92,11 @@ pub struct AddOptions<'a> {
     pub excludes: Option<&'a Excludes>,
     /// Takes what those files say to leave out.
     pub ignores_uorignore: bool,
-    /// Stores a file that keeps changing as it was read last, goes on without one that goes away, and says so.
+    /// Stores a file that keeps changing as it was read last, goes on without one that goes away,
+    /// and says so.
     pub allows_changing: bool,
-    /// Reads every file, also those that look as they did when they were last read, and verifies what is stored of it.
+    /// Reads every file, also those that look as they did when they were last read, and verifies
+    /// what is stored of it.
     pub reread: bool,
     /// How many files are read at the same time; if absent, as many as the machine has cores.
     pub readers: Option<NonZeroUsize>,
@@ -242,7 +246,8 @@ pub enum AddError {
 }
 
 impl Site {
-    /// Adds sources one after the other; each is durable and visible once its [`AddEvent::Added`] has been told.
+    /// Adds sources one after the other; each is durable and visible once its [`AddEvent::Added`]
+    /// has been told.
     ///
     /// # Errors
     /// [`AddError`]. Sources that were told as added stay.
@@ -254,7 +259,11 @@ impl Site {
     ) -> Result<Vec<Added>, AddError> {
         check_options(sources.len(), options)?;
         let _putting = self.putting();
-        let cache = if options.reread { StatCache::default() } else { StatCache::load(self.disk.as_ref()) };
+        let cache = if options.reread {
+            StatCache::default()
+        } else {
+            StatCache::load(self.disk.as_ref())
+        };
         let shared = Shared::new(self, put_options(options), options.allows_changing);
         let data_dirs = DataDirs::beside(&self.dir);
         let mut seen = Vec::new();
@@ -285,7 +294,8 @@ impl Site {
         result
     }
 
-    /// Remembers files, so that they are not read again. What was added is none the worse if that fails.
+    /// Remembers files, so that they are not read again. What was added is none the worse if that
+    /// fails.
     fn remember(&self, seen: Vec<Seen>) {
         if let Some(_guard) = self.files_for_writing().ok().filter(|_| !seen.is_empty()) {
             let disk = self.disk.as_ref();
@@ -296,14 +306,29 @@ impl Site {
 
 impl<'a> AddOptions<'a> {
     fn taken(&self, data_dirs: &'a DataDirs) -> Taken<'a> {
-        let &Self { filter, excludes, ignores_uorignore, allows_changing, .. } = self;
-        Taken { filter, data_dirs: Some(data_dirs), excludes, ignores_uorignore, allows_changing }
+        let &Self {
+            filter,
+            excludes,
+            ignores_uorignore,
+            allows_changing,
+            ..
+        } = self;
+        Taken {
+            filter,
+            data_dirs: Some(data_dirs),
+            excludes,
+            ignores_uorignore,
+            allows_changing,
+        }
     }
 }
 
 /// Who has everything read means to have it sound.
 fn put_options(options: &AddOptions<'_>) -> PutOptions {
-    PutOptions { check_existing: options.reread, ..PutOptions::default() }
+    PutOptions {
+        check_existing: options.reread,
+        ..PutOptions::default()
+    }
 }
 
 fn check_options(sources: usize, options: &AddOptions<'_>) -> Result<(), AddError> {
@@ -365,7 +390,10 @@ const TELL_FILES: u64 = 64;
 impl Adding<'_, '_> {
     fn all(mut self, sources: Vec<Source<'_>>) -> Result<Vec<Added>, AddError> {
         self.count(&sources)?;
-        sources.into_iter().map(|source| self.source(source)).collect()
+        sources
+            .into_iter()
+            .map(|source| self.source(source))
+            .collect()
     }
 
     /// Counts what is to come, and finds out before anything is written whether it is there.
@@ -400,7 +428,8 @@ impl Adding<'_, '_> {
         Ok(())
     }
 
-    /// Looks at a path that was given, which is refused where the same thing inside a tree would be left out.
+    /// Looks at a path that was given, which is refused where the same thing inside a tree would be
+    /// left out.
     fn check_source(&self, path: &Path) -> Result<Metadata, AddError> {
         self.site.check_source(path, self.taken.data_dirs)
     }
@@ -409,7 +438,9 @@ impl Adding<'_, '_> {
         let (path, path_hex) = (source.label(), source.label_hex());
         let mut sums = Sums::default();
         let (key, kind) = match source {
-            Source::Reader { reader, label } => (self.stream(reader, &label, &mut sums)?, Sort::File),
+            Source::Reader { reader, label } => {
+                (self.stream(reader, &label, &mut sums)?, Sort::File)
+            }
             Source::Path(path) => {
                 let metadata = self.check_source(&path)?;
                 if metadata.is_dir() {
@@ -425,29 +456,71 @@ impl Adding<'_, '_> {
             self.name(name, key)?;
         }
         self.flush()?;
-        let Sums { bytes, files, new_bytes, excluded, left_out, changing } = sums;
-        let skipped = left_out.named.iter().map(|left_out| left_out.path.clone()).collect();
-        let added = Added { path, path_hex, key, kind, bytes, files, new_bytes, excluded, skipped, left_out, changing };
+        let Sums {
+            bytes,
+            files,
+            new_bytes,
+            excluded,
+            left_out,
+            changing,
+        } = sums;
+        let skipped = left_out
+            .named
+            .iter()
+            .map(|left_out| left_out.path.clone())
+            .collect();
+        let added = Added {
+            path,
+            path_hex,
+            key,
+            kind,
+            bytes,
+            files,
+            new_bytes,
+            excluded,
+            skipped,
+            left_out,
+            changing,
+        };
         (self.on_event)(AddEvent::Added(&added));
         Ok(added)
     }
 
-    fn stream(&mut self, reader: &mut dyn Read, label: &str, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
+    fn stream(
+        &mut self,
+        reader: &mut dyn Read,
+        label: &str,
+        sums: &mut Sums,
+    ) -> Result<ArtifactKey, AddError> {
         let before = self.progress.bytes;
         let blocks = self.site.store.blocks();
         let put_options = put_options(self.options);
         let reader = &mut self.site.cancel.reader(reader);
         let mut begin = Vec::new();
-        (&mut *reader).take(private::KEY_LEN_MAX + 1).read_to_end(&mut begin).map_err(reading(Path::new(label)))?;
+        (&mut *reader)
+            .take(private::KEY_LEN_MAX + 1)
+            .read_to_end(&mut begin)
+            .map_err(reading(Path::new(label)))?;
         if self.site.is_key(&begin, None) {
             return Err(AddError::Key { path: label.into() });
         }
         let on_progress = &mut |bytes| self.tell_bytes(before + bytes);
-        let put =
-            blocks.put_with(&put_options, &mut begin.as_slice().chain(reader), on_progress).map_err(storing(label))?;
+        let put = blocks
+            .put_with(
+                &put_options,
+                &mut begin.as_slice().chain(reader),
+                on_progress,
+            )
+            .map_err(storing(label))?;
         sums.new_bytes += put.new_bytes;
         self.files.has_read(put.len);
-        self.file_added(Payload { checksum: put.checksum, len: put.len }, sums)
+        self.file_added(
+            Payload {
+                checksum: put.checksum,
+                len: put.len,
+            },
+            sums,
+        )
     }
 
     /// Notes a file whose bytes are in the blocks.
@@ -465,7 +538,8 @@ impl Adding<'_, '_> {
         if self.site.is_visible(&key.into())? {
             self.arrived.push(payload.checksum);
         } else {
-            self.batch.insert(key.into(), Record::artifact(type_tag, payload));
+            self.batch
+                .insert(key.into(), Record::artifact(type_tag, payload));
         }
         if self.batch.len().max(self.arrived.len()) >= BATCH_RECORDS_MAX {
             self.flush()?;
@@ -475,8 +549,13 @@ impl Adding<'_, '_> {
 
     fn name(&mut self, name: &str, target: ArtifactKey) -> Result<(), AddError> {
         if self.site.ref_target(name, &self.site.head())? != Some(target) {
-            let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target };
-            self.batch.insert(assignment.id(), Record::reference(assignment));
+            let assignment = RefAssignment {
+                namespace: NAMESPACE_USER.to_owned(),
+                name: name.to_owned(),
+                target,
+            };
+            self.batch
+                .insert(assignment.id(), Record::reference(assignment));
         }
         Ok(())
     }
@@ -485,10 +564,17 @@ impl Adding<'_, '_> {
         self.site.cancel.check()?;
         let records: Vec<Record> = std::mem::take(&mut self.batch).into_values().collect();
         let count = records.len() as u64;
-        self.site.store.payloads_arrived(&std::mem::take(&mut self.arrived)).map_err(storing("payloads"))?;
+        self.site
+            .store
+            .payloads_arrived(&std::mem::take(&mut self.arrived))
+            .map_err(storing("payloads"))?;
         if records.is_empty() {
             // What mends damaged payloads.
-            self.site.store.blocks().sync().map_err(storing("payloads"))?;
+            self.site
+                .store
+                .blocks()
+                .sync()
+                .map_err(storing("payloads"))?;
         } else {
             self.site.commit(records)?;
         }
@@ -501,7 +587,9 @@ impl Adding<'_, '_> {
     /// Tells progress if there is enough to tell.
     fn tell_bytes(&mut self, bytes: u64) {
         self.progress.bytes = bytes;
-        if bytes - self.told_bytes >= TELL_BYTES || self.progress.files - self.told_files >= TELL_FILES {
+        if bytes - self.told_bytes >= TELL_BYTES
+            || self.progress.files - self.told_files >= TELL_FILES
+        {
             self.tell();
         }
     }
@@ -514,17 +602,32 @@ impl Adding<'_, '_> {
 
 impl Site {
     /// What a path is that is to be added; refuses what never is.
-    fn check_source(&self, path: &Path, data_dirs: Option<&DataDirs>) -> Result<Metadata, AddError> {
+    fn check_source(
+        &self,
+        path: &Path,
+        data_dirs: Option<&DataDirs>,
+    ) -> Result<Metadata, AddError> {
         let metadata = fs::metadata(path).map_err(reading(path))?;
-        let around = data_dirs.map(|dirs| dirs.around(path)).transpose().map_err(reading(path))?;
+        let around = data_dirs
+            .map(|dirs| dirs.around(path))
+            .transpose()
+            .map_err(reading(path))?;
         if let Some(dir) = around.flatten() {
-            return Err(AddError::DataDirectory { path: path.to_owned(), dir });
+            return Err(AddError::DataDirectory {
+                path: path.to_owned(),
+                dir,
+            });
         }
         if !metadata.is_dir() && !metadata.is_file() {
-            return Err(AddError::Special { path: path.to_owned(), reason: Obstacle::of_special(&metadata) });
+            return Err(AddError::Special {
+                path: path.to_owned(),
+                reason: Obstacle::of_special(&metadata),
+            });
         }
         if self.is_key_file(path, &metadata) {
-            return Err(AddError::Key { path: path.to_owned() });
+            return Err(AddError::Key {
+                path: path.to_owned(),
+            });
         }
         Ok(metadata)
     }
@@ -537,5 +640,8 @@ impl Site {
 }
 
 fn storing(path: &str) -> impl FnOnce(BlocksError) -> AddError {
-    move |source| AddError::Blocks { path: path.to_owned(), source }
+    move |source| AddError::Blocks {
+        path: path.to_owned(),
+        source,
+    }
 }

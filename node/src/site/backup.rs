@@ -1,13 +1,16 @@
-//! Backups: copies of a site that are consistent, although the site goes on writing, and share what has not changed.
+//! Backups: copies of a site that are consistent, although the site goes on writing, and share what
+//! has not changed.
 //!
-//! A directory of backups holds `uor-backup-NNNNNNNN`, the last complete one, and while one is being made `partial`. Each is
-//! laid out as a data directory is, with a `manifest`; files that have not changed since the one before are hard links to
-//! its. The log is taken first, up to a mark, then the packs, which hold at least what that log names; what is appended
-//! meanwhile is not in it. A backup gets its name when every byte of it has been written, synced and read back, and only
-//! then the one before goes.
+//! A directory of backups holds `uor-backup-NNNNNNNN`, the last complete one, and while one is
+//! being made `partial`. Each is laid out as a data directory is, with a `manifest`; files that
+//! have not changed since the one before are hard links to its. The log is taken first, up to a
+//! mark, then the packs, which hold at least what that log names; what is appended meanwhile is not
+//! in it. A backup gets its name when every byte of it has been written, synced and read back, and
+//! only then the one before goes.
 //!
-//! Not in a backup: what can be derived (`index`, `seen`), what is under way (`staging`), the witness, which would be ahead of
-//! the log, and open tickets: a ticket that was used since must not be good again.
+//! Not in a backup: what can be derived (`index`, `seen`), what is under way (`staging`), the
+//! witness, which would be ahead of the log, and open tickets: a ticket that was used since must
+//! not be good again.
 
 pub(super) mod manifest;
 
@@ -23,7 +26,10 @@ use uor_asl::disk::Mode;
 use uor_index_format::id::{Checksum, SiteId};
 
 use self::manifest::{Line, Manifest, Stamp};
-use super::home::{ADDRESSES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE, SITE_FILE, TABLE_FILE};
+use super::home::{
+    ADDRESSES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE, SITE_FILE,
+    TABLE_FILE,
+};
 use super::{Site, json, walk};
 
 const PREFIX: &str = "uor-backup-";
@@ -31,9 +37,18 @@ const PARTIAL: &str = "partial";
 const LOCK_FILE: &str = "lock";
 const PACKS_LIST: &str = "blocks/packs.list";
 /// Small files that a backup takes along, where they are.
-const SMALL_FILES: [&str; 8] =
-    [SITE_FILE, KEY_FILE, "store", KEPT_FILE, PEERS_FILE, ADDRESSES_FILE, LOST_FILE, TABLE_FILE];
-const RESTORED_TEXT: &str = "This directory comes from a backup. Its site asks the others before it writes.\n";
+const SMALL_FILES: [&str; 8] = [
+    SITE_FILE,
+    KEY_FILE,
+    "store",
+    KEPT_FILE,
+    PEERS_FILE,
+    ADDRESSES_FILE,
+    LOST_FILE,
+    TABLE_FILE,
+];
+const RESTORED_TEXT: &str =
+    "This directory comes from a backup. Its site asks the others before it writes.\n";
 const PART_LEN: usize = 1 << 20;
 
 /// A backup that is complete.
@@ -144,16 +159,25 @@ pub enum BackupError {
 }
 
 fn during(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
-    move |source| BackupError::File { action, path: path.to_owned(), source }
+    move |source| BackupError::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 impl Site {
-    /// Makes a backup of this site in `dir`, beside whatever the site does meanwhile; garbage is not collected before it is
-    /// done. `on_progress` is told how many bytes, of how many, have been written and read back.
+    /// Makes a backup of this site in `dir`, beside whatever the site does meanwhile; garbage is
+    /// not collected before it is done. `on_progress` is told how many bytes, of how many, have
+    /// been written and read back.
     ///
     /// # Errors
     /// [`BackupError`]; the backup before is in place then.
-    pub fn backup(&self, dir: &Path, on_progress: &mut dyn FnMut(u64, u64)) -> Result<BackedUp, BackupError> {
+    pub fn backup(
+        &self,
+        dir: &Path,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<BackedUp, BackupError> {
         if self.mode == Mode::ReadOnly {
             return Err(BackupError::ReadOnly);
         }
@@ -172,8 +196,16 @@ impl Site {
         for made in [partial.clone(), partial.join("log"), partial.join("blocks")] {
             make_dir(&made)?;
         }
-        let before = before.as_ref().map(|(path, manifest)| (path.as_path(), manifest));
-        let mut making = Making { site: &self.dir, before, to: &partial, shared: 0, new_bytes: 0 };
+        let before = before
+            .as_ref()
+            .map(|(path, manifest)| (path.as_path(), manifest));
+        let mut making = Making {
+            site: &self.dir,
+            before,
+            to: &partial,
+            shared: 0,
+            new_bytes: 0,
+        };
         let total = 2 * sources.iter().map(|source| source.len).sum::<u64>();
         let mut done = 0;
         let mut files = Vec::with_capacity(sources.len() + 1);
@@ -182,9 +214,16 @@ impl Site {
             done += source.len;
             on_progress(done, total);
         }
-        let manifest = Manifest { site: self.site_id(), federation: self.federation(), commits, files };
+        let manifest = Manifest {
+            site: self.site_id(),
+            federation: self.federation(),
+            commits,
+            files,
+        };
         let manifest = making.finish(manifest, &mut |read| on_progress(done + read, total))?;
-        let number = before.and_then(|(path, _)| number_of(path)).map_or(1, |number| number + 1);
+        let number = before
+            .and_then(|(path, _)| number_of(path))
+            .map_or(1, |number| number + 1);
         let path = dir.join(format!("{PREFIX}{number:08}"));
         fs::rename(&partial, &path).map_err(during("put in place", &path))?;
         sync_dir(dir)?;
@@ -207,7 +246,9 @@ impl Site {
         if real(dir)?.starts_with(real(&self.dir)?) {
             // What was made for it goes again, if it is empty.
             drop(fs::remove_dir(dir));
-            return Err(BackupError::Inside { dir: dir.to_owned() });
+            return Err(BackupError::Inside {
+                dir: dir.to_owned(),
+            });
         }
         Ok(())
     }
@@ -215,18 +256,34 @@ impl Site {
     fn must_follow(&self, path: &Path, before: &Manifest, here: u64) -> Result<(), BackupError> {
         let (path, site) = (path.to_owned(), self.site_id());
         if before.site != site || before.federation != self.federation() {
-            return Err(BackupError::OtherSite { path, found: before.site, site });
+            return Err(BackupError::OtherSite {
+                path,
+                found: before.site,
+                site,
+            });
         }
         let found = before.commits;
-        if found > here { Err(BackupError::Older { path, found, here }) } else { Ok(()) }
+        if found > here {
+            Err(BackupError::Older { path, found, here })
+        } else {
+            Ok(())
+        }
     }
 
-    /// What a backup takes now, in the order in which it is to be taken, and how many own commits that holds.
+    /// What a backup takes now, in the order in which it is to be taken, and how many own commits
+    /// that holds.
     fn sources(&self) -> Result<(Vec<Source>, u64), BackupError> {
         let (end, commits) = {
             let view = self.store.view();
-            let own = view.head().frontier.get(&self.site_id()).map_or(0, |head| head.number);
-            (view.log_end(), own.max(view.uncounted_head(&self.site_id()).unwrap_or_default()))
+            let own = view
+                .head()
+                .frontier
+                .get(&self.site_id())
+                .map_or(0, |head| head.number);
+            (
+                view.log_end(),
+                own.max(view.uncounted_head(&self.site_id()).unwrap_or_default()),
+            )
         };
         let mut sources = Vec::new();
         for segment in 1..end.segment {
@@ -234,15 +291,23 @@ impl Site {
         }
         // Bytes behind the mark may be half written.
         let last = format!("log/{:08}.log", end.segment);
-        sources.push(Source { len: end.offset.into(), stamp: Stamp::default(), path: last });
+        sources.push(Source {
+            len: end.offset.into(),
+            stamp: Stamp::default(),
+            path: last,
+        });
         // Before the packs: a pack that is begun meanwhile is not in it.
         let list = self.source_if_there(PACKS_LIST)?;
         let list_bytes = list.is_some().then(|| self.read(PACKS_LIST)).transpose()?;
-        let last = list_bytes.as_deref().and_then(|bytes| bytes.get(12..16)?.try_into().ok());
+        let last = list_bytes
+            .as_deref()
+            .and_then(|bytes| bytes.get(12..16)?.try_into().ok());
         let last = last.map_or(u32::MAX, u32::from_le_bytes);
         sources.extend(list);
         for name in self.names("blocks")? {
-            let number = name.strip_suffix(".pack").and_then(|number| number.parse::<u32>().ok());
+            let number = name
+                .strip_suffix(".pack")
+                .and_then(|number| number.parse::<u32>().ok());
             if number.is_some_and(|number| number <= last) {
                 sources.push(self.source(&format!("blocks/{name}"))?);
             }
@@ -256,11 +321,19 @@ impl Site {
     fn source(&self, path: &str) -> Result<Source, BackupError> {
         let full = self.dir.join(path);
         let metadata = fs::metadata(&full).map_err(during("look at", &full))?;
-        Ok(Source { path: path.to_owned(), len: metadata.len(), stamp: Stamp::of(&metadata) })
+        Ok(Source {
+            path: path.to_owned(),
+            len: metadata.len(),
+            stamp: Stamp::of(&metadata),
+        })
     }
 
     fn source_if_there(&self, path: &str) -> Result<Option<Source>, BackupError> {
-        if self.dir.join(path).exists() { self.source(path).map(Some) } else { Ok(None) }
+        if self.dir.join(path).exists() {
+            self.source(path).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, BackupError> {
@@ -270,8 +343,15 @@ impl Site {
 
     fn names(&self, dir: &str) -> Result<Vec<String>, BackupError> {
         let full = self.dir.join(dir);
-        let entries = if full.exists() { walk::sorted(&full).map_err(during("list", &full))? } else { Vec::new() };
-        Ok(entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        let entries = if full.exists() {
+            walk::sorted(&full).map_err(during("list", &full))?
+        } else {
+            Vec::new()
+        };
+        Ok(entries
+            .iter()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
     }
 }
 
@@ -295,9 +375,12 @@ impl Making<'_> {
     /// Takes a file: as a link to what the backup before has of it, if it has not changed since.
     fn take(&mut self, source: &Source) -> Result<Line, BackupError> {
         let to = self.to.join(&source.path);
-        let same = self.before.and_then(|(path, manifest)| Some((path, manifest.line(&source.path)?)));
-        let same = same
-            .filter(|(_, line)| line.len == source.len && line.stamp == source.stamp && line.stamp != Stamp::default());
+        let same = self
+            .before
+            .and_then(|(path, manifest)| Some((path, manifest.line(&source.path)?)));
+        let same = same.filter(|(_, line)| {
+            line.len == source.len && line.stamp == source.stamp && line.stamp != Stamp::default()
+        });
         // Where links are not to be had, it is copied.
         if let Some((path, line)) = same
             && fs::hard_link(path.join(&source.path), &to).is_ok()
@@ -307,15 +390,32 @@ impl Making<'_> {
         }
         let digest = copy(&self.site.join(&source.path), &to, source.len)?;
         self.new_bytes += source.len;
-        Ok(Line { path: source.path.clone(), len: source.len, digest, stamp: source.stamp })
+        Ok(Line {
+            path: source.path.clone(),
+            len: source.len,
+            digest,
+            stamp: source.stamp,
+        })
     }
 
     /// Reads everything back, and writes the manifest.
-    fn finish(&mut self, mut manifest: Manifest, on_read: &mut dyn FnMut(u64)) -> Result<Manifest, BackupError> {
+    fn finish(
+        &mut self,
+        mut manifest: Manifest,
+        on_read: &mut dyn FnMut(u64),
+    ) -> Result<Manifest, BackupError> {
         let to = self.to.join(RESTORED_FILE);
         write(&to, RESTORED_TEXT.as_bytes())?;
-        let (len, digest) = (RESTORED_TEXT.len() as u64, Checksum::of(RESTORED_TEXT.as_bytes()));
-        manifest.files.push(Line { path: RESTORED_FILE.to_owned(), len, digest, stamp: Stamp::default() });
+        let (len, digest) = (
+            RESTORED_TEXT.len() as u64,
+            Checksum::of(RESTORED_TEXT.as_bytes()),
+        );
+        manifest.files.push(Line {
+            path: RESTORED_FILE.to_owned(),
+            len,
+            digest,
+            stamp: Stamp::default(),
+        });
         let mut read = 0;
         for line in &mut manifest.files {
             let path = self.to.join(&line.path);
@@ -331,7 +431,11 @@ impl Making<'_> {
         }
         let path = self.to.join(manifest::FILE);
         write(&path, manifest.encode().as_bytes())?;
-        for dir in [self.to.join("log"), self.to.join("blocks"), self.to.to_owned()] {
+        for dir in [
+            self.to.join("log"),
+            self.to.join("blocks"),
+            self.to.to_owned(),
+        ] {
             sync_dir(&dir)?;
         }
         Ok(manifest)
@@ -349,11 +453,17 @@ pub(super) fn copy(from: &Path, to: &Path, len: u64) -> Result<Checksum, BackupE
             break;
         }
         hasher.update(&part[..count]);
-        target.write_all(&part[..count]).map_err(during("write", to))?;
+        target
+            .write_all(&part[..count])
+            .map_err(during("write", to))?;
         found += count as u64;
     }
     if found != len {
-        return Err(BackupError::Short { path: from.to_owned(), expected: len, found });
+        return Err(BackupError::Short {
+            path: from.to_owned(),
+            expected: len,
+            found,
+        });
     }
     target.sync_all().map_err(during("sync", to))?;
     Ok(Checksum::from_bytes(*hasher.finalize().as_bytes()))
@@ -371,30 +481,58 @@ pub(super) fn verify(path: &Path, line: &Line) -> Result<(), BackupError> {
             count => drop(hasher.update(&part[..count])),
         }
     }
-    let (expected, found) = (line.digest, Checksum::from_bytes(*hasher.finalize().as_bytes()));
-    if found == expected { Ok(()) } else { Err(BackupError::ReadBack { path: path.to_owned(), expected, found }) }
+    let (expected, found) = (
+        line.digest,
+        Checksum::from_bytes(*hasher.finalize().as_bytes()),
+    );
+    if found == expected {
+        Ok(())
+    } else {
+        Err(BackupError::ReadBack {
+            path: path.to_owned(),
+            expected,
+            found,
+        })
+    }
 }
 
 fn create(path: &Path) -> Result<File, BackupError> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(during("create", path))
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(during("create", path))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     let mut file = create(path)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(during("write", path))
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(during("write", path))
 }
 
 /// Makes a directory, and those above it, that only its owner may enter.
 fn make_dir(dir: &Path) -> Result<(), BackupError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(during("make", dir))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(during("make", dir))
 }
 
 pub(super) fn sync_dir(dir: &Path) -> Result<(), BackupError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(during("sync", dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(during("sync", dir))
 }
 
 fn remove(path: &Path) -> Result<(), BackupError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(during("remove", path)(error)),
         _ => Ok(()),
@@ -406,28 +544,44 @@ fn take(dir: &Path) -> Result<File, BackupError> {
     for entry in walk::sorted(dir).map_err(during("list", dir))? {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !(name == LOCK_FILE || name == PARTIAL || number_of(&entry.path()).is_some()) {
-            return Err(BackupError::NotOurs { dir: dir.to_owned(), name });
+            return Err(BackupError::NotOurs {
+                dir: dir.to_owned(),
+                name,
+            });
         }
     }
     let path = dir.join(LOCK_FILE);
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
     let lock = lock.map_err(during("open", &path))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(BackupError::Busy { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(BackupError::Busy {
+            dir: dir.to_owned(),
+        }),
         Err(TryLockError::Error(error)) => Err(during("lock", &path)(error)),
     }
 }
 
 fn number_of(path: &Path) -> Option<u32> {
-    path.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+    path.file_name()?
+        .to_str()?
+        .strip_prefix(PREFIX)?
+        .parse()
+        .ok()
 }
 
 /// The newest backup in a directory whose manifest can be read.
 pub(super) fn last_complete(dir: &Path) -> Result<Option<(PathBuf, Manifest)>, BackupError> {
     let entries = walk::sorted(dir).map_err(during("list", dir))?;
-    let mut numbered: Vec<(u32, PathBuf)> =
-        entries.iter().filter_map(|entry| Some((number_of(&entry.path())?, entry.path()))).collect();
+    let mut numbered: Vec<(u32, PathBuf)> = entries
+        .iter()
+        .filter_map(|entry| Some((number_of(&entry.path())?, entry.path())))
+        .collect();
     numbered.sort_unstable();
     let readable = numbered.into_iter().rev().find_map(|(_, path)| {
         let manifest = fs::read(path.join(manifest::FILE)).ok()?;

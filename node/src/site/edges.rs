@@ -68,9 +68,23 @@ pub struct EdgeListed {
 
 impl EdgeListed {
     fn of(placed: &PlacedEdge) -> Self {
-        let Edge { edge_type, from, to, role, attribute } = placed.edge.clone();
+        let Edge {
+            edge_type,
+            from,
+            to,
+            role,
+            attribute,
+        } = placed.edge.clone();
         let (id, logseq) = (placed.place.id, placed.place.logseq);
-        Self { id, edge_type, from, to, role: role.name(), attribute, logseq }
+        Self {
+            id,
+            edge_type,
+            from,
+            to,
+            role: role.name(),
+            attribute,
+            logseq,
+        }
     }
 }
 
@@ -90,7 +104,9 @@ pub enum EdgeError {
         found: Sort,
     },
     /// The type or the number of ends is out of bounds.
-    #[error("an edge has a type of 1 to {EDGE_TYPE_LEN_MAX} bytes and 1 to {ENDPOINTS_MAX} ends on each side")]
+    #[error(
+        "an edge has a type of 1 to {EDGE_TYPE_LEN_MAX} bytes and 1 to {ENDPOINTS_MAX} ends on each side"
+    )]
     Bounds,
     /// It could not be written.
     #[error("could not write the edge")]
@@ -104,9 +120,17 @@ impl Site {
     /// [`EdgeError`].
     pub fn edge_add(&self, draft: &EdgeDraft) -> Result<EdgeAdded, EdgeError> {
         let at = self.head();
-        let ends =
-            |texts: &[String]| texts.iter().map(|text| self.resolve_endpoint(text, &at)).collect::<Result<Vec<_>, _>>();
-        let attribute = draft.attribute.as_deref().map(|text| self.end_key(text, &at)).transpose()?;
+        let ends = |texts: &[String]| {
+            texts
+                .iter()
+                .map(|text| self.resolve_endpoint(text, &at))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let attribute = draft
+            .attribute
+            .as_deref()
+            .map(|text| self.end_key(text, &at))
+            .transpose()?;
         let edge = Edge {
             edge_type: draft.edge_type.clone(),
             from: ends(&draft.from)?,
@@ -122,7 +146,8 @@ impl Site {
         Ok(EdgeAdded { id, logseq })
     }
 
-    /// The end of an edge that a person means: `site:NAME`, `site:ID`, or whatever [`Site::resolve`] takes.
+    /// The end of an edge that a person means: `site:NAME`, `site:ID`, or whatever
+    /// [`Site::resolve`] takes.
     ///
     /// # Errors
     /// [`EdgeError::End`] or [`EdgeError::WrongKind`].
@@ -136,7 +161,10 @@ impl Site {
     fn end_key(&self, text: &str, at: &Snapshot) -> Result<ArtifactKey, EdgeError> {
         let target = self.resolve(text, at)?;
         if !target.sort.has_payload() {
-            return Err(EdgeError::WrongKind { text: text.to_owned(), found: target.sort });
+            return Err(EdgeError::WrongKind {
+                text: text.to_owned(),
+                found: target.sort,
+            });
         }
         Ok(target.key())
     }
@@ -145,11 +173,20 @@ impl Site {
     ///
     /// # Errors
     /// [`StateError`] if the state cannot be read.
-    pub fn edges_of(&self, endpoint: &Endpoint, at: &Snapshot) -> Result<Vec<EdgeListed>, StateError> {
-        Ok(self.graph(at)?.touching(endpoint).map(EdgeListed::of).collect())
+    pub fn edges_of(
+        &self,
+        endpoint: &Endpoint,
+        at: &Snapshot,
+    ) -> Result<Vec<EdgeListed>, StateError> {
+        Ok(self
+            .graph(at)?
+            .touching(endpoint)
+            .map(EdgeListed::of)
+            .collect())
     }
 
-    /// What something came from, or what came from it, over at most `depth_max` edges. `uor_tgk::export` renders it.
+    /// What something came from, or what came from it, over at most `depth_max` edges.
+    /// `uor_tgk::export` renders it.
     ///
     /// # Errors
     /// [`StateError`] if the state cannot be read.

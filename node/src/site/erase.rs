@@ -1,4 +1,5 @@
-//! Erasing a payload on request: its bytes go for good, here. Records stay, and so does their proof: they cover its checksum.
+//! Erasing a payload on request: its bytes go for good, here. Records stay, and so does their
+//! proof: they cover its checksum.
 
 use serde::Serialize;
 use uor_asl::disk::Mode;
@@ -22,7 +23,8 @@ pub struct ErasedPayload {
     /// Its checksum. Everything that has these bytes has lost them.
     #[serde(serialize_with = "json::text")]
     pub checksum: Checksum,
-    /// How many stored bytes were overwritten: none of what other payloads need, and none if it was not here.
+    /// How many stored bytes were overwritten: none of what other payloads need, and none if it was
+    /// not here.
     pub bytes: u64,
     /// When, in milliseconds since 1970.
     pub wall_ms: u64,
@@ -59,9 +61,9 @@ pub enum EraseError {
 }
 
 impl Site {
-    /// Erases the payload of an artifact or receipt here, also of one that was removed, with what of it is on its way. It is
-    /// not fetched again, and comes
-    /// back only if the same bytes are added.
+    /// Erases the payload of an artifact or receipt here, also of one that was removed, with what
+    /// of it is on its way. It is not fetched again, and comes back only if the same bytes are
+    /// added.
     ///
     /// # Errors
     /// [`EraseError`]; nothing was erased, unless the disk refused in between.
@@ -70,8 +72,15 @@ impl Site {
             return Err(FileError::ReadOnly.into());
         }
         let (key, checksum) = match self.resolve(text, at) {
-            Ok(target) if !target.sort.has_payload() => return Err(wrong_kind(&target, "file").into()),
-            Ok(target) => (target.key(), target.checksum.ok_or(ReadError::Withheld { id: target.id })?),
+            Ok(target) if !target.sort.has_payload() => {
+                return Err(wrong_kind(&target, "file").into());
+            }
+            Ok(target) => (
+                target.key(),
+                target
+                    .checksum
+                    .ok_or(ReadError::Withheld { id: target.id })?,
+            ),
             Err(ResolveError::Removed { id }) => (id.into(), self.last_payload(&id, at)?),
             Err(error) => return Err(error.into()),
         };
@@ -84,13 +93,21 @@ impl Site {
         erase_staged(&self.store, &checksum)?;
         // It may have been erased before.
         let wall_ms = self.store.view().erased(&checksum).unwrap_or_default();
-        Ok(ErasedPayload { key, checksum, bytes, wall_ms })
+        Ok(ErasedPayload {
+            key,
+            checksum,
+            bytes,
+            wall_ms,
+        })
     }
 
     /// The payload of something that was removed.
     fn last_payload(&self, id: &CanonicalId, at: &Snapshot) -> Result<Checksum, EraseError> {
         let versions = self.store.view().state().versions(id, at)?;
-        let payload = versions.iter().rev().find_map(|version| version.record.block_payload());
+        let payload = versions
+            .iter()
+            .rev()
+            .find_map(|version| version.record.block_payload());
         Ok(payload.ok_or(ResolveError::Removed { id: *id })?.checksum)
     }
 }

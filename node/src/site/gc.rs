@@ -1,7 +1,7 @@
 //! Collecting garbage: payloads that neither the head nor a kept snapshot shows are freed.
 //!
-//! What is put and not committed yet belongs to nobody, so nothing is collected while something is being added or run; and
-//! nothing is added or run while garbage is collected.
+//! What is put and not committed yet belongs to nobody, so nothing is collected while something is
+//! being added or run; and nothing is added or run while garbage is collected.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -24,7 +24,8 @@ pub struct Gathered {
     pub payloads: u64,
     /// By how many bytes the packs shrink.
     pub bytes_freed: u64,
-    /// How many bytes more would be free if there were room to write anew what lies beside them, or that were not damaged.
+    /// How many bytes more would be free if there were room to write anew what lies beside them, or
+    /// that were not damaged.
     pub bytes_held: u64,
     /// How many packs are written anew.
     pub packs_rewritten: u32,
@@ -62,12 +63,16 @@ pub enum GcError {
 }
 
 impl Site {
-    /// Frees what neither the head nor a kept snapshot shows; with `dry_run`, says what that would be. `on_progress` is told
-    /// at how many snapshots, of how many, was looked.
+    /// Frees what neither the head nor a kept snapshot shows; with `dry_run`, says what that would
+    /// be. `on_progress` is told at how many snapshots, of how many, was looked.
     ///
     /// # Errors
     /// [`GcError`]; nothing was freed, unless the disk refused in between.
-    pub fn gc(&self, dry_run: bool, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Gathered, GcError> {
+    pub fn gc(
+        &self,
+        dry_run: bool,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Gathered, GcError> {
         if self.mode == Mode::ReadOnly {
             return Err(FileError::ReadOnly.into());
         }
@@ -85,10 +90,16 @@ impl Site {
         let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
         let own: BTreeSet<_> = kept.iter().map(|kept| kept.checksum).collect();
         let snapshots: Vec<_> = kept.into_iter().map(|kept| kept.snapshot).collect();
-        let collected = self.store.collect(&snapshots, &own, dry_run, wall_ms(), &mut |at, of| {
-            on_progress(at, of);
-            if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let collected =
+            self.store
+                .collect(&snapshots, &own, dry_run, wall_ms(), &mut |at, of| {
+                    on_progress(at, of);
+                    if self.cancel.is_cancelled() {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })?;
         Ok(Gathered {
             payloads: collected.payloads,
             bytes_freed: collected.bytes_freed,

@@ -144,7 +144,11 @@ pub enum ResolutionError {
 }
 
 fn list(checksums: &[Checksum]) -> String {
-    checksums.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    checksums
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Site {
@@ -152,17 +156,27 @@ impl Site {
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub fn log(&self, domain: Option<SiteId>, limit: Option<usize>) -> Result<Vec<LogListed>, HistoryError> {
+    pub fn log(
+        &self,
+        domain: Option<SiteId>,
+        limit: Option<usize>,
+    ) -> Result<Vec<LogListed>, HistoryError> {
         let mut commits: Vec<Committed> = {
             let view = self.store.view();
             let is_meant = |commit: &Committed| domain.is_none_or(|domain| domain == commit.domain);
-            view.commits().filter(|commit| commit.as_ref().map_or(true, is_meant)).collect::<Result<_, _>>()?
+            view.commits()
+                .filter(|commit| commit.as_ref().map_or(true, is_meant))
+                .collect::<Result<_, _>>()?
         };
         commits.sort_by_key(|commit| (commit.logseq, commit.domain));
         commits.drain(..commits.len().saturating_sub(limit.unwrap_or(usize::MAX)));
         let names = self.shown_names()?;
         let listed = commits.iter().map(|commit| self.log_entry(commit, &names));
-        Ok(listed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        Ok(listed
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     /// `None` if the commit has meanwhile been disproved by a fork.
@@ -171,9 +185,19 @@ impl Site {
         committed: &Committed,
         names: &BTreeMap<SiteId, String>,
     ) -> Result<Option<LogListed>, HistoryError> {
-        let Committed { domain, number, hash, logseq } = *committed;
+        let Committed {
+            domain,
+            number,
+            hash,
+            logseq,
+        } = *committed;
         let read = self.store.read_commit(&domain, number);
-        let Some(commit) = read.map_err(|source| HistoryError::Read { domain, number, source })? else {
+        let Some(commit) = read.map_err(|source| HistoryError::Read {
+            domain,
+            number,
+            source,
+        })?
+        else {
             return Ok(None);
         };
         let mut kinds = BTreeMap::new();
@@ -182,7 +206,16 @@ impl Site {
         }
         let (records, wall_ms) = (commit.records().len() as u64, commit.header().wall_ms);
         let name = names.get(&domain).cloned();
-        Ok(Some(LogListed { domain, name, number, logseq, hash, records, kinds, wall_ms }))
+        Ok(Some(LogListed {
+            domain,
+            name,
+            number,
+            logseq,
+            hash,
+            records,
+            kinds,
+            wall_ms,
+        }))
     }
 
     /// Open conflicts, ascending by id.
@@ -193,11 +226,23 @@ impl Site {
         let names = self.shown_names()?;
         let view = self.store.view();
         let listed = |conflict: Conflict| {
-            let claims =
-                conflict.claims.iter().map(|claim| self.claim(&view, claim, &names)).collect::<Result<_, _>>()?;
-            Ok(ConflictListed { id: conflict.id, kind: conflict.kind, claims, standing: conflict.standing })
+            let claims = conflict
+                .claims
+                .iter()
+                .map(|claim| self.claim(&view, claim, &names))
+                .collect::<Result<_, _>>()?;
+            Ok(ConflictListed {
+                id: conflict.id,
+                kind: conflict.kind,
+                claims,
+                standing: conflict.standing,
+            })
         };
-        view.state().conflicts(at)?.into_iter().map(listed).collect()
+        view.state()
+            .conflicts(at)?
+            .into_iter()
+            .map(listed)
+            .collect()
     }
 
     pub(super) fn claim(
@@ -215,7 +260,8 @@ impl Site {
             logseq: version.place.logseq,
             checksum: payload.checksum,
             bytes: payload.len,
-            here: version.record.block_payload().is_none() || self.store.blocks().has(payload.checksum),
+            here: version.record.block_payload().is_none()
+                || self.store.blocks().has(payload.checksum),
         })
     }
 
@@ -228,16 +274,29 @@ impl Site {
         let id = self.resolve(id, &head)?.id;
         let conflict = self.store.view().state().conflict(&id, &head)?;
         let conflict = conflict.ok_or(ResolutionError::NoConflict { id })?;
-        let mut claims: Vec<Checksum> = conflict.claims.iter().map(|claim| claim.record.payload().checksum).collect();
+        let mut claims: Vec<Checksum> = conflict
+            .claims
+            .iter()
+            .map(|claim| claim.record.payload().checksum)
+            .collect();
         claims.sort_unstable();
         claims.dedup();
         let prefix = keep.to_ascii_lowercase();
-        let means = |checksum: &&Checksum| prefix.len() >= PREFIX_LEN_MIN && checksum.to_string().starts_with(&prefix);
+        let means = |checksum: &&Checksum| {
+            prefix.len() >= PREFIX_LEN_MIN && checksum.to_string().starts_with(&prefix)
+        };
         let meant: Vec<Checksum> = claims.iter().filter(means).copied().collect();
         let [keep] = meant.as_slice() else {
-            return Err(ResolutionError::NoSuchClaim { keep: keep.to_owned(), claims });
+            return Err(ResolutionError::NoSuchClaim {
+                keep: keep.to_owned(),
+                claims,
+            });
         };
         let logseq = self.commit(vec![Record::resolution(id, *keep)])?.logseq;
-        Ok(Resolved { id, keep: *keep, logseq })
+        Ok(Resolved {
+            id,
+            keep: *keep,
+            logseq,
+        })
     }
 }

@@ -13,10 +13,11 @@
 //! | `lost` | ids of artifacts and receipts whose payloads are lost and were given up, one per line |
 //! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!
-//! All of them have mode 0600, as everything in the directory has, and the directory 0700 (`private`).
+//! All of them have mode 0600, as everything in the directory has, and the directory 0700
+//! (`private`).
 //!
-//! Each but `acknowledged` is replaced as a whole and atomically; whoever looks, even after a crash, sees the old one or the
-//! new one.
+//! Each but `acknowledged` is replaced as a whole and atomically; whoever looks, even after a
+//! crash, sees the old one or the new one.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -71,7 +72,9 @@ pub enum FileError {
         problem: String,
     },
     /// The data directory was written by a newer release.
-    #[error("the data directory has format version {found}; this release reads up to {supported}: upgrade uor")]
+    #[error(
+        "the data directory has format version {found}; this release reads up to {supported}: upgrade uor"
+    )]
     Newer {
         /// Version found.
         found: u64,
@@ -85,7 +88,10 @@ pub enum FileError {
 
 /// What `site.toml` says.
 pub(super) fn read_name(disk: &dyn Disk) -> Result<String, FileError> {
-    let damaged = |problem: &str| FileError::Damaged { file: SITE_FILE, problem: problem.to_owned() };
+    let damaged = |problem: &str| FileError::Damaged {
+        file: SITE_FILE,
+        problem: problem.to_owned(),
+    };
     let text = read_text(disk, SITE_FILE)?;
     let value = |wanted: &str| {
         text.lines().find_map(|line| {
@@ -93,9 +99,14 @@ pub(super) fn read_name(disk: &dyn Disk) -> Result<String, FileError> {
             (key.trim() == wanted).then(|| value.trim())
         })
     };
-    let format = value("format").and_then(|value| value.parse::<u64>().ok()).ok_or(damaged("it states no format"))?;
+    let format = value("format")
+        .and_then(|value| value.parse::<u64>().ok())
+        .ok_or(damaged("it states no format"))?;
     if format > FORMAT {
-        return Err(FileError::Newer { found: format, supported: FORMAT });
+        return Err(FileError::Newer {
+            found: format,
+            supported: FORMAT,
+        });
     }
     let name = value("name").and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
     name.map(str::to_owned).ok_or(damaged("it states no name"))
@@ -103,7 +114,9 @@ pub(super) fn read_name(disk: &dyn Disk) -> Result<String, FileError> {
 
 /// Writes `site.toml`. Site names hold no quotes and no backslashes, so nothing needs an escape.
 pub(super) fn write_name(disk: &dyn Disk, name: &str) -> Result<(), FileError> {
-    let text = format!("# A uor site. Change nothing here but the name.\nformat = {FORMAT}\nname = \"{name}\"\n");
+    let text = format!(
+        "# A uor site. Change nothing here but the name.\nformat = {FORMAT}\nname = \"{name}\"\n"
+    );
     Ok(replace(disk, SITE_FILE, text.as_bytes())?)
 }
 
@@ -111,13 +124,21 @@ pub(super) fn read_key(disk: &dyn Disk) -> Result<SiteKey, FileError> {
     let text = read_text(disk, KEY_FILE)?;
     let seed = from_hex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     let problem = "expected 64 hexadecimal digits".to_owned();
-    seed.map(|seed| SiteKey::from_seed(&seed)).ok_or(FileError::Damaged { file: KEY_FILE, problem })
+    seed.map(|seed| SiteKey::from_seed(&seed))
+        .ok_or(FileError::Damaged {
+            file: KEY_FILE,
+            problem,
+        })
 }
 
 /// Writes the key, which nobody else may read at any moment; never replaces one.
 pub(super) fn write_key(dir: &Path, key: &SiteKey) -> Result<(), FileError> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(KEY_FILE))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(dir.join(KEY_FILE))?;
         writeln!(file, "{}", hex(&key.seed()))?;
         file.sync_all()
     };
@@ -125,19 +146,28 @@ pub(super) fn write_key(dir: &Path, key: &SiteKey) -> Result<(), FileError> {
 }
 
 /// The lines of a file, each read as a `T`; an absent file has none.
-pub(super) fn read_lines<T: FromStr>(disk: &dyn Disk, file: &'static str) -> Result<Vec<T>, FileError> {
+pub(super) fn read_lines<T: FromStr>(
+    disk: &dyn Disk,
+    file: &'static str,
+) -> Result<Vec<T>, FileError> {
     if !exists(disk, file)? {
         return Ok(Vec::new());
     }
     let text = read_text(disk, file)?;
     let read = |line: &str| {
-        line.parse().map_err(|_| FileError::Damaged { file, problem: format!("line `{}`", line.escape_default()) })
+        line.parse().map_err(|_| FileError::Damaged {
+            file,
+            problem: format!("line `{}`", line.escape_default()),
+        })
     };
     text.lines().map(read).collect()
 }
 
 /// As [`read_lines`], as a set.
-pub(super) fn read_set<T: FromStr + Ord>(disk: &dyn Disk, file: &'static str) -> Result<BTreeSet<T>, FileError> {
+pub(super) fn read_set<T: FromStr + Ord>(
+    disk: &dyn Disk,
+    file: &'static str,
+) -> Result<BTreeSet<T>, FileError> {
     Ok(read_lines(disk, file)?.into_iter().collect())
 }
 
@@ -151,7 +181,11 @@ pub(super) fn write_lines(
 }
 
 pub(super) fn exists(disk: &dyn Disk, file: &str) -> Result<bool, FileError> {
-    let failed = |source| DiskError { action: "look for", path: file.to_owned(), source };
+    let failed = |source| DiskError {
+        action: "look for",
+        path: file.to_owned(),
+        source,
+    };
     Ok(disk.exists(file).map_err(failed)?)
 }
 

@@ -1,11 +1,14 @@
-//! Snapshots of ZFS file systems and volumes on their way in: from `zfs send` streams, and from where one is mounted.
+//! Snapshots of ZFS file systems and volumes on their way in: from `zfs send` streams, and from
+//! where one is mounted.
 //!
-//! A stream is read once. Files that come in order are stored at once, though nothing names them ([`direct`]); all other
-//! blocks wait in a spool, a file without a name in the data directory, while what objects there are is kept in memory
-//! ([`receive`]). Nothing has a name before the END record has been verified. Then contents that have changed otherwise go
-//! into blocks ([`contents`]), trees are built of what the objects say ([`tree`]), and what the next increment
-//! needs is stored as an artifact of its own. Only when all of the input has been verified are records written
-//! ([`publish`]): an import that fails has put payloads that nobody names, which `uor gc` frees.
+//! A stream is read once. Files that come in order are stored at once, though nothing names them
+//! ([`direct`]); all other blocks wait in a spool, a file without a name in the data directory,
+//! while what objects there are is kept in memory ([`receive`]). Nothing has a name before the END
+//! record has been verified. Then contents that have changed otherwise go into blocks
+//! ([`contents`]), trees are built of what the objects say ([`tree`]), and what the next increment
+//! needs is stored as an artifact of its own. Only when all of the input has been verified are
+//! records written ([`publish`]): an import that fails has put payloads that nobody names, which
+//! `uor gc` frees.
 //!
 //! Memory follows the number of objects, and never their lengths.
 
@@ -43,7 +46,8 @@ use crate::cancel::Cancelled;
 /// How snapshots are imported.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ImportOptions<'a> {
-    /// The name that the tree gets. In a package it is the first file system's; others get theirs below it.
+    /// The name that the tree gets. In a package it is the first file system's; others get theirs
+    /// below it.
     pub reference: Option<&'a str>,
     /// Takes volumes, each as one file.
     pub volume: bool,
@@ -187,7 +191,9 @@ pub enum ImportError {
         known: SnapshotId,
     },
     /// Holes are not stored as such, and these would take too long to read.
-    #[error("object {object} claims {len} bytes: holes of more than {max} bytes in one stream are not imported")]
+    #[error(
+        "object {object} claims {len} bytes: holes of more than {max} bytes in one stream are not imported"
+    )]
     TooSparse {
         /// The object.
         object: u64,
@@ -285,7 +291,8 @@ pub enum ImportError {
 }
 
 impl Site {
-    /// Imports what a `zfs send` stream holds. Nothing of it is visible before all of it has been verified.
+    /// Imports what a `zfs send` stream holds. Nothing of it is visible before all of it has been
+    /// verified.
     ///
     /// # Errors
     /// [`ImportError`]; nothing has become visible then.
@@ -296,7 +303,8 @@ impl Site {
         on_progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<ImportReport, ImportError> {
         let _putting = self.begin_import(options)?;
-        let received = receive::receive(self, &mut self.cancel.reader(stream), options, on_progress);
+        let received =
+            receive::receive(self, &mut self.cancel.reader(stream), options, on_progress);
         // Whatever it failed of, once it was cancelled: that is why.
         self.cancel.check()?;
         let (staged, warnings) = received?;
@@ -320,7 +328,10 @@ impl Site {
         self.end_import(vec![staged], warnings)
     }
 
-    fn begin_import(&self, options: &ImportOptions<'_>) -> Result<std::sync::RwLockReadGuard<'_, ()>, ImportError> {
+    fn begin_import(
+        &self,
+        options: &ImportOptions<'_>,
+    ) -> Result<std::sync::RwLockReadGuard<'_, ()>, ImportError> {
         options.reference.map_or(Ok(()), check_name)?;
         if self.mode == uor_asl::disk::Mode::ReadOnly {
             return Err(FileError::ReadOnly.into());
@@ -328,12 +339,19 @@ impl Site {
         Ok(self.putting())
     }
 
-    fn end_import(&self, staged: Vec<Staged>, warnings: Vec<String>) -> Result<ImportReport, ImportError> {
+    fn end_import(
+        &self,
+        staged: Vec<Staged>,
+        warnings: Vec<String>,
+    ) -> Result<ImportReport, ImportError> {
         let imported = publish::publish(self, staged)?;
         Ok(ImportReport { imported, warnings })
     }
 }
 
 fn storing(what: impl Into<String>) -> impl FnOnce(BlocksError) -> ImportError {
-    move |source| ImportError::Blocks { what: what.into(), source }
+    move |source| ImportError::Blocks {
+        what: what.into(),
+        source,
+    }
 }

@@ -1,4 +1,5 @@
-//! How ids and frontiers look in JSON: full lower-case hexadecimal, as the command line's contract says.
+//! How ids and frontiers look in JSON: full lower-case hexadecimal, as the command line's contract
+//! says.
 
 use std::fmt::Display;
 
@@ -14,7 +15,10 @@ pub(super) fn text<S: Serializer>(value: &impl Display, serializer: S) -> Result
 }
 
 /// Something optional by its text.
-pub(super) fn text_option<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn text_option<S: Serializer>(
+    value: &Option<impl Display>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
@@ -22,16 +26,26 @@ pub(super) fn text_option<S: Serializer>(value: &Option<impl Display>, serialize
 }
 
 /// A list by the texts of its members.
-pub(super) fn texts<S: Serializer>(values: &[impl Display], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn texts<S: Serializer>(
+    values: &[impl Display],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(values.len()))?;
-    values.iter().try_for_each(|value| list.serialize_element(&value.to_string()))?;
+    values
+        .iter()
+        .try_for_each(|value| list.serialize_element(&value.to_string()))?;
     list.end()
 }
 
 /// Named keys as an object of texts, in their order.
-pub(super) fn named_texts<S: Serializer>(values: &[(String, impl Display)], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn named_texts<S: Serializer>(
+    values: &[(String, impl Display)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(values.len()))?;
-    values.iter().try_for_each(|(name, value)| map.serialize_entry(name, &value.to_string()))?;
+    values
+        .iter()
+        .try_for_each(|(name, value)| map.serialize_entry(name, &value.to_string()))?;
     map.end()
 }
 
@@ -49,7 +63,10 @@ pub(super) fn frontier<S: Serializer>(value: &Frontier, serializer: S) -> Result
     }
     let mut map = serializer.serialize_map(Some(value.len()))?;
     for (domain, head) in value {
-        let head = HeadJson { number: head.number, hash: head.hash.to_string() };
+        let head = HeadJson {
+            number: head.number,
+            hash: head.hash.to_string(),
+        };
         map.serialize_entry(&domain.to_string(), &head)?;
     }
     map.end()
@@ -61,7 +78,10 @@ pub(super) fn logseq<S: Serializer>(value: &LogSeq, serializer: S) -> Result<S::
 }
 
 /// An optional Lamport time as a number.
-pub(super) fn logseq_option<S: Serializer>(value: &Option<LogSeq>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn logseq_option<S: Serializer>(
+    value: &Option<LogSeq>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.serialize_some(&value.0),
         None => serializer.serialize_none(),

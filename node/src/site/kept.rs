@@ -1,7 +1,7 @@
 //! Which snapshots are kept, and for how long what they show stays here.
 //!
-//! What a site keeps is its own affair and stands in a file. A snapshot stays kept when its record is removed: only dropping
-//! it ends that.
+//! What a site keeps is its own affair and stands in a file. A snapshot stays kept when its record
+//! is removed: only dropping it ends that.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,8 @@ impl Site {
     /// Keeps a snapshot here: garbage collection will not touch what it shows.
     ///
     /// # Errors
-    /// [`SnapshotError`]. What cannot be read, or includes commits that are not here, cannot be kept.
+    /// [`SnapshotError`]. What cannot be read, or includes commits that are not here, cannot be
+    /// kept.
     pub fn snapshot_keep(&self, text: &str) -> Result<SnapshotId, SnapshotError> {
         // What is being freed right now cannot be kept any more.
         let _putting = self.putting();
@@ -49,7 +50,8 @@ impl Site {
 
     /// The one kept snapshot whose id begins like this, be it that its record was removed.
     fn kept_by_digits(&self, text: &str) -> Result<Option<SnapshotId>, FileError> {
-        let begins = |id: &SnapshotId| text.len() >= PREFIX_LEN_MIN && id.to_string().starts_with(text);
+        let begins =
+            |id: &SnapshotId| text.len() >= PREFIX_LEN_MIN && id.to_string().starts_with(text);
         let meant: Vec<SnapshotId> = self.kept()?.into_iter().filter(begins).collect();
         Ok(if let [id] = meant[..] { Some(id) } else { None })
     }
@@ -65,18 +67,40 @@ impl Site {
             view.state().versions(&(*id).into(), view.head())?
         };
         let text = id.to_string();
-        let unknown =
-            || SnapshotError::Unknown { text: text.clone(), source: ResolveError::Unknown { text: text.clone() } };
-        let payload = versions.iter().find_map(|version| version.record.block_payload()).ok_or_else(unknown)?;
-        let failed = |source| ReadError::Blocks { id: (*id).into(), source };
-        let bytes = self.store.blocks().read_all(payload.checksum, SNAPSHOT_LEN_MAX).map_err(failed)?;
-        let failed = |source| ReadError::Content { id: (*id).into(), what: "snapshot", source };
+        let unknown = || SnapshotError::Unknown {
+            text: text.clone(),
+            source: ResolveError::Unknown { text: text.clone() },
+        };
+        let payload = versions
+            .iter()
+            .find_map(|version| version.record.block_payload())
+            .ok_or_else(unknown)?;
+        let failed = |source| ReadError::Blocks {
+            id: (*id).into(),
+            source,
+        };
+        let bytes = self
+            .store
+            .blocks()
+            .read_all(payload.checksum, SNAPSHOT_LEN_MAX)
+            .map_err(failed)?;
+        let failed = |source| ReadError::Content {
+            id: (*id).into(),
+            what: "snapshot",
+            source,
+        };
         let snapshot = Snapshot::decode(&bytes).map_err(failed)?;
         self.check_commits(id, &snapshot)?;
-        Ok(Kept { checksum: payload.checksum, snapshot })
+        Ok(Kept {
+            checksum: payload.checksum,
+            snapshot,
+        })
     }
 
-    pub(super) fn change_kept(&self, change: impl FnOnce(&mut BTreeSet<SnapshotId>) -> bool) -> Result<(), FileError> {
+    pub(super) fn change_kept(
+        &self,
+        change: impl FnOnce(&mut BTreeSet<SnapshotId>) -> bool,
+    ) -> Result<(), FileError> {
         let _guard = self.files_for_writing()?;
         let mut kept = self.kept()?;
         if change(&mut kept) {

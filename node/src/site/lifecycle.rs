@@ -1,8 +1,8 @@
 //! How a site comes to be, how it changes its federation, and how it is opened.
 //!
-//! `site.toml` is written last: a directory without it is no site. Making a site either succeeds or leaves the directory as
-//! it was. Joining puts the store of a site that had been a federation of one into `aside`, from where it comes back if
-//! nobody admits the site.
+//! `site.toml` is written last: a directory without it is no site. Making a site either succeeds or
+//! leaves the directory as it was. Joining puts the store of a site that had been a federation of
+//! one into `aside`, from where it comes back if nobody admits the site.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -21,13 +21,14 @@ use uor_index_format::record::Record;
 use uor_index_format::ticket::Ticket;
 
 use super::home::{
-    ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE, SITE_FILE, TABLE_FILE,
-    WITNESS_FILE,
+    ADDRESSES_FILE, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE,
+    SITE_FILE, TABLE_FILE, WITNESS_FILE,
 };
 use super::opening::Opening;
 use super::{FileError, Loss, Site, home, json, walk};
 
-/// How far a commit's logseq may lie above everything its receiver has seen, in a federation founded here.
+/// How far a commit's logseq may lie above everything its receiver has seen, in a federation
+/// founded here.
 const LOGSEQ_JUMP_MAX: u64 = 1 << 20;
 
 const LOCK_FILE: &str = "lock";
@@ -35,8 +36,16 @@ const ASIDE_DIR: &str = "aside";
 /// What belongs to one federation; `store` first, so that a half-moved store is no store.
 const STORE_PARTS: [&str; 3] = ["store", "log", "blocks"];
 /// What else belongs to one federation and is of no use in another.
-const FEDERATION_FILES: [&str; 8] =
-    [INVITES_FILE, KEPT_FILE, PEERS_FILE, ADDRESSES_FILE, WITNESS_FILE, RESTORED_FILE, LOST_FILE, TABLE_FILE];
+const FEDERATION_FILES: [&str; 8] = [
+    INVITES_FILE,
+    KEPT_FILE,
+    PEERS_FILE,
+    ADDRESSES_FILE,
+    WITNESS_FILE,
+    RESTORED_FILE,
+    LOST_FILE,
+    TABLE_FILE,
+];
 
 /// A site that was just made, or is to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -189,7 +198,11 @@ impl Site {
     ///
     /// # Errors
     /// [`InitError`]; the directory is as it was then.
-    pub fn init(dir: &Path, name: Option<&str>, conflict_rule: ConflictRule) -> Result<Initialised, InitError> {
+    pub fn init(
+        dir: &Path,
+        name: Option<&str>,
+        conflict_rule: ConflictRule,
+    ) -> Result<Initialised, InitError> {
         let name = site_name(name)?;
         let key = SiteKey::from_seed(&random()?);
         let genesis = Genesis {
@@ -205,22 +218,36 @@ impl Site {
         Store::create(&disk, genesis.federation_id())?;
         let federation_id = genesis.federation_id();
         Store::open(disk.clone(), Mode::Write)?
-            .commit(&key, vec![Record::genesis(genesis)], crate::clock::wall_ms())
+            .commit(
+                &key,
+                vec![Record::genesis(genesis)],
+                crate::clock::wall_ms(),
+            )
             .map_err(InitError::Found)?;
         home::write_name(disk.as_ref(), &name)?;
         fresh.keep()?;
-        Ok(Initialised { site_id: key.site_id(), federation_id, name, data: dir.to_owned() })
+        Ok(Initialised {
+            site_id: key.site_id(),
+            federation_id,
+            name,
+            data: dir.to_owned(),
+        })
     }
 
-    /// Makes a site that is to join the ticket's federation: a key and an empty store. The admission comes over the network;
-    /// then call [`Site::join_completed`], or [`join_abandoned`](Site::join_abandoned) if it is refused.
+    /// Makes a site that is to join the ticket's federation: a key and an empty store. The
+    /// admission comes over the network; then call [`Site::join_completed`], or
+    /// [`join_abandoned`](Site::join_abandoned) if it is refused.
     ///
-    /// A directory that holds a federation of one with nothing in it, or a site that was never admitted, will do: its key
-    /// stays.
+    /// A directory that holds a federation of one with nothing in it, or a site that was never
+    /// admitted, will do: its key stays.
     ///
     /// # Errors
     /// [`InitError`]; the directory is as it was then.
-    pub fn init_joining(dir: &Path, name: Option<&str>, ticket: &Ticket) -> Result<Initialised, InitError> {
+    pub fn init_joining(
+        dir: &Path,
+        name: Option<&str>,
+        ticket: &Ticket,
+    ) -> Result<Initialised, InitError> {
         let disk = disk_in(dir);
         if home::exists(disk.as_ref(), SITE_FILE)? {
             return rejoin(dir, &disk, name, ticket.federation);
@@ -232,7 +259,12 @@ impl Site {
         Store::create(&disk, ticket.federation)?;
         home::write_name(disk.as_ref(), &name)?;
         fresh.keep()?;
-        Ok(Initialised { site_id: key.site_id(), federation_id: ticket.federation, name, data: dir.to_owned() })
+        Ok(Initialised {
+            site_id: key.site_id(),
+            federation_id: ticket.federation,
+            name,
+            data: dir.to_owned(),
+        })
     }
 
     /// Forgets the federation of one that this site was before it joined.
@@ -243,7 +275,8 @@ impl Site {
         remove_all(&self.dir.join(ASIDE_DIR))
     }
 
-    /// Takes [`Site::init_joining`] back, if nothing has arrived since: the site is again what it was before, or no site.
+    /// Takes [`Site::init_joining`] back, if nothing has arrived since: the site is again what it
+    /// was before, or no site.
     ///
     /// # Errors
     /// [`InitError::HasHistory`] if something has arrived; [`InitError`].
@@ -251,7 +284,10 @@ impl Site {
         let disk = disk_in(dir);
         let commits = Self::open(dir, Mode::Write)?.commits_len();
         if commits > 0 {
-            return Err(InitError::HasHistory { dir: dir.to_owned(), commits });
+            return Err(InitError::HasHistory {
+                dir: dir.to_owned(),
+                commits,
+            });
         }
         let lock = take_lock(dir, &disk)?;
         let aside = dir.join(ASIDE_DIR);
@@ -262,13 +298,19 @@ impl Site {
             let _ = fs::remove_dir(dir);
             return Ok(());
         }
-        STORE_PARTS.iter().try_for_each(|part| remove_all(&dir.join(part)))?;
-        STORE_PARTS.iter().rev().try_for_each(|part| move_if_there(&aside.join(part), &dir.join(part)))?;
+        STORE_PARTS
+            .iter()
+            .try_for_each(|part| remove_all(&dir.join(part)))?;
+        STORE_PARTS
+            .iter()
+            .rev()
+            .try_for_each(|part| move_if_there(&aside.join(part), &dir.join(part)))?;
         remove_all(&aside)
     }
 
-    /// Opens a data directory: for reading beside any writer, or as its one writer. A site that has lost what it had
-    /// acknowledged is opened to be read only, until [`Site::open_to_recover`] has brought it back or given it up.
+    /// Opens a data directory: for reading beside any writer, or as its one writer. A site that has
+    /// lost what it had acknowledged is opened to be read only, until [`Site::open_to_recover`] has
+    /// brought it back or given it up.
     ///
     /// # Errors
     /// [`OpenError`], naming the directory.
@@ -276,8 +318,9 @@ impl Site {
         Opening::begin(dir)?.open(mode)
     }
 
-    /// Opens the data directory of a site that has lost something, or has to ask before it writes, as its one writer. It
-    /// is not to write before [`Site::recovered`]. Segments of the log that lost bytes are written anew, out of what is left.
+    /// Opens the data directory of a site that has lost something, or has to ask before it writes,
+    /// as its one writer. It is not to write before [`Site::recovered`]. Segments of the log that
+    /// lost bytes are written anew, out of what is left.
     ///
     /// # Errors
     /// [`OpenError`], naming the directory.
@@ -285,8 +328,9 @@ impl Site {
         Opening::begin(dir)?.open_to_recover(false)
     }
 
-    /// As [`Site::open_to_recover`], giving up the own commits that are lost: those that follow them are taken out of the log,
-    /// since they count for nobody. Nobody else may have any of them: their numbers are used again.
+    /// As [`Site::open_to_recover`], giving up the own commits that are lost: those that follow
+    /// them are taken out of the log, since they count for nobody. Nobody else may have any of
+    /// them: their numbers are used again.
     ///
     /// # Errors
     /// [`OpenError`], naming the directory.
@@ -302,12 +346,14 @@ impl Site {
         Ok(home::read_key(disk_in(dir).as_ref())?.site_id())
     }
 
-    /// Whether other users could look into the data directory until it was opened now, as earlier releases had made it.
+    /// Whether other users could look into the data directory until it was opened now, as earlier
+    /// releases had made it.
     pub const fn was_open_to_others(&self) -> bool {
         self.was_open_to_others
     }
 
-    /// Refuses a data directory of a newer format, for whoever reads the store in it and not the site.
+    /// Refuses a data directory of a newer format, for whoever reads the store in it and not the
+    /// site.
     ///
     /// # Errors
     /// [`FileError::Newer`] alone: what else may be wrong with the small files is not the store's.
@@ -332,25 +378,48 @@ fn rejoin(
     federation: FederationId,
 ) -> Result<Initialised, InitError> {
     let site_id = home::read_key(disk.as_ref())?.site_id();
-    let name = name.map_or_else(|| Ok(home::read_name(disk.as_ref())?), |name| site_name(Some(name)))?;
+    let name = name.map_or_else(
+        || Ok(home::read_name(disk.as_ref())?),
+        |name| site_name(Some(name)),
+    )?;
     let in_place = home::exists(disk.as_ref(), STORE_PARTS[0])?;
     if in_place && !must_be_replaced(dir, federation)? {
         home::write_name(disk.as_ref(), &name)?;
-        return Ok(Initialised { site_id, federation_id: federation, name, data: dir.to_owned() });
+        return Ok(Initialised {
+            site_id,
+            federation_id: federation,
+            name,
+            data: dir.to_owned(),
+        });
     }
     let _lock = take_lock(dir, disk)?;
     let aside = dir.join(ASIDE_DIR);
-    // What is aside already comes from an earlier attempt and is the site's own; what is here now is that attempt's.
+    // What is aside already comes from an earlier attempt and is the site's own; what is here now
+    // is that attempt's.
     if home::exists(disk.as_ref(), ASIDE_DIR)? {
-        STORE_PARTS.iter().try_for_each(|part| remove_all(&dir.join(part)))?;
+        STORE_PARTS
+            .iter()
+            .try_for_each(|part| remove_all(&dir.join(part)))?;
     } else {
-        DirBuilder::new().mode(DIR_MODE).create(&aside).map_err(during("make", &aside))?;
-        STORE_PARTS.iter().try_for_each(|part| move_if_there(&dir.join(part), &aside.join(part)))?;
+        DirBuilder::new()
+            .mode(DIR_MODE)
+            .create(&aside)
+            .map_err(during("make", &aside))?;
+        STORE_PARTS
+            .iter()
+            .try_for_each(|part| move_if_there(&dir.join(part), &aside.join(part)))?;
     }
-    FEDERATION_FILES.iter().try_for_each(|file| remove_all(&dir.join(file)))?;
+    FEDERATION_FILES
+        .iter()
+        .try_for_each(|file| remove_all(&dir.join(file)))?;
     Store::create(disk, federation)?;
     home::write_name(disk.as_ref(), &name)?;
-    Ok(Initialised { site_id, federation_id: federation, name, data: dir.to_owned() })
+    Ok(Initialised {
+        site_id,
+        federation_id: federation,
+        name,
+        data: dir.to_owned(),
+    })
 }
 
 /// Whether the store in place belongs to another federation; refuses if anything would be lost.
@@ -361,19 +430,42 @@ fn must_be_replaced(dir: &Path, federation: FederationId) -> Result<bool, InitEr
     })?;
     let commits = site.commits_len();
     if site.federation() == federation {
-        return if commits == 0 { Ok(false) } else { Err(InitError::AlreadyMember { dir: dir.to_owned() }) };
+        return if commits == 0 {
+            Ok(false)
+        } else {
+            Err(InitError::AlreadyMember {
+                dir: dir.to_owned(),
+            })
+        };
     }
-    let only_founded = commits == 1 && site.store().view().genesis().is_some_and(|it| it.founder == site.site_id());
+    let only_founded = commits == 1
+        && site
+            .store()
+            .view()
+            .genesis()
+            .is_some_and(|it| it.founder == site.site_id());
     if commits > 0 && !(only_founded && site.store().view().state().entries_len() == 1) {
-        return Err(InitError::HasHistory { dir: dir.to_owned(), commits });
+        return Err(InitError::HasHistory {
+            dir: dir.to_owned(),
+            commits,
+        });
     }
     Ok(true)
 }
 
 fn take_lock(dir: &Path, disk: &Arc<dyn Disk>) -> Result<LockGuard, InitError> {
-    let failed = |source| DiskError { action: "take the lock that is file", path: LOCK_FILE.to_owned(), source };
-    let lock = disk.try_lock(LOCK_FILE).map_err(failed).map_err(FileError::from)?;
-    lock.ok_or_else(|| InitError::InUse { dir: dir.to_owned() })
+    let failed = |source| DiskError {
+        action: "take the lock that is file",
+        path: LOCK_FILE.to_owned(),
+        source,
+    };
+    let lock = disk
+        .try_lock(LOCK_FILE)
+        .map_err(failed)
+        .map_err(FileError::from)?;
+    lock.ok_or_else(|| InitError::InUse {
+        dir: dir.to_owned(),
+    })
 }
 
 pub(super) fn disk_in(dir: &Path) -> Arc<dyn Disk> {
@@ -390,14 +482,26 @@ fn random<const N: usize>() -> Result<[u8; N], InitError> {
 fn site_name(given: Option<&str>) -> Result<String, InitError> {
     let strange = |character: char| character.is_control() || matches!(character, '"' | '\\');
     if let Some(name) = given {
-        let fits = (1..=SITE_NAME_LEN_MAX as usize).contains(&name.len()) && !name.chars().any(strange);
-        return if fits { Ok(name.to_owned()) } else { Err(InitError::Name { name: name.to_owned() }) };
+        let fits =
+            (1..=SITE_NAME_LEN_MAX as usize).contains(&name.len()) && !name.chars().any(strange);
+        return if fits {
+            Ok(name.to_owned())
+        } else {
+            Err(InitError::Name {
+                name: name.to_owned(),
+            })
+        };
     }
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| fs::read_to_string("/etc/hostname"));
     let host = host.unwrap_or_default();
     let host = host.trim();
     let fits = (1..=SITE_NAME_LEN_MAX as usize).contains(&host.len()) && !host.chars().any(strange);
-    Ok(if fits { host.to_owned() } else { "site".to_owned() })
+    Ok(if fits {
+        host.to_owned()
+    } else {
+        "site".to_owned()
+    })
 }
 
 /// A directory that is empty again unless what was begun in it is kept.
@@ -411,18 +515,41 @@ pub(super) struct Fresh<'a> {
 impl<'a> Fresh<'a> {
     pub(super) fn begin(dir: &'a Path) -> Result<Self, InitError> {
         match walk::sorted(dir) {
-            Ok(entries) if entries.is_empty() => Ok(Self { dir, made: None, keep: false }),
+            Ok(entries) if entries.is_empty() => Ok(Self {
+                dir,
+                made: None,
+                keep: false,
+            }),
             Ok(entries) if entries.iter().any(|entry| entry.file_name() == SITE_FILE) => {
-                Err(InitError::Exists { dir: dir.to_owned() })
+                Err(InitError::Exists {
+                    dir: dir.to_owned(),
+                })
             }
-            Ok(_) => Err(InitError::NotEmpty { dir: dir.to_owned() }),
+            Ok(_) => Err(InitError::NotEmpty {
+                dir: dir.to_owned(),
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let absent = |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
-                let made = dir.ancestors().take_while(absent).last().map(Path::to_owned);
-                let fresh = Self { dir, made, keep: false };
+                let absent =
+                    |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
+                let made = dir
+                    .ancestors()
+                    .take_while(absent)
+                    .last()
+                    .map(Path::to_owned);
+                let fresh = Self {
+                    dir,
+                    made,
+                    keep: false,
+                };
                 let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
-                above.map_or(Ok(()), fs::create_dir_all).map_err(during("make", dir))?;
-                DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).map_err(during("make", dir))?;
+                above
+                    .map_or(Ok(()), fs::create_dir_all)
+                    .map_err(during("make", dir))?;
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(DIR_MODE)
+                    .create(dir)
+                    .map_err(during("make", dir))?;
                 Ok(fresh)
             }
             Err(error) => Err(during("read", dir)(error)),
@@ -432,14 +559,25 @@ impl<'a> Fresh<'a> {
     /// Makes the names of the directories that were made durable, and keeps them.
     pub(super) fn keep(mut self) -> Result<(), InitError> {
         if let Some(made) = &self.made {
-            let above = self.dir.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(made));
+            let above = self
+                .dir
+                .ancestors()
+                .skip(1)
+                .take_while(|ancestor| ancestor.starts_with(made));
             for dir in above.chain(made.parent()) {
                 // The parent of a relative path is the working directory.
-                let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-                fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(during("sync", dir))?;
+                let dir = if dir.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    dir
+                };
+                fs::File::open(dir)
+                    .and_then(|dir| dir.sync_all())
+                    .map_err(during("sync", dir))?;
             }
         }
-        // One that was there before may belong to somebody else: what is in it is private all the same.
+        // One that was there before may belong to somebody else: what is in it is private all the
+        // same.
         let _ = fs::set_permissions(self.dir, Permissions::from_mode(DIR_MODE));
         self.keep = true;
         Ok(())
@@ -469,7 +607,11 @@ fn clear(dir: &Path) {
 }
 
 fn remove_all(path: &Path) -> Result<(), InitError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(during("remove", path)(error)),
         _ => Ok(()),
@@ -484,5 +626,9 @@ fn move_if_there(from: &Path, to: &Path) -> Result<(), InitError> {
 }
 
 fn during(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InitError {
-    move |source| InitError::Directory { action, path: path.to_owned(), source }
+    move |source| InitError::Directory {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }

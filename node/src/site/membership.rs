@@ -1,7 +1,8 @@
 //! Invitations, admissions, and who belongs to the federation.
 //!
-//! A ticket's token is a secret of which only a digest is kept. Whoever shows it first is admitted by a commit, before which
-//! the digest is forgotten for good. So a token never admits two sites; a crash between the two costs a new ticket.
+//! A ticket's token is a secret of which only a digest is kept. Whoever shows it first is admitted
+//! by a commit, before which the digest is forgotten for good. So a token never admits two sites; a
+//! crash between the two costs a new ticket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,9 @@ pub enum InviteError {
     #[error("this site has not been admitted to its federation yet, so it cannot invite")]
     NotAMember,
     /// An address cannot stand in a ticket.
-    #[error("a ticket holds at most {ADDRESSES_MAX} addresses of at most {ADDRESS_LEN_MAX} bytes each")]
+    #[error(
+        "a ticket holds at most {ADDRESSES_MAX} addresses of at most {ADDRESS_LEN_MAX} bytes each"
+    )]
     Addresses,
     /// The system gave no randomness for a token.
     #[error("the system gives no randomness")]
@@ -72,7 +75,8 @@ pub enum RedeemError {
 }
 
 impl Site {
-    /// Makes a ticket for one new member. `addresses` are multiaddresses of this site, with its peer id.
+    /// Makes a ticket for one new member. `addresses` are multiaddresses of this site, with its
+    /// peer id.
     ///
     /// # Errors
     /// [`InviteError`].
@@ -90,15 +94,27 @@ impl Site {
         let mut open: BTreeSet<Checksum> = home::read_set(self.disk.as_ref(), INVITES_FILE)?;
         open.insert(Ticket::token_digest(&token));
         home::write_lines(self.disk.as_ref(), INVITES_FILE, open)?;
-        Ok(Ticket { federation: self.federation(), inviter: self.site_id(), token, addresses })
+        Ok(Ticket {
+            federation: self.federation(),
+            inviter: self.site_id(),
+            token,
+            addresses,
+        })
     }
 
     /// Admits the site that shows the token of a ticket from here. A token works once.
     ///
     /// # Errors
     /// [`RedeemError`]; nobody was admitted then.
-    pub fn redeem(&self, token: &[u8; 16], site: SiteId, name: &str) -> Result<Redeemed, RedeemError> {
-        if !(1..=SITE_NAME_LEN_MAX as usize).contains(&name.len()) || name.chars().any(char::is_control) {
+    pub fn redeem(
+        &self,
+        token: &[u8; 16],
+        site: SiteId,
+        name: &str,
+    ) -> Result<Redeemed, RedeemError> {
+        if !(1..=SITE_NAME_LEN_MAX as usize).contains(&name.len())
+            || name.chars().any(char::is_control)
+        {
             return Err(RedeemError::Name);
         }
         let _guard = self.files_for_writing()?;
@@ -110,19 +126,27 @@ impl Site {
         if !is_open && !is_member {
             return Err(RedeemError::TicketUnknown);
         }
-        // A member may show what it likes, as often as it likes: only what changes something is written.
+        // A member may show what it likes, as often as it likes: only what changes something is
+        // written.
         if is_open {
             home::write_lines(self.disk.as_ref(), INVITES_FILE, open)?;
         }
         if is_member {
             return Ok(Redeemed::AlreadyMember);
         }
-        let admission = Admission { federation: self.federation(), site, name: name.to_owned() };
-        self.commit(vec![Record::admission(admission)]).map(Redeemed::Admitted).map_err(|error| {
-            // Nobody was admitted, so the ticket is good again; if even that fails, a new one has to be made.
-            let _ = home::write_lines(self.disk.as_ref(), INVITES_FILE, before);
-            error.into()
-        })
+        let admission = Admission {
+            federation: self.federation(),
+            site,
+            name: name.to_owned(),
+        };
+        self.commit(vec![Record::admission(admission)])
+            .map(Redeemed::Admitted)
+            .map_err(|error| {
+                // Nobody was admitted, so the ticket is good again; if even that fails, a new one
+                // has to be made.
+                let _ = home::write_lines(self.disk.as_ref(), INVITES_FILE, before);
+                error.into()
+            })
     }
 
     /// Everyone who may write, ascending by id.
@@ -133,30 +157,40 @@ impl Site {
         let view = self.store.view();
         let listed = |site_id: &SiteId| {
             let name = site_name(&view, self.federation(), site_id)?.unwrap_or_default();
-            Ok(MemberListed { site_id: *site_id, name })
+            Ok(MemberListed {
+                site_id: *site_id,
+                name,
+            })
         };
         view.members().iter().map(listed).collect()
     }
 
-    /// The names of all members as they are shown: one that several have, with the beginning of the site's id behind it. Every
-    /// site gives itself a name, and nobody can keep two from taking the same one apart from each other.
+    /// The names of all members as they are shown: one that several have, with the beginning of the
+    /// site's id behind it. Every site gives itself a name, and nobody can keep two from taking the
+    /// same one apart from each other.
     ///
     /// # Errors
     /// [`StateError`] if the state cannot be read.
     pub fn shown_names(&self) -> Result<BTreeMap<SiteId, String>, StateError> {
         let members = self.members()?;
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-        members.iter().for_each(|member| *counts.entry(&member.name).or_default() += 1);
+        members
+            .iter()
+            .for_each(|member| *counts.entry(&member.name).or_default() += 1);
         let shown = |member: &MemberListed| match counts.get(member.name.as_str()) {
             // Its admission was taken back from sight, or removed.
             _ if member.name.is_empty() => member.site_id.short().to_string(),
             Some(1) => member.name.clone(),
             _ => format!("{} ({})", member.name, member.site_id.short()),
         };
-        Ok(members.iter().map(|member| (member.site_id, shown(member))).collect())
+        Ok(members
+            .iter()
+            .map(|member| (member.site_id, shown(member)))
+            .collect())
     }
 
-    /// The site that a full id, a unique prefix of at least 8 digits or a member's unique name means.
+    /// The site that a full id, a unique prefix of at least 8 digits or a member's unique name
+    /// means.
     ///
     /// # Errors
     /// [`ResolveError::UnknownSite`], [`ResolveError::Ambiguous`] or [`ResolveError::State`].
@@ -164,20 +198,31 @@ impl Site {
         let members = self.members()?;
         let prefix = text.to_ascii_lowercase();
         // A whole id means that site, whatever others call themselves.
-        if let Some(site) = members.iter().find(|member| member.site_id.to_string() == prefix) {
+        if let Some(site) = members
+            .iter()
+            .find(|member| member.site_id.to_string() == prefix)
+        {
             return Ok(site.site_id);
         }
         let is_prefix = prefix.len() >= super::resolve::PREFIX_LEN_MIN;
         let means = |member: &&MemberListed| {
             member.name == text || (is_prefix && member.site_id.to_string().starts_with(&prefix))
         };
-        let meant: Vec<SiteId> = members.iter().filter(means).map(|member| member.site_id).collect();
+        let meant: Vec<SiteId> = members
+            .iter()
+            .filter(means)
+            .map(|member| member.site_id)
+            .collect();
         match meant.as_slice() {
             [site] => Ok(*site),
-            [] => Err(ResolveError::UnknownSite { text: text.to_owned() }),
+            [] => Err(ResolveError::UnknownSite {
+                text: text.to_owned(),
+            }),
             several => {
-                let candidate =
-                    |site: &SiteId| Candidate { id: CanonicalId::from_bytes(*site.as_bytes()), sort: Sort::Admission };
+                let candidate = |site: &SiteId| Candidate {
+                    id: CanonicalId::from_bytes(*site.as_bytes()),
+                    sort: Sort::Admission,
+                };
                 Err(ResolveError::Ambiguous {
                     text: text.to_owned(),
                     candidates: several.iter().map(candidate).collect(),
@@ -188,15 +233,28 @@ impl Site {
     }
 }
 
-/// The name that the genesis or the last admission inside the log gives a site, whether or not it is visible.
-fn site_name(view: &View, federation: FederationId, site: &SiteId) -> Result<Option<String>, StateError> {
+/// The name that the genesis or the last admission inside the log gives a site, whether or not it
+/// is visible.
+fn site_name(
+    view: &View,
+    federation: FederationId,
+    site: &SiteId,
+) -> Result<Option<String>, StateError> {
     if let Some(genesis) = view.genesis().filter(|genesis| genesis.founder == *site) {
         return Ok(Some(genesis.name.clone()));
     }
-    let id = Admission { federation, site: *site, name: String::new() }.id();
+    let id = Admission {
+        federation,
+        site: *site,
+        name: String::new(),
+    }
+    .id();
     let versions = view.state().versions(&id, view.head())?;
-    Ok(versions.iter().rev().find_map(|version| match version.record.content() {
-        Content::Admission(admission) => Some(admission.name.clone()),
-        _ => None,
-    }))
+    Ok(versions
+        .iter()
+        .rev()
+        .find_map(|version| match version.record.content() {
+            Content::Admission(admission) => Some(admission.name.clone()),
+            _ => None,
+        }))
 }

@@ -76,8 +76,12 @@ impl Site {
         let view = self.store.view();
         let mut listed = Vec::new();
         for visible in view.state().visible(at, &Filter::kind(Kind::Ref)) {
-            let Some(version) = visible?.version else { continue };
-            let Content::Ref(assignment) = version.record.content() else { continue };
+            let Some(version) = visible?.version else {
+                continue;
+            };
+            let Content::Ref(assignment) = version.record.content() else {
+                continue;
+            };
             if assignment.namespace == NAMESPACE_USER {
                 let target = view.state().entry(&assignment.target.into(), at)?;
                 listed.push(RefListed {
@@ -100,12 +104,24 @@ impl Site {
     pub fn ref_set(&self, name: &str, target: &Target) -> Result<RefSet, RefError> {
         check_name(name)?;
         if !target.sort.has_payload() {
-            return Err(RefError::WrongKind { text: target.text.clone(), found: target.sort });
+            return Err(RefError::WrongKind {
+                text: target.text.clone(),
+                found: target.sort,
+            });
         }
         let previous = self.ref_target(name, &self.head())?;
         let key = target.key();
-        let assignment = RefAssignment { namespace: NAMESPACE_USER.to_owned(), name: name.to_owned(), target: key };
+        let assignment = RefAssignment {
+            namespace: NAMESPACE_USER.to_owned(),
+            name: name.to_owned(),
+            target: key,
+        };
         let logseq = self.commit(vec![Record::reference(assignment)])?.logseq;
-        Ok(RefSet { name: name.to_owned(), key, previous, logseq })
+        Ok(RefSet {
+            name: name.to_owned(),
+            key,
+            previous,
+            logseq,
+        })
     }
 }

@@ -14,8 +14,8 @@ use super::witness::Witness;
 use super::{Loss, OpenError, Site, Witnessed, home, private};
 use crate::cancel::Cancel;
 
-/// What is kept of the disk so that things can be removed when it is full. Little beside a pack, much beside what removing
-/// writes.
+/// What is kept of the disk so that things can be removed when it is full. Little beside a pack,
+/// much beside what removing writes.
 const RESERVE_BYTES: u64 = 8 << 20;
 
 /// A data directory whose small files have been read.
@@ -32,21 +32,36 @@ pub(super) struct Opening<'a> {
 impl<'a> Opening<'a> {
     pub(super) fn begin(dir: &'a Path) -> Result<Self, OpenError> {
         let disk = disk_in(dir);
-        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        let failed = |source| OpenError::File {
+            dir: dir.to_owned(),
+            source,
+        };
         if !home::exists(disk.as_ref(), SITE_FILE).map_err(failed)? {
-            return Err(OpenError::Absent { dir: dir.to_owned() });
+            return Err(OpenError::Absent {
+                dir: dir.to_owned(),
+            });
         }
         let name = home::read_name(disk.as_ref()).map_err(failed)?;
         let key = home::read_key(disk.as_ref()).map_err(failed)?;
         let witnessed = Witnessed::read(disk.as_ref()).map_err(failed)?;
-        Ok(Self { dir, disk, name, key, witnessed, was_open_to_others: false })
+        Ok(Self {
+            dir,
+            disk,
+            name,
+            key,
+            witnessed,
+            was_open_to_others: false,
+        })
     }
 
     pub(super) fn open(mut self, mode: Mode) -> Result<Site, OpenError> {
         self.was_open_to_others = mode == Mode::Write && private::tighten(self.dir);
         let (store, cut) = match self.store(mode, false) {
             // What others wrote comes again by itself; what this site wrote must not be forgotten.
-            Err(OpenError::Store { source: StoreError::LogCut { .. }, .. }) if mode == Mode::Write => {
+            Err(OpenError::Store {
+                source: StoreError::LogCut { .. },
+                ..
+            }) if mode == Mode::Write => {
                 let read = self.store(Mode::ReadOnly, false)?;
                 self.refuse_loss(&read)?;
                 (self.store(mode, true)?, read.opened().cut.clone())
@@ -61,8 +76,8 @@ impl<'a> Opening<'a> {
         Ok(site)
     }
 
-    /// Opens it whatever was lost. Damaged segments of the log are written anew, and with `gives_up` without what follows own
-    /// commits that are lost.
+    /// Opens it whatever was lost. Damaged segments of the log are written anew, and with
+    /// `gives_up` without what follows own commits that are lost.
     pub(super) fn open_to_recover(self, gives_up: bool) -> Result<Site, OpenError> {
         let mut salvaged = Store::salvage(&self.disk).map_err(|source| self.failed(source))?;
         if gives_up {
@@ -98,32 +113,50 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Whether the packs end earlier than they did. A store that says of no federation is not opened.
+    /// Whether the packs end earlier than they did. A store that says of no federation is not
+    /// opened.
     fn are_packs_cut(&self) -> bool {
         Store::identity(&self.disk).is_ok_and(|federation| self.witnessed.are_packs_cut(federation))
     }
 
     fn loss(&self, store: &Store) -> Result<Option<Loss>, OpenError> {
-        self.witnessed.loss(store).map_err(|source| self.failed(source))
+        self.witnessed
+            .loss(store)
+            .map_err(|source| self.failed(source))
     }
 
     fn refuse_loss(&self, store: &Store) -> Result<(), OpenError> {
-        let lost = |loss| Err(OpenError::Lost { dir: self.dir.to_owned(), loss });
+        let lost = |loss| {
+            Err(OpenError::Lost {
+                dir: self.dir.to_owned(),
+                loss,
+            })
+        };
         self.loss(store)?.map_or(Ok(()), lost)
     }
 
     fn site(self, store: Store, mode: Mode) -> Result<Site, OpenError> {
         let loss = self.loss(&store)?;
-        let Self { dir, disk, name, key, witnessed, was_open_to_others } = self;
-        let failed = |source| OpenError::File { dir: dir.to_owned(), source };
+        let Self {
+            dir,
+            disk,
+            name,
+            key,
+            witnessed,
+            was_open_to_others,
+        } = self;
+        let failed = |source| OpenError::File {
+            dir: dir.to_owned(),
+            source,
+        };
         let me = key.site_id();
         let is_alone = store.view().members().iter().all(|member| *member == me) && loss.is_none();
         let held = standing::hold_of(dir, disk.as_ref(), &witnessed).map_err(failed)?;
         let hold = held.filter(|_| !is_alone);
         let is_kept = mode == Mode::Write;
         // While something is lost, the witness goes on saying what there was.
-        let witness =
-            (is_kept && loss.is_none()).then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()));
+        let witness = (is_kept && loss.is_none())
+            .then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()));
         let witness = match witness.transpose() {
             // It lags until there is room: no reason not to make some.
             Err(error) if error.is_out_of_space() => None,
@@ -133,9 +166,20 @@ impl<'a> Opening<'a> {
             standing::unmark_restored(disk.as_ref()).map_err(failed)?;
         }
         let store = Arc::new(store);
-        let witness = Arc::new(Witnessing::new(witness, Arc::clone(&disk), Arc::clone(&store)));
-        let keeper = is_kept.then(|| Keeper::start(Arc::clone(&store))).transpose();
-        let keeper = keeper.map_err(|source| OpenError::Thread { dir: dir.to_owned(), source })?.map(Arc::new);
+        let witness = Arc::new(Witnessing::new(
+            witness,
+            Arc::clone(&disk),
+            Arc::clone(&store),
+        ));
+        let keeper = is_kept
+            .then(|| Keeper::start(Arc::clone(&store)))
+            .transpose();
+        let keeper = keeper
+            .map_err(|source| OpenError::Thread {
+                dir: dir.to_owned(),
+                source,
+            })?
+            .map(Arc::new);
         let site = Site {
             dir: dir.to_owned(),
             disk,

@@ -1,4 +1,5 @@
-//! What is remembered of where sites can be reached. Hints, never truth: losing them costs a ticket.
+//! What is remembered of where sites can be reached. Hints, never truth: losing them costs a
+//! ticket.
 
 use serde::{Deserialize, Serialize};
 use uor_asl::disk::{Mode, replace};
@@ -29,7 +30,10 @@ impl Site {
             return Ok(Vec::new());
         }
         let text = home::read_text(self.disk.as_ref(), PEERS_FILE)?;
-        serde_json::from_str(&text).map_err(|error| FileError::Damaged { file: PEERS_FILE, problem: error.to_string() })
+        serde_json::from_str(&text).map_err(|error| FileError::Damaged {
+            file: PEERS_FILE,
+            problem: error.to_string(),
+        })
     }
 
     /// Remembers an address of a peer, as the first to try.
@@ -41,9 +45,17 @@ impl Site {
             let site_id = site.to_string();
             let at = peers.partition_point(|peer| peer.site_id < site_id);
             if peers.get(at).is_none_or(|peer| peer.site_id != site_id) {
-                peers.insert(at, Peer { site_id, addresses: Vec::new() });
+                peers.insert(
+                    at,
+                    Peer {
+                        site_id,
+                        addresses: Vec::new(),
+                    },
+                );
             }
-            let Some(peer) = peers.get_mut(at) else { return };
+            let Some(peer) = peers.get_mut(at) else {
+                return;
+            };
             peer.addresses.retain(|known| known != address);
             peer.addresses.insert(0, address.to_owned());
             peer.addresses.truncate(ADDRESSES_MAX);
@@ -66,8 +78,11 @@ impl Site {
         if after == before {
             return Ok(());
         }
-        let mut text = serde_json::to_string_pretty(&after)
-            .map_err(|error| FileError::Damaged { file: PEERS_FILE, problem: error.to_string() })?;
+        let mut text =
+            serde_json::to_string_pretty(&after).map_err(|error| FileError::Damaged {
+                file: PEERS_FILE,
+                problem: error.to_string(),
+            })?;
         text.push('\n');
         Ok(replace(self.disk.as_ref(), PEERS_FILE, text.as_bytes())?)
     }
@@ -93,7 +108,10 @@ impl Site {
     pub(super) fn files_for_writing(&self) -> Result<std::sync::MutexGuard<'_, ()>, FileError> {
         match self.mode {
             Mode::ReadOnly => Err(FileError::ReadOnly),
-            Mode::Write => Ok(self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner)),
+            Mode::Write => Ok(self
+                .files
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)),
         }
     }
 }

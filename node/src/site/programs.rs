@@ -46,7 +46,11 @@ impl ProgramChecked {
             key: artifact_key(Some(TYPE_TAG), &Payload::of(&program.encode())),
             inputs: program.inputs().to_vec(),
             nodes: nodes.iter().map(|node| node.name.clone()).collect(),
-            outputs: program.outputs().iter().map(|(name, _)| name.clone()).collect(),
+            outputs: program
+                .outputs()
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
             modules,
         }
     }
@@ -118,18 +122,31 @@ impl Site {
     ///
     /// # Errors
     /// [`ProgramError`]; nothing was written then.
-    pub fn program_add(&self, file: &Path, reference: Option<&str>) -> Result<ProgramAdded, ProgramError> {
+    pub fn program_add(
+        &self,
+        file: &Path,
+        reference: Option<&str>,
+    ) -> Result<ProgramAdded, ProgramError> {
         reference.map_or(Ok(()), check_name)?;
         let Compiled { program, modules } = compile_file(file)?;
         let bytes = program.encode();
-        let artifacts = modules.values().map(|bytes| (None, bytes)).chain([(Some(TYPE_TAG), &bytes)]);
+        let artifacts = modules
+            .values()
+            .map(|bytes| (None, bytes))
+            .chain([(Some(TYPE_TAG), &bytes)]);
         let mut records = BTreeMap::new();
         let mut new_bytes = 0;
         let _putting = self.putting();
         for (type_tag, bytes) in artifacts {
             let put = self.store.blocks().put_bytes(bytes)?;
             new_bytes += put.new_bytes;
-            let record = Record::artifact(type_tag, Payload { checksum: put.checksum, len: put.len });
+            let record = Record::artifact(
+                type_tag,
+                Payload {
+                    checksum: put.checksum,
+                    len: put.len,
+                },
+            );
             if !self.is_visible(&record.id())? {
                 records.insert(record.id(), record);
             }
@@ -139,7 +156,11 @@ impl Site {
             && self.ref_target(name, &self.head())? != Some(program.key)
         {
             let (namespace, name) = (NAMESPACE_USER.to_owned(), name.to_owned());
-            let record = Record::reference(RefAssignment { namespace, name, target: program.key });
+            let record = Record::reference(RefAssignment {
+                namespace,
+                name,
+                target: program.key,
+            });
             records.insert(record.id(), record);
         }
         if records.is_empty() {
@@ -164,7 +185,11 @@ impl Site {
     /// [`ProgramError::Read`].
     pub fn program_show(&self, target: &Target) -> Result<ProgramShown, ProgramError> {
         let program = self.read_program(target)?;
-        Ok(ProgramShown { program: ProgramChecked::of(&program), text: text(&program), dot: dot(&program) })
+        Ok(ProgramShown {
+            program: ProgramChecked::of(&program),
+            text: text(&program),
+            dot: dot(&program),
+        })
     }
 
     pub(super) fn read_program(&self, target: &Target) -> Result<Program, ReadError> {
@@ -172,14 +197,24 @@ impl Site {
             return Err(wrong_kind(target, "program"));
         }
         let payload = self.read_payload(target, PROGRAM_LEN_MAX)?;
-        Program::decode(&payload).map_err(|source| ReadError::Content { id: target.id, what: "program", source })
+        Program::decode(&payload).map_err(|source| ReadError::Content {
+            id: target.id,
+            what: "program",
+            source,
+        })
     }
 }
 
 fn compile_file(file: &Path) -> Result<Compiled, ProgramError> {
-    let failed = |source| ProgramError::File { path: file.to_owned(), source };
+    let failed = |source| ProgramError::File {
+        path: file.to_owned(),
+        source,
+    };
     let source = fs::read_to_string(file).map_err(failed)?;
     let dir = file.parent().unwrap_or(Path::new(""));
-    let refused = |source| ProgramError::Compile { path: file.to_owned(), source };
+    let refused = |source| ProgramError::Compile {
+        path: file.to_owned(),
+        source,
+    };
     compile(&source, |module| fs::read(dir.join(module))).map_err(refused)
 }

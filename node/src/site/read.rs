@@ -1,7 +1,7 @@
 //! Payloads and trees on their way out.
 //!
-//! Bytes are verified against their checksum before they are given out. What is written to a path appears there whole or
-//! not at all, and nothing that exists is overwritten ([`out`]).
+//! Bytes are verified against their checksum before they are given out. What is written to a path
+//! appears there whole or not at all, and nothing that exists is overwritten ([`out`]).
 
 mod out;
 mod spread;
@@ -100,7 +100,8 @@ pub struct ListedAttributes {
     pub mtime_ns: u32,
     /// What it has in common with its other names, in hexadecimal.
     pub link: Option<String>,
-    /// Extended attributes, values in hexadecimal; what is no UTF-8 in a name, and backslashes, are escaped.
+    /// Extended attributes, values in hexadecimal; what is no UTF-8 in a name, and backslashes, are
+    /// escaped.
     pub xattrs: BTreeMap<String, String>,
     /// Numbers of a device: major and minor.
     pub device: Option<[u32; 2]>,
@@ -110,7 +111,9 @@ impl ListedAttributes {
     fn of(entry: &TreeEntry) -> Option<Self> {
         let attributes = entry.attributes.as_deref()?;
         let device = match entry.kind {
-            EntryKind::CharDevice { major, minor } | EntryKind::BlockDevice { major, minor } => Some([major, minor]),
+            EntryKind::CharDevice { major, minor } | EntryKind::BlockDevice { major, minor } => {
+                Some([major, minor])
+            }
             _ => None,
         };
         Some(Self {
@@ -120,7 +123,11 @@ impl ListedAttributes {
             mtime_s: attributes.mtime_s,
             mtime_ns: attributes.mtime_ns,
             link: attributes.link.map(|link| hex(&link)),
-            xattrs: attributes.xattrs.iter().map(|(name, value)| (escaped(name), hex(value))).collect(),
+            xattrs: attributes
+                .xattrs
+                .iter()
+                .map(|(name, value)| (escaped(name), hex(value)))
+                .collect(),
             device,
         })
     }
@@ -168,7 +175,8 @@ pub struct Materialised {
     pub files: u64,
     /// How many bytes.
     pub bytes: u64,
-    /// How many things are not there because they are not visible: they were removed, or came later than the snapshot.
+    /// How many things are not there because they are not visible: they were removed, or came later
+    /// than the snapshot.
     pub hidden: u64,
     /// What could not be made here, or not with all of its attributes, as sentences.
     pub warnings: Vec<String>,
@@ -276,7 +284,8 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the records are in order and only bytes are missing here: done, but something needs attention.
+    /// Whether the records are in order and only bytes are missing here: done, but something needs
+    /// attention.
     pub const fn is_missing_payload(&self) -> bool {
         matches!(self, Self::Missing { .. })
     }
@@ -286,12 +295,19 @@ impl Site {
     /// The bytes of an artifact or receipt.
     ///
     /// # Errors
-    /// [`ReadError::Missing`], [`ReadError::Withheld`], [`ReadError::WrongKind`] or [`ReadError::Blocks`].
+    /// [`ReadError::Missing`], [`ReadError::Withheld`], [`ReadError::WrongKind`] or
+    /// [`ReadError::Blocks`].
     pub fn open_payload(&self, target: &Target) -> Result<OpenedPayload<'_>, ReadError> {
         let checksum = self.checksum_here(target)?;
-        let failed = |source| ReadError::Blocks { id: target.id, source };
+        let failed = |source| ReadError::Blocks {
+            id: target.id,
+            source,
+        };
         let reader = self.store.blocks().read(checksum).map_err(failed)?;
-        Ok(OpenedPayload { len: target.len, reader: Box::new(reader) })
+        Ok(OpenedPayload {
+            len: target.len,
+            reader: Box::new(reader),
+        })
     }
 
     /// The bytes of a file, for `cat`.
@@ -310,13 +326,19 @@ impl Site {
     /// # Errors
     /// [`ReadError::WrongKind`] if it is none, or as [`Site::open_payload`].
     pub fn list_tree(&self, target: &Target) -> Result<Vec<Listed>, ReadError> {
-        Ok(self.read_tree(target)?.entries().iter().map(Listed::of).collect())
+        Ok(self
+            .read_tree(target)?
+            .entries()
+            .iter()
+            .map(Listed::of)
+            .collect())
     }
 
-    /// Writes a file's bytes, or a whole tree, to `path`, which must not exist. What of a tree is not visible is left out and
-    /// named. `on_progress` is told files and bytes written so far.
+    /// Writes a file's bytes, or a whole tree, to `path`, which must not exist. What of a tree is
+    /// not visible is left out and named. `on_progress` is told files and bytes written so far.
     ///
-    /// Nobody but the owner may read it before it is complete: only then does everything get its mode.
+    /// Nobody but the owner may read it before it is complete: only then does everything get its
+    /// mode.
     ///
     /// # Errors
     /// [`ReadError`]; nothing is left at `path` then.
@@ -328,16 +350,32 @@ impl Site {
         on_progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Materialised, ReadError> {
         if path.symlink_metadata().is_ok() {
-            return Err(ReadError::Exists { path: path.to_owned() });
+            return Err(ReadError::Exists {
+                path: path.to_owned(),
+            });
         }
         let partial = Partial::beside(path)?;
         let written = Out::new(self, at, on_progress).write(target, &partial.path)?;
         self.cancel.check()?;
         partial.put_at(path)?;
-        let Written { files, bytes, hidden, warnings } = written;
+        let Written {
+            files,
+            bytes,
+            hidden,
+            warnings,
+        } = written;
         let place = path.as_os_str().as_bytes();
         let (path, path_hex) = (text_of(place), hex_of(place));
-        Ok(Materialised { key: target.key(), path, path_hex, kind: target.sort, files, bytes, hidden, warnings })
+        Ok(Materialised {
+            key: target.key(),
+            path,
+            path_hex,
+            kind: target.sort,
+            files,
+            bytes,
+            hidden,
+            warnings,
+        })
     }
 
     pub(super) fn read_tree(&self, target: &Target) -> Result<Tree, ReadError> {
@@ -345,37 +383,64 @@ impl Site {
             return Err(wrong_kind(target, "tree"));
         }
         let payload = self.read_payload(target, TREE_LEN_MAX)?;
-        Tree::decode(&payload).map_err(|source| ReadError::Content { id: target.id, what: "tree", source })
+        Tree::decode(&payload).map_err(|source| ReadError::Content {
+            id: target.id,
+            what: "tree",
+            source,
+        })
     }
 
     /// A whole payload of at most `len_max` bytes.
     pub(super) fn read_payload(&self, target: &Target, len_max: u64) -> Result<Vec<u8>, ReadError> {
         let checksum = self.checksum_here(target)?;
-        let failed = |source| ReadError::Blocks { id: target.id, source };
-        self.store.blocks().read_all(checksum, len_max).map_err(failed)
+        let failed = |source| ReadError::Blocks {
+            id: target.id,
+            source,
+        };
+        self.store
+            .blocks()
+            .read_all(checksum, len_max)
+            .map_err(failed)
     }
 
     pub(super) fn checksum_here(&self, target: &Target) -> Result<Checksum, ReadError> {
         if !target.sort.has_payload() {
             return Err(wrong_kind(target, "file"));
         }
-        let checksum = target.checksum.ok_or(ReadError::Withheld { id: target.id })?;
+        let checksum = target
+            .checksum
+            .ok_or(ReadError::Withheld { id: target.id })?;
         if self.store.blocks().has(checksum) {
             Ok(checksum)
         } else if let Some(wall_ms) = self.store.view().erased(&checksum) {
-            Err(ReadError::Erased { id: target.id, checksum, wall_ms })
+            Err(ReadError::Erased {
+                id: target.id,
+                checksum,
+                wall_ms,
+            })
         } else {
-            Err(ReadError::Missing { id: target.id, checksum, len: target.len })
+            Err(ReadError::Missing {
+                id: target.id,
+                checksum,
+                len: target.len,
+            })
         }
     }
 }
 
 pub(super) fn wrong_kind(target: &Target, needed: &'static str) -> ReadError {
-    ReadError::WrongKind { text: target.text.clone(), found: target.sort, needed }
+    ReadError::WrongKind {
+        text: target.text.clone(),
+        found: target.sort,
+        needed,
+    }
 }
 
 fn writing(path: &Path) -> impl Fn(io::Error) -> ReadError {
-    move |source| ReadError::Write { path: path.to_owned(), source }
+    move |source| ReadError::Write {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// A path beside the one that is wanted; whatever is there goes away unless it is put in its place.
@@ -397,13 +462,16 @@ impl Partial {
     }
 
     fn put_at(self, wanted: &Path) -> Result<(), ReadError> {
-        let put = match rustix::fs::renameat_with(CWD, &self.path, CWD, wanted, RenameFlags::NOREPLACE) {
-            // This file system cannot promise it; nothing was there a moment ago.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::rename(&self.path, wanted),
-            put => put.map_err(io::Error::from),
-        };
+        let put =
+            match rustix::fs::renameat_with(CWD, &self.path, CWD, wanted, RenameFlags::NOREPLACE) {
+                // This file system cannot promise it; nothing was there a moment ago.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::rename(&self.path, wanted),
+                put => put.map_err(io::Error::from),
+            };
         put.map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => ReadError::Exists { path: wanted.to_owned() },
+            io::ErrorKind::AlreadyExists => ReadError::Exists {
+                path: wanted.to_owned(),
+            },
             _ => writing(wanted)(source),
         })
     }
@@ -412,6 +480,10 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // After a rename nothing is there; before, the error that led here is the one to report.
-        let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+        let _ = if self.path.is_dir() {
+            fs::remove_dir_all(&self.path)
+        } else {
+            fs::remove_file(&self.path)
+        };
     }
 }

@@ -62,7 +62,8 @@ impl Remaining {
 }
 
 impl Site {
-    /// The segments of the log that were written anew when this site was opened, without bytes that were damaged.
+    /// The segments of the log that were written anew when this site was opened, without bytes that
+    /// were damaged.
     pub fn salvaged(&self) -> &[Salvaged] {
         &self.salvaged
     }
@@ -73,18 +74,30 @@ impl Site {
     /// [`RecoverError`].
     pub fn judge_again(&self) -> Result<(), RecoverError> {
         let does_all_count = self.store.view().uncounted() == 0;
-        if does_all_count { Ok(()) } else { Ok(self.store.judge_again()?) }
+        if does_all_count {
+            Ok(())
+        } else {
+            Ok(self.store.judge_again()?)
+        }
     }
 
-    /// Reads every payload here, and wants those from others that are damaged. Says which, and of what artifacts and receipts
-    /// they are. They are taken for absent until they come, or the site is opened again. `on_progress` is told how many bytes were read, of how many.
+    /// Reads every payload here, and wants those from others that are damaged. Says which, and of
+    /// what artifacts and receipts they are. They are taken for absent until they come, or the site
+    /// is opened again. `on_progress` is told how many bytes were read, of how many.
     ///
     /// # Errors
     /// [`RecoverError`].
-    pub fn want_damaged(&self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Damaged, RecoverError> {
+    pub fn want_damaged(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Damaged, RecoverError> {
         let damaged = self.store.want_damaged(&mut |read, total| {
             on_progress(read, total);
-            if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if self.cancel.is_cancelled() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         self.cancel.check()?;
         Ok(damaged?)
@@ -97,9 +110,16 @@ impl Site {
     pub fn remaining(&self) -> Result<Remaining, RecoverError> {
         let witnessed = Witnessed::read(self.disk.as_ref())?;
         let (before, now) = (self.loss, witnessed.loss(&self.store)?);
-        let own = self.store.view().head().frontier.get(&self.site_id()).map_or(0, |head| head.number);
+        let own = self
+            .store
+            .view()
+            .head()
+            .frontier
+            .get(&self.site_id())
+            .map_or(0, |head| head.number);
         let here = now.map_or(own, |loss| loss.commits_here);
-        let acknowledged = |loss: Option<super::Loss>| loss.map_or(0, |loss| loss.commits_acknowledged);
+        let acknowledged =
+            |loss: Option<super::Loss>| loss.map_or(0, |loss| loss.commits_acknowledged);
         Ok(Remaining {
             commits_acknowledged: acknowledged(before).max(acknowledged(now)),
             commits_here: here,
@@ -108,8 +128,9 @@ impl Site {
         })
     }
 
-    /// The site goes on from what is here: everything that was lost has come back, or is given up. What is given up is not
-    /// called lost any more; it is still fetched if somebody turns out to have it.
+    /// The site goes on from what is here: everything that was lost has come back, or is given up.
+    /// What is given up is not called lost any more; it is still fetched if somebody turns out to
+    /// have it.
     ///
     /// # Errors
     /// [`FileError`]; the site is what it was then.
@@ -120,8 +141,17 @@ impl Site {
         let accepted = self.store.blocks().accept_damage();
         accepted.map_err(|error| FileError::Blocks(Box::new(error)))?;
         if self.witness.get().is_none() {
-            self.store.blocks().sync().map_err(|error| FileError::Blocks(Box::new(error)))?;
-            let witness = Witness::open(&self.dir, self.disk.as_ref(), &self.store, self.site_id(), true)?;
+            self.store
+                .blocks()
+                .sync()
+                .map_err(|error| FileError::Blocks(Box::new(error)))?;
+            let witness = Witness::open(
+                &self.dir,
+                self.disk.as_ref(),
+                &self.store,
+                self.site_id(),
+                true,
+            )?;
             // Nobody else sets it: a site is recovered by one.
             self.witness.set(witness);
         }

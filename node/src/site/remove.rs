@@ -1,16 +1,19 @@
 //! Shadowing: one thing, or a whole data set with what nothing else shows.
 //!
-//! A file is one artifact wherever its bytes are used. So shadowing it takes it from every tree that names it, which is why a
-//! path inside a tree is refused, and a key is shadowed with a word about the names that it breaks.
+//! A file is one artifact wherever its bytes are used. So shadowing it takes it from every tree
+//! that names it, which is why a path inside a tree is refused, and a key is shadowed with a word
+//! about the names that it breaks.
 //!
-//! A data set goes with everything in it that nothing else *shows*. What is visible shows other things: a ref what it points at;
-//! a tree what is in it, also one that no name leads to; a program its modules; a receipt its program, inputs and outputs. Edges
-//! and snapshots show nothing: an edge speaks about things, and a snapshot still sees what is shadowed later. What is shown
-//! stays, with all that is in it ([`shown`]).
+//! A data set goes with everything in it that nothing else *shows*. What is visible shows other
+//! things: a ref what it points at; a tree what is in it, also one that no name leads to; a program
+//! its modules; a receipt its program, inputs and outputs. Edges and snapshots show nothing: an
+//! edge speaks about things, and a snapshot still sees what is shadowed later. What is shown stays,
+//! with all that is in it ([`shown`]).
 //!
-//! Tombstones go in commits of bounded size, what is inside before what it is in, and the name last: what was interrupted is
-//! done by asking again. Nothing is added here meanwhile. What another site adds meanwhile may name what is shadowed here:
-//! then `get` says so, and adding it once more mends it.
+//! Tombstones go in commits of bounded size, what is inside before what it is in, and the name
+//! last: what was interrupted is done by asking again. Nothing is added here meanwhile. What
+//! another site adds meanwhile may name what is shadowed here: then `get` says so, and adding it
+//! once more mends it.
 
 mod shown;
 
@@ -119,7 +122,9 @@ pub enum RemoveError {
         by: Bounded<String>,
     },
     /// What shows it is not known.
-    #[error("{count} that are visible are not here, the first {first}, so what they show is not known")]
+    #[error(
+        "{count} that are visible are not here, the first {first}, so what they show is not known"
+    )]
     NotHere {
         /// How many trees, programs and receipts.
         count: u64,
@@ -155,12 +160,17 @@ struct Wanted<'a> {
 }
 
 impl Site {
-    /// Tombstones an artifact, receipt, ref or edge. A target reached by a bare name is the ref, not what it points at. Says
-    /// which names that breaks; `on_progress` is told at how many trees was looked for that.
+    /// Tombstones an artifact, receipt, ref or edge. A target reached by a bare name is the ref,
+    /// not what it points at. Says which names that breaks; `on_progress` is told at how many trees
+    /// was looked for that.
     ///
     /// # Errors
     /// [`RemoveError`].
-    pub fn rm(&self, target: &Target, on_progress: &mut dyn FnMut(u64)) -> Result<Removed, RemoveError> {
+    pub fn rm(
+        &self,
+        target: &Target,
+        on_progress: &mut dyn FnMut(u64),
+    ) -> Result<Removed, RemoveError> {
         let Wanted { id, kind, .. } = wanted(target)?;
         self.reopen().map_err(CommitError::from)?;
         let (broken, unread) = match kind {
@@ -168,11 +178,18 @@ impl Site {
             _ => self.names_showing(target.key(), &self.head(), on_progress)?,
         };
         let logseq = self.commit(vec![Record::tombstone(id)])?.logseq;
-        Ok(Removed { id, kind, logseq, broken, unread })
+        Ok(Removed {
+            id,
+            kind,
+            logseq,
+            broken,
+            unread,
+        })
     }
 
-    /// Tombstones an artifact, or a ref with what it points at, and everything in it that nothing else shows. What is not here
-    /// may show things too, and is a reason to refuse unless `force`. `on_progress` is told at how many trees was looked.
+    /// Tombstones an artifact, or a ref with what it points at, and everything in it that nothing
+    /// else shows. What is not here may show things too, and is a reason to refuse unless `force`.
+    /// `on_progress` is told at how many trees was looked.
     ///
     /// # Errors
     /// [`RemoveError`]; what was tombstoned before stays so, and asking again does the rest.
@@ -184,7 +201,10 @@ impl Site {
     ) -> Result<RemovedAll, RemoveError> {
         let Wanted { id, kind, name } = wanted(target)?;
         if !target.sort.has_payload() {
-            return Err(RemoveError::NotASet { text: target.text.clone(), found: target.sort });
+            return Err(RemoveError::NotASet {
+                text: target.text.clone(),
+                found: target.sort,
+            });
         }
         // What is added counts on what is visible: nothing may vanish under it.
         let _alone = match self.putting.try_write() {
@@ -198,10 +218,16 @@ impl Site {
         let set = looking.collect(target.key())?;
         let shown = looking.shown(&set, name)?;
         if let Some(first) = looking.unread.first().filter(|_| !force) {
-            return Err(RemoveError::NotHere { count: looking.unread.len() as u64, first: *first });
+            return Err(RemoveError::NotHere {
+                count: looking.unread.len() as u64,
+                first: *first,
+            });
         }
         if name.is_none() && shown.keys.contains(&target.key()) {
-            return Err(RemoveError::StillShown { text: target.text.clone(), by: shown.by });
+            return Err(RemoveError::StillShown {
+                text: target.text.clone(),
+                by: shown.by,
+            });
         }
         let mut all = RemovedAll {
             id,
@@ -217,21 +243,38 @@ impl Site {
             unread: looking.unread.len() as u64,
         };
         let mut tombstones = Vec::new();
-        for part in set.parts.iter().filter(|part| part.is_visible && !shown.keys.contains(&part.key)) {
-            *(if part.is_tree { &mut all.trees } else { &mut all.files }) += 1;
+        for part in set
+            .parts
+            .iter()
+            .filter(|part| part.is_visible && !shown.keys.contains(&part.key))
+        {
+            *(if part.is_tree {
+                &mut all.trees
+            } else {
+                &mut all.files
+            }) += 1;
             all.bytes += part.len;
             tombstones.push(CanonicalId::from(part.key));
         }
         tombstones.extend(name.map(|_| id));
         for batch in tombstones.chunks(BATCH_RECORDS_MAX) {
             let records: BTreeSet<&CanonicalId> = batch.iter().collect();
-            all.logseq = self.commit(records.into_iter().copied().map(Record::tombstone).collect())?.logseq;
+            all.logseq = self
+                .commit(
+                    records
+                        .into_iter()
+                        .copied()
+                        .map(Record::tombstone)
+                        .collect(),
+                )?
+                .logseq;
             all.commits += 1;
         }
         Ok(all)
     }
 
-    /// The names that people gave whose trees show an artifact, or that point at it, and how many trees could not be read.
+    /// The names that people gave whose trees show an artifact, or that point at it, and how many
+    /// trees could not be read.
     fn names_showing(
         &self,
         key: ArtifactKey,
@@ -242,14 +285,19 @@ impl Site {
         let mut looking = Looking::new(self, at, on_progress);
         let showing = looking.trees_showing(key, refs.iter().map(|listed| listed.key))?;
         let mut names = Bounded::default();
-        refs.into_iter().filter(|listed| showing.contains(&listed.key)).for_each(|listed| names.push(listed.name));
+        refs.into_iter()
+            .filter(|listed| showing.contains(&listed.key))
+            .for_each(|listed| names.push(listed.name));
         Ok((names, looking.unread.len() as u64))
     }
 }
 
 fn wanted(target: &Target) -> Result<Wanted<'_>, RemoveError> {
     if target.via_path {
-        return Err(RemoveError::InsideTree { text: target.text.clone(), key: target.key() });
+        return Err(RemoveError::InsideTree {
+            text: target.text.clone(),
+            key: target.key(),
+        });
     }
     let name = target.via_ref.as_deref();
     let (id, kind) = match name {
@@ -257,7 +305,10 @@ fn wanted(target: &Target) -> Result<Wanted<'_>, RemoveError> {
         None => (target.id, target.sort),
     };
     if matches!(kind, Sort::Genesis | Sort::Admission) {
-        return Err(RemoveError::WrongKind { text: target.text.clone(), found: kind });
+        return Err(RemoveError::WrongKind {
+            text: target.text.clone(),
+            found: kind,
+        });
     }
     Ok(Wanted { id, kind, name })
 }
@@ -288,27 +339,51 @@ struct Looking<'a> {
 
 impl<'a> Looking<'a> {
     fn new(site: &'a Site, at: &'a Snapshot, on_progress: &'a mut dyn FnMut(u64)) -> Self {
-        Self { site, at, looked: 0, unread: BTreeSet::new(), on_progress }
+        Self {
+            site,
+            at,
+            looked: 0,
+            unread: BTreeSet::new(),
+            on_progress,
+        }
     }
 
-    /// What stands under a key, or stood there last: whether it is a tree, whether it is visible, and its payload.
+    /// What stands under a key, or stood there last: whether it is a tree, whether it is visible,
+    /// and its payload.
     fn part(&self, key: ArtifactKey) -> Result<Option<(Part, Checksum)>, RemoveError> {
         let view = self.site.store.view();
-        let part = |is_visible, type_tag, len| Part { key, is_tree: type_tag == Some(TYPE_TAG), is_visible, len };
+        let part = |is_visible, type_tag, len| Part {
+            key,
+            is_tree: type_tag == Some(TYPE_TAG),
+            is_visible,
+            len,
+        };
         if let Some(entry) = view.state().entry(&key.into(), self.at)? {
             let (type_tag, len) = (entry.type_tag, entry.payload_len);
-            return Ok(entry.checksum.map(|checksum| (part(true, type_tag, len), checksum)));
+            return Ok(entry
+                .checksum
+                .map(|checksum| (part(true, type_tag, len), checksum)));
         }
         // Shadowed by itself, with what is in it visible.
         let versions = view.state().versions(&key.into(), self.at)?;
-        Ok(versions.iter().rev().find_map(|version| match version.record.content() {
-            Content::Artifact { type_tag, payload } => Some((part(false, *type_tag, payload.len), payload.checksum)),
-            _ => None,
-        }))
+        Ok(versions
+            .iter()
+            .rev()
+            .find_map(|version| match version.record.content() {
+                Content::Artifact { type_tag, payload } => {
+                    Some((part(false, *type_tag, payload.len), payload.checksum))
+                }
+                _ => None,
+            }))
     }
 
     /// A payload, if it is here.
-    fn payload(&mut self, key: ArtifactKey, checksum: Checksum, len_max: u64) -> Result<Option<Vec<u8>>, RemoveError> {
+    fn payload(
+        &mut self,
+        key: ArtifactKey,
+        checksum: Checksum,
+        len_max: u64,
+    ) -> Result<Option<Vec<u8>>, RemoveError> {
         self.looked += 1;
         (self.on_progress)(self.looked);
         let blocks = self.site.store.blocks();
@@ -325,29 +400,49 @@ impl<'a> Looking<'a> {
     }
 
     /// What is directly in a tree, each once. What is called a tree and is none holds nothing.
-    fn inside(&mut self, key: ArtifactKey, checksum: Checksum) -> Result<BTreeSet<ArtifactKey>, RemoveError> {
-        let tree = self.payload(key, checksum, TREE_LEN_MAX)?.and_then(|payload| Tree::decode(&payload).ok());
+    fn inside(
+        &mut self,
+        key: ArtifactKey,
+        checksum: Checksum,
+    ) -> Result<BTreeSet<ArtifactKey>, RemoveError> {
+        let tree = self
+            .payload(key, checksum, TREE_LEN_MAX)?
+            .and_then(|payload| Tree::decode(&payload).ok());
         let key_of = |kind: &EntryKind| match kind {
             EntryKind::File { key, .. } | EntryKind::Directory { key } => Some(*key),
             _ => None,
         };
-        Ok(tree.iter().flat_map(|tree| tree.entries()).filter_map(|entry| key_of(&entry.kind)).collect())
+        Ok(tree
+            .iter()
+            .flat_map(|tree| tree.entries())
+            .filter_map(|entry| key_of(&entry.kind))
+            .collect())
     }
 
     /// Everything that `root` holds, and `root`.
     fn collect(&mut self, root: ArtifactKey) -> Result<Set, RemoveError> {
-        let mut set = Set { parts: Vec::new(), keys: BTreeSet::new() };
-        // What is open, each with what is still to be looked at in it: trees may lie deep, so nothing recurses.
+        let mut set = Set {
+            parts: Vec::new(),
+            keys: BTreeSet::new(),
+        };
+        // What is open, each with what is still to be looked at in it: trees may lie deep, so
+        // nothing recurses.
         let mut open: Vec<(Part, std::collections::btree_set::IntoIter<ArtifactKey>)> = Vec::new();
         let mut next = Some(root);
         loop {
             if let Some(key) = next.take().filter(|key| set.keys.insert(*key))
                 && let Some((part, checksum)) = self.part(key)?
             {
-                let inside = if part.is_tree { self.inside(key, checksum)? } else { BTreeSet::new() };
+                let inside = if part.is_tree {
+                    self.inside(key, checksum)?
+                } else {
+                    BTreeSet::new()
+                };
                 open.push((part, inside.into_iter()));
             }
-            let Some((_, inside)) = open.last_mut() else { return Ok(set) };
+            let Some((_, inside)) = open.last_mut() else {
+                return Ok(set);
+            };
             next = inside.next();
             if next.is_none() {
                 set.parts.extend(open.pop().map(|(part, _)| part));
@@ -355,7 +450,8 @@ impl<'a> Looking<'a> {
         }
     }
 
-    /// Of the trees that these roots lead to, those in which an artifact is, at any depth; and the artifact.
+    /// Of the trees that these roots lead to, those in which an artifact is, at any depth; and the
+    /// artifact.
     fn trees_showing(
         &mut self,
         key: ArtifactKey,
@@ -368,7 +464,10 @@ impl<'a> Looking<'a> {
             if !looked.insert(tree) {
                 continue;
             }
-            let Some((part, checksum)) = self.part(tree)?.filter(|(part, _)| part.is_tree && part.is_visible) else {
+            let Some((part, checksum)) = self
+                .part(tree)?
+                .filter(|(part, _)| part.is_tree && part.is_visible)
+            else {
                 continue;
             };
             for inner in self.inside(part.key, checksum)? {

@@ -8,8 +8,9 @@ use uor_asl::store::StoreError;
 use super::Site;
 
 impl Site {
-    /// Opens log and packs again if a write has failed; says whether that was so and was done. While something is being added
-    /// or run it is not done: what was put for it and is not durable might be gone.
+    /// Opens log and packs again if a write has failed; says whether that was so and was done.
+    /// While something is being added or run it is not done: what was put for it and is not durable
+    /// might be gone.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is taken in then, as before.
@@ -25,6 +26,10 @@ impl Site {
 
     /// As [`Site::reopen`], for one beside whom nothing is being added or run.
     pub(super) fn reopen_alone(&self) -> Result<bool, StoreError> {
-        if self.store.is_poisoned() { self.store.reopen() } else { Ok(false) }
+        if self.store.is_poisoned() {
+            self.store.reopen()
+        } else {
+            Ok(false)
+        }
     }
 }

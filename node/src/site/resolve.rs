@@ -1,7 +1,7 @@
 //! From what a person types to the one thing it means.
 //!
-//! A name wins over an id: names that look like ids cannot be given. Whatever is not visible at the snapshot is not found,
-//! but what is known otherwise is said.
+//! A name wins over an id: names that look like ids cannot be given. Whatever is not visible at the
+//! snapshot is not found, but what is known otherwise is said.
 
 use std::fmt;
 
@@ -22,7 +22,8 @@ pub(super) const PREFIX_LEN_MIN: usize = ID_PREFIX_LEN_MIN;
 const ID_DIGITS: usize = 64;
 /// How many candidates of an ambiguous prefix are named.
 const CANDIDATES_MAX: usize = 16;
-/// How many ids that begin alike are looked at. Records may shadow any ids, so that those that are visible are among others.
+/// How many ids that begin alike are looked at. Records may shadow any ids, so that those that are
+/// visible are among others.
 const LOOKS_MAX: usize = 4096;
 
 /// What something is, in the words of the command line. Artifacts are told apart by their type tag.
@@ -81,7 +82,10 @@ impl Sort {
 
     /// Whether it has a payload in blocks.
     pub const fn has_payload(self) -> bool {
-        matches!(self, Self::File | Self::Tree | Self::Program | Self::Snapshot | Self::Receipt)
+        matches!(
+            self,
+            Self::File | Self::Tree | Self::Program | Self::Snapshot | Self::Receipt
+        )
     }
 
     /// What a visible entry is.
@@ -183,7 +187,9 @@ pub enum ResolveError {
         text: String,
     },
     /// Too few digits.
-    #[error("`{text}` is no name here, and too short for an id: give at least {PREFIX_LEN_MIN} of its digits")]
+    #[error(
+        "`{text}` is no name here, and too short for an id: give at least {PREFIX_LEN_MIN} of its digits"
+    )]
     Short {
         /// The text as it was given.
         text: String,
@@ -251,7 +257,9 @@ pub enum ResolveError {
         at: String,
     },
     /// No member is meant.
-    #[error("no site `{text}` is known here: give its name, or at least {PREFIX_LEN_MIN} digits of its id")]
+    #[error(
+        "no site `{text}` is known here: give its name, or at least {PREFIX_LEN_MIN} digits of its id"
+    )]
     UnknownSite {
         /// The text as it was given.
         text: String,
@@ -265,7 +273,11 @@ pub enum ResolveError {
 }
 
 fn list(candidates: &[Candidate], more: bool) -> String {
-    let named = candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let named = candidates
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     match (named.is_empty(), more) {
         (true, _) => "one of very many".to_owned(),
         (false, true) => format!("{named} and others"),
@@ -274,18 +286,27 @@ fn list(candidates: &[Candidate], more: bool) -> String {
 }
 
 impl Site {
-    /// What `text` means at a snapshot: a ref's name, a full id, or a unique prefix of at least 8 digits; behind either, a
-    /// `/path` into a tree. Whoever wants the ref itself looks at [`Target::via_ref`].
+    /// What `text` means at a snapshot: a ref's name, a full id, or a unique prefix of at least 8
+    /// digits; behind either, a `/path` into a tree. Whoever wants the ref itself looks at
+    /// [`Target::via_ref`].
     ///
     /// # Errors
     /// [`ResolveError`].
     pub fn resolve(&self, text: &str, at: &Snapshot) -> Result<Target, ResolveError> {
         let (mut target, path) = self.resolve_head(text, at)?;
-        let mut walked = text.strip_suffix(path).unwrap_or(text).trim_end_matches('/').to_owned();
+        let mut walked = text
+            .strip_suffix(path)
+            .unwrap_or(text)
+            .trim_end_matches('/')
+            .to_owned();
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let entry = self.step(&target, &walked, name, at)?;
             walked = format!("{walked}/{name}");
-            target = Target { via_ref: target.via_ref, via_path: true, ..Target::of(text, &entry) };
+            target = Target {
+                via_ref: target.via_ref,
+                via_path: true,
+                ..Target::of(text, &entry)
+            };
         }
         target.text = text.to_owned();
         Ok(target)
@@ -294,7 +315,8 @@ impl Site {
     /// What a full id means at a snapshot.
     ///
     /// # Errors
-    /// [`ResolveError::Unknown`], [`ResolveError::Removed`], [`ResolveError::Later`] or [`ResolveError::State`].
+    /// [`ResolveError::Unknown`], [`ResolveError::Removed`], [`ResolveError::Later`] or
+    /// [`ResolveError::State`].
     pub fn resolve_id(&self, id: &CanonicalId, at: &Snapshot) -> Result<Target, ResolveError> {
         let view = self.store.view();
         let state = view.state();
@@ -307,7 +329,9 @@ impl Site {
         if !state.versions(id, view.head())?.is_empty() {
             return Err(ResolveError::Later { id: *id });
         }
-        Err(ResolveError::Unknown { text: id.to_string() })
+        Err(ResolveError::Unknown {
+            text: id.to_string(),
+        })
     }
 
     /// What a name that people gave points at.
@@ -328,7 +352,11 @@ impl Site {
         if is_like_id(name) {
             return Ok(None);
         }
-        let visible = self.store.view().state().get(&RefAssignment::id_of(namespace, name), at)?;
+        let visible = self
+            .store
+            .view()
+            .state()
+            .get(&RefAssignment::id_of(namespace, name), at)?;
         let version = visible.and_then(|visible| visible.version);
         Ok(version.and_then(|version| match version.record.content() {
             Content::Ref(assignment) => Some(assignment.target),
@@ -337,17 +365,30 @@ impl Site {
     }
 
     /// The name or id that the text begins with, and the path behind it. The longest name wins.
-    fn resolve_head<'t>(&self, text: &'t str, at: &Snapshot) -> Result<(Target, &'t str), ResolveError> {
+    fn resolve_head<'t>(
+        &self,
+        text: &'t str,
+        at: &Snapshot,
+    ) -> Result<(Target, &'t str), ResolveError> {
         let ends = text.rmatch_indices('/').map(|(index, _)| index);
         for end in std::iter::once(text.len()).chain(ends) {
             let (name, path) = text.split_at(end);
             if let Some(key) = self.ref_target(name, at)? {
                 let dangling = |error| match error {
                     ResolveError::State(_) => error,
-                    _ => ResolveError::Dangling { name: name.to_owned(), target: key },
+                    _ => ResolveError::Dangling {
+                        name: name.to_owned(),
+                        target: key,
+                    },
                 };
                 let target = self.resolve_id(&key.into(), at).map_err(dangling)?;
-                return Ok((Target { via_ref: Some(name.to_owned()), ..target }, path));
+                return Ok((
+                    Target {
+                        via_ref: Some(name.to_owned()),
+                        ..target
+                    },
+                    path,
+                ));
             }
         }
         let (head, path) = text.split_at(text.find('/').unwrap_or(text.len()));
@@ -362,19 +403,29 @@ impl Site {
         at: &Snapshot,
         wanted: impl Fn(Sort) -> bool,
     ) -> Result<Target, ResolveError> {
-        let unknown = || ResolveError::Unknown { text: text.to_owned() };
-        if digits.is_empty() || digits.len() > ID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let unknown = || ResolveError::Unknown {
+            text: text.to_owned(),
+        };
+        if digits.is_empty()
+            || digits.len() > ID_DIGITS
+            || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
             return Err(unknown());
         }
         if digits.len() < PREFIX_LEN_MIN {
-            return Err(ResolveError::Short { text: text.to_owned() });
+            return Err(ResolveError::Short {
+                text: text.to_owned(),
+            });
         }
         let (known, visible) = {
             let view = self.store.view();
             let known = view.state().ids_with_prefix(digits, LOOKS_MAX)?;
             let mut visible = Vec::new();
             for id in &known {
-                let target = view.state().entry(id, at)?.map(|entry| Target::of(text, &entry));
+                let target = view
+                    .state()
+                    .entry(id, at)?
+                    .map(|entry| Target::of(text, &entry));
                 visible.extend(target.filter(|target| wanted(target.sort)));
             }
             (known, visible)
@@ -388,32 +439,72 @@ impl Site {
                 let named = several.iter().take(CANDIDATES_MAX);
                 Err(ResolveError::Ambiguous {
                     text: text.to_owned(),
-                    candidates: named.map(|target| Candidate { id: target.id, sort: target.sort }).collect(),
+                    candidates: named
+                        .map(|target| Candidate {
+                            id: target.id,
+                            sort: target.sort,
+                        })
+                        .collect(),
                     more: !are_all || several.len() > CANDIDATES_MAX,
                 })
             }
         }
     }
 
-    fn step(&self, tree: &Target, walked: &str, name: &str, at: &Snapshot) -> Result<Entry, ResolveError> {
+    fn step(
+        &self,
+        tree: &Target,
+        walked: &str,
+        name: &str,
+        at: &Snapshot,
+    ) -> Result<Entry, ResolveError> {
         if tree.sort != Sort::Tree {
-            return Err(ResolveError::NotATree { at: walked.to_owned(), sort: tree.sort, name: name.to_owned() });
+            return Err(ResolveError::NotATree {
+                at: walked.to_owned(),
+                sort: tree.sort,
+                name: name.to_owned(),
+            });
         }
         let entries = self.read_tree(tree)?;
-        let absent = || ResolveError::NoEntry { at: walked.to_owned(), name: name.to_owned() };
-        // What is there by exactly this name goes first; one that is no text can be given as it is shown.
+        let absent = || ResolveError::NoEntry {
+            at: walked.to_owned(),
+            name: name.to_owned(),
+        };
+        // What is there by exactly this name goes first; one that is no text can be given as it is
+        // shown.
         let by_shown = || entries.get(&text::unescaped(name)?);
-        let key = match &entries.get(name.as_bytes()).or_else(by_shown).ok_or_else(absent)?.kind {
+        let key = match &entries
+            .get(name.as_bytes())
+            .or_else(by_shown)
+            .ok_or_else(absent)?
+            .kind
+        {
             EntryKind::File { key, .. } | EntryKind::Directory { key } => *key,
             EntryKind::Symlink { target } => {
                 let target = text::text_of(target);
-                return Err(ResolveError::Symlink { at: format!("{walked}/{name}"), target });
+                return Err(ResolveError::Symlink {
+                    at: format!("{walked}/{name}"),
+                    target,
+                });
             }
-            EntryKind::Fifo | EntryKind::Socket | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => {
-                return Err(ResolveError::Special { at: format!("{walked}/{name}") });
+            EntryKind::Fifo
+            | EntryKind::Socket
+            | EntryKind::CharDevice { .. }
+            | EntryKind::BlockDevice { .. } => {
+                return Err(ResolveError::Special {
+                    at: format!("{walked}/{name}"),
+                });
             }
         };
         let entry = self.store.view().state().entry(&key.into(), at)?;
-        entry.map_or_else(|| Err(self.resolve_id(&key.into(), at).err().unwrap_or_else(absent)), Ok)
+        entry.map_or_else(
+            || {
+                Err(self
+                    .resolve_id(&key.into(), at)
+                    .err()
+                    .unwrap_or_else(absent))
+            },
+            Ok,
+        )
     }
 }

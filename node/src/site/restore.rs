@@ -1,5 +1,5 @@
-//! Restoring: a data directory from a backup. The site in it asks the others before it writes, so that what it wrote after the
-//! backup comes back from them and is not written over.
+//! Restoring: a data directory from a backup. The site in it asks the others before it writes, so
+//! that what it wrote after the backup comes back from them and is not written over.
 
 use std::fs;
 use std::io;
@@ -82,18 +82,26 @@ pub enum RestoreError {
 }
 
 impl Site {
-    /// Makes the data directory `dir`, which is empty or not there, from the newest complete backup in `from`, or from the
-    /// backup that `from` itself is. Every byte is held against the backup's manifest. `on_progress` is told how many bytes,
-    /// of how many, have been copied.
+    /// Makes the data directory `dir`, which is empty or not there, from the newest complete backup
+    /// in `from`, or from the backup that `from` itself is. Every byte is held against the backup's
+    /// manifest. `on_progress` is told how many bytes, of how many, have been copied.
     ///
     /// # Errors
     /// [`RestoreError`]; the directory is as it was then.
-    pub fn restore(from: &Path, dir: &Path, on_progress: &mut dyn FnMut(u64, u64)) -> Result<Restored, RestoreError> {
+    pub fn restore(
+        from: &Path,
+        dir: &Path,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Restored, RestoreError> {
         let (path, manifest) = find(from)?;
         let fresh = Fresh::begin(dir)?;
         let failed = |action, path: &Path| {
             let path = path.to_owned();
-            move |source: io::Error| BackupError::File { action, path, source }
+            move |source: io::Error| BackupError::File {
+                action,
+                path,
+                source,
+            }
         };
         let owner_only = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
         fs::set_permissions(dir, owner_only).map_err(failed("protect", dir))?;
@@ -101,16 +109,24 @@ impl Site {
             let part = dir.join(part);
             fs::create_dir(&part).map_err(failed("make", &part))?;
         }
-        standing::mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display())).map_err(InitError::from)?;
+        standing::mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
+            .map_err(InitError::from)?;
         let (total, mut bytes) = (manifest.files.iter().map(|line| line.len).sum(), 0);
         // What makes the directory a site comes last.
-        let (last, first): (Vec<_>, Vec<_>) = manifest.files.iter().partition(|line| line.path == SITE_FILE);
+        let (last, first): (Vec<_>, Vec<_>) = manifest
+            .files
+            .iter()
+            .partition(|line| line.path == SITE_FILE);
         for line in first.into_iter().chain(last) {
             if line.path != RESTORED_FILE {
                 let (source, expected) = (path.join(&line.path), line.digest);
                 let found = copy(&source, &dir.join(&line.path), line.len)?;
                 if found != expected {
-                    return Err(RestoreError::Damaged { path: source, expected, found });
+                    return Err(RestoreError::Damaged {
+                        path: source,
+                        expected,
+                        found,
+                    });
                 }
             }
             bytes += line.len;
@@ -122,7 +138,14 @@ impl Site {
         let asks_first = check(dir, &manifest)?;
         fresh.keep()?;
         let (site_id, commits) = (manifest.site, manifest.commits);
-        Ok(Restored { site_id, data: dir.to_owned(), from: path, commits, bytes, asks_first })
+        Ok(Restored {
+            site_id,
+            data: dir.to_owned(),
+            from: path,
+            commits,
+            bytes,
+            asks_first,
+        })
     }
 }
 
@@ -130,10 +153,17 @@ impl Site {
 fn check(dir: &Path, manifest: &Manifest) -> Result<bool, RestoreError> {
     let site = Site::open(dir, Mode::ReadOnly)?;
     let view = site.store().view();
-    let counted = view.head().frontier.get(&manifest.site).map_or(0, |head| head.number);
+    let counted = view
+        .head()
+        .frontier
+        .get(&manifest.site)
+        .map_or(0, |head| head.number);
     let found = counted.max(view.uncounted_head(&manifest.site).unwrap_or_default());
     if found != manifest.commits {
-        return Err(RestoreError::Commits { expected: manifest.commits, found });
+        return Err(RestoreError::Commits {
+            expected: manifest.commits,
+            found,
+        });
     }
     Ok(site.hold().is_some())
 }
@@ -147,7 +177,11 @@ fn find(from: &Path) -> Result<(PathBuf, Manifest), RestoreError> {
                 Err(problem) => Err(RestoreError::Manifest { path, problem }),
             }
         }
-        Err(_) if from.is_dir() => last_complete(from)?.ok_or_else(|| RestoreError::Absent { dir: from.to_owned() }),
-        Err(_) => Err(RestoreError::Absent { dir: from.to_owned() }),
+        Err(_) if from.is_dir() => last_complete(from)?.ok_or_else(|| RestoreError::Absent {
+            dir: from.to_owned(),
+        }),
+        Err(_) => Err(RestoreError::Absent {
+            dir: from.to_owned(),
+        }),
     }
 }

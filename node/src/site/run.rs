@@ -1,8 +1,9 @@
 //! Runs and their receipts.
 //!
-//! A run leaves, in one commit where a commit can hold it: the outputs, a receipt for every node that was executed, the
-//! run's own receipt, and two edges that say where the outputs came from: `used`, from program and inputs to the receipt,
-//! and `generated`, from the receipt to the outputs.
+//! A run leaves, in one commit where a commit can hold it: the outputs, a receipt for every node
+//! that was executed, the run's own receipt, and two edges that say where the outputs came from:
+//! `used`, from program and inputs to the receipt, and `generated`, from the receipt to the
+//! outputs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,14 +24,15 @@ use uor_tgk::export::{GENERATED, USED};
 
 use super::read::wrong_kind;
 use super::{
-    AddError, AddOptions, ClaimListed, Obstacle, ReadError, ResolveError, Site, Sort, Source, StoreShelf, Target, json,
-    shelf,
+    AddError, AddOptions, ClaimListed, Obstacle, ReadError, ResolveError, Site, Sort, Source,
+    StoreShelf, Target, json, shelf,
 };
 use crate::cancel::Cancelled;
 
 /// Largest outcome that is shown.
 const OUTCOME_LEN_MAX: u64 = 256 << 20;
-/// Most records of one commit of a run: less than the format's bound, which leaves room for the edges.
+/// Most records of one commit of a run: less than the format's bound, which leaves room for the
+/// edges.
 const COMMIT_RECORDS_MAX: usize = 60_000;
 const COMMIT_BYTES_MAX: usize = BODY_LEN_MAX as usize / 2;
 
@@ -96,7 +98,8 @@ pub struct Ran {
     /// Sites that took part.
     #[serde(serialize_with = "json::texts")]
     pub sites: Vec<SiteId>,
-    /// Whether the outcome differs from one that another site claims: a conflict is recorded and needs attention.
+    /// Whether the outcome differs from one that another site claims: a conflict is recorded and
+    /// needs attention.
     pub conflict: bool,
 }
 
@@ -226,15 +229,28 @@ impl Site {
         let program = self.resolve(program, &self.head())?;
         self.read_program(&program)?;
         let inputs = self.bind_inputs(inputs)?;
-        let shelf = StoreShelf::new(self.store.clone(), self.head(), self.site_id()).cancellable(self.cancel.clone());
+        let shelf = StoreShelf::new(self.store.clone(), self.head(), self.site_id())
+            .cancellable(self.cancel.clone());
         let task = bind(&shelf, program.key(), &inputs, Vec::new())?;
-        let limits = Limits { fuel: options.fuel.unwrap_or(FUEL_DEFAULT), ..Limits::default() };
-        let options = Options { limits, recompute: options.recompute };
+        let limits = Limits {
+            fuel: options.fuel.unwrap_or(FUEL_DEFAULT),
+            ..Limits::default()
+        };
+        let options = Options {
+            limits,
+            recompute: options.recompute,
+        };
         let mut told = RunProgress::default();
-        let report = perform(&shelf, Wasmtime::shared()?, &task, options, &mut |progress| {
-            tell(&mut told, progress);
-            on_progress(told);
-        });
+        let report = perform(
+            &shelf,
+            Wasmtime::shared()?,
+            &task,
+            options,
+            &mut |progress| {
+                tell(&mut told, progress);
+                on_progress(told);
+            },
+        );
         // Whatever it failed of, once it was cancelled: that is why.
         self.cancel.check()?;
         let report = report?;
@@ -260,13 +276,28 @@ impl Site {
     /// # Errors
     /// [`ReadError::WrongKind`] if it is none; [`ReadError`].
     pub fn receipt_show(&self, target: &Target, at: &Snapshot) -> Result<ReceiptShown, ReadError> {
-        let derivation = shelf::derivation(&self.store, &target.key(), at)?.filter(|_| target.sort == Sort::Receipt);
-        let Some(Derivation { program, inputs, profile, .. }) = derivation else {
+        let derivation = shelf::derivation(&self.store, &target.key(), at)?
+            .filter(|_| target.sort == Sort::Receipt);
+        let Some(Derivation {
+            program,
+            inputs,
+            profile,
+            ..
+        }) = derivation
+        else {
             return Err(wrong_kind(target, "receipt"));
         };
         let payload = self.read_payload(target, OUTCOME_LEN_MAX)?;
-        let failed = |source| ReadError::Content { id: target.id, what: "outcome", source };
-        let Outcome { status: ended, outputs, trace } = Outcome::decode(&payload).map_err(failed)?;
+        let failed = |source| ReadError::Content {
+            id: target.id,
+            what: "outcome",
+            source,
+        };
+        let Outcome {
+            status: ended,
+            outputs,
+            trace,
+        } = Outcome::decode(&payload).map_err(failed)?;
         let (status, failure) = status(&ended);
         let step = |step: uor_index_format::receipt::Step| StepShown {
             node: step.label,
@@ -287,7 +318,10 @@ impl Site {
         })
     }
 
-    fn bind_inputs(&self, inputs: &[(String, Binding)]) -> Result<BTreeMap<String, ArtifactKey>, RunError> {
+    fn bind_inputs(
+        &self,
+        inputs: &[(String, Binding)],
+    ) -> Result<BTreeMap<String, ArtifactKey>, RunError> {
         let mut bound = BTreeMap::new();
         for (name, binding) in inputs {
             let key = match binding {
@@ -300,10 +334,17 @@ impl Site {
                     target.key()
                 }
                 Binding::Path(path) => {
-                    let failed = |source| RunError::Add { name: name.clone(), source };
+                    let failed = |source| RunError::Add {
+                        name: name.clone(),
+                        source,
+                    };
                     let sources = vec![Source::Path(path.clone())];
-                    let added = self.add(sources, &AddOptions::default(), &mut |_| {}).map_err(failed)?;
-                    let Some(added) = added.first() else { unreachable!("one source is added as one thing") };
+                    let added = self
+                        .add(sources, &AddOptions::default(), &mut |_| {})
+                        .map_err(failed)?;
+                    let Some(added) = added.first() else {
+                        unreachable!("one source is added as one thing")
+                    };
                     if let Some(first) = added.left_out.named.first() {
                         let (name, count) = (name.clone(), added.left_out.total);
                         return Err(RunError::LeftOut {
@@ -324,9 +365,15 @@ impl Site {
     }
 
     /// The edges of a run that are not visible yet.
-    fn new_edges(&self, derivation: &Derivation, outcome: &Outcome) -> Result<Vec<Record>, StateError> {
+    fn new_edges(
+        &self,
+        derivation: &Derivation,
+        outcome: &Outcome,
+    ) -> Result<Vec<Record>, StateError> {
         let receipt = Endpoint::Artifact(derivation.receipt_key());
-        let used = [derivation.program].into_iter().chain(derivation.inputs.iter().copied());
+        let used = [derivation.program]
+            .into_iter()
+            .chain(derivation.inputs.iter().copied());
         let generated = outcome.outputs.iter().map(|(_, key)| *key);
         let edge = |edge_type: &str, from, to| Edge {
             edge_type: edge_type.to_owned(),
@@ -337,7 +384,11 @@ impl Site {
         };
         let edges = [
             edge(USED, used.map(Endpoint::Artifact).collect(), vec![receipt]),
-            edge(GENERATED, vec![receipt], generated.map(Endpoint::Artifact).collect()),
+            edge(
+                GENERATED,
+                vec![receipt],
+                generated.map(Endpoint::Artifact).collect(),
+            ),
         ];
         let mut records = Vec::new();
         for edge in edges {
@@ -349,13 +400,16 @@ impl Site {
         Ok(records)
     }
 
-    /// One commit, or as few as can hold the records in their order, so that what is visible never names what is not.
+    /// One commit, or as few as can hold the records in their order, so that what is visible never
+    /// names what is not.
     pub(super) fn commit_in_order(&self, records: Vec<Record>) -> Result<(), CommitError> {
         let mut batch: BTreeMap<_, Record> = BTreeMap::new();
         let mut bytes = 0;
         for record in records {
             let len = record.encoded_len();
-            if batch.len() >= COMMIT_RECORDS_MAX || (bytes + len > COMMIT_BYTES_MAX && !batch.is_empty()) {
+            if batch.len() >= COMMIT_RECORDS_MAX
+                || (bytes + len > COMMIT_BYTES_MAX && !batch.is_empty())
+            {
                 self.commit(std::mem::take(&mut batch).into_values().collect())?;
                 bytes = 0;
             }
@@ -376,7 +430,11 @@ impl Site {
     ) -> Result<bool, StateError> {
         let view = self.store.view();
         for key in trace.iter().map(|step| step.receipt).chain([*receipt]) {
-            if view.state().entry(&key.into(), view.head())?.is_some_and(|entry| entry.conflict) {
+            if view
+                .state()
+                .entry(&key.into(), view.head())?
+                .is_some_and(|entry| entry.conflict)
+            {
                 return Ok(true);
             }
         }
@@ -388,9 +446,17 @@ impl Site {
         let names = self.shown_names()?;
         let view = self.store.view();
         let versions = view.state().versions(&target.id, at)?;
-        let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |index| index + 1);
-        let claims = versions.iter().skip(live).filter(|version| version.record.block_payload().is_some());
-        claims.map(|version| self.claim(&view, version, &names)).collect()
+        let live = versions
+            .iter()
+            .rposition(|version| version.record.is_tombstone())
+            .map_or(0, |index| index + 1);
+        let claims = versions
+            .iter()
+            .skip(live)
+            .filter(|version| version.record.block_payload().is_some());
+        claims
+            .map(|version| self.claim(&view, version, &names))
+            .collect()
     }
 }
 
@@ -405,10 +471,19 @@ fn tell(told: &mut RunProgress, progress: Progress<'_>) {
 
 /// The word for how a run ended, and what failed.
 fn status(status: &Status) -> (&'static str, Option<Failure>) {
-    let Status::Failed { node, kind } = status else { return ("ok", None) };
+    let Status::Failed { node, kind } = status else {
+        return ("ok", None);
+    };
     let detail = match kind {
         FailureKind::Explicit(code) => Some(format!("code {code}")),
         _ => None,
     };
-    ("failed", Some(Failure { node: node.clone(), kind: kind.name(), detail }))
+    (
+        "failed",
+        Some(Failure {
+            node: node.clone(),
+            kind: kind.name(),
+            detail,
+        }),
+    )
 }

@@ -1,7 +1,8 @@
-//! What a run sees of a store, and what it leaves: artifacts and receipts at one snapshot, and the records of the run.
+//! What a run sees of a store, and what it leaves: artifacts and receipts at one snapshot, and the
+//! records of the run.
 //!
-//! Bytes that a run makes go into the blocks at once; the records that name them are held back and become visible together
-//! with the run's receipt, or never. A run reads its own outputs meanwhile.
+//! Bytes that a run makes go into the blocks at once; the records that name them are held back and
+//! become visible together with the run's receipt, or never. A run reads its own outputs meanwhile.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,7 +26,8 @@ const OUTCOME_LEN_MAX: u64 = 256 << 20;
 /// Chunks of payloads that are kept in memory, at most 4 MiB each.
 const CHUNKS_CACHED_MAX: usize = 4;
 
-/// A store at one snapshot as a run sees it. Receipts are no inputs: what one stands for may still change.
+/// A store at one snapshot as a run sees it. Receipts are no inputs: what one stands for may still
+/// change.
 pub struct StoreShelf {
     store: Arc<Store>,
     at: Snapshot,
@@ -47,7 +49,14 @@ struct Left {
 impl StoreShelf {
     /// The store at a snapshot; `writer` is the site on whose behalf things are run.
     pub fn new(store: Arc<Store>, at: Snapshot, writer: SiteId) -> Self {
-        Self { store, at, writer, cache: Arc::default(), left: Mutex::default(), cancel: Cancel::default() }
+        Self {
+            store,
+            at,
+            writer,
+            cache: Arc::default(),
+            left: Mutex::default(),
+            cancel: Cancel::default(),
+        }
     }
 
     /// The same; nothing is found or put any more once `cancel` says so.
@@ -57,12 +66,18 @@ impl StoreShelf {
     }
 
     fn check(&self) -> Result<(), ShelfError> {
-        self.cancel.check().map_err(|cancelled| ShelfError::new("go on", cancelled))
+        self.cancel
+            .check()
+            .map_err(|cancelled| ShelfError::new("go on", cancelled))
     }
 
-    /// The records that the run left, each after what it names. None repeats what the writer has already said.
+    /// The records that the run left, each after what it names. None repeats what the writer has
+    /// already said.
     pub fn into_records(self) -> Vec<Record> {
-        self.left.into_inner().unwrap_or_else(PoisonError::into_inner).records
+        self.left
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .records
     }
 
     fn left(&self) -> MutexGuard<'_, Left> {
@@ -72,15 +87,26 @@ impl StoreShelf {
     fn found(&self, type_tag: Option<u32>, payload: Payload) -> Option<Found> {
         let Payload { checksum, len } = payload;
         let is_here = self.store.blocks().has(checksum);
-        let blob = StoredBlob { store: Arc::clone(&self.store), cache: Arc::clone(&self.cache), checksum, len };
-        is_here.then(|| Found { type_tag, blob: Arc::new(blob) })
+        let blob = StoredBlob {
+            store: Arc::clone(&self.store),
+            cache: Arc::clone(&self.cache),
+            checksum,
+            len,
+        };
+        is_here.then(|| Found {
+            type_tag,
+            blob: Arc::new(blob),
+        })
     }
 
     /// Type tag and payload of a visible artifact.
     fn artifact(&self, key: &ArtifactKey) -> Result<Option<(Option<u32>, Payload)>, ShelfError> {
         let entry = self.entry(key, Kind::Artifact)?;
         Ok(entry.and_then(|entry| {
-            let payload = Payload { checksum: entry.checksum?, len: entry.payload_len };
+            let payload = Payload {
+                checksum: entry.checksum?,
+                len: entry.payload_len,
+            };
             Some((entry.type_tag, payload))
         }))
     }
@@ -88,26 +114,44 @@ impl StoreShelf {
     /// What is visible under a key, if it is of this kind.
     fn entry(&self, key: &ArtifactKey, kind: Kind) -> Result<Option<Entry>, ShelfError> {
         let entry = self.store.view().state().entry(&(*key).into(), &self.at);
-        Ok(entry.map_err(|error| ShelfError::new("read the state", error))?.filter(|entry| entry.kind == kind))
+        Ok(entry
+            .map_err(|error| ShelfError::new("read the state", error))?
+            .filter(|entry| entry.kind == kind))
     }
 
     /// Whether the writer's own unshadowed claim about an id is this one.
     fn is_claimed(&self, id: &CanonicalId, checksum: &Checksum) -> Result<bool, ShelfError> {
         let versions = {
             let view = self.store.view();
-            view.state().versions(id, view.head()).map_err(|error| ShelfError::new("read the state", error))?
+            view.state()
+                .versions(id, view.head())
+                .map_err(|error| ShelfError::new("read the state", error))?
         };
-        let claims = versions.iter().rev().take_while(|version| !version.record.is_tombstone());
+        let claims = versions
+            .iter()
+            .rev()
+            .take_while(|version| !version.record.is_tombstone());
         let mut own = claims.filter(|version| version.place.domain == self.writer);
-        Ok(own.any(|version| version.record.block_payload().is_some_and(|payload| payload.checksum == *checksum)))
+        Ok(own.any(|version| {
+            version
+                .record
+                .block_payload()
+                .is_some_and(|payload| payload.checksum == *checksum)
+        }))
     }
 
     fn put_blob(&self, blob: &dyn Blob) -> Result<Payload, ShelfError> {
-        let put = self.store.blocks().put(&mut BlobReader::new(blob), &mut |_| {});
+        let put = self
+            .store
+            .blocks()
+            .put(&mut BlobReader::new(blob), &mut |_| {});
         let put = put.map_err(|error| ShelfError::new("store the output of a node", error))?;
         let arrived = self.store.payloads_arrived(&[put.checksum]);
         arrived.map_err(|error| ShelfError::new("store the output of a node", error))?;
-        Ok(Payload { checksum: put.checksum, len: put.len })
+        Ok(Payload {
+            checksum: put.checksum,
+            len: put.len,
+        })
     }
 }
 
@@ -115,7 +159,11 @@ impl Shelf for StoreShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
         self.check()?;
         let left = self.left().artifacts.get(key).copied();
-        let known = if left.is_some() { left } else { self.artifact(key)? };
+        let known = if left.is_some() {
+            left
+        } else {
+            self.artifact(key)?
+        };
         Ok(known.and_then(|(type_tag, payload)| self.found(type_tag, payload)))
     }
 
@@ -136,8 +184,12 @@ impl Shelf for StoreShelf {
         if let Some(outcome) = self.left().receipts.get(key) {
             return Ok(Some(outcome.clone()));
         }
-        let checksum = self.entry(key, Kind::Receipt)?.and_then(|entry| entry.checksum);
-        let Some(checksum) = checksum.filter(|checksum| self.store.blocks().has(*checksum)) else { return Ok(None) };
+        let checksum = self
+            .entry(key, Kind::Receipt)?
+            .and_then(|entry| entry.checksum);
+        let Some(checksum) = checksum.filter(|checksum| self.store.blocks().has(*checksum)) else {
+            return Ok(None);
+        };
         let bytes = self.store.blocks().read_all(checksum, OUTCOME_LEN_MAX);
         let bytes = bytes.map_err(|error| ShelfError::new("read a receipt", error))?;
         // What is no outcome, whoever signed it, stands for nothing and is computed.
@@ -151,19 +203,26 @@ impl Shelf for StoreShelf {
         let is_claimed = self.is_claimed(&key.into(), &payload.checksum)?;
         let mut left = self.left();
         if left.receipts.insert(key, outcome.clone()).is_none() && !is_claimed {
-            left.records.push(Record::receipt(derivation.clone(), payload));
+            left.records
+                .push(Record::receipt(derivation.clone(), payload));
         }
         Ok(())
     }
 }
 
 /// What a receipt inside a snapshot was run from: every claim about it says the same.
-pub(super) fn derivation(store: &Store, key: &ArtifactKey, at: &Snapshot) -> Result<Option<Derivation>, StateError> {
+pub(super) fn derivation(
+    store: &Store,
+    key: &ArtifactKey,
+    at: &Snapshot,
+) -> Result<Option<Derivation>, StateError> {
     let versions = store.view().state().versions(&(*key).into(), at)?;
-    Ok(versions.iter().find_map(|version| match version.record.content() {
-        Content::Receipt { derivation, .. } => Some(derivation.clone()),
-        _ => None,
-    }))
+    Ok(versions
+        .iter()
+        .find_map(|version| match version.record.content() {
+            Content::Receipt { derivation, .. } => Some(derivation.clone()),
+            _ => None,
+        }))
 }
 
 /// A payload with random access.
@@ -180,7 +239,9 @@ impl Blob for StoredBlob {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len);
+        let end = offset
+            .checked_add(buffer.len() as u64)
+            .filter(|end| *end <= self.len);
         end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let (mut at, mut rest) = (offset, buffer);
         while !rest.is_empty() {
@@ -215,9 +276,15 @@ impl StoredBlob {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = Vec::new();
-        let mut reader = blocks.read_range(self.checksum, range.clone()).map_err(io::Error::other)?;
+        let mut reader = blocks
+            .read_range(self.checksum, range.clone())
+            .map_err(io::Error::other)?;
         io::Read::read_to_end(&mut reader, &mut bytes)?;
-        let chunk = Arc::new(Cached { checksum: self.checksum, range, bytes });
+        let chunk = Arc::new(Cached {
+            checksum: self.checksum,
+            range,
+            bytes,
+        });
         cache.keep(Arc::clone(&chunk));
         Ok(chunk)
     }
@@ -237,7 +304,8 @@ struct Cached {
 
 impl Cache {
     fn find(&mut self, checksum: &Checksum, offset: u64) -> Option<Arc<Cached>> {
-        let holds = |chunk: &Arc<Cached>| chunk.checksum == *checksum && chunk.range.contains(&offset);
+        let holds =
+            |chunk: &Arc<Cached>| chunk.checksum == *checksum && chunk.range.contains(&offset);
         let index = self.chunks.iter().position(holds)?;
         let chunk = self.chunks.remove(index);
         self.chunks.push(Arc::clone(&chunk));

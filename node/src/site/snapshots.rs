@@ -1,6 +1,7 @@
 //! Snapshots: made, named, shown, compared. (For how long: `kept`.)
 //!
-//! A snapshot is an artifact like any other and replicates like one; its labels are refs in a namespace of their own.
+//! A snapshot is an artifact like any other and replicates like one; its labels are refs in a
+//! namespace of their own.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,9 @@ use uor_asl::blocks::BlocksError;
 use uor_asl::disk::Mode;
 use uor_asl::state::{Filter, ReadError as StateError, State};
 use uor_asl::store::{CommitError, StoreError, View};
-use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, CommitHash, LogSeq, SiteId, SnapshotId, StateRoot};
+use uor_index_format::id::{
+    ArtifactKey, CanonicalId, Checksum, CommitHash, LogSeq, SiteId, SnapshotId, StateRoot,
+};
 use uor_index_format::record::{Content, Kind, Payload, Record};
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, NameError, RefAssignment, check_name};
 use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, ORIGIN_LEN_MAX, Snapshot, TYPE_TAG};
@@ -71,9 +74,12 @@ impl SnapshotListed {
             snapshot_id,
             labels: labels.get(&snapshot_id).cloned().unwrap_or_default(),
             logseq_max: snapshot.map(|snapshot| snapshot.logseq_max),
-            commits: snapshot.map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
+            commits: snapshot
+                .map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
             kept,
-            zfs: snapshot.and_then(|snapshot| snapshot.origin.as_deref()).map(ZfsIdentity::of),
+            zfs: snapshot
+                .and_then(|snapshot| snapshot.origin.as_deref())
+                .map(ZfsIdentity::of),
         }
     }
 }
@@ -176,7 +182,9 @@ pub struct EntryListed {
 impl EntryListed {
     fn of(entry: &Entry, state: &State, at: &Snapshot) -> Result<Self, StateError> {
         let version = match entry.kind {
-            Kind::Ref => state.get(&entry.id, at)?.and_then(|visible| visible.version),
+            Kind::Ref => state
+                .get(&entry.id, at)?
+                .and_then(|visible| visible.version),
             _ => None,
         };
         let name = version.and_then(|version| match version.record.content() {
@@ -184,7 +192,14 @@ impl EntryListed {
             _ => None,
         });
         let kind = Sort::of(entry);
-        Ok(Self { id: entry.id, kind, checksum: entry.checksum, logseq: entry.logseq, conflict: entry.conflict, name })
+        Ok(Self {
+            id: entry.id,
+            kind,
+            checksum: entry.checksum,
+            logseq: entry.logseq,
+            conflict: entry.conflict,
+            name,
+        })
     }
 }
 
@@ -219,7 +234,9 @@ pub struct SnapshotDiff {
 #[non_exhaustive]
 pub enum SnapshotError {
     /// No snapshot is meant.
-    #[error("there is no snapshot `{text}`: it is neither a label nor an id or its beginning, nor `{HEAD}`")]
+    #[error(
+        "there is no snapshot `{text}`: it is neither a label nor an id or its beginning, nor `{HEAD}`"
+    )]
     Unknown {
         /// The text as it was given.
         text: String,
@@ -276,13 +293,16 @@ pub enum SnapshotError {
 }
 
 impl Site {
-    /// The snapshot to read at: the state as it is now, or what a snapshot's label, id, prefix or `head` names.
+    /// The snapshot to read at: the state as it is now, or what a snapshot's label, id, prefix or
+    /// `head` names.
     ///
     /// # Errors
     /// [`SnapshotError`].
     pub fn at(&self, text: Option<&str>) -> Result<Snapshot, SnapshotError> {
         let head = self.head();
-        let Some(text) = text.filter(|text| *text != HEAD) else { return Ok(head) };
+        let Some(text) = text.filter(|text| *text != HEAD) else {
+            return Ok(head);
+        };
         let target = self.resolve_snapshot(text, &head)?;
         let snapshot = self.read_snapshot(&target)?;
         self.check_commits(&target.key(), &snapshot)?;
@@ -290,7 +310,11 @@ impl Site {
     }
 
     /// Whether every commit inside a snapshot is here.
-    pub(super) fn check_commits(&self, id: &SnapshotId, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    pub(super) fn check_commits(
+        &self,
+        id: &SnapshotId,
+        snapshot: &Snapshot,
+    ) -> Result<(), SnapshotError> {
         let view = self.store.view();
         for (domain, needed) in &snapshot.frontier {
             if view.commit_hash(domain, needed.number)? != Some(needed.hash) {
@@ -298,14 +322,19 @@ impl Site {
                     id: *id,
                     domain: *domain,
                     needed: needed.number,
-                    here: view.head().frontier.get(domain).map_or(0, |head| head.number),
+                    here: view
+                        .head()
+                        .frontier
+                        .get(domain)
+                        .map_or(0, |head| head.number),
                 });
             }
         }
         Ok(())
     }
 
-    /// Stores the snapshot of everything here, without the commit that stores it; kept until dropped.
+    /// Stores the snapshot of everything here, without the commit that stores it; kept until
+    /// dropped.
     ///
     /// # Errors
     /// [`SnapshotError`].
@@ -332,20 +361,35 @@ impl Site {
         }
         if let Some(label) = label {
             let (namespace, name) = (NAMESPACE_SNAPSHOT.to_owned(), label.to_owned());
-            records.push(Record::reference(RefAssignment { namespace, name, target: snapshot_id }));
+            records.push(Record::reference(RefAssignment {
+                namespace,
+                name,
+                target: snapshot_id,
+            }));
         }
         if !records.is_empty() {
             self.commit(records)?;
         }
         self.change_kept(|kept| kept.insert(snapshot_id))?;
-        let Snapshot { frontier, logseq_max, .. } = snapshot;
-        Ok(SnapshotCreated { snapshot_id, logseq_max, state_root, frontier, label: label.map(str::to_owned) })
+        let Snapshot {
+            frontier,
+            logseq_max,
+            ..
+        } = snapshot;
+        Ok(SnapshotCreated {
+            snapshot_id,
+            logseq_max,
+            state_root,
+            frontier,
+            label: label.map(str::to_owned),
+        })
     }
 
     /// Stored snapshots, oldest first.
     ///
     /// # Errors
-    /// [`SnapshotError`]. One whose payload is not here, or is no snapshot whoever signed it, is listed without it.
+    /// [`SnapshotError`]. One whose payload is not here, or is no snapshot whoever signed it, is
+    /// listed without it.
     pub fn snapshots(&self) -> Result<Vec<SnapshotListed>, SnapshotError> {
         let head = self.head();
         let kept = self.kept()?;
@@ -355,7 +399,9 @@ impl Site {
             let listed = |entry: Entry| Target::of(&entry.id.to_string(), &entry);
             let filter = Filter::type_tag(TYPE_TAG);
             let entries = view.state().entries(&head, &filter);
-            entries.map(|entry| entry.map(listed)).collect::<Result<Vec<_>, _>>()?
+            entries
+                .map(|entry| entry.map(listed))
+                .collect::<Result<Vec<_>, _>>()?
         };
         let mut listed = Vec::new();
         for target in targets {
@@ -365,14 +411,29 @@ impl Site {
             };
             let snapshot_id = target.key();
             let is_kept = kept.contains(&snapshot_id);
-            listed.push(SnapshotListed::of(snapshot_id, &labels, snapshot.as_ref(), is_kept));
+            listed.push(SnapshotListed::of(
+                snapshot_id,
+                &labels,
+                snapshot.as_ref(),
+                is_kept,
+            ));
         }
         // What was removed, and is kept nevertheless.
-        for snapshot_id in
-            kept.into_iter().filter(|id| listed.iter().all(|listed| listed.snapshot_id != *id)).collect::<Vec<_>>()
+        for snapshot_id in kept
+            .into_iter()
+            .filter(|id| listed.iter().all(|listed| listed.snapshot_id != *id))
+            .collect::<Vec<_>>()
         {
-            let snapshot = self.kept_snapshot(&snapshot_id).ok().map(|kept| kept.snapshot);
-            listed.push(SnapshotListed::of(snapshot_id, &labels, snapshot.as_ref(), true));
+            let snapshot = self
+                .kept_snapshot(&snapshot_id)
+                .ok()
+                .map(|kept| kept.snapshot);
+            listed.push(SnapshotListed::of(
+                snapshot_id,
+                &labels,
+                snapshot.as_ref(),
+                true,
+            ));
         }
         listed.sort_by_key(|snapshot| (snapshot.logseq_max, snapshot.snapshot_id));
         Ok(listed)
@@ -386,7 +447,10 @@ impl Site {
         let snapshot = self.at(Some(text))?;
         let snapshot_id = snapshot.id();
         let kept = self.kept()?.contains(&snapshot_id);
-        let labels = self.labels(&self.head())?.remove(&snapshot_id).unwrap_or_default();
+        let labels = self
+            .labels(&self.head())?
+            .remove(&snapshot_id)
+            .unwrap_or_default();
         let names = self.shown_names()?;
         let view = self.store.view();
         let applied = applied(&view, &snapshot)?;
@@ -413,9 +477,15 @@ impl Site {
         });
         let domains = domains.collect::<Result<_, StateError>>()?;
         let (state_root, entries) = (sum.root(&snapshot), sum.entries());
-        let Snapshot { frontier, logseq_max, origin } = snapshot;
+        let Snapshot {
+            frontier,
+            logseq_max,
+            origin,
+        } = snapshot;
         let zfs = origin.as_deref().map(ZfsIdentity::of);
-        let (tree, predecessor) = origin.map(|origin| (origin.contents, origin.predecessor)).unzip();
+        let (tree, predecessor) = origin
+            .map(|origin| (origin.contents, origin.predecessor))
+            .unzip();
         let predecessor = predecessor.flatten();
         Ok(SnapshotShown {
             snapshot_id,
@@ -441,8 +511,13 @@ impl Site {
     /// [`SnapshotError`].
     pub fn snapshot_diff(&self, a: &str, b: &str) -> Result<SnapshotDiff, SnapshotError> {
         let (at_a, at_b) = (self.at(Some(a))?, self.at(Some(b))?);
-        let mut diff =
-            SnapshotDiff { a: at_a.id(), b: at_b.id(), added: Vec::new(), removed: Vec::new(), changed: Vec::new() };
+        let mut diff = SnapshotDiff {
+            a: at_a.id(),
+            b: at_b.id(),
+            added: Vec::new(),
+            removed: Vec::new(),
+            changed: Vec::new(),
+        };
         let ids = self.store.changed_ids(&at_a, &at_b)?;
         let view = self.store.view();
         let state = view.state();
@@ -451,8 +526,12 @@ impl Site {
             if before.as_ref().map(Entry::encode) == after.as_ref().map(Entry::encode) {
                 continue;
             }
-            let before = before.map(|entry| EntryListed::of(&entry, state, &at_a)).transpose()?;
-            let after = after.map(|entry| EntryListed::of(&entry, state, &at_b)).transpose()?;
+            let before = before
+                .map(|entry| EntryListed::of(&entry, state, &at_a))
+                .transpose()?;
+            let after = after
+                .map(|entry| EntryListed::of(&entry, state, &at_b))
+                .transpose()?;
             match (before, after) {
                 (Some(before), Some(after)) => diff.changed.push(Change { before, after }),
                 (before, after) => {
@@ -464,10 +543,17 @@ impl Site {
         Ok(diff)
     }
 
-    pub(super) fn resolve_snapshot(&self, text: &str, at: &Snapshot) -> Result<Target, SnapshotError> {
+    pub(super) fn resolve_snapshot(
+        &self,
+        text: &str,
+        at: &Snapshot,
+    ) -> Result<Target, SnapshotError> {
         let unknown = |source| match source {
             ResolveError::State(error) => SnapshotError::State(error),
-            source => SnapshotError::Unknown { text: text.to_owned(), source },
+            source => SnapshotError::Unknown {
+                text: text.to_owned(),
+                source,
+            },
         };
         let target = match self.ref_target_in(NAMESPACE_SNAPSHOT, text, at)? {
             Some(id) => self.resolve_id(&id.into(), at).map_err(unknown)?,
@@ -479,13 +565,20 @@ impl Site {
         if target.sort == Sort::Snapshot {
             Ok(target)
         } else {
-            Err(SnapshotError::WrongKind { text: text.to_owned(), found: target.sort })
+            Err(SnapshotError::WrongKind {
+                text: text.to_owned(),
+                found: target.sort,
+            })
         }
     }
 
     fn read_snapshot(&self, target: &Target) -> Result<Snapshot, SnapshotError> {
         let payload = self.read_payload(target, SNAPSHOT_LEN_MAX)?;
-        let failed = |source| ReadError::Content { id: target.id, what: "snapshot", source };
+        let failed = |source| ReadError::Content {
+            id: target.id,
+            what: "snapshot",
+            source,
+        };
         Ok(Snapshot::decode(&payload).map_err(failed)?)
     }
 
@@ -494,11 +587,16 @@ impl Site {
         let mut labels: BTreeMap<SnapshotId, Vec<String>> = BTreeMap::new();
         let view = self.store.view();
         for visible in view.state().visible(at, &Filter::kind(Kind::Ref)) {
-            let Some(version) = visible?.version else { continue };
+            let Some(version) = visible?.version else {
+                continue;
+            };
             if let Content::Ref(assignment) = version.record.content()
                 && assignment.namespace == NAMESPACE_SNAPSHOT
             {
-                labels.entry(assignment.target).or_default().push(assignment.name.clone());
+                labels
+                    .entry(assignment.target)
+                    .or_default()
+                    .push(assignment.name.clone());
             }
         }
         labels.values_mut().for_each(|labels| labels.sort());
@@ -508,7 +606,10 @@ impl Site {
 
 /// Every record inside a snapshot, in the one order.
 fn applied(view: &View, snapshot: &Snapshot) -> Result<Vec<Applied>, StateError> {
-    let mut versions = view.state().all_versions(snapshot).collect::<Result<Vec<_>, _>>()?;
+    let mut versions = view
+        .state()
+        .all_versions(snapshot)
+        .collect::<Result<Vec<_>, _>>()?;
     versions.sort_by_key(|version| version.place);
     let listed = versions.into_iter().map(|version| Applied {
         logseq: version.place.logseq,

@@ -1,5 +1,6 @@
-//! Whether a site may write: not after it has lost something, nor as a copy that has not asked the others how far its own
-//! log has come, since two commits with one number freeze its domain for good.
+//! Whether a site may write: not after it has lost something, nor as a copy that has not asked the
+//! others how far its own log has come, since two commits with one number freeze its domain for
+//! good.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -40,17 +41,31 @@ pub struct Loss {
 
 impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { commits_acknowledged: acknowledged, commits_here: here, .. } = *self;
+        let Self {
+            commits_acknowledged: acknowledged,
+            commits_here: here,
+            ..
+        } = *self;
         if here < acknowledged {
             let first = here + 1;
-            write!(f, "this site's own commits {first} to {acknowledged} were acknowledged and are not in its log")?;
+            write!(
+                f,
+                "this site's own commits {first} to {acknowledged} were acknowledged and are not in its log"
+            )?;
         } else if self.is_other_log {
-            write!(f, "commit {acknowledged} of this site is not the one it had acknowledged")?;
+            write!(
+                f,
+                "commit {acknowledged} of this site is not the one it had acknowledged"
+            )?;
         }
         if !self.packs_lost {
             return Ok(());
         }
-        let then = if here < acknowledged || self.is_other_log { "; " } else { "" };
+        let then = if here < acknowledged || self.is_other_log {
+            "; "
+        } else {
+            ""
+        };
         write!(f, "{then}packs of payloads are gone, cut or damaged")?;
         match self.payloads_lost {
             0 => Ok(()),
@@ -107,11 +122,14 @@ pub enum HoldError {
         hold: Hold,
     },
     /// The others are still being asked.
-    #[error("the node is still asking the other sites for this site's own commits: try again in a moment")]
+    #[error(
+        "the node is still asking the other sites for this site's own commits: try again in a moment"
+    )]
     Asking,
 }
 
-/// What a data directory says of itself beside its log; to be read before the log is opened, which may grow meanwhile.
+/// What a data directory says of itself beside its log; to be read before the log is opened, which
+/// may grow meanwhile.
 #[derive(Debug, Clone)]
 pub struct Witnessed {
     domain: Option<SiteId>,
@@ -130,41 +148,65 @@ impl Witnessed {
         let acknowledged = Acknowledged::read(disk)?;
         let key = || home::read_key(disk).ok().map(|key| key.site_id());
         let domain = acknowledged.as_ref().map(|it| it.domain).or_else(key);
-        Ok(Self { domain, acknowledged, accepted: home::read_lines(disk, LOST_FILE)?, packs: Packs::of(disk)? })
+        Ok(Self {
+            domain,
+            acknowledged,
+            accepted: home::read_lines(disk, LOST_FILE)?,
+            packs: Packs::of(disk)?,
+        })
     }
 
-    /// Whether the packs end earlier than they did. Nothing in the store shows that: a crash could leave the same.
+    /// Whether the packs end earlier than they did. Nothing in the store shows that: a crash could
+    /// leave the same.
     pub fn are_packs_cut(&self, federation: FederationId) -> bool {
-        self.of(federation).is_some_and(|acknowledged| acknowledged.packs.are_cut_to(self.packs))
+        self.of(federation)
+            .is_some_and(|acknowledged| acknowledged.packs.are_cut_to(self.packs))
     }
 
     fn of(&self, federation: FederationId) -> Option<&Acknowledged> {
-        self.acknowledged.as_ref().filter(|acknowledged| acknowledged.federation == federation)
+        self.acknowledged
+            .as_ref()
+            .filter(|acknowledged| acknowledged.federation == federation)
     }
 
-    /// What the site had acknowledged and its store has no longer. Packs that are lost are no loss of the site's own as long as
-    /// no payload is that it had put: what others put comes from them again.
+    /// What the site had acknowledged and its store has no longer. Packs that are lost are no loss
+    /// of the site's own as long as no payload is that it had put: what others put comes from them
+    /// again.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn loss(&self, store: &Store) -> Result<Option<Loss>, StoreError> {
-        let Some(domain) = self.domain else { return Ok(None) };
+        let Some(domain) = self.domain else {
+            return Ok(None);
+        };
         let cut = store.opened().cut.as_ref();
         let known = |cut: &LogCut| cut.heads.get(&domain).copied().unwrap_or_default();
         let view = store.view();
-        let counted = view.head().frontier.get(&domain).map_or(0, |head| head.number);
-        // What a fork took back is in the log; what follows a gap in it is worth nothing before that is filled.
-        let taken_back = view.uncounted_head(&domain).filter(|_| view.forks().contains_key(&domain));
+        let counted = view
+            .head()
+            .frontier
+            .get(&domain)
+            .map_or(0, |head| head.number);
+        // What a fork took back is in the log; what follows a gap in it is worth nothing before
+        // that is filled.
+        let taken_back = view
+            .uncounted_head(&domain)
+            .filter(|_| view.forks().contains_key(&domain));
         let here = counted.max(taken_back.unwrap_or_default());
         let head = self.of(store.federation()).map(|it| it.head);
-        let is_other =
-            match head.filter(|head| (1..=counted).contains(&head.number) && *head.hash.as_bytes() != [0; 32]) {
-                Some(head) => view.commit_hash(&domain, head.number)? != Some(head.hash),
-                None => false,
-            };
+        let is_other = match head
+            .filter(|head| (1..=counted).contains(&head.number) && *head.hash.as_bytes() != [0; 32])
+        {
+            Some(head) => view.commit_hash(&domain, head.number)? != Some(head.hash),
+            None => false,
+        };
         drop(view);
         let packs_lost = self.are_packs_cut(store.federation()) || store.opened().blocks.has_lost();
-        let payloads = if packs_lost { self.lost_payloads(store, &missing(store)?)? } else { Vec::new() };
+        let payloads = if packs_lost {
+            self.lost_payloads(store, &missing(store)?)?
+        } else {
+            Vec::new()
+        };
         let loss = Loss {
             commits_acknowledged: head.map_or(0, |head| head.number).max(cut.map_or(0, known)),
             commits_here: here,
@@ -176,19 +218,32 @@ impl Witnessed {
         Ok((are_commits_lost || loss.payloads_lost > 0).then_some(loss))
     }
 
-    /// Of these artifacts and receipts, whose payloads are not here, those that the site itself had put and acknowledged, and
-    /// whose loss nobody has accepted. All others may be fetched from who put them.
+    /// Of these artifacts and receipts, whose payloads are not here, those that the site itself had
+    /// put and acknowledged, and whose loss nobody has accepted. All others may be fetched from who
+    /// put them.
     ///
     /// # Errors
     /// [`StateError`] if the state cannot be read.
-    pub fn lost_payloads(&self, store: &Store, missing: &[CanonicalId]) -> Result<Vec<CanonicalId>, StateError> {
-        let Some(domain) = self.domain else { return Ok(Vec::new()) };
+    pub fn lost_payloads(
+        &self,
+        store: &Store,
+        missing: &[CanonicalId],
+    ) -> Result<Vec<CanonicalId>, StateError> {
+        let Some(domain) = self.domain else {
+            return Ok(Vec::new());
+        };
         let view = store.view();
         let mut lost = Vec::new();
         for id in missing.iter().filter(|id| !self.accepted.contains(id)) {
             let versions = view.state().versions(id, view.head())?;
-            let since = versions.iter().rposition(|version| version.place.tombstone).map_or(0, |at| at + 1);
-            if versions[since..].iter().any(|version| version.place.domain == domain) {
+            let since = versions
+                .iter()
+                .rposition(|version| version.place.tombstone)
+                .map_or(0, |at| at + 1);
+            if versions[since..]
+                .iter()
+                .any(|version| version.place.domain == domain)
+            {
                 lost.push(*id);
             }
         }
@@ -202,7 +257,10 @@ pub(super) fn missing(store: &Store) -> Result<Vec<CanonicalId>, StateError> {
     let mut missing = Vec::new();
     for entry in view.state().entries(view.head(), &Filter::ALL) {
         let entry = entry?;
-        let Some(checksum) = entry.checksum.filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt)) else {
+        let Some(checksum) = entry
+            .checksum
+            .filter(|_| matches!(entry.kind, Kind::Artifact | Kind::Receipt))
+        else {
             continue;
         };
         if !blocks.has(checksum) && !blocks.erased(checksum) && view.erased(&checksum).is_none() {
@@ -213,24 +271,45 @@ pub(super) fn missing(store: &Store) -> Result<Vec<CanonicalId>, StateError> {
 }
 
 /// Why the site in `dir` would have to ask before it writes, if there is anybody to ask.
-pub(super) fn hold_of(dir: &Path, disk: &dyn Disk, witnessed: &Witnessed) -> Result<Option<Hold>, FileError> {
+pub(super) fn hold_of(
+    dir: &Path,
+    disk: &dyn Disk,
+    witnessed: &Witnessed,
+) -> Result<Option<Hold>, FileError> {
     let is_restored = home::exists(disk, RESTORED_FILE)?;
-    let is_copied = witnessed.acknowledged.as_ref().is_some_and(|acknowledged| acknowledged.is_copied(dir));
-    Ok(if is_restored { Some(Hold::Restored) } else { is_copied.then_some(Hold::Copied) })
+    let is_copied = witnessed
+        .acknowledged
+        .as_ref()
+        .is_some_and(|acknowledged| acknowledged.is_copied(dir));
+    Ok(if is_restored {
+        Some(Hold::Restored)
+    } else {
+        is_copied.then_some(Hold::Copied)
+    })
 }
 
 impl Site {
-    /// What the site had acknowledged and has no longer. A site that was opened to be written has lost nothing.
+    /// What the site had acknowledged and has no longer. A site that was opened to be written has
+    /// lost nothing.
     pub const fn loss(&self) -> Option<&Loss> {
         self.loss.as_ref()
     }
 
-    /// How many commits of other sites the log had lost when this site was opened. They are fetched again.
+    /// How many commits of other sites the log had lost when this site was opened. They are fetched
+    /// again.
     pub fn commits_to_fetch_again(&self) -> u64 {
         let Some(cut) = &self.cut else { return 0 };
         let view = self.store.view();
-        let here = |domain: &SiteId| view.head().frontier.get(domain).map_or(0, |head| head.number);
-        cut.heads.iter().map(|(domain, known)| known.saturating_sub(here(domain))).sum()
+        let here = |domain: &SiteId| {
+            view.head()
+                .frontier
+                .get(domain)
+                .map_or(0, |head| head.number)
+        };
+        cut.heads
+            .iter()
+            .map(|(domain, known)| known.saturating_sub(here(domain)))
+            .sum()
     }
 
     /// Whether this is a copy of a site's data directory, of a site that has no others to ask.
@@ -268,14 +347,19 @@ impl Site {
         self.asked.notify_all();
     }
 
-    /// The site is where it is and what it is, for good: it has asked the others, or somebody answers for it. From now on it
-    /// writes.
+    /// The site is where it is and what it is, for good: it has asked the others, or somebody
+    /// answers for it. From now on it writes.
     ///
     /// # Errors
     /// [`FileError`]; the site is held as before then.
     pub fn release(&self) -> Result<(), FileError> {
-        let Some(witness) = self.witness.get() else { return Err(FileError::ReadOnly) };
-        self.store.blocks().sync().map_err(|error| FileError::Blocks(Box::new(error)))?;
+        let Some(witness) = self.witness.get() else {
+            return Err(FileError::ReadOnly);
+        };
+        self.store
+            .blocks()
+            .sync()
+            .map_err(|error| FileError::Blocks(Box::new(error)))?;
         witness.settle(self.disk.as_ref(), &self.store, Some(&self.dir))?;
         unmark_restored(self.disk.as_ref())?;
         *self.standing() = Standing::Free;
@@ -283,14 +367,16 @@ impl Site {
         Ok(())
     }
 
-    /// Waits until the site may write; a node that is asking the others needs some seconds at most. If it takes longer than a
-    /// moment, `on_wait` is told.
+    /// Waits until the site may write; a node that is asking the others needs some seconds at most.
+    /// If it takes longer than a moment, `on_wait` is told.
     ///
     /// # Errors
     /// [`HoldError`].
     pub fn wait_to_write(&self, on_wait: &mut dyn FnMut()) -> Result<(), HoldError> {
         let wait = |most| {
-            let standing = self.asked.wait_timeout_while(self.standing(), most, |it| *it == Standing::Asking);
+            let standing = self
+                .asked
+                .wait_timeout_while(self.standing(), most, |it| *it == Standing::Asking);
             *standing.unwrap_or_else(PoisonError::into_inner).0
         };
         let mut standing = wait(MOMENT);
@@ -309,15 +395,20 @@ impl Site {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a commit of this site that has become durable. A witness that cannot be written lags: the next one tells all.
+    /// Notes a commit of this site that has become durable. A witness that cannot be written lags:
+    /// the next one tells all.
     pub(super) fn witness(&self, committed: &Committed) {
         if let Some(witness) = self.witness.get() {
-            drop(witness.note(Head { number: committed.number, hash: committed.hash }));
+            drop(witness.note(Head {
+                number: committed.number,
+                hash: committed.hash,
+            }));
         }
     }
 }
 
-/// The witness of a site that is open, shared by all its handles: it is settled when the last of them is let go of.
+/// The witness of a site that is open, shared by all its handles: it is settled when the last of
+/// them is let go of.
 pub(super) struct Witnessing {
     witness: OnceLock<Witness>,
     disk: Arc<dyn Disk>,
@@ -327,7 +418,11 @@ pub(super) struct Witnessing {
 impl Witnessing {
     /// Of a site that may write now, or may do so later.
     pub(super) fn new(witness: Option<Witness>, disk: Arc<dyn Disk>, store: Arc<Store>) -> Self {
-        Self { witness: witness.map_or_else(OnceLock::new, OnceLock::from), disk, store }
+        Self {
+            witness: witness.map_or_else(OnceLock::new, OnceLock::from),
+            disk,
+            store,
+        }
     }
 
     pub(super) fn get(&self) -> Option<&Witness> {
@@ -343,9 +438,15 @@ impl Witnessing {
 
 impl Drop for Witnessing {
     fn drop(&mut self) {
-        // While a loss stands there is none, and what was acknowledged before goes on being said. What cannot be written
-        // lags.
-        let Some(witness) = self.witness.get().filter(|_| self.store.mode() == Mode::Write) else { return };
+        // While a loss stands there is none, and what was acknowledged before goes on being said.
+        // What cannot be written lags.
+        let Some(witness) = self
+            .witness
+            .get()
+            .filter(|_| self.store.mode() == Mode::Write)
+        else {
+            return;
+        };
         if self.store.blocks().sync().is_ok() {
             drop(witness.settle(self.disk.as_ref(), &self.store, None));
         }
@@ -361,9 +462,15 @@ pub(super) fn accept(disk: &dyn Disk, lost: &[CanonicalId]) -> Result<(), FileEr
 
 /// Takes back [`mark_restored`].
 pub(super) fn unmark_restored(disk: &dyn Disk) -> Result<(), FileError> {
-    let failed = |source| DiskError { action: "remove", path: RESTORED_FILE.to_owned(), source };
+    let failed = |source| DiskError {
+        action: "remove",
+        path: RESTORED_FILE.to_owned(),
+        source,
+    };
     if home::exists(disk, RESTORED_FILE)? {
-        disk.remove(RESTORED_FILE).and_then(|()| disk.sync_dir("")).map_err(failed)?;
+        disk.remove(RESTORED_FILE)
+            .and_then(|()| disk.sync_dir(""))
+            .map_err(failed)?;
     }
     Ok(())
 }

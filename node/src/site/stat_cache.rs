@@ -1,11 +1,14 @@
-//! What files looked like when they were last read, so that those that have not changed are not read again.
+//! What files looked like when they were last read, so that those that have not changed are not
+//! read again.
 //!
-//! A file is taken for unchanged if length, both times, inode and device are what they were, and both times lay well before
-//! the moment at which it was read: a change in the same tick of the file system's clock would leave no trace in them. So the
-//! cache may be wrong only towards reading again. (Who writes to a file through a mapping, or sets the system's clock back to
-//! the very nanosecond, can deceive it, like every tool that goes by these.)
+//! A file is taken for unchanged if length, both times, inode and device are what they were, and
+//! both times lay well before the moment at which it was read: a change in the same tick of the
+//! file system's clock would leave no trace in them. So the cache may be wrong only towards reading
+//! again. (Who writes to a file through a mapping, or sets the system's clock back to the very
+//! nanosecond, can deceive it, like every tool that goes by these.)
 //!
-//! The file `seen` is derived and belongs to nobody: if it is absent, damaged or of another version, every file is read.
+//! The file `seen` is derived and belongs to nobody: if it is absent, damaged or of another
+//! version, every file is read.
 //!
 //! ```text
 //! magic (4) · version u16 · count u32 · entries, ascending by path · BLAKE3 of everything before (32)
@@ -25,13 +28,15 @@ use uor_index_format::id::Checksum;
 const FILE: &str = "seen";
 const MAGIC: [u8; 4] = *b"UORF";
 const VERSION: u16 = 2;
-/// What version 1 begins with: snapshots do too, which is why it has changed. All else is as in version 2.
+/// What version 1 begins with: snapshots do too, which is why it has changed. All else is as in
+/// version 2.
 const MAGIC_V1: [u8; 4] = *b"UORS";
 const VERSION_V1: u16 = 1;
 const ENTRY_LEN: usize = 16 + 6 * 8 + 32;
 /// Most files that are remembered, those read last: some 100 MB.
 const ENTRIES_MAX: u32 = 1 << 20;
-/// How long before it was read a file must have come to rest: longer than the tick of any file system.
+/// How long before it was read a file must have come to rest: longer than the tick of any file
+/// system.
 const SETTLED_MS: i64 = 2_000;
 /// As long as the tick of a file system that tells parts of a second.
 const TICK_MS: i64 = 20;
@@ -60,7 +65,8 @@ impl Stamp {
         })
     }
 
-    /// Whether a change from that moment on would make a difference: it would not in the tick of the last one.
+    /// Whether a change from that moment on would make a difference: it would not in the tick of
+    /// the last one.
     pub(super) fn would_show_change(&self, from_ms: u64) -> bool {
         let is_coarse = self.mtime_ns % 1_000_000_000 == 0 && self.ctime_ns % 1_000_000_000 == 0;
         let tick_ms = if is_coarse { SETTLED_MS } else { TICK_MS };
@@ -88,11 +94,17 @@ pub(super) struct Seen {
 impl Seen {
     /// A file that looked like this from the moment at which reading it began until it ended.
     pub(super) fn new(path: &Path, stamp: Stamp, read_ms: u64, checksum: Checksum) -> Self {
-        Self { path: digest(path), stamp, read_ms, checksum }
+        Self {
+            path: digest(path),
+            stamp,
+            read_ms,
+            checksum,
+        }
     }
 }
 
-/// Every path has a digest of its own, for all that anybody will ever see; and the inode has to be right beside it.
+/// Every path has a digest of its own, for all that anybody will ever see; and the inode has to be
+/// right beside it.
 fn digest(path: &Path) -> [u8; 16] {
     let mut digest = [0; 16];
     digest.copy_from_slice(&Checksum::of(path.as_os_str().as_bytes()).as_bytes()[..16]);
@@ -136,7 +148,10 @@ impl StatCache {
     /// The checksum of the file at `path`, if it looks as it did when it was last read.
     pub(super) fn find(&self, path: &Path, stamp: &Stamp) -> Option<Checksum> {
         let digest = digest(path);
-        let at = self.files.binary_search_by_key(&digest, |seen| seen.path).ok()?;
+        let at = self
+            .files
+            .binary_search_by_key(&digest, |seen| seen.path)
+            .ok()?;
         let seen = self.files.get(at)?;
         (seen.stamp == *stamp && stamp.is_settled(seen.read_ms)).then_some(seen.checksum)
     }
@@ -144,10 +159,22 @@ impl StatCache {
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_header(MAGIC, VERSION);
         writer.count(self.files.len());
-        for Seen { path, stamp, read_ms, checksum } in &self.files {
+        for Seen {
+            path,
+            stamp,
+            read_ms,
+            checksum,
+        } in &self.files
+        {
             writer.raw(path).u64(stamp.len);
-            writer.u64(stamp.mtime_ns.cast_unsigned()).u64(stamp.ctime_ns.cast_unsigned());
-            writer.u64(stamp.inode).u64(stamp.device).u64(*read_ms).raw(checksum.as_bytes());
+            writer
+                .u64(stamp.mtime_ns.cast_unsigned())
+                .u64(stamp.ctime_ns.cast_unsigned());
+            writer
+                .u64(stamp.inode)
+                .u64(stamp.device)
+                .u64(*read_ms)
+                .raw(checksum.as_bytes());
         }
         let mut bytes = writer.into_bytes();
         let check = Checksum::of(&bytes);
@@ -161,14 +188,23 @@ impl StatCache {
             return None;
         }
         let mut reader = Reader::new(content);
-        let (magic, version) = if content.starts_with(&MAGIC_V1) { (MAGIC_V1, VERSION_V1) } else { (MAGIC, VERSION) };
+        let (magic, version) = if content.starts_with(&MAGIC_V1) {
+            (MAGIC_V1, VERSION_V1)
+        } else {
+            (MAGIC, VERSION)
+        };
         if reader.header("cache of files", magic, version).ok()? != version {
             return None;
         }
         let count = reader.count("files", ENTRIES_MAX, ENTRY_LEN).ok()?;
-        let files = (0..count).map(|_| read_seen(&mut reader)).collect::<Result<Vec<Seen>, _>>().ok()?;
+        let files = (0..count)
+            .map(|_| read_seen(&mut reader))
+            .collect::<Result<Vec<Seen>, _>>()
+            .ok()?;
         reader.finish("cache of files").ok()?;
-        files.is_sorted_by_key(|seen| seen.path).then_some(Self { files })
+        files
+            .is_sorted_by_key(|seen| seen.path)
+            .then_some(Self { files })
     }
 }
 
@@ -182,7 +218,12 @@ fn read_seen(reader: &mut Reader<'_>) -> Result<Seen, DecodeError> {
         device: reader.u64("device")?,
     };
     let read_ms = reader.u64("read at")?;
-    Ok(Seen { path, stamp, read_ms, checksum: Checksum::from_bytes(reader.array("checksum")?) })
+    Ok(Seen {
+        path,
+        stamp,
+        read_ms,
+        checksum: Checksum::from_bytes(reader.array("checksum")?),
+    })
 }
 
 #[cfg(test)]
@@ -198,8 +239,15 @@ mod tests {
 
     fn stamp() -> impl Strategy<Value = Stamp> {
         let time = 0..HOUR_NS;
-        (any::<u64>(), time.clone(), time, 0..4_u64, 0..2_u64)
-            .prop_map(|(len, mtime_ns, ctime_ns, inode, device)| Stamp { len, mtime_ns, ctime_ns, inode, device })
+        (any::<u64>(), time.clone(), time, 0..4_u64, 0..2_u64).prop_map(
+            |(len, mtime_ns, ctime_ns, inode, device)| Stamp {
+                len,
+                mtime_ns,
+                ctime_ns,
+                inode,
+                device,
+            },
+        )
     }
 
     /// When everything that happens in these tests is long past.
@@ -215,8 +263,16 @@ mod tests {
 
     #[test]
     fn the_first_version_is_read() {
-        let stamp = Stamp { len: 7, mtime_ns: -1, ctime_ns: 2, inode: 3, device: 4 };
-        let cache = StatCache { files: vec![seen(1, stamp, LATER_MS)] };
+        let stamp = Stamp {
+            len: 7,
+            mtime_ns: -1,
+            ctime_ns: 2,
+            inode: 3,
+            device: 4,
+        };
+        let cache = StatCache {
+            files: vec![seen(1, stamp, LATER_MS)],
+        };
         let mut bytes = cache.encode();
         assert_eq!(bytes[..6], *b"UORF\x02\0");
         assert_eq!(bytes.len(), 10 + ENTRY_LEN + 32);
@@ -224,7 +280,10 @@ mod tests {
         bytes[..6].copy_from_slice(b"UORS\x01\0");
         let check = Checksum::of(&bytes);
         bytes.extend_from_slice(check.as_bytes());
-        assert_eq!(StatCache::decode(&bytes).map(|cache| cache.files), Some(cache.files));
+        assert_eq!(
+            StatCache::decode(&bytes).map(|cache| cache.files),
+            Some(cache.files)
+        );
     }
 
     proptest! {

@@ -111,7 +111,10 @@ impl Site {
     /// [`StatusError`].
     pub fn status(&self) -> Result<Status, StatusError> {
         let members = self.members()?;
-        let disk = DiskUse { log_bytes: self.dir_bytes("log")?, blocks_bytes: self.dir_bytes("blocks")? };
+        let disk = DiskUse {
+            log_bytes: self.dir_bytes("log")?,
+            blocks_bytes: self.dir_bytes("blocks")?,
+        };
         let mut status = {
             let view = self.store.view();
             let (state, head) = (view.state(), view.head());
@@ -133,7 +136,14 @@ impl Site {
                 missing_payloads: view.wanted().len() as u64,
                 missing_bytes: view.wanted().values().sum(),
                 disk,
-                damage: self.store.opened().blocks.damages.iter().map(ToString::to_string).collect(),
+                damage: self
+                    .store
+                    .opened()
+                    .blocks
+                    .damages
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
                 lost: self.loss().copied(),
                 held: self.hold(),
             }
@@ -147,7 +157,9 @@ impl Site {
         let mut listed = Vec::new();
         for (domain, head) in frontier {
             // Absent only if a fork has disproved it this moment.
-            let Some(commit) = self.store.read_commit(domain, head.number)? else { continue };
+            let Some(commit) = self.store.read_commit(domain, head.number)? else {
+                continue;
+            };
             listed.push(DomainStatus {
                 domain: *domain,
                 name: names.get(domain).cloned(),
@@ -164,9 +176,18 @@ impl Site {
         if !home::exists(disk, dir)? {
             return Ok(0);
         }
-        let failed = |source| DiskError { action: "measure", path: dir.to_owned(), source };
+        let failed = |source| DiskError {
+            action: "measure",
+            path: dir.to_owned(),
+            source,
+        };
         let size = |name: &String| disk.open(&format!("{dir}/{name}"), Mode::ReadOnly)?.len();
-        let sizes = disk.list(dir).map_err(failed)?.iter().map(size).collect::<std::io::Result<Vec<u64>>>();
+        let sizes = disk
+            .list(dir)
+            .map_err(failed)?
+            .iter()
+            .map(size)
+            .collect::<std::io::Result<Vec<u64>>>();
         Ok(sizes.map_err(failed)?.into_iter().sum())
     }
 }

@@ -1,7 +1,8 @@
 //! Names that need not be text, as text: file systems name files by bytes.
 //!
-//! In JSON a name that is UTF-8 stands as it is. Any other is escaped, and its bytes stand beside it in hexadecimal, so nothing
-//! is lost and no two names look alike: `\xNN` is a byte that is no UTF-8, `\\` a backslash.
+//! In JSON a name that is UTF-8 stands as it is. Any other is escaped, and its bytes stand beside
+//! it in hexadecimal, so nothing is lost and no two names look alike: `\xNN` is a byte that is no
+//! UTF-8, `\\` a backslash.
 
 use uor_index_format::codec::hex;
 
@@ -15,12 +16,16 @@ pub fn hex_of(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).is_err().then(|| hex(bytes))
 }
 
-/// A name with every byte that is no UTF-8 escaped, and every backslash: of unequal names unequal texts.
+/// A name with every byte that is no UTF-8 escaped, and every backslash: of unequal names unequal
+/// texts.
 pub fn escaped(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         text.push_str(&chunk.valid().replace('\\', "\\\\"));
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
     }
     text
 }
@@ -53,7 +58,10 @@ mod tests {
     use super::*;
 
     fn name() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(prop_oneof![Just(b'\\'), Just(b'x'), Just(0xff), Just(0xc3), any::<u8>()], 0..12)
+        prop::collection::vec(
+            prop_oneof![Just(b'\\'), Just(b'x'), Just(0xff), Just(0xc3), any::<u8>()],
+            0..12,
+        )
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! Directories in an order that does not depend on the file system, one after the other or as a whole tree.
+//! Directories in an order that does not depend on the file system, one after the other or as a
+//! whole tree.
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry, Metadata};
@@ -27,7 +28,15 @@ pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
 
 /// Whether a file looks as it did: what has been written to it since would show.
 pub(super) fn is_same(before: &Metadata, after: &Metadata) -> bool {
-    let look = |it: &Metadata| (it.len(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
+    let look = |it: &Metadata| {
+        (
+            it.len(),
+            it.mtime(),
+            it.mtime_nsec(),
+            it.ctime(),
+            it.ctime_nsec(),
+        )
+    };
     identity(before) == identity(after) && look(before) == look(after)
 }
 
@@ -70,8 +79,8 @@ pub(super) enum Step {
     Left,
 }
 
-/// A walk through everything below a directory: each directory's entries ascending by name, and what is in a directory right
-/// after it. Ends by leaving the directory it began with.
+/// A walk through everything below a directory: each directory's entries ascending by name, and
+/// what is in a directory right after it. Ends by leaving the directory it began with.
 pub(super) struct Walk<'a> {
     taken: Taken<'a>,
     /// What is not wanted anywhere.
@@ -91,38 +100,71 @@ struct Open {
 impl<'a> Walk<'a> {
     /// A walk through everything below `dir`.
     pub(super) fn new(dir: &Path, taken: Taken<'a>) -> Result<Self, AddError> {
-        let excludes = taken.excludes.map(|excludes| excludes.below(dir)).transpose()?;
-        let mut walk = Self { taken, excludes, open: Vec::new() };
+        let excludes = taken
+            .excludes
+            .map(|excludes| excludes.below(dir))
+            .transpose()?;
+        let mut walk = Self {
+            taken,
+            excludes,
+            open: Vec::new(),
+        };
         walk.enter(dir)?;
         Ok(walk)
     }
 
     fn enter(&mut self, dir: &Path) -> Result<(), AddError> {
         let entries = sorted(dir).map_err(reading(dir))?;
-        let uorignore = entries.binary_search_by_key(&OsString::from(UORIGNORE), DirEntry::file_name).ok();
+        let uorignore = entries
+            .binary_search_by_key(&OsString::from(UORIGNORE), DirEntry::file_name)
+            .ok();
         let is_file = |entry: usize| entries[entry].file_type().is_ok_and(|it| it.is_file());
         let has_uorignore = !self.taken.ignores_uorignore && uorignore.is_some_and(is_file);
-        let excludes = has_uorignore.then(|| excludes::in_directory(dir)).transpose()?;
-        self.open.push(Open { entries: entries.into_iter(), excludes });
+        let excludes = has_uorignore
+            .then(|| excludes::in_directory(dir))
+            .transpose()?;
+        self.open.push(Open {
+            entries: entries.into_iter(),
+            excludes,
+        });
         Ok(())
     }
 
     fn meet(&mut self, entry: &DirEntry, path: PathBuf) -> Result<Step, AddError> {
         let metadata = entry.metadata().map_err(reading(&path))?;
-        let inner = self.open.iter().rev().filter_map(|open| open.excludes.as_ref());
+        let inner = self
+            .open
+            .iter()
+            .rev()
+            .filter_map(|open| open.excludes.as_ref());
         if excludes::leave_out(self.excludes.iter().chain(inner), &path, metadata.is_dir()) {
             return Ok(Step::Excluded(path));
         }
         let is_entered = metadata.is_dir();
-        if is_entered && self.taken.data_dirs.is_some_and(|dirs| dirs.holds(&path, &metadata)) {
-            return Ok(Step::Obstructed { path, reason: Obstacle::DataDirectory });
+        if is_entered
+            && self
+                .taken
+                .data_dirs
+                .is_some_and(|dirs| dirs.holds(&path, &metadata))
+        {
+            return Ok(Step::Obstructed {
+                path,
+                reason: Obstacle::DataDirectory,
+            });
         }
         if is_entered {
             self.enter(&path)?;
         } else if !metadata.is_file() && !metadata.is_symlink() {
-            return Ok(Step::Obstructed { path, reason: Obstacle::of_special(&metadata) });
+            return Ok(Step::Obstructed {
+                path,
+                reason: Obstacle::of_special(&metadata),
+            });
         }
-        Ok(Step::Met { path, metadata, is_entered })
+        Ok(Step::Met {
+            path,
+            metadata,
+            is_entered,
+        })
     }
 }
 
@@ -130,12 +172,14 @@ impl Taken<'_> {
     /// Why it goes on without something that could not be read, if it does.
     pub(super) fn go_on(&self, error: AddError) -> Result<(PathBuf, Obstacle), AddError> {
         match error {
-            AddError::Read { path, source } if self.allows_changing && source.kind() == io::ErrorKind::NotFound => {
+            AddError::Read { path, source }
+                if self.allows_changing && source.kind() == io::ErrorKind::NotFound =>
+            {
                 Ok((path, Obstacle::Vanished))
             }
-            AddError::Read { path, source } => {
-                Obstacle::of_error(&source).map(|reason| (path.clone(), reason)).ok_or(AddError::Read { path, source })
-            }
+            AddError::Read { path, source } => Obstacle::of_error(&source)
+                .map(|reason| (path.clone(), reason))
+                .ok_or(AddError::Read { path, source }),
             AddError::Key { path } => Ok((path, Obstacle::PrivateKey)),
             error => Err(error),
         }
@@ -148,8 +192,9 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let entries = &mut self.open.last_mut()?.entries;
         let filter = self.taken.filter;
-        let taken =
-            entries.map(|entry| (entry.path(), entry)).find(|(path, _)| filter.is_none_or(|filter| filter(path)));
+        let taken = entries
+            .map(|entry| (entry.path(), entry))
+            .find(|(path, _)| filter.is_none_or(|filter| filter(path)));
         Some(match taken {
             Some((path, entry)) => self.meet(&entry, path).or_else(|error| {
                 let (path, reason) = self.taken.go_on(error)?;
@@ -165,5 +210,8 @@ impl Iterator for Walk<'_> {
 
 /// Names what could not be read.
 pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> AddError {
-    move |source| AddError::Read { path: path.to_owned(), source }
+    move |source| AddError::Read {
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -10,12 +10,21 @@ const SECTOR: u64 = 512;
 
 /// Lengths around what is stored as one block, and what is not.
 fn file_len() -> impl Strategy<Value = u64> {
-    prop_oneof![1..40_000_u64, (4 << 20) - 600..(4 << 20) + 600_u64, (5 << 20)..(6_u64 << 20)]
+    prop_oneof![
+        1..40_000_u64,
+        (4 << 20) - 600..(4 << 20) + 600_u64,
+        (5 << 20)..(6_u64 << 20)
+    ]
 }
 
 /// Steps in rising order for the most part, as senders have them.
 fn steps() -> impl Strategy<Value = Vec<(u64, u64, bool, u8)>> {
-    let step = (0..2_u64, 0..100_u64, prop::bool::weighted(0.85), any::<u8>());
+    let step = (
+        0..2_u64,
+        0..100_u64,
+        prop::bool::weighted(0.85),
+        any::<u8>(),
+    );
     prop::collection::vec(step, 0..24)
 }
 

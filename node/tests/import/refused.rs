@@ -26,12 +26,20 @@ fn seen(site: &Site) -> Seen {
     files.sort();
     let head = site.head();
     let refs = site.refs(&head).unwrap().len();
-    Seen { refs, head, snapshots: site.snapshots().unwrap().len(), files }
+    Seen {
+        refs,
+        head,
+        snapshots: site.snapshots().unwrap().len(),
+        files,
+    }
 }
 
 /// A message with all its causes.
 fn whole(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", whole(cause)))
+    error.source().map_or_else(
+        || error.to_string(),
+        |cause| format!("{error}: {}", whole(cause)),
+    )
 }
 
 #[test]
@@ -49,14 +57,30 @@ fn damaged_and_hostile_streams_come_out_as_wanted_and_leave_nothing() {
             assert_listing(name, &listing, &expected("expected/tiny-s1.jsonl"));
             continue;
         }
-        let error = import(&site, &read(&format!("errors/{name}.zsend.gz")), Some("bad")).unwrap_err();
+        let error = import(
+            &site,
+            &read(&format!("errors/{name}.zsend.gz")),
+            Some("bad"),
+        )
+        .unwrap_err();
         let words = match wanted {
             "refuse: checksum (or bounds)" => "checksum",
             "refuse: checksum (BEGIN is covered by the next record checksum)" => "checksum",
-            "refuse or bound: must not allocate or write 4 EiB of zeros" => "claims 4611686018427387904 bytes",
-            _ => wanted.strip_prefix("refuse: ").unwrap().split([',', ';']).next().unwrap(),
+            "refuse or bound: must not allocate or write 4 EiB of zeros" => {
+                "claims 4611686018427387904 bytes"
+            }
+            _ => wanted
+                .strip_prefix("refuse: ")
+                .unwrap()
+                .split([',', ';'])
+                .next()
+                .unwrap(),
         };
-        assert!(whole(&error).contains(words), "{name}: wanted `{words}`, got `{}`", whole(&error));
+        assert!(
+            whole(&error).contains(words),
+            "{name}: wanted `{words}`, got `{}`",
+            whole(&error)
+        );
         assert_eq!(seen(&site), before, "{name}");
     }
 }
@@ -81,13 +105,19 @@ fn a_stream_that_ends_anywhere_leaves_nothing() {
     import(&site, &stream("tiny-full"), None).unwrap();
     let before = seen(&site);
     let bytes = stream("tiny-I-s1-s3");
-    for len in (0..bytes.len()).step_by(997).chain(bytes.len() - 700..bytes.len()) {
+    for len in (0..bytes.len())
+        .step_by(997)
+        .chain(bytes.len() - 700..bytes.len())
+    {
         let error = import(&site, &bytes[..len], Some("cut")).unwrap_err();
         assert!(whole(&error).contains("truncated"), "{len}: {error}");
         assert_eq!(site.head(), before.head, "{len}");
     }
     assert_eq!(seen(&site), before);
-    assert_eq!(import(&site, &bytes, Some("whole")).unwrap().imported.len(), 2);
+    assert_eq!(
+        import(&site, &bytes, Some("whole")).unwrap().imported.len(),
+        2
+    );
 }
 
 #[test]
@@ -108,7 +138,16 @@ fn an_increment_says_which_guid_it_needs() {
     let site = scratch.site("a");
     import(&site, &stream("tiny-full"), None).unwrap();
     let error = import(&site, &stream("tiny-inc-s2-s3"), None).unwrap_err();
-    assert!(matches!(error, ImportError::MissingBase { from_guid: 0x44bd_6611_f6e6_78e3, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            ImportError::MissingBase {
+                from_guid: 0x44bd_6611_f6e6_78e3,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("44bd6611f6e678e3"), "{error}");
 }
 
@@ -118,7 +157,12 @@ fn names_are_checked_before_anything_is_read() {
     let site = scratch.site("a");
     let error = import(&site, &[], Some("../x")).unwrap_err();
     assert!(matches!(error, ImportError::Name(_)), "{error}");
-    let error =
-        site.import_zfs_mounted(&scratch.0.join("nowhere"), &ImportOptions::default(), &mut |_| {}).unwrap_err();
+    let error = site
+        .import_zfs_mounted(
+            &scratch.0.join("nowhere"),
+            &ImportOptions::default(),
+            &mut |_| {},
+        )
+        .unwrap_err();
     assert!(matches!(error, ImportError::Read { .. }), "{error}");
 }

@@ -18,7 +18,8 @@ pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("import-{name}-{}", std::process::id()));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("import-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Self(dir)
@@ -39,13 +40,17 @@ impl Drop for Scratch {
 
 /// A file of the fixtures, unzipped if need be.
 pub(crate) fn read(path: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zfs/tests/data").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../zfs/tests/data")
+        .join(path);
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     if path.extension().is_none_or(|extension| extension != "gz") {
         return bytes;
     }
     let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
+    flate2::read::GzDecoder::new(bytes.as_slice())
+        .read_to_end(&mut plain)
+        .unwrap();
     plain
 }
 
@@ -57,7 +62,8 @@ pub(crate) fn json_file(path: &str) -> Value {
     serde_json::from_slice(&read(path)).unwrap()
 }
 
-/// The lines of a listing, without what a tree does not say: object numbers, and lengths of directories.
+/// The lines of a listing, without what a tree does not say: object numbers, and lengths of
+/// directories.
 pub(crate) fn expected(path: &str) -> Vec<Value> {
     let text = String::from_utf8(read(path)).unwrap();
     text.lines()
@@ -76,8 +82,15 @@ pub(crate) fn expected(path: &str) -> Vec<Value> {
         .collect()
 }
 
-pub(crate) fn import(site: &Site, stream: &[u8], reference: Option<&str>) -> Result<ImportReport, ImportError> {
-    let options = ImportOptions { reference, ..ImportOptions::default() };
+pub(crate) fn import(
+    site: &Site,
+    stream: &[u8],
+    reference: Option<&str>,
+) -> Result<ImportReport, ImportError> {
+    let options = ImportOptions {
+        reference,
+        ..ImportOptions::default()
+    };
     site.import_zfs(&mut Cursor::new(stream), &options, &mut |_| {})
 }
 
@@ -87,7 +100,12 @@ pub(crate) fn target(site: &Site, key: ArtifactKey) -> Target {
 
 pub(crate) fn bytes_of(site: &Site, key: ArtifactKey, len_max: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    site.open_payload(&target(site, key)).unwrap().reader.take(len_max).read_to_end(&mut bytes).unwrap();
+    site.open_payload(&target(site, key))
+        .unwrap()
+        .reader
+        .take(len_max)
+        .read_to_end(&mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -103,10 +121,17 @@ impl Lister {
         let mut lines = Vec::new();
         let tree = tree_of(site, key);
         let own = tree.own().expect("the outermost directory has attributes");
-        lines.push((Vec::new(), line(&[], own.mode, &own.attributes, "dir", Map::new()), None));
+        lines.push((
+            Vec::new(),
+            line(&[], own.mode, &own.attributes, "dir", Map::new()),
+            None,
+        ));
         self.directory(site, &tree, &[], &mut lines);
         let mut names = BTreeMap::<LinkId, u64>::new();
-        lines.iter().filter_map(|(_, _, link)| *link).for_each(|link| *names.entry(link).or_default() += 1);
+        lines
+            .iter()
+            .filter_map(|(_, _, link)| *link)
+            .for_each(|link| *names.entry(link).or_default() += 1);
         lines.sort_by(|a, b| a.0.cmp(&b.0));
         let with_links = lines.into_iter().map(|(_, mut line, link)| {
             if line["type"] != "dir" {
@@ -117,9 +142,19 @@ impl Lister {
         with_links.collect()
     }
 
-    fn directory(&mut self, site: &Site, tree: &Tree, path: &[u8], lines: &mut Vec<(Vec<u8>, Value, Option<LinkId>)>) {
+    fn directory(
+        &mut self,
+        site: &Site,
+        tree: &Tree,
+        path: &[u8],
+        lines: &mut Vec<(Vec<u8>, Value, Option<LinkId>)>,
+    ) {
         for entry in tree.entries() {
-            let path = if path.is_empty() { entry.name.clone() } else { [path, b"/", &entry.name].concat() };
+            let path = if path.is_empty() {
+                entry.name.clone()
+            } else {
+                [path, b"/", &entry.name].concat()
+            };
             let attributes = entry.attributes.as_ref().unwrap();
             let mut more = Map::new();
             let word = match &entry.kind {
@@ -145,7 +180,11 @@ impl Lister {
                     "block"
                 }
             };
-            lines.push((path.clone(), line(&path, entry.mode, attributes, word, more), attributes.link));
+            lines.push((
+                path.clone(),
+                line(&path, entry.mode, attributes, word, more),
+                attributes.link,
+            ));
             if let EntryKind::Directory { key } = entry.kind {
                 self.directory(site, &tree_of(site, key), &path, lines);
             }
@@ -172,7 +211,13 @@ pub(crate) fn tree_of(site: &Site, key: ArtifactKey) -> Tree {
     Tree::decode(&bytes_of(site, key, TREE_LEN_MAX)).unwrap()
 }
 
-fn line(path: &[u8], mode: u32, attributes: &Attributes, word: &str, mut line: Map<String, Value>) -> Value {
+fn line(
+    path: &[u8],
+    mode: u32,
+    attributes: &Attributes,
+    word: &str,
+    mut line: Map<String, Value>,
+) -> Value {
     let mtime_ns = i128::from(attributes.mtime_s) * 1_000_000_000 + i128::from(attributes.mtime_ns);
     line.insert("path_hex".into(), json!(hex(path)));
     line.insert("type".into(), json!(word));
@@ -180,9 +225,18 @@ fn line(path: &[u8], mode: u32, attributes: &Attributes, word: &str, mut line: M
     line.insert("uid".into(), json!(attributes.uid));
     line.insert("gid".into(), json!(attributes.gid));
     line.insert("mtime_ns".into(), json!(i64::try_from(mtime_ns).unwrap()));
-    let shown = attributes.xattrs.iter().filter(|(name, _)| !name.starts_with(b"system."));
-    let shown: Map<_, _> =
-        shown.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), json!(hex(value)))).collect();
+    let shown = attributes
+        .xattrs
+        .iter()
+        .filter(|(name, _)| !name.starts_with(b"system."));
+    let shown: Map<_, _> = shown
+        .map(|(name, value)| {
+            (
+                String::from_utf8_lossy(name).into_owned(),
+                json!(hex(value)),
+            )
+        })
+        .collect();
     if !shown.is_empty() {
         line.insert("xattrs".into(), Value::Object(shown));
     }

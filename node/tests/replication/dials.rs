@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use uor_index_format::id::SiteId;
-use uor_node::replication::book::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, BACKOFF_MS_STRANGER, Book, DIAL_MS_MAX};
+use uor_node::replication::book::{
+    BACKOFF_MS_MAX, BACKOFF_MS_MIN, BACKOFF_MS_STRANGER, Book, DIAL_MS_MAX,
+};
 
 use super::world::{key, mallory};
 
@@ -26,7 +28,10 @@ fn back_off_doubles_to_its_cap_starts_afresh_when_reached_and_shuns_strangers() 
     assert_eq!(book.due(now_ms + BACKOFF_MS_MIN, |_| false), ["a"]);
     book.failed("a");
     book.shun(&site, now_ms);
-    assert!(book.due(now_ms + BACKOFF_MS_STRANGER - 1, |_| false).is_empty());
+    assert!(
+        book.due(now_ms + BACKOFF_MS_STRANGER - 1, |_| false)
+            .is_empty()
+    );
     assert_eq!(book.due(now_ms + BACKOFF_MS_STRANGER, |_| false), ["a"]);
 }
 
@@ -45,10 +50,17 @@ fn silent_addresses_hide_no_other() {
         assert!(due.len() <= 2, "few at a time");
         tried.extend(due);
         now_ms += 100;
-        assert!(now_ms <= 5 * DIAL_MS_MAX, "the true address was never dialled: {tried:?}");
+        assert!(
+            now_ms <= 5 * DIAL_MS_MAX,
+            "the true address was never dialled: {tried:?}"
+        );
     }
     let first: BTreeSet<&String> = tried.iter().take(9).collect();
-    assert_eq!(first.len(), 9, "each had its turn before any was tried twice: {tried:?}");
+    assert_eq!(
+        first.len(),
+        9,
+        "each had its turn before any was tried twice: {tried:?}"
+    );
 }
 
 #[test]
@@ -66,5 +78,8 @@ fn few_addresses_are_dialled_at_a_time_and_hearsay_makes_room() {
     assert_eq!(book.due(0, |_| false).len(), 16);
     assert_eq!(book.due(1, |_| false).len(), 0);
     book.add("given".to_owned(), Some(site(9999)));
-    assert!(book.is_given(&site(9999)), "a full book takes what its owner gives");
+    assert!(
+        book.is_given(&site(9999)),
+        "a full book takes what its owner gives"
+    );
 }

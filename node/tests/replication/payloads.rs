@@ -12,7 +12,11 @@ use super::{PART, honest_replication_goes_on, nowhere};
 fn wanting(payload: &[u8]) -> World {
     let mut world = World::new(2);
     world.nodes[0].add(payload);
-    let commit = world.nodes[0].store.read_commit(&key(1).site_id(), 3).unwrap().unwrap();
+    let commit = world.nodes[0]
+        .store
+        .read_commit(&key(1).site_id(), 3)
+        .unwrap()
+        .unwrap();
     world.nodes[1].store.merge(vec![commit]).unwrap();
     assert_eq!(world.nodes[1].store.view().wanted().len(), 1);
     world
@@ -21,7 +25,10 @@ fn wanting(payload: &[u8]) -> World {
 fn serves(mut part: impl FnMut(u64) -> Option<Response> + 'static) -> Script {
     Box::new(move |request| match request {
         Request::Frontier { .. } => Some(nowhere()),
-        Request::Forks { .. } => Some(Response::Forks { forks: vec![], has_more: false }),
+        Request::Forks { .. } => Some(Response::Forks {
+            forks: vec![],
+            has_more: false,
+        }),
         Request::Payload { offset, .. } => part(offset),
         _ => refused(Refusal::NotHere),
     })
@@ -29,7 +36,10 @@ fn serves(mut part: impl FnMut(u64) -> Option<Response> + 'static) -> Script {
 
 pub(super) fn part(payload: &[u8], offset: u64) -> Option<Response> {
     let rest = &payload[usize::try_from(offset).unwrap()..];
-    Some(Response::Payload { total_len: payload.len() as u64, bytes: rest[..rest.len().min(PART)].to_vec() })
+    Some(Response::Payload {
+        total_len: payload.len() as u64,
+        bytes: rest[..rest.len().min(PART)].to_vec(),
+    })
 }
 
 fn offsets(world: &World) -> Vec<u64> {
@@ -48,14 +58,28 @@ fn wrong_payloads(world: &World) -> usize {
 fn parts_of_another_length_are_refused_and_an_honest_peer_serves_instead() {
     let payload = bytes(3 * PART);
     let total_len = payload.len() as u64;
-    for (total_len, len) in
-        [(total_len, 0), (total_len, 1), (total_len, PART + 1), (total_len + 1, PART), (u64::MAX, PART), (0, 1)]
-    {
+    for (total_len, len) in [
+        (total_len, 0),
+        (total_len, 1),
+        (total_len, PART + 1),
+        (total_len + 1, PART),
+        (u64::MAX, PART),
+        (0, 1),
+    ] {
         let mut world = wanting(&payload);
-        let bad = move |_| Some(Response::Payload { total_len, bytes: vec![0; len] });
+        let bad = move |_| {
+            Some(Response::Payload {
+                total_len,
+                bytes: vec![0; len],
+            })
+        };
         world.meet(1, mallory().site_id(), serves(bad));
         world.tick(310);
-        assert!((1..=4).contains(&wrong_payloads(&world)), "{} notices", wrong_payloads(&world));
+        assert!(
+            (1..=4).contains(&wrong_payloads(&world)),
+            "{} notices",
+            wrong_payloads(&world)
+        );
         assert!(offsets(&world).len() <= 4);
         honest_replication_goes_on(&mut world);
         assert!(world.nodes[1].store.view().wanted().is_empty());
@@ -66,7 +90,13 @@ fn parts_of_another_length_are_refused_and_an_honest_peer_serves_instead() {
 fn a_part_poisoned_by_one_peer_neither_hides_the_payload_nor_blames_the_other() {
     let payload = bytes(3 * PART);
     let mut world = wanting(&payload);
-    let script = |offset| if offset == 0 { part(&[0; 3 * PART], 0) } else { refused(Refusal::NotHere) };
+    let script = |offset| {
+        if offset == 0 {
+            part(&[0; 3 * PART], 0)
+        } else {
+            refused(Refusal::NotHere)
+        }
+    };
     world.meet(1, mallory().site_id(), serves(script));
     world.carry();
     world.tick(1);
@@ -75,17 +105,30 @@ fn a_part_poisoned_by_one_peer_neither_hides_the_payload_nor_blames_the_other() 
     assert!(world.nodes[1].store.view().wanted().is_empty());
     let honest = world.nodes[0].site();
     assert_eq!(
-        world.nodes[1].noticed(|notice| matches!(notice, Notice::WrongPayload { peer, .. } if *peer == honest)),
+        world.nodes[1].noticed(
+            |notice| matches!(notice, Notice::WrongPayload { peer, .. } if *peer == honest)
+        ),
         0
     );
-    assert!(!world.nodes[1].disk.paths().iter().any(|path| path.starts_with("staging/")), "staging is left over");
+    assert!(
+        !world.nodes[1]
+            .disk
+            .paths()
+            .iter()
+            .any(|path| path.starts_with("staging/")),
+        "staging is left over"
+    );
 }
 
 #[test]
 fn a_wrong_payload_is_asked_of_others() {
     let payload = bytes(2 * PART + 5);
     let mut world = wanting(&payload);
-    world.meet(1, mallory().site_id(), serves(|offset| part(&[0; 2 * PART + 5], offset)));
+    world.meet(
+        1,
+        mallory().site_id(),
+        serves(|offset| part(&[0; 2 * PART + 5], offset)),
+    );
     world.carry();
     world.tick(1);
     assert_eq!(wrong_payloads(&world), 1);
@@ -98,10 +141,16 @@ fn a_long_payload_goes_on_after_a_restart_and_from_another_peer() {
     let payload = bytes(5 * PART);
     let mut world = wanting(&payload);
     let served = payload.clone();
-    let first = move |offset| (offset < 2 * PART as u64).then(|| part(&served, offset)).flatten();
+    let first = move |offset| {
+        (offset < 2 * PART as u64)
+            .then(|| part(&served, offset))
+            .flatten()
+    };
     world.meet(1, mallory().site_id(), serves(first));
     world.tick(1);
-    world.nodes[1].core.handle_disconnected(mallory().site_id(), world.now_ms);
+    world.nodes[1]
+        .core
+        .handle_disconnected(mallory().site_id(), world.now_ms);
     world.asked.clear();
     world.nodes[1].restart();
     let other = world.nodes[0].site();
@@ -122,11 +171,16 @@ fn silence_costs_one_payload_a_minute_and_late_or_unknown_answers_nothing() {
     assert!(world.nodes[1].store.view().wanted().is_empty());
     let node = &mut world.nodes[1];
     let late = part(&payload, 0).unwrap().encode();
-    (0..2000).for_each(|id| node.core.handle_response(&node.store, id, &late, world.now_ms).unwrap());
+    (0..2000).for_each(|id| {
+        node.core
+            .handle_response(&node.store, id, &late, world.now_ms)
+            .unwrap()
+    });
     assert_eq!(wrong_payloads(&world), 0);
 }
 
-/// Records whose payloads nobody has: the work of a round is bounded, and what is there is fetched all the same.
+/// Records whose payloads nobody has: the work of a round is bounded, and what is there is fetched
+/// all the same.
 #[test]
 fn wants_that_nobody_has_cost_little_and_hide_nothing() {
     let mut world = World::new(2);
@@ -139,7 +193,10 @@ fn wants_that_nobody_has_cost_little_and_hide_nothing() {
     let mut dead = dead;
     dead.sort_by_key(Record::id);
     for records in dead.chunks(4000) {
-        world.nodes[0].store.commit(&key(1), records.to_vec(), 0).unwrap();
+        world.nodes[0]
+            .store
+            .commit(&key(1), records.to_vec(), 0)
+            .unwrap();
     }
     world.exchanges_max = 40_000;
     world.connect(0, 1);
@@ -164,5 +221,8 @@ fn wants_that_nobody_has_cost_little_and_hide_nothing() {
     assert!(most <= 2 * 4096 + 100, "{most} questions in one round");
     let alive = world.nodes[0].add(b"alive");
     world.tick(110);
-    assert!(world.nodes[1].store.blocks().has(alive), "what is there is fetched");
+    assert!(
+        world.nodes[1].store.blocks().has(alive),
+        "what is there is fetched"
+    );
 }

@@ -1,4 +1,5 @@
-//! Honest cores and scripted peers in one thread: effects are carried at once, time stands still unless a test moves it.
+//! Honest cores and scripted peers in one thread: effects are carried at once, time stands still
+//! unless a test moves it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +54,13 @@ impl Node {
     /// Commits an artifact of these bytes.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> Checksum {
         let checksum = self.store.blocks().put_bytes(bytes).unwrap().checksum;
-        let record = Record::artifact(None, Payload { checksum, len: bytes.len() as u64 });
+        let record = Record::artifact(
+            None,
+            Payload {
+                checksum,
+                len: bytes.len() as u64,
+            },
+        );
         self.store.commit(&self.key, vec![record], 0).unwrap();
         checksum
     }
@@ -83,7 +90,8 @@ pub(crate) fn key(seed: u8) -> SiteKey {
     SiteKey::from_seed(&[seed; 32])
 }
 
-/// A member without an honest node. Sites with lower ids are asked first, so it is the lowest of many.
+/// A member without an honest node. Sites with lower ids are asked first, so it is the lowest of
+/// many.
 pub(crate) fn mallory() -> SiteKey {
     (100..200).map(key).min_by_key(SiteKey::site_id).unwrap()
 }
@@ -120,18 +128,47 @@ impl World {
             let store = Store::open(shared, Mode::Write).unwrap();
             let core = Replicator::new(key(seed).site_id(), FederationLogTable::new());
             let (notices, dials, answers) = (vec![], vec![], vec![]);
-            Node { key: key(seed), disk, store, core, notices, dials, redeems: 0, answers }
+            Node {
+                key: key(seed),
+                disk,
+                store,
+                core,
+                notices,
+                dials,
+                redeems: 0,
+                answers,
+            }
         };
         let nodes: Vec<Node> = (1..=count).map(start).collect();
-        let sites = nodes.iter().skip(1).map(Node::site).chain([mallory().site_id()]);
+        let sites = nodes
+            .iter()
+            .skip(1)
+            .map(Node::site)
+            .chain([mallory().site_id()]);
         let admissions: Vec<Record> = sites
-            .map(|site| Record::admission(Admission { federation, site, name: site.short().to_string() }))
+            .map(|site| {
+                Record::admission(Admission {
+                    federation,
+                    site,
+                    name: site.short().to_string(),
+                })
+            })
             .collect();
-        nodes[0].store.commit(&key(1), vec![Record::genesis(genesis)], 0).unwrap();
+        nodes[0]
+            .store
+            .commit(&key(1), vec![Record::genesis(genesis)], 0)
+            .unwrap();
         nodes[0].store.commit(&key(1), admissions, 0).unwrap();
         for node in nodes.iter().skip(1) {
-            let commits =
-                (1..=2).map(|number| nodes[0].store.read_commit(&founder, number).unwrap().unwrap()).collect();
+            let commits = (1..=2)
+                .map(|number| {
+                    nodes[0]
+                        .store
+                        .read_commit(&founder, number)
+                        .unwrap()
+                        .unwrap()
+                })
+                .collect();
             node.store.merge(commits).unwrap();
         }
         Self {
@@ -150,7 +187,9 @@ impl World {
     pub(crate) fn meet(&mut self, node: usize, peer: SiteId, script: Script) {
         self.scripts.insert(peer, script);
         let node = &mut self.nodes[node];
-        node.core.handle_connected(&node.store, peer, self.now_ms).unwrap();
+        node.core
+            .handle_connected(&node.store, peer, self.now_ms)
+            .unwrap();
     }
 
     /// Connects two honest nodes.
@@ -158,7 +197,9 @@ impl World {
         for (here, there) in [(one, other), (other, one)] {
             let peer = self.nodes[there].site();
             let node = &mut self.nodes[here];
-            node.core.handle_connected(&node.store, peer, self.now_ms).unwrap();
+            node.core
+                .handle_connected(&node.store, peer, self.now_ms)
+                .unwrap();
         }
     }
 
@@ -166,7 +207,10 @@ impl World {
     pub(crate) fn ask(&mut self, node: usize, peer: SiteId, frame: &[u8]) -> Option<Response> {
         let node_of = &mut self.nodes[node];
         node_of.answers.clear();
-        node_of.core.handle_request(&node_of.store, peer, u64::MAX, frame, self.now_ms).unwrap();
+        node_of
+            .core
+            .handle_request(&node_of.store, peer, u64::MAX, frame, self.now_ms)
+            .unwrap();
         self.carry();
         assert!(self.nodes[node].answers.len() <= 1);
         self.nodes[node].answers.pop()
@@ -183,28 +227,42 @@ impl World {
         }
     }
 
-    /// Carries effects until there are none; a loop that does not end is a failure. Returns the number of exchanges.
+    /// Carries effects until there are none; a loop that does not end is a failure. Returns the
+    /// number of exchanges.
     pub(crate) fn carry(&mut self) -> usize {
         let mut exchanges = 0;
-        while let Some((index, effect)) =
-            (0..self.nodes.len()).find_map(|index| Some((index, self.nodes[index].core.poll_effect()?)))
+        while let Some((index, effect)) = (0..self.nodes.len())
+            .find_map(|index| Some((index, self.nodes[index].core.poll_effect()?)))
         {
             match effect {
-                Effect::Request { peer, id, frame, .. } => {
+                Effect::Request {
+                    peer, id, frame, ..
+                } => {
                     exchanges += 1;
                     self.exchanges += 1;
-                    assert!(exchanges < self.exchanges_max, "the conversation does not end");
+                    assert!(
+                        exchanges < self.exchanges_max,
+                        "the conversation does not end"
+                    );
                     self.request(index, peer, id, &frame);
                 }
-                Effect::Respond { token: u64::MAX, frame } => {
-                    self.nodes[index].answers.push(Response::decode(&frame).unwrap());
+                Effect::Respond {
+                    token: u64::MAX,
+                    frame,
+                } => {
+                    self.nodes[index]
+                        .answers
+                        .push(Response::decode(&frame).unwrap());
                 }
                 Effect::Respond { token, frame } => {
                     if let Ok(Response::Proofs { proofs }) = Response::decode(&frame) {
                         self.proofs_sent += proofs.len();
                     }
                     let asker = &mut self.nodes[usize::try_from(token >> 32).unwrap()];
-                    asker.core.handle_response(&asker.store, token & 0xffff_ffff, &frame, self.now_ms).unwrap();
+                    asker
+                        .core
+                        .handle_response(&asker.store, token & 0xffff_ffff, &frame, self.now_ms)
+                        .unwrap();
                 }
                 Effect::Notice(notice) => self.nodes[index].notices.push(notice),
                 Effect::Dial { address } => self.nodes[index].dials.push(address),
@@ -221,14 +279,23 @@ impl World {
             self.asked.push((peer, request.clone()));
             if let Some(response) = script(request) {
                 let asker = &mut self.nodes[asker];
-                asker.core.handle_response(&asker.store, id, &response.encode(), self.now_ms).unwrap();
+                asker
+                    .core
+                    .handle_response(&asker.store, id, &response.encode(), self.now_ms)
+                    .unwrap();
             }
             return;
         }
         let from = self.nodes[asker].site();
         let token = (asker as u64) << 32 | id;
-        let node = self.nodes.iter_mut().find(|node| node.site() == peer).unwrap();
-        node.core.handle_request(&node.store, from, token, frame, self.now_ms).unwrap();
+        let node = self
+            .nodes
+            .iter_mut()
+            .find(|node| node.site() == peer)
+            .unwrap();
+        node.core
+            .handle_request(&node.store, from, token, frame, self.now_ms)
+            .unwrap();
     }
 }
 

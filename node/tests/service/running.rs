@@ -32,10 +32,18 @@ impl Running {
     }
 
     /// A node that is also told of peers at these addresses.
-    pub(crate) fn start_with(dir: &Path, events: &Sender<ServiceEvent>, peers: Vec<String>) -> Self {
+    pub(crate) fn start_with(
+        dir: &Path,
+        events: &Sender<ServiceEvent>,
+        peers: Vec<String>,
+    ) -> Self {
         let site = Arc::new(Site::open(dir, Mode::Write).unwrap());
         let (handle, control) = service::handle();
-        let config = ServiceConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], peers, ends_on_signals: false };
+        let config = ServiceConfig {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+            peers,
+            ends_on_signals: false,
+        };
         let (first, started) = channel();
         let (on_site, all) = (site.clone(), events.clone());
         let thread = std::thread::spawn(move || {
@@ -48,7 +56,12 @@ impl Running {
             service::run(&on_site, &config, control, report).unwrap();
         });
         let address = started.recv_timeout(PATIENCE).unwrap();
-        Self { site, handle, thread: Some(thread), address }
+        Self {
+            site,
+            handle,
+            thread: Some(thread),
+            address,
+        }
     }
 
     pub(crate) fn stop(mut self) {
@@ -57,17 +70,30 @@ impl Running {
     }
 
     pub(crate) fn write(&self, records: Vec<Record>) {
-        self.site.store().commit(self.site.key(), records, wall_ms()).unwrap();
+        self.site
+            .store()
+            .commit(self.site.key(), records, wall_ms())
+            .unwrap();
     }
 
     pub(crate) fn put(&self, bytes: &[u8]) -> Record {
         let stats = self.site.store().blocks().put_bytes(bytes).unwrap();
-        Record::artifact(None, Payload { checksum: stats.checksum, len: bytes.len() as u64 })
+        Record::artifact(
+            None,
+            Payload {
+                checksum: stats.checksum,
+                len: bytes.len() as u64,
+            },
+        )
     }
 
     pub(crate) fn name(&self, name: &str, target: ArtifactKey) -> Record {
         let namespace = NAMESPACE_USER.to_owned();
-        Record::reference(RefAssignment { namespace, name: name.to_owned(), target })
+        Record::reference(RefAssignment {
+            namespace,
+            name: name.to_owned(),
+            target,
+        })
     }
 }
 
@@ -75,7 +101,11 @@ impl Running {
 pub(crate) fn agree(sites: &[&Running], events: &Receiver<ServiceEvent>) {
     let head = |running: &Running| {
         let view = running.site.store().view();
-        (view.head().clone(), view.state().root(), view.wanted().len())
+        (
+            view.head().clone(),
+            view.state().root(),
+            view.wanted().len(),
+        )
     };
     let deadline = wall_ms() + u64::try_from(PATIENCE.as_millis()).unwrap();
     loop {

@@ -24,22 +24,44 @@ fn a_tree_goes_in_and_comes_out_the_same() {
     assert!(added.new_bytes > 0 && added.skipped.is_empty());
     let at = site.head();
     let target = site.resolve("data/sample", &at).unwrap();
-    assert_eq!((target.key(), target.via_ref.as_deref()), (added.key, Some("data/sample")));
+    assert_eq!(
+        (target.key(), target.via_ref.as_deref()),
+        (added.key, Some("data/sample"))
+    );
     let out = scratch.at("out");
-    let written = site.materialise(&target, &at, &out, &mut |_, _| {}).unwrap();
+    let written = site
+        .materialise(&target, &at, &out, &mut |_, _| {})
+        .unwrap();
     assert_eq!((written.files, written.bytes), (4, 24));
     let there = |dir: &Path| {
-        let strip = |path: String| path.strip_prefix(&dir.display().to_string()).unwrap().to_owned();
+        let strip = |path: String| {
+            path.strip_prefix(&dir.display().to_string())
+                .unwrap()
+                .to_owned()
+        };
         listing(dir).into_iter().map(strip).collect::<Vec<_>>()
     };
     assert_eq!(there(&out), there(&dir));
-    assert_eq!(fs::read_link(out.join("link")).unwrap(), Path::new("sub/b.txt"));
-    assert_eq!(fs::metadata(out.join("empty")).unwrap().permissions().mode() & 0o777, 0o555);
+    assert_eq!(
+        fs::read_link(out.join("link")).unwrap(),
+        Path::new("sub/b.txt")
+    );
+    assert_eq!(
+        fs::metadata(out.join("empty"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o555
+    );
     // The same directory has the same key, and adding it again writes nothing.
     let again = add(&site, &out);
     assert_eq!((again.key, again.new_bytes), (added.key, 0));
     assert_eq!(site.head(), at);
-    assert!(matches!(site.materialise(&target, &at, &out, &mut |_, _| {}), Err(ReadError::Exists { .. })));
+    assert!(matches!(
+        site.materialise(&target, &at, &out, &mut |_, _| {}),
+        Err(ReadError::Exists { .. })
+    ));
 }
 
 #[test]
@@ -50,12 +72,20 @@ fn nobody_else_reads_what_is_not_complete() {
     scratch.file("in/public", &vec![1; 9 << 20]);
     scratch.file("in/sub/public", b"public");
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
-    for (name, mode) in [("in/private", 0o600), ("in/public", 0o644), ("in/sub/public", 0o666), ("in/sub", 0o755)] {
+    for (name, mode) in [
+        ("in/private", 0o600),
+        ("in/public", 0o644),
+        ("in/sub/public", 0o666),
+        ("in/sub", 0o755),
+    ] {
         fs::set_permissions(scratch.at(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     let file = add(&site, &scratch.at("in/public"));
     let tree = add(&site, &scratch.at("in"));
-    let usual = (mode(&scratch.file("usual/file", b"")), mode(&scratch.at("usual")));
+    let usual = (
+        mode(&scratch.file("usual/file", b"")),
+        mode(&scratch.at("usual")),
+    );
     fs::create_dir(scratch.at("there")).unwrap();
     for (key, out) in [(tree.key, "there/tree"), (file.key, "there/file")] {
         let at = site.head();
@@ -63,17 +93,31 @@ fn nobody_else_reads_what_is_not_complete() {
         let mut looks = 0;
         let on_progress = &mut |_, _| {
             looks += 1;
-            let partial = listing(&scratch.at("there")).into_iter().find(|path| path.contains("partial")).unwrap();
+            let partial = listing(&scratch.at("there"))
+                .into_iter()
+                .find(|path| path.contains("partial"))
+                .unwrap();
             assert_eq!(mode(Path::new(&partial)) & 0o077, 0, "{partial}");
             // A file that has ended may have its mode: the directory around it is closed.
             assert!(Path::new(&partial).is_dir() || fs::metadata(&partial).unwrap().is_file());
         };
-        site.materialise(&target, &at, &scratch.at(out), on_progress).unwrap();
+        site.materialise(&target, &at, &scratch.at(out), on_progress)
+            .unwrap();
         assert!(looks > 1, "nobody looked");
     }
-    assert_eq!((mode(&scratch.at("there/file")), mode(&scratch.at("there/tree"))), usual);
+    assert_eq!(
+        (
+            mode(&scratch.at("there/file")),
+            mode(&scratch.at("there/tree"))
+        ),
+        usual
+    );
     for name in ["private", "public", "sub/public", "sub"] {
-        assert_eq!(mode(&scratch.at("there/tree").join(name)), mode(&scratch.at("in").join(name)), "{name}");
+        assert_eq!(
+            mode(&scratch.at("there/tree").join(name)),
+            mode(&scratch.at("in").join(name)),
+            "{name}"
+        );
     }
 }
 
@@ -94,7 +138,10 @@ fn what_is_at_the_target_stays() {
     let before = listing(&scratch.0);
     for taken in ["there", "dir", "dangling", "link"] {
         let error = get(scratch.at(taken)).unwrap_err();
-        assert!(matches!(&error, ReadError::Exists { path } if *path == scratch.at(taken)), "{error}");
+        assert!(
+            matches!(&error, ReadError::Exists { path } if *path == scratch.at(taken)),
+            "{error}"
+        );
     }
     let error = get(scratch.at("absent/out")).unwrap_err();
     assert!(matches!(&error, ReadError::Write { .. }), "{error}");
@@ -109,7 +156,11 @@ fn what_is_at_the_target_stays() {
     // What comes to be while it is written is not overwritten either.
     let target = site.resolve(&key, &at).unwrap();
     let late = scratch.at("late");
-    let error = site.materialise(&target, &at, &late, &mut |_, _| fs::write(&late, b"mine").unwrap()).unwrap_err();
+    let error = site
+        .materialise(&target, &at, &late, &mut |_, _| {
+            fs::write(&late, b"mine").unwrap()
+        })
+        .unwrap_err();
     assert!(matches!(error, ReadError::Exists { .. }), "{error}");
     assert_eq!(fs::read(&late).unwrap(), b"mine");
 }
@@ -120,27 +171,41 @@ fn what_was_interrupted_goes_on_where_it_was() {
     let site = scratch.site("a");
     // More than a commit, and what is looked at ahead of it.
     for number in 0..22_000 {
-        scratch.file(&format!("in/{number:05}"), format!("file {number}").as_bytes());
+        scratch.file(
+            &format!("in/{number:05}"),
+            format!("file {number}").as_bytes(),
+        );
     }
     // After the first commit, what comes last goes away.
     let last = scratch.at("in/99999");
     fs::write(&last, b"last").unwrap();
     let mut durable = 0;
-    let result = site.add(vec![Source::Path(scratch.at("in"))], &AddOptions::default(), &mut |event| {
-        if let AddEvent::Progress(progress) = event {
-            durable = durable.max(progress.records_durable);
-            if durable > 0 {
-                drop(fs::remove_file(&last));
+    let result = site.add(
+        vec![Source::Path(scratch.at("in"))],
+        &AddOptions::default(),
+        &mut |event| {
+            if let AddEvent::Progress(progress) = event {
+                durable = durable.max(progress.records_durable);
+                if durable > 0 {
+                    drop(fs::remove_file(&last));
+                }
             }
-        }
-    });
-    assert!(matches!(&result, Err(AddError::Read { path, .. }) if *path == last), "{result:?}");
+        },
+    );
+    assert!(
+        matches!(&result, Err(AddError::Read { path, .. }) if *path == last),
+        "{result:?}"
+    );
     assert_eq!(durable, 16_384);
     fs::write(&last, b"last").unwrap();
     let again = add_as(&site, &scratch.at("in"), Some("in"));
     assert_eq!(again.files, 22_001);
     let commits = site.log(None, Some(1)).unwrap();
-    assert!(commits[0].records < 7_000, "only the rest is written: {} records", commits[0].records);
+    assert!(
+        commits[0].records < 7_000,
+        "only the rest is written: {} records",
+        commits[0].records
+    );
     assert_eq!(cat(&site, "in/99999"), b"last");
     assert_eq!(cat(&site, "in/00000"), b"file 0");
 }
@@ -159,13 +224,30 @@ fn a_tree_may_lie_as_deep_as_paths_are_long() {
     let added = add(&site, &scratch.at("i"));
     let at = site.head();
     let target = site.resolve(&added.key.to_string(), &at).unwrap();
-    // Where the target's own path is longer the innermost do not fit: that is told, and is no reason to stop.
-    let written = site.materialise(&target, &at, &scratch.at("o"), &mut |_, _| {}).unwrap();
-    assert!(written.warnings.iter().all(|warning| warning.starts_with("left out")), "{:?}", written.warnings);
+    // Where the target's own path is longer the innermost do not fit: that is told, and is no
+    // reason to stop.
+    let written = site
+        .materialise(&target, &at, &scratch.at("o"), &mut |_, _| {})
+        .unwrap();
+    assert!(
+        written
+            .warnings
+            .iter()
+            .all(|warning| warning.starts_with("left out")),
+        "{:?}",
+        written.warnings
+    );
     let removed = site.rm_recursive(&target, false, &mut |_| {}).unwrap();
     assert_eq!(removed.trees, depth as u64 + 1);
     // Deeper than there are files that may be open at a time.
-    assert!(std::process::Command::new("rm").arg("-rf").arg(&scratch.0).status().unwrap().success());
+    assert!(
+        std::process::Command::new("rm")
+            .arg("-rf")
+            .arg(&scratch.0)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -175,36 +257,92 @@ fn paths_lead_into_trees() {
     let added = add_as(&site, &sample(&scratch), Some("data/sample"));
     let at = site.head();
     assert_eq!(cat(&site, "data/sample/sub/b.txt"), b"beta");
-    assert_eq!(cat(&site, &format!("{}/a.txt", &added.key.to_string()[..12])), b"alpha");
+    assert_eq!(
+        cat(&site, &format!("{}/a.txt", &added.key.to_string()[..12])),
+        b"alpha"
+    );
     let names = |text: &str| {
         let listed = site.list_tree(&site.resolve(text, &at).unwrap()).unwrap();
-        listed.into_iter().map(|entry| entry.name).collect::<Vec<_>>()
+        listed
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names("data/sample"), ["a.txt", "empty", "link", "run.sh", "sub"]);
+    assert_eq!(
+        names("data/sample"),
+        ["a.txt", "empty", "link", "run.sh", "sub"]
+    );
     assert_eq!(names("data/sample/sub/"), ["b.txt", "same.txt"]);
-    assert!(matches!(site.resolve("data/sample/no", &at), Err(ResolveError::NoEntry { .. })));
-    assert!(matches!(site.resolve("data/sample/link", &at), Err(ResolveError::Symlink { .. })));
+    assert!(matches!(
+        site.resolve("data/sample/no", &at),
+        Err(ResolveError::NoEntry { .. })
+    ));
+    assert!(matches!(
+        site.resolve("data/sample/link", &at),
+        Err(ResolveError::Symlink { .. })
+    ));
     let through = site.resolve("data/sample/a.txt/x", &at).unwrap_err();
-    assert!(matches!(through, ResolveError::NotATree { sort: Sort::File, .. }), "{through}");
+    assert!(
+        matches!(
+            through,
+            ResolveError::NotATree {
+                sort: Sort::File,
+                ..
+            }
+        ),
+        "{through}"
+    );
 }
 
 #[test]
 fn streams_tags_and_filters() {
     let scratch = Scratch::new("streams");
     let site = scratch.site("a");
-    let reader = || Source::Reader { label: "-".to_owned(), reader: Box::leak(Box::new(&b"piped"[..])) };
-    let plain = site.add(vec![reader()], &AddOptions::default(), &mut |_| {}).unwrap().remove(0);
-    assert_eq!((plain.path.as_str(), plain.bytes, plain.kind), ("-", 5, Sort::File));
-    let tagged = AddOptions { type_tag: Some(77), ..AddOptions::default() };
-    let tagged = site.add(vec![reader()], &tagged, &mut |_| {}).unwrap().remove(0);
+    let reader = || Source::Reader {
+        label: "-".to_owned(),
+        reader: Box::leak(Box::new(&b"piped"[..])),
+    };
+    let plain = site
+        .add(vec![reader()], &AddOptions::default(), &mut |_| {})
+        .unwrap()
+        .remove(0);
+    assert_eq!(
+        (plain.path.as_str(), plain.bytes, plain.kind),
+        ("-", 5, Sort::File)
+    );
+    let tagged = AddOptions {
+        type_tag: Some(77),
+        ..AddOptions::default()
+    };
+    let tagged = site
+        .add(vec![reader()], &tagged, &mut |_| {})
+        .unwrap()
+        .remove(0);
     assert_ne!(plain.key, tagged.key);
-    assert_eq!(site.resolve(&tagged.key.to_string(), &site.head()).unwrap().type_tag, Some(77));
-    let reserved = AddOptions { type_tag: Some(program::TYPE_TAG), ..AddOptions::default() };
-    assert!(matches!(site.add(vec![reader()], &reserved, &mut |_| {}), Err(AddError::ReservedTag { .. })));
+    assert_eq!(
+        site.resolve(&tagged.key.to_string(), &site.head())
+            .unwrap()
+            .type_tag,
+        Some(77)
+    );
+    let reserved = AddOptions {
+        type_tag: Some(program::TYPE_TAG),
+        ..AddOptions::default()
+    };
+    assert!(matches!(
+        site.add(vec![reader()], &reserved, &mut |_| {}),
+        Err(AddError::ReservedTag { .. })
+    ));
     let filter = |path: &Path| !path.ends_with("sub");
-    let filtered = AddOptions { filter: Some(&filter), ..AddOptions::default() };
+    let filtered = AddOptions {
+        filter: Some(&filter),
+        ..AddOptions::default()
+    };
     let dir = sample(&scratch);
-    let added = site.add(vec![Source::Path(dir)], &filtered, &mut |_| {}).unwrap().remove(0);
+    let added = site
+        .add(vec![Source::Path(dir)], &filtered, &mut |_| {})
+        .unwrap()
+        .remove(0);
     assert_eq!(added.files, 2);
 }
 
@@ -213,24 +351,40 @@ fn progress_grows_to_the_total_and_tells_what_is_durable() {
     let scratch = Scratch::new("progress");
     let site = scratch.site("a");
     for number in 0..17_000 {
-        scratch.file(&format!("in/{number:05}"), format!("file {number}").as_bytes());
+        scratch.file(
+            &format!("in/{number:05}"),
+            format!("file {number}").as_bytes(),
+        );
     }
     let mut told: Vec<Progress> = Vec::new();
     let added = site
-        .add(vec![Source::Path(scratch.at("in"))], &AddOptions::default(), &mut |event| {
-            if let AddEvent::Progress(progress) = event {
-                told.push(progress);
-            }
-        })
+        .add(
+            vec![Source::Path(scratch.at("in"))],
+            &AddOptions::default(),
+            &mut |event| {
+                if let AddEvent::Progress(progress) = event {
+                    told.push(progress);
+                }
+            },
+        )
         .unwrap();
-    assert!(told.windows(2).all(|pair| pair[0].bytes <= pair[1].bytes && pair[0].files <= pair[1].files));
+    assert!(
+        told.windows(2)
+            .all(|pair| pair[0].bytes <= pair[1].bytes && pair[0].files <= pair[1].files)
+    );
     let last = told.last().unwrap();
-    assert_eq!((last.files, last.files_total, last.records_durable), (17_000, Some(17_000), 17_001));
+    assert_eq!(
+        (last.files, last.files_total, last.records_durable),
+        (17_000, Some(17_000), 17_001)
+    );
     assert_eq!(Some(last.bytes), last.bytes_total);
     assert_eq!(added[0].files, 17_000);
     // Two commits beside the genesis: none holds more records than a batch.
     assert_eq!(site.log(None, None).unwrap().len(), 3);
-    assert!(told.iter().any(|progress| progress.records_durable == 16_384));
+    assert!(
+        told.iter()
+            .any(|progress| progress.records_durable == 16_384)
+    );
 }
 
 #[test]
@@ -239,7 +393,9 @@ fn a_large_file_streams_and_a_change_costs_its_chunks() {
     let site = scratch.site("a");
     let mut state = 1u64;
     let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33).to_le_bytes()[0]
     })
     .take(24 << 20)
@@ -248,9 +404,15 @@ fn a_large_file_streams_and_a_change_costs_its_chunks() {
     bytes[12 << 20] ^= 1;
     let second = add(&site, &scratch.file("big", &bytes));
     assert_ne!(first.key, second.key);
-    assert!(second.new_bytes < 8 << 20, "{} of {}", second.new_bytes, first.new_bytes);
+    assert!(
+        second.new_bytes < 8 << 20,
+        "{} of {}",
+        second.new_bytes,
+        first.new_bytes
+    );
     let target = site.resolve(&second.key.to_string(), &site.head()).unwrap();
-    site.materialise(&target, &site.head(), &scratch.at("out"), &mut |_, _| {}).unwrap();
+    site.materialise(&target, &site.head(), &scratch.at("out"), &mut |_, _| {})
+        .unwrap();
     assert!(fs::read(scratch.at("out")).unwrap() == bytes);
 }
 
@@ -261,11 +423,22 @@ fn what_cannot_be_added_is_named_and_nothing_is_written() {
     let before = site.head();
     let add = |paths: &[PathBuf], reference| {
         let sources = paths.iter().cloned().map(Source::Path).collect();
-        site.add(sources, &AddOptions { reference, ..AddOptions::default() }, &mut |_| {}).unwrap_err()
+        site.add(
+            sources,
+            &AddOptions {
+                reference,
+                ..AddOptions::default()
+            },
+            &mut |_| {},
+        )
+        .unwrap_err()
     };
     let (file, absent) = (scratch.file("f", b"x"), scratch.at("absent"));
     let error = add(&[file.clone(), absent.clone()], None);
-    assert!(matches!(&error, AddError::Read { path, .. } if *path == absent), "{error}");
+    assert!(
+        matches!(&error, AddError::Read { path, .. } if *path == absent),
+        "{error}"
+    );
     let error = add(&[PathBuf::from("/dev/null")], None);
     assert!(matches!(error, AddError::Special { .. }));
     let error = add(&[file.clone(), file.clone()], Some("name"));
@@ -282,5 +455,8 @@ fn the_own_data_directory_is_not_added_to_itself() {
     let _socket = std::os::unix::net::UnixListener::bind(scratch.at("in/socket")).unwrap();
     let added = add(&site, &scratch.at("in"));
     assert_eq!(added.files, 1);
-    assert_eq!(added.skipped, [scratch.at("in/data"), scratch.at("in/socket")].map(|path| path.display().to_string()));
+    assert_eq!(
+        added.skipped,
+        [scratch.at("in/data"), scratch.at("in/socket")].map(|path| path.display().to_string())
+    );
 }

@@ -7,12 +7,24 @@ fn a_new_site_is_a_federation_of_one_and_opens_again() {
     let scratch = Scratch::new("new");
     let dir = scratch.at("deep/down/a");
     let made = Site::init(&dir, Some("Lab A"), ConflictRule::Quorum).unwrap();
-    assert_eq!(fs::metadata(dir.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(dir.join("key")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let site = Site::open(&dir, Mode::Write).unwrap();
     let status = site.status().unwrap();
-    assert_eq!((status.site_id, status.federation_id), (made.site_id, made.federation_id));
-    assert_eq!((status.name.as_str(), status.conflict_rule), ("Lab A", Some("quorum")));
-    assert_eq!((status.entries, status.members.len(), status.domains.len()), (1, 1, 1));
+    assert_eq!(
+        (status.site_id, status.federation_id),
+        (made.site_id, made.federation_id)
+    );
+    assert_eq!(
+        (status.name.as_str(), status.conflict_rule),
+        ("Lab A", Some("quorum"))
+    );
+    assert_eq!(
+        (status.entries, status.members.len(), status.domains.len()),
+        (1, 1, 1)
+    );
     assert_eq!(status.members[0].name, "Lab A");
     assert_eq!(status.state_root, site.store().view().state().root());
     assert!(status.disk.log_bytes > 0);
@@ -23,7 +35,10 @@ fn a_site_without_a_name_is_called_something() {
     let scratch = Scratch::new("nameless");
     let made = Site::init(&scratch.at("a"), None, ConflictRule::First).unwrap();
     assert!(!made.name.is_empty());
-    assert_eq!(Site::open(&scratch.at("a"), Mode::ReadOnly).unwrap().name(), made.name);
+    assert_eq!(
+        Site::open(&scratch.at("a"), Mode::ReadOnly).unwrap().name(),
+        made.name
+    );
 }
 
 #[test]
@@ -59,18 +74,35 @@ fn a_directory_in_use_or_absent_or_newer_is_named() {
     let site = scratch.site("a");
     let second = Site::open(&scratch.at("a"), Mode::Write).err().unwrap();
     assert!(matches!(second, OpenError::InUse { .. }));
-    assert!(second.to_string().contains(&scratch.at("a").display().to_string()));
+    assert!(
+        second
+            .to_string()
+            .contains(&scratch.at("a").display().to_string())
+    );
     // Readers are welcome beside it.
-    assert_eq!(Site::open(&scratch.at("a"), Mode::ReadOnly).unwrap().head(), site.head());
+    assert_eq!(
+        Site::open(&scratch.at("a"), Mode::ReadOnly).unwrap().head(),
+        site.head()
+    );
     drop(site);
-    assert!(matches!(Site::open(&scratch.at("b"), Mode::Write), Err(OpenError::Absent { .. })));
+    assert!(matches!(
+        Site::open(&scratch.at("b"), Mode::Write),
+        Err(OpenError::Absent { .. })
+    ));
     assert!(!scratch.at("b").exists());
 
     let text = fs::read_to_string(scratch.at("a/site.toml")).unwrap();
-    fs::write(scratch.at("a/site.toml"), text.replace("format = 1", "format = 2")).unwrap();
+    fs::write(
+        scratch.at("a/site.toml"),
+        text.replace("format = 1", "format = 2"),
+    )
+    .unwrap();
     let newer = Site::open(&scratch.at("a"), Mode::Write).err().unwrap();
     let source = std::error::Error::source(&newer).unwrap().to_string();
-    assert!(source.contains("format version 2") && source.contains("up to 1"), "{source}");
+    assert!(
+        source.contains("format version 2") && source.contains("up to 1"),
+        "{source}"
+    );
 }
 
 #[test]
@@ -80,10 +112,20 @@ fn a_site_opened_to_be_read_writes_nothing() {
     let before = listing(&scratch.0);
     let site = Site::open(&scratch.at("a"), Mode::ReadOnly).unwrap();
     let file = scratch.file("f", b"x");
-    assert!(site.add(vec![Source::Path(file.clone())], &AddOptions::default(), &mut |_| {}).is_err());
+    assert!(
+        site.add(
+            vec![Source::Path(file.clone())],
+            &AddOptions::default(),
+            &mut |_| {}
+        )
+        .is_err()
+    );
     assert!(site.invite(vec![]).is_err());
     assert!(site.snapshot_create(None).is_err());
-    assert!(site.set_addresses(&["/ip4/1.2.3.4/tcp/5".to_owned()]).is_err());
+    assert!(
+        site.set_addresses(&["/ip4/1.2.3.4/tcp/5".to_owned()])
+            .is_err()
+    );
     fs::remove_file(file).unwrap();
     assert_eq!(listing(&scratch.0), before);
 }
@@ -98,9 +140,13 @@ fn addresses_and_peers_are_remembered() {
     site.remember_peer(peer, "/ip4/1.1.1.1/tcp/1").unwrap();
     let peers = site.peers().unwrap();
     assert_eq!(peers.len(), 1);
-    assert_eq!(peers[0].addresses, ["/ip4/1.1.1.1/tcp/1", "/ip4/2.2.2.2/tcp/2"]);
+    assert_eq!(
+        peers[0].addresses,
+        ["/ip4/1.1.1.1/tcp/1", "/ip4/2.2.2.2/tcp/2"]
+    );
     site.forget_peer(peer).unwrap();
     assert!(site.peers().unwrap().is_empty());
-    site.set_addresses(&["/ip4/9.9.9.9/tcp/9".to_owned()]).unwrap();
+    site.set_addresses(&["/ip4/9.9.9.9/tcp/9".to_owned()])
+        .unwrap();
     assert_eq!(site.addresses().unwrap(), ["/ip4/9.9.9.9/tcp/9"]);
 }

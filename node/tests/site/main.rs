@@ -1,4 +1,5 @@
-//! A site as a person uses it: every method once for real, on files, and the wrong inputs that a person gives.
+//! A site as a person uses it: every method once for real, on files, and the wrong inputs that a
+//! person gives.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
@@ -29,9 +30,9 @@ use uor_index_format::program;
 use uor_index_format::receipt::{Derivation, Outcome, Status as Ended};
 use uor_index_format::record::{Payload, Record};
 use uor_node::site::{
-    AddError, AddEvent, AddOptions, Added, Binding, EdgeDraft, EdgeError, InitError, OpenError, ProgramError, Progress,
-    ReadError, RedeemError, Redeemed, RefError, RemoveError, ResolutionError, ResolveError, RunError, RunOptions, Site,
-    SnapshotError, Sort, Source,
+    AddError, AddEvent, AddOptions, Added, Binding, EdgeDraft, EdgeError, InitError, OpenError,
+    ProgramError, Progress, ReadError, RedeemError, Redeemed, RefError, RemoveError,
+    ResolutionError, ResolveError, RunError, RunOptions, Site, SnapshotError, Sort, Source,
 };
 use uor_tgk::export;
 use uor_tgk::trace::Direction;
@@ -41,7 +42,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("site-{name}-{}", std::process::id()));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("site-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Self(dir)
@@ -79,14 +81,23 @@ fn add(site: &Site, path: &Path) -> Added {
 }
 
 fn add_as(site: &Site, path: &Path, reference: Option<&str>) -> Added {
-    let options = AddOptions { reference, ..AddOptions::default() };
-    site.add(vec![Source::Path(path.to_owned())], &options, &mut |_| {}).unwrap().remove(0)
+    let options = AddOptions {
+        reference,
+        ..AddOptions::default()
+    };
+    site.add(vec![Source::Path(path.to_owned())], &options, &mut |_| {})
+        .unwrap()
+        .remove(0)
 }
 
 fn cat(site: &Site, text: &str) -> Vec<u8> {
     let target = site.resolve(text, &site.head()).unwrap();
     let mut bytes = Vec::new();
-    site.open_file(&target).unwrap().reader.read_to_end(&mut bytes).unwrap();
+    site.open_file(&target)
+        .unwrap()
+        .reader
+        .read_to_end(&mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -96,19 +107,33 @@ fn sync(from: &Site, to: &Site) {
     let wanted: Vec<_> = to.store().view().wanted().keys().copied().collect();
     for checksum in wanted {
         if let Ok(mut payload) = from.store().blocks().read(checksum) {
-            to.store().blocks().put_verified(checksum, &mut payload).unwrap();
+            to.store()
+                .blocks()
+                .put_verified(checksum, &mut payload)
+                .unwrap();
             to.store().payloads_arrived(&[checksum]).unwrap();
         }
     }
 }
 
 fn sync_records(from: &Site, to: &Site) {
-    let mut commits = from.store().view().commits().collect::<Result<Vec<_>, _>>().unwrap();
+    let mut commits = from
+        .store()
+        .view()
+        .commits()
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
     commits.sort_by_key(|commit| (commit.logseq, commit.domain));
     let read = |domain: &SiteId, number| from.store().read_commit(domain, number).unwrap().unwrap();
-    let commits: Vec<Commit> = commits.iter().map(|commit| read(&commit.domain, commit.number)).collect();
+    let commits: Vec<Commit> = commits
+        .iter()
+        .map(|commit| read(&commit.domain, commit.number))
+        .collect();
     for verdict in to.store().merge(commits).unwrap() {
-        assert!(matches!(verdict, Verdict::Counts | Verdict::Known), "{verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Counts | Verdict::Known),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -116,7 +141,10 @@ fn sync_records(from: &Site, to: &Site) {
 fn join(scratch: &Scratch, a: &Site, name: &str) -> Site {
     let ticket = a.invite(vec![]).unwrap();
     let joined = Site::init_joining(&scratch.at(name), Some(name), &ticket).unwrap();
-    assert!(matches!(a.redeem(&ticket.token, joined.site_id, name).unwrap(), Redeemed::Admitted(_)));
+    assert!(matches!(
+        a.redeem(&ticket.token, joined.site_id, name).unwrap(),
+        Redeemed::Admitted(_)
+    ));
     let site = Site::open(&scratch.at(name), Mode::Write).unwrap();
     sync(a, &site);
     site.join_completed().unwrap();

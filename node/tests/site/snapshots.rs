@@ -14,20 +14,46 @@ fn a_snapshot_shows_for_ever_what_it_saw() {
     assert_eq!((at.id(), now), (created.snapshot_id, site.head()));
     assert_eq!(site.at(Some("head")).unwrap(), site.head());
     add_as(&site, &scratch.file("f", b"two"), Some("f"));
-    site.rm(&site.resolve("f", &site.head()).unwrap(), &mut |_| {}).unwrap();
+    site.rm(&site.resolve("f", &site.head()).unwrap(), &mut |_| {})
+        .unwrap();
 
     let hex = created.snapshot_id.to_string();
     for text in ["before", &hex, &hex[..8]] {
         let shown = site.snapshot_show(text).unwrap();
-        assert_eq!((shown.snapshot_id, shown.state_root, shown.entries), (created.snapshot_id, root, 3));
-        assert_eq!((shown.labels.as_slice(), shown.kept), (["before".to_owned()].as_slice(), true));
-        assert_eq!((shown.applied.len(), shown.domains[0].records, shown.conflicts), (3, 3, 0));
-        assert!(shown.applied.is_sorted_by_key(|record| (record.logseq, record.id)));
+        assert_eq!(
+            (shown.snapshot_id, shown.state_root, shown.entries),
+            (created.snapshot_id, root, 3)
+        );
+        assert_eq!(
+            (shown.labels.as_slice(), shown.kept),
+            (["before".to_owned()].as_slice(), true)
+        );
+        assert_eq!(
+            (
+                shown.applied.len(),
+                shown.domains[0].records,
+                shown.conflicts
+            ),
+            (3, 3, 0)
+        );
+        assert!(
+            shown
+                .applied
+                .is_sorted_by_key(|record| (record.logseq, record.id))
+        );
     }
-    let target = site.resolve("f", &site.at(Some("before")).unwrap()).unwrap();
+    let target = site
+        .resolve("f", &site.at(Some("before")).unwrap())
+        .unwrap();
     assert_eq!(site.open_file(&target).unwrap().len, 3);
-    assert!(matches!(site.at(Some("nothing")), Err(SnapshotError::Unknown { .. })));
-    assert!(matches!(site.snapshot_create(Some("head")), Err(SnapshotError::ReservedLabel)));
+    assert!(matches!(
+        site.at(Some("nothing")),
+        Err(SnapshotError::Unknown { .. })
+    ));
+    assert!(matches!(
+        site.snapshot_create(Some("head")),
+        Err(SnapshotError::ReservedLabel)
+    ));
 }
 
 #[test]
@@ -37,12 +63,29 @@ fn snapshots_are_listed_kept_and_dropped() {
     let one = site.snapshot_create(Some("one")).unwrap();
     let two = site.snapshot_create(None).unwrap();
     let listed = site.snapshots().unwrap();
-    let brief: Vec<_> = listed.iter().map(|it| (it.snapshot_id, it.commits, it.kept)).collect();
-    assert_eq!(brief, [(one.snapshot_id, Some(1), true), (two.snapshot_id, Some(2), true)]);
+    let brief: Vec<_> = listed
+        .iter()
+        .map(|it| (it.snapshot_id, it.commits, it.kept))
+        .collect();
+    assert_eq!(
+        brief,
+        [
+            (one.snapshot_id, Some(1), true),
+            (two.snapshot_id, Some(2), true)
+        ]
+    );
     assert_eq!(site.snapshot_drop("one").unwrap(), one.snapshot_id);
     assert!(!site.snapshot_show("one").unwrap().kept);
-    assert_eq!(site.snapshot_keep(&one.snapshot_id.to_string()).unwrap(), one.snapshot_id);
-    assert!(site.snapshots().unwrap().iter().all(|snapshot| snapshot.kept));
+    assert_eq!(
+        site.snapshot_keep(&one.snapshot_id.to_string()).unwrap(),
+        one.snapshot_id
+    );
+    assert!(
+        site.snapshots()
+            .unwrap()
+            .iter()
+            .all(|snapshot| snapshot.kept)
+    );
 }
 
 #[test]
@@ -52,10 +95,24 @@ fn a_diff_names_what_came_went_and_changed() {
     let one = add_as(&site, &scratch.file("one", b"one"), Some("name"));
     site.snapshot_create(Some("a")).unwrap();
     let two = add_as(&site, &scratch.file("two", b"two"), Some("name"));
-    site.rm(&site.resolve(&one.key.to_string(), &site.head()).unwrap(), &mut |_| {}).unwrap();
+    site.rm(
+        &site.resolve(&one.key.to_string(), &site.head()).unwrap(),
+        &mut |_| {},
+    )
+    .unwrap();
     let diff = site.snapshot_diff("a", "head").unwrap();
-    assert_eq!(diff.removed.iter().map(|entry| entry.id).collect::<Vec<_>>(), [one.key.into()]);
-    assert!(diff.added.iter().any(|entry| entry.id == two.key.into() && entry.kind == Sort::File));
+    assert_eq!(
+        diff.removed
+            .iter()
+            .map(|entry| entry.id)
+            .collect::<Vec<_>>(),
+        [one.key.into()]
+    );
+    assert!(
+        diff.added
+            .iter()
+            .any(|entry| entry.id == two.key.into() && entry.kind == Sort::File)
+    );
     assert_eq!(diff.changed.len(), 1);
     assert_eq!(diff.changed[0].after.name.as_deref(), Some("name"));
     let back = site.snapshot_diff("head", "a").unwrap();
@@ -79,7 +136,10 @@ fn a_snapshot_of_commits_that_are_not_here_says_which() {
     }
     .encode();
     b.store().blocks().put_bytes(&payload).unwrap();
-    let record = Record::artifact(Some(uor_index_format::snapshot::TYPE_TAG), Payload::of(&payload));
+    let record = Record::artifact(
+        Some(uor_index_format::snapshot::TYPE_TAG),
+        Payload::of(&payload),
+    );
     b.store().commit(b.key(), vec![record], 0).unwrap();
     let error = b.at(Some(&created.snapshot_id.to_string())).unwrap_err();
     assert!(
@@ -87,5 +147,8 @@ fn a_snapshot_of_commits_that_are_not_here_says_which() {
         "{error}"
     );
     sync(&a, &b);
-    assert_eq!(b.at(Some(&created.snapshot_id.to_string())).unwrap().id(), created.snapshot_id);
+    assert_eq!(
+        b.at(Some(&created.snapshot_id.to_string())).unwrap().id(),
+        created.snapshot_id
+    );
 }

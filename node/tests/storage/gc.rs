@@ -10,7 +10,9 @@ use uor_index_format::id::{Checksum, SnapshotId};
 use uor_index_format::receipt::{Derivation, Outcome, Status};
 use uor_index_format::record::{Payload, Record};
 use uor_index_format::snapshot::Snapshot;
-use uor_node::site::{AddEvent, AddOptions, FileError, Gathered, GcError, Site, SnapshotError, Source};
+use uor_node::site::{
+    AddEvent, AddOptions, FileError, Gathered, GcError, Site, SnapshotError, Source,
+};
 
 use crate::support::{Scratch, add, cat, check_readable, check_sound, noise, remove, stored};
 
@@ -76,13 +78,19 @@ impl Kept {
             }
             Deed::Remove(index) => {
                 let view = site.store().view();
-                let entries = view.state().entries(view.head(), &uor_asl::state::Filter::ALL);
-                let ids = entries.map(|entry| entry.unwrap()).filter(|entry| entry.checksum.is_some());
+                let entries = view
+                    .state()
+                    .entries(view.head(), &uor_asl::state::Filter::ALL);
+                let ids = entries
+                    .map(|entry| entry.unwrap())
+                    .filter(|entry| entry.checksum.is_some());
                 let ids: Vec<String> = ids.map(|entry| entry.id.to_string()).collect();
                 drop(view);
                 // Genesis and the like cannot be removed.
                 if !ids.is_empty() {
-                    let target = site.resolve(index.get(ids.as_slice()).as_str(), &site.head()).unwrap();
+                    let target = site
+                        .resolve(index.get(ids.as_slice()).as_str(), &site.head())
+                        .unwrap();
                     drop(site.rm(&target, &mut |_| {}));
                 }
             }
@@ -119,13 +127,24 @@ impl Kept {
         let before = stored(site);
         let roots = self.roots();
         let done = gc(site);
-        assert_eq!(Gathered { dry_run: true, ..done }, dry);
+        assert_eq!(
+            Gathered {
+                dry_run: true,
+                ..done
+            },
+            dry
+        );
         assert_eq!(self.roots(), roots);
         let mut live: BTreeSet<Checksum> = check_readable(site, &site.head());
         for (id, snapshot) in &self.snapshots {
             live.extend(check_readable(site, snapshot));
             live.insert(Checksum::of(&snapshot.encode()));
-            assert!(site.snapshots().unwrap().iter().any(|listed| listed.snapshot_id == *id && listed.kept));
+            assert!(
+                site.snapshots()
+                    .unwrap()
+                    .iter()
+                    .any(|listed| listed.snapshot_id == *id && listed.kept)
+            );
         }
         assert_eq!(stored(site), before.intersection(&live).copied().collect());
         assert_eq!(done.payloads, (before.len() - stored(site).len()) as u64);
@@ -135,8 +154,12 @@ impl Kept {
 
     fn roots(&self) -> Vec<String> {
         let view = self.site.as_ref().unwrap().store().view();
-        let snapshots = [view.head()].into_iter().chain(self.snapshots.iter().map(|(_, snapshot)| snapshot));
-        snapshots.map(|snapshot| view.state().root_at(snapshot).unwrap().to_string()).collect()
+        let snapshots = [view.head()]
+            .into_iter()
+            .chain(self.snapshots.iter().map(|(_, snapshot)| snapshot));
+        snapshots
+            .map(|snapshot| view.state().root_at(snapshot).unwrap().to_string())
+            .collect()
     }
 }
 
@@ -158,8 +181,14 @@ proptest! {
 fn what_a_kept_snapshot_shows_stays_until_it_is_dropped() {
     let scratch = Scratch::new("dropped");
     let site = scratch.site("a");
-    let file = add(&site, &scratch.file("f", &noise(1, 10_000))).key.to_string();
-    let snapshot = site.snapshot_create(Some("before")).unwrap().snapshot_id.to_string();
+    let file = add(&site, &scratch.file("f", &noise(1, 10_000)))
+        .key
+        .to_string();
+    let snapshot = site
+        .snapshot_create(Some("before"))
+        .unwrap()
+        .snapshot_id
+        .to_string();
     remove(&site, &file);
     assert_eq!(gc(&site).payloads, 0);
     let at = site.at(Some("before")).unwrap();
@@ -167,8 +196,14 @@ fn what_a_kept_snapshot_shows_stays_until_it_is_dropped() {
     assert!(site.open_payload(&target).is_ok());
     site.snapshot_drop(&snapshot).unwrap();
     let dry = site.gc(true, &mut |_, _| {}).unwrap();
-    assert_eq!((dry.payloads, dry.snapshots_kept, dry.dry_run), (1, 0, true));
-    assert!(site.open_payload(&target).is_ok(), "a dry run frees nothing");
+    assert_eq!(
+        (dry.payloads, dry.snapshots_kept, dry.dry_run),
+        (1, 0, true)
+    );
+    assert!(
+        site.open_payload(&target).is_ok(),
+        "a dry run frees nothing"
+    );
     assert_eq!(gc(&site).payloads, 1);
     assert!(site.open_payload(&target).is_err());
     // The same bytes can be added again.
@@ -181,14 +216,20 @@ fn freed_packs_leave_the_disk() {
     let scratch = Scratch::new("disk");
     let site = scratch.site("a");
     let bytes = |site: &Site| site.status().unwrap().disk.blocks_bytes;
-    let key = add(&site, &scratch.file("big", &noise(1, 300 << 20))).key.to_string();
+    let key = add(&site, &scratch.file("big", &noise(1, 300 << 20)))
+        .key
+        .to_string();
     add(&site, &scratch.file("small", b"small"));
     remove(&site, &key);
     let before = bytes(&site);
     let done = gc(&site);
     assert!(done.bytes_freed > 200 << 20, "{done:?}");
     // The records of what was freed take some.
-    assert!(bytes(&site) <= before - done.bytes_freed + 65_536, "{done:?}, {} of {before}", bytes(&site));
+    assert!(
+        bytes(&site) <= before - done.bytes_freed + 65_536,
+        "{done:?}, {} of {before}",
+        bytes(&site)
+    );
     check_sound(&site);
 }
 
@@ -202,12 +243,27 @@ fn a_snapshot_whose_record_was_removed_stays_kept_and_can_be_dropped() {
     remove(&site, &snapshot.to_string());
     assert_eq!(
         gc(&site),
-        Gathered { payloads: 0, bytes_freed: 0, bytes_held: 0, packs_rewritten: 0, snapshots_kept: 1, dry_run: false }
+        Gathered {
+            payloads: 0,
+            bytes_freed: 0,
+            bytes_held: 0,
+            packs_rewritten: 0,
+            snapshots_kept: 1,
+            dry_run: false
+        }
     );
     let listed = site.snapshots().unwrap();
-    assert!(listed.iter().any(|listed| listed.snapshot_id == snapshot && listed.kept && listed.logseq_max.is_some()));
-    assert!(matches!(site.snapshot_drop("00000000"), Err(SnapshotError::Unknown { .. })));
-    assert_eq!(site.snapshot_drop(&snapshot.to_string()[..12]).unwrap(), snapshot);
+    assert!(listed.iter().any(|listed| listed.snapshot_id == snapshot
+        && listed.kept
+        && listed.logseq_max.is_some()));
+    assert!(matches!(
+        site.snapshot_drop("00000000"),
+        Err(SnapshotError::Unknown { .. })
+    ));
+    assert_eq!(
+        site.snapshot_drop(&snapshot.to_string()[..12]).unwrap(),
+        snapshot
+    );
     assert_eq!(gc(&site).payloads, 2);
 }
 
@@ -222,17 +278,28 @@ fn nothing_is_collected_while_something_is_added_or_when_it_is_unclear_what_is_k
     let on_event = &mut |_: AddEvent<'_>| {
         refused += u32::from(matches!(site.gc(false, &mut |_, _| {}), Err(GcError::Busy)));
     };
-    site.add(vec![Source::Path(scratch.file("g", b"text"))], &AddOptions::default(), on_event).unwrap();
+    site.add(
+        vec![Source::Path(scratch.file("g", b"text"))],
+        &AddOptions::default(),
+        on_event,
+    )
+    .unwrap();
     assert!(refused > 0);
     remove(&site, &file);
     fs::write(site.dir().join("kept"), format!("{}\n", "0".repeat(64))).unwrap();
     let error = site.gc(false, &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, GcError::Kept { .. }), "{error}");
     fs::write(site.dir().join("kept"), "what\n").unwrap();
-    assert!(matches!(site.gc(false, &mut |_, _| {}), Err(GcError::File(FileError::Damaged { .. }))));
+    assert!(matches!(
+        site.gc(false, &mut |_, _| {}),
+        Err(GcError::File(FileError::Damaged { .. }))
+    ));
     assert_eq!(stored(&site), before);
     let reader = Site::open(site.dir(), Mode::ReadOnly).unwrap();
-    assert!(matches!(reader.gc(true, &mut |_, _| {}), Err(GcError::File(FileError::ReadOnly))));
+    assert!(matches!(
+        reader.gc(true, &mut |_, _| {}),
+        Err(GcError::File(FileError::ReadOnly))
+    ));
 }
 
 #[test]
@@ -240,14 +307,29 @@ fn every_claim_about_a_receipt_stays() {
     let scratch = Scratch::new("claims");
     let site = scratch.site("a");
     let program = add(&site, &scratch.file("f", b"program")).key;
-    let derivation = Derivation { program, inputs: vec![], params: vec![], profile: "uor.pel/1".to_owned() };
+    let derivation = Derivation {
+        program,
+        inputs: vec![],
+        params: vec![],
+        profile: "uor.pel/1".to_owned(),
+    };
     let mut claims = BTreeSet::new();
     for number in 0..3 {
-        let outcome = Outcome { status: Status::Ok, outputs: vec![(format!("out{number}"), program)], trace: vec![] };
+        let outcome = Outcome {
+            status: Status::Ok,
+            outputs: vec![(format!("out{number}"), program)],
+            trace: vec![],
+        };
         let bytes = outcome.encode();
         site.store().blocks().put_bytes(&bytes).unwrap();
         let payload = Payload::of(&bytes);
-        site.store().commit(site.key(), vec![Record::receipt(derivation.clone(), payload)], 0).unwrap();
+        site.store()
+            .commit(
+                site.key(),
+                vec![Record::receipt(derivation.clone(), payload)],
+                0,
+            )
+            .unwrap();
         claims.insert(payload.checksum);
     }
     assert_eq!(gc(&site).payloads, 0);
@@ -260,7 +342,8 @@ fn every_claim_about_a_receipt_stays() {
 fn what_was_freed_or_erased_is_not_wanted_again() {
     let scratch = Scratch::new("unwanted");
     let site = scratch.site("a");
-    let [gone, secret] = [b"gone", b"aloe"].map(|bytes| add(&site, &scratch.file("f", bytes)).key.to_string());
+    let [gone, secret] =
+        [b"gone", b"aloe"].map(|bytes| add(&site, &scratch.file("f", bytes)).key.to_string());
     remove(&site, &gone);
     assert_eq!(gc(&site).payloads, 1);
     site.erase(&secret, &site.head()).unwrap();
@@ -287,7 +370,9 @@ fn what_arrives_while_garbage_is_collected_stays() {
         }
         ControlFlow::Continue(())
     };
-    site.store().collect(&kept, &BTreeSet::new(), false, 0, on_progress).unwrap();
+    site.store()
+        .collect(&kept, &BTreeSet::new(), false, 0, on_progress)
+        .unwrap();
     assert!(record.is_none());
     let mut site = Some(site);
     for _ in 0..2 {
@@ -306,8 +391,13 @@ fn what_nothing_shows_any_more_is_no_longer_wanted_even_after_a_restart() {
     let id = record.id();
     site.store().commit(site.key(), vec![record], 0).unwrap();
     gc(&site);
-    assert!(site.store().view().wanted().contains_key(&checksum), "what is shown is wanted");
-    site.store().commit(site.key(), vec![Record::tombstone(id)], 0).unwrap();
+    assert!(
+        site.store().view().wanted().contains_key(&checksum),
+        "what is shown is wanted"
+    );
+    site.store()
+        .commit(site.key(), vec![Record::tombstone(id)], 0)
+        .unwrap();
     gc(&site);
     let mut site = Some(site);
     for _ in 0..2 {

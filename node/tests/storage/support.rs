@@ -18,7 +18,8 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("storage-{name}-{}", std::process::id()));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("storage-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         Self(dir)
@@ -56,13 +57,19 @@ pub(crate) fn add(site: &Site, path: &Path) -> Added {
 }
 
 pub(crate) fn add_with(site: &Site, path: &Path, options: &AddOptions<'_>) -> Added {
-    site.add(vec![Source::Path(path.to_owned())], options, &mut |_| {}).unwrap().remove(0)
+    site.add(vec![Source::Path(path.to_owned())], options, &mut |_| {})
+        .unwrap()
+        .remove(0)
 }
 
 pub(crate) fn cat(site: &Site, text: &str) -> Vec<u8> {
     let target = site.resolve(text, &site.head()).unwrap();
     let mut bytes = Vec::new();
-    site.open_payload(&target).unwrap().reader.read_to_end(&mut bytes).unwrap();
+    site.open_payload(&target)
+        .unwrap()
+        .reader
+        .read_to_end(&mut bytes)
+        .unwrap();
     bytes
 }
 
@@ -70,7 +77,9 @@ pub(crate) fn cat(site: &Site, text: &str) -> Vec<u8> {
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 56).to_le_bytes()[0]
     };
     std::iter::repeat_with(&mut next).take(len).collect()
@@ -86,15 +95,20 @@ pub(crate) fn stored(site: &Site) -> BTreeSet<Checksum> {
     site.store().blocks().payloads().into_iter().collect()
 }
 
-/// Panics unless every payload that is visible at a snapshot is here, and its bytes are sound; gives their digests.
+/// Panics unless every payload that is visible at a snapshot is here, and its bytes are sound;
+/// gives their digests.
 #[track_caller]
 pub(crate) fn check_readable(site: &Site, at: &Snapshot) -> BTreeSet<Checksum> {
     let versions: Vec<_> = {
         let view = site.store().view();
         let entries = view.state().entries(at, &Filter::ALL).map(Result::unwrap);
-        entries.flat_map(|entry| view.state().versions(&entry.id, at).unwrap()).collect()
+        entries
+            .flat_map(|entry| view.state().versions(&entry.id, at).unwrap())
+            .collect()
     };
-    let payloads = versions.iter().filter_map(|version| version.record.block_payload());
+    let payloads = versions
+        .iter()
+        .filter_map(|version| version.record.block_payload());
     let checksums: BTreeSet<Checksum> = payloads.map(|payload| payload.checksum).collect();
     for checksum in &checksums {
         let bytes = site.store().blocks().read_all(*checksum, u64::MAX).unwrap();

@@ -1,26 +1,31 @@
 //! What compiling a module costs: counted before any engine sees it, and the same everywhere.
 //!
-//! Compilers keep, for each place where control flow meets, what every local and every value on the operand stack is there.
-//! So a short function with many locals and many branches costs their product, where its length says nothing. The count is
-//! of that work, and of the memory that it takes:
+//! Compilers keep, for each place where control flow meets, what every local and every value on the
+//! operand stack is there. So a short function with many locals and many branches costs their
+//! product, where its length says nothing. The count is of that work, and of the memory that it
+//! takes:
 //!
 //! * one for each operator, its operands and its results;
-//! * for each way that control may take, the locals and the height of the operand stack, once more for each loop around it,
-//!   all of it over [`KEPT_PER_STEP`]: what a local is at the start of a loop is known only at its end, and is looked up
-//!   through all loops around;
-//! * for each call, the locals and the height of the operand stack, over the same: what outlives it is put aside;
-//! * for each loop, the square of how many locals it may use, over [`LOCALS_PER_STEP`]: each of them is given a place at the
-//!   start of the loop, and taking one out again moves those behind it;
-//! * for each block and each branch that may not be taken, those before it, over [`BLOCKS_PER_STEP`], once more for each value that it takes and gives: what
-//!   lives where is noted block by block.
+//! * for each way that control may take, the locals and the height of the operand stack, once more
+//!   for each loop around it, all of it over [`KEPT_PER_STEP`]: what a local is at the start of a
+//!   loop is known only at its end, and is looked up through all loops around;
+//! * for each call, the locals and the height of the operand stack, over the same: what outlives it
+//!   is put aside;
+//! * for each loop, the square of how many locals it may use, over [`LOCALS_PER_STEP`]: each of
+//!   them is given a place at the start of the loop, and taking one out again moves those behind
+//!   it;
+//! * for each block and each branch that may not be taken, those before it, over
+//!   [`BLOCKS_PER_STEP`], once more for each value that it takes and gives: what lives where is
+//!   noted block by block.
 //!
-//! The divisors follow from what `benches/compile.rs` measures: a step is about half a microsecond and 130 bytes.
+//! The divisors follow from what `benches/compile.rs` measures: a step is about half a microsecond
+//! and 130 bytes.
 
 use std::collections::BTreeSet;
 
 use wasmparser::{
-    FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator, OperatorsReader,
-    ValidatorResources,
+    FuncToValidate, FuncValidator, FuncValidatorAllocations, FunctionBody, Operator,
+    OperatorsReader, ValidatorResources,
 };
 
 use super::{FUNCTION_COST_MAX, GateError};
@@ -40,7 +45,8 @@ type Validator = FuncValidator<ValidatorResources>;
 /// Validates a function and counts what compiling it costs.
 ///
 /// # Errors
-/// [`GateError::Invalid`]; [`GateError::FunctionCost`] where its cost is beyond [`FUNCTION_COST_MAX`]: no more of it is read.
+/// [`GateError::Invalid`]; [`GateError::FunctionCost`] where its cost is beyond
+/// [`FUNCTION_COST_MAX`]: no more of it is read.
 pub(super) fn of_function(
     function: FuncToValidate<ValidatorResources>,
     body: &FunctionBody<'_>,
@@ -56,7 +62,12 @@ pub(super) fn of_function(
         let (operator, at) = operators.read_with_offset()?;
         counted.count(&operator, &validator);
         if counted.cost() > FUNCTION_COST_MAX {
-            return Err(GateError::FunctionCost { function: index, offset, at, max: FUNCTION_COST_MAX });
+            return Err(GateError::FunctionCost {
+                function: index,
+                offset,
+                at,
+                max: FUNCTION_COST_MAX,
+            });
         }
         validator.op(at, &operator)?;
     }
@@ -84,7 +95,15 @@ struct Counted {
 impl Counted {
     /// Nothing but a function with so many locals.
     const fn new(locals: u64) -> Self {
-        Self { cost: FUNCTION_COST + locals, kept: 0, locals, uses: 0, open: Vec::new(), loops: 0, blocks: 0 }
+        Self {
+            cost: FUNCTION_COST + locals,
+            kept: 0,
+            locals,
+            uses: 0,
+            open: Vec::new(),
+            loops: 0,
+            blocks: 0,
+        }
     }
 
     /// Counts an operator, which was not handed to the validator yet.
@@ -112,7 +131,11 @@ impl Counted {
             }
             Operator::BrTable { targets } => {
                 self.pass_blocks(0);
-                let depths: BTreeSet<u32> = targets.targets().flatten().chain([targets.default()]).collect();
+                let depths: BTreeSet<u32> = targets
+                    .targets()
+                    .flatten()
+                    .chain([targets.default()])
+                    .collect();
                 // Each target is checked against what is taken.
                 self.add(u64::from(targets.len()) * u64::from(taken));
                 depths.len() as u64
@@ -125,7 +148,9 @@ impl Counted {
             | Operator::CallIndirect { .. }
             | Operator::ReturnCall { .. }
             | Operator::ReturnCallIndirect { .. } => {
-                self.kept = self.kept.saturating_add(self.locals + u64::from(validator.operand_stack_height()));
+                self.kept = self
+                    .kept
+                    .saturating_add(self.locals + u64::from(validator.operand_stack_height()));
                 0
             }
             _ => 0,

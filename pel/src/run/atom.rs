@@ -1,5 +1,5 @@
-//! Atoms: canonical programs of one node. A node's own name, the names of what it reads and the program around it are not
-//! part of its work, so they are not part of its atom.
+//! Atoms: canonical programs of one node. A node's own name, the names of what it reads and the
+//! program around it are not part of its work, so they are not part of its atom.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ pub const NODE: &str = "node";
 /// Name of an atom's output.
 pub const OUTPUT: &str = "out";
 
-/// The canonical program of one node: inputs `0`, `1`, … in the node's order, the node [`NODE`], its output [`OUTPUT`].
+/// The canonical program of one node: inputs `0`, `1`, … in the node's order, the node [`NODE`],
+/// its output [`OUTPUT`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Atom {
     /// The program.
@@ -36,14 +37,30 @@ impl Atom {
 
     /// The atom that a mapped node runs for one file.
     pub fn of_file(node: &Node) -> Self {
-        Self::of(&Node { each: false, ..node.clone() })
+        Self::of(&Node {
+            each: false,
+            ..node.clone()
+        })
     }
 
     /// The atom's run on these inputs. Parameters of the run matter to `pel.bytes.params/1` only.
     pub fn derivation(&self, inputs: Vec<ArtifactKey>, params: &[u8]) -> Derivation {
-        let reads_params = self.program.nodes().iter().any(|node| node.op == Op::Params.name());
-        let params = if reads_params { params.to_vec() } else { Vec::new() };
-        Derivation { program: self.key, inputs, params, profile: PROFILE.to_owned() }
+        let reads_params = self
+            .program
+            .nodes()
+            .iter()
+            .any(|node| node.op == Op::Params.name());
+        let params = if reads_params {
+            params.to_vec()
+        } else {
+            Vec::new()
+        };
+        Derivation {
+            program: self.key,
+            inputs,
+            params,
+            profile: PROFILE.to_owned(),
+        }
     }
 }
 
@@ -61,10 +78,16 @@ fn shape(node: &Node) -> Program {
     let count = node.inputs.len();
     let inputs = (0..count).map(|index| index.to_string()).collect();
     let sources = (0..).map(Source::Input).take(count).collect();
-    let node = Node { name: NODE.to_owned(), inputs: sources, ..node.clone() };
+    let node = Node {
+        name: NODE.to_owned(),
+        inputs: sources,
+        ..node.clone()
+    };
     let outputs = vec![(OUTPUT.to_owned(), Source::Node(0))];
-    // A node of a valid program is valid alone: its name and its inputs are, and nothing else is checked across nodes.
-    Program::new(inputs, vec![node], outputs).unwrap_or_else(|error| unreachable!("an atom is a program: {error}"))
+    // A node of a valid program is valid alone: its name and its inputs are, and nothing else is
+    // checked across nodes.
+    Program::new(inputs, vec![node], outputs)
+        .unwrap_or_else(|error| unreachable!("an atom is a program: {error}"))
 }
 
 impl Runner<'_> {
@@ -75,25 +98,42 @@ impl Runner<'_> {
         program: &Program,
         label: &str,
     ) -> Result<Outcome, RunError> {
-        let Some(node) = program.nodes().first() else { unreachable!("a program has a node") };
+        let Some(node) = program.nodes().first() else {
+            unreachable!("a program has a node")
+        };
         if node.each {
             return self.each(node, derivation, label);
         }
         match self.operate(node, derivation, label) {
             Ok(blob) => {
                 let key = self.shelf.put(None, blob)?;
-                Ok(Outcome { status: Status::Ok, outputs: vec![(OUTPUT.to_owned(), key)], trace: Vec::new() })
+                Ok(Outcome {
+                    status: Status::Ok,
+                    outputs: vec![(OUTPUT.to_owned(), key)],
+                    trace: Vec::new(),
+                })
             }
             Err(Halt::Failed(kind)) => {
-                let status = Status::Failed { node: NODE.to_owned(), kind };
-                Ok(Outcome { status, outputs: Vec::new(), trace: Vec::new() })
+                let status = Status::Failed {
+                    node: NODE.to_owned(),
+                    kind,
+                };
+                Ok(Outcome {
+                    status,
+                    outputs: Vec::new(),
+                    trace: Vec::new(),
+                })
             }
             Err(Halt::Error(error)) => Err(error),
         }
     }
 
     /// Puts an artifact that a run makes beside its outputs.
-    pub(super) fn put_tagged(&self, type_tag: u32, bytes: Vec<u8>) -> Result<ArtifactKey, RunError> {
+    pub(super) fn put_tagged(
+        &self,
+        type_tag: u32,
+        bytes: Vec<u8>,
+    ) -> Result<ArtifactKey, RunError> {
         Ok(self.shelf.put(Some(type_tag), Arc::new(bytes))?)
     }
 }

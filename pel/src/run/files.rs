@@ -1,7 +1,9 @@
-//! The files of a tree in path order: directories are walked in the order of their entries, each before what follows it.
+//! The files of a tree in path order: directories are walked in the order of their entries, each
+//! before what follows it.
 //!
-//! Trees come from peers. A small chain of trees can stand for very many paths, so the walk is bounded; what is beyond the
-//! bounds, and what is no tree, fails as a wrong input, on every site alike.
+//! Trees come from peers. A small chain of trees can stand for very many paths, so the walk is
+//! bounded; what is beyond the bounds, and what is no tree, fails as a wrong input, on every site
+//! alike.
 
 use std::vec::IntoIter;
 
@@ -32,14 +34,21 @@ pub(super) struct File {
 
 /// The files of the tree with this key.
 pub(super) fn list(shelf: &dyn Shelf, root: &ArtifactKey, label: &str) -> Result<Vec<File>, Halt> {
-    let mut walk = Walk { shelf, label, files: Vec::new(), entries: 0 };
+    let mut walk = Walk {
+        shelf,
+        label,
+        files: Vec::new(),
+        entries: 0,
+    };
     walk.directory(root, "", 0)?;
     Ok(walk.files)
 }
 
 /// Whether an artifact is here, and if it is a tree, all that it holds.
 pub(super) fn is_whole(shelf: &dyn Shelf, key: &ArtifactKey) -> Result<bool, RunError> {
-    let Some(artifact) = shelf.find(key)? else { return Ok(false) };
+    let Some(artifact) = shelf.find(key)? else {
+        return Ok(false);
+    };
     if artifact.type_tag != Some(tree::TYPE_TAG) {
         return Ok(true);
     }
@@ -76,7 +85,9 @@ impl Walk<'_> {
             let path = join(path, &entry.name);
             match &entry.kind {
                 EntryKind::Directory { key } => self.directory(key, &path, depth + 1)?,
-                EntryKind::File { .. } if path.len() > PATH_LEN_MAX => return Err(FailureKind::WrongInput.into()),
+                EntryKind::File { .. } if path.len() > PATH_LEN_MAX => {
+                    return Err(FailureKind::WrongInput.into());
+                }
                 EntryKind::File { key, .. } => self.files.push(File { path, key: *key }),
                 _ => {}
             }
@@ -85,7 +96,8 @@ impl Walk<'_> {
     }
 }
 
-/// A path as text: what is not UTF-8, and control characters, are replaced or escaped. Labels are for people.
+/// A path as text: what is not UTF-8, and control characters, are replaced or escaped. Labels are
+/// for people.
 fn join(directory: &str, name: &[u8]) -> String {
     let mut path = directory.to_owned();
     if !path.is_empty() {
@@ -106,13 +118,18 @@ fn load(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Tree, Halt>
     if artifact.type_tag != Some(tree::TYPE_TAG) || artifact.blob.size() > TREE_LEN_MAX {
         return Err(FailureKind::WrongInput.into());
     }
-    let unreadable = |source| RunError::Unreadable { label: label.to_owned(), key: *key, source };
+    let unreadable = |source| RunError::Unreadable {
+        label: label.to_owned(),
+        key: *key,
+        source,
+    };
     let payload = to_vec(&*artifact.blob, TREE_LEN_MAX).map_err(unreadable)?;
     Ok(Tree::decode(&payload).map_err(|_| FailureKind::WrongInput)?)
 }
 
 impl Runner<'_> {
-    /// The tree with the contents of its files replaced, in path order; names, attributes and everything else stay.
+    /// The tree with the contents of its files replaced, in path order; names, attributes and
+    /// everything else stay.
     pub(super) fn rebuild(
         &self,
         key: &ArtifactKey,
@@ -126,14 +143,23 @@ impl Runner<'_> {
                 EntryKind::File { .. } => {
                     // One result for each file that the list held.
                     let key = results.next().ok_or(FailureKind::WrongInput)?;
-                    EntryKind::File { key, len: found(self.shelf, &key, label)?.blob.size() }
+                    EntryKind::File {
+                        key,
+                        len: found(self.shelf, &key, label)?.blob.size(),
+                    }
                 }
-                EntryKind::Directory { key } => EntryKind::Directory { key: self.rebuild(key, results, label)? },
+                EntryKind::Directory { key } => EntryKind::Directory {
+                    key: self.rebuild(key, results, label)?,
+                },
                 other => other.clone(),
             };
-            entries.push(TreeEntry { kind, ..entry.clone() });
+            entries.push(TreeEntry {
+                kind,
+                ..entry.clone()
+            });
         }
-        let tree = Tree::with_own(before.own().cloned(), entries).map_err(|_| FailureKind::WrongInput)?;
+        let tree =
+            Tree::with_own(before.own().cloned(), entries).map_err(|_| FailureKind::WrongInput)?;
         Ok(self.put_tagged(tree::TYPE_TAG, tree.encode())?)
     }
 }

@@ -43,7 +43,12 @@ impl From<ShelfError> for Halt {
 
 impl Runner<'_> {
     /// The output of a node that is not mapped.
-    pub(super) fn operate(&mut self, node: &Node, derivation: &Derivation, label: &str) -> Result<Arc<dyn Blob>, Halt> {
+    pub(super) fn operate(
+        &mut self,
+        node: &Node,
+        derivation: &Derivation,
+        label: &str,
+    ) -> Result<Arc<dyn Blob>, Halt> {
         let op = Op::of(node).map_err(RunError::from)?;
         self.operations += 1;
         let inputs = &derivation.inputs;
@@ -51,25 +56,47 @@ impl Runner<'_> {
             Op::Const => Arc::new(node.params.clone()),
             Op::Params => Arc::new(derivation.params.clone()),
             Op::Concat => Arc::new(kernel::concat(self.flat_inputs(inputs, label)?)?),
-            Op::Slice => Arc::new(kernel::slice(self.only_input(inputs, label)?.1, &node.params)?),
+            Op::Slice => Arc::new(kernel::slice(
+                self.only_input(inputs, label)?.1,
+                &node.params,
+            )?),
             Op::Hash => {
                 let (key, input) = self.only_input(inputs, label)?;
-                let unreadable = |source| RunError::Unreadable { label: label.to_owned(), key, source };
+                let unreadable = |source| RunError::Unreadable {
+                    label: label.to_owned(),
+                    key,
+                    source,
+                };
                 Arc::new(kernel::hash(&*input).map_err(unreadable)?)
             }
             Op::Wasm => Arc::new(self.execute(node, inputs, label)?),
         })
     }
 
-    fn execute(&mut self, node: &Node, inputs: &[ArtifactKey], label: &str) -> Result<Vec<u8>, Halt> {
+    fn execute(
+        &mut self,
+        node: &Node,
+        inputs: &[ArtifactKey],
+        label: &str,
+    ) -> Result<Vec<u8>, Halt> {
         let module = self.module(node, label)?;
-        let inputs =
-            inputs.iter().map(|key| Ok(found(self.shelf, key, label)?.blob)).collect::<Result<_, RunError>>()?;
-        let call = Call { inputs, params: node.params.clone(), limits: self.options.limits };
+        let inputs = inputs
+            .iter()
+            .map(|key| Ok(found(self.shelf, key, label)?.blob))
+            .collect::<Result<_, RunError>>()?;
+        let call = Call {
+            inputs,
+            params: node.params.clone(),
+            limits: self.options.limits,
+        };
         match self.engine.run(&module, call) {
             Ended::Returned(output) => Ok(output),
             Ended::Failed(kind) => Err(kind.into()),
-            Ended::NoResult(source) => Err(RunError::NoResult { label: label.to_owned(), source }.into()),
+            Ended::NoResult(source) => Err(RunError::NoResult {
+                label: label.to_owned(),
+                source,
+            }
+            .into()),
         }
     }
 
@@ -80,9 +107,16 @@ impl Runner<'_> {
             return Ok(module.clone());
         }
         let blob = found(self.shelf, &key, label)?.blob;
-        let refused = |source| RunError::Module { label: label.to_owned(), key, source };
+        let refused = |source| RunError::Module {
+            label: label.to_owned(),
+            key,
+            source,
+        };
         if blob.size() > MODULE_LEN_MAX {
-            return Err(refused(gate::GateError::TooLarge { len: blob.size(), max: MODULE_LEN_MAX }));
+            return Err(refused(gate::GateError::TooLarge {
+                len: blob.size(),
+                max: MODULE_LEN_MAX,
+            }));
         }
         let bytes = to_vec(&*blob, MODULE_LEN_MAX).map_err(|source| RunError::Unreadable {
             label: label.to_owned(),
@@ -94,7 +128,11 @@ impl Runner<'_> {
         Ok(module)
     }
 
-    fn only_input(&self, inputs: &[ArtifactKey], label: &str) -> Result<(ArtifactKey, Arc<dyn Blob>), Halt> {
+    fn only_input(
+        &self,
+        inputs: &[ArtifactKey],
+        label: &str,
+    ) -> Result<(ArtifactKey, Arc<dyn Blob>), Halt> {
         match inputs {
             [key] => Ok((*key, found(self.shelf, key, label)?.blob)),
             // The operation was checked: it has one input.
@@ -121,5 +159,8 @@ impl Runner<'_> {
 
 /// An artifact that a node reads.
 pub(super) fn found(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Found, RunError> {
-    shelf.find(key)?.ok_or_else(|| RunError::Absent { label: label.to_owned(), key: *key })
+    shelf.find(key)?.ok_or_else(|| RunError::Absent {
+        label: label.to_owned(),
+        key: *key,
+    })
 }

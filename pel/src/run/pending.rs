@@ -9,8 +9,9 @@ use super::operate::Halt;
 use super::{RunError, Task, files, known};
 use crate::shelf::Shelf;
 
-/// The tasks of a run that nobody has done yet and whose inputs are named, in the one order; each file of a mapped node is
-/// a task of its own. Empty when running the whole task would execute nothing but its own receipt.
+/// The tasks of a run that nobody has done yet and whose inputs are named, in the one order; each
+/// file of a mapped node is a task of its own. Empty when running the whole task would execute
+/// nothing but its own receipt.
 pub fn pending(shelf: &dyn Shelf, task: &Task) -> Result<Vec<Task>, RunError> {
     if known(shelf, &task.derivation.receipt_key(), &task.program)?.is_some() {
         return Ok(Vec::new());
@@ -29,7 +30,10 @@ pub fn pending(shelf: &dyn Shelf, task: &Task) -> Result<Vec<Task>, RunError> {
         };
         match outcome(shelf, task, node, &inputs, &mut tasks)? {
             // Nothing after the first failure is ever run.
-            Some(Outcome { status: Status::Failed { .. }, .. }) => break,
+            Some(Outcome {
+                status: Status::Failed { .. },
+                ..
+            }) => break,
             Some(outcome) => keys.push(outcome.outputs.first().map(|(_, key)| *key)),
             None => keys.push(None),
         }
@@ -55,7 +59,11 @@ fn outcome(
         file_tasks(shelf, task, node, inputs, tasks)?;
     }
     if tasks.len() == before {
-        tasks.push(Task { label: node.name.clone(), derivation, program: atom.program });
+        tasks.push(Task {
+            label: node.name.clone(),
+            derivation,
+            program: atom.program,
+        });
     }
     Ok(None)
 }
@@ -67,7 +75,9 @@ fn file_tasks(
     inputs: &[ArtifactKey],
     tasks: &mut Vec<Task>,
 ) -> Result<(), RunError> {
-    let Some((tree, others)) = inputs.split_first() else { return Ok(()) };
+    let Some((tree, others)) = inputs.split_first() else {
+        return Ok(());
+    };
     let files = match files::list(shelf, tree, &node.name) {
         Ok(files) => files,
         // The node itself will say so.
@@ -78,11 +88,18 @@ fn file_tasks(
     for file in files {
         let derivation = atom.derivation([&[file.key], others].concat(), &task.derivation.params);
         match known(shelf, &derivation.receipt_key(), &atom.program)? {
-            Some(Outcome { status: Status::Failed { .. }, .. }) => break,
+            Some(Outcome {
+                status: Status::Failed { .. },
+                ..
+            }) => break,
             Some(_) => {}
             None => {
                 let label = relabel(&format!("{NODE}[{}]", file.path), &node.name);
-                tasks.push(Task { label, derivation, program: atom.program.clone() });
+                tasks.push(Task {
+                    label,
+                    derivation,
+                    program: atom.program.clone(),
+                });
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Modules that cost more to compile than their length says, in every shape that was found, each of any size.
+//! Modules that cost more to compile than their length says, in every shape that was found, each of
+//! any size.
 
 use uor_pel::gate::{PARAMS_MAX, RESULTS_MAX};
 
@@ -26,16 +27,39 @@ pub(crate) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "calls of many operands",
-        fields: |_| format!("(func $f (param {}) (result {}) unreachable)", types(PARAMS_MAX), types(RESULTS_MAX)),
+        fields: |_| {
+            format!(
+                "(func $f (param {}) (result {}) unreachable)",
+                types(PARAMS_MAX),
+                types(RESULTS_MAX)
+            )
+        },
         body: |size| {
             let call = format!("{} call $f ", push(PARAMS_MAX - RESULTS_MAX));
-            format!("{} {} {}", push(RESULTS_MAX), call.repeat(size), pop(RESULTS_MAX))
+            format!(
+                "{} {} {}",
+                push(RESULTS_MAX),
+                call.repeat(size),
+                pop(RESULTS_MAX)
+            )
         },
     },
     Shape {
         name: "blocks of many results",
-        fields: |_| format!("(type $t (func (param {0}) (result {0})))", types(RESULTS_MAX)),
-        body: |size| format!("{} {} {}", push(RESULTS_MAX), "block (type $t) end ".repeat(size), pop(RESULTS_MAX)),
+        fields: |_| {
+            format!(
+                "(type $t (func (param {0}) (result {0})))",
+                types(RESULTS_MAX)
+            )
+        },
+        body: |size| {
+            format!(
+                "{} {} {}",
+                push(RESULTS_MAX),
+                "block (type $t) end ".repeat(size),
+                pop(RESULTS_MAX)
+            )
+        },
     },
     Shape {
         name: "tables of many targets",
@@ -44,7 +68,12 @@ pub(crate) const SHAPES: &[Shape] = &[
             let table = format!("(br_table {} (i32.load (i32.const 0)))", targets(500));
             with_locals(
                 2000,
-                &format!("{} {} {}", "block ".repeat(500), table.repeat(1 + size / 16), "end ".repeat(500)),
+                &format!(
+                    "{} {} {}",
+                    "block ".repeat(500),
+                    table.repeat(1 + size / 16),
+                    "end ".repeat(500)
+                ),
             )
         },
     },
@@ -53,19 +82,33 @@ pub(crate) const SHAPES: &[Shape] = &[
         fields: |_| "(func $f unreachable)".to_owned(),
         body: |size| {
             let locals = (10 * size).min(20_000);
-            let used: String = (0..locals).map(|at| format!("(i32.store (i32.const 0) (local.get {at}))")).collect();
+            let used: String = (0..locals)
+                .map(|at| format!("(i32.store (i32.const 0) (local.get {at}))"))
+                .collect();
             with_locals(locals, &format!("{} {used}", "call $f ".repeat(10 * size)))
         },
     },
     Shape {
         name: "a long sum",
         fields: none,
-        body: |size| format!("{} {} drop", push(1), "(i32.load (i32.const 0)) i32.add ".repeat(100 * size)),
+        body: |size| {
+            format!(
+                "{} {} drop",
+                push(1),
+                "(i32.load (i32.const 0)) i32.add ".repeat(100 * size)
+            )
+        },
     },
     Shape {
         name: "a deep sum",
         fields: none,
-        body: |size| format!("{} {} drop", push(1 + 100 * size), "i32.add ".repeat(100 * size)),
+        body: |size| {
+            format!(
+                "{} {} drop",
+                push(1 + 100 * size),
+                "i32.add ".repeat(100 * size)
+            )
+        },
     },
     Shape {
         name: "blocks after each other",
@@ -74,7 +117,12 @@ pub(crate) const SHAPES: &[Shape] = &[
     },
     Shape {
         name: "blocks that carry values",
-        fields: |_| format!("(type $t (func (param {0}) (result {0})))", types(RESULTS_MAX)),
+        fields: |_| {
+            format!(
+                "(type $t (func (param {0}) (result {0})))",
+                types(RESULTS_MAX)
+            )
+        },
         body: |size| {
             let blocks = "block (type $t) i32.const 0 i32.load br_if 0 end ".repeat(size);
             format!("{} {blocks} {}", push(RESULTS_MAX), pop(RESULTS_MAX))
@@ -83,12 +131,24 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "branches to one block",
         fields: none,
-        body: |size| format!("block {} end", "i32.const 0 i32.load br_if 0 ".repeat(10 * size)),
+        body: |size| {
+            format!(
+                "block {} end",
+                "i32.const 0 i32.load br_if 0 ".repeat(10 * size)
+            )
+        },
     },
     Shape {
         name: "a deep operand stack",
         fields: none,
-        body: |size| format!("{} {} {}", push(20_000), "block end ".repeat(size), pop(20_000)),
+        body: |size| {
+            format!(
+                "{} {} {}",
+                push(20_000),
+                "block end ".repeat(size),
+                pop(20_000)
+            )
+        },
     },
 ];
 
@@ -96,13 +156,18 @@ impl Shape {
     /// A module with `functions` of them, besides a `run` that does nothing.
     pub(crate) fn module(&self, functions: usize, size: usize) -> Vec<u8> {
         let function = format!("(func {})", (self.body)(size));
-        module(&format!("{} {}", (self.fields)(size), function.repeat(functions)), "")
+        module(
+            &format!("{} {}", (self.fields)(size), function.repeat(functions)),
+            "",
+        )
     }
 }
 
 /// A module that keeps every rule, with `extra` fields before the memory and `body` in `run`.
 pub(crate) fn module(extra: &str, body: &str) -> Vec<u8> {
-    wat(&format!("(module {extra} (memory (export \"memory\") 1 2) (func (export \"run\") {body}))"))
+    wat(&format!(
+        "(module {extra} (memory (export \"memory\") 1 2) (func (export \"run\") {body}))"
+    ))
 }
 
 /// The module of a text.
@@ -112,7 +177,9 @@ pub(crate) fn wat(text: &str) -> Vec<u8> {
 
 /// So many locals, all of them changed, and `body`.
 pub(crate) fn with_locals(locals: usize, body: &str) -> String {
-    let changed: String = (0..locals).map(|at| format!("(local.set {at} (i32.load (i32.const {at})))")).collect();
+    let changed: String = (0..locals)
+        .map(|at| format!("(local.set {at} (i32.load (i32.const {at})))"))
+        .collect();
     format!("(local {}) {changed} {body}", types(locals))
 }
 

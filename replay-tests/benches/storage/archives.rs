@@ -1,4 +1,5 @@
-//! Programs that keep files: ours and those beside it, each run as a process of its own, on a repository of its own.
+//! Programs that keep files: ours and those beside it, each run as a process of its own, on a
+//! repository of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -47,10 +48,14 @@ pub(crate) trait Archive {
 /// Those that are installed here; ours is at `program`.
 pub(crate) fn all(program: PathBuf) -> Vec<Box<dyn Archive>> {
     let mut all: Vec<Box<dyn Archive>> = vec![Box::new(Uor { program })];
-    let others: [(Box<dyn Archive>, &str); 3] =
-        [(Box::new(Restic), "version"), (Box::new(Borg), "--version"), (Box::new(Git), "--version")];
-    let installed =
-        others.into_iter().filter(|(archive, version)| machine::first_line(archive.name(), &[version]).is_some());
+    let others: [(Box<dyn Archive>, &str); 3] = [
+        (Box::new(Restic), "version"),
+        (Box::new(Borg), "--version"),
+        (Box::new(Git), "--version"),
+    ];
+    let installed = others
+        .into_iter()
+        .filter(|(archive, version)| machine::first_line(archive.name(), &[version]).is_some());
     all.extend(installed.map(|(archive, _)| archive));
     all
 }
@@ -60,7 +65,12 @@ fn run(command: &mut Command) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+    Err(format!(
+        "{command:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
 }
 
 struct Uor {
@@ -85,11 +95,16 @@ impl Archive for Uor {
     }
 
     fn add(&self, place: &Place<'_>, nth: u32) -> Result<()> {
-        run(self.uor(place).args(["add", place.name, "--ref", &format!("bench/{nth}")]))
+        run(self
+            .uor(place)
+            .args(["add", place.name, "--ref", &format!("bench/{nth}")]))
     }
 
     fn extract(&self, place: &Place<'_>, nth: u32, out: &Path) -> Result<()> {
-        run(self.uor(place).args(["get", &format!("bench/{nth}"), "--output"]).arg(out.join(place.name)))
+        run(self
+            .uor(place)
+            .args(["get", &format!("bench/{nth}"), "--output"])
+            .arg(out.join(place.name)))
     }
 }
 
@@ -98,7 +113,9 @@ struct Restic;
 impl Restic {
     fn restic(place: &Place<'_>) -> Command {
         let mut command = place.command("restic");
-        command.env("RESTIC_REPOSITORY", &place.repository).env("RESTIC_PASSWORD", "benchmark");
+        command
+            .env("RESTIC_REPOSITORY", &place.repository)
+            .env("RESTIC_PASSWORD", "benchmark");
         command.env("RESTIC_CACHE_DIR", place.beside());
         command
     }
@@ -118,7 +135,9 @@ impl Archive for Restic {
     }
 
     fn extract(&self, place: &Place<'_>, _nth: u32, out: &Path) -> Result<()> {
-        run(Self::restic(place).args(["restore", "latest", "--target"]).arg(out))
+        run(Self::restic(place)
+            .args(["restore", "latest", "--target"])
+            .arg(out))
     }
 }
 
@@ -127,7 +146,9 @@ struct Borg;
 impl Borg {
     fn borg(place: &Place<'_>) -> Command {
         let mut command = place.command("borg");
-        command.env("BORG_BASE_DIR", place.beside()).env("BORG_REPO", &place.repository);
+        command
+            .env("BORG_BASE_DIR", place.beside())
+            .env("BORG_REPO", &place.repository);
         command.env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         command
     }
@@ -147,7 +168,9 @@ impl Archive for Borg {
     }
 
     fn extract(&self, place: &Place<'_>, nth: u32, out: &Path) -> Result<()> {
-        run(Self::borg(place).args(["extract", &format!("::{nth}")]).current_dir(out))
+        run(Self::borg(place)
+            .args(["extract", &format!("::{nth}")])
+            .current_dir(out))
     }
 }
 
@@ -187,10 +210,18 @@ impl Archive for Git {
 
     fn add(&self, place: &Place<'_>, nth: u32) -> Result<()> {
         run(Self::git(place).args(["add", place.name]))?;
-        run(Self::git(place).args(["commit", "--quiet", "--allow-empty", "--message", &nth.to_string()]))
+        run(Self::git(place).args([
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "--message",
+            &nth.to_string(),
+        ]))
     }
 
     fn extract(&self, place: &Place<'_>, _nth: u32, out: &Path) -> Result<()> {
-        run(Self::git(place).args(["checkout-index", "--all"]).arg(format!("--prefix={}/", out.display())))
+        run(Self::git(place)
+            .args(["checkout-index", "--all"])
+            .arg(format!("--prefix={}/", out.display())))
     }
 }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 /// Now, for differences only.
-#[expect(clippy::disallowed_methods, reason = "a benchmark is what a clock is for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is what a clock is for"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
@@ -42,6 +45,10 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// Median and 99th percentile of many latencies, in microseconds.
 pub(crate) fn percentiles_us(mut latencies: Vec<Duration>) -> (f64, f64) {
     latencies.sort_unstable();
-    let at = |part: usize| latencies.get(latencies.len() * part / 100).map_or(0.0, |value| value.as_secs_f64() * 1e6);
+    let at = |part: usize| {
+        latencies
+            .get(latencies.len() * part / 100)
+            .map_or(0.0, |value| value.as_secs_f64() * 1e6)
+    };
     (at(50), at(99))
 }

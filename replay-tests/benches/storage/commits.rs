@@ -17,7 +17,8 @@ const COMMITS_MAX: u64 = 8000;
 /// Passes of lookups have more to say in the same time.
 const SECONDS_FACTOR: f64 = 2.0;
 
-/// Commits until time is up, then looks for all of them in the database opened anew. Answers the index behind the last row.
+/// Commits until time is up, then looks for all of them in the database opened anew. Answers the
+/// index behind the last row.
 pub(crate) fn measure(
     bench: &Bench<'_>,
     kind: &Kind,
@@ -39,9 +40,13 @@ pub(crate) fn measure(
 fn commit(system: &dyn System, first: u64, writers: usize, limit: Duration) -> Result<(u64, f64)> {
     let rows = |number| {
         let from = first + number * RECORDS;
-        (from..from + RECORDS).map(|index| Row::of(index, 1)).collect()
+        (from..from + RECORDS)
+            .map(|index| Row::of(index, 1))
+            .collect()
     };
-    let staged: Vec<Staged<'_>> = (0..COMMITS_MAX).map(|number| system.stage(rows(number))).collect();
+    let staged: Vec<Staged<'_>> = (0..COMMITS_MAX)
+        .map(|number| system.stage(rows(number)))
+        .collect();
     let waiting = Mutex::new(staged.into_iter());
     let barrier = Barrier::new(writers + 1);
     let (done, duration) = thread::scope(|scope| -> Result<_> {
@@ -50,7 +55,10 @@ fn commit(system: &dyn System, first: u64, writers: usize, limit: Duration) -> R
             let start = now();
             let mut done = 0;
             while start.elapsed() < limit {
-                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let next = waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .next();
                 let Some(commit) = next else { break };
                 commit()?;
                 done += 1;
@@ -60,8 +68,10 @@ fn commit(system: &dyn System, first: u64, writers: usize, limit: Duration) -> R
         let threads: Vec<_> = (0..writers).map(|_| scope.spawn(write)).collect();
         barrier.wait();
         let start = now();
-        let counts: Result<Vec<u64>> =
-            threads.into_iter().map(|thread| thread.join().map_err(|_| "a writing thread panicked")?).collect();
+        let counts: Result<Vec<u64>> = threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| "a writing thread panicked")?)
+            .collect();
         Ok((counts?.into_iter().sum::<u64>(), start.elapsed()))
     })?;
     Ok((done, done as f64 / duration.as_secs_f64()))

@@ -1,4 +1,5 @@
-//! The data every system is given: rows that follow from their index, so that nothing has to be remembered to check answers.
+//! The data every system is given: rows that follow from their index, so that nothing has to be
+//! remembered to check answers.
 
 use uor_index_format::id::Checksum;
 use uor_index_format::record::{Payload, artifact_key};
@@ -23,7 +24,11 @@ impl Value {
     fn of(index: u64) -> Self {
         let mut random = Random::new(index.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let mut bytes = [0; 64];
-        bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|chunk| *chunk = random.next().to_le_bytes());
+        bytes
+            .as_chunks_mut::<8>()
+            .0
+            .iter_mut()
+            .for_each(|chunk| *chunk = random.next().to_le_bytes());
         bytes[32..40].copy_from_slice(&random.below(1 << 20).to_le_bytes());
         let tag = u32::try_from(random.below(TAGS.into())).unwrap_or_default();
         bytes[Self::TAG_AT..Self::TAG_AT + 4].copy_from_slice(&tag.to_le_bytes());
@@ -41,18 +46,26 @@ impl Value {
 
     /// What the artifact record of this row names.
     pub(crate) fn payload(&self) -> Payload {
-        Payload { checksum: Checksum::from_bytes(self.array(0)), len: u64::from_le_bytes(self.array(32)) }
+        Payload {
+            checksum: Checksum::from_bytes(self.array(0)),
+            len: u64::from_le_bytes(self.array(32)),
+        }
     }
 }
 
 /// The tag in the bytes of a value.
 pub(crate) fn tag_of(value: &[u8]) -> Option<u32> {
-    value.get(Value::TAG_AT..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    value
+        .get(Value::TAG_AT..)?
+        .first_chunk()
+        .map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 /// What a lookup answers with: the first bytes of the value, enough to know it again.
 pub(crate) fn mark_of(value: &[u8]) -> u64 {
-    value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    value
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// One row to be written.
@@ -70,7 +83,11 @@ impl Row {
     /// The row of an index.
     pub(crate) fn of(index: u64, version: u64) -> Self {
         let value = Value::of(index);
-        Self { id: *artifact_key(Some(value.tag()), &value.payload()).as_bytes(), version, value }
+        Self {
+            id: *artifact_key(Some(value.tag()), &value.payload()).as_bytes(),
+            version,
+            value,
+        }
     }
 }
 
@@ -114,7 +131,9 @@ impl Queries {
     /// `count` ids out of the first `records`, of which those below `there` are there.
     pub(crate) fn present(records: u64, there: u64, count: usize, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        Self::of((0..count).map(|_| random.below(records)), |index| index < there)
+        Self::of((0..count).map(|_| random.below(records)), |index| {
+            index < there
+        })
     }
 
     /// `count` ids that nobody has written.
@@ -129,13 +148,20 @@ impl Queries {
     }
 }
 
-/// Rows are handed over in chunks of this many: prepared before the clock runs, and still bounded in memory.
+/// Rows are handed over in chunks of this many: prepared before the clock runs, and still bounded
+/// in memory.
 const CHUNK_ROWS: u64 = 80 * 65_536;
 
 /// The rows of a range of indices, in chunks.
 pub(crate) fn chunks(range: std::ops::Range<u64>, version: u64) -> impl Iterator<Item = Vec<Row>> {
-    let starts = range.clone().step_by(usize::try_from(CHUNK_ROWS).unwrap_or(usize::MAX));
-    starts.map(move |start| (start..range.end.min(start + CHUNK_ROWS)).map(|index| Row::of(index, version)).collect())
+    let starts = range
+        .clone()
+        .step_by(usize::try_from(CHUNK_ROWS).unwrap_or(usize::MAX));
+    starts.map(move |start| {
+        (start..range.end.min(start + CHUNK_ROWS))
+            .map(|index| Row::of(index, version))
+            .collect()
+    })
 }
 
 /// All rows of a range, ascending by id.
@@ -147,5 +173,7 @@ pub(crate) fn sorted(range: std::ops::Range<u64>) -> Vec<Row> {
 
 /// How many of the first `records` rows have this tag.
 pub(crate) fn count_with_tag(records: u64, tag: u32) -> u64 {
-    (0..records).filter(|index| Value::of(*index).tag() == tag).count() as u64
+    (0..records)
+        .filter(|index| Value::of(*index).tag() == tag)
+        .count() as u64
 }

@@ -65,9 +65,21 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Prepares what is asked of every system.
-    pub(crate) fn new(records: u64, seconds: f64, dir: PathBuf, wants: &'a dyn Fn(&str) -> bool) -> Self {
+    pub(crate) fn new(
+        records: u64,
+        seconds: f64,
+        dir: PathBuf,
+        wants: &'a dyn Fn(&str) -> bool,
+    ) -> Self {
         let present = Queries::present(records, records, lookups::QUERIES, 11);
-        Self { records, seconds, dir, wants, present, absent: Queries::absent(lookups::QUERIES, 12) }
+        Self {
+            records,
+            seconds,
+            dir,
+            wants,
+            present,
+            absent: Queries::absent(lookups::QUERIES, 12),
+        }
     }
 
     fn wants_on_random(&self) -> bool {
@@ -76,7 +88,10 @@ impl<'a> Bench<'a> {
 
     /// Whether any work of this module is wanted.
     pub(crate) fn is_wanted(wants: &dyn Fn(&str) -> bool) -> bool {
-        ON_RANDOM.iter().chain(&[LOAD_ASCENDING, LOAD_UNLOGGED, AS_OF]).any(|work| wants(work))
+        ON_RANDOM
+            .iter()
+            .chain(&[LOAD_ASCENDING, LOAD_UNLOGGED, AS_OF])
+            .any(|work| wants(work))
     }
 
     /// All works of one system.
@@ -119,7 +134,11 @@ impl<'a> Bench<'a> {
                 written = commits::measure(self, kind, dir, (work, writers), written, report)?;
             }
         }
-        if kind.name == uor::NAME { self.only_ours(dir, written, report) } else { Ok(()) }
+        if kind.name == uor::NAME {
+            self.only_ours(dir, written, report)
+        } else {
+            Ok(())
+        }
     }
 
     fn load_random(&self, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
@@ -127,12 +146,27 @@ impl<'a> Bench<'a> {
         let mut watch = Watch::default();
         system.load(Order::Random, &mut chunks(0..self.records, 1), &mut watch)?;
         let records = self.records as f64;
-        report.add("load-random", kind.name, records / watch.total().as_secs_f64(), "")?;
+        report.add(
+            "load-random",
+            kind.name,
+            records / watch.total().as_secs_f64(),
+            "",
+        )?;
         watch.time(|| system.settle())?;
-        report.add("load-random-settled", kind.name, records / watch.total().as_secs_f64(), "")?;
+        report.add(
+            "load-random-settled",
+            kind.name,
+            records / watch.total().as_secs_f64(),
+            "",
+        )?;
         drop(system);
         let system = (kind.open)(dir, Keys::Plain)?;
-        report.add("bytes-per-record", kind.name, files::bytes_on_disk(dir)? as f64 / records, "")?;
+        report.add(
+            "bytes-per-record",
+            kind.name,
+            files::bytes_on_disk(dir)? as f64 / records,
+            "",
+        )?;
         if let Some(bytes) = system.index_bytes()? {
             report.add("index-per-record", kind.name, bytes as f64 / records, "")?;
         }
@@ -144,7 +178,9 @@ impl<'a> Bench<'a> {
             let (opened, duration) = timed(|| -> Result<_> {
                 let system = (kind.open)(dir, Keys::Plain)?;
                 system.read(None, &mut |reader| {
-                    reader.get(&Row::of(0, 1).id)?.ok_or("what was loaded is not there")?;
+                    reader
+                        .get(&Row::of(0, 1).id)?
+                        .ok_or("what was loaded is not there")?;
                     Ok(())
                 })?;
                 Ok(system)
@@ -153,7 +189,12 @@ impl<'a> Bench<'a> {
             Ok(duration.as_secs_f64())
         };
         let times: Vec<f64> = (0..OPEN_REPEATS).map(|_| open()).collect::<Result<_>>()?;
-        report.add("open", kind.name, median(times), format!("{} records", self.records))
+        report.add(
+            "open",
+            kind.name,
+            median(times),
+            format!("{} records", self.records),
+        )
     }
 
     fn scan(&self, kind: &Kind, system: &dyn System, report: &mut Report) -> Result<()> {
@@ -166,15 +207,29 @@ impl<'a> Bench<'a> {
             Ok(self.records as f64 / duration.as_secs_f64())
         };
         let rates: Vec<f64> = (0..REPEATS).map(|_| scan()).collect::<Result<_>>()?;
-        report.add("scan", kind.name, median(rates), format!("{expected} found"))
+        report.add(
+            "scan",
+            kind.name,
+            median(rates),
+            format!("{expected} found"),
+        )
     }
 
     fn load_ascending(&self, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
         let mut system = (kind.open)(&files::fresh(dir)?, Keys::Plain)?;
         let mut watch = Watch::default();
-        system.load(Order::Ascending, &mut std::iter::once(sorted(0..self.records)), &mut watch)?;
+        system.load(
+            Order::Ascending,
+            &mut std::iter::once(sorted(0..self.records)),
+            &mut watch,
+        )?;
         check_holds(system.as_ref(), 0..self.records)?;
-        report.add(LOAD_ASCENDING, kind.name, self.records as f64 / watch.total().as_secs_f64(), "")
+        report.add(
+            LOAD_ASCENDING,
+            kind.name,
+            self.records as f64 / watch.total().as_secs_f64(),
+            "",
+        )
     }
 
     fn load_unlogged(&self, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
@@ -185,20 +240,35 @@ impl<'a> Bench<'a> {
         let mut watch = Watch::default();
         system.load(Order::Unlogged, &mut chunks(0..self.records, 1), &mut watch)?;
         check_holds(system.as_ref(), 0..self.records)?;
-        report.add(LOAD_UNLOGGED, kind.name, self.records as f64 / watch.total().as_secs_f64(), "")
+        report.add(
+            LOAD_UNLOGGED,
+            kind.name,
+            self.records as f64 / watch.total().as_secs_f64(),
+            "",
+        )
     }
 
-    /// Half of the records come as version 1, the others as version 2; what is asked for is the state at version 1.
+    /// Half of the records come as version 1, the others as version 2; what is asked for is the
+    /// state at version 1.
     fn as_of(&self, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
         let records = (self.records / AS_OF_PART).max(2);
         let mut system = (kind.open)(&files::fresh(dir)?, Keys::Versioned)?;
         for (version, range) in [(1, 0..records / 2), (2, records / 2..records)] {
-            system.load(Order::Random, &mut chunks(range, version), &mut Watch::default())?;
+            system.load(
+                Order::Random,
+                &mut chunks(range, version),
+                &mut Watch::default(),
+            )?;
         }
         system.settle()?;
         let queries = Queries::present(records, records / 2, lookups::QUERIES, 13);
         let rate = lookups::rate(system.as_ref(), &queries, &Way::AS_OF, self.seconds)?;
-        report.add(AS_OF, kind.name, rate, format!("{records} records, half of them later"))
+        report.add(
+            AS_OF,
+            kind.name,
+            rate,
+            format!("{records} records, half of them later"),
+        )
     }
 
     /// What no peer has.
@@ -209,7 +279,11 @@ impl<'a> Bench<'a> {
         let mut after_changes = |work: &dyn Fn() -> Result<()>| -> Result<f64> {
             let mut times = Vec::new();
             for _ in 0..OPEN_REPEATS {
-                store.stage((first..first + CHANGES).map(|index| Row::of(index, 1)).collect())()?;
+                store.stage(
+                    (first..first + CHANGES)
+                        .map(|index| Row::of(index, 1))
+                        .collect(),
+                )()?;
                 first += CHANGES;
                 let (done, duration) = timed(work);
                 done?;
@@ -225,7 +299,12 @@ impl<'a> Bench<'a> {
             report.add("root", uor::NAME, seconds, "after 1,000 changes")?;
         }
         if (self.wants)("snapshot") {
-            report.add("snapshot", uor::NAME, after_changes(&|| store.snapshot())?, "with its sync")?;
+            report.add(
+                "snapshot",
+                uor::NAME,
+                after_changes(&|| store.snapshot())?,
+                "with its sync",
+            )?;
         }
         if (self.wants)("replay") {
             let (replayed, duration) = timed(|| store.replay());
@@ -233,7 +312,12 @@ impl<'a> Bench<'a> {
             if replayed.root != store.root() {
                 return Err("replay arrives at another state root".into());
             }
-            report.add("replay", uor::NAME, replayed.records as f64 / duration.as_secs_f64(), "")?;
+            report.add(
+                "replay",
+                uor::NAME,
+                replayed.records as f64 / duration.as_secs_f64(),
+                "",
+            )?;
         }
         Ok(())
     }

@@ -14,17 +14,23 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let mut all = Vec::new();
-    #[expect(clippy::disallowed_methods, reason = "sums and hints, which no order changes")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "sums and hints, which no order changes"
+    )]
     for entry in fs::read_dir(path)? {
         all.extend(files(&entry?.path())?);
     }
     Ok(all)
 }
 
-/// Bytes a directory takes on disk: blocks that are there, so that holes cost nothing and what is set aside does.
+/// Bytes a directory takes on disk: blocks that are there, so that holes cost nothing and what is
+/// set aside does.
 pub(crate) fn bytes_on_disk(path: &Path) -> Result<u64> {
-    let blocks: std::io::Result<u64> =
-        files(path)?.iter().map(|file| fs::symlink_metadata(file).map(|metadata| metadata.blocks())).sum();
+    let blocks: std::io::Result<u64> = files(path)?
+        .iter()
+        .map(|file| fs::symlink_metadata(file).map(|metadata| metadata.blocks()))
+        .sum();
     Ok(blocks? * 512)
 }
 

@@ -1,4 +1,5 @@
-//! fjall: a log-structured merge tree. Bulk loads go through its journal in batches, or by ingestion when they are sorted.
+//! fjall: a log-structured merge tree. Bulk loads go through its journal in batches, or by
+//! ingestion when they are sorted.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -25,7 +26,11 @@ impl Fjall {
     pub(crate) fn open(dir: &Path, keys: Keys) -> Result<Box<dyn System>> {
         let database = Database::builder(dir).cache_size(CACHE_BYTES).open()?;
         let rows = database.keyspace("rows", KeyspaceCreateOptions::default)?;
-        Ok(Box::new(Self { keys, rows, database }))
+        Ok(Box::new(Self {
+            keys,
+            rows,
+            database,
+        }))
     }
 
     fn write(&self, rows: &[Row], durability: Option<PersistMode>) -> fjall::Result<()> {
@@ -39,19 +44,32 @@ impl Fjall {
     fn ingest(&self, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
         let mut ingestion = self.rows.start_ingestion()?;
         for chunk in chunks {
-            watch.time(|| chunk.iter().try_for_each(|row| ingestion.write(&*self.keys.of(row), row.value.0)))?;
+            watch.time(|| {
+                chunk
+                    .iter()
+                    .try_for_each(|row| ingestion.write(&*self.keys.of(row), row.value.0))
+            })?;
         }
         Ok(watch.time(|| ingestion.finish())?)
     }
 }
 
 impl System for Fjall {
-    fn load(&mut self, order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
+    fn load(
+        &mut self,
+        order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()> {
         if order == Order::Ascending {
             return self.ingest(chunks, watch);
         }
         for chunk in chunks {
-            watch.time(|| chunk.chunks(BATCH_ROWS).try_for_each(|rows| self.write(rows, None)))?;
+            watch.time(|| {
+                chunk
+                    .chunks(BATCH_ROWS)
+                    .try_for_each(|rows| self.write(rows, None))
+            })?;
         }
         Ok(watch.time(|| self.database.persist(PersistMode::SyncAll))?)
     }
@@ -62,7 +80,8 @@ impl System for Fjall {
         let mut quiet = 0;
         while quiet < 3 {
             sleep(Duration::from_millis(20));
-            let busy = self.database.outstanding_flushes() > 0 || self.database.active_compactions() > 0;
+            let busy =
+                self.database.outstanding_flushes() > 0 || self.database.active_compactions() > 0;
             quiet = if busy { 0 } else { quiet + 1 };
         }
         Ok(())
@@ -73,7 +92,10 @@ impl System for Fjall {
     }
 
     fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
-        work(&mut FjallReader { rows: &self.rows, as_of })
+        work(&mut FjallReader {
+            rows: &self.rows,
+            as_of,
+        })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {

@@ -57,14 +57,30 @@ fn memory(report: &mut Report) -> Result<()> {
     let mut lines: Vec<Line> = (0..MEMORY_LINES as u64).map(|index| [index; 8]).collect();
     let bytes = size_of_val(lines.as_slice()) as f64;
     let read = || {
-        let sum = lines.iter().flatten().fold(0_u64, |sum, word| sum.wrapping_add(*word));
+        let sum = lines
+            .iter()
+            .flatten()
+            .fold(0_u64, |sum, word| sum.wrapping_add(*word));
         black_box(sum)
     };
-    report.add("memory-read", MACHINE, repeated(|| bytes / timed(read).1.as_secs_f64()), "")?;
+    report.add(
+        "memory-read",
+        MACHINE,
+        repeated(|| bytes / timed(read).1.as_secs_f64()),
+        "",
+    )?;
 
     let mut random = Random::new(1);
-    let jumps: Vec<usize> = (0..LINE_READS).map(|_| random.index(MEMORY_LINES)).collect();
-    let jump = || black_box(jumps.iter().fold(0_u64, |sum, line| sum.wrapping_add(lines[*line][0])));
+    let jumps: Vec<usize> = (0..LINE_READS)
+        .map(|_| random.index(MEMORY_LINES))
+        .collect();
+    let jump = || {
+        black_box(
+            jumps
+                .iter()
+                .fold(0_u64, |sum, line| sum.wrapping_add(lines[*line][0])),
+        )
+    };
     let independent = repeated(|| timed(jump).1.as_secs_f64() / LINE_READS as f64);
     report.add("memory-independent", MACHINE, independent, "1 GiB")?;
 
@@ -84,7 +100,8 @@ fn memory(report: &mut Report) -> Result<()> {
 
 fn hashing(report: &mut Report) -> Result<()> {
     let input = vec![7_u8; 64 << 20];
-    let large = repeated(|| input.len() as f64 / timed(|| black_box(blake3::hash(&input))).1.as_secs_f64());
+    let large =
+        repeated(|| input.len() as f64 / timed(|| black_box(blake3::hash(&input))).1.as_secs_f64());
     report.add("blake3-large", MACHINE, large, "")?;
     let records = input.as_chunks::<128>().0;
     let all = || {
@@ -92,7 +109,12 @@ fn hashing(report: &mut Report) -> Result<()> {
             black_box(blake3::hash(record));
         }
     };
-    report.add("blake3-record", MACHINE, repeated(|| timed(all).1.as_secs_f64() / records.len() as f64), "one by one")
+    report.add(
+        "blake3-record",
+        MACHINE,
+        repeated(|| timed(all).1.as_secs_f64() / records.len() as f64),
+        "one by one",
+    )
 }
 
 fn disk(dir: &Path, report: &mut Report) -> Result<()> {
@@ -104,14 +126,25 @@ fn disk(dir: &Path, report: &mut Report) -> Result<()> {
         file.sync_all()
     });
     written?;
-    report.add("disk-write", MACHINE, FILE_BYTES as f64 / duration.as_secs_f64(), "")?;
+    report.add(
+        "disk-write",
+        MACHINE,
+        FILE_BYTES as f64 / duration.as_secs_f64(),
+        "",
+    )?;
 
     let how = files::forget(&path)?;
     let mut file = File::open(&path)?;
     let mut buffer = vec![0; BUFFER_BYTES];
-    let (read, duration) = timed(|| (0..FILE_BYTES / BUFFER_BYTES).try_for_each(|_| file.read_exact(&mut buffer)));
+    let (read, duration) =
+        timed(|| (0..FILE_BYTES / BUFFER_BYTES).try_for_each(|_| file.read_exact(&mut buffer)));
     read?;
-    report.add("disk-read", MACHINE, FILE_BYTES as f64 / duration.as_secs_f64(), how)?;
+    report.add(
+        "disk-read",
+        MACHINE,
+        FILE_BYTES as f64 / duration.as_secs_f64(),
+        how,
+    )?;
 
     let how = files::forget(&path)?;
     let mut random = Random::new(2);
@@ -123,7 +156,12 @@ fn disk(dir: &Path, report: &mut Report) -> Result<()> {
         latencies.push(latency);
     }
     let (p50, p99) = percentiles_us(latencies);
-    report.add("disk-random", MACHINE, p50 / 1e6, format!("p99 {p99:.0} µs; {how}"))?;
+    report.add(
+        "disk-random",
+        MACHINE,
+        p50 / 1e6,
+        format!("p99 {p99:.0} µs; {how}"),
+    )?;
     Ok(std::fs::remove_file(&path)?)
 }
 
@@ -136,8 +174,11 @@ enum Room {
 }
 
 fn syncs(dir: &Path, report: &mut Report) -> Result<()> {
-    let rooms =
-        [("sync-growing", Room::Growing), ("sync-preallocated", Room::Preallocated), ("sync-zeroed", Room::Zeroed)];
+    let rooms = [
+        ("sync-growing", Room::Growing),
+        ("sync-preallocated", Room::Preallocated),
+        ("sync-zeroed", Room::Zeroed),
+    ];
     for (work, room) in rooms {
         let (p50, p99) = percentiles_us(sync_latencies(&dir.join("syncs"), room)?);
         report.add(work, MACHINE, p50 / 1e6, format!("p99 {p99:.0} µs"))?;
@@ -146,7 +187,11 @@ fn syncs(dir: &Path, report: &mut Report) -> Result<()> {
 }
 
 fn sync_latencies(path: &Path, room: Room) -> Result<Vec<std::time::Duration>> {
-    let file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(path)?;
     let len = SYNCS * PAGE;
     match room {
         Room::Growing => {}
@@ -171,5 +216,7 @@ fn sync_latencies(path: &Path, room: Room) -> Result<Vec<std::time::Duration>> {
 /// Bytes that do not compress.
 fn noise(len: usize) -> Vec<u8> {
     let mut random = Random::new(3);
-    (0..len / 8).flat_map(|_| random.next().to_le_bytes()).collect()
+    (0..len / 8)
+        .flat_map(|_| random.next().to_le_bytes())
+        .collect()
 }

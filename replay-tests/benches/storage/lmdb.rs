@@ -23,13 +23,20 @@ impl Lmdb {
     pub(crate) fn open(dir: &Path, keys: Keys) -> Result<Box<dyn System>> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(MAP_BYTES).max_readers(64);
-        #[expect(unsafe_code, reason = "LMDB maps its file, and says that nobody else may change it")]
+        #[expect(
+            unsafe_code,
+            reason = "LMDB maps its file, and says that nobody else may change it"
+        )]
         // SAFETY: the directory was made for this benchmark, and nothing else writes to it.
         let env = unsafe { options.open(dir)? };
         let mut transaction = env.write_txn()?;
         let rows = env.create_database(&mut transaction, None)?;
         transaction.commit()?;
-        Ok(Box::new(Self { keys, rows, env: Some(env) }))
+        Ok(Box::new(Self {
+            keys,
+            rows,
+            env: Some(env),
+        }))
     }
 
     fn env(&self) -> Result<&Env<WithoutTls>> {
@@ -39,7 +46,8 @@ impl Lmdb {
     fn write(&self, rows: &[Row]) -> Result<()> {
         let mut transaction = self.env()?.write_txn()?;
         for row in rows {
-            self.rows.put(&mut transaction, &self.keys.of(row), &row.value.0)?;
+            self.rows
+                .put(&mut transaction, &self.keys.of(row), &row.value.0)?;
         }
         Ok(transaction.commit()?)
     }
@@ -54,14 +62,28 @@ impl Drop for Lmdb {
 }
 
 impl System for Lmdb {
-    fn load(&mut self, order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
-        let flags = if order == Order::Ascending { PutFlags::APPEND } else { PutFlags::empty() };
+    fn load(
+        &mut self,
+        order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()> {
+        let flags = if order == Order::Ascending {
+            PutFlags::APPEND
+        } else {
+            PutFlags::empty()
+        };
         let mut transaction = self.env()?.write_txn()?;
         for chunk in chunks {
             watch.time(|| {
                 let mut rows = chunk.iter();
                 rows.try_for_each(|row| {
-                    self.rows.put_with_flags(&mut transaction, flags, &self.keys.of(row), &row.value.0)
+                    self.rows.put_with_flags(
+                        &mut transaction,
+                        flags,
+                        &self.keys.of(row),
+                        &row.value.0,
+                    )
                 })
             })?;
         }
@@ -73,7 +95,11 @@ impl System for Lmdb {
     }
 
     fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
-        work(&mut LmdbReader { rows: self.rows, transaction: self.env()?.read_txn()?, as_of })
+        work(&mut LmdbReader {
+            rows: self.rows,
+            transaction: self.env()?.read_txn()?,
+            as_of,
+        })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {
@@ -97,7 +123,11 @@ impl Reader for LmdbReader<'_> {
         let Some(version) = self.as_of else {
             return Ok(self.rows.get(&self.transaction, id)?.map(mark_of));
         };
-        let found = self.rows.get_lower_than_or_equal_to(&self.transaction, &Key::versioned(id, version))?;
-        Ok(found.filter(|(key, _)| key.starts_with(id)).map(|(_, value)| mark_of(value)))
+        let found = self
+            .rows
+            .get_lower_than_or_equal_to(&self.transaction, &Key::versioned(id, version))?;
+        Ok(found
+            .filter(|(key, _)| key.starts_with(id))
+            .map(|(_, value)| mark_of(value)))
     }
 }

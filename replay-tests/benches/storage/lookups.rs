@@ -29,7 +29,13 @@ pub(crate) struct Way {
 }
 
 const fn way(work: &'static str, threads: usize, is_batched: bool, is_present: bool) -> Way {
-    Way { work, threads, is_batched, is_present, as_of: None }
+    Way {
+        work,
+        threads,
+        is_batched,
+        is_present,
+        as_of: None,
+    }
 }
 
 impl Way {
@@ -45,16 +51,35 @@ impl Way {
         way("absent-batch-2", 2, true, false),
     ];
     /// As of the first of two loads.
-    pub(crate) const AS_OF: Self = Self { as_of: Some(1), ..way("as-of", 1, false, true) };
+    pub(crate) const AS_OF: Self = Self {
+        as_of: Some(1),
+        ..way("as-of", 1, false, true)
+    };
 }
 
-/// Lookups per second, warm; systems that know nothing of batches are left out where they are asked for.
-pub(crate) fn warm(bench: &Bench<'_>, kind: &Kind, system: &dyn System, way: &Way, report: &mut Report) -> Result<()> {
-    let queries = if way.is_present { &bench.present } else { &bench.absent };
+/// Lookups per second, warm; systems that know nothing of batches are left out where they are asked
+/// for.
+pub(crate) fn warm(
+    bench: &Bench<'_>,
+    kind: &Kind,
+    system: &dyn System,
+    way: &Way,
+    report: &mut Report,
+) -> Result<()> {
+    let queries = if way.is_present {
+        &bench.present
+    } else {
+        &bench.absent
+    };
     if way.is_batched && !has_batches(system, &queries.ids[..1])? {
         return Ok(());
     }
-    report.add(way.work, kind.name, rate(system, queries, way, bench.seconds)?, "")
+    report.add(
+        way.work,
+        kind.name,
+        rate(system, queries, way, bench.seconds)?,
+        "",
+    )
 }
 
 fn has_batches(system: &dyn System, ids: &[Id]) -> Result<bool> {
@@ -68,21 +93,39 @@ fn has_batches(system: &dyn System, ids: &[Id]) -> Result<bool> {
 
 /// The median rate of a few passes, after one that checks every answer and warms up.
 pub(crate) fn rate(system: &dyn System, queries: &Queries, way: &Way, seconds: f64) -> Result<f64> {
-    system.read(way.as_of, &mut |reader| check(reader, queries, way.is_batched))?;
-    let rates: Vec<f64> = (0..PASSES).map(|_| pass(system, &queries.ids, way, seconds)).collect::<Result<_>>()?;
+    system.read(way.as_of, &mut |reader| {
+        check(reader, queries, way.is_batched)
+    })?;
+    let rates: Vec<f64> = (0..PASSES)
+        .map(|_| pass(system, &queries.ids, way, seconds))
+        .collect::<Result<_>>()?;
     Ok(median(rates))
 }
 
 /// Looks everything up once, and compares.
 pub(crate) fn check(reader: &mut dyn Reader, queries: &Queries, is_batched: bool) -> Result<()> {
     let mut tally = Tally::default();
-    queries.ids.chunks(BATCH).try_for_each(|batch| look_up(reader, batch, is_batched, &mut tally))?;
-    if tally == queries.expected { Ok(()) } else { Err("lookups found something else than was written".into()) }
+    queries
+        .ids
+        .chunks(BATCH)
+        .try_for_each(|batch| look_up(reader, batch, is_batched, &mut tally))?;
+    if tally == queries.expected {
+        Ok(())
+    } else {
+        Err("lookups found something else than was written".into())
+    }
 }
 
-fn look_up(reader: &mut dyn Reader, batch: &[Id], is_batched: bool, tally: &mut Tally) -> Result<()> {
+fn look_up(
+    reader: &mut dyn Reader,
+    batch: &[Id],
+    is_batched: bool,
+    tally: &mut Tally,
+) -> Result<()> {
     if is_batched {
-        return reader.get_many(batch, &mut |mark| tally.add(mark)).ok_or("it knows no batches")?;
+        return reader
+            .get_many(batch, &mut |mark| tally.add(mark))
+            .ok_or("it knows no batches")?;
     }
     for id in batch {
         tally.add(reader.get(id)?);
@@ -106,7 +149,10 @@ fn pass(system: &dyn System, ids: &[Id], way: &Way, seconds: f64) -> Result<f64>
             })
         };
         let threads: Vec<_> = parts.map(work).collect();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| "a reading thread panicked")?).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| "a reading thread panicked")?)
+            .collect()
     });
     Ok(rates?.into_iter().sum())
 }
@@ -139,5 +185,10 @@ pub(crate) fn cold(bench: &Bench<'_>, kind: &Kind, dir: &Path, report: &mut Repo
         Ok(())
     })?;
     let (p50, p99) = percentiles_us(latencies);
-    report.add("cold", kind.name, p50 / 1e6, format!("p99 {p99:.0} µs; {how}"))
+    report.add(
+        "cold",
+        kind.name,
+        p50 / 1e6,
+        format!("p99 {p99:.0} µs; {how}"),
+    )
 }

@@ -8,23 +8,40 @@ use serde_json::{Value, json};
 
 /// Versions of the libraries that are linked in, as the workspace's lock file has them.
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
-const LIBRARIES: [&str; 6] = ["redb", "fjall", "heed", "lmdb-master-sys", "libsqlite3-sys", "librocksdb-sys"];
+const LIBRARIES: [&str; 6] = [
+    "redb",
+    "fjall",
+    "heed",
+    "lmdb-master-sys",
+    "libsqlite3-sys",
+    "librocksdb-sys",
+];
 
 /// The first line a program prints, if it is there.
 pub(crate) fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
-    String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .next()
+        .map(str::to_owned)
 }
 
 fn library_version(name: &str) -> Option<&'static str> {
-    let package = LOCK_FILE.split_once(&format!("name = \"{name}\"\nversion = \""))?.1;
+    let package = LOCK_FILE
+        .split_once(&format!("name = \"{name}\"\nversion = \""))?
+        .1;
     package.split('"').next()
 }
 
 fn of_proc(file: &str, field: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(field))?;
-    line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    line.split_once(':')
+        .map(|(_, value)| value.trim().to_owned())
 }
 
 /// What an unlimited cgroup of the first kind has for a limit, or less.
@@ -41,15 +58,19 @@ fn memory_limit() -> Option<u64> {
             _ => None,
         }
     });
-    let limit = limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).next();
+    let limit = limits
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u64>().ok())
+        .next();
     limit.filter(|bytes| *bytes < NO_LIMIT)
 }
 
 /// Everything worth knowing beside the figures.
 pub(crate) fn facts(dir: &Path, records: u64) -> Value {
     let dir = dir.to_string_lossy();
-    let libraries: serde_json::Map<String, Value> =
-        LIBRARIES.iter().map(|name| ((*name).to_owned(), json!(library_version(name)))).collect();
+    let libraries: serde_json::Map<String, Value> = LIBRARIES
+        .iter()
+        .map(|name| ((*name).to_owned(), json!(library_version(name))))
+        .collect();
     json!({
         "records": records,
         "date": first_line("date", &["-u", "+%F %T UTC"]),

@@ -1,8 +1,9 @@
 //! Storage beside other engines: the same work, the same data, the same machine, one run.
 //!
-//! `cargo bench -p uor-replay-tests --features peers --bench storage` prints a table per work and, if asked, writes JSON.
-//! BENCHMARKS.md says what each work does and what can be compared. Nothing here asserts a time: a system that answers
-//! wrongly stops the run, a slow one shows in its figure.
+//! `cargo bench -p uor-replay-tests --features peers --bench storage` prints a table per work and,
+//! if asked, writes JSON. BENCHMARKS.md says what each work does and what can be compared. Nothing
+//! here asserts a time: a system that answers wrongly stops the run, a slow one shows in its
+//! figure.
 
 #![expect(clippy::cast_precision_loss, reason = "figures have three digits")]
 
@@ -36,13 +37,31 @@ use report::Report;
 use system::{Kind, Result};
 
 const SYSTEMS: &[Kind] = &[
-    Kind { name: uor::NAME, open: uor::Uor::open },
-    Kind { name: "lmdb", open: lmdb::Lmdb::open },
-    Kind { name: "redb", open: redb::Redb::open },
-    Kind { name: "fjall", open: fjall::Fjall::open },
+    Kind {
+        name: uor::NAME,
+        open: uor::Uor::open,
+    },
+    Kind {
+        name: "lmdb",
+        open: lmdb::Lmdb::open,
+    },
+    Kind {
+        name: "redb",
+        open: redb::Redb::open,
+    },
+    Kind {
+        name: "fjall",
+        open: fjall::Fjall::open,
+    },
     #[cfg(feature = "peers-rocksdb")]
-    Kind { name: "rocksdb", open: rocksdb::RocksDb::open },
-    Kind { name: "sqlite", open: sqlite::Sqlite::open },
+    Kind {
+        name: "rocksdb",
+        open: rocksdb::RocksDb::open,
+    },
+    Kind {
+        name: "sqlite",
+        open: sqlite::Sqlite::open,
+    },
 ];
 
 /// Measures storage beside its peers.
@@ -83,7 +102,8 @@ struct Options {
 impl Options {
     fn wants(&self, work: &str) -> bool {
         let is_of = |part: &String| {
-            work.strip_prefix(part.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            work.strip_prefix(part.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         self.only.is_empty() || self.only.iter().any(is_of)
     }
@@ -96,7 +116,10 @@ impl Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     let temporary = tempfile::Builder::new().prefix("uor-bench-").tempdir()?;
-    let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let dir = options
+        .dir
+        .clone()
+        .unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir)?;
     let mut report = Report::new(machine::facts(&dir, options.records), options.json.clone());
     let outcome = measure(&options, &dir, &mut report);
@@ -111,14 +134,27 @@ fn measure(options: &Options, dir: &Path, report: &mut Report) -> Result<()> {
     }
     if Bench::is_wanted(&wants) {
         let bench = Bench::new(options.records, options.seconds, dir.to_owned(), &wants);
-        for kind in SYSTEMS.iter().filter(|kind| options.wants_system(kind.name)) {
+        for kind in SYSTEMS
+            .iter()
+            .filter(|kind| options.wants_system(kind.name))
+        {
             bench.run(kind, report)?;
         }
     }
     if trees::WORKS.iter().any(|work| wants(work)) {
         let program = options.uor.clone().map_or_else(trees::build_uor, Ok)?;
-        let sizes = trees::Sizes { large_bytes: options.large_mib << 20, files: options.files };
-        trees::measure(sizes, program, dir, &wants, &|name| options.wants_system(name), report)?;
+        let sizes = trees::Sizes {
+            large_bytes: options.large_mib << 20,
+            files: options.files,
+        };
+        trees::measure(
+            sizes,
+            program,
+            dir,
+            &wants,
+            &|name| options.wants_system(name),
+            report,
+        )?;
     }
     Ok(())
 }

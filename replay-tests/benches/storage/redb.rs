@@ -1,4 +1,5 @@
-//! redb: a copy-on-write B-tree. One transaction per bulk load; every commit synced, as it is by default.
+//! redb: a copy-on-write B-tree. One transaction per bulk load; every commit synced, as it is by
+//! default.
 
 use std::path::Path;
 
@@ -20,7 +21,9 @@ pub(crate) struct Redb {
 
 impl Redb {
     pub(crate) fn open(dir: &Path, keys: Keys) -> Result<Box<dyn System>> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(dir.join("rows.redb"))?;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(dir.join("rows.redb"))?;
         Ok(Box::new(Self { keys, database }))
     }
 
@@ -41,13 +44,22 @@ impl Redb {
 }
 
 impl System for Redb {
-    fn load(&mut self, _order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
+    fn load(
+        &mut self,
+        _order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()> {
         let transaction = self.database.begin_write()?;
         let mut table = transaction.open_table(ROWS)?;
         for chunk in chunks {
             watch.time(|| {
                 let mut rows = chunk.iter();
-                rows.try_for_each(|row| table.insert(&*self.keys.of(row), row.value.0.as_slice()).map(drop))
+                rows.try_for_each(|row| {
+                    table
+                        .insert(&*self.keys.of(row), row.value.0.as_slice())
+                        .map(drop)
+                })
             })?;
         }
         drop(table);
@@ -59,7 +71,10 @@ impl System for Redb {
     }
 
     fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
-        work(&mut RedbReader { table: self.table()?, as_of })
+        work(&mut RedbReader {
+            table: self.table()?,
+            as_of,
+        })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {
@@ -79,10 +94,17 @@ struct RedbReader {
 impl Reader for RedbReader {
     fn get(&mut self, id: &Id) -> Result<Option<u64>> {
         let Some(version) = self.as_of else {
-            return Ok(self.table.get(id.as_slice())?.map(|value| mark_of(value.value())));
+            return Ok(self
+                .table
+                .get(id.as_slice())?
+                .map(|value| mark_of(value.value())));
         };
         let (from, to) = (Key::versioned(id, 0), Key::versioned(id, version));
-        let newest = self.table.range::<&[u8]>(&*from..=&*to)?.next_back().transpose()?;
+        let newest = self
+            .table
+            .range::<&[u8]>(&*from..=&*to)?
+            .next_back()
+            .transpose()?;
         Ok(newest.map(|(_, value)| mark_of(value.value())))
     }
 }

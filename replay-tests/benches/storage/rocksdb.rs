@@ -1,13 +1,16 @@
-//! RocksDB. Bulk loads go through its write-ahead log in batches, around it, or by ingestion when they are sorted.
+//! RocksDB. Bulk loads go through its write-ahead log in batches, around it, or by ingestion when
+//! they are sorted.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rocksdb::properties::{COMPACTION_PENDING, MEM_TABLE_FLUSH_PENDING, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES};
+use rocksdb::properties::{
+    COMPACTION_PENDING, MEM_TABLE_FLUSH_PENDING, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES,
+};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, Options, SstFileWriter,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode,
+    Options, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use crate::clock::Watch;
@@ -44,10 +47,19 @@ impl RocksDb {
         // Opened by name, so that it can be named where lookups go in batches.
         let families = [(DEFAULT_COLUMN_FAMILY_NAME, options.clone())];
         let database = DB::open_cf_with_opts(&options, dir.join("db"), families)?;
-        Ok(Box::new(Self { keys, options, sorted: dir.join("sorted.sst"), database }))
+        Ok(Box::new(Self {
+            keys,
+            options,
+            sorted: dir.join("sorted.sst"),
+            database,
+        }))
     }
 
-    fn write(&self, rows: &[Row], options: &WriteOptions) -> std::result::Result<(), rocksdb::Error> {
+    fn write(
+        &self,
+        rows: &[Row],
+        options: &WriteOptions,
+    ) -> std::result::Result<(), rocksdb::Error> {
         let mut batch = WriteBatch::default();
         for row in rows {
             batch.put(&*self.keys.of(row), row.value.0);
@@ -59,7 +71,11 @@ impl RocksDb {
         let mut file = SstFileWriter::create(&self.options);
         file.open(&self.sorted)?;
         for chunk in chunks {
-            watch.time(|| chunk.iter().try_for_each(|row| file.put(&*self.keys.of(row), row.value.0)))?;
+            watch.time(|| {
+                chunk
+                    .iter()
+                    .try_for_each(|row| file.put(&*self.keys.of(row), row.value.0))
+            })?;
         }
         Ok(watch.time(|| {
             file.finish()?;
@@ -68,24 +84,46 @@ impl RocksDb {
     }
 
     fn is_busy(&self) -> Result<bool> {
-        let busy = [COMPACTION_PENDING, MEM_TABLE_FLUSH_PENDING, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES];
-        let values: std::result::Result<Vec<_>, _> =
-            busy.into_iter().map(|property| self.database.property_int_value(property)).collect();
+        let busy = [
+            COMPACTION_PENDING,
+            MEM_TABLE_FLUSH_PENDING,
+            NUM_RUNNING_COMPACTIONS,
+            NUM_RUNNING_FLUSHES,
+        ];
+        let values: std::result::Result<Vec<_>, _> = busy
+            .into_iter()
+            .map(|property| self.database.property_int_value(property))
+            .collect();
         Ok(values?.into_iter().flatten().any(|value| value > 0))
     }
 }
 
 impl System for RocksDb {
-    fn load(&mut self, order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
+    fn load(
+        &mut self,
+        order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()> {
         if order == Order::Ascending {
             return self.ingest(chunks, watch);
         }
         let mut options = WriteOptions::default();
         options.disable_wal(order == Order::Unlogged);
         for chunk in chunks {
-            watch.time(|| chunk.chunks(BATCH_ROWS).try_for_each(|rows| self.write(rows, &options)))?;
+            watch.time(|| {
+                chunk
+                    .chunks(BATCH_ROWS)
+                    .try_for_each(|rows| self.write(rows, &options))
+            })?;
         }
-        let end = || if order == Order::Unlogged { self.database.flush() } else { self.database.flush_wal(true) };
+        let end = || {
+            if order == Order::Unlogged {
+                self.database.flush()
+            } else {
+                self.database.flush_wal(true)
+            }
+        };
         Ok(watch.time(end)?)
     }
 
@@ -110,7 +148,10 @@ impl System for RocksDb {
     }
 
     fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
-        work(&mut RocksDbReader { database: &self.database, as_of })
+        work(&mut RocksDbReader {
+            database: &self.database,
+            as_of,
+        })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {
@@ -135,12 +176,18 @@ impl Reader for RocksDbReader<'_> {
         let mut at = self.database.raw_iterator();
         at.seek_for_prev(&*Key::versioned(id, version));
         at.status()?;
-        Ok(at.item().filter(|(key, _)| key.starts_with(id)).map(|(_, value)| mark_of(value)))
+        Ok(at
+            .item()
+            .filter(|(key, _)| key.starts_with(id))
+            .map(|(_, value)| mark_of(value)))
     }
 
     fn get_many(&mut self, ids: &[Id], each: &mut dyn FnMut(Option<u64>)) -> Option<Result<()>> {
-        let found =
-            self.database.batched_multi_get_cf(self.database.cf_handle(DEFAULT_COLUMN_FAMILY_NAME)?, ids, false);
+        let found = self.database.batched_multi_get_cf(
+            self.database.cf_handle(DEFAULT_COLUMN_FAMILY_NAME)?,
+            ids,
+            false,
+        );
         Some(found.into_iter().try_for_each(|value| {
             each(value?.map(|value| mark_of(&value)));
             Ok(())

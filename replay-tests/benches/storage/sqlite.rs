@@ -1,4 +1,5 @@
-//! SQLite: a table clustered by its key, with the type tag as a column. Write-ahead log, `synchronous = FULL`.
+//! SQLite: a table clustered by its key, with the type tag as a column. Write-ahead log,
+//! `synchronous = FULL`.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,8 @@ const SETTINGS: &str = "
 ";
 const INSERT: &str = "INSERT INTO rows VALUES (?1, ?2, ?3)";
 const GET: &str = "SELECT value FROM rows WHERE key = ?1";
-const GET_AS_OF: &str = "SELECT value FROM rows WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1";
+const GET_AS_OF: &str =
+    "SELECT value FROM rows WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1";
 const COUNT: &str = "SELECT count(*) FROM rows WHERE tag = ?1";
 
 pub(crate) struct Sqlite {
@@ -43,7 +45,13 @@ impl Sqlite {
     fn insert(&self, transaction: &Transaction<'_>, rows: &[Row]) -> rusqlite::Result<()> {
         let mut insert = transaction.prepare_cached(INSERT)?;
         rows.iter().try_for_each(|row| {
-            insert.execute(params![&*self.keys.of(row), row.value.tag(), row.value.0.as_slice()]).map(drop)
+            insert
+                .execute(params![
+                    &*self.keys.of(row),
+                    row.value.tag(),
+                    row.value.0.as_slice()
+                ])
+                .map(drop)
         })
     }
 }
@@ -55,7 +63,12 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 impl System for Sqlite {
-    fn load(&mut self, _order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
+    fn load(
+        &mut self,
+        _order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()> {
         let mut writer = self.writer();
         let transaction = writer.transaction()?;
         for chunk in chunks {
@@ -66,7 +79,9 @@ impl System for Sqlite {
 
     /// Moves what is in the write-ahead log to its place.
     fn settle(&mut self) -> Result<()> {
-        Ok(self.writer().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        Ok(self
+            .writer()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     fn stage(&self, rows: Vec<Row>) -> Staged<'_> {
@@ -100,10 +115,15 @@ impl Reader for SqliteReader {
     fn get(&mut self, id: &Id) -> Result<Option<u64>> {
         let mark = |row: &rusqlite::Row<'_>| Ok(mark_of(row.get_ref(0)?.as_blob()?));
         let found = match self.as_of {
-            None => self.connection.prepare_cached(GET)?.query_row([id.as_slice()], mark),
+            None => self
+                .connection
+                .prepare_cached(GET)?
+                .query_row([id.as_slice()], mark),
             Some(version) => {
                 let (from, to) = (Key::versioned(id, 0), Key::versioned(id, version));
-                self.connection.prepare_cached(GET_AS_OF)?.query_row([&*from, &*to], mark)
+                self.connection
+                    .prepare_cached(GET_AS_OF)?
+                    .query_row([&*from, &*to], mark)
             }
         };
         Ok(found.optional()?)

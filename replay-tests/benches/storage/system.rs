@@ -32,7 +32,8 @@ pub(crate) enum Order {
 pub(crate) enum Keys {
     /// The id.
     Plain,
-    /// The id and the version behind it: what a store of keys and values offers for reading the past.
+    /// The id and the version behind it: what a store of keys and values offers for reading the
+    /// past.
     Versioned,
 }
 
@@ -45,7 +46,10 @@ pub(crate) struct Key {
 
 impl Key {
     /// Id and version, so that versions of an id ascend.
-    #[expect(clippy::big_endian_bytes, reason = "bytes have to sort like the number they stand for")]
+    #[expect(
+        clippy::big_endian_bytes,
+        reason = "bytes have to sort like the number they stand for"
+    )]
     pub(crate) fn versioned(id: &Id, version: u64) -> Self {
         let mut bytes = [0; 40];
         bytes[..32].copy_from_slice(id);
@@ -66,14 +70,23 @@ impl Keys {
     /// The key of a row.
     pub(crate) fn of(self, row: &Row) -> Key {
         let len = if self == Self::Plain { 32 } else { 40 };
-        Key { len, ..Key::versioned(&row.id, row.version) }
+        Key {
+            len,
+            ..Key::versioned(&row.id, row.version)
+        }
     }
 }
 
 /// A database that is open.
 pub(crate) trait System: Send + Sync {
-    /// Writes many rows as fast as it can, durable when this returns; what the watch is given counts.
-    fn load(&mut self, order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()>;
+    /// Writes many rows as fast as it can, durable when this returns; what the watch is given
+    /// counts.
+    fn load(
+        &mut self,
+        order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()>;
 
     /// Whether a load can do without a log that it otherwise writes.
     fn has_unlogged(&self) -> bool {
@@ -88,7 +101,8 @@ pub(crate) trait System: Send + Sync {
     /// Prepares a commit of these rows that is durable once made.
     fn stage(&self, rows: Vec<Row>) -> Staged<'_>;
 
-    /// Has work done by a reader for this thread: of everything, or of what had been written up to a version.
+    /// Has work done by a reader for this thread: of everything, or of what had been written up to
+    /// a version.
     fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()>;
 
     /// How many rows have this tag, by looking at all of them.

@@ -73,9 +73,18 @@ pub(crate) fn measure(
     make_large(&sources.join(RANDOM), sizes.large_bytes, noise)?;
     make_large(&sources.join(TEXT), sizes.large_bytes, text)?;
     make_tree(&sources.join(TREE), sizes.files)?;
-    let mut trees = Trees { dir, sources: &sources, sizes, wants, report };
+    let mut trees = Trees {
+        dir,
+        sources: &sources,
+        sizes,
+        wants,
+        report,
+    };
     trees.limits()?;
-    for archive in archives::all(program).iter().filter(|archive| wants_system(archive.name())) {
+    for archive in archives::all(program)
+        .iter()
+        .filter(|archive| wants_system(archive.name()))
+    {
         trees.random(archive.as_ref())?;
         trees.text(archive.as_ref())?;
         trees.tree(archive.as_ref())?;
@@ -87,12 +96,28 @@ pub(crate) fn measure(
 /// Builds our program as it is released, and says where it is.
 pub(crate) fn build_uor() -> Result<PathBuf> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let arguments = ["build", "--release", "--package", "uor-tools", "--bin", "uor", "--manifest-path", manifest];
-    if !Command::new(env!("CARGO")).args(arguments).status()?.success() {
+    let arguments = [
+        "build",
+        "--release",
+        "--package",
+        "uor-tools",
+        "--bin",
+        "uor",
+        "--manifest-path",
+        manifest,
+    ];
+    if !Command::new(env!("CARGO"))
+        .args(arguments)
+        .status()?
+        .success()
+    {
         return Err("could not build uor".into());
     }
     let here = std::env::current_exe()?;
-    let release = here.parent().and_then(Path::parent).ok_or("this program lies nowhere")?;
+    let release = here
+        .parent()
+        .and_then(Path::parent)
+        .ok_or("this program lies nowhere")?;
     Ok(release.join("uor"))
 }
 
@@ -106,11 +131,16 @@ impl<'a> Trees<'a> {
             return Ok(());
         }
         let Sizes { large_bytes, files } = self.sizes;
-        let note = if source == TREE { format!("{files} files") } else { format!("{} MiB", large_bytes >> 20) };
+        let note = if source == TREE {
+            format!("{files} files")
+        } else {
+            format!("{} MiB", large_bytes >> 20)
+        };
         self.report.add(work, system, value, note)
     }
 
-    /// What adding a large file cannot do without: reading and hashing it; and writing it, if it does not compress.
+    /// What adding a large file cannot do without: reading and hashing it; and writing it, if it
+    /// does not compress.
     fn limits(&mut self) -> Result<()> {
         let source = self.sources.join(RANDOM);
         let seconds = |work: &dyn Fn() -> Result<()>| -> Result<f64> {
@@ -119,7 +149,9 @@ impl<'a> Trees<'a> {
                 let (done, duration) = timed(work);
                 done.map(|()| duration.as_secs_f64())
             };
-            Ok(median((0..REPEATS).map(|_| repeat()).collect::<Result<_>>()?))
+            Ok(median(
+                (0..REPEATS).map(|_| repeat()).collect::<Result<_>>()?,
+            ))
         };
         digest(&source)?;
         let read = seconds(&|| digest(&source).map(drop))?;
@@ -132,12 +164,17 @@ impl<'a> Trees<'a> {
 
     fn place(&self, archive: &dyn Archive, name: &'static str) -> Result<Place<'a>> {
         let repository = files::fresh(&self.dir.join(REPOSITORIES))?.join(archive.name());
-        let place = Place { repository, sources: self.sources, name };
+        let place = Place {
+            repository,
+            sources: self.sources,
+            name,
+        };
         archive.init(&place)?;
         Ok(place)
     }
 
-    /// Adds with warm sources and nothing left to be written of what went before; answers seconds and bytes on disk.
+    /// Adds with warm sources and nothing left to be written of what went before; answers seconds
+    /// and bytes on disk.
     fn add(&self, archive: &dyn Archive, place: &Place<'_>, nth: u32) -> Result<(f64, u64)> {
         digest(&self.sources.join(place.name))?;
         rustix::fs::sync();
@@ -154,11 +191,21 @@ impl<'a> Trees<'a> {
         archive.extract(place, nth, &out)?;
         let is_same = digest(&out.join(place.name))? == digest(&self.sources.join(place.name))?;
         fs::remove_dir_all(out)?;
-        if is_same { Ok(()) } else { Err(format!("{} gave back something else", archive.name()).into()) }
+        if is_same {
+            Ok(())
+        } else {
+            Err(format!("{} gave back something else", archive.name()).into())
+        }
     }
 
     fn random(&mut self, archive: &dyn Archive) -> Result<()> {
-        if !self.wants_any(&["add-random", "add-random-bytes", "readd-random", "edit", "edit-bytes"]) {
+        if !self.wants_any(&[
+            "add-random",
+            "add-random-bytes",
+            "readd-random",
+            "edit",
+            "edit-bytes",
+        ]) {
             return Ok(());
         }
         let place = self.place(archive, RANDOM)?;
@@ -214,7 +261,9 @@ fn digest(path: &Path) -> Result<blake3::Hash> {
 fn hash_into(path: &Path, hasher: &mut blake3::Hasher) -> Result<()> {
     if path.is_dir() {
         #[expect(clippy::disallowed_methods, reason = "sorted below")]
-        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+        let mut names = fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<Result<Vec<_>>>()?;
         names.sort_unstable();
         return names.iter().try_for_each(|name| {
             hasher.update(name.as_encoded_bytes());
@@ -271,14 +320,19 @@ fn make_tree(root: &Path, count: u64) -> Result<()> {
         }
         let len = random.below(SMALL_BYTES);
         let fill = if number % 2 == 0 { text } else { noise };
-        fs::write(dir.join(format!("file-{number:05}")), fill(&mut random, len))?;
+        fs::write(
+            dir.join(format!("file-{number:05}")),
+            fill(&mut random, len),
+        )?;
     }
     Ok(())
 }
 
 fn noise(random: &mut Random, len: u64) -> Vec<u8> {
     let words = (0..len.div_ceil(8)).flat_map(|_| random.next().to_le_bytes());
-    words.take(usize::try_from(len).unwrap_or(usize::MAX)).collect()
+    words
+        .take(usize::try_from(len).unwrap_or(usize::MAX))
+        .collect()
 }
 
 /// Words of a small language, the first of which are the most frequent.

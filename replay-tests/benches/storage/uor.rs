@@ -47,7 +47,8 @@ pub(crate) struct Replay {
 }
 
 impl Uor {
-    /// Opens the store in a directory, or founds a federation of one there. Keys have no versions of their own: commits do.
+    /// Opens the store in a directory, or founds a federation of one there. Keys have no versions
+    /// of their own: commits do.
     pub(crate) fn open(dir: &Path, _keys: Keys) -> Result<Box<dyn System>> {
         Ok(Box::new(Self::open_here(dir)?))
     }
@@ -65,13 +66,22 @@ impl Uor {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
         let is_new = Store::create(&disk, genesis.federation_id()).is_ok();
         // Payloads of these records are nowhere, and nobody is to miss them.
-        let options = Options { payloads: Payloads::OnDemand, ..Options::default() };
+        let options = Options {
+            payloads: Payloads::OnDemand,
+            ..Options::default()
+        };
         let store = Arc::new(Store::open_with(disk, Mode::Write, options)?);
         if is_new {
             store.commit(&key, vec![Record::genesis(genesis)], WALL_MS)?;
         }
         let keeper = Keeper::start(Arc::clone(&store))?;
-        Ok(Self { dir: dir.to_owned(), key, store, _keeper: keeper, loads: Vec::new() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            key,
+            store,
+            _keeper: keeper,
+            loads: Vec::new(),
+        })
     }
 
     fn commit(&self, records: Vec<Record>) -> Result<()> {
@@ -88,7 +98,10 @@ impl Uor {
     pub(crate) fn snapshot(&self) -> Result<()> {
         let snapshot = self.store.view().head().clone();
         let put = self.store.blocks().put_bytes(&snapshot.encode())?;
-        let payload = Payload { checksum: put.checksum, len: put.len };
+        let payload = Payload {
+            checksum: put.checksum,
+            len: put.len,
+        };
         self.commit(vec![Record::artifact(Some(snapshot::TYPE_TAG), payload)])
     }
 
@@ -96,7 +109,10 @@ impl Uor {
     pub(crate) fn replay(&self) -> Result<Replay> {
         let head = self.store.view().head().clone();
         let replayed = self.store.replay(&head)?;
-        Ok(Replay { records: replayed.records, root: replayed.root })
+        Ok(Replay {
+            records: replayed.records,
+            root: replayed.root,
+        })
     }
 }
 
@@ -105,11 +121,22 @@ fn record(row: &Row) -> Record {
 }
 
 impl System for Uor {
-    fn load(&mut self, _order: Order, chunks: &mut dyn Iterator<Item = Vec<Row>>, watch: &mut Watch) -> Result<()> {
+    fn load(
+        &mut self,
+        _order: Order,
+        chunks: &mut dyn Iterator<Item = Vec<Row>>,
+        watch: &mut Watch,
+    ) -> Result<()> {
         for chunk in chunks {
-            let batches: Vec<Vec<Record>> =
-                chunk.chunks(BATCH_RECORDS).map(|rows| rows.iter().map(record).collect()).collect();
-            watch.time(|| batches.into_iter().try_for_each(|records| self.commit(records)))?;
+            let batches: Vec<Vec<Record>> = chunk
+                .chunks(BATCH_RECORDS)
+                .map(|rows| rows.iter().map(record).collect())
+                .collect();
+            watch.time(|| {
+                batches
+                    .into_iter()
+                    .try_for_each(|records| self.commit(records))
+            })?;
         }
         self.loads.push(self.store.view().head().clone());
         Ok(())
@@ -125,10 +152,19 @@ impl System for Uor {
     }
 
     fn read(&self, as_of: Option<u64>, work: Work<'_>) -> Result<()> {
-        let nth = |version| usize::try_from(version).ok().and_then(|nth: usize| self.loads.get(nth.checked_sub(1)?));
+        let nth = |version| {
+            usize::try_from(version)
+                .ok()
+                .and_then(|nth: usize| self.loads.get(nth.checked_sub(1)?))
+        };
         let view = self.store.view();
-        let snapshot = as_of.map_or(Ok(view.head()), |version| nth(version).ok_or("no such load"))?;
-        work(&mut UorReader { at: view.state().at(snapshot)?, ids: Vec::new() })
+        let snapshot = as_of.map_or(Ok(view.head()), |version| {
+            nth(version).ok_or("no such load")
+        })?;
+        work(&mut UorReader {
+            at: view.state().at(snapshot)?,
+            ids: Vec::new(),
+        })
     }
 
     fn count(&self, tag: u32) -> Result<u64> {
@@ -143,7 +179,10 @@ impl System for Uor {
 
     fn index_bytes(&self) -> Result<Option<u64>> {
         let index = self.dir.join("index");
-        index.is_dir().then(|| files::bytes_on_disk(&index)).transpose()
+        index
+            .is_dir()
+            .then(|| files::bytes_on_disk(&index))
+            .transpose()
     }
 }
 
@@ -158,13 +197,20 @@ fn mark(entry: &Entry) -> Option<u64> {
 
 impl Reader for UorReader<'_> {
     fn get(&mut self, id: &Id) -> Result<Option<u64>> {
-        Ok(self.at.entry(&CanonicalId::from_bytes(*id))?.as_ref().and_then(mark))
+        Ok(self
+            .at
+            .entry(&CanonicalId::from_bytes(*id))?
+            .as_ref()
+            .and_then(mark))
     }
 
     fn get_many(&mut self, ids: &[Id], each: &mut dyn FnMut(Option<u64>)) -> Option<Result<()>> {
         self.ids.clear();
-        self.ids.extend(ids.iter().map(|id| CanonicalId::from_bytes(*id)));
-        let read = self.at.entries_of(&self.ids, |_, entry| each(entry.as_ref().and_then(mark)));
+        self.ids
+            .extend(ids.iter().map(|id| CanonicalId::from_bytes(*id)));
+        let read = self
+            .at
+            .entries_of(&self.ids, |_, entry| each(entry.as_ref().and_then(mark)));
         Some(read.map_err(Into::into))
     }
 }

@@ -32,12 +32,18 @@ impl Unit {
     /// A figure as people read it.
     pub(crate) fn show(self, value: f64) -> String {
         let scaled = |steps: &[(f64, &str)]| {
-            let (step, name) = steps.iter().find(|(step, _)| value >= *step).unwrap_or(&steps[steps.len() - 1]);
+            let (step, name) = steps
+                .iter()
+                .find(|(step, _)| value >= *step)
+                .unwrap_or(&steps[steps.len() - 1]);
             format!("{} {name}", significant(value / step))
         };
         match self {
             Self::PerSecond(things) => {
-                format!("{}{things}/s", scaled(&[(1e6, "M "), (1e3, "k "), (1.0, "")]))
+                format!(
+                    "{}{things}/s",
+                    scaled(&[(1e6, "M "), (1e3, "k "), (1.0, "")])
+                )
             }
             Self::BytesPerSecond => scaled(&[(1e9, "GB/s"), (1e6, "MB/s"), (1.0, "B/s")]),
             Self::Seconds => scaled(&[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]),
@@ -90,7 +96,12 @@ pub(crate) struct Work {
 }
 
 const fn work(name: &'static str, title: &'static str, unit: Unit, goals: &'static [Goal]) -> Work {
-    Work { name, title, unit, goals }
+    Work {
+        name,
+        title,
+        unit,
+        goals,
+    }
 }
 
 use Against::{BestOf, BestPeer, Machine, Ours};
@@ -106,61 +117,267 @@ const LOOKUPS: Unit = PerSecond("lookups");
 
 /// Everything, in the order of the report.
 pub(crate) const WORKS: &[Work] = &[
-    work("memory-read", "memory: sequential read, one thread", BytesPerSecond, &[]),
-    work("memory-dependent", "memory: one random line after the other", Seconds, &[]),
-    work("memory-independent", "memory: random lines that do not depend on each other", Seconds, &[]),
-    work("blake3-large", "BLAKE3 of large input, one thread", BytesPerSecond, &[]),
+    work(
+        "memory-read",
+        "memory: sequential read, one thread",
+        BytesPerSecond,
+        &[],
+    ),
+    work(
+        "memory-dependent",
+        "memory: one random line after the other",
+        Seconds,
+        &[],
+    ),
+    work(
+        "memory-independent",
+        "memory: random lines that do not depend on each other",
+        Seconds,
+        &[],
+    ),
+    work(
+        "blake3-large",
+        "BLAKE3 of large input, one thread",
+        BytesPerSecond,
+        &[],
+    ),
     work("blake3-record", "BLAKE3 of 128 bytes", Seconds, &[]),
-    work("disk-write", "disk: sequential write and one sync", BytesPerSecond, &[]),
-    work("disk-read", "disk: sequential read, cold", BytesPerSecond, &[]),
-    work("disk-random", "disk: one random 4 KiB read, cold, p50", Seconds, &[]),
-    work("sync-growing", "disk: sync of a 4 KiB append, file grows, p50", Seconds, &[]),
-    work("sync-preallocated", "disk: sync of a 4 KiB append, preallocated, p50", Seconds, &[]),
-    work("sync-zeroed", "disk: sync of a 4 KiB append, preallocated and zeroed, p50", Seconds, &[]),
-    work("load-random", "bulk load, unsorted, one durable end", RECORDS, &[Times(10.0, BestPeer("load-random"))]),
-    work("load-random-settled", "bulk load, unsorted, until nothing is put off", RECORDS, &[]),
-    work("load-ascending", "bulk load, presorted, one durable end", RECORDS, &[]),
-    work("load-unlogged", "bulk load, unsorted, without the log it has, one durable end", RECORDS, &[]),
-    work("bytes-per-record", "bytes on disk per record, settled", Bytes, &[]),
-    work("index-per-record", "bytes of index per record", Bytes, &[Figure(12.0)]),
+    work(
+        "disk-write",
+        "disk: sequential write and one sync",
+        BytesPerSecond,
+        &[],
+    ),
+    work(
+        "disk-read",
+        "disk: sequential read, cold",
+        BytesPerSecond,
+        &[],
+    ),
+    work(
+        "disk-random",
+        "disk: one random 4 KiB read, cold, p50",
+        Seconds,
+        &[],
+    ),
+    work(
+        "sync-growing",
+        "disk: sync of a 4 KiB append, file grows, p50",
+        Seconds,
+        &[],
+    ),
+    work(
+        "sync-preallocated",
+        "disk: sync of a 4 KiB append, preallocated, p50",
+        Seconds,
+        &[],
+    ),
+    work(
+        "sync-zeroed",
+        "disk: sync of a 4 KiB append, preallocated and zeroed, p50",
+        Seconds,
+        &[],
+    ),
+    work(
+        "load-random",
+        "bulk load, unsorted, one durable end",
+        RECORDS,
+        &[Times(10.0, BestPeer("load-random"))],
+    ),
+    work(
+        "load-random-settled",
+        "bulk load, unsorted, until nothing is put off",
+        RECORDS,
+        &[],
+    ),
+    work(
+        "load-ascending",
+        "bulk load, presorted, one durable end",
+        RECORDS,
+        &[],
+    ),
+    work(
+        "load-unlogged",
+        "bulk load, unsorted, without the log it has, one durable end",
+        RECORDS,
+        &[],
+    ),
+    work(
+        "bytes-per-record",
+        "bytes on disk per record, settled",
+        Bytes,
+        &[],
+    ),
+    work(
+        "index-per-record",
+        "bytes of index per record",
+        Bytes,
+        &[Figure(12.0)],
+    ),
     work("open", "open and one lookup", Seconds, &[Figure(0.05)]),
-    work("scan", "full scan with a filter on a 32-bit column", RECORDS, &[Figure(400e6)]),
-    work("hit-1", "lookups that hit, warm, one thread", LOOKUPS, &[Times(5.0, BestPeer("hit-1"))]),
-    work("hit-2", "lookups that hit, warm, two threads", LOOKUPS, &[Times(1.8, Ours("hit-1"))]),
-    work("hit-batch-1", "lookups that hit, in batches, one thread", LOOKUPS, &[Times(15.0, BestPeer("hit-1"))]),
-    work("hit-batch-2", "lookups that hit, in batches, two threads", LOOKUPS, &[Times(1.8, Ours("hit-batch-1"))]),
-    work("absent-1", "lookups of absent ids, one thread", LOOKUPS, &[Times(8.0, BestPeer("absent-1"))]),
-    work("absent-2", "lookups of absent ids, two threads", LOOKUPS, &[]),
-    work("absent-batch-1", "lookups of absent ids, in batches, one thread", LOOKUPS, &[]),
-    work("absent-batch-2", "lookups of absent ids, in batches, two threads", LOOKUPS, &[]),
-    work("cold", "cold lookup, p50", Seconds, &[Times(1.0 / 1.3, Machine("disk-random"))]),
-    work("commits-1", "durable commits of 100 records, one writer", COMMITS, &[Times(4.0, BestPeer("commits-1"))]),
-    work("commits-16", "durable commits of 100 records, 16 writers", COMMITS, &[Times(5.0, Ours("commits-1"))]),
-    work("as-of", "lookups as of an earlier version, one thread", LOOKUPS, &[]),
+    work(
+        "scan",
+        "full scan with a filter on a 32-bit column",
+        RECORDS,
+        &[Figure(400e6)],
+    ),
+    work(
+        "hit-1",
+        "lookups that hit, warm, one thread",
+        LOOKUPS,
+        &[Times(5.0, BestPeer("hit-1"))],
+    ),
+    work(
+        "hit-2",
+        "lookups that hit, warm, two threads",
+        LOOKUPS,
+        &[Times(1.8, Ours("hit-1"))],
+    ),
+    work(
+        "hit-batch-1",
+        "lookups that hit, in batches, one thread",
+        LOOKUPS,
+        &[Times(15.0, BestPeer("hit-1"))],
+    ),
+    work(
+        "hit-batch-2",
+        "lookups that hit, in batches, two threads",
+        LOOKUPS,
+        &[Times(1.8, Ours("hit-batch-1"))],
+    ),
+    work(
+        "absent-1",
+        "lookups of absent ids, one thread",
+        LOOKUPS,
+        &[Times(8.0, BestPeer("absent-1"))],
+    ),
+    work(
+        "absent-2",
+        "lookups of absent ids, two threads",
+        LOOKUPS,
+        &[],
+    ),
+    work(
+        "absent-batch-1",
+        "lookups of absent ids, in batches, one thread",
+        LOOKUPS,
+        &[],
+    ),
+    work(
+        "absent-batch-2",
+        "lookups of absent ids, in batches, two threads",
+        LOOKUPS,
+        &[],
+    ),
+    work(
+        "cold",
+        "cold lookup, p50",
+        Seconds,
+        &[Times(1.0 / 1.3, Machine("disk-random"))],
+    ),
+    work(
+        "commits-1",
+        "durable commits of 100 records, one writer",
+        COMMITS,
+        &[Times(4.0, BestPeer("commits-1"))],
+    ),
+    work(
+        "commits-16",
+        "durable commits of 100 records, 16 writers",
+        COMMITS,
+        &[Times(5.0, Ours("commits-1"))],
+    ),
+    work(
+        "as-of",
+        "lookups as of an earlier version, one thread",
+        LOOKUPS,
+        &[],
+    ),
     work("root", "state root at the head", Seconds, &[]),
-    work("snapshot", "durable snapshot after 1,000 changes", Seconds, &[Figure(0.01)]),
-    work("replay", "sequential replay of the log", RECORDS, &[Figure(1e6)]),
-    work("read-and-hash", "reading the large file (in the page cache) and BLAKE3, one thread", Seconds, &[]),
-    work("read-hash-write", "the same, and writing a copy with one sync", Seconds, &[]),
+    work(
+        "snapshot",
+        "durable snapshot after 1,000 changes",
+        Seconds,
+        &[Figure(0.01)],
+    ),
+    work(
+        "replay",
+        "sequential replay of the log",
+        RECORDS,
+        &[Figure(1e6)],
+    ),
+    work(
+        "read-and-hash",
+        "reading the large file (in the page cache) and BLAKE3, one thread",
+        Seconds,
+        &[],
+    ),
+    work(
+        "read-hash-write",
+        "the same, and writing a copy with one sync",
+        Seconds,
+        &[],
+    ),
     work(
         "add-random",
         "add a large file that does not compress",
         Seconds,
-        &[Times(2.0, BestPeer("add-random")), Times(0.7, Machine("read-and-hash"))],
+        &[
+            Times(2.0, BestPeer("add-random")),
+            Times(0.7, Machine("read-and-hash")),
+        ],
     ),
     work(
         "add-text",
         "add a large file of words",
         Seconds,
-        &[Times(2.0, BestPeer("add-text")), Times(0.7, Machine("read-and-hash"))],
+        &[
+            Times(2.0, BestPeer("add-text")),
+            Times(0.7, Machine("read-and-hash")),
+        ],
     ),
-    work("add-tree", "add a tree of small files", Seconds, &[Times(2.0, BestPeer("add-tree"))]),
-    work("readd-tree", "add the same tree again", Seconds, &[Times(2.0, BestOf(BACKUPS))]),
-    work("readd-random", "add the large file again", Seconds, &[Times(2.0, BestOf(BACKUPS))]),
-    work("edit", "add the large file after a one-byte edit", Seconds, &[Times(2.0, BestOf(BACKUPS))]),
-    work("edit-bytes", "bytes that edit has cost on disk", Bytes, &[Figure(8_388_608.0)]),
-    work("add-random-bytes", "bytes on disk: the large file that does not compress", Bytes, &[]),
-    work("add-text-bytes", "bytes on disk: the large file of words", Bytes, &[]),
+    work(
+        "add-tree",
+        "add a tree of small files",
+        Seconds,
+        &[Times(2.0, BestPeer("add-tree"))],
+    ),
+    work(
+        "readd-tree",
+        "add the same tree again",
+        Seconds,
+        &[Times(2.0, BestOf(BACKUPS))],
+    ),
+    work(
+        "readd-random",
+        "add the large file again",
+        Seconds,
+        &[Times(2.0, BestOf(BACKUPS))],
+    ),
+    work(
+        "edit",
+        "add the large file after a one-byte edit",
+        Seconds,
+        &[Times(2.0, BestOf(BACKUPS))],
+    ),
+    work(
+        "edit-bytes",
+        "bytes that edit has cost on disk",
+        Bytes,
+        &[Figure(8_388_608.0)],
+    ),
+    work(
+        "add-random-bytes",
+        "bytes on disk: the large file that does not compress",
+        Bytes,
+        &[],
+    ),
+    work(
+        "add-text-bytes",
+        "bytes on disk: the large file of words",
+        Bytes,
+        &[],
+    ),
     work("add-tree-bytes", "bytes on disk: the tree", Bytes, &[]),
 ];
 

@@ -26,7 +26,10 @@ impl ChildNode {
         let mut command = match std::env::var_os(PROGRAM) {
             Some(program) => {
                 let mut command = Command::new(program);
-                command.arg("--data").arg(dir).args(["node", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+                command
+                    .arg("--data")
+                    .arg(dir)
+                    .args(["node", "--listen", "/ip4/127.0.0.1/tcp/0"]);
                 command
             }
             None => {
@@ -36,21 +39,38 @@ impl ChildNode {
                 command
             }
         };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let stdin = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines.find_map(|line| Some(line.unwrap().split_once("listening ")?.1.to_owned()));
+        let address =
+            lines.find_map(|line| Some(line.unwrap().split_once("listening ")?.1.to_owned()));
         // What it says later has to go somewhere.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, _stdin: stdin, address: address.unwrap() }
+        Self {
+            child,
+            _stdin: stdin,
+            address: address.unwrap(),
+        }
     }
 
     /// Bytes resident now, and most at any time.
     pub(crate) fn resident(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let kilobytes = |field: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-            line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(field))
+                .unwrap();
+            line.trim_start_matches(':')
+                .trim()
+                .trim_end_matches(" kB")
+                .parse::<u64>()
+                .unwrap()
         };
         (kilobytes("VmRSS") << 10, kilobytes("VmHWM") << 10)
     }
@@ -63,19 +83,24 @@ impl Drop for ChildNode {
     }
 }
 
-/// What a process does that is to be a node, until it is killed or whoever started it is gone. This is no test unless it is
-/// asked to be.
+/// What a process does that is to be a node, until it is killed or whoever started it is gone. This
+/// is no test unless it is asked to be.
 #[test]
 fn node_of_another_process() {
-    let Some(dir) = std::env::var_os(DIR) else { return };
+    let Some(dir) = std::env::var_os(DIR) else {
+        return;
+    };
     let site = std::sync::Arc::new(Site::open(Path::new(&dir), Mode::Write).unwrap());
     let (handle, control) = service::handle();
     std::thread::spawn(move || {
         drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         handle.stop();
     });
-    let config =
-        ServiceConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()], peers: vec![], ends_on_signals: false };
+    let config = ServiceConfig {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+        peers: vec![],
+        ends_on_signals: false,
+    };
     let report = &mut |event: ServiceEvent| match event {
         ServiceEvent::Listening(address) => println!("listening {address}"),
         ServiceEvent::Notice(line) => println!("{line}"),

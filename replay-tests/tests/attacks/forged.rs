@@ -25,7 +25,14 @@ impl Writer {
     /// A member whom this commit admitted, and who writes above it.
     pub(crate) fn new(key: SiteKey, admitted: &Commit) -> Self {
         let (knows, learned) = (BTreeSet::new(), BTreeSet::from([admitted.hash()]));
-        Self { key, number: 0, previous: CommitHash::NONE, logseq: admitted.header().logseq.0, knows, learned }
+        Self {
+            key,
+            number: 0,
+            previous: CommitHash::NONE,
+            logseq: admitted.header().logseq.0,
+            knows,
+            learned,
+        }
     }
 
     pub(crate) fn write(&mut self, records: Vec<Record>) -> Commit {
@@ -78,7 +85,11 @@ pub(crate) fn key_of(number: usize) -> SiteKey {
 }
 
 pub(crate) fn admission(federation: FederationId, site: SiteId) -> Record {
-    Record::admission(Admission { federation, site, name: site.short().to_string() })
+    Record::admission(Admission {
+        federation,
+        site,
+        name: site.short().to_string(),
+    })
 }
 
 pub(crate) fn word(text: &str) -> Record {
@@ -87,7 +98,11 @@ pub(crate) fn word(text: &str) -> Record {
 
 pub(crate) fn name(name: &str, target: &Record) -> Record {
     let namespace = NAMESPACE_USER.to_owned();
-    Record::reference(RefAssignment { namespace, name: name.to_owned(), target: target.id().into() })
+    Record::reference(RefAssignment {
+        namespace,
+        name: name.to_owned(),
+        target: target.id().into(),
+    })
 }
 
 /// Sorted as a commit has them.

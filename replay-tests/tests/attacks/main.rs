@@ -1,9 +1,11 @@
-//! Attacks on a federation by members, strangers and neighbours on the machine. Each names what is bounded: members' places and
-//! time, memory, disk, log lines, what is told to whom. `replay-tests/ATTACKS.md` lists them all with their limits, and a test
-//! here holds page and code to each other.
+//! Attacks on a federation by members, strangers and neighbours on the machine. Each names what is
+//! bounded: members' places and time, memory, disk, log lines, what is told to whom.
+//! `replay-tests/ATTACKS.md` lists them all with their limits, and a test here holds page and code
+//! to each other.
 //!
-//! Bounds are held by counting (bytes on disk, bytes asked of the allocator, bytes resident in a process of its own, questions,
-//! lines, commits), never by the clock. What may not cost more the more there is, is tried at one size and at twice that.
+//! Bounds are held by counting (bytes on disk, bytes asked of the allocator, bytes resident in a
+//! process of its own, questions, lines, commits), never by the clock. What may not cost more the
+//! more there is, is tried at one size and at twice that.
 //!
 //! Attacks are small in the test command and large with `UOR_ATTACKS=full`.
 
@@ -38,13 +40,18 @@ fn size(small: usize, full: usize) -> usize {
     if is_full() { full } else { small }
 }
 
-/// What work asks of the allocator in this thread, in bytes: a measure of work and memory that is the same on every run.
+/// What work asks of the allocator in this thread, in bytes: a measure of work and memory that is
+/// the same on every run.
 fn cost(work: impl FnOnce()) -> usize {
     allocation::requested_by(work).1
 }
 
-/// Panics unless twice the attack, or twice what is there to be attacked, costs the victim hardly more.
+/// Panics unless twice the attack, or twice what is there to be attacked, costs the victim hardly
+/// more.
 #[track_caller]
 fn does_not_grow(what: &str, once: usize, twice: usize) {
-    assert!(twice <= once + once / 4 + (64 << 10), "{what}: {once} bytes asked of the allocator, then {twice}");
+    assert!(
+        twice <= once + once / 4 + (64 << 10),
+        "{what}: {once} bytes asked of the allocator, then {twice}"
+    );
 }

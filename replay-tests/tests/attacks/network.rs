@@ -1,4 +1,5 @@
-//! A federation of running nodes on loopback, and whoever attacks it with our own network shell in their hands.
+//! A federation of running nodes on loopback, and whoever attacks it with our own network shell in
+//! their hands.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -30,7 +31,12 @@ impl Federation {
         let (sender, events) = channel();
         Site::init(&directory(root.path(), "a"), Some("a"), ConflictRule::First).unwrap();
         let a = Running::start(&directory(root.path(), "a"), &sender);
-        Self { root, sender, events, a }
+        Self {
+            root,
+            sender,
+            events,
+            a,
+        }
     }
 
     /// A member that joins now, through whatever is going on.
@@ -60,14 +66,16 @@ impl Federation {
         agree(&[&self.a, b], &self.events);
     }
 
-    /// Looks again and again, whenever something is told or a moment has passed, until it is so; gives the lines that were
-    /// told meanwhile.
+    /// Looks again and again, whenever something is told or a moment has passed, until it is so;
+    /// gives the lines that were told meanwhile.
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) -> Vec<String> {
         let deadline_ms = wall_ms() + u64::try_from(PATIENCE.as_millis()).unwrap();
         let mut told = Vec::new();
         while !is_so() {
             assert!(wall_ms() < deadline_ms, "waited in vain: {what}");
-            if let Ok(ServiceEvent::Notice(line)) = self.events.recv_timeout(Duration::from_millis(10)) {
+            if let Ok(ServiceEvent::Notice(line)) =
+                self.events.recv_timeout(Duration::from_millis(10))
+            {
                 told.push(line);
             }
         }
@@ -77,7 +85,13 @@ impl Federation {
 
     /// Lines that were told so far.
     pub(crate) fn told(&self) -> Vec<String> {
-        let notice = |event| if let ServiceEvent::Notice(line) = event { Some(line) } else { None };
+        let notice = |event| {
+            if let ServiceEvent::Notice(line) = event {
+                Some(line)
+            } else {
+                None
+            }
+        };
         self.events.try_iter().filter_map(notice).collect()
     }
 }
@@ -98,22 +112,38 @@ impl Attacker {
         config.members.insert(victim_key);
         config.question_len_max = 9 << 20;
         let (net, events) = net::spawn(config).unwrap();
-        let attacker = Self { net, events, victim: victim_key, address: victim.address.parse().unwrap() };
+        let attacker = Self {
+            net,
+            events,
+            victim: victim_key,
+            address: victim.address.parse().unwrap(),
+        };
         attacker.dial().await;
         attacker
     }
 
     async fn dial(&self) {
-        self.net.send(NetCommand::Dial(self.address.clone())).await.unwrap();
+        self.net
+            .send(NetCommand::Dial(self.address.clone()))
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn ask(&self, id: u64, body: Vec<u8>) {
-        let ask = NetCommand::Request { peer: self.victim, id, body, answer_len_max: u32::MAX };
+        let ask = NetCommand::Request {
+            peer: self.victim,
+            id,
+            body,
+            answer_len_max: u32::MAX,
+        };
         self.net.send(ask).await.unwrap();
     }
 
     pub(crate) async fn next(&mut self) -> NetEvent {
-        tokio::time::timeout(PATIENCE, self.events.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(PATIENCE, self.events.recv())
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     async fn until<T>(&mut self, mut pick: impl FnMut(NetEvent) -> Option<T>) -> T {
@@ -125,11 +155,13 @@ impl Attacker {
     }
 
     pub(crate) async fn connected(&mut self) {
-        self.until(|event| matches!(event, NetEvent::Connected { .. }).then_some(())).await;
+        self.until(|event| matches!(event, NetEvent::Connected { .. }).then_some(()))
+            .await;
     }
 
     pub(crate) async fn disconnected(&mut self) {
-        self.until(|event| matches!(event, NetEvent::Disconnected { .. }).then_some(())).await;
+        self.until(|event| matches!(event, NetEvent::Disconnected { .. }).then_some(()))
+            .await;
     }
 
     /// The answer to the question that was just asked; `None` if there is none.
@@ -144,11 +176,24 @@ impl Attacker {
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 pub(crate) fn socket(address: &str) -> String {
     let parsed: Multiaddr = address.parse().unwrap();
-    let port = parsed.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None }).unwrap();
+    let port = parsed
+        .iter()
+        .find_map(|part| {
+            if let Protocol::Tcp(port) = part {
+                Some(port)
+            } else {
+                None
+            }
+        })
+        .unwrap();
     format!("127.0.0.1:{port}")
 }

@@ -1,4 +1,5 @@
-//! A peer that keeps to no bound of ours: libp2p, a key, the names of our protocols, and whatever bytes it likes.
+//! A peer that keeps to no bound of ours: libp2p, a key, the names of our protocols, and whatever
+//! bytes it likes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -33,7 +34,11 @@ impl Codec for Bytes {
     /// How many bytes came.
     type Response = usize;
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<Said> {
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        _: &mut T,
+    ) -> io::Result<Said> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -46,7 +51,12 @@ impl Codec for Bytes {
         io.read_to_end(&mut answer).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, said: Said) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        said: Said,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
@@ -96,20 +106,30 @@ impl Raw {
         let config = request_response::Config::default().with_max_concurrent_streams(STREAMS_MAX);
         let protocols = [(StreamProtocol::new(protocol), ProtocolSupport::Outbound)];
         let behaviour = request_response::Behaviour::with_codec(Bytes, protocols, config);
-        let patient =
-            swarm::Config::with_tokio_executor().with_idle_connection_timeout(std::time::Duration::from_secs(3600));
+        let patient = swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(std::time::Duration::from_secs(3600));
         let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), patient);
         let address: Multiaddr = address.parse().unwrap();
-        let Some(Protocol::P2p(victim)) = address.iter().last() else { panic!("{address} names no peer") };
-        Self { swarm, victim, address }
+        let Some(Protocol::P2p(victim)) = address.iter().last() else {
+            panic!("{address} names no peer")
+        };
+        Self {
+            swarm,
+            victim,
+            address,
+        }
     }
 
     fn dial(&mut self) {
-        let options = DialOpts::peer_id(self.victim).addresses(vec![self.address.clone()]).allocate_new_port().build();
+        let options = DialOpts::peer_id(self.victim)
+            .addresses(vec![self.address.clone()])
+            .allocate_new_port()
+            .build();
         self.swarm.dial(options).unwrap();
     }
 
-    /// Says everything at once on a connection, and waits for what becomes of it; so often, with a new connection each time.
+    /// Says everything at once on a connection, and waits for what becomes of it; so often, with a
+    /// new connection each time.
     pub(crate) async fn storm(&mut self, said: &[Said], rounds: usize) -> Tally {
         let mut tally = Tally::default();
         for _ in 0..rounds {
@@ -120,7 +140,11 @@ impl Raw {
                     SwarmEvent::ConnectionEstablished { .. } => {
                         tally.opened += 1;
                         for said in said {
-                            open.insert(self.swarm.behaviour_mut().send_request(&self.victim, said.clone()));
+                            open.insert(
+                                self.swarm
+                                    .behaviour_mut()
+                                    .send_request(&self.victim, said.clone()),
+                            );
                         }
                     }
                     SwarmEvent::OutgoingConnectionError { .. } => {
@@ -130,7 +154,10 @@ impl Raw {
                     SwarmEvent::Behaviour(request_response::Event::Message { message, .. }) => {
                         tally.answered += usize::from(is_answer(&message));
                     }
-                    SwarmEvent::Behaviour(request_response::Event::OutboundFailure { request_id, .. }) => {
+                    SwarmEvent::Behaviour(request_response::Event::OutboundFailure {
+                        request_id,
+                        ..
+                    }) => {
                         tally.failed += usize::from(open.remove(&request_id));
                     }
                     SwarmEvent::ConnectionClosed { .. } => break,
@@ -160,15 +187,24 @@ impl Raw {
                     tally.failed += 1;
                     true
                 }
-                SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. } => {
+                SwarmEvent::ConnectionClosed { .. }
+                | SwarmEvent::OutgoingConnectionError { .. } => {
                     tally.refused += 1;
                     return tally;
                 }
                 _ => false,
             };
             if goes_on {
-                let Some(bytes) = left.next() else { return tally };
-                self.swarm.behaviour_mut().send_request(&self.victim, Said { bytes, hangs: false });
+                let Some(bytes) = left.next() else {
+                    return tally;
+                };
+                self.swarm.behaviour_mut().send_request(
+                    &self.victim,
+                    Said {
+                        bytes,
+                        hangs: false,
+                    },
+                );
             }
         }
     }

@@ -17,12 +17,15 @@ use crate::raw::{Raw, Said, claiming, framed};
 use crate::running::directory;
 use crate::size;
 
-/// Bounded: places. Three hundred connections that never say a word, before the handshake and behind it.
+/// Bounded: places. Three hundred connections that never say a word, before the handshake and
+/// behind it.
 #[test]
 fn silent_connections_keep_no_member_out() {
     let federation = Federation::new();
     let runtime = runtime();
-    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(socket(&federation.a.address)).unwrap()).collect();
+    let silent: Vec<TcpStream> = (0..300)
+        .map(|_| TcpStream::connect(socket(&federation.a.address)).unwrap())
+        .collect();
     let strangers = runtime.block_on(async {
         let mut strangers = Vec::new();
         for seed in 100..130 {
@@ -34,7 +37,11 @@ fn silent_connections_keep_no_member_out() {
     });
     let b = federation.join("b");
     federation.replicates(&b);
-    assert_eq!((silent.len(), strangers.len()), (300, 30), "they have been there all the time");
+    assert_eq!(
+        (silent.len(), strangers.len()),
+        (300, 30),
+        "they have been there all the time"
+    );
     b.stop();
     federation.a.stop();
 }
@@ -71,7 +78,8 @@ fn huge_questions_are_not_read() {
     federation.a.stop();
 }
 
-/// Bounded: work and log. A stranger that asks without end is shown the door, and a few lines tell of it.
+/// Bounded: work and log. A stranger that asks without end is shown the door, and a few lines tell
+/// of it.
 #[test]
 fn many_tiny_questions_are_a_few_lines() {
     let federation = Federation::new();
@@ -92,7 +100,8 @@ fn many_tiny_questions_are_a_few_lines() {
     federation.a.stop();
 }
 
-/// Bounded: silence. Whatever a stranger asks, it gets one and the same answer, and nothing is ever asked of it.
+/// Bounded: silence. Whatever a stranger asks, it gets one and the same answer, and nothing is ever
+/// asked of it.
 #[test]
 fn a_stranger_that_asks_everything_learns_nothing() {
     let federation = Federation::new();
@@ -100,13 +109,49 @@ fn a_stranger_that_asks_everything_learns_nothing() {
     let secret = federation.a.put(b"secret");
     federation.a.write(vec![secret]);
     let questions = [
-        Request::Frontier { federation: [9; 32], position: Position::NONE, after: None }.encode(),
-        Request::Forks { federation: id, after: None }.encode(),
-        Request::Proofs { federation: id, domains: vec![domain] }.encode(),
-        Request::Delta { federation: id, domain, after: 0, after_hash: [0; 32] }.encode(),
-        Request::Payload { federation: id, checksum: [1; 32], offset: 0, len_max: 1 }.encode(),
-        Request::Read { federation: id, member: domain, expires_ms: u64::MAX, signature: [0; 64] }.encode(),
-        Request::Join { federation: id, token: [0; 16], name: "x".to_owned() }.encode(),
+        Request::Frontier {
+            federation: [9; 32],
+            position: Position::NONE,
+            after: None,
+        }
+        .encode(),
+        Request::Forks {
+            federation: id,
+            after: None,
+        }
+        .encode(),
+        Request::Proofs {
+            federation: id,
+            domains: vec![domain],
+        }
+        .encode(),
+        Request::Delta {
+            federation: id,
+            domain,
+            after: 0,
+            after_hash: [0; 32],
+        }
+        .encode(),
+        Request::Payload {
+            federation: id,
+            checksum: [1; 32],
+            offset: 0,
+            len_max: 1,
+        }
+        .encode(),
+        Request::Read {
+            federation: id,
+            member: domain,
+            expires_ms: u64::MAX,
+            signature: [0; 64],
+        }
+        .encode(),
+        Request::Join {
+            federation: id,
+            token: [0; 16],
+            name: "x".to_owned(),
+        }
+        .encode(),
         b"garbage".to_vec(),
     ];
     runtime().block_on(async {
@@ -122,7 +167,13 @@ fn a_stranger_that_asks_everything_learns_nothing() {
                     _ => {}
                 }
             };
-            assert_eq!(answer, Response::Refused { reason: Refusal::NotAdmitted }, "question {number}");
+            assert_eq!(
+                answer,
+                Response::Refused {
+                    reason: Refusal::NotAdmitted
+                },
+                "question {number}"
+            );
         }
     });
     federation.a.stop();
@@ -141,7 +192,9 @@ fn a_listening_stranger_hears_nothing() {
         loop {
             match stranger.next().await {
                 NetEvent::Disconnected { .. } => break,
-                NetEvent::Rang { .. } | NetEvent::Request { .. } => panic!("something was said to a stranger"),
+                NetEvent::Rang { .. } | NetEvent::Request { .. } => {
+                    panic!("something was said to a stranger")
+                }
                 _ => {}
             }
         }
@@ -150,32 +203,58 @@ fn a_listening_stranger_hears_nothing() {
     federation.a.stop();
 }
 
-/// Bounded: members. A ticket that was used admits nobody else, however often it is shown, and its owner again and again.
+/// Bounded: members. A ticket that was used admits nobody else, however often it is shown, and its
+/// owner again and again.
 #[test]
 fn a_replayed_ticket_admits_nobody() {
     let federation = Federation::new();
-    let ticket = federation.a.site.invite(vec![federation.a.address.clone()]).unwrap();
-    service::join(&directory(federation.root.path(), "b"), Some("b"), &ticket, &[]).unwrap();
+    let ticket = federation
+        .a
+        .site
+        .invite(vec![federation.a.address.clone()])
+        .unwrap();
+    service::join(
+        &directory(federation.root.path(), "b"),
+        Some("b"),
+        &ticket,
+        &[],
+    )
+    .unwrap();
     for number in 0..5 {
         let thief = directory(federation.root.path(), &format!("thief-{number}"));
         let refused = service::join(&thief, Some("thief"), &ticket, &[]);
-        assert!(matches!(refused, Err(JoinError::Refused(Refusal::NotAdmitted))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(JoinError::Refused(Refusal::NotAdmitted))),
+            "{refused:?}"
+        );
         assert!(!thief.exists());
     }
     assert_eq!(federation.a.site.members().unwrap().len(), 2);
     let b = Arc::new(Site::open(&directory(federation.root.path(), "b"), Mode::Write).unwrap());
-    let again = federation.a.site.redeem(&ticket.token, b.site_id(), "b").unwrap();
+    let again = federation
+        .a
+        .site
+        .redeem(&ticket.token, b.site_id(), "b")
+        .unwrap();
     assert_eq!(again, Redeemed::AlreadyMember);
-    let other = federation.a.site.redeem(&ticket.token, SiteId::from_bytes([1; 32]), "x");
+    let other = federation
+        .a
+        .site
+        .redeem(&ticket.token, SiteId::from_bytes([1; 32]), "x");
     assert!(other.is_err());
     federation.a.stop();
 }
 
-/// Bounded: members, and lines in the log. Whoever has seen a ticket, and guesses at tokens, is let in nowhere.
+/// Bounded: members, and lines in the log. Whoever has seen a ticket, and guesses at tokens, is let
+/// in nowhere.
 #[test]
 fn guessed_and_forged_tickets_admit_nobody() {
     let federation = Federation::new();
-    let open = federation.a.site.invite(vec![federation.a.address.clone()]).unwrap();
+    let open = federation
+        .a
+        .site
+        .invite(vec![federation.a.address.clone()])
+        .unwrap();
     let _ = federation.told();
     let near = (0..128).step_by(size(16, 1)).map(|bit| {
         let mut token = open.token;
@@ -185,21 +264,40 @@ fn guessed_and_forged_tickets_admit_nobody() {
     let mut guesses = 0;
     for token in near.chain([[0; 16], [0xff; 16]]) {
         let thief = directory(federation.root.path(), "thief");
-        let forged = Ticket { token, ..open.clone() };
+        let forged = Ticket {
+            token,
+            ..open.clone()
+        };
         let refused = service::join(&thief, Some("thief"), &forged, &[]);
-        assert!(matches!(refused, Err(JoinError::Refused(Refusal::NotAdmitted))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(JoinError::Refused(Refusal::NotAdmitted))),
+            "{refused:?}"
+        );
         guesses += 1;
     }
     assert_eq!(federation.a.site.members().unwrap().len(), 1);
     let told = federation.told();
-    assert!(told.iter().any(|line| line.contains("ticket")), "it is told: {told:?}");
-    assert!(guesses > 9 && told.len() <= 10, "{} lines for {guesses} guesses", told.len());
-    service::join(&directory(federation.root.path(), "b"), Some("b"), &open, &[])
-        .expect("the true ticket is still good");
+    assert!(
+        told.iter().any(|line| line.contains("ticket")),
+        "it is told: {told:?}"
+    );
+    assert!(
+        guesses > 9 && told.len() <= 10,
+        "{} lines for {guesses} guesses",
+        told.len()
+    );
+    service::join(
+        &directory(federation.root.path(), "b"),
+        Some("b"),
+        &open,
+        &[],
+    )
+    .expect("the true ticket is still good");
     federation.a.stop();
 }
 
-/// Bounded: places. Connections that open, say something and go, one after the other and many at a time.
+/// Bounded: places. Connections that open, say something and go, one after the other and many at a
+/// time.
 #[test]
 fn connections_that_come_and_go_keep_no_member_out() {
     let federation = Federation::new();
@@ -208,7 +306,13 @@ fn connections_that_come_and_go_keep_no_member_out() {
     let churn = (0..8_u8).map(|number| {
         let mut raw = Raw::new([150 + number; 32], DELTA_PROTOCOL, &address);
         runtime.spawn(async move {
-            let much = vec![Said { bytes: framed(b"garbage"), hangs: false }; 12];
+            let much = vec![
+                Said {
+                    bytes: framed(b"garbage"),
+                    hangs: false
+                };
+                12
+            ];
             raw.storm(&much, rounds).await
         })
     });
@@ -221,24 +325,43 @@ fn connections_that_come_and_go_keep_no_member_out() {
         opened += tally.opened;
         rounds_had += tally.opened + tally.refused;
     }
-    assert!(opened > 0 && rounds_had >= 8 * rounds, "{opened} of {rounds_had}");
+    assert!(
+        opened > 0 && rounds_had >= 8 * rounds,
+        "{opened} of {rounds_had}"
+    );
     federation.replicates(&b);
     b.stop();
     federation.a.stop();
 }
 
-/// Bounded: questions, and streams on one connection. Two thousand are opened at once, half of them without a word.
+/// Bounded: questions, and streams on one connection. Two thousand are opened at once, half of them
+/// without a word.
 #[test]
 fn streams_by_the_thousand_are_a_few_questions() {
     let federation = Federation::new();
     let runtime = runtime();
     let _ = federation.told();
-    let question = Request::Frontier { federation: [9; 32], position: Position::NONE, after: None }.encode();
+    let question = Request::Frontier {
+        federation: [9; 32],
+        position: Position::NONE,
+        after: None,
+    }
+    .encode();
     let said: Vec<Said> = (0..size(400, 2000))
-        .map(|number| Said { bytes: if number % 2 == 0 { framed(&question) } else { vec![] }, hangs: number % 2 == 1 })
+        .map(|number| Said {
+            bytes: if number % 2 == 0 {
+                framed(&question)
+            } else {
+                vec![]
+            },
+            hangs: number % 2 == 1,
+        })
         .collect();
     let storms = [(160, DELTA_PROTOCOL), (161, BELL_PROTOCOL)].map(|(seed, protocol)| {
-        let (mut raw, said) = (Raw::new([seed; 32], protocol, &federation.a.address), said.clone());
+        let (mut raw, said) = (
+            Raw::new([seed; 32], protocol, &federation.a.address),
+            said.clone(),
+        );
         runtime.spawn(async move { raw.storm(&said, 1).await })
     });
     for storm in storms {
@@ -254,35 +377,60 @@ fn streams_by_the_thousand_are_a_few_questions() {
     federation.a.stop();
 }
 
-/// Bounded: memory. Strangers claim frames of four gigabytes, send the longest that are taken, and send without end, all at
-/// once and again and again.
+/// Bounded: memory. Strangers claim frames of four gigabytes, send the longest that are taken, and
+/// send without end, all at once and again and again.
 #[test]
 fn a_flood_of_strangers_takes_little_memory() {
     /// More than a node of a small federation has ever been seen to take for it.
     const GROWTH_MAX: u64 = 64 << 20;
     let root = tempfile::tempdir().unwrap();
     let dir = directory(root.path(), "a");
-    Site::init(&dir, Some("a"), uor_index_format::membership::ConflictRule::First).unwrap();
+    Site::init(
+        &dir,
+        Some("a"),
+        uor_index_format::membership::ConflictRule::First,
+    )
+    .unwrap();
     let node = ChildNode::start(&dir);
     let runtime = runtime();
     let (before, _) = node.resident();
-    let longest = Said { bytes: framed(&[2; 4096]), hangs: false };
-    let claimed = Said { bytes: claiming(u32::MAX, &vec![2; 1 << 20]), hangs: true };
-    let cut = Said { bytes: claiming(4096, &[2; 4000]), hangs: true };
+    let longest = Said {
+        bytes: framed(&[2; 4096]),
+        hangs: false,
+    };
+    let claimed = Said {
+        bytes: claiming(u32::MAX, &vec![2; 1 << 20]),
+        hangs: true,
+    };
+    let cut = Said {
+        bytes: claiming(4096, &[2; 4000]),
+        hangs: true,
+    };
     let (strangers, rounds) = (size(12, 64), size(2, 20));
     let floods: Vec<_> = (0..strangers)
         .map(|number| {
-            let said: Vec<Said> = [&longest, &claimed, &cut].into_iter().cycle().take(60).cloned().collect();
+            let said: Vec<Said> = [&longest, &claimed, &cut]
+                .into_iter()
+                .cycle()
+                .take(60)
+                .cloned()
+                .collect();
             let seed = *blake3::hash(&number.to_le_bytes()).as_bytes();
             let mut raw = Raw::new(seed, DELTA_PROTOCOL, &node.address);
             runtime.spawn(async move { raw.storm(&said, rounds).await })
         })
         .collect();
-    let opened: usize = floods.into_iter().map(|flood| runtime.block_on(flood).unwrap().opened).sum();
+    let opened: usize = floods
+        .into_iter()
+        .map(|flood| runtime.block_on(flood).unwrap().opened)
+        .sum();
     let (after, most) = node.resident();
     println!(
         "resident: {before} bytes before, {most} at most, {after} after; {opened} connections of {strangers} strangers"
     );
     assert!(opened >= 8, "{opened} connections opened");
-    assert!(most - before <= GROWTH_MAX, "{before} bytes before, {most} at most");
+    assert!(
+        most - before <= GROWTH_MAX,
+        "{before} bytes before, {most} at most"
+    );
 }

@@ -1,9 +1,10 @@
 //! `diff`: two stores agree, or the first record that differs is named with each side's claim.
 //!
-//! Stores rarely hold the same commits. Without a snapshot they are compared at what both have: of every domain the longest
-//! common beginning. A domain of which both hold a commit with one number and two hashes has forked: that is named, and the
-//! comparison goes on below it. Beyond the common part, two sites may still contradict each other: a receipt for which each
-//! alone claims something else, or for which one knows a claim that refutes what the other has.
+//! Stores rarely hold the same commits. Without a snapshot they are compared at what both have: of
+//! every domain the longest common beginning. A domain of which both hold a commit with one number
+//! and two hashes has forked: that is named, and the comparison goes on below it. Beyond the common
+//! part, two sites may still contradict each other: a receipt for which each alone claims something
+//! else, or for which one knows a claim that refutes what the other has.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -131,9 +132,17 @@ pub struct FrontierDifference {
 ///
 /// # Errors
 /// [`crate::exit::Failed`] if a store could not be looked at.
-pub fn run(a: &Path, b: &Path, at: Option<&str>, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+pub fn run(
+    a: &Path,
+    b: &Path,
+    at: Option<&str>,
+    opener: &Opener,
+    console: &mut Console<'_>,
+) -> Outcome<Verdict> {
     let stores = open_all(&[a, b], opener, console)?;
-    let [a, b] = stores.as_slice() else { return Ok(Verdict::Incomplete) };
+    let [a, b] = stores.as_slice() else {
+        return Ok(Verdict::Incomplete);
+    };
     one_federation(&stores)?;
     let target = at.map(|text| snapshot_in(&stores, text)).transpose()?;
     let difference = diff(a, b, target)?;
@@ -149,11 +158,22 @@ pub fn diff(a: &Audited, b: &Audited, target: Option<Snapshot>) -> Result<Differ
     let given = target.is_some();
     let (common, mut forks) = common(&[a, b])?;
     let at = target.unwrap_or(common);
-    forks.retain(|fork| !given || at.frontier.iter().any(|(domain, head)| fork.is_within(domain, head)));
-    let complete = !at.frontier.is_empty() && a.store.view().has(&at)? && b.store.view().has(&at)?;
+    forks.retain(|fork| {
+        !given
+            || at
+                .frontier
+                .iter()
+                .any(|(domain, head)| fork.is_within(domain, head))
+    });
+    let complete =
+        !at.frontier.is_empty() && a.store.view().has(&at)? && b.store.view().has(&at)?;
     let mut difference = Difference {
         verdict: "",
-        outcome: if forks.is_empty() { Verdict::Agrees } else { Verdict::Diverges },
+        outcome: if forks.is_empty() {
+            Verdict::Agrees
+        } else {
+            Verdict::Diverges
+        },
         a: a.name.clone(),
         b: b.name.clone(),
         snapshot_id: at.id().to_string(),
@@ -186,34 +206,53 @@ impl Fork {
     }
 }
 
-/// What all stores have: of each domain that all know, the longest common beginning; and where chains differ (between the
-/// first store and another).
+/// What all stores have: of each domain that all know, the longest common beginning; and where
+/// chains differ (between the first store and another).
 ///
 /// # Errors
 /// [`StoreError`] if a log cannot be read.
 pub fn common(stores: &[&Audited]) -> Result<(Snapshot, Vec<Fork>), StoreError> {
     let mut snapshot = Snapshot::default();
     let mut forks = Vec::new();
-    let Some((first, others)) = stores.split_first() else { return Ok((snapshot, forks)) };
+    let Some((first, others)) = stores.split_first() else {
+        return Ok((snapshot, forks));
+    };
     for (domain, head) in &first.head().frontier {
         let mut shared = head.number;
         for other in others {
             let hash_here = |number| first.store.view().commit_hash(domain, number);
             let hash_there = |number| other.store.view().commit_hash(domain, number);
-            let theirs = other.head().frontier.get(domain).map_or(0, |head| head.number);
+            let theirs = other
+                .head()
+                .frontier
+                .get(domain)
+                .map_or(0, |head| head.number);
             shared = shared.min(theirs);
-            // Chains are linked: once they differ they differ for ever, so the first difference can be searched for.
+            // Chains are linked: once they differ they differ for ever, so the first difference can
+            // be searched for.
             let differs = |number| Ok::<_, ReadError>(hash_here(number)? != hash_there(number)?);
             if let Some(number) = first_where(shared, differs)? {
                 if let (Some(a), Some(b)) = (hash_here(number)?, hash_there(number)?) {
-                    let (domain, hash_a, hash_b) = (domain.to_string(), a.to_string(), b.to_string());
-                    forks.push(Fork { domain, number, hash_a, hash_b });
+                    let (domain, hash_a, hash_b) =
+                        (domain.to_string(), a.to_string(), b.to_string());
+                    forks.push(Fork {
+                        domain,
+                        number,
+                        hash_a,
+                        hash_b,
+                    });
                 }
                 shared = number - 1;
             }
         }
         if let Some(commit) = first.store.read_commit(domain, shared)? {
-            snapshot.frontier.insert(*domain, Head { number: shared, hash: commit.hash() });
+            snapshot.frontier.insert(
+                *domain,
+                Head {
+                    number: shared,
+                    hash: commit.hash(),
+                },
+            );
             snapshot.logseq_max = snapshot.logseq_max.max(commit.header().logseq);
         }
     }
@@ -228,31 +267,49 @@ fn first_where<E>(last: u64, holds: impl Fn(u64) -> Result<bool, E>) -> Result<O
     let (mut low, mut high) = (1, last);
     while low < high {
         let middle = low + (high - low) / 2;
-        if holds(middle)? { high = middle } else { low = middle + 1 }
+        if holds(middle)? {
+            high = middle
+        } else {
+            low = middle + 1
+        }
     }
     Ok(Some(low))
 }
 
 fn frontiers(a: &Audited, b: &Audited, at: &Snapshot) -> Vec<FrontierDifference> {
     let (head_a, head_b) = (a.head().frontier, b.head().frontier);
-    let number = |frontier: &Frontier, domain: &SiteId| frontier.get(domain).map_or(0, |head| head.number);
-    let domains: BTreeSet<&SiteId> = head_a.keys().chain(head_b.keys()).chain(at.frontier.keys()).collect();
+    let number =
+        |frontier: &Frontier, domain: &SiteId| frontier.get(domain).map_or(0, |head| head.number);
+    let domains: BTreeSet<&SiteId> = head_a
+        .keys()
+        .chain(head_b.keys())
+        .chain(at.frontier.keys())
+        .collect();
     let shown = domains.into_iter().map(|domain| FrontierDifference {
         domain: domain.to_string(),
         snapshot: number(&at.frontier, domain),
         a: number(&head_a, domain),
         b: number(&head_b, domain),
     });
-    shown.filter(|shown| shown.a != shown.snapshot || shown.b != shown.snapshot).collect()
+    shown
+        .filter(|shown| shown.a != shown.snapshot || shown.b != shown.snapshot)
+        .collect()
 }
 
 impl Difference {
-    fn compare_states(&mut self, a: &Audited, b: &Audited, at: &Snapshot) -> Result<(), StoreError> {
+    fn compare_states(
+        &mut self,
+        a: &Audited,
+        b: &Audited,
+        at: &Snapshot,
+    ) -> Result<(), StoreError> {
         let (replayed_a, replayed_b) = (a.store.replay(at)?, b.store.replay(at)?);
         self.state_root_a = Some(replayed_a.root.to_string());
         self.state_root_b = Some(replayed_b.root.to_string());
         self.entries = replayed_a.entries.len() as u64;
-        if let Some(Entry { id, kind, .. }) = first_difference(&replayed_a.entries, &replayed_b.entries) {
+        if let Some(Entry { id, kind, .. }) =
+            first_difference(&replayed_a.entries, &replayed_b.entries)
+        {
             self.first = Some(FirstDifference {
                 id: id.to_string(),
                 kind: kind.name(),
@@ -266,34 +323,64 @@ impl Difference {
 
     /// Lines for people.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("compared at snapshot {} (logseq up to {})", self.snapshot_id, self.logseq_max)];
+        let mut lines = vec![format!(
+            "compared at snapshot {} (logseq up to {})",
+            self.snapshot_id, self.logseq_max
+        )];
         for (name, root) in [(&self.a, &self.state_root_a), (&self.b, &self.state_root_b)] {
-            let root =
-                root.as_ref().map_or_else(|| "does not hold all of it".to_owned(), |root| format!("state root {root}"));
+            let root = root.as_ref().map_or_else(
+                || "does not hold all of it".to_owned(),
+                |root| format!("state root {root}"),
+            );
             lines.push(format!("  {name}: {root}"));
         }
         for other in &self.frontiers {
-            let FrontierDifference { domain, snapshot, a, b } = other;
+            let FrontierDifference {
+                domain,
+                snapshot,
+                a,
+                b,
+            } = other;
             lines.push(format!(
                 "  of domain {domain}: {snapshot} commits compared; {} has {a}, {} has {b}",
                 self.a, self.b
             ));
         }
         for fork in &self.forks {
-            let Fork { domain, number, hash_a, hash_b } = fork;
-            lines.push(format!("FORK: domain {domain} has two commits with number {number}:"));
+            let Fork {
+                domain,
+                number,
+                hash_a,
+                hash_b,
+            } = fork;
+            lines.push(format!(
+                "FORK: domain {domain} has two commits with number {number}:"
+            ));
             lines.push(format!("  {}: {hash_a}", self.a));
             lines.push(format!("  {}: {hash_b}", self.b));
         }
         if let Some(first) = &self.first {
-            let beyond = if first.beyond_common { ", by claims that only one of the stores knows" } else { "" };
-            lines.push(format!("first difference: {} {}{beyond}", first.kind, first.id));
+            let beyond = if first.beyond_common {
+                ", by claims that only one of the stores knows"
+            } else {
+                ""
+            };
+            lines.push(format!(
+                "first difference: {} {}{beyond}",
+                first.kind, first.id
+            ));
             for (name, claim) in [(&self.a, &first.a), (&self.b, &first.b)] {
                 lines.push(format!("  {name}: {}", claim_line(claim.as_ref())));
                 let rivals = claim.iter().flat_map(|claim| &claim.claims);
-                lines.extend(rivals.map(|RivalClaim { checksum, domain, number }| {
-                    format!("    claims {checksum}: commit {number} of {domain}")
-                }));
+                lines.extend(rivals.map(
+                    |RivalClaim {
+                         checksum,
+                         domain,
+                         number,
+                     }| {
+                        format!("    claims {checksum}: commit {number} of {domain}")
+                    },
+                ));
             }
         }
         lines
@@ -304,15 +391,27 @@ impl Difference {
 fn first_difference<'a>(a: &'a [Entry], b: &'a [Entry]) -> Option<&'a Entry> {
     // Corroboration differs while claims are under way, and is not part of the state.
     let same = |a: &Entry, b: &Entry| a.encode() == b.encode();
-    let at = a.iter().zip(b).position(|(a, b)| !same(a, b)).unwrap_or(a.len().min(b.len()));
-    a.get(at).into_iter().chain(b.get(at)).min_by_key(|entry| entry.id)
+    let at = a
+        .iter()
+        .zip(b)
+        .position(|(a, b)| !same(a, b))
+        .unwrap_or(a.len().min(b.len()));
+    a.get(at)
+        .into_iter()
+        .chain(b.get(at))
+        .min_by_key(|entry| entry.id)
 }
 
 fn claim(audited: &Audited, id: &CanonicalId, at: &Snapshot) -> Result<Option<Claim>, ReadError> {
     let view = audited.store.view();
-    let Some(Visible { entry, version }) = view.state().get(id, at)? else { return Ok(None) };
+    let Some(Visible { entry, version }) = view.state().get(id, at)? else {
+        return Ok(None);
+    };
     let place = version.map(|version| (version.place.domain, version.number));
-    let hash = place.map(|(domain, number)| view.commit_hash(&domain, number)).transpose()?.flatten();
+    let hash = place
+        .map(|(domain, number)| view.commit_hash(&domain, number))
+        .transpose()?
+        .flatten();
     Ok(Some(Claim {
         checksum: entry.checksum.map(|checksum| checksum.to_string()),
         bytes: entry.payload_len,
@@ -327,7 +426,10 @@ fn claim(audited: &Audited, id: &CanonicalId, at: &Snapshot) -> Result<Option<Cl
 
 /// The claims of an open conflict, if there is one.
 fn rivals(state: &State, id: &CanonicalId, at: &Snapshot) -> Result<Vec<RivalClaim>, ReadError> {
-    let claims = state.conflict(id, at)?.map(|conflict| conflict.claims).unwrap_or_default();
+    let claims = state
+        .conflict(id, at)?
+        .map(|conflict| conflict.claims)
+        .unwrap_or_default();
     let shown = claims.into_iter().map(|version| RivalClaim {
         checksum: version.record.payload().checksum.to_string(),
         domain: version.place.domain.to_string(),
@@ -338,7 +440,9 @@ fn rivals(state: &State, id: &CanonicalId, at: &Snapshot) -> Result<Vec<RivalCla
 
 /// The first artifact or receipt of which the stores, each at its own head, know different claims.
 fn contradiction(a: &Audited, b: &Audited) -> Result<Option<FirstDifference>, ReadError> {
-    let Some((id, kind)) = contradicted(a, b)? else { return Ok(None) };
+    let Some((id, kind)) = contradicted(a, b)? else {
+        return Ok(None);
+    };
     Ok(Some(FirstDifference {
         id: id.to_string(),
         kind: kind.name(),
@@ -356,7 +460,9 @@ fn contradicted(a: &Audited, b: &Audited) -> Result<Option<(CanonicalId, Kind)>,
             continue;
         }
         let theirs = b.state().entry(&mine.id, b.head())?;
-        if theirs.is_some_and(|theirs| (theirs.checksum, theirs.conflict) != (mine.checksum, mine.conflict)) {
+        if theirs.is_some_and(|theirs| {
+            (theirs.checksum, theirs.conflict) != (mine.checksum, mine.conflict)
+        }) {
             return Ok(Some((mine.id, mine.kind)));
         }
     }
@@ -364,21 +470,30 @@ fn contradicted(a: &Audited, b: &Audited) -> Result<Option<(CanonicalId, Kind)>,
 }
 
 fn claim_line(claim: Option<&Claim>) -> String {
-    let Some(claim) = claim else { return "nothing visible".to_owned() };
-    let what =
-        claim.checksum.as_ref().map_or_else(|| "no claim stands".to_owned(), |checksum| format!("checksum {checksum}"));
+    let Some(claim) = claim else {
+        return "nothing visible".to_owned();
+    };
+    let what = claim.checksum.as_ref().map_or_else(
+        || "no claim stands".to_owned(),
+        |checksum| format!("checksum {checksum}"),
+    );
     let conflict = if claim.conflict { ", in conflict" } else { "" };
     let by = match (&claim.domain, claim.number) {
         (Some(domain), Some(number)) => format!(", commit {number} of {domain}"),
         _ => String::new(),
     };
-    format!("{what}, {} bytes, logseq {}{conflict}{by}", claim.bytes, claim.logseq)
+    format!(
+        "{what}, {} bytes, logseq {}{conflict}{by}",
+        claim.bytes, claim.logseq
+    )
 }
 
 fn human(console: &mut Console<'_>, difference: &Difference) -> io::Result<()> {
     let paint = console.paint();
     let lines = difference.lines();
-    lines.iter().try_for_each(|line| console.line(plain(line)))?;
+    lines
+        .iter()
+        .try_for_each(|line| console.line(plain(line)))?;
     match difference.outcome {
         Verdict::Agrees => console.line(paint.green(&format!("agrees: {}", count(difference.entries, "entry")))),
         Verdict::Diverges => console.line(paint.red("DIVERGES")),
@@ -397,7 +512,11 @@ mod tests {
         for last in 0..40 {
             for first in 1..=last + 1 {
                 let expected = (first <= last).then_some(first);
-                assert_eq!(first_where(last, |number| Ok::<_, ()>(number >= first)), Ok(expected), "{first} of {last}");
+                assert_eq!(
+                    first_where(last, |number| Ok::<_, ()>(number >= first)),
+                    Ok(expected),
+                    "{first} of {last}"
+                );
             }
         }
     }

@@ -1,8 +1,8 @@
 //! `exec`: runs receipts again and holds every claim about them against what comes out.
 //!
-//! Not only the claim that stands is tried but every claim that is not shadowed: a forged one must be named even where the
-//! conflict rule never let it stand. A run that was replayed to the same bytes proves the receipts in its trace too, so
-//! they are not executed twice.
+//! Not only the claim that stands is tried but every claim that is not shadowed: a forged one must
+//! be named even where the conflict rule never let it stand. A run that was replayed to the same
+//! bytes proves the receipts in its trace too, so they are not executed twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -88,7 +88,13 @@ pub struct Inconclusive {
 pub fn run(args: &Exec, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
     let audited = opener.open(&args.store, console)?;
     let mut proven = Proven::new();
-    let executed = execute(&audited.name, Arc::new(audited.store), &args.which, &mut proven, &mut console.meter)?;
+    let executed = execute(
+        &audited.name,
+        Arc::new(audited.store),
+        &args.which,
+        &mut proven,
+        &mut console.meter,
+    )?;
     console.meter.end();
     console.show(&executed, human)?;
     Ok(executed.outcome)
@@ -104,7 +110,8 @@ struct Claim {
     domains: BTreeSet<SiteId>,
 }
 
-/// Runs receipts of a store again; what is `proven` already is not run, and what is proven now is added.
+/// Runs receipts of a store again; what is `proven` already is not run, and what is proven now is
+/// added.
 ///
 /// # Errors
 /// [`Failed`] if there is no engine, or no such receipt.
@@ -121,7 +128,10 @@ pub fn execute(
     // Whole runs first: each proves the receipts in its trace.
     let mut outcomes = BTreeMap::new();
     for claim in &claims {
-        outcomes.insert((claim.receipt, claim.checksum), shelf.outcome(claim.checksum));
+        outcomes.insert(
+            (claim.receipt, claim.checksum),
+            shelf.outcome(claim.checksum),
+        );
     }
     let trace_len = |claim: &Claim| match outcomes.get(&(claim.receipt, claim.checksum)) {
         Some(Ok(Some(outcome))) => outcome.trace.len(),
@@ -150,7 +160,14 @@ pub fn execute(
             }
         };
         let mut progress = |_: Progress<'_>| {};
-        match replay(&shelf, engine, &claim.derivation, outcome, Limits::default(), &mut progress) {
+        match replay(
+            &shelf,
+            engine,
+            &claim.derivation,
+            outcome,
+            Limits::default(),
+            &mut progress,
+        ) {
             Replayed::Identical { operations } => {
                 executed.identical += 1;
                 executed.operations += operations;
@@ -160,7 +177,10 @@ pub fn execute(
             Replayed::Inconclusive { reason } => executed.give_up(claim, chain(&reason)),
         }
     }
-    executed.outcome = match (executed.diverged.is_empty(), executed.inconclusive.is_empty()) {
+    executed.outcome = match (
+        executed.diverged.is_empty(),
+        executed.inconclusive.is_empty(),
+    ) {
         (false, _) => Verdict::Diverges,
         (true, false) => Verdict::Incomplete,
         (true, true) => Verdict::Agrees,
@@ -176,29 +196,51 @@ fn prove(shelf: &StoreShelf, receipt: ArtifactKey, checksum: Checksum, proven: &
         if proven.insert((receipt, checksum))
             && let Ok(Some(outcome)) = shelf.outcome(checksum)
         {
-            open.extend(outcome.trace.iter().map(|step| (step.receipt, step.outcome)));
+            open.extend(
+                outcome
+                    .trace
+                    .iter()
+                    .map(|step| (step.receipt, step.outcome)),
+            );
         }
     }
 }
 
-/// Every claim about the chosen receipts that no tombstone shadows, ascending by receipt and then by checksum.
+/// Every claim about the chosen receipts that no tombstone shadows, ascending by receipt and then
+/// by checksum.
 fn claims(store: &Store, which: &Which) -> Outcome<Vec<Claim>> {
-    let chosen = which.receipt.as_ref().map(|text| receipt_id(store, text)).transpose()?;
+    let chosen = which
+        .receipt
+        .as_ref()
+        .map(|text| receipt_id(store, text))
+        .transpose()?;
     let view = store.view();
     let (state, head) = (view.state(), view.head());
     let ids = match chosen {
         Some(id) => vec![id],
         None => {
             let receipts = Filter::kind(Kind::Receipt);
-            state.entries(head, &receipts).map(|entry| Ok(entry?.id)).collect::<Result<_, ReadError>>()?
+            state
+                .entries(head, &receipts)
+                .map(|entry| Ok(entry?.id))
+                .collect::<Result<_, ReadError>>()?
         }
     };
     let mut claims: BTreeMap<(ArtifactKey, Checksum), Claim> = BTreeMap::new();
     for id in ids.into_iter().filter(|id| is_sampled(id, which.sample)) {
         let versions = state.versions(&id, head)?;
-        let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |at| at + 1);
+        let live = versions
+            .iter()
+            .rposition(|version| version.record.is_tombstone())
+            .map_or(0, |at| at + 1);
         for version in versions.iter().skip(live) {
-            let Content::Receipt { derivation, payload } = version.record.content() else { continue };
+            let Content::Receipt {
+                derivation,
+                payload,
+            } = version.record.content()
+            else {
+                continue;
+            };
             let (receipt, checksum) = (ArtifactKey::from(id), payload.checksum);
             let claim = claims.entry((receipt, checksum)).or_insert_with(|| Claim {
                 receipt,
@@ -215,20 +257,31 @@ fn claims(store: &Store, which: &Which) -> Outcome<Vec<Claim>> {
 fn receipt_id(store: &Store, text: &str) -> Outcome<CanonicalId> {
     let view = store.view();
     let is_hex = text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let found = if is_hex { view.state().ids_with_prefix(text, usize::MAX)? } else { Vec::new() };
+    let found = if is_hex {
+        view.state().ids_with_prefix(text, usize::MAX)?
+    } else {
+        Vec::new()
+    };
     let mut receipts = Vec::new();
     for id in found {
         let entry = view.state().entry(&id, view.head())?;
-        receipts.extend(entry.filter(|entry| entry.kind == Kind::Receipt).map(|_| id));
+        receipts.extend(
+            entry
+                .filter(|entry| entry.kind == Kind::Receipt)
+                .map(|_| id),
+        );
     }
     match receipts.as_slice() {
         [id] => Ok(*id),
         [] => Err(Failed::new(format!("there is no receipt `{text}` here"))
             .code(Code::NotFound)
             .hint("give its id in hexadecimal, or at least the first 8 digits")),
-        several => Err(Failed::new(format!("`{text}` is ambiguous: {} receipts begin like this", several.len()))
-            .code(Code::Ambiguous)
-            .hint("give more digits")),
+        several => Err(Failed::new(format!(
+            "`{text}` is ambiguous: {} receipts begin like this",
+            several.len()
+        ))
+        .code(Code::Ambiguous)
+        .hint("give more digits")),
     }
 }
 
@@ -266,7 +319,11 @@ impl Executed {
 
     fn give_up(&mut self, claim: &Claim, reason: String) {
         let (receipt, claimed) = (claim.receipt.to_string(), claim.checksum.to_string());
-        self.inconclusive.push(Inconclusive { receipt, claimed, reason });
+        self.inconclusive.push(Inconclusive {
+            receipt,
+            claimed,
+            reason,
+        });
     }
 
     fn refute(&mut self, claim: &Claim, divergence: &Divergence) {
@@ -296,12 +353,22 @@ impl Executed {
             count(self.operations, "operation"),
         )];
         for diverged in &self.diverged {
-            lines.push(format!("DIVERGED: receipt {} at node {}", diverged.receipt, diverged.node));
+            lines.push(format!(
+                "DIVERGED: receipt {} at node {}",
+                diverged.receipt, diverged.node
+            ));
             lines.push(format!("  {}", diverged.difference));
-            lines.push(format!("  claimed outcome {} by {}", diverged.claimed, diverged.domains.join(", ")));
+            lines.push(format!(
+                "  claimed outcome {} by {}",
+                diverged.claimed,
+                diverged.domains.join(", ")
+            ));
         }
         for inconclusive in &self.inconclusive {
-            lines.push(format!("inconclusive: receipt {}: {}", inconclusive.receipt, inconclusive.reason));
+            lines.push(format!(
+                "inconclusive: receipt {}: {}",
+                inconclusive.receipt, inconclusive.reason
+            ));
         }
         lines
     }
@@ -309,24 +376,50 @@ impl Executed {
 
 fn describe(difference: &Difference) -> String {
     match difference {
-        Difference::Output { name, offset, claimed, got } => {
-            let place = offset.map_or_else(|| "differs".to_owned(), |offset| format!("differs first at byte {offset}"));
-            format!("output {name} {place}: claimed {}, got {}", side(claimed), side(got))
+        Difference::Output {
+            name,
+            offset,
+            claimed,
+            got,
+        } => {
+            let place = offset.map_or_else(
+                || "differs".to_owned(),
+                |offset| format!("differs first at byte {offset}"),
+            );
+            format!(
+                "output {name} {place}: claimed {}, got {}",
+                side(claimed),
+                side(got)
+            )
         }
         Difference::OutputNames { claimed, got } => {
-            format!("outputs are named otherwise: claimed {}, got {}", claimed.join(", "), got.join(", "))
+            format!(
+                "outputs are named otherwise: claimed {}, got {}",
+                claimed.join(", "),
+                got.join(", ")
+            )
         }
         Difference::Status { claimed, got } => {
-            format!("ended otherwise: claimed {}, got {}", status(claimed), status(got))
+            format!(
+                "ended otherwise: claimed {}, got {}",
+                status(claimed),
+                status(got)
+            )
         }
         Difference::Step { claimed, got } => {
-            format!("the trace lists other work: claimed {}, got {}", step(claimed.as_ref()), step(got.as_ref()))
+            format!(
+                "the trace lists other work: claimed {}, got {}",
+                step(claimed.as_ref()),
+                step(got.as_ref())
+            )
         }
     }
 }
 
 fn side(side: &Side) -> String {
-    let len = side.len.map_or_else(|| "bytes not here".to_owned(), |len| format!("{len} bytes"));
+    let len = side
+        .len
+        .map_or_else(|| "bytes not here".to_owned(), |len| format!("{len} bytes"));
     format!("{} ({len})", side.key)
 }
 
@@ -338,13 +431,18 @@ fn status(status: &Status) -> String {
 }
 
 fn step(step: Option<&Step>) -> String {
-    step.map_or_else(|| "nothing".to_owned(), |step| format!("{} with outcome {}", step.label, step.outcome))
+    step.map_or_else(
+        || "nothing".to_owned(),
+        |step| format!("{} with outcome {}", step.label, step.outcome),
+    )
 }
 
 fn human(console: &mut Console<'_>, executed: &Executed) -> io::Result<()> {
     let paint = console.paint();
     let lines = executed.lines();
-    lines.iter().try_for_each(|line| console.line(plain(line)))?;
+    lines
+        .iter()
+        .try_for_each(|line| console.line(plain(line)))?;
     match executed.outcome {
         Verdict::Agrees => console.line(paint.green("agrees")),
         Verdict::Diverges => console.line(paint.red("DIVERGES")),
@@ -360,10 +458,17 @@ mod tests {
     fn a_sample_grows_with_its_share_and_never_drops_a_receipt() {
         let ids = (0..1000u64).map(|seed| CanonicalId::from_bytes(*blake(seed).as_bytes()));
         let ids: Vec<CanonicalId> = ids.collect();
-        let sampled = |percent| ids.iter().filter(|id| is_sampled(id, Some(percent))).count();
+        let sampled = |percent| {
+            ids.iter()
+                .filter(|id| is_sampled(id, Some(percent)))
+                .count()
+        };
         assert_eq!(sampled(100), 1000);
         assert!((50..150).contains(&sampled(10)));
-        assert!(ids.iter().all(|id| !is_sampled(id, Some(10)) || is_sampled(id, Some(20))));
+        assert!(
+            ids.iter()
+                .all(|id| !is_sampled(id, Some(10)) || is_sampled(id, Some(20)))
+        );
     }
 
     fn blake(seed: u64) -> uor_index_format::id::Checksum {

@@ -7,7 +7,8 @@ use uor_asl::verify::{Finding as StoreFinding, Uncounted};
 /// One thing that is not as it should be, or could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is: `damage`, `index`, `uncounted`, `replay`, `length`, `snapshot`, `lost`, `fork`, `claim`, `receipt` …
+    /// What it is: `damage`, `index`, `uncounted`, `replay`, `length`, `snapshot`, `lost`, `fork`,
+    /// `claim`, `receipt` …
     pub kind: &'static str,
     /// In words.
     pub message: String,
@@ -23,7 +24,14 @@ pub struct Finding {
 
 /// A commit that does not count, and why.
 pub fn uncounted(commit: &Uncounted) -> String {
-    let Uncounted { domain, number, hash, position, reason, .. } = commit;
+    let Uncounted {
+        domain,
+        number,
+        hash,
+        position,
+        reason,
+        ..
+    } = commit;
     let (segment, offset) = (position.segment, position.offset);
     format!(
         "commit {number} of site {domain} with hash {hash}, in segment {segment} of the log at offset {offset}, does not \
@@ -34,7 +42,13 @@ pub fn uncounted(commit: &Uncounted) -> String {
 impl Finding {
     /// A finding that no file is to blame for.
     pub fn new(kind: &'static str, message: impl Into<String>, keys: Vec<String>) -> Self {
-        Self { kind, message: message.into(), file: None, offset: None, keys }
+        Self {
+            kind,
+            message: message.into(),
+            file: None,
+            offset: None,
+            keys,
+        }
     }
 
     /// What verification of a store found.
@@ -43,15 +57,21 @@ impl Finding {
             StoreFinding::Block { damage, keys } => {
                 Self::of_damage(damage, keys.iter().map(ToString::to_string).collect())
             }
-            StoreFinding::Log { file, offset, what } => {
-                Self { file: file.clone(), offset: *offset, ..Self::new("damage", what.clone(), Vec::new()) }
-            }
+            StoreFinding::Log { file, offset, what } => Self {
+                file: file.clone(),
+                offset: *offset,
+                ..Self::new("damage", what.clone(), Vec::new())
+            },
             StoreFinding::Index { file, offset, what } => {
                 let message = format!(
                     "{what}; nothing is lost: while no node runs, remove the directory `index` of the store, and it is \
                      made anew from the log"
                 );
-                Self { file: file.clone(), offset: *offset, ..Self::new("index", message, Vec::new()) }
+                Self {
+                    file: file.clone(),
+                    offset: *offset,
+                    ..Self::new("index", message, Vec::new())
+                }
             }
             StoreFinding::Uncounted(commit) => {
                 let message = format!("{}; it could never have been accepted", uncounted(commit));
@@ -61,15 +81,31 @@ impl Finding {
                     ..Self::new("uncounted", message, vec![commit.domain.to_string()])
                 }
             }
-            StoreFinding::Chain { domain, number, what } => {
-                Self::new("chain", format!("commit {number} of site {domain}: {what}"), vec![domain.to_string()])
-            }
-            StoreFinding::Replay { kept, replayed, first } => Self::new(
+            StoreFinding::Chain {
+                domain,
+                number,
+                what,
+            } => Self::new(
+                "chain",
+                format!("commit {number} of site {domain}: {what}"),
+                vec![domain.to_string()],
+            ),
+            StoreFinding::Replay {
+                kept,
+                replayed,
+                first,
+            } => Self::new(
                 "replay",
-                format!("the kept state has root {kept}, sequential replay of the log gives {replayed}"),
+                format!(
+                    "the kept state has root {kept}, sequential replay of the log gives {replayed}"
+                ),
                 first.iter().map(ToString::to_string).collect(),
             ),
-            StoreFinding::Length { key, recorded, stored } => Self::new(
+            StoreFinding::Length {
+                key,
+                recorded,
+                stored,
+            } => Self::new(
                 "length",
                 format!("the record of {key} says {recorded} bytes, {stored} are stored"),
                 vec![key.to_string()],

@@ -14,8 +14,8 @@ use uor_pel::shelf::{Found, Shelf, ShelfError};
 /// Largest outcome that is read, in bytes.
 pub const OUTCOME_LEN_MAX: u64 = 256 << 20;
 
-/// The receipts that are visible at a store's head, and every artifact whose bytes are here: what a run was fed proves the
-/// run even after a tombstone has shadowed it.
+/// The receipts that are visible at a store's head, and every artifact whose bytes are here: what a
+/// run was fed proves the run even after a tombstone has shadowed it.
 #[derive(Clone)]
 pub struct StoreShelf(pub Arc<Store>);
 
@@ -31,8 +31,14 @@ impl Blob for StoreBlob {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let mut reader = self.store.blocks().read_range(self.checksum, offset..end).map_err(io::Error::other)?;
+        let end = offset
+            .checked_add(buffer.len() as u64)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut reader = self
+            .store
+            .blocks()
+            .read_range(self.checksum, offset..end)
+            .map_err(io::Error::other)?;
         reader.read_exact(buffer)
     }
 }
@@ -45,33 +51,56 @@ impl Shelf for StoreShelf {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
         let versions = {
             let view = self.0.view();
-            view.state().versions(&(*key).into(), view.head()).map_err(unread)?
+            view.state()
+                .versions(&(*key).into(), view.head())
+                .map_err(unread)?
         };
         // The key names type tag, length and checksum, so every version says the same.
-        let artifact = versions.iter().find(|version| version.record.kind() == Kind::Artifact);
-        let found = artifact.and_then(|version| Some((version.record.type_tag(), version.record.block_payload()?)));
+        let artifact = versions
+            .iter()
+            .find(|version| version.record.kind() == Kind::Artifact);
+        let found = artifact
+            .and_then(|version| Some((version.record.type_tag(), version.record.block_payload()?)));
         let here = found.filter(|(_, payload)| self.0.blocks().has(payload.checksum));
         Ok(here.map(|(type_tag, payload)| {
-            let blob = StoreBlob { store: Arc::clone(&self.0), checksum: payload.checksum, len: payload.len };
-            Found { type_tag, blob: Arc::new(blob) }
+            let blob = StoreBlob {
+                store: Arc::clone(&self.0),
+                checksum: payload.checksum,
+                len: payload.len,
+            };
+            Found {
+                type_tag,
+                blob: Arc::new(blob),
+            }
         }))
     }
 
     fn put(&self, _: Option<u32>, _: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
-        Err(ShelfError::new("write to a store under audit", "it is only read"))
+        Err(ShelfError::new(
+            "write to a store under audit",
+            "it is only read",
+        ))
     }
 
     fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
         let checksum = {
             let view = self.0.view();
-            let entry = view.state().entry(&(*key).into(), view.head()).map_err(unread)?;
-            entry.filter(|entry| entry.kind == Kind::Receipt).and_then(|entry| entry.checksum)
+            let entry = view
+                .state()
+                .entry(&(*key).into(), view.head())
+                .map_err(unread)?;
+            entry
+                .filter(|entry| entry.kind == Kind::Receipt)
+                .and_then(|entry| entry.checksum)
         };
         checksum.map_or(Ok(None), |checksum| self.outcome(checksum))
     }
 
     fn put_receipt(&self, _: &Derivation, _: &Outcome) -> Result<(), ShelfError> {
-        Err(ShelfError::new("write to a store under audit", "it is only read"))
+        Err(ShelfError::new(
+            "write to a store under audit",
+            "it is only read",
+        ))
     }
 }
 
@@ -86,6 +115,8 @@ impl StoreShelf {
         }
         let read = self.0.blocks().read_all(checksum, OUTCOME_LEN_MAX);
         let bytes = read.map_err(|error| ShelfError::new("read a receipt's outcome", error))?;
-        Outcome::decode(&bytes).map(Some).map_err(|error| ShelfError::new("decode a receipt's outcome", error))
+        Outcome::decode(&bytes)
+            .map(Some)
+            .map_err(|error| ShelfError::new("decode a receipt's outcome", error))
     }
 }

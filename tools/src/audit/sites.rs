@@ -78,11 +78,16 @@ pub fn run(
     Ok(report.outcome)
 }
 
-/// Audits open stores: each by itself, the first against each other, and every receipt claim at every site.
+/// Audits open stores: each by itself, the first against each other, and every receipt claim at
+/// every site.
 ///
 /// # Errors
 /// [`Failed`] if a disk cannot be read, or there is no engine.
-pub fn audit(stores: Vec<Audited>, target: Option<Snapshot>, meter: &mut Meter<'_>) -> Outcome<Report> {
+pub fn audit(
+    stores: Vec<Audited>,
+    target: Option<Snapshot>,
+    meter: &mut Meter<'_>,
+) -> Outcome<Report> {
     let all: Vec<&Audited> = stores.iter().collect();
     let at = match target {
         Some(target) => target,
@@ -115,10 +120,27 @@ pub fn audit(stores: Vec<Audited>, target: Option<Snapshot>, meter: &mut Meter<'
             report.differences.push(difference);
         }
     }
-    let every = Which { receipt: None, all: true, sample: None };
-    for Audited { name, store, scratch: _kept_until_done, .. } in stores {
-        // Every site is taken at its own word: nothing that was proven with another site's bytes counts here.
-        report.executions.push(execute(&name, Arc::new(store), &every, &mut Proven::new(), meter)?);
+    let every = Which {
+        receipt: None,
+        all: true,
+        sample: None,
+    };
+    for Audited {
+        name,
+        store,
+        scratch: _kept_until_done,
+        ..
+    } in stores
+    {
+        // Every site is taken at its own word: nothing that was proven with another site's bytes
+        // counts here.
+        report.executions.push(execute(
+            &name,
+            Arc::new(store),
+            &every,
+            &mut Proven::new(),
+            meter,
+        )?);
     }
     report.conclude();
     Ok(report)
@@ -130,7 +152,9 @@ impl Report {
         let verdicts = verdicts.chain(self.differences.iter().map(|difference| difference.outcome));
         let verdicts = verdicts.chain(self.executions.iter().map(|executed| executed.outcome));
         let unreadable = self.unreadable.iter().map(|_| Verdict::Incomplete);
-        self.outcome = verdicts.chain(unreadable).fold(Verdict::Agrees, Verdict::and);
+        self.outcome = verdicts
+            .chain(unreadable)
+            .fold(Verdict::Agrees, Verdict::and);
         self.verdict = self.outcome.name();
         let roots: Vec<&String> = self
             .differences
@@ -138,32 +162,66 @@ impl Report {
             .flat_map(|difference| [&difference.state_root_a, &difference.state_root_b])
             .flatten()
             .collect();
-        let one = roots.first().filter(|first| roots.iter().all(|root| root == *first));
+        let one = roots
+            .first()
+            .filter(|first| roots.iter().all(|root| root == *first));
         self.state_root = one.map(|root| (*root).clone());
     }
 
     /// The report as text.
     pub fn text(&self) -> String {
         let mut lines = vec![format!("uor-replay audit: {}", self.verdict.to_uppercase())];
-        lines.extend(self.snapshot_id.iter().map(|id| format!("compared at snapshot {id}")));
-        lines.extend(self.state_root.iter().map(|root| format!("state root           {root}")));
+        lines.extend(
+            self.snapshot_id
+                .iter()
+                .map(|id| format!("compared at snapshot {id}")),
+        );
+        lines.extend(
+            self.state_root
+                .iter()
+                .map(|root| format!("state root           {root}")),
+        );
         lines.push(String::new());
         lines.extend(self.table().lines(crate::render::Paint { colour: false }));
         let section = |title: String, body: Vec<String>| {
             let body = body.into_iter().map(|line| format!("  {line}"));
-            [String::new(), title].into_iter().chain(body).collect::<Vec<_>>()
+            [String::new(), title]
+                .into_iter()
+                .chain(body)
+                .collect::<Vec<_>>()
         };
-        for store in self.stores.iter().filter(|store| store.outcome != Verdict::Agrees) {
+        for store in self
+            .stores
+            .iter()
+            .filter(|store| store.outcome != Verdict::Agrees)
+        {
             lines.extend(section(format!("verify {}", store.store), store.lines()));
         }
-        for difference in self.differences.iter().filter(|difference| difference.outcome != Verdict::Agrees) {
-            lines.extend(section(format!("diff {} {}", difference.a, difference.b), difference.lines()));
+        for difference in self
+            .differences
+            .iter()
+            .filter(|difference| difference.outcome != Verdict::Agrees)
+        {
+            lines.extend(section(
+                format!("diff {} {}", difference.a, difference.b),
+                difference.lines(),
+            ));
         }
-        for executed in self.executions.iter().filter(|executed| executed.outcome != Verdict::Agrees) {
-            lines.extend(section(format!("exec {}", executed.store), executed.lines()));
+        for executed in self
+            .executions
+            .iter()
+            .filter(|executed| executed.outcome != Verdict::Agrees)
+        {
+            lines.extend(section(
+                format!("exec {}", executed.store),
+                executed.lines(),
+            ));
         }
         for reason in &self.unreadable {
-            lines.extend(section("not looked at".to_owned(), reason.lines().map(str::to_owned).collect()));
+            lines.extend(section(
+                "not looked at".to_owned(),
+                reason.lines().map(str::to_owned).collect(),
+            ));
         }
         lines.push(String::new());
         lines.join("\n")
@@ -185,20 +243,37 @@ impl Report {
         ];
         let mut table = Table::new(&headers);
         for store in &self.stores {
-            let executed = self.executions.iter().find(|executed| executed.store == store.store);
-            let with =
-                self.differences.iter().filter(|difference| difference.a == store.store || difference.b == store.store);
-            let compared = with.map(|difference| difference.outcome).fold(Verdict::Agrees, Verdict::and);
-            let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+            let executed = self
+                .executions
+                .iter()
+                .find(|executed| executed.store == store.store);
+            let with = self
+                .differences
+                .iter()
+                .filter(|difference| difference.a == store.store || difference.b == store.store);
+            let compared = with
+                .map(|difference| difference.outcome)
+                .fold(Verdict::Agrees, Verdict::and);
+            let number = |value: Option<u64>| {
+                value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+            };
             table.row([
                 store.store.clone(),
                 store.commits.to_string(),
                 store.entries.to_string(),
-                store.state_root.as_ref().map_or_else(|| "-".to_owned(), short),
+                store
+                    .state_root
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), short),
                 store.payloads.to_string(),
                 number(executed.map(|executed| executed.claims)),
                 number(executed.map(|executed| executed.identical)),
-                if store.outcome == Verdict::Agrees { "sound" } else { "NOT SOUND" }.to_owned(),
+                if store.outcome == Verdict::Agrees {
+                    "sound"
+                } else {
+                    "NOT SOUND"
+                }
+                .to_owned(),
                 compared.name().to_owned(),
                 executed.map_or("-", |executed| executed.verdict).to_owned(),
             ]);
@@ -217,9 +292,11 @@ fn form_of(path: &Path) -> Outcome<Form> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("txt" | "text") => Ok(Form::Text),
         Some("json") => Ok(Form::Json),
-        _ => Err(Failed::new(format!("cannot tell the form of report {}", path.display()))
-            .code(Code::BadInput)
-            .hint("name it FILE.txt or FILE.json")),
+        _ => Err(
+            Failed::new(format!("cannot tell the form of report {}", path.display()))
+                .code(Code::BadInput)
+                .hint("name it FILE.txt or FILE.json"),
+        ),
     }
 }
 
@@ -235,12 +312,20 @@ struct ReportUnwritten {
 fn write_report(path: &Path, form: Form, report: &Report) -> Outcome<()> {
     let content = match form {
         Form::Text => report.text(),
-        Form::Json => plain_json(serde_json::to_string_pretty(report).map_err(io::Error::other)?) + "\n",
+        Form::Json => {
+            plain_json(serde_json::to_string_pretty(report).map_err(io::Error::other)?) + "\n"
+        }
     };
-    let unwritten = |source| ReportUnwritten { path: path.to_owned(), source };
+    let unwritten = |source| ReportUnwritten {
+        path: path.to_owned(),
+        source,
+    };
     Ok(fs::write(path, content).map_err(unwritten)?)
 }
 
 fn human(console: &mut Console<'_>, report: &Report) -> io::Result<()> {
-    report.text().lines().try_for_each(|line| console.line(plain(line)))
+    report
+        .text()
+        .lines()
+        .try_for_each(|line| console.line(plain(line)))
 }

@@ -34,16 +34,25 @@ pub struct StateShown {
 ///
 /// # Errors
 /// [`Failed`] if the store could not be looked at, or lacks part of the snapshot.
-pub fn run(path: &Path, at: Option<&str>, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+pub fn run(
+    path: &Path,
+    at: Option<&str>,
+    opener: &Opener,
+    console: &mut Console<'_>,
+) -> Outcome<Verdict> {
     let audited = opener.open(path, console)?;
     let snapshot = match at {
         Some(text) => audited.snapshot(text)?,
         None => audited.head(),
     };
     if !audited.store.view().has(&snapshot)? {
-        return Err(Failed::new(format!("store {} does not hold all of snapshot {}", audited.name, snapshot.id()))
-            .code(Code::MissingPayload)
-            .hint("name a store that holds it; `uor status` at the site shows what it lacks"));
+        return Err(Failed::new(format!(
+            "store {} does not hold all of snapshot {}",
+            audited.name,
+            snapshot.id()
+        ))
+        .code(Code::MissingPayload)
+        .hint("name a store that holds it; `uor status` at the site shows what it lacks"));
     }
     let replayed = audited.store.replay(&snapshot)?;
     let kept = audited.store.view().state().root_at(&snapshot)?;
@@ -58,7 +67,9 @@ pub fn run(path: &Path, at: Option<&str>, opener: &Opener, console: &mut Console
     };
     console.show(&shown, human)?;
     if kept != replayed.root {
-        console.warn(format!("DIVERGES: the kept state has root {kept}; `uor-replay verify` says more"));
+        console.warn(format!(
+            "DIVERGES: the kept state has root {kept}; `uor-replay verify` says more"
+        ));
         return Ok(Verdict::Diverges);
     }
     Ok(Verdict::Agrees)

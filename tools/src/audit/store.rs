@@ -81,7 +81,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// The damage, if bytes that had been durable are not what was written: a finding, not a failure to look.
+    /// The damage, if bytes that had been durable are not what was written: a finding, not a
+    /// failure to look.
     pub const fn damage(&self) -> Option<&StoreError> {
         match self {
             Self::Directory { source, .. } if is_damage(source) => Some(source),
@@ -99,7 +100,9 @@ const fn is_damage(error: &StoreError) -> bool {
             | StoreError::Entry { .. }
             | StoreError::Chain { .. }
             | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
-            | StoreError::Read(ReadError::Log(LogError::Damaged { .. } | LogError::Missing { .. }))
+            | StoreError::Read(ReadError::Log(
+                LogError::Damaged { .. } | LogError::Missing { .. }
+            ))
             | StoreError::Blocks(BlocksError::Damaged(_))
     )
 }
@@ -115,16 +118,22 @@ impl Opener {
     /// `voucher` as it was given, or else the first of `stores` that is a data directory.
     pub fn new(voucher: Option<&Path>, stores: &[&Path], console: &Console<'_>) -> Self {
         let directory = || stores.iter().copied().find(|store| !is_address(store));
-        Self { voucher: voucher.or_else(directory).map(|dir| console.path(dir)) }
+        Self {
+            voucher: voucher.or_else(directory).map(|dir| console.path(dir)),
+        }
     }
 
-    /// Opens a store: a data directory for reading, beside any writer; or a replica of what a running node holds, pulled
-    /// now.
+    /// Opens a store: a data directory for reading, beside any writer; or a replica of what a
+    /// running node holds, pulled now.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(&self, name: &Path, console: &mut Console<'_>) -> Result<Audited, OpenError> {
-        if is_address(name) { self.pull(&name.to_string_lossy(), console) } else { open(name, console.path(name)) }
+        if is_address(name) {
+            self.pull(&name.to_string_lossy(), console)
+        } else {
+            open(name, console.path(name))
+        }
     }
 
     fn pull(&self, address: &str, console: &mut Console<'_>) -> Result<Audited, OpenError> {
@@ -132,12 +141,21 @@ impl Opener {
         let member = Site::open(voucher, Mode::ReadOnly).map_err(OpenError::Voucher)?;
         let scratch = Scratch::new("uor-replay").map_err(OpenError::Scratch)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(scratch.path()));
-        let pulled = replica(address, member.federation(), member.key(), disk, &mut |commits, payloads_wanted| {
-            let total = (payloads_wanted > 0).then_some(commits + payloads_wanted);
-            console.meter.items("pulling", commits, total);
-        });
+        let pulled = replica(
+            address,
+            member.federation(),
+            member.key(),
+            disk,
+            &mut |commits, payloads_wanted| {
+                let total = (payloads_wanted > 0).then_some(commits + payloads_wanted);
+                console.meter.items("pulling", commits, total);
+            },
+        );
         console.meter.end();
-        let failed = |source| OpenError::Node { name: address.to_owned(), source };
+        let failed = |source| OpenError::Node {
+            name: address.to_owned(),
+            source,
+        };
         Ok(Audited {
             name: address.to_owned(),
             store: pulled.map_err(failed)?,
@@ -150,7 +168,10 @@ impl Opener {
 /// A path that begins like a multiaddress and names a peer is one.
 pub(super) fn is_address(store: &Path) -> bool {
     let text = store.to_string_lossy();
-    ["/ip4/", "/ip6/", "/dns"].iter().any(|start| text.starts_with(start)) && text.contains("/p2p/")
+    ["/ip4/", "/ip6/", "/dns"]
+        .iter()
+        .any(|start| text.starts_with(start))
+        && text.contains("/p2p/")
 }
 
 /// Opens a data directory for reading.
@@ -159,14 +180,32 @@ pub(super) fn is_address(store: &Path) -> bool {
 /// [`OpenError::Directory`], [`OpenError::Newer`].
 pub fn open(name: &Path, path: PathBuf) -> Result<Audited, OpenError> {
     let name = name.to_string_lossy().into_owned();
-    Site::refuse_newer(&path).map_err(|source| OpenError::Newer { name: name.clone(), source })?;
+    Site::refuse_newer(&path).map_err(|source| OpenError::Newer {
+        name: name.clone(),
+        source,
+    })?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
     // Before the log, which may grow meanwhile. A small file that is damaged is not the store's.
     let witnessed = Witnessed::read(disk.as_ref()).ok();
     let federation = Store::identity(&disk).ok();
-    let are_packs_cut = witnessed.as_ref().zip(federation).is_some_and(|(it, federation)| it.are_packs_cut(federation));
-    match Store::open_with(disk, Mode::ReadOnly, Options { are_packs_cut, ..Options::default() }) {
-        Ok(store) => Ok(Audited { name, store, witnessed, scratch: None }),
+    let are_packs_cut = witnessed
+        .as_ref()
+        .zip(federation)
+        .is_some_and(|(it, federation)| it.are_packs_cut(federation));
+    match Store::open_with(
+        disk,
+        Mode::ReadOnly,
+        Options {
+            are_packs_cut,
+            ..Options::default()
+        },
+    ) {
+        Ok(store) => Ok(Audited {
+            name,
+            store,
+            witnessed,
+            scratch: None,
+        }),
         Err(source) => Err(OpenError::Directory { name, source }),
     }
 }
@@ -237,7 +276,11 @@ impl Audited {
     /// [`SnapshotError`].
     pub fn snapshot(&self, text: &str) -> Result<Snapshot, SnapshotError> {
         let id = self.snapshot_id(text)?;
-        let unreadable = |source| SnapshotError::Unreadable { store: self.name.clone(), id, source };
+        let unreadable = |source| SnapshotError::Unreadable {
+            store: self.name.clone(),
+            id,
+            source,
+        };
         self.snapshot_of(&id)?.map_err(unreadable)
     }
 
@@ -245,8 +288,13 @@ impl Audited {
         let (store, text) = (self.name.clone(), text.to_owned());
         let view = self.store.view();
         let label = RefAssignment::id_of(NAMESPACE_SNAPSHOT, &text);
-        let labelled = view.state().get(&label, view.head())?.and_then(|visible| visible.version);
-        if let Some(Content::Ref(assignment)) = labelled.as_ref().map(|version| version.record.content()) {
+        let labelled = view
+            .state()
+            .get(&label, view.head())?
+            .and_then(|visible| visible.version);
+        if let Some(Content::Ref(assignment)) =
+            labelled.as_ref().map(|version| version.record.content())
+        {
             return Ok(assignment.target.into());
         }
         if text.len() < PREFIX_LEN_MIN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -255,7 +303,10 @@ impl Audited {
         let mut snapshots = Vec::new();
         for id in view.state().ids_with_prefix(&text, usize::MAX)? {
             let versions = view.state().versions(&id, view.head())?;
-            if versions.iter().any(|version| version.record.type_tag() == Some(snapshot::TYPE_TAG)) {
+            if versions
+                .iter()
+                .any(|version| version.record.type_tag() == Some(snapshot::TYPE_TAG))
+            {
                 snapshots.push(id);
             }
         }
@@ -266,23 +317,39 @@ impl Audited {
         }
     }
 
-    /// The snapshot with this id, or what is wrong with its bytes. Tombstoned ones are still evidence.
+    /// The snapshot with this id, or what is wrong with its bytes. Tombstoned ones are still
+    /// evidence.
     ///
     /// # Errors
     /// [`ReadError`] if the state cannot be read.
-    pub fn snapshot_of(&self, id: &CanonicalId) -> Result<Result<Snapshot, SnapshotBytesError>, ReadError> {
+    pub fn snapshot_of(
+        &self,
+        id: &CanonicalId,
+    ) -> Result<Result<Snapshot, SnapshotBytesError>, ReadError> {
         let versions = {
             let view = self.store.view();
             view.state().versions(id, view.head())?
         };
-        let payload = versions.iter().find_map(|version| version.record.block_payload());
-        Ok(payload.ok_or(SnapshotBytesError::Unknown).and_then(|payload| self.decode_snapshot(id, payload.checksum)))
+        let payload = versions
+            .iter()
+            .find_map(|version| version.record.block_payload());
+        Ok(payload
+            .ok_or(SnapshotBytesError::Unknown)
+            .and_then(|payload| self.decode_snapshot(id, payload.checksum)))
     }
 
-    fn decode_snapshot(&self, id: &CanonicalId, payload: Checksum) -> Result<Snapshot, SnapshotBytesError> {
+    fn decode_snapshot(
+        &self,
+        id: &CanonicalId,
+        payload: Checksum,
+    ) -> Result<Snapshot, SnapshotBytesError> {
         let snapshot = Snapshot::decode(&self.store.blocks().read_all(payload, SNAPSHOT_LEN_MAX)?)?;
         let found = CanonicalId::from(snapshot.id());
-        if found == *id { Ok(snapshot) } else { Err(SnapshotBytesError::Other(found)) }
+        if found == *id {
+            Ok(snapshot)
+        } else {
+            Err(SnapshotBytesError::Other(found))
+        }
     }
 
     /// Every snapshot artifact in the store, ascending by id, whether or not it can be read.
@@ -292,14 +359,26 @@ impl Audited {
     pub fn snapshots(&self) -> Result<Vec<CanonicalId>, ReadError> {
         let view = self.store.view();
         let filter = Filter::type_tag(snapshot::TYPE_TAG);
-        view.state().entries(view.head(), &filter).map(|entry| Ok(entry?.id)).collect()
+        view.state()
+            .entries(view.head(), &filter)
+            .map(|entry| Ok(entry?.id))
+            .collect()
     }
 
-    /// What of `snapshot` is missing here, by domain: the number that is needed and how many there are.
+    /// What of `snapshot` is missing here, by domain: the number that is needed and how many there
+    /// are.
     pub fn lacks(&self, snapshot: &Snapshot) -> Vec<(SiteId, u64, u64)> {
         let view = self.store.view();
-        let have = |domain: &SiteId| view.head().frontier.get(domain).map_or(0, |head| head.number);
-        let needs = snapshot.frontier.iter().map(|(domain, head)| (*domain, head.number, have(domain)));
+        let have = |domain: &SiteId| {
+            view.head()
+                .frontier
+                .get(domain)
+                .map_or(0, |head| head.number)
+        };
+        let needs = snapshot
+            .frontier
+            .iter()
+            .map(|(domain, head)| (*domain, head.number, have(domain)));
         needs.filter(|(_, need, have)| have < need).collect()
     }
 }
@@ -325,9 +404,14 @@ pub fn snapshot_in(stores: &[Audited], text: &str) -> Result<Snapshot, Failed> {
 /// # Errors
 /// [`Failed`] if two belong to different federations.
 pub fn one_federation(stores: &[Audited]) -> Result<(), Failed> {
-    let Some((first, others)) = stores.split_first() else { return Ok(()) };
+    let Some((first, others)) = stores.split_first() else {
+        return Ok(());
+    };
     let federation = first.store.federation();
-    match others.iter().find(|other| other.store.federation() != federation) {
+    match others
+        .iter()
+        .find(|other| other.store.federation() != federation)
+    {
         None => Ok(()),
         Some(other) => Err(Failed::new(format!(
             "{} belongs to federation {federation}, {} to {}: there is nothing to compare",

@@ -31,7 +31,8 @@ pub struct Verification {
     pub commits: u64,
     /// Commits that lie in the log and do not count.
     pub uncounted: u64,
-    /// Those of them that a proven fork took back, each with its reason: no damage. The others are findings.
+    /// Those of them that a proven fork took back, each with its reason: no damage. The others are
+    /// findings.
     pub taken_back: Vec<String>,
     /// Records that were replayed.
     pub records: u64,
@@ -47,9 +48,11 @@ pub struct Verification {
     pub missing: Vec<String>,
     /// Artifacts and receipts whose payloads were erased here on request: no damage.
     pub erased: Vec<String>,
-    /// Ends of files that hold no whole entry: what a crash leaves of a write that was never acknowledged.
+    /// Ends of files that hold no whole entry: what a crash leaves of a write that was never
+    /// acknowledged.
     pub torn_tails: Vec<String>,
-    /// Why the index was not used and everything found in the log, if so: no damage, unless there are findings of it.
+    /// Why the index was not used and everything found in the log, if so: no damage, unless there
+    /// are findings of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_index: Option<String>,
     /// The state root, from replay; absent if the store could not be opened.
@@ -92,20 +95,34 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
     findings.extend(forks(audited));
     findings.extend(malformed(audited)?);
     let compared = snapshots(audited, &mut findings, meter)?;
-    let outcome = if findings.is_empty() { Verdict::Agrees } else { Verdict::Diverges };
+    let outcome = if findings.is_empty() {
+        Verdict::Agrees
+    } else {
+        Verdict::Diverges
+    };
     Ok(Verification {
         store: audited.name.clone(),
         verdict: outcome.name(),
         outcome,
         commits: verified.commits,
         uncounted: verified.uncounted.len() as u64,
-        taken_back: verified.uncounted.iter().filter(|commit| commit.is_of_a_fork).map(uncounted).collect(),
+        taken_back: verified
+            .uncounted
+            .iter()
+            .filter(|commit| commit.is_of_a_fork)
+            .map(uncounted)
+            .collect(),
         records: verified.records,
         entries: verified.entries,
         payloads: verified.payloads,
         block_bytes: verified.block_bytes,
         snapshots: compared,
-        missing: verified.missing.iter().filter(|id| !payloads_lost.contains(id)).map(ToString::to_string).collect(),
+        missing: verified
+            .missing
+            .iter()
+            .filter(|id| !payloads_lost.contains(id))
+            .map(ToString::to_string)
+            .collect(),
         erased: verified.erased.iter().map(ToString::to_string).collect(),
         torn_tails: verified.torn.iter().map(torn).collect(),
         stale_index: verified.stale_index,
@@ -115,15 +132,22 @@ pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, 
 }
 
 fn torn(tail: &TornTail) -> String {
-    let TornTail { file, offset, bytes } = tail;
+    let TornTail {
+        file,
+        offset,
+        bytes,
+    } = tail;
     format!(
         "{file} ends in {bytes} bytes that are no whole entry, from offset {offset}: never acknowledged, set aside by the next writer"
     )
 }
 
-/// What the site had acknowledged and is not here: its own commits and payloads; what others wrote may be fetched. Also gives
-/// the artifacts and receipts of the payloads.
-fn lost(audited: &Audited, missing: &[CanonicalId]) -> Result<(Vec<Finding>, Vec<CanonicalId>), StoreError> {
+/// What the site had acknowledged and is not here: its own commits and payloads; what others wrote
+/// may be fetched. Also gives the artifacts and receipts of the payloads.
+fn lost(
+    audited: &Audited,
+    missing: &[CanonicalId],
+) -> Result<(Vec<Finding>, Vec<CanonicalId>), StoreError> {
     let mut findings = Vec::new();
     if let Some(cut) = &audited.store.opened().cut {
         let commits: u64 = cut.heads.values().sum();
@@ -139,15 +163,25 @@ fn lost(audited: &Audited, missing: &[CanonicalId]) -> Result<(Vec<Finding>, Vec
         );
         findings.push(Finding::new("lost", message, Vec::new()));
     }
-    let Some(witnessed) = &audited.witnessed else { return Ok((findings, Vec::new())) };
-    findings.extend(witnessed.loss(&audited.store)?.map(|loss| Finding::new("lost", loss.to_string(), Vec::new())));
+    let Some(witnessed) = &audited.witnessed else {
+        return Ok((findings, Vec::new()));
+    };
+    findings.extend(
+        witnessed
+            .loss(&audited.store)?
+            .map(|loss| Finding::new("lost", loss.to_string(), Vec::new())),
+    );
     let payloads = witnessed.lost_payloads(&audited.store, missing)?;
     if !payloads.is_empty() {
         let message = format!(
             "{} of this site's own are not here, and were neither erased nor given up",
             count(payloads.len() as u64, "payload")
         );
-        findings.push(Finding::new("lost", message, payloads.iter().map(ToString::to_string).collect()));
+        findings.push(Finding::new(
+            "lost",
+            message,
+            payloads.iter().map(ToString::to_string).collect(),
+        ));
     }
     Ok((findings, payloads))
 }
@@ -157,15 +191,22 @@ fn forks(audited: &Audited) -> Vec<Finding> {
     let view = audited.store.view();
     let forks = view.forks().iter().map(|(domain, proof)| {
         let [one, other] = proof.hashes();
-        let message = format!("site {domain} signed two commits with number {}: {one} and {other}", proof.number());
+        let message = format!(
+            "site {domain} signed two commits with number {}: {one} and {other}",
+            proof.number()
+        );
         Finding::new("fork", message, vec![domain.to_string()])
     });
     forks.collect()
 }
 
-/// Holds the snapshots against replay; says how many. Not compared is what cannot be read, or includes commits that are not
-/// here.
-fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'_>) -> Result<u64, StoreError> {
+/// Holds the snapshots against replay; says how many. Not compared is what cannot be read, or
+/// includes commits that are not here.
+fn snapshots(
+    audited: &Audited,
+    findings: &mut Vec<Finding>,
+    meter: &mut Meter<'_>,
+) -> Result<u64, StoreError> {
     let ids = audited.snapshots()?;
     if ids.is_empty() {
         return Ok(0);
@@ -173,7 +214,9 @@ fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'
     let mut targets = Vec::new();
     for id in ids {
         // What is no snapshot is found with the other forms.
-        let Ok(snapshot) = audited.snapshot_of(&id)? else { continue };
+        let Ok(snapshot) = audited.snapshot_of(&id)? else {
+            continue;
+        };
         let view = audited.store.view();
         findings.extend(contradictions(&view, id, &snapshot)?);
         if view.has(&snapshot)? {
@@ -182,12 +225,15 @@ fn snapshots(audited: &Audited, findings: &mut Vec<Finding>, meter: &mut Meter<'
     }
     meter.items("replaying snapshots", 0, Some(targets.len() as u64));
     // What cannot be replayed was found before.
-    let Ok(replayed) = audited.store.replay_many(&targets) else { return Ok(0) };
+    let Ok(replayed) = audited.store.replay_many(&targets) else {
+        return Ok(0);
+    };
     for (snapshot, reached) in targets.iter().zip(replayed) {
         let kept = audited.store.view().state().root_at(snapshot)?;
         if kept != reached.root {
             let (id, root) = (snapshot.id(), reached.root);
-            let message = format!("at snapshot {id} the kept state has root {kept}, replay gives {root}");
+            let message =
+                format!("at snapshot {id} the kept state has root {kept}, replay gives {root}");
             findings.push(Finding::new("snapshot", message, vec![id.to_string()]));
         }
     }
@@ -236,7 +282,10 @@ impl Verification {
         )];
         if self.uncounted > 0 {
             let of_forks = self.taken_back.len();
-            lines.push(format!("{} not counted, {of_forks} of them because of forks", count(self.uncounted, "commit")));
+            lines.push(format!(
+                "{} not counted, {of_forks} of them because of forks",
+                count(self.uncounted, "commit")
+            ));
             lines.extend(self.taken_back.iter().cloned());
         }
         if !self.missing.is_empty() {
@@ -246,11 +295,22 @@ impl Verification {
             ));
         }
         if !self.erased.is_empty() {
-            lines.push(format!("{} erased here on request: no damage", count(self.erased.len() as u64, "payload")));
+            lines.push(format!(
+                "{} erased here on request: no damage",
+                count(self.erased.len() as u64, "payload")
+            ));
         }
         lines.extend(self.torn_tails.iter().cloned());
-        lines.extend(self.stale_index.iter().map(|reason| format!("the index was not used: {reason}")));
-        lines.extend(self.state_root.iter().map(|root| format!("state root {root}")));
+        lines.extend(
+            self.stale_index
+                .iter()
+                .map(|reason| format!("the index was not used: {reason}")),
+        );
+        lines.extend(
+            self.state_root
+                .iter()
+                .map(|root| format!("state root {root}")),
+        );
         lines.extend(self.findings.iter().flat_map(Finding::lines));
         lines
     }
@@ -259,10 +319,15 @@ impl Verification {
 fn human(console: &mut Console<'_>, verification: &Verification) -> io::Result<()> {
     let paint = console.paint();
     let lines = verification.lines();
-    lines.iter().try_for_each(|line| console.line(plain(line)))?;
+    lines
+        .iter()
+        .try_for_each(|line| console.line(plain(line)))?;
     match verification.outcome {
         Verdict::Agrees => console.line(paint.green("sound")),
-        _ => console.line(paint.red(&format!("NOT SOUND: {}", count(verification.findings.len() as u64, "finding")))),
+        _ => console.line(paint.red(&format!(
+            "NOT SOUND: {}",
+            count(verification.findings.len() as u64, "finding")
+        ))),
     }
 }
 
@@ -270,6 +335,13 @@ fn human(console: &mut Console<'_>, verification: &Verification) -> io::Result<(
 ///
 /// # Errors
 /// [`Failed`].
-pub fn open_all(paths: &[&Path], opener: &Opener, console: &mut Console<'_>) -> Outcome<Vec<Audited>> {
-    paths.iter().map(|path| opener.open(path, console).map_err(Failed::from)).collect()
+pub fn open_all(
+    paths: &[&Path],
+    opener: &Opener,
+    console: &mut Console<'_>,
+) -> Outcome<Vec<Audited>> {
+    paths
+        .iter()
+        .map(|path| opener.open(path, console).map_err(Failed::from))
+        .collect()
 }

@@ -6,9 +6,16 @@ use clap::{Args, Parser, Subcommand};
 
 /// Audits stores: reads only, never modifies.
 #[derive(Debug, Parser)]
-#[command(name = "uor-replay", version, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "STORE is a data directory, or a running node's multiaddress ending in /p2p/PEER.\n\
-    Exit status: 0 agrees, 1 diverges, 2 could not be completed, 64 wrong usage, 130 interrupted.")]
+#[command(
+    name = "uor-replay",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+#[command(
+    after_help = "STORE is a data directory, or a running node's multiaddress ending in /p2p/PEER.\n\
+    Exit status: 0 agrees, 1 diverges, 2 could not be completed, 64 wrong usage, 130 interrupted."
+)]
 pub struct UorReplay {
     /// Print JSON: one document
     #[arg(long, global = true)]
@@ -16,7 +23,8 @@ pub struct UorReplay {
     /// No prose and no progress on standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Data directory of the member that vouches at running nodes [default: the first STORE that is a directory]
+    /// Data directory of the member that vouches at running nodes [default: the first STORE that is
+    /// a directory]
     #[arg(long = "as", global = true, value_name = "DIR")]
     pub voucher: Option<PathBuf>,
     /// What is to be audited.
@@ -27,7 +35,8 @@ pub struct UorReplay {
 /// What `uor-replay` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Verify every byte of a store: frames, chain, signatures, payloads, index against log, snapshots against replay
+    /// Verify every byte of a store: frames, chain, signatures, payloads, index against log,
+    /// snapshots against replay
     Verify {
         /// A data directory, or a running node's multiaddress
         store: PathBuf,

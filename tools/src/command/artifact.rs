@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use uor_index_format::codec::hex;
 use uor_node::site::text::escaped;
-use uor_node::site::{AddEvent, AddOptions, Added, Listed, ListedKind, Progress, Site, Sort, Source, Target};
+use uor_node::site::{
+    AddEvent, AddOptions, Added, Listed, ListedKind, Progress, Site, Sort, Source, Target,
+};
 
 use super::{Context, add, name};
 use crate::cli::{Add, Cat, Get, Ls};
@@ -28,8 +30,10 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
         return Err(Failed::usage("standard input can be added only once"));
     }
     if args.reference.is_some() && args.paths.len() > 1 {
-        return Err(Failed::usage(format!("--ref names one thing, not {}", args.paths.len()))
-            .hint("add the paths one by one, or the directory that holds them"));
+        return Err(
+            Failed::usage(format!("--ref names one thing, not {}", args.paths.len()))
+                .hint("add the paths one by one, or the directory that holds them"),
+        );
     }
     let paths: Vec<PathBuf> = args.paths.iter().map(|path| console.path(path)).collect();
     let excludes = add::excludes(args, console)?;
@@ -45,12 +49,21 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
     if args.dry_run {
         return add::plan(args, paths, &options, context, console);
     }
-    let Console { input, meter, out, style, .. } = console;
+    let Console {
+        input,
+        meter,
+        out,
+        style,
+        ..
+    } = console;
     let mut stdin = Some(input);
     let mut sources = Vec::new();
     for (given, path) in args.paths.iter().zip(paths) {
         match stdin.take_if(|_| is_stdin(given)) {
-            Some(reader) => sources.push(Source::Reader { label: "-".to_owned(), reader }),
+            Some(reader) => sources.push(Source::Reader {
+                label: "-".to_owned(),
+                reader,
+            }),
             None => sources.push(Source::Path(path)),
         }
     }
@@ -65,7 +78,11 @@ pub fn add(args: &Add, context: &Context<'_>, console: &mut Console<'_>) -> Outc
                 meter.end();
                 remarks.note(added);
                 let added = add::as_given(given.next(), added);
-                let line = if style.json { out.json(&added) } else { writeln!(out, "{}", human_added(&added)) };
+                let line = if style.json {
+                    out.json(&added)
+                } else {
+                    writeln!(out, "{}", human_added(&added))
+                };
                 let line = line.and_then(|()| out.flush());
                 // What follows is still added when nobody reads any more: that was asked for.
                 if written.is_ok() {
@@ -87,9 +104,18 @@ fn adding(now: &Progress) -> String {
 }
 
 fn human_added(added: &Added) -> String {
-    let files = if added.kind == Sort::Tree { format!("{}, ", count(added.files, "file")) } else { String::new() };
+    let files = if added.kind == Sort::Tree {
+        format!("{}, ", count(added.files, "file"))
+    } else {
+        String::new()
+    };
     let (key, path) = (added.key, shown_name(&added.path, added.path_hex.is_some()));
-    format!("{key}  {path}  ({}: {files}{}, {} new)", added.kind.name(), size(added.bytes), size(added.new_bytes))
+    format!(
+        "{key}  {path}  ({}: {files}{}, {} new)",
+        added.kind.name(),
+        size(added.bytes),
+        size(added.new_bytes)
+    )
 }
 
 /// `uor get`.
@@ -99,17 +125,27 @@ fn human_added(added: &Added) -> String {
 pub fn get(args: &Get, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let at = context.at(args.at.as_deref())?;
     let target = context.site.resolve(&args.key, &at)?;
-    let output = args.output.as_deref().filter(|output| *output != Path::new("-"));
+    let output = args
+        .output
+        .as_deref()
+        .filter(|output| *output != Path::new("-"));
     let Some(output) = output else {
         if target.sort == Sort::Tree {
-            return Err(Failed::usage(format!("`{}` is a tree: say where to write it with --output", args.key)));
+            return Err(Failed::usage(format!(
+                "`{}` is a tree: say where to write it with --output",
+                args.key
+            )));
         }
         return content(context.site, &target, false, console);
     };
     let path = console.path(output);
     let len = (target.sort != Sort::Tree).then_some(target.len);
     let meter = &mut console.meter;
-    let written = context.site.materialise(&target, &at, &path, &mut |_, bytes| meter.bytes("writing", bytes, len))?;
+    let written = context
+        .site
+        .materialise(&target, &at, &path, &mut |_, bytes| {
+            meter.bytes("writing", bytes, len)
+        })?;
     console.meter.end();
     console.show(&written, |console, written| {
         let (files, bytes) = (count(written.files, "file"), size(written.bytes));
@@ -120,8 +156,15 @@ pub fn get(args: &Get, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             written.kind.name()
         ))
     })?;
-    written.warnings.iter().for_each(|warning| console.warn(plain(warning)));
-    Ok(if written.warnings.is_empty() { Exit::Done } else { Exit::Attention })
+    written
+        .warnings
+        .iter()
+        .for_each(|warning| console.warn(plain(warning)));
+    Ok(if written.warnings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Attention
+    })
 }
 
 /// `uor cat`.
@@ -136,11 +179,18 @@ pub fn cat(args: &Cat, context: &Context<'_>, console: &mut Console<'_>) -> Outc
 
 /// A file's bytes on standard output: as they are, or inside a JSON document.
 fn content(site: &Site, target: &Target, only_files: bool, console: &mut Console<'_>) -> Outcome {
-    let mut opened = if only_files { site.open_file(target)? } else { site.open_payload(target)? };
+    let mut opened = if only_files {
+        site.open_file(target)?
+    } else {
+        site.open_payload(target)?
+    };
     if console.style.json {
         if opened.len > JSON_CONTENT_LEN_MAX {
-            return Err(Failed::new(format!("{} are too much for a JSON document", size(opened.len)))
-                .hint("leave out --json, or write to a file with `uor get KEY --output PATH`"));
+            return Err(Failed::new(format!(
+                "{} are too much for a JSON document",
+                size(opened.len)
+            ))
+            .hint("leave out --json, or write to a file with `uor get KEY --output PATH`"));
         }
         let mut bytes = Vec::new();
         opened.reader.read_to_end(&mut bytes)?;
@@ -159,7 +209,9 @@ fn copy(reader: &mut dyn io::Read, len: u64, console: &mut Console<'_>) -> io::R
         if read == 0 {
             break;
         }
-        console.out.write_all(piece.get(..read).unwrap_or_default())?;
+        console
+            .out
+            .write_all(piece.get(..read).unwrap_or_default())?;
         done += read as u64;
         console.meter.bytes("reading", done, Some(len));
     }
@@ -182,7 +234,13 @@ impl ContentShown {
             Ok(text) => ("utf-8", text.to_owned()),
             Err(_) => ("hex", hex(bytes)),
         };
-        Self { key: target.id.to_string(), kind: target.sort, bytes: bytes.len(), encoding, content }
+        Self {
+            key: target.id.to_string(),
+            kind: target.sort,
+            bytes: bytes.len(),
+            encoding,
+            content,
+        }
     }
 }
 
@@ -191,7 +249,9 @@ impl ContentShown {
 /// # Errors
 /// [`Failed`].
 pub fn ls(args: &Ls, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
-    let Some(key) = &args.key else { return name::ls(args.at.as_deref(), context, console) };
+    let Some(key) = &args.key else {
+        return name::ls(args.at.as_deref(), context, console);
+    };
     let at = context.at(args.at.as_deref())?;
     let target = context.site.resolve(key, &at)?;
     let entries = context.site.list_tree(&target)?;
@@ -199,10 +259,18 @@ pub fn ls(args: &Ls, context: &Context<'_>, console: &mut Console<'_>) -> Outcom
         let mut table = Table::new(&["mode", ">bytes", "key", "name"]);
         for entry in entries {
             let bytes = entry.bytes.map_or_else(|| "-".to_owned(), size);
-            table.row([entry_mode(entry), bytes, short_or_dash(entry.key), entry_name(entry)]);
+            table.row([
+                entry_mode(entry),
+                bytes,
+                short_or_dash(entry.key),
+                entry_name(entry),
+            ]);
         }
         let paint = console.paint();
-        table.lines(paint).iter().try_for_each(|line| console.line(line))
+        table
+            .lines(paint)
+            .iter()
+            .try_for_each(|line| console.line(line))
     })?;
     Ok(Exit::Done)
 }
@@ -225,7 +293,10 @@ fn entry_name(entry: &Listed) -> String {
     match (entry.kind, &entry.target) {
         (ListedKind::Tree, _) => format!("{name}/"),
         (ListedKind::Symlink, Some(target)) => {
-            format!("{name} -> {}", shown_name(target, entry.target_hex.is_some()))
+            format!(
+                "{name} -> {}",
+                shown_name(target, entry.target_hex.is_some())
+            )
         }
         _ => name,
     }

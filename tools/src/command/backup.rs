@@ -17,15 +17,28 @@ use crate::render::{count, plain, size};
 pub fn backup(args: &Backup, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let dir = console.path(&args.dir);
     let meter = &mut console.meter;
-    let done =
-        context.site.backup(&dir, &mut |done, total| meter.bytes("copying and reading back", done, Some(total)))?;
+    let done = context.site.backup(&dir, &mut |done, total| {
+        meter.bytes("copying and reading back", done, Some(total))
+    })?;
     console.meter.end();
     console.show(&done, |console, done| {
-        console.line(format!("{}  {}", plain(&done.path.to_string_lossy()), count(done.commits, "own commit")))?;
-        let (files, bytes, new) = (count(done.files, "file"), size(done.bytes), size(done.new_bytes));
-        console.line(format!("{files}, {bytes}, {new} of it new; every byte was read back"))
+        console.line(format!(
+            "{}  {}",
+            plain(&done.path.to_string_lossy()),
+            count(done.commits, "own commit")
+        ))?;
+        let (files, bytes, new) = (
+            count(done.files, "file"),
+            size(done.bytes),
+            size(done.new_bytes),
+        );
+        console.line(format!(
+            "{files}, {bytes}, {new} of it new; every byte was read back"
+        ))
     })?;
-    console.note("The backup holds the site's key: whoever can read it can write in the name of this site");
+    console.note(
+        "The backup holds the site's key: whoever can read it can write in the name of this site",
+    );
     Ok(Exit::Done)
 }
 
@@ -36,12 +49,20 @@ pub fn backup(args: &Backup, context: &Context<'_>, console: &mut Console<'_>) -
 pub fn restore(args: &Restore, dir: &Path, console: &mut Console<'_>) -> Outcome {
     let from = console.path(&args.dir);
     let meter = &mut console.meter;
-    let restored = Site::restore(&from, dir, &mut |done, total| meter.bytes("copying", done, Some(total)))?;
+    let restored = Site::restore(&from, dir, &mut |done, total| {
+        meter.bytes("copying", done, Some(total))
+    })?;
     console.meter.end();
     console.show(&restored, |console, restored| {
         console.line(format!("site        {}", restored.site_id))?;
-        console.line(format!("data        {}", plain(&restored.data.to_string_lossy())))?;
-        console.line(format!("from        {}", plain(&restored.from.to_string_lossy())))?;
+        console.line(format!(
+            "data        {}",
+            plain(&restored.data.to_string_lossy())
+        ))?;
+        console.line(format!(
+            "from        {}",
+            plain(&restored.from.to_string_lossy())
+        ))?;
         console.line(format!("own log     {}", count(restored.commits, "commit")))
     })?;
     if restored.asks_first {

@@ -30,7 +30,9 @@ pub fn add(args: &EdgeAdd, context: &Context<'_>, console: &mut Console<'_>) -> 
         attribute: args.attr.clone(),
     };
     let added = context.site.edge_add(&draft)?;
-    console.show(&added, |console, added| console.line(format!("{}  edge {}", added.id, draft.edge_type)))?;
+    console.show(&added, |console, added| {
+        console.line(format!("{}  edge {}", added.id, draft.edge_type))
+    })?;
     Ok(Exit::Done)
 }
 
@@ -38,7 +40,12 @@ pub fn add(args: &EdgeAdd, context: &Context<'_>, console: &mut Console<'_>) -> 
 ///
 /// # Errors
 /// [`crate::exit::Failed`].
-pub fn ls(key: &str, at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+pub fn ls(
+    key: &str,
+    at: Option<&str>,
+    context: &Context<'_>,
+    console: &mut Console<'_>,
+) -> Outcome {
     let at = context.at(at)?;
     let endpoint = context.site.resolve_endpoint(key, &at)?;
     let edges = context.site.edges_of(&endpoint, &at)?;
@@ -50,10 +57,24 @@ pub fn ls(key: &str, at: Option<&str>, context: &Context<'_>, console: &mut Cons
         for edge in edges {
             let (from, to) = (ends(&edge.from), ends(&edge.to));
             let role = edge.role.to_owned();
-            table.row([short(edge.id), edge.edge_type.clone(), from, to, role, edge.logseq.to_string()]);
+            table.row([
+                short(edge.id),
+                edge.edge_type.clone(),
+                from,
+                to,
+                role,
+                edge.logseq.to_string(),
+            ]);
         }
         let paint = console.paint();
-        if table.is_empty() { Ok(()) } else { table.lines(paint).iter().try_for_each(|line| console.line(line)) }
+        if table.is_empty() {
+            Ok(())
+        } else {
+            table
+                .lines(paint)
+                .iter()
+                .try_for_each(|line| console.line(line))
+        }
     })?;
     Ok(Exit::Done)
 }
@@ -73,7 +94,11 @@ fn ends(endpoints: &[Endpoint]) -> String {
 pub fn trace(args: &Trace, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let at = context.at(args.at.as_deref())?;
     let start = context.site.resolve_endpoint(&args.key, &at)?;
-    let direction = if args.down { Direction::Down } else { Direction::Up };
+    let direction = if args.down {
+        Direction::Down
+    } else {
+        Direction::Up
+    };
     let trace = context.site.trace(&start, direction, args.depth, &at)?;
     let names = names(context, &at)?;
     if console.style.json && args.format == TraceFormat::Text {
@@ -96,10 +121,15 @@ pub fn trace(args: &Trace, context: &Context<'_>, console: &mut Console<'_>) -> 
 }
 
 /// Refs and members name what they point at; of several refs, the first.
-fn names(context: &Context<'_>, at: &uor_index_format::snapshot::Snapshot) -> Outcome<export::Names> {
+fn names(
+    context: &Context<'_>,
+    at: &uor_index_format::snapshot::Snapshot,
+) -> Outcome<export::Names> {
     let mut names = export::Names::new();
     for listed in context.site.refs(at)? {
-        names.entry(Endpoint::Artifact(listed.key)).or_insert(listed.name);
+        names
+            .entry(Endpoint::Artifact(listed.key))
+            .or_insert(listed.name);
     }
     for member in context.site.members()? {
         names.insert(Endpoint::Site(member.site_id), member.name);

@@ -16,10 +16,22 @@ use crate::render::{Table, count, plain, short, size};
 /// # Errors
 /// [`crate::exit::Failed`].
 pub fn log(args: &Log, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
-    let domain = args.domain.as_ref().map(|site| context.site.resolve_site(site)).transpose()?;
+    let domain = args
+        .domain
+        .as_ref()
+        .map(|site| context.site.resolve_site(site))
+        .transpose()?;
     let commits = context.site.log(domain, args.limit)?;
     console.show_each(&commits, |console, commits| {
-        let mut table = Table::new(&[">logseq", "site", ">number", "hash", "time (UTC)", ">records", "of which"]);
+        let mut table = Table::new(&[
+            ">logseq",
+            "site",
+            ">number",
+            "hash",
+            "time (UTC)",
+            ">records",
+            "of which",
+        ]);
         for commit in commits {
             table.row([
                 commit.logseq.to_string(),
@@ -32,13 +44,19 @@ pub fn log(args: &Log, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             ]);
         }
         let paint = console.paint();
-        table.lines(paint).iter().try_for_each(|line| console.line(line))
+        table
+            .lines(paint)
+            .iter()
+            .try_for_each(|line| console.line(line))
     })?;
     Ok(Exit::Done)
 }
 
 fn kinds(commit: &LogListed) -> String {
-    let kinds = commit.kinds.iter().map(|(kind, number)| count(*number, kind));
+    let kinds = commit
+        .kinds
+        .iter()
+        .map(|(kind, number)| count(*number, kind));
     kinds.collect::<Vec<_>>().join(", ")
 }
 
@@ -57,7 +75,9 @@ pub fn conflicts(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
         console.note("No open conflicts.");
     }
     console.show_each(&conflicts, |console, conflicts| {
-        conflicts.iter().try_for_each(|conflict| human(conflict, console))
+        conflicts
+            .iter()
+            .try_for_each(|conflict| human(conflict, console))
     })?;
     Ok(Exit::Done)
 }
@@ -67,10 +87,17 @@ fn human(conflict: &ConflictListed, console: &mut Console<'_>) -> io::Result<()>
     let heading = console.paint().bold(&heading);
     console.line(heading)?;
     for claim in &conflict.claims {
-        let stands = if conflict.standing == Some(claim.checksum) { "stands " } else { "       " };
+        let stands = if conflict.standing == Some(claim.checksum) {
+            "stands "
+        } else {
+            "       "
+        };
         console.line(format!("  {stands}{}", claim_line(claim)))?;
     }
-    console.note(format!("Hint: end it with `uor resolve {} --keep CHECKSUM`", short(conflict.id)));
+    console.note(format!(
+        "Hint: end it with `uor resolve {} --keep CHECKSUM`",
+        short(conflict.id)
+    ));
     Ok(())
 }
 
@@ -78,7 +105,11 @@ fn claim_line(claim: &ClaimListed) -> String {
     let who = plain(&site(claim.name.as_deref(), claim.domain.short()));
     let here = if claim.here { "" } else { ", bytes not here" };
     let (number, logseq) = (claim.number, claim.logseq);
-    format!("{}  by {who} in commit {number} at logseq {logseq} ({}{here})", claim.checksum, size(claim.bytes))
+    format!(
+        "{}  by {who} in commit {number} at logseq {logseq} ({}{here})",
+        claim.checksum,
+        size(claim.bytes)
+    )
 }
 
 /// `uor resolve`.
@@ -88,7 +119,10 @@ fn claim_line(claim: &ClaimListed) -> String {
 pub fn resolve(args: &Resolve, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let resolved = context.site.resolve_conflict(&args.id, &args.keep)?;
     console.show(&resolved, |console, resolved| {
-        console.line(format!("{}  {} stands from logseq {} on", resolved.id, resolved.keep, resolved.logseq))
+        console.line(format!(
+            "{}  {} stands from logseq {} on",
+            resolved.id, resolved.keep, resolved.logseq
+        ))
     })?;
     Ok(Exit::Done)
 }

@@ -17,7 +17,9 @@ pub fn set(name: &str, key: &str, context: &Context<'_>, console: &mut Console<'
     let set = context.site.ref_set(name, &target)?;
     console.show(&set, |console, set| {
         let before = set.previous.filter(|previous| *previous != set.key);
-        let before = before.map(|previous| format!("  (was {})", short(previous))).unwrap_or_default();
+        let before = before
+            .map(|previous| format!("  (was {})", short(previous)))
+            .unwrap_or_default();
         console.line(format!("{} -> {}{before}", set.name, set.key))
     })?;
     Ok(Exit::Done)
@@ -30,7 +32,9 @@ pub fn set(name: &str, key: &str, context: &Context<'_>, console: &mut Console<'
 pub fn ls(at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let refs = context.site.refs(&context.at(at)?)?;
     if refs.is_empty() && !console.style.json {
-        console.note("There are no refs yet: `uor add PATH --ref NAME` or `uor ref set NAME KEY` makes one.");
+        console.note(
+            "There are no refs yet: `uor add PATH --ref NAME` or `uor ref set NAME KEY` makes one.",
+        );
         return Ok(Exit::Done);
     }
     console.show_each(&refs, |console, refs| {
@@ -46,7 +50,10 @@ pub fn ls(at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) ->
             ]);
         }
         let paint = console.paint();
-        table.lines(paint).iter().try_for_each(|line| console.line(line))
+        table
+            .lines(paint)
+            .iter()
+            .try_for_each(|line| console.line(line))
     })?;
     Ok(Exit::Done)
 }
@@ -61,26 +68,54 @@ pub fn rm(args: &Rm, context: &Context<'_>, console: &mut Console<'_>) -> Outcom
         return rm_recursive(&target, args.force, context, console);
     }
     let meter = &mut console.meter;
-    let removed =
-        context.site.rm(&target, &mut |trees| meter.items("looking at trees", trees, None)).map_err(refused)?;
+    let removed = context
+        .site
+        .rm(&target, &mut |trees| {
+            meter.items("looking at trees", trees, None)
+        })
+        .map_err(refused)?;
     console.meter.end();
     console.show(&removed, |console, removed| {
-        console.line(format!("{}  {} shadowed from logseq {} on", removed.id, removed.kind.name(), removed.logseq))
+        console.line(format!(
+            "{}  {} shadowed from logseq {} on",
+            removed.id,
+            removed.kind.name(),
+            removed.logseq
+        ))
     })?;
     for name in &removed.broken.named {
-        console.warn(format!("{} no longer shows everything: {} is gone from it", plain(name), short(removed.id)));
+        console.warn(format!(
+            "{} no longer shows everything: {} is gone from it",
+            plain(name),
+            short(removed.id)
+        ));
     }
     if removed.broken.unnamed() > 0 {
-        console.warn(format!("and {} more", count(removed.broken.unnamed(), "name")));
+        console.warn(format!(
+            "and {} more",
+            count(removed.broken.unnamed(), "name")
+        ));
     }
     say_unread(removed.unread, console);
-    Ok(if removed.broken.total > 0 { Exit::Attention } else { Exit::Done })
+    Ok(if removed.broken.total > 0 {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }
 
-fn rm_recursive(target: &Target, force: bool, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+fn rm_recursive(
+    target: &Target,
+    force: bool,
+    context: &Context<'_>,
+    console: &mut Console<'_>,
+) -> Outcome {
     let meter = &mut console.meter;
     let on_progress = &mut |trees| meter.items("looking at what shows it", trees, None);
-    let removed = context.site.rm_recursive(target, force, on_progress).map_err(refused)?;
+    let removed = context
+        .site
+        .rm_recursive(target, force, on_progress)
+        .map_err(refused)?;
     console.meter.end();
     console.show(&removed, |console, removed| {
         let (files, trees) = (count(removed.files, "file"), count(removed.trees, "tree"));
@@ -89,15 +124,25 @@ fn rm_recursive(target: &Target, force: bool, context: &Context<'_>, console: &m
         console.line(format!("{id}  {kind} shadowed, with {files} and {trees} ({bytes}); {kept} stay, shown elsewhere"))
     })?;
     if removed.kept > 0 {
-        console.note(format!("what stays is shown by {}", plain(&removed.kept_by.to_string())));
+        console.note(format!(
+            "what stays is shown by {}",
+            plain(&removed.kept_by.to_string())
+        ));
     }
     say_unread(removed.unread, console);
-    Ok(if removed.unread > 0 { Exit::Attention } else { Exit::Done })
+    Ok(if removed.unread > 0 {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }
 
 fn say_unread(unread: u64, console: &mut Console<'_>) {
     if unread > 0 {
-        console.warn(format!("{} not here: whether it shows this as well is not known", count(unread, "tree")));
+        console.warn(format!(
+            "{} not here: whether it shows this as well is not known",
+            count(unread, "tree")
+        ));
     }
 }
 
@@ -109,9 +154,12 @@ fn refused(error: RemoveError) -> Failed {
              `uor rm {}`, which takes it from everything",
             short(key)
         ),
-        RemoveError::StillShown { .. } => "give the name in place of the key, or remove what shows it first".to_owned(),
+        RemoveError::StillShown { .. } => {
+            "give the name in place of the key, or remove what shows it first".to_owned()
+        }
         RemoveError::NotHere { .. } => {
-            "wait until they have arrived (`uor status`), or say --force to go on without knowing".to_owned()
+            "wait until they have arrived (`uor status`), or say --force to go on without knowing"
+                .to_owned()
         }
         _ => return error.into(),
     };

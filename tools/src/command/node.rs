@@ -27,7 +27,11 @@ pub fn node(args: &Node, site: Site, console: &mut Console<'_>) -> Outcome {
     let site = Arc::new(site);
     let (handle, control) = service::handle();
     let server = Server::start(site.dir(), front::handler(Arc::clone(&site), Some(handle)))?;
-    let config = ServiceConfig { listen: args.listen.clone(), peers: args.peer.clone(), ends_on_signals: true };
+    let config = ServiceConfig {
+        listen: args.listen.clone(),
+        peers: args.peer.clone(),
+        ends_on_signals: true,
+    };
     let result = service::run(&site, &config, control, &mut |event| {
         // A node goes on when nobody reads what it says.
         drop(tell(&event, console));
@@ -47,7 +51,10 @@ enum Told<'a> {
 
 fn tell(event: &ServiceEvent, console: &mut Console<'_>) -> io::Result<()> {
     let (told, line) = match event {
-        ServiceEvent::Listening(address) => (Told::Listening { address }, format!("listening {}", plain(address))),
+        ServiceEvent::Listening(address) => (
+            Told::Listening { address },
+            format!("listening {}", plain(address)),
+        ),
         ServiceEvent::Ready => (Told::Ready, "ready".to_owned()),
         ServiceEvent::Notice(text) => {
             console.note(plain(text));
@@ -70,22 +77,32 @@ struct Joined {
 
 /// The ticket's text: as it was given, or from a file or standard input.
 fn ticket_text(args: &Join, console: &mut Console<'_>) -> Outcome<String> {
-    let (mut reader, from): (Box<dyn Read + '_>, _) = match (&args.ticket_file, args.ticket.as_deref()) {
-        (None, Some(ticket)) if ticket != "-" => return Ok(ticket.to_owned()),
-        (Some(file), _) => {
-            let opened = console.cancel.open(&console.path(file));
-            (
-                Box::new(opened.map_err(|source| unread(&file.display().to_string(), source))?),
-                file.display().to_string(),
-            )
-        }
-        (None, _) => (Box::new(&mut console.input), "standard input".to_owned()),
-    };
+    let (mut reader, from): (Box<dyn Read + '_>, _) =
+        match (&args.ticket_file, args.ticket.as_deref()) {
+            (None, Some(ticket)) if ticket != "-" => return Ok(ticket.to_owned()),
+            (Some(file), _) => {
+                let opened = console.cancel.open(&console.path(file));
+                (
+                    Box::new(opened.map_err(|source| unread(&file.display().to_string(), source))?),
+                    file.display().to_string(),
+                )
+            }
+            (None, _) => (Box::new(&mut console.input), "standard input".to_owned()),
+        };
     let mut text = Vec::new();
-    reader.by_ref().take(TICKET_LEN_MAX + 1).read_to_end(&mut text).map_err(|source| unread(&from, source))?;
+    reader
+        .by_ref()
+        .take(TICKET_LEN_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|source| unread(&from, source))?;
     let fits = text.len() as u64 <= TICKET_LEN_MAX;
     // What is no text, or too long, is no ticket either: that is said where tickets are read.
-    Ok(String::from_utf8(text).ok().filter(|_| fits).unwrap_or_default().trim().to_owned())
+    Ok(String::from_utf8(text)
+        .ok()
+        .filter(|_| fits)
+        .unwrap_or_default()
+        .trim()
+        .to_owned())
 }
 
 /// The ticket could not be read.
@@ -98,7 +115,10 @@ struct TicketUnread {
 }
 
 fn unread(from: &str, source: io::Error) -> Failed {
-    Failed::from(TicketUnread { from: from.to_owned(), source })
+    Failed::from(TicketUnread {
+        from: from.to_owned(),
+        source,
+    })
 }
 
 /// `uor join`.
@@ -110,7 +130,13 @@ pub fn join(args: &Join, dir: &Path, console: &mut Console<'_>) -> Outcome {
     if !console.style.json {
         console.note("Asking the site that gave the ticket …");
     }
-    let joined = service::join_unless(&console.cancel, dir, args.name.as_deref(), &ticket, &args.peer)?;
+    let joined = service::join_unless(
+        &console.cancel,
+        dir,
+        args.name.as_deref(),
+        &ticket,
+        &args.peer,
+    )?;
     let shown = Joined {
         site_id: joined.site_id.to_string(),
         federation_id: joined.federation_id.to_string(),
@@ -119,7 +145,11 @@ pub fn join(args: &Join, dir: &Path, console: &mut Console<'_>) -> Outcome {
         commits: joined.commits,
     };
     console.show(&shown, |console, shown| {
-        console.line(format!("site        {}  {}", shown.site_id, plain(&shown.name)))?;
+        console.line(format!(
+            "site        {}  {}",
+            shown.site_id,
+            plain(&shown.name)
+        ))?;
         console.line(format!("federation  {}", shown.federation_id))?;
         console.line(format!("data        {}", shown.data))?;
         console.line(format!("fetched     {}", count(shown.commits, "commit")))

@@ -17,7 +17,12 @@ use crate::render::{Table, count, plain, short, size};
 ///
 /// # Errors
 /// [`crate::exit::Failed`].
-pub fn add(file: &Path, reference: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+pub fn add(
+    file: &Path,
+    reference: Option<&str>,
+    context: &Context<'_>,
+    console: &mut Console<'_>,
+) -> Outcome {
     let added = context.site.program_add(&console.path(file), reference)?;
     console.show(&added, |console, added| {
         let name = plain(&file.to_string_lossy());
@@ -38,22 +43,38 @@ pub fn add(file: &Path, reference: Option<&str>, context: &Context<'_>, console:
 pub fn check(file: &Path, console: &mut Console<'_>) -> Outcome {
     let checked = Site::program_check(&console.path(file))?;
     console.show(&checked, |console, checked| {
-        console.line(format!("{}  {}  (sound: {})", checked.key, plain(&file.to_string_lossy()), shape(checked)))
+        console.line(format!(
+            "{}  {}  (sound: {})",
+            checked.key,
+            plain(&file.to_string_lossy()),
+            shape(checked)
+        ))
     })?;
     Ok(Exit::Done)
 }
 
 fn shape(program: &ProgramChecked) -> String {
     let number = |list: usize, noun| count(list as u64, noun);
-    let (inputs, nodes) = (number(program.inputs.len(), "input"), number(program.nodes.len(), "node"));
-    format!("program: {inputs}, {nodes}, {}", number(program.outputs.len(), "output"))
+    let (inputs, nodes) = (
+        number(program.inputs.len(), "input"),
+        number(program.nodes.len(), "node"),
+    );
+    format!(
+        "program: {inputs}, {nodes}, {}",
+        number(program.outputs.len(), "output")
+    )
 }
 
 /// `uor program show`.
 ///
 /// # Errors
 /// [`crate::exit::Failed`].
-pub fn show(key: &str, format: ProgramFormat, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+pub fn show(
+    key: &str,
+    format: ProgramFormat,
+    context: &Context<'_>,
+    console: &mut Console<'_>,
+) -> Outcome {
     let shown = context.site.program_show(&context.target(key)?)?;
     console.show(&shown, |console, shown| {
         let text = match format {
@@ -72,11 +93,16 @@ pub fn show(key: &str, format: ProgramFormat, context: &Context<'_>, console: &m
 pub fn run(args: &Run, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let bind = |(name, text): &(String, OsString)| (name.clone(), binding(text, context, console));
     let inputs: Vec<(String, Binding)> = args.inputs.iter().map(bind).collect();
-    let options = RunOptions { recompute: args.recompute, fuel: args.fuel };
+    let options = RunOptions {
+        recompute: args.recompute,
+        fuel: args.fuel,
+    };
     let meter = &mut console.meter;
-    let ran = context.site.run(&args.program, &inputs, &options, &mut |now| {
-        meter.items("running nodes", now.executed + now.reused, None);
-    })?;
+    let ran = context
+        .site
+        .run(&args.program, &inputs, &options, &mut |now| {
+            meter.items("running nodes", now.executed + now.reused, None);
+        })?;
     console.meter.end();
     console.show(&ran, human_ran)?;
     if ran.conflict {
@@ -87,15 +113,24 @@ pub fn run(args: &Run, context: &Context<'_>, console: &mut Console<'_>) -> Outc
             short(ran.receipt)
         ));
     }
-    Ok(if ran.conflict || ran.failure.is_some() { Exit::Attention } else { Exit::Done })
+    Ok(if ran.conflict || ran.failure.is_some() {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }
 
-/// What an input is bound to: a key or ref if the text means one here, else a path. `./NAME` and `/NAME` are always paths.
+/// What an input is bound to: a key or ref if the text means one here, else a path. `./NAME` and
+/// `/NAME` are always paths.
 fn binding(text: &OsStr, context: &Context<'_>, console: &Console<'_>) -> Binding {
     let path = console.path(Path::new(text));
-    let as_path = text.to_str().is_none_or(|text| text.starts_with('/') || text.starts_with('.'));
+    let as_path = text
+        .to_str()
+        .is_none_or(|text| text.starts_with('/') || text.starts_with('.'));
     match text.to_str() {
-        Some(text) if !as_path && (context.target(text).is_ok() || !path.exists()) => Binding::Text(text.to_owned()),
+        Some(text) if !as_path && (context.target(text).is_ok() || !path.exists()) => {
+            Binding::Text(text.to_owned())
+        }
         _ => Binding::Path(path),
     }
 }
@@ -106,33 +141,72 @@ fn human_ran(console: &mut Console<'_>, ran: &Ran) -> io::Result<()> {
         console.line(format!("{key}  {}", plain(name)))?;
     }
     if let Some(failure) = &ran.failure {
-        let detail = failure.detail.as_deref().map(|detail| format!(" ({})", plain(detail))).unwrap_or_default();
-        console.line(paint.red(&format!("failed at node {}: {}{detail}", plain(&failure.node), failure.kind)))?;
+        let detail = failure
+            .detail
+            .as_deref()
+            .map(|detail| format!(" ({})", plain(detail)))
+            .unwrap_or_default();
+        console.line(paint.red(&format!(
+            "failed at node {}: {}{detail}",
+            plain(&failure.node),
+            failure.kind
+        )))?;
     }
-    console.line(format!("receipt {}  ({} executed, {} reused)", ran.receipt, count(ran.executed, "node"), ran.reused))
+    console.line(format!(
+        "receipt {}  ({} executed, {} reused)",
+        ran.receipt,
+        count(ran.executed, "node"),
+        ran.reused
+    ))
 }
 
 /// `uor receipt show`.
 ///
 /// # Errors
 /// [`crate::exit::Failed`].
-pub fn receipt(key: &str, at: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+pub fn receipt(
+    key: &str,
+    at: Option<&str>,
+    context: &Context<'_>,
+    console: &mut Console<'_>,
+) -> Outcome {
     let at = context.at(at)?;
-    let shown = context.site.receipt_show(&context.site.resolve(key, &at)?, &at)?;
+    let shown = context
+        .site
+        .receipt_show(&context.site.resolve(key, &at)?, &at)?;
     console.show(&shown, human_receipt)?;
-    Ok(if shown.conflict { Exit::Attention } else { Exit::Done })
+    Ok(if shown.conflict {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }
 
 fn human_receipt(console: &mut Console<'_>, shown: &ReceiptShown) -> io::Result<()> {
     let paint = console.paint();
-    console.line(format!("receipt  {}", paint.bold(&shown.receipt.to_string())))?;
+    console.line(format!(
+        "receipt  {}",
+        paint.bold(&shown.receipt.to_string())
+    ))?;
     console.line(format!("program  {}", shown.program))?;
-    shown.inputs.iter().try_for_each(|input| console.line(format!("input    {input}")))?;
+    shown
+        .inputs
+        .iter()
+        .try_for_each(|input| console.line(format!("input    {input}")))?;
     console.line(format!("profile  {}", plain(&shown.profile)))?;
     match &shown.failure {
         Some(failure) => {
-            let detail = failure.detail.as_deref().map(|detail| format!(" ({})", plain(detail))).unwrap_or_default();
-            console.line(format!("status   {} at {}: {}{detail}", shown.status, plain(&failure.node), failure.kind))?;
+            let detail = failure
+                .detail
+                .as_deref()
+                .map(|detail| format!(" ({})", plain(detail)))
+                .unwrap_or_default();
+            console.line(format!(
+                "status   {} at {}: {}{detail}",
+                shown.status,
+                plain(&failure.node),
+                failure.kind
+            ))?;
         }
         None => console.line(format!("status   {}", shown.status))?,
     }
@@ -141,9 +215,14 @@ fn human_receipt(console: &mut Console<'_>, shown: &ReceiptShown) -> io::Result<
     }
     if !shown.trace.is_empty() {
         let mut table = Table::new(&["node", "receipt", "outcome"]);
-        shown.trace.iter().for_each(|step| table.row([step.node.clone(), short(step.receipt), short(step.outcome)]));
+        shown.trace.iter().for_each(|step| {
+            table.row([step.node.clone(), short(step.receipt), short(step.outcome)])
+        });
         console.line("")?;
-        table.lines(paint).iter().try_for_each(|line| console.line(line))?;
+        table
+            .lines(paint)
+            .iter()
+            .try_for_each(|line| console.line(line))?;
     }
     let mut table = Table::new(&["claimed by", "outcome", ">logseq", "commit"]);
     for claim in &shown.claims {
@@ -152,7 +231,10 @@ fn human_receipt(console: &mut Console<'_>, shown: &ReceiptShown) -> io::Result<
         table.row([who, short(claim.checksum), claim.logseq.to_string(), hash]);
     }
     console.line("")?;
-    table.lines(paint).iter().try_for_each(|line| console.line(line))?;
+    table
+        .lines(paint)
+        .iter()
+        .try_for_each(|line| console.line(line))?;
     if shown.conflict {
         console.line(paint.red("The claims differ: this is an open conflict."))?;
     }

@@ -53,18 +53,28 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
         silent: Vec::new(),
         given_up: false,
     };
-    let is_whole = damaged.is_empty() && site.salvaged().is_empty() && !site.store().opened().blocks.has_lost();
+    let is_whole = damaged.is_empty()
+        && site.salvaged().is_empty()
+        && !site.store().opened().blocks.has_lost();
     if loss.is_none() && hold.is_none() && shown.remaining.is_nothing() && is_whole {
-        console.show(&shown, |console, _| console.line("nothing is lost, and this site may write"))?;
+        console.show(&shown, |console, _| {
+            console.line("nothing is lost, and this site may write")
+        })?;
         return Ok(Exit::Done);
     }
-    loss.iter().for_each(|loss| console.note(format!("Lost: {loss}")));
-    hold.iter().for_each(|hold| console.note(format!("Held: {hold}")));
+    loss.iter()
+        .for_each(|loss| console.note(format!("Lost: {loss}")));
+    hold.iter()
+        .for_each(|hold| console.note(format!("Held: {hold}")));
     let is_loss = loss.is_some() || !shown.remaining.payloads.is_empty();
     console.note("Asking the other sites for what they have of this site …");
     let meter = &mut console.meter;
     let asked = service::recover(&site, &args.peer, &mut |commits, wanted| {
-        meter.items("own commits, and payloads wanted", commits, (wanted > 0).then_some(commits + wanted));
+        meter.items(
+            "own commits, and payloads wanted",
+            commits,
+            (wanted > 0).then_some(commits + wanted),
+        );
     })?;
     console.meter.end();
     site.judge_again()?;
@@ -74,8 +84,11 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     let is_missing = |(checksum, _): &(&Checksum, _)| !site.store().blocks().has(**checksum);
     shown.still_damaged = named(damaged.iter().filter(is_missing).map(|(_, ids)| ids));
     let is_level = hold.is_none() || asked.is_answered(shown.remaining.commits_here);
-    // Payloads of commits that have just come to a copy may still be on their way: those it had not before.
-    if !(shown.remaining.is_nothing() || (!is_loss && shown.remaining.has_all_commits())) || !is_level {
+    // Payloads of commits that have just come to a copy may still be on their way: those it had not
+    // before.
+    if !(shown.remaining.is_nothing() || (!is_loss && shown.remaining.has_all_commits()))
+        || !is_level
+    {
         give_up(args, &site, &asked, &shown)?;
         shown.given_up = true;
         if !shown.remaining.has_all_commits() {
@@ -85,15 +98,24 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
         }
     }
     site.recovered(shown.given_up.then_some(&shown.remaining))?;
-    console.show(&shown, |console, shown| lines(shown).into_iter().try_for_each(|line| console.line(line)))?;
+    console.show(&shown, |console, shown| {
+        lines(shown)
+            .into_iter()
+            .try_for_each(|line| console.line(line))
+    })?;
     let is_all_done = !shown.given_up && shown.still_damaged.is_empty();
-    Ok(if is_all_done { Exit::Done } else { Exit::Attention })
+    Ok(if is_all_done {
+        Exit::Done
+    } else {
+        Exit::Attention
+    })
 }
 
 /// Looks for payloads that are damaged.
 fn want_damaged(site: &Site, console: &mut Console<'_>) -> Outcome<Damaged> {
     let meter = &mut console.meter;
-    let damaged = site.want_damaged(&mut |read, total| meter.bytes("reading payloads", read, Some(total)))?;
+    let damaged =
+        site.want_damaged(&mut |read, total| meter.bytes("reading payloads", read, Some(total)))?;
     meter.end();
     Ok(damaged)
 }
@@ -105,9 +127,20 @@ fn named<'a>(ids: impl Iterator<Item = &'a BTreeSet<CanonicalId>>) -> Vec<String
 
 /// Where the log was damaged, and where the bytes are that were there.
 fn say_what_was_salvaged(site: &Site, console: &mut Console<'_>) {
-    for Salvaged { file, kept, entries } in site.salvaged() {
-        let was = kept.as_ref().map_or_else(|| "was missing".to_owned(), |kept| format!("is kept as {kept}"));
-        console.note(format!("{file} {was}; it was written anew with {}", count(*entries, "entry")));
+    for Salvaged {
+        file,
+        kept,
+        entries,
+    } in site.salvaged()
+    {
+        let was = kept.as_ref().map_or_else(
+            || "was missing".to_owned(),
+            |kept| format!("is kept as {kept}"),
+        );
+        console.note(format!(
+            "{file} {was}; it was written anew with {}",
+            count(*entries, "entry")
+        ));
     }
 }
 
@@ -125,15 +158,21 @@ fn give_up(args: &Recover, site: &Site, asked: &Asked, shown: &Shown) -> Outcome
         return Err(Failed::new(format!(
             "{what}; nothing is left of the federation's log, so there is nothing to go on from"
         ))
-        .hint("ask another site with --peer, restore a backup, or begin anew in another directory"));
+        .hint(
+            "ask another site with --peer, restore a backup, or begin anew in another directory",
+        ));
     }
-    let may_fork =
-        remaining.commits_here < remaining.commits_acknowledged || remaining.is_other_log || site.hold().is_some();
+    let may_fork = remaining.commits_here < remaining.commits_acknowledged
+        || remaining.is_other_log
+        || site.hold().is_some();
     let is_seen = !asked.silent.is_empty() || asked.claimed > remaining.commits_here;
     if may_fork && is_seen && !args.force {
         let silent = count(asked.silent.len() as u64, "site");
         let claim = if asked.claimed > remaining.commits_here {
-            format!("; a site says that it has commit {} of this site and does not give it", asked.claimed)
+            format!(
+                "; a site says that it has commit {} of this site and does not give it",
+                asked.claimed
+            )
         } else {
             String::new()
         };
@@ -147,19 +186,37 @@ fn give_up(args: &Recover, site: &Site, asked: &Asked, shown: &Shown) -> Outcome
 }
 
 fn still_lost(remaining: &Remaining, site: &Site) -> String {
-    let Remaining { commits_acknowledged: acknowledged, commits_here: here, payloads, .. } = remaining;
+    let Remaining {
+        commits_acknowledged: acknowledged,
+        commits_here: here,
+        payloads,
+        ..
+    } = remaining;
     let mut parts = Vec::new();
     if here < acknowledged {
-        parts.push(format!("{} of this site's {acknowledged} own commits are lost", acknowledged - here));
+        parts.push(format!(
+            "{} of this site's {acknowledged} own commits are lost",
+            acknowledged - here
+        ));
     }
     if remaining.is_other_log {
-        parts.push("the log holds another history of this site than the one it had acknowledged".to_owned());
+        parts.push(
+            "the log holds another history of this site than the one it had acknowledged"
+                .to_owned(),
+        );
     }
     if !payloads.is_empty() {
-        parts.push(format!("{} of its own are lost", count(payloads.len() as u64, "payload")));
+        parts.push(format!(
+            "{} of its own are lost",
+            count(payloads.len() as u64, "payload")
+        ));
     }
     if parts.is_empty() {
-        parts.extend(site.hold().map(|hold| format!("{hold}, and no other site could be asked for its later commits")));
+        parts.extend(
+            site.hold().map(|hold| {
+                format!("{hold}, and no other site could be asked for its later commits")
+            }),
+        );
     }
     parts.join("; ")
 }
@@ -167,11 +224,18 @@ fn still_lost(remaining: &Remaining, site: &Site) -> String {
 fn lines(shown: &Shown) -> Vec<String> {
     let remaining = &shown.remaining;
     let mut lines = vec![
-        format!("asked       {}; {} did not answer", count(shown.asked.len() as u64, "site"), shown.silent.len()),
+        format!(
+            "asked       {}; {} did not answer",
+            count(shown.asked.len() as u64, "site"),
+            shown.silent.len()
+        ),
         format!(
             "own log     {} of {}",
             remaining.commits_here,
-            count(remaining.commits_acknowledged.max(remaining.commits_here), "commit",)
+            count(
+                remaining.commits_acknowledged.max(remaining.commits_here),
+                "commit",
+            )
         ),
     ];
     if !shown.damaged.is_empty() {
@@ -186,14 +250,21 @@ fn lines(shown: &Shown) -> Vec<String> {
     let payloads = count(remaining.payloads.len() as u64, "payload");
     lines.push(match (shown.given_up, remaining.payloads.is_empty()) {
         (true, true) => "given up    what is still missing; this site writes again".to_owned(),
-        (true, false) => format!("given up    what is still missing, {payloads} among it; this site writes again"),
-        (false, true) => "recovered   everything that is this site's own is here; it writes again".to_owned(),
-        (false, false) => format!("recovered   all commits are here; {payloads} are to come while `uor node` runs"),
+        (true, false) => format!(
+            "given up    what is still missing, {payloads} among it; this site writes again"
+        ),
+        (false, true) => {
+            "recovered   everything that is this site's own is here; it writes again".to_owned()
+        }
+        (false, false) => format!(
+            "recovered   all commits are here; {payloads} are to come while `uor node` runs"
+        ),
     });
     lines
 }
 
-/// `uor recover`, in the node that runs on the data directory: it asks by itself, and can only be told not to wait.
+/// `uor recover`, in the node that runs on the data directory: it asks by itself, and can only be
+/// told not to wait.
 ///
 /// # Errors
 /// [`Failed`].
@@ -205,7 +276,10 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
             damaged = want_damaged(site, console)?;
             match damaged.len() as u64 {
                 0 => "nothing is lost, and this site may write".to_owned(),
-                count_of => format!("{} damaged: this node asks the other sites for it", count(count_of, "payload")),
+                count_of => format!(
+                    "{} damaged: this node asks the other sites for it",
+                    count(count_of, "payload")
+                ),
             }
         }
         Some(_) if args.accept_loss && args.force => {
@@ -219,8 +293,10 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
             ));
         }
         Some(hold) => {
-            return Err(Failed::new(format!("{hold}; the node asks by itself as soon as another site answers"))
-                .hint("start the node of another site, or go on without with --accept-loss --force"));
+            return Err(Failed::new(format!(
+                "{hold}; the node asks by itself as soon as another site answers"
+            ))
+            .hint("start the node of another site, or go on without with --accept-loss --force"));
         }
     };
     let damaged = named(damaged.values());

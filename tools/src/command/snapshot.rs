@@ -41,7 +41,11 @@ pub fn run(which: &Snapshot, context: &Context<'_>, console: &mut Console<'_>) -
 fn create(label: Option<&str>, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let created = context.site.snapshot_create(label)?;
     console.show(&created, |console, created| {
-        let label = created.label.as_ref().map(|label| format!("  {}", plain(label))).unwrap_or_default();
+        let label = created
+            .label
+            .as_ref()
+            .map(|label| format!("  {}", plain(label)))
+            .unwrap_or_default();
         console.line(format!("{}{label}", created.snapshot_id))?;
         let (domains, commits) = (created.frontier.len() as u64, commits(&created.frontier));
         console.line(format!(
@@ -67,7 +71,9 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     console.show_each(&snapshots, |console, snapshots| {
         let mut table = Table::new(&["snapshot", "label", ">commits", ">logseq", "kept"]);
         for listed in snapshots {
-            let number = |value: Option<u64>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+            let number = |value: Option<u64>| {
+                value.map_or_else(|| "?".to_owned(), |value| value.to_string())
+            };
             table.row([
                 short(listed.snapshot_id),
                 names(listed),
@@ -77,7 +83,14 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
             ]);
         }
         let paint = console.paint();
-        if table.is_empty() { Ok(()) } else { table.lines(paint).iter().try_for_each(|line| console.line(line)) }
+        if table.is_empty() {
+            Ok(())
+        } else {
+            table
+                .lines(paint)
+                .iter()
+                .try_for_each(|line| console.line(line))
+        }
     })?;
     Ok(Exit::Done)
 }
@@ -85,7 +98,13 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
 /// A snapshot's labels; of one that was imported, first what it is called where it came from.
 fn names(listed: &SnapshotListed) -> String {
     let imported = listed.zfs.as_ref().map(|zfs| zfs.to_name.clone());
-    plain(&imported.into_iter().chain(listed.labels.iter().cloned()).collect::<Vec<_>>().join(", "))
+    plain(
+        &imported
+            .into_iter()
+            .chain(listed.labels.iter().cloned())
+            .collect::<Vec<_>>()
+            .join(", "),
+    )
 }
 
 fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<()> {
@@ -93,9 +112,18 @@ fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<(
     let paint = console.paint();
     console.line(format!("{}  {labels}", paint.bold(&shown.snapshot_id.to_string())).trim_end())?;
     if let Some(zfs) = &shown.zfs {
-        let guid = zfs.to_guid.map(|guid| format!(", GUID {guid:016x}")).unwrap_or_default();
-        let taken = zfs.creation.map(|seconds| format!(", taken {} UTC", utc(seconds.saturating_mul(1000))));
-        console.line(format!("  imported    {}{guid}{}", plain(&zfs.to_name), taken.unwrap_or_default()))?;
+        let guid = zfs
+            .to_guid
+            .map(|guid| format!(", GUID {guid:016x}"))
+            .unwrap_or_default();
+        let taken = zfs
+            .creation
+            .map(|seconds| format!(", taken {} UTC", utc(seconds.saturating_mul(1000))));
+        console.line(format!(
+            "  imported    {}{guid}{}",
+            plain(&zfs.to_name),
+            taken.unwrap_or_default()
+        ))?;
     }
     if let Some(tree) = &shown.tree {
         console.line(format!("  tree        {tree}"))?;
@@ -103,10 +131,20 @@ fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<(
     console.line(format!("  state root  {}", shown.state_root))?;
     console.line(format!("  logseq      up to {}", shown.logseq_max))?;
     let conflicts = count(shown.conflicts, "conflict");
-    console.line(format!("  entries     {} visible, {conflicts}", shown.entries))?;
-    let kinds: Vec<String> = shown.kinds.iter().map(|(kind, number)| count(*number, kind)).collect();
+    console.line(format!(
+        "  entries     {} visible, {conflicts}",
+        shown.entries
+    ))?;
+    let kinds: Vec<String> = shown
+        .kinds
+        .iter()
+        .map(|(kind, number)| count(*number, kind))
+        .collect();
     console.line(format!("  applied     {}", kinds.join(", ")))?;
-    console.line(format!("  kept        {}", if shown.kept { "yes" } else { "no" }))?;
+    console.line(format!(
+        "  kept        {}",
+        if shown.kept { "yes" } else { "no" }
+    ))?;
     let mut table = Table::new(&["domain", ">commits", "head", ">records"]);
     for domain in &shown.domains {
         table.row([
@@ -117,7 +155,10 @@ fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<(
         ]);
     }
     console.line("")?;
-    table.lines(paint).iter().try_for_each(|line| console.line(line))
+    table
+        .lines(paint)
+        .iter()
+        .try_for_each(|line| console.line(line))
 }
 
 fn human_diff(console: &mut Console<'_>, diff: &SnapshotDiff) -> io::Result<()> {
@@ -138,9 +179,18 @@ fn human_diff(console: &mut Console<'_>, diff: &SnapshotDiff) -> io::Result<()> 
 }
 
 fn entry_line(entry: &EntryListed) -> String {
-    let name = entry.name.as_deref().map(|name| format!("  {}", plain(name))).unwrap_or_default();
+    let name = entry
+        .name
+        .as_deref()
+        .map(|name| format!("  {}", plain(name)))
+        .unwrap_or_default();
     let conflict = if entry.conflict { "  in conflict" } else { "" };
-    format!("{:<10} {}  logseq {}{name}{conflict}", entry.kind.name(), short(entry.id), entry.logseq)
+    format!(
+        "{:<10} {}  logseq {}{name}{conflict}",
+        entry.kind.name(),
+        short(entry.id),
+        entry.logseq
+    )
 }
 
 #[derive(Serialize)]
@@ -150,8 +200,18 @@ struct Kept {
 }
 
 fn kept(id: SnapshotId, kept: bool, console: &mut Console<'_>) -> Outcome {
-    console.show(&Kept { snapshot_id: id.to_string(), kept }, |console, shown| {
-        console.line(format!("{}  {}", shown.snapshot_id, if kept { "kept" } else { "no longer kept" }))
-    })?;
+    console.show(
+        &Kept {
+            snapshot_id: id.to_string(),
+            kept,
+        },
+        |console, shown| {
+            console.line(format!(
+                "{}  {}",
+                shown.snapshot_id,
+                if kept { "kept" } else { "no longer kept" }
+            ))
+        },
+    )?;
     Ok(Exit::Done)
 }

@@ -41,7 +41,11 @@ pub fn erase(args: &Erase, context: &Context<'_>, console: &mut Console<'_>) -> 
     let erased = context.site.erase(&args.key, &at)?;
     console.show(&erased, |console, erased| {
         let bytes = size(erased.bytes);
-        console.line(format!("{}  {}  erased here ({bytes} overwritten)", erased.key, plain(&args.key)))
+        console.line(format!(
+            "{}  {}  erased here ({bytes} overwritten)",
+            erased.key,
+            plain(&args.key)
+        ))
     })?;
     Ok(Exit::Done)
 }

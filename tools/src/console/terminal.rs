@@ -31,7 +31,8 @@ pub struct Bar {
     shown: Option<(ProgressBar, Begun)>,
 }
 
-/// Since when, and from where, progress has been seen: what was done before was done over an unknown time.
+/// Since when, and from where, progress has been seen: what was done before was done over an
+/// unknown time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Begun {
     at_ms: u64,
@@ -42,7 +43,11 @@ struct Begun {
 impl ProgressDisplay for Bar {
     fn show(&mut self, progress: &Progress) {
         let now_ms = wall_ms();
-        let fresh = Begun { at_ms: now_ms, position: progress.position, unit: progress.unit };
+        let fresh = Begun {
+            at_ms: now_ms,
+            position: progress.position,
+            unit: progress.unit,
+        };
         let (bar, begun) = self.shown.get_or_insert_with(|| (line_of_its_own(), fresh));
         // Something else has begun.
         if progress.unit != begun.unit || progress.position < begun.position {
@@ -69,22 +74,42 @@ fn line_of_its_own() -> ProgressBar {
 
 /// What is said of progress, what matters most first. Sizes are decimal, as everywhere.
 fn line(progress: &Progress, begun: &Begun, now_ms: u64) -> String {
-    let Progress { label, position, total, unit } = progress;
-    let amount = |number: u64| if *unit == Unit::Bytes { size(number) } else { number.to_string() };
+    let Progress {
+        label,
+        position,
+        total,
+        unit,
+    } = progress;
+    let amount = |number: u64| {
+        if *unit == Unit::Bytes {
+            size(number)
+        } else {
+            number.to_string()
+        }
+    };
     let mut line = format!("{label}  {}", amount(*position));
     if let Some(total) = total {
         line += &format!(" of {}", amount(*total));
     }
-    let (ms, done) = (now_ms.saturating_sub(begun.at_ms), position.saturating_sub(begun.position));
+    let (ms, done) = (
+        now_ms.saturating_sub(begun.at_ms),
+        position.saturating_sub(begun.position),
+    );
     if ms < RATE_AFTER_MS || done == 0 {
         return line;
     }
     if *unit == Unit::Bytes {
         line += &format!("  {}/s", size(per_second(done, ms)));
     }
-    if let Some(left) = total.and_then(|total| total.checked_sub(*position)).filter(|left| *left > 0) {
+    if let Some(left) = total
+        .and_then(|total| total.checked_sub(*position))
+        .filter(|left| *left > 0)
+    {
         let seconds = u128::from(left) * u128::from(ms) / u128::from(done) / 1000;
-        line += &format!("  {} left", duration(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        line += &format!(
+            "  {} left",
+            duration(u64::try_from(seconds).unwrap_or(u64::MAX))
+        );
     }
     line
 }
@@ -121,7 +146,11 @@ pub struct Streams {
 impl Streams {
     /// The streams, as long as the command is wanted.
     pub fn new(cancel: &Cancel) -> Self {
-        Self { bar: Bar::default(), input: input(cancel), has_said_that_it_waits: false }
+        Self {
+            bar: Bar::default(),
+            input: input(cancel),
+            has_said_that_it_waits: false,
+        }
     }
 }
 
@@ -144,8 +173,9 @@ impl Terminal for Streams {
         let is_watched = is_shown();
         if is_watched && !std::mem::replace(&mut self.has_said_that_it_waits, true) {
             self.bar.end();
-            let said =
-                format!("The running node has said nothing for {SILENCE_S} s; still waiting (Ctrl-C ends this).\n");
+            let said = format!(
+                "The running node has said nothing for {SILENCE_S} s; still waiting (Ctrl-C ends this).\n"
+            );
             drop(io::stderr().write_all(said.as_bytes()));
         }
         is_watched
@@ -164,22 +194,47 @@ mod tests {
     use super::*;
 
     fn said(position: u64, total: Option<u64>, ms: u64) -> String {
-        let progress = Progress { label: "adding".to_owned(), position, total, unit: Unit::Bytes };
-        line(&progress, &Begun { at_ms: 1_000, position: 1_000_000_000, unit: Unit::Bytes }, 1_000 + ms)
+        let progress = Progress {
+            label: "adding".to_owned(),
+            position,
+            total,
+            unit: Unit::Bytes,
+        };
+        line(
+            &progress,
+            &Begun {
+                at_ms: 1_000,
+                position: 1_000_000_000,
+                unit: Unit::Bytes,
+            },
+            1_000 + ms,
+        )
     }
 
     #[test]
     fn no_rate_is_shown_before_half_a_second() {
-        assert_eq!(said(12_900_000_000, Some(20_000_000_000), 0), "adding  12.9 GB of 20.0 GB");
-        assert_eq!(said(12_900_000_000, Some(20_000_000_000), 499), "adding  12.9 GB of 20.0 GB");
+        assert_eq!(
+            said(12_900_000_000, Some(20_000_000_000), 0),
+            "adding  12.9 GB of 20.0 GB"
+        );
+        assert_eq!(
+            said(12_900_000_000, Some(20_000_000_000), 499),
+            "adding  12.9 GB of 20.0 GB"
+        );
         assert_eq!(said(1_000_000_000, None, 5_000), "adding  1.0 GB");
     }
 
     #[test]
     fn rates_count_from_when_progress_was_first_seen_in_one_family_of_units() {
-        assert_eq!(said(3_000_000_000, Some(5_000_000_000), 1_000), "adding  3.0 GB of 5.0 GB  2.0 GB/s  1 s left");
+        assert_eq!(
+            said(3_000_000_000, Some(5_000_000_000), 1_000),
+            "adding  3.0 GB of 5.0 GB  2.0 GB/s  1 s left"
+        );
         assert_eq!(said(3_000_000_000, None, 2_000), "adding  3.0 GB  1.0 GB/s");
-        assert_eq!(said(u64::MAX, Some(0), u64::MAX - 1_000), "adding  18.4 EB of 0 B  999 B/s");
+        assert_eq!(
+            said(u64::MAX, Some(0), u64::MAX - 1_000),
+            "adding  18.4 EB of 0 B  999 B/s"
+        );
     }
 
     #[test]

@@ -40,7 +40,11 @@ impl Running {
         let site = Arc::new(Site::open(dir, Mode::Write)?);
         let (handle, control) = service::handle();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
-        let config = ServiceConfig { listen, peers: vec![], ends_on_signals: false };
+        let config = ServiceConfig {
+            listen,
+            peers: vec![],
+            ends_on_signals: false,
+        };
         let (started, starts) = channel();
         let (for_node, events) = (site.clone(), events.clone());
         let thread = std::thread::spawn(move || {
@@ -53,7 +57,14 @@ impl Running {
             })
         });
         match starts.recv_timeout(Duration::from_millis(PATIENCE_MS)) {
-            Ok(address) => Ok(Self { name, site, handle, thread, address, complete_ms: 0 }),
+            Ok(address) => Ok(Self {
+                name,
+                site,
+                handle,
+                thread,
+                address,
+                complete_ms: 0,
+            }),
             Err(_) if thread.is_finished() => Err(ended(name, thread)),
             Err(_) => Err(Failed::new(format!("the node of {name} does not listen"))),
         }
@@ -76,7 +87,13 @@ impl Running {
     }
 
     fn connections(&self) -> Result<usize, ReadError> {
-        Ok(self.handle.status(&self.site)?.peers.iter().filter(|peer| peer.connected).count())
+        Ok(self
+            .handle
+            .status(&self.site)?
+            .peers
+            .iter()
+            .filter(|peer| peer.connected)
+            .count())
     }
 }
 
@@ -107,7 +124,10 @@ impl Federation {
         let (sender, events) = channel();
         let [lab, others @ ..] = ["lab", "hospital", "plant"];
         let initialised = Site::init(&root.join(lab), Some(lab), ConflictRule::First)?;
-        console.note(format!("  {lab} founds federation {}", short(initialised.federation_id)));
+        console.note(format!(
+            "  {lab} founds federation {}",
+            short(initialised.federation_id)
+        ));
         let mut sites = vec![Running::start(lab, &root.join(lab), &sender)?];
         for name in others {
             let founder = &sites[0];
@@ -131,7 +151,8 @@ impl Federation {
         &self.sites[2]
     }
 
-    /// Waits until every site has what any site has, stands at one place with one state and lacks no payload.
+    /// Waits until every site has what any site has, stands at one place with one state and lacks
+    /// no payload.
     pub(super) fn agree(&mut self, meaning: &str, console: &mut Console<'_>) -> Outcome<()> {
         let (began_ms, target) = (wall_ms(), self.everything());
         let mut complete_ms = vec![None; self.sites.len()];
@@ -154,7 +175,12 @@ impl Federation {
         };
         self.wait(agreed, |this| {
             note(this, &mut complete_ms)?;
-            let lacking = this.sites.iter().map(Running::payloads_lacking).max().unwrap_or(0);
+            let lacking = this
+                .sites
+                .iter()
+                .map(Running::payloads_lacking)
+                .max()
+                .unwrap_or(0);
             console.meter.items("payloads on their way", lacking, None);
             Ok(())
         })?;
@@ -165,7 +191,10 @@ impl Federation {
         }
         let took_ms = wall_ms().saturating_sub(began_ms);
         let root = self.lab().position().1;
-        console.note(format!("  {meaning}: state root {} at all three, after {took_ms} ms", short(root)));
+        console.note(format!(
+            "  {meaning}: state root {} at all three, after {took_ms} ms",
+            short(root)
+        ));
         Ok(())
     }
 
@@ -198,7 +227,8 @@ impl Federation {
     pub(super) fn agree_without_plant(&self) -> Outcome<()> {
         let agreed = |this: &Self| {
             let (lab, hospital) = (this.lab(), this.hospital());
-            Ok(lab.position() == hospital.position() && lab.payloads_lacking() + hospital.payloads_lacking() == 0)
+            Ok(lab.position() == hospital.position()
+                && lab.payloads_lacking() + hospital.payloads_lacking() == 0)
         };
         self.wait(agreed, |_| Ok(()))
     }
@@ -211,11 +241,21 @@ impl Federation {
         let deadline_ms = wall_ms().saturating_add(PATIENCE_MS);
         while !is_over(self)? {
             meanwhile(self)?;
-            if let Some(dead) = self.sites.iter().find(|running| running.thread.is_finished()) {
-                return Err(Failed::new(format!("the node of {} ended by itself", dead.name)));
+            if let Some(dead) = self
+                .sites
+                .iter()
+                .find(|running| running.thread.is_finished())
+            {
+                return Err(Failed::new(format!(
+                    "the node of {} ended by itself",
+                    dead.name
+                )));
             }
             if wall_ms() > deadline_ms {
-                return Err(Failed::new(format!("the sites did not get there in {} s", PATIENCE_MS / 1000)));
+                return Err(Failed::new(format!(
+                    "the sites did not get there in {} s",
+                    PATIENCE_MS / 1000
+                )));
             }
             match self.events.recv_timeout(GLANCE) {
                 Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -227,10 +267,18 @@ impl Federation {
     /// Ends all nodes in good order.
     pub(super) fn stop(self) -> Outcome<Vec<Ended>> {
         let stop = |running: Running| {
-            let (name, dir, complete_ms) = (running.name, running.site.dir().to_owned(), running.complete_ms);
+            let (name, dir, complete_ms) = (
+                running.name,
+                running.site.dir().to_owned(),
+                running.complete_ms,
+            );
             running.handle.stop();
             match running.thread.join() {
-                Ok(Ok(())) => Ok(Ended { name, dir, complete_ms }),
+                Ok(Ok(())) => Ok(Ended {
+                    name,
+                    dir,
+                    complete_ms,
+                }),
                 Ok(Err(error)) => Err(Failed::from(error)),
                 Err(_) => Err(Failed::new(format!("the node of {name} panicked"))),
             }

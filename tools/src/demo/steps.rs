@@ -63,20 +63,41 @@ pub(super) struct Counted {
 }
 
 /// The lab adds the files of a directory, but for what its `.gitignore` leaves out.
-pub(super) fn ingest(federation: &Federation, dir: &Path, console: &mut Console<'_>) -> Outcome<Ingested> {
+pub(super) fn ingest(
+    federation: &Federation,
+    dir: &Path,
+    console: &mut Console<'_>,
+) -> Outcome<Ingested> {
     let kept = not_ignored(dir)?;
     let filter = |path: &Path| kept.contains(path);
-    let options =
-        AddOptions { type_tag: None, reference: Some(SOURCE), filter: Some(&filter), ..AddOptions::default() };
-    let added = federation.lab().site.add(vec![Source::Path(dir.to_owned())], &options, &mut |event| {
-        if let AddEvent::Progress(progress) = event {
-            console.meter.bytes("adding", progress.bytes, progress.bytes_total);
-        }
-    })?;
+    let options = AddOptions {
+        type_tag: None,
+        reference: Some(SOURCE),
+        filter: Some(&filter),
+        ..AddOptions::default()
+    };
+    let added =
+        federation
+            .lab()
+            .site
+            .add(vec![Source::Path(dir.to_owned())], &options, &mut |event| {
+                if let AddEvent::Progress(progress) = event {
+                    console
+                        .meter
+                        .bytes("adding", progress.bytes, progress.bytes_total);
+                }
+            })?;
     console.meter.end();
-    let added = added.into_iter().next().ok_or_else(|| Failed::new("nothing was added"))?;
+    let added = added
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failed::new("nothing was added"))?;
     for left_out in &added.left_out.named {
-        console.warn(format!("  left out {}: {}", plain(&left_out.path), left_out.reason));
+        console.warn(format!(
+            "  left out {}: {}",
+            plain(&left_out.path),
+            left_out.reason
+        ));
     }
     console.note(format!(
         "  lab adds {}: {}, {} as {SOURCE}",
@@ -84,34 +105,64 @@ pub(super) fn ingest(federation: &Federation, dir: &Path, console: &mut Console<
         count(added.files, "file"),
         size(added.bytes)
     ));
-    Ok(Ingested { key: added.key.to_string(), files: added.files, bytes: added.bytes, new_bytes: added.new_bytes })
+    Ok(Ingested {
+        key: added.key.to_string(),
+        files: added.files,
+        bytes: added.bytes,
+        new_bytes: added.new_bytes,
+    })
 }
 
 fn not_ignored(dir: &Path) -> Outcome<BTreeSet<PathBuf>> {
     let mut walk = ignore::WalkBuilder::new(dir);
-    walk.hidden(false).require_git(false).filter_entry(|entry| entry.file_name() != ".git");
-    let path = |entry: Result<ignore::DirEntry, ignore::Error>| Ok(entry.map_err(Failed::from)?.into_path());
+    walk.hidden(false)
+        .require_git(false)
+        .filter_entry(|entry| entry.file_name() != ".git");
+    let path = |entry: Result<ignore::DirEntry, ignore::Error>| {
+        Ok(entry.map_err(Failed::from)?.into_path())
+    };
     walk.build().map(path).collect()
 }
 
 /// The hospital runs the program on the lab's files.
-pub(super) fn run_program(federation: &Federation, root: &Path, console: &mut Console<'_>) -> Outcome<Counted> {
+pub(super) fn run_program(
+    federation: &Federation,
+    root: &Path,
+    console: &mut Console<'_>,
+) -> Outcome<Counted> {
     let file = root.join("wordcount.toml");
     std::fs::write(&file, PROGRAM)?;
     std::fs::write(root.join("wordcount.wasm"), MODULE)?;
     let site = &federation.hospital().site;
     let program = site.program_add(&file, Some("program/wordcount"))?.program;
     let inputs = [("source".to_owned(), Binding::Text(SOURCE.to_owned()))];
-    let ran = site.run(&program.key.to_string(), &inputs, &RunOptions::default(), &mut |progress| {
-        console.meter.items("running", progress.executed + progress.reused, None);
-    })?;
+    let ran = site.run(
+        &program.key.to_string(),
+        &inputs,
+        &RunOptions::default(),
+        &mut |progress| {
+            console
+                .meter
+                .items("running", progress.executed + progress.reused, None);
+        },
+    )?;
     console.meter.end();
     if let Some(failure) = ran.failure {
-        return Err(Failed::new(format!("the program failed at node {}: {}", failure.node, failure.kind)));
+        return Err(Failed::new(format!(
+            "the program failed at node {}: {}",
+            failure.node, failure.kind
+        )));
     }
     let output = |name: &str| {
-        let key = ran.outputs.iter().find(|(output, _)| output == name).map(|(_, key)| key.to_string());
-        read_text(site, &key.ok_or_else(|| Failed::new(format!("the program has no output `{name}`")))?)
+        let key = ran
+            .outputs
+            .iter()
+            .find(|(output, _)| output == name)
+            .map(|(_, key)| key.to_string());
+        read_text(
+            site,
+            &key.ok_or_else(|| Failed::new(format!("the program has no output `{name}`")))?,
+        )
     };
     let digest = output("digest")?.trim().to_owned();
     let rows: Vec<[u64; 3]> = output("table")?.lines().filter_map(row).collect();
@@ -140,25 +191,35 @@ fn row(line: &str) -> Option<[u64; 3]> {
 fn read_text(site: &Site, key: &str) -> Outcome<String> {
     let head = site.head();
     let mut text = String::new();
-    site.open_payload(&site.resolve(key, &head)?)?.reader.read_to_string(&mut text)?;
+    site.open_payload(&site.resolve(key, &head)?)?
+        .reader
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// The plant is cut off; both sides change the same names, edges and artifacts; then the network is mended.
+/// The plant is cut off; both sides change the same names, edges and artifacts; then the network is
+/// mended.
 pub(super) fn write_apart(federation: &mut Federation, console: &mut Console<'_>) -> Outcome<()> {
     federation.cut()?;
-    console.note("  the network is cut: plant is alone (its connections are closed, new ones refused)");
+    console.note(
+        "  the network is cut: plant is alone (its connections are closed, new ones refused)",
+    );
     let (lab, plant) = (&federation.lab().site, &federation.plant().site);
     review(lab, "accepted by the lab\n", Role::From)?;
     review(plant, "rejected by the plant\n", Role::Both)?;
     review(plant, "rejected by the plant, again\n", Role::To)?;
     let program = lab.resolve("program/wordcount", &lab.head())?;
     lab.ref_set("program/latest", &program)?;
-    plant.rm(&plant.resolve("program/wordcount", &plant.head())?, &mut |_| {})?;
+    plant.rm(
+        &plant.resolve("program/wordcount", &plant.head())?,
+        &mut |_| {},
+    )?;
     federation.agree_without_plant()?;
     let (here, there) = (federation.lab().site.head(), federation.plant().site.head());
     if here.frontier == there.frontier {
-        return Err(Failed::new("the network was to be cut, and both sides are at one place"));
+        return Err(Failed::new(
+            "the network was to be cut, and both sides are at one place",
+        ));
     }
     console.note(format!(
         "  both sides write: lab and hospital are at logseq {}, plant is at {}",
@@ -169,11 +230,20 @@ pub(super) fn write_apart(federation: &mut Federation, console: &mut Console<'_>
     Ok(())
 }
 
-/// One side's word on the source: a text, a name that points at it, and an edge from one to the other.
+/// One side's word on the source: a text, a name that points at it, and an edge from one to the
+/// other.
 fn review(site: &Site, text: &str, role: Role) -> Outcome<()> {
     let mut bytes = text.as_bytes();
-    let source = Source::Reader { label: "review".to_owned(), reader: &mut bytes };
-    let options = AddOptions { type_tag: None, reference: Some(VERDICT), filter: None, ..AddOptions::default() };
+    let source = Source::Reader {
+        label: "review".to_owned(),
+        reader: &mut bytes,
+    };
+    let options = AddOptions {
+        type_tag: None,
+        reference: Some(VERDICT),
+        filter: None,
+        ..AddOptions::default()
+    };
     site.add(vec![source], &options, &mut |_| {})?;
     site.edge_add(&EdgeDraft {
         edge_type: "reviewed".to_owned(),

@@ -1,4 +1,5 @@
-//! `uor-replay`: agreement, and each way to disagree, with its exit status and the name of what differs.
+//! `uor-replay`: agreement, and each way to disagree, with its exit status and the name of what
+//! differs.
 
 use std::fs;
 use std::path::Path;
@@ -26,12 +27,20 @@ fn with_a_run() -> (Bench, Value) {
     bench.write("tree/b", "three\n");
     bench.write_word_count();
     bench.uor(&["add", "tree", "--ref", "data/tree"]).ok();
-    bench.uor(&["program", "add", "count.toml", "--ref", "count"]).ok();
-    let ran = bench.uor(&["run", "count", "--input", "text=data/tree", "--json"]).ok().json();
+    bench
+        .uor(&["program", "add", "count.toml", "--ref", "count"])
+        .ok();
+    let ran = bench
+        .uor(&["run", "count", "--input", "text=data/tree", "--json"])
+        .ok()
+        .json();
     (bench, ran)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the order of copying does not matter")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the order of copying does not matter"
+)]
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -45,7 +54,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Claims another outcome for a run's receipt in the name of the site in `data`: outputs point at an input.
+/// Claims another outcome for a run's receipt in the name of the site in `data`: outputs point at
+/// an input.
 fn forge(data: &Path, ran: &Value) -> String {
     let site = Site::open(data, Mode::Write).unwrap();
     let head = site.head();
@@ -58,7 +68,11 @@ fn forge(data: &Path, ran: &Value) -> String {
         profile: shown.profile.clone(),
     };
     assert_eq!(derivation.receipt_key(), shown.receipt);
-    let bytes = site.store().blocks().read_all(target.checksum.unwrap(), 1 << 20).unwrap();
+    let bytes = site
+        .store()
+        .blocks()
+        .read_all(target.checksum.unwrap(), 1 << 20)
+        .unwrap();
     let mut outcome = Outcome::decode(&bytes).unwrap();
     outcome.outputs[0].1 = shown.inputs[0];
     let forged = outcome.encode();
@@ -73,17 +87,38 @@ fn a_sound_store_agrees_with_itself() {
     let (bench, _) = with_a_run();
     bench.uor(&["snapshot", "create", "--label", "now"]).ok();
     let verified = bench.replay(&["verify", "data", "--json"]).ok().json();
-    assert_eq!((text(&verified, "verdict"), &verified["findings"]), ("agrees", &json!([])));
+    assert_eq!(
+        (text(&verified, "verdict"), &verified["findings"]),
+        ("agrees", &json!([]))
+    );
     assert_eq!(verified["snapshots"], json!(1));
-    let state = bench.replay(&["state", "data", "--at", "now", "--json"]).ok().json();
+    let state = bench
+        .replay(&["state", "data", "--at", "now", "--json"])
+        .ok()
+        .json();
     for key in ["state_root", "logseq_max", "entries", "conflicts"] {
         assert!(!state[key].is_null(), "{key} in {state}");
     }
-    let shown = bench.uor(&["snapshot", "show", "now", "--json"]).ok().json();
-    assert_eq!((&state["state_root"], &state["entries"]), (&shown["state_root"], &shown["entries"]));
-    assert_eq!(bench.replay(&["state", "data"]).ok().text().trim().len(), 64);
-    let executed = bench.replay(&["exec", "data", "--all", "--json"]).ok().json();
-    assert_eq!((text(&executed, "verdict"), &executed["claims"]), ("agrees", &executed["identical"]));
+    let shown = bench
+        .uor(&["snapshot", "show", "now", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        (&state["state_root"], &state["entries"]),
+        (&shown["state_root"], &shown["entries"])
+    );
+    assert_eq!(
+        bench.replay(&["state", "data"]).ok().text().trim().len(),
+        64
+    );
+    let executed = bench
+        .replay(&["exec", "data", "--all", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        (text(&executed, "verdict"), &executed["claims"]),
+        ("agrees", &executed["identical"])
+    );
     assert!(executed["claims"].as_u64().unwrap() >= 3);
 }
 
@@ -93,30 +128,58 @@ fn a_copy_that_fell_behind_agrees_on_what_both_have() {
     copy(&bench.data(), &bench.path("copy"));
     bench.write("later", "later");
     bench.uor(&["add", "later"]).ok();
-    let difference = bench.replay(&["diff", "data", "copy", "--json"]).ok().json();
+    let difference = bench
+        .replay(&["diff", "data", "copy", "--json"])
+        .ok()
+        .json();
     assert_eq!(difference["state_root_a"], difference["state_root_b"]);
     let frontier = &difference["frontiers"][0];
-    assert_eq!(frontier["a"].as_u64().unwrap(), frontier["b"].as_u64().unwrap() + 1);
+    assert_eq!(
+        frontier["a"].as_u64().unwrap(),
+        frontier["b"].as_u64().unwrap() + 1
+    );
     bench.uor(&["snapshot", "create", "--label", "new"]).ok();
-    bench.replay(&["diff", "data", "copy", "--at", "new"]).exits(2);
-    bench.replay(&["diff", "data", "copy", "--at", "unknown"]).fails(2, "unknown");
-    bench.replay(&["audit", "data", "copy", "--report", "report.json"]).ok();
+    bench
+        .replay(&["diff", "data", "copy", "--at", "new"])
+        .exits(2);
+    bench
+        .replay(&["diff", "data", "copy", "--at", "unknown"])
+        .fails(2, "unknown");
+    bench
+        .replay(&["audit", "data", "copy", "--report", "report.json"])
+        .ok();
     let report: Value = serde_json::from_slice(&bench.read("report.json")).unwrap();
-    assert_eq!((text(&report, "verdict"), &report["stores"][1]["store"]), ("agrees", &json!("copy")));
-    bench.replay(&["audit", "data", "copy", "--report", "report.txt"]).ok();
-    assert!(String::from_utf8(bench.read("report.txt")).unwrap().contains("AGREES"));
-    bench.replay(&["audit", "data", "copy", "--report", "report.html"]).fails(2, "report.html");
+    assert_eq!(
+        (text(&report, "verdict"), &report["stores"][1]["store"]),
+        ("agrees", &json!("copy"))
+    );
+    bench
+        .replay(&["audit", "data", "copy", "--report", "report.txt"])
+        .ok();
+    assert!(
+        String::from_utf8(bench.read("report.txt"))
+            .unwrap()
+            .contains("AGREES")
+    );
+    bench
+        .replay(&["audit", "data", "copy", "--report", "report.html"])
+        .fails(2, "report.html");
 }
 
 #[test]
 fn a_flipped_payload_byte_is_found_with_file_and_key() {
     let bench = Bench::new();
-    let noise: Vec<u8> = (0..64u64).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    let noise: Vec<u8> = (0..64u64)
+        .flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes())
+        .collect();
     bench.write("noise", &noise);
     let added = bench.uor(&["add", "noise", "--json"]).ok().json();
     let pack = bench.data().join("blocks/00000001.pack");
     let mut bytes = fs::read(&pack).unwrap();
-    let at = bytes.windows(32).position(|window| window == &noise[512..544]).expect("noise is stored as it is");
+    let at = bytes
+        .windows(32)
+        .position(|window| window == &noise[512..544])
+        .expect("noise is stored as it is");
     bytes[at] ^= 1;
     fs::write(&pack, &bytes).unwrap();
     let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
@@ -124,7 +187,10 @@ fn a_flipped_payload_byte_is_found_with_file_and_key() {
     assert_eq!(text(finding, "file"), "blocks/00000001.pack");
     assert_eq!(finding["keys"], json!([added["key"]]));
     let said = bench.replay(&["verify", "data"]).exits(1).text();
-    assert!(said.contains("blocks/00000001.pack") && said.contains(text(&added, "key")), "{said}");
+    assert!(
+        said.contains("blocks/00000001.pack") && said.contains(text(&added, "key")),
+        "{said}"
+    );
     assert_eq!(fs::read(&pack).unwrap(), bytes, "evidence is left as found");
     bench.uor(&["get", text(&added, "key")]).exits(1);
 }
@@ -138,7 +204,10 @@ fn a_damaged_log_is_named() {
     bytes[middle] ^= 1;
     fs::write(&segment, &bytes).unwrap();
     let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
-    assert!(text(&verified["findings"][0], "message").contains("damaged"), "{verified}");
+    assert!(
+        text(&verified["findings"][0], "message").contains("damaged"),
+        "{verified}"
+    );
     copy(&bench.data(), &bench.path("copy"));
     bench.replay(&["audit", "data", "copy"]).exits(1);
 }
@@ -150,22 +219,44 @@ fn a_forged_receipt_is_named_by_exec_and_by_diff() {
     let forged = forge(&bench.data(), &ran);
     let executed = bench.replay(&["exec", "data", "--json"]).exits(1).json();
     let diverged = &executed["diverged"][0];
-    assert_eq!((text(diverged, "receipt"), text(diverged, "claimed")), (text(&ran, "receipt"), &*forged));
-    assert_eq!((text(diverged, "node"), executed["diverged"].as_array().unwrap().len()), ("all", 1));
-    bench.replay(&["exec", "data", "--receipt", text(&ran, "receipt")]).exits(1);
+    assert_eq!(
+        (text(diverged, "receipt"), text(diverged, "claimed")),
+        (text(&ran, "receipt"), &*forged)
+    );
+    assert_eq!(
+        (
+            text(diverged, "node"),
+            executed["diverged"].as_array().unwrap().len()
+        ),
+        ("all", 1)
+    );
+    bench
+        .replay(&["exec", "data", "--receipt", text(&ran, "receipt")])
+        .exits(1);
     bench.replay(&["exec", "honest"]).ok();
     let conflict = bench.uor(&["conflicts", "--json"]).ok().json();
     assert_eq!(conflict["id"], ran["receipt"]);
     assert_eq!(conflict["claims"].as_array().unwrap().len(), 2);
-    bench.uor(&["receipt", "show", text(&ran, "receipt")]).exits(3);
+    bench
+        .uor(&["receipt", "show", text(&ran, "receipt")])
+        .exits(3);
 
-    let difference = bench.replay(&["diff", "honest", "data", "--json"]).exits(1).json();
+    let difference = bench
+        .replay(&["diff", "honest", "data", "--json"])
+        .exits(1)
+        .json();
     let first = &difference["first"];
-    assert_eq!((&first["id"], &first["kind"]), (&ran["receipt"], &json!("receipt")), "{difference}");
+    assert_eq!(
+        (&first["id"], &first["kind"]),
+        (&ran["receipt"], &json!("receipt")),
+        "{difference}"
+    );
     bench.replay(&["audit", "honest", "data"]).exits(1);
 
     let keep = text(&conflict["claims"][0], "checksum");
-    bench.uor(&["resolve", text(&ran, "receipt"), "--keep", keep]).ok();
+    bench
+        .uor(&["resolve", text(&ran, "receipt"), "--keep", keep])
+        .ok();
     assert!(bench.uor(&["conflicts", "--json"]).ok().out.is_empty());
 }
 
@@ -177,20 +268,30 @@ fn a_forked_writer_is_named() {
     bench.write("y", "y");
     bench.uor(&["add", "x"]).ok();
     bench.uor(&["add", "y", "--data", "twin"]).ok();
-    let difference = bench.replay(&["diff", "data", "twin", "--json"]).exits(1).json();
+    let difference = bench
+        .replay(&["diff", "data", "twin", "--json"])
+        .exits(1)
+        .json();
     let status = bench.uor(&["status", "--json"]).ok().json();
     let fork = &difference["forks"][0];
     assert_eq!(fork["domain"], status["site_id"]);
     assert_eq!(fork["number"], status["domains"][0]["commits"]);
-    assert_eq!(difference["state_root_a"], difference["state_root_b"], "below the fork they agree");
+    assert_eq!(
+        difference["state_root_a"], difference["state_root_b"],
+        "below the fork they agree"
+    );
 }
 
 #[test]
 fn stores_of_different_federations_cannot_be_compared() {
     let bench = Bench::new();
     bench.uor(&["init", "--data", "other"]).ok();
-    bench.replay(&["diff", "data", "other"]).fails(2, "federation");
-    bench.replay(&["audit", "data", "other"]).fails(2, "federation");
+    bench
+        .replay(&["diff", "data", "other"])
+        .fails(2, "federation");
+    bench
+        .replay(&["audit", "data", "other"])
+        .fails(2, "federation");
     bench.replay(&["verify", "nowhere"]).fails(2, "no store");
 }
 
@@ -198,7 +299,9 @@ fn stores_of_different_federations_cannot_be_compared() {
 fn index_files(bench: &Bench) -> Vec<String> {
     #[expect(clippy::disallowed_methods, reason = "sorted below")]
     let entries = fs::read_dir(bench.data().join("index")).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.retain(|name| !name.starts_with("blocks-"));
     names.sort();
     names
@@ -207,9 +310,16 @@ fn index_files(bench: &Bench) -> Vec<String> {
 #[test]
 fn a_flipped_byte_of_the_index_is_found_and_costs_no_answer() {
     let (bench, _) = with_a_run();
-    Site::open(&bench.data(), Mode::Write).unwrap().store().settle().unwrap();
+    Site::open(&bench.data(), Mode::Write)
+        .unwrap()
+        .store()
+        .settle()
+        .unwrap();
     let names = index_files(&bench);
-    assert!(names.iter().any(|name| name.ends_with(".run")) && names.iter().any(|name| name.ends_with(".commits")));
+    assert!(
+        names.iter().any(|name| name.ends_with(".run"))
+            && names.iter().any(|name| name.ends_with(".commits"))
+    );
     let root = bench.replay(&["state", "data"]).ok().text();
     for name in names {
         let path = bench.data().join("index").join(&name);
@@ -220,8 +330,14 @@ fn a_flipped_byte_of_the_index_is_found_and_costs_no_answer() {
             fs::write(&path, &bytes).unwrap();
             let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
             let finding = &verified["findings"][0];
-            assert_eq!((text(finding, "kind"), text(finding, "file")), ("index", format!("index/{name}").as_str()));
-            assert!(name.starts_with("checkpoint") || finding["offset"].is_u64(), "{finding}");
+            assert_eq!(
+                (text(finding, "kind"), text(finding, "file")),
+                ("index", format!("index/{name}").as_str())
+            );
+            assert!(
+                name.starts_with("checkpoint") || finding["offset"].is_u64(),
+                "{finding}"
+            );
             assert_eq!(bench.replay(&["state", "data"]).ok().text(), root);
             bench.uor(&["status"]).ok();
         }
@@ -235,7 +351,10 @@ fn a_flipped_byte_of_the_index_is_found_and_costs_no_answer() {
     fs::write(&path, bytes).unwrap();
     bench.write("later", "later");
     let said = bench.uor(&["add", "later"]).ok().err;
-    assert!(said.contains("Damage: ") && said.contains("index/checkpoint"), "{said}");
+    assert!(
+        said.contains("Damage: ") && said.contains("index/checkpoint"),
+        "{said}"
+    );
     bench.replay(&["verify", "data"]).ok();
 }
 
@@ -262,7 +381,10 @@ fn an_artifact_that_is_not_what_its_tag_says_is_found() {
     ];
     // One that can be read, and says of a commit that it is another.
     let mut other = site.head();
-    other.frontier.values_mut().for_each(|head| head.hash = CommitHash::from_bytes([7; 32]));
+    other
+        .frontier
+        .values_mut()
+        .for_each(|head| head.hash = CommitHash::from_bytes([7; 32]));
     expected.push(("snapshot", add(snapshot::TYPE_TAG, &other.encode())));
     drop(site);
     let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
@@ -270,7 +392,12 @@ fn an_artifact_that_is_not_what_its_tag_says_is_found() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|finding| (text(finding, "kind"), finding["keys"][0].as_str().unwrap().to_owned()))
+        .map(|finding| {
+            (
+                text(finding, "kind"),
+                finding["keys"][0].as_str().unwrap().to_owned(),
+            )
+        })
         .collect();
     found.sort();
     expected.sort();
@@ -308,8 +435,17 @@ fn a_commit_of_a_stranger_in_the_log_is_named() {
     bench.uor(&["status"]).ok();
     let verified = bench.replay(&["verify", "data", "--json"]).exits(1).json();
     let finding = &verified["findings"][0];
-    assert_eq!((text(finding, "kind"), text(finding, "file")), ("uncounted", "log/00000001.log"));
+    assert_eq!(
+        (text(finding, "kind"), text(finding, "file")),
+        ("uncounted", "log/00000001.log")
+    );
     let message = text(finding, "message");
-    assert!(message.contains(&commit.hash().to_string()) && message.contains("not a member"), "{message}");
-    assert_eq!((&verified["uncounted"], &verified["taken_back"]), (&json!(1), &json!([])));
+    assert!(
+        message.contains(&commit.hash().to_string()) && message.contains("not a member"),
+        "{message}"
+    );
+    assert_eq!(
+        (&verified["uncounted"], &verified["taken_back"]),
+        (&json!(1), &json!([]))
+    );
 }

@@ -32,9 +32,16 @@ fn paths_are_the_client_s() {
     bench.write("elsewhere/file", "found");
     let run = |args: &[&str]| {
         let mut command = bench.command("uor");
-        command.current_dir(bench.path("elsewhere")).env("UOR_DATA", "../data").args(args);
+        command
+            .current_dir(bench.path("elsewhere"))
+            .env("UOR_DATA", "../data")
+            .args(args);
         let output = command.stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     run(&["add", "file", "--ref", "file"]);
     run(&["get", "file", "--output", "copy"]);
@@ -56,9 +63,21 @@ fn a_closed_standard_output_ends_quietly_here_too() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = bench.command("uor");
-    let output =
-        command.args(["log"]).stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
-    assert_eq!((String::from_utf8(output.stderr).unwrap().as_str(), output.status.code()), ("", Some(0)));
+    let output = command
+        .args(["log"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(
+        (
+            String::from_utf8(output.stderr).unwrap().as_str(),
+            output.status.code()
+        ),
+        ("", Some(0))
+    );
     bench.uor(&["log"]).ok();
 }
 
@@ -79,5 +98,8 @@ fn an_audit_reads_beside_the_node() {
     bench.uor(&["add", "x"]).ok();
     bench.replay(&["verify", "data"]).ok();
     let status = bench.uor(&["status", "--json"]).ok().json();
-    assert_eq!(bench.replay(&["state", "data", "--json"]).ok().json()["state_root"], status["state_root"]);
+    assert_eq!(
+        bench.replay(&["state", "data", "--json"]).ok().json()["state_root"],
+        status["state_root"]
+    );
 }

@@ -1,4 +1,5 @@
-//! Errors as scripts read them: one document with a code that stays, whatever went wrong; and what they say to people.
+//! Errors as scripts read them: one document with a code that stays, whatever went wrong; and what
+//! they say to people.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,14 +18,23 @@ use crate::support::{Bench, Ran, keys, text};
 #[track_caller]
 fn document(ran: &Ran) -> Value {
     let line = ran.err.lines().last().unwrap_or_default();
-    let document: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {}", ran.err));
+    let document: Value =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {}", ran.err));
     assert_eq!(keys(&document), ["error"]);
-    assert_eq!(keys(&document["error"]), ["causes", "code", "hint", "message"]);
+    assert_eq!(
+        keys(&document["error"]),
+        ["causes", "code", "hint", "message"]
+    );
     document["error"].clone()
 }
 
 fn lines(texts: &Value) -> String {
-    texts.as_array().unwrap().iter().map(|text| format!("{}\n", text.as_str().unwrap())).collect()
+    texts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| format!("{}\n", text.as_str().unwrap()))
+        .collect()
 }
 
 /// A bench with a file, a tree, a program and a snapshot.
@@ -33,15 +43,23 @@ fn bench() -> Bench {
     bench.write("tree/file", "text");
     bench.write("text.toml", "not a program");
     bench.write("page.wasm", "<!DOCTYPE html>\n<html>\n");
-    bench.write("module.wasm", "(module (memory (export \"memory\") 1 1) (func (export \"run\")))");
+    bench.write(
+        "module.wasm",
+        "(module (memory (export \"memory\") 1 1) (func (export \"run\")))",
+    );
     bench.write("empty.wasm", "");
     for name in ["page", "module", "empty", "absent"] {
         let node = "[[node]]\nname = \"only\"\nop = \"pel.wasm/1\"\nmodule";
-        bench.write(&format!("{name}.toml"), format!("{node} = \"{name}.wasm\"\n[outputs]\nresult = \"only\"\n"));
+        bench.write(
+            &format!("{name}.toml"),
+            format!("{node} = \"{name}.wasm\"\n[outputs]\nresult = \"only\"\n"),
+        );
     }
     bench.write("in.toml", "inputs = [\"a\"]\n[[node]]\nname = \"n\"\nop = \"pel.bytes.concat/1\"\ninputs = [\"a\"]\n[outputs]\no = \"n\"\n");
     bench.uor(&["add", "tree", "--ref", "tree"]).ok();
-    bench.uor(&["program", "add", "in.toml", "--ref", "program"]).ok();
+    bench
+        .uor(&["program", "add", "in.toml", "--ref", "program"])
+        .ok();
     bench.uor(&["snapshot", "create", "--label", "s"]).ok();
     bench
 }
@@ -56,9 +74,19 @@ const WRONG: &[(&[&str], i32, &str, &str)] = &[
     (&["add", "-", "-"], 2, "usage", "standard input"),
     (&["add", "tree", "tree", "--ref", "x"], 2, "usage", "--ref"),
     (&["trace", "x", "--up", "--down"], 2, "usage", "--down"),
-    (&["run", "program", "--input", "nothing"], 2, "usage", "nothing"),
+    (
+        &["run", "program", "--input", "nothing"],
+        2,
+        "usage",
+        "nothing",
+    ),
     (&["join"], 2, "usage", "TICKET"),
-    (&["join", "x", "--ticket-file", "y"], 2, "usage", "--ticket-file"),
+    (
+        &["join", "x", "--ticket-file", "y"],
+        2,
+        "usage",
+        "--ticket-file",
+    ),
     (&["get", "tree"], 2, "usage", "tree"),
     (&["cat", UNKNOWN], 1, "not-found", UNKNOWN),
     (&["cat", "no/such"], 1, "not-found", "no/such"),
@@ -74,51 +102,192 @@ const WRONG: &[(&[&str], i32, &str, &str)] = &[
     (&["program", "show", "tree"], 1, "wrong-kind", "tree"),
     (&["snapshot", "show", "nothing"], 1, "not-found", "nothing"),
     (&["ls", "--at", "nothing"], 1, "not-found", "nothing"),
-    (&["snapshot", "create", "--label", "head"], 1, "bad-name", "head"),
+    (
+        &["snapshot", "create", "--label", "head"],
+        1,
+        "bad-name",
+        "head",
+    ),
     (&["log", "--domain", "nowhere"], 1, "not-found", "nowhere"),
-    (&["edge", "add", "--type", "t", "--from", "tree", "--to", "site:nowhere"], 1, "not-found", "nowhere"),
-    (&["edge", "add", "--type", "", "--from", "tree", "--to", "tree"], 1, "bad-input", "type"),
+    (
+        &[
+            "edge",
+            "add",
+            "--type",
+            "t",
+            "--from",
+            "tree",
+            "--to",
+            "site:nowhere",
+        ],
+        1,
+        "not-found",
+        "nowhere",
+    ),
+    (
+        &[
+            "edge", "add", "--type", "", "--from", "tree", "--to", "tree",
+        ],
+        1,
+        "bad-input",
+        "type",
+    ),
     (&["ref", "set", "../up", "tree"], 1, "bad-name", "../up"),
     (&["ref", "set", "", "tree"], 1, "bad-name", "``"),
     (&["add", "tree", "--ref", "a//b"], 1, "bad-name", "a//b"),
     (&["add", "absent"], 1, "file-not-found", "absent"),
     (&["add", "/dev/null"], 1, "wrong-kind", "/dev/null"),
-    (&["add", "tree", "--type-tag", "0x45455254"], 1, "bad-input", "tag"),
+    (
+        &["add", "tree", "--type-tag", "0x45455254"],
+        1,
+        "bad-input",
+        "tag",
+    ),
     (&["get", "tree", "-o", "tree"], 1, "exists", "tree"),
-    (&["get", "tree", "-o", "no/such/dir"], 1, "file-not-found", "no/such"),
+    (
+        &["get", "tree", "-o", "no/such/dir"],
+        1,
+        "file-not-found",
+        "no/such",
+    ),
     (&["get", "tree", "-o", ".."], 1, "exists", ".."),
     (&["rm", "no/such"], 1, "not-found", "no/such"),
-    (&["resolve", UNKNOWN, "--keep", UNKNOWN], 1, "not-found", UNKNOWN),
-    (&["resolve", "tree", "--keep", UNKNOWN], 1, "no-conflict", "no open conflict"),
+    (
+        &["resolve", UNKNOWN, "--keep", UNKNOWN],
+        1,
+        "not-found",
+        UNKNOWN,
+    ),
+    (
+        &["resolve", "tree", "--keep", UNKNOWN],
+        1,
+        "no-conflict",
+        "no open conflict",
+    ),
     (&["erase", "no/such"], 1, "not-found", "no/such"),
-    (&["program", "add", "text.toml"], 1, "bad-program", "text.toml"),
-    (&["program", "check", "text.toml"], 1, "bad-program", "text.toml"),
-    (&["program", "check", "page.toml"], 1, "bad-program", "page.toml"),
-    (&["program", "check", "module.toml"], 1, "bad-program", "module.toml"),
-    (&["program", "check", "empty.toml"], 1, "bad-program", "empty.toml"),
-    (&["program", "check", "absent.toml"], 1, "file-not-found", "absent.toml"),
-    (&["program", "check", "nowhere.toml"], 1, "file-not-found", "nowhere.toml"),
+    (
+        &["program", "add", "text.toml"],
+        1,
+        "bad-program",
+        "text.toml",
+    ),
+    (
+        &["program", "check", "text.toml"],
+        1,
+        "bad-program",
+        "text.toml",
+    ),
+    (
+        &["program", "check", "page.toml"],
+        1,
+        "bad-program",
+        "page.toml",
+    ),
+    (
+        &["program", "check", "module.toml"],
+        1,
+        "bad-program",
+        "module.toml",
+    ),
+    (
+        &["program", "check", "empty.toml"],
+        1,
+        "bad-program",
+        "empty.toml",
+    ),
+    (
+        &["program", "check", "absent.toml"],
+        1,
+        "file-not-found",
+        "absent.toml",
+    ),
+    (
+        &["program", "check", "nowhere.toml"],
+        1,
+        "file-not-found",
+        "nowhere.toml",
+    ),
     (&["run", "program"], 1, "unbound", "`a`"),
     (&["run", "program", "-i", "b=tree"], 1, "unbound", "`b`"),
-    (&["run", "program", "-i", "a=tree/file", "-i", "a=tree/file"], 1, "unbound", "`a`"),
-    (&["run", "program", "-i", "a=no/such/thing"], 1, "not-found", "no/such/thing"),
-    (&["run", "program", "-i", "a=./no/such"], 1, "file-not-found", "no/such"),
+    (
+        &["run", "program", "-i", "a=tree/file", "-i", "a=tree/file"],
+        1,
+        "unbound",
+        "`a`",
+    ),
+    (
+        &["run", "program", "-i", "a=no/such/thing"],
+        1,
+        "not-found",
+        "no/such/thing",
+    ),
+    (
+        &["run", "program", "-i", "a=./no/such"],
+        1,
+        "file-not-found",
+        "no/such",
+    ),
     (&["import", "zfs", "text.toml"], 1, "bad-stream", "13 bytes"),
     (&["import", "zfs", "absent"], 1, "file-not-found", "absent"),
-    (&["import", "zfs", "--mounted", "text.toml"], 1, "wrong-kind", "text.toml"),
-    (&["import", "zfs", "--mounted", "absent"], 1, "file-not-found", "absent"),
+    (
+        &["import", "zfs", "--mounted", "text.toml"],
+        1,
+        "wrong-kind",
+        "text.toml",
+    ),
+    (
+        &["import", "zfs", "--mounted", "absent"],
+        1,
+        "file-not-found",
+        "absent",
+    ),
     (&["import", "zfs", "tree"], 1, "wrong-kind", "tree"),
     (&["init"], 1, "site-exists", "data"),
     (&["init", "--data", "tree"], 1, "site-exists", "tree"),
-    (&["init", "--data", "other", "--name", "a\"b"], 1, "bad-name", "a\"b"),
+    (
+        &["init", "--data", "other", "--name", "a\"b"],
+        1,
+        "bad-name",
+        "a\"b",
+    ),
     (&["ls", "--data", "nowhere"], 1, "no-site", "nowhere"),
     (&["node", "--data", "nowhere"], 1, "no-site", "nowhere"),
-    (&["node", "--listen", "localhost:1"], 1, "bad-address", "localhost:1"),
-    (&["node", "--peer", "/ip4/127.0.0.1/tcp/1"], 1, "bad-address", "/ip4/127.0.0.1/tcp/1"),
-    (&["node", "--listen", "/ip4/203.0.113.1/tcp/1"], 1, "network", "203.0.113.1"),
-    (&["join", "--data", "other", "nonsense"], 1, "bad-ticket", "ticket"),
-    (&["join", "--data", "other", "--ticket-file", "absent"], 1, "file-not-found", "absent"),
-    (&["join", "--data", "other", "--ticket-file", "tree/file"], 1, "bad-ticket", "ticket"),
+    (
+        &["node", "--listen", "localhost:1"],
+        1,
+        "bad-address",
+        "localhost:1",
+    ),
+    (
+        &["node", "--peer", "/ip4/127.0.0.1/tcp/1"],
+        1,
+        "bad-address",
+        "/ip4/127.0.0.1/tcp/1",
+    ),
+    (
+        &["node", "--listen", "/ip4/203.0.113.1/tcp/1"],
+        1,
+        "network",
+        "203.0.113.1",
+    ),
+    (
+        &["join", "--data", "other", "nonsense"],
+        1,
+        "bad-ticket",
+        "ticket",
+    ),
+    (
+        &["join", "--data", "other", "--ticket-file", "absent"],
+        1,
+        "file-not-found",
+        "absent",
+    ),
+    (
+        &["join", "--data", "other", "--ticket-file", "tree/file"],
+        1,
+        "bad-ticket",
+        "ticket",
+    ),
     (&["join", "--data", "other", "-"], 1, "bad-ticket", "ticket"),
 ];
 
@@ -134,11 +303,21 @@ fn every_wrong_input_has_its_status_its_code_and_a_message_that_names_it() {
         }
         let error = document(&ran);
         let said = format!("{}\n{}", text(&error, "message"), lines(&error["causes"]));
-        let is_raw =
-            ["failed to fill whole buffer", ": :", "lock lock", "expected=["].iter().any(|raw| said.contains(raw));
+        let is_raw = [
+            "failed to fill whole buffer",
+            ": :",
+            "lock lock",
+            "expected=[",
+        ]
+        .iter()
+        .any(|raw| said.contains(raw));
         let is_right = ran.status == *status && ran.out.is_empty() && text(&error, "code") == *code;
         if !is_right || is_raw || !said.contains(names) {
-            wrong.push(format!("{args:?}: status {}: {error} {}", ran.status, ran.text()));
+            wrong.push(format!(
+                "{args:?}: status {}: {error} {}",
+                ran.status,
+                ran.text()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -158,22 +337,41 @@ fn a_node_answers_in_the_same_words() {
     // What cannot be read is told as what it is.
     let mut command = bench.command("uor");
     let directory = File::open(bench.path("tree")).unwrap();
-    let output = command.args(["add", "-", "--json"]).stdin(directory).stderr(Stdio::piped()).output().unwrap();
+    let output = command
+        .args(["add", "-", "--json"])
+        .stdin(directory)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && err.contains("directory"), "{err}");
+    assert!(
+        output.status.code() == Some(1) && err.contains("directory"),
+        "{err}"
+    );
 }
 
 #[test]
 fn people_are_told_what_to_do_and_only_what_can_be_done() {
     let bench = bench();
-    for args in [["program", "check", "module.toml"], ["program", "check", "page.toml"]] {
+    for args in [
+        ["program", "check", "module.toml"],
+        ["program", "check", "page.toml"],
+    ] {
         let said = bench.uor(&args).exits(1).err;
-        assert!(said.contains("it is text") && said.lines().count() <= 4, "{said}");
+        assert!(
+            said.contains("it is text") && said.lines().count() <= 4,
+            "{said}"
+        );
     }
-    bench.uor(&["run", "program"]).fails(1, "Hint: bind it with --input a=");
+    bench
+        .uor(&["run", "program"])
+        .fails(1, "Hint: bind it with --input a=");
     bench.uor(&["ls", "--data", "nowhere"]).fails(1, "uor init");
     let said = bench.replay(&["verify", "nowhere"]).exits(2).err;
-    assert!(said.contains("nowhere") && !said.contains("--data") && !said.contains("uor init"), "{said}");
+    assert!(
+        said.contains("nowhere") && !said.contains("--data") && !said.contains("uor init"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -185,11 +383,22 @@ fn uor_replay_says_what_it_could_not_do_in_the_same_form() {
         (&["diff", "data", "data"], 64, "same-store"),
         (&["diff", "data", "./data/"], 64, "same-store"),
         (&["audit", "data", "tree/../data"], 64, "same-store"),
-        (&["audit", "data", "other", "--report", "report.doc"], 2, "bad-input"),
+        (
+            &["audit", "data", "other", "--report", "report.doc"],
+            2,
+            "bad-input",
+        ),
         (&["verify", "nowhere"], 2, "no-site"),
         (&["state", "data", "--at", "nothing"], 2, "not-found"),
         (&["exec", "data", "--receipt", "nothing"], 2, "not-found"),
-        (&["state", "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"], 64, "usage"),
+        (
+            &[
+                "state",
+                "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+            ],
+            64,
+            "usage",
+        ),
     ];
     for (args, status, code) in wrong {
         let ran = bench.replay(&[*args, &["--json"]].concat()).exits(*status);
@@ -200,11 +409,19 @@ fn uor_replay_says_what_it_could_not_do_in_the_same_form() {
 #[test]
 fn a_store_is_not_compared_with_itself_but_with_a_copy() {
     let bench = bench();
-    let copied = Command::new("cp").args(["-r"]).args([bench.data(), bench.path("copy")]).status().unwrap();
+    let copied = Command::new("cp")
+        .args(["-r"])
+        .args([bench.data(), bench.path("copy")])
+        .status()
+        .unwrap();
     assert!(copied.success());
     std::os::unix::fs::symlink(bench.data(), bench.path("link")).unwrap();
-    bench.replay(&["diff", "data", "link"]).fails(64, "one and the same store");
-    bench.replay(&["audit", "copy", "data", "link"]).fails(64, "one and the same store");
+    bench
+        .replay(&["diff", "data", "link"])
+        .fails(64, "one and the same store");
+    bench
+        .replay(&["audit", "copy", "data", "link"])
+        .fails(64, "one and the same store");
     let said = bench.replay(&["diff", "data", "copy"]).ok().err;
     assert!(said.contains("copies of one site"), "{said}");
 }
@@ -216,9 +433,15 @@ fn a_ticket_is_read_from_a_file_and_from_standard_input() {
     bench.write("ticket", format!("\n  {ticket}\n"));
     // This ticket names no address, which is said only once it has been read.
     let saying = "names no address";
-    bench.uor(&["join", "--data", "other", "--ticket-file", "ticket"]).fails(1, saying);
-    bench.uor_with_input(&["join", "--data", "other", "-"], ticket.as_bytes()).fails(1, saying);
-    bench.uor_with_input(&["join", "--data", "other", "-"], &vec![b'x'; 1 << 20]).fails(1, "not a ticket");
+    bench
+        .uor(&["join", "--data", "other", "--ticket-file", "ticket"])
+        .fails(1, saying);
+    bench
+        .uor_with_input(&["join", "--data", "other", "-"], ticket.as_bytes())
+        .fails(1, saying);
+    bench
+        .uor_with_input(&["join", "--data", "other", "-"], &vec![b'x'; 1 << 20])
+        .fails(1, "not a ticket");
     assert!(!bench.path("other").exists());
 }
 

@@ -1,4 +1,5 @@
-//! The programs as a person or a script meets them: the real binaries, their output, their exit status.
+//! The programs as a person or a script meets them: the real binaries, their output, their exit
+//! status.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 

@@ -23,7 +23,9 @@ pub(crate) struct Ran {
 impl Bench {
     /// A folder without a site.
     pub(crate) fn bare() -> Self {
-        Self { dir: TempDir::new().unwrap() }
+        Self {
+            dir: TempDir::new().unwrap(),
+        }
     }
 
     /// A folder with a site named `here`.
@@ -81,7 +83,10 @@ impl Bench {
             _ => env!("CARGO_BIN_EXE_uor-replay"),
         };
         let mut command = Command::new(program);
-        command.current_dir(self.dir.path()).env("UOR_DATA", "data").env_remove("NO_COLOR");
+        command
+            .current_dir(self.dir.path())
+            .env("UOR_DATA", "data")
+            .env_remove("NO_COLOR");
         command
     }
 
@@ -99,7 +104,11 @@ impl Bench {
 
     fn run(&self, program: &str, args: &[&str], input: &[u8]) -> Ran {
         let mut command = self.command(program);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // Not every command reads its input.
         drop(child.stdin.take().unwrap().write_all(input));
@@ -117,7 +126,14 @@ impl Ran {
     /// Panics unless the exit status is this one.
     #[track_caller]
     pub(crate) fn exits(self, status: i32) -> Self {
-        assert_eq!(self.status, status, "{}\n{}{}", self.line, String::from_utf8_lossy(&self.out), self.err);
+        assert_eq!(
+            self.status,
+            status,
+            "{}\n{}{}",
+            self.line,
+            String::from_utf8_lossy(&self.out),
+            self.err
+        );
         self
     }
 
@@ -130,7 +146,12 @@ impl Ran {
     #[track_caller]
     pub(crate) fn fails(self, status: i32, saying: &str) -> Self {
         let ran = self.exits(status);
-        assert!(ran.err.contains(saying), "{}: expected `{saying}` in\n{}", ran.line, ran.err);
+        assert!(
+            ran.err.contains(saying),
+            "{}: expected `{saying}` in\n{}",
+            ran.line,
+            ran.err
+        );
         assert!(ran.out.is_empty(), "{} printed {}", ran.line, ran.text());
         ran
     }
@@ -149,17 +170,27 @@ impl Ran {
 
     /// One JSON document for each line.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
 /// The text at a key of a document.
 #[track_caller]
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_else(|| panic!("no text at `{key}` of {value}"))
+    value[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text at `{key}` of {value}"))
 }
 
 /// The keys of a document, sorted.
 pub(crate) fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }

@@ -15,23 +15,47 @@ use crate::support::{Bench, keys, text};
 fn refuses(bench: &Bench, args: &[&str], status: i32, saying: &str) {
     let before = bench.uor(&["log", "--json"]).ok().out;
     bench.uor(args).fails(status, saying);
-    assert!(before == bench.uor(&["log", "--json"]).ok().out, "{args:?} left a trace");
+    assert!(
+        before == bench.uor(&["log", "--json"]).ok().out,
+        "{args:?} left a trace"
+    );
 }
 
 #[test]
 fn wrong_usage_exits_2_and_64() {
     let bench = Bench::bare();
-    for args in [&["frobnicate"][..], &["add"], &["trace", "x", "--up", "--down"]] {
+    for args in [
+        &["frobnicate"][..],
+        &["add"],
+        &["trace", "x", "--up", "--down"],
+    ] {
         bench.uor(args).fails(2, "Usage");
     }
-    bench.uor(&["run", "p", "--input", "nothing"]).fails(2, "NAME=PATH");
-    bench.uor(&["add", "x", "--type-tag", "many"]).fails(2, "--type-tag");
-    for args in [&["frobnicate"][..], &["diff", "one"], &["audit", "one"], &["exec", "x", "--all", "--sample", "3"]] {
+    bench
+        .uor(&["run", "p", "--input", "nothing"])
+        .fails(2, "NAME=PATH");
+    bench
+        .uor(&["add", "x", "--type-tag", "many"])
+        .fails(2, "--type-tag");
+    for args in [
+        &["frobnicate"][..],
+        &["diff", "one"],
+        &["audit", "one"],
+        &["exec", "x", "--all", "--sample", "3"],
+    ] {
         bench.replay(args).fails(64, "Usage");
     }
-    bench.replay(&["exec", "x", "--sample", "101"]).fails(64, "101");
+    bench
+        .replay(&["exec", "x", "--sample", "101"])
+        .fails(64, "101");
     assert!(bench.uor(&["--help"]).ok().text().contains("snapshot"));
-    assert!(bench.replay(&["--version"]).ok().text().starts_with("uor-replay "));
+    assert!(
+        bench
+            .replay(&["--version"])
+            .ok()
+            .text()
+            .starts_with("uor-replay ")
+    );
 }
 
 #[test]
@@ -66,10 +90,19 @@ fn there_must_be_a_site_and_only_one() {
 fn keys_must_be_known_unambiguous_and_of_the_right_kind() {
     let bench = Bench::new();
     bench.write("tree/file", "text");
-    let added = bench.uor(&["add", "tree", "tree/file", "--json"]).ok().lines();
+    let added = bench
+        .uor(&["add", "tree", "tree/file", "--json"])
+        .ok()
+        .lines();
     let (tree, file) = (text(&added[0], "key"), text(&added[1], "key"));
     let unknown = "0".repeat(64);
-    for args in [["cat", &unknown], ["get", &unknown], ["ls", &unknown], ["rm", &unknown], ["cat", "no/such/name"]] {
+    for args in [
+        ["cat", &unknown],
+        ["get", &unknown],
+        ["ls", &unknown],
+        ["rm", &unknown],
+        ["cat", "no/such/name"],
+    ] {
         refuses(&bench, &args, 1, "there is no");
     }
     refuses(&bench, &["cat", &file[..7]], 1, "8");
@@ -82,12 +115,32 @@ fn keys_must_be_known_unambiguous_and_of_the_right_kind() {
     refuses(&bench, &["cat", &format!("{tree}/absent")], 1, "absent");
     refuses(&bench, &["ref", "set", "../up", file], 1, "name");
     refuses(&bench, &["add", "absent"], 1, "absent");
-    refuses(&bench, &["resolve", file, "--keep", &unknown], 1, "conflict");
+    refuses(
+        &bench,
+        &["resolve", file, "--keep", &unknown],
+        1,
+        "conflict",
+    );
     refuses(&bench, &["log", "--domain", "nowhere"], 1, "nowhere");
-    refuses(&bench, &["edge", "add", "--type", "t", "--from", file, "--to", "site:nowhere"], 1, "nowhere");
+    refuses(
+        &bench,
+        &[
+            "edge",
+            "add",
+            "--type",
+            "t",
+            "--from",
+            file,
+            "--to",
+            "site:nowhere",
+        ],
+        1,
+        "nowhere",
+    );
 }
 
-/// Two contents whose keys begin with the same eight digits: among some hundred thousand keys there is such a pair.
+/// Two contents whose keys begin with the same eight digits: among some hundred thousand keys there
+/// is such a pair.
 fn colliding_contents() -> [String; 2] {
     let mut seen = BTreeMap::new();
     for number in 0u32.. {
@@ -117,26 +170,46 @@ fn an_ambiguous_prefix_names_what_it_may_mean() {
 fn programs_must_be_sound() {
     let bench = Bench::new();
     let node = |name: &str, input: &str| {
-        format!("[[node]]\nname = \"{name}\"\nop = \"pel.bytes.concat/1\"\ninputs = [\"{input}\"]\n")
+        format!(
+            "[[node]]\nname = \"{name}\"\nop = \"pel.bytes.concat/1\"\ninputs = [\"{input}\"]\n"
+        )
     };
-    bench.write("cycle.toml", format!("{}{}[outputs]\no = \"a\"\n", node("a", "b"), node("b", "a")));
+    bench.write(
+        "cycle.toml",
+        format!("{}{}[outputs]\no = \"a\"\n", node("a", "b"), node("b", "a")),
+    );
     refuses(&bench, &["program", "add", "cycle.toml"], 1, "cycle");
     bench.write("text.toml", "not a program");
-    refuses(&bench, &["program", "check", "text.toml"], 1, "not a program");
+    refuses(
+        &bench,
+        &["program", "check", "text.toml"],
+        1,
+        "not a program",
+    );
     bench.write_program(
         "clock",
         "(module (import \"wasi_snapshot_preview1\" \"clock_time_get\" (func (param i32 i64 i32) (result i32)))
          (memory (export \"memory\") 1 1) (func (export \"run\")))",
     );
-    refuses(&bench, &["program", "add", "clock.toml"], 1, "clock_time_get");
+    refuses(
+        &bench,
+        &["program", "add", "clock.toml"],
+        1,
+        "clock_time_get",
+    );
     refuses(&bench, &["program", "add", "absent.toml"], 1, "absent.toml");
 }
 
 #[test]
 fn an_endless_loop_has_no_result_and_leaves_nothing() {
     let bench = Bench::new();
-    bench.write_program("loop", "(module (memory (export \"memory\") 1 1) (func (export \"run\") (loop (br 0))))");
-    bench.uor(&["program", "add", "loop.toml", "--ref", "loop"]).ok();
+    bench.write_program(
+        "loop",
+        "(module (memory (export \"memory\") 1 1) (func (export \"run\") (loop (br 0))))",
+    );
+    bench
+        .uor(&["program", "add", "loop.toml", "--ref", "loop"])
+        .ok();
     refuses(&bench, &["run", "loop", "--fuel", "1000000"], 1, "fuel");
     refuses(&bench, &["run", "loop", "--input", "text=loop"], 1, "text");
 }
@@ -146,7 +219,9 @@ fn a_data_directory_in_use_is_left_alone() {
     let bench = Bench::new();
     bench.write("x", "x");
     let held = Site::open(&bench.data(), Mode::Write).unwrap();
-    bench.uor(&["add", "x"]).fails(1, "another process is using");
+    bench
+        .uor(&["add", "x"])
+        .fails(1, "another process is using");
     bench.uor(&["status"]).ok();
     drop(held);
     bench.uor(&["add", "x"]).ok();
@@ -156,7 +231,9 @@ fn a_data_directory_in_use_is_left_alone() {
 fn a_newer_format_is_named_and_left_alone() {
     let bench = Bench::new();
     let file = bench.data().join("store");
-    let newer = fs::read_to_string(&file).unwrap().replace("format 1\n", "format 9\n");
+    let newer = fs::read_to_string(&file)
+        .unwrap()
+        .replace("format 1\n", "format 9\n");
     fs::write(&file, &newer).unwrap();
     for args in [["ls"], ["status"], ["invite"]] {
         bench.uor(&args).fails(1, "version 9");
@@ -172,8 +249,14 @@ fn a_closed_standard_output_ends_quietly() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = bench.command("uor");
-        let output =
-            command.args(args).stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let output = command
+            .args(args)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
         assert_eq!(output.status.code(), Some(0));
     }

@@ -1,4 +1,5 @@
-//! Copies, backups and what is made from them: no copy writes what the original has written already.
+//! Copies, backups and what is made from them: no copy writes what the original has written
+//! already.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,16 +14,30 @@ use crate::node::{Node, status, until};
 use crate::support::{Bench, text};
 
 fn copy(bench: &Bench, from: &str, to: &str) {
-    let copied = Command::new("cp").args(["-a", from, to]).current_dir(bench.path("")).status().unwrap();
+    let copied = Command::new("cp")
+        .args(["-a", from, to])
+        .current_dir(bench.path(""))
+        .status()
+        .unwrap();
     assert!(copied.success());
 }
 
 fn add(bench: &Bench, data: &str, name: &str) {
     bench.write(name, format!("{name} of {data}\n"));
-    bench.uor(&["--data", data, "add", name, "--ref", &format!("{data}/{name}")]).ok();
+    bench
+        .uor(&[
+            "--data",
+            data,
+            "add",
+            name,
+            "--ref",
+            &format!("{data}/{name}"),
+        ])
+        .ok();
 }
 
-/// The log of `a` has gone on and its later commits are at `b`; `a` itself is an older copy now, and no node runs there.
+/// The log of `a` has gone on and its later commits are at `b`; `a` itself is an older copy now,
+/// and no node runs there.
 fn with_an_old_copy(bench: &Bench) -> Node {
     let [a, b] = two(bench);
     a.stop();
@@ -42,14 +57,22 @@ fn a_copy_does_not_fork_its_log_while_another_site_can_be_reached() {
     let b = with_an_old_copy(&bench);
     let commits = own_commits(&bench, "a");
     let refused = bench.uor(&["--data", "a", "add", "a.txt"]).exits(1).err;
-    assert!(refused.contains("was copied") && refused.contains("uor recover"), "{refused}");
+    assert!(
+        refused.contains("was copied") && refused.contains("uor recover"),
+        "{refused}"
+    );
     assert_eq!(own_commits(&bench, "a"), commits, "nothing was written");
     assert_eq!(status(&bench, "a")["held"], "copied");
 
     // The node asks by itself, once somebody is there to be asked.
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
-    until("the copy has asked", || (status(&bench, "a")["held"] == json!(null)).then_some(()));
-    assert!(own_commits(&bench, "a") > commits, "what the original wrote has come back");
+    until("the copy has asked", || {
+        (status(&bench, "a")["held"] == json!(null)).then_some(())
+    });
+    assert!(
+        own_commits(&bench, "a") > commits,
+        "what the original wrote has come back"
+    );
     add(&bench, "a", "written-by-the-copy");
     level(&bench);
     for site in ["a", "b"] {
@@ -67,18 +90,27 @@ fn a_copy_that_reaches_nobody_does_not_write_unless_somebody_answers_for_it() {
     let bench = Bench::bare();
     with_an_old_copy(&bench).stop();
     let refused = bench.uor(&["--data", "a", "recover"]).exits(1).err;
-    assert!(refused.contains("no other site could be asked"), "{refused}");
+    assert!(
+        refused.contains("no other site could be asked"),
+        "{refused}"
+    );
     let a = Node::start(&bench, "a");
     let refused = bench.uor(&["--data", "a", "add", "a.txt"]).exits(1).err;
     assert!(refused.contains("was copied"), "{refused}");
     a.stop();
-    bench.uor(&["--data", "a", "recover", "--accept-loss"]).fails(1, "--force");
-    bench.uor(&["--data", "a", "recover", "--accept-loss", "--force"]).exits(3);
+    bench
+        .uor(&["--data", "a", "recover", "--accept-loss"])
+        .fails(1, "--force");
+    bench
+        .uor(&["--data", "a", "recover", "--accept-loss", "--force"])
+        .exits(3);
     add(&bench, "a", "forced");
     // That is what it was warned of.
     let a = Node::start(&bench, "a");
     let b = Node::start_with(&bench, "b", &["--peer", &a.address]);
-    until("the fork is proven", || (status(&bench, "b")["forks"] != json!([])).then_some(()));
+    until("the fork is proven", || {
+        (status(&bench, "b")["forks"] != json!([])).then_some(())
+    });
     drop((a, b));
 }
 
@@ -94,14 +126,24 @@ fn a_node_takes_over_what_others_have_of_its_own_log_before_it_writes() {
     a.stop();
     // Put back in place, file by file: nothing on the disk tells that from the original.
     for part in ["log/00000001.log", "acknowledged", "blocks/acknowledged"] {
-        fs::write(bench.path("a").join(part), fs::read(bench.path("old").join(part)).unwrap()).unwrap();
+        fs::write(
+            bench.path("a").join(part),
+            fs::read(bench.path("old").join(part)).unwrap(),
+        )
+        .unwrap();
     }
     assert_eq!(status(&bench, "a")["held"], json!(null));
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
     add(&bench, "a", "written-at-once");
     level(&bench);
     assert_eq!(status(&bench, "b")["forks"], json!([]));
-    assert_eq!(bench.uor(&["--data", "a", "cat", "a/after-the-copy"]).ok().text(), "after-the-copy of a\n");
+    assert_eq!(
+        bench
+            .uor(&["--data", "a", "cat", "a/after-the-copy"])
+            .ok()
+            .text(),
+        "after-the-copy of a\n"
+    );
     drop((a, b));
 }
 
@@ -112,16 +154,37 @@ fn a_copy_of_a_lone_site_says_what_it_cannot_ask() {
     copy(&bench, "data", "copy");
     bench.write("x", "x");
     let said = bench.uor(&["--data", "copy", "add", "x"]).ok().err;
-    assert!(said.contains("is a copy") && said.contains("no other site to ask"), "{said}");
-    assert!(!bench.uor(&["--data", "copy", "add", "first"]).ok().err.contains("is a copy"), "it is said once");
+    assert!(
+        said.contains("is a copy") && said.contains("no other site to ask"),
+        "{said}"
+    );
+    assert!(
+        !bench
+            .uor(&["--data", "copy", "add", "first"])
+            .ok()
+            .err
+            .contains("is a copy"),
+        "it is said once"
+    );
 }
 
 /// All bytes of a directory's files, by path.
 fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    let found = Command::new("find").args([".", "-type", "f"]).current_dir(dir).output().unwrap();
-    let mut names: Vec<String> = String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect();
+    let found = Command::new("find")
+        .args([".", "-type", "f"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let mut names: Vec<String> = String::from_utf8(found.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     names.sort();
-    names.into_iter().map(|name| (name.clone(), fs::read(dir.join(&name)).unwrap())).collect()
+    names
+        .into_iter()
+        .map(|name| (name.clone(), fs::read(dir.join(&name)).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -130,21 +193,41 @@ fn a_backup_beside_a_node_is_whole_private_and_shares_what_is_old() {
     let node = Node::start(&bench, "data");
     add(&bench, "data", "first");
     let first = bench.uor(&["backup", "safe", "--json"]).ok().json();
-    assert_eq!((&first["commits"], &first["files_shared"]), (&json!(2), &json!(0)));
+    assert_eq!(
+        (&first["commits"], &first["files_shared"]),
+        (&json!(2), &json!(0))
+    );
     let again = bench.uor(&["backup", "safe", "--json"]).ok().json();
     assert!(again["files_shared"].as_u64() > Some(2), "{again}");
-    assert!(again["new_bytes"].as_u64() < first["new_bytes"].as_u64(), "{again}");
+    assert!(
+        again["new_bytes"].as_u64() < first["new_bytes"].as_u64(),
+        "{again}"
+    );
     add(&bench, "data", "second");
     let said = bench.uor(&["backup", "safe"]).ok();
-    assert!(said.err.contains("holds the site's key") && said.text().contains("every byte was read back"));
+    assert!(
+        said.err.contains("holds the site's key")
+            && said.text().contains("every byte was read back")
+    );
     node.stop();
 
-    let names: Vec<String> = files(&bench.path("safe")).into_iter().map(|(name, _)| name).collect();
-    assert!(names.iter().all(|name| name == "./lock" || name.starts_with("./uor-backup-00000003/")), "{names:?}");
+    let names: Vec<String> = files(&bench.path("safe"))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        names
+            .iter()
+            .all(|name| name == "./lock" || name.starts_with("./uor-backup-00000003/")),
+        "{names:?}"
+    );
     let newest = bench.path("safe/uor-backup-00000003");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&newest), mode(&newest.join("key"))), (0o700, 0o600));
-    let verified = bench.replay(&["verify", "safe/uor-backup-00000003", "--json"]).ok().json();
+    let verified = bench
+        .replay(&["verify", "safe/uor-backup-00000003", "--json"])
+        .ok()
+        .json();
     assert_eq!(verified["state_root"], status(&bench, "data")["state_root"]);
     assert_eq!(verified["missing"], json!([]));
 }
@@ -157,14 +240,25 @@ fn an_interrupted_backup_leaves_the_one_before() {
     let before = files(&bench.path("safe/uor-backup-00000001"));
     // As a crash leaves it.
     bench.write("safe/partial/log/00000001.log", "half");
-    bench.write("safe/uor-backup-00000002/log/00000001.log", "without a manifest");
+    bench.write(
+        "safe/uor-backup-00000002/log/00000001.log",
+        "without a manifest",
+    );
     assert_eq!(files(&bench.path("safe/uor-backup-00000001")), before);
     bench.uor(&["--data", "restored", "restore", "safe"]).ok();
-    assert_eq!(bench.uor(&["--data", "restored", "cat", "data/first"]).ok().text(), "first of data\n");
+    assert_eq!(
+        bench
+            .uor(&["--data", "restored", "cat", "data/first"])
+            .ok()
+            .text(),
+        "first of data\n"
+    );
     fs::remove_dir_all(bench.path("safe/uor-backup-00000002")).unwrap();
     add(&bench, "data", "second");
     bench.uor(&["backup", "safe"]).ok();
-    assert!(!bench.path("safe/partial").exists() && !bench.path("safe/uor-backup-00000001").exists());
+    assert!(
+        !bench.path("safe/partial").exists() && !bench.path("safe/uor-backup-00000001").exists()
+    );
     bench.replay(&["verify", "safe/uor-backup-00000002"]).ok();
 }
 
@@ -181,8 +275,14 @@ fn backups_made_while_the_site_writes_are_each_whole() {
         let mut backups = 0;
         while !writer.is_finished() {
             let made = bench.uor(&["backup", "safe", "--json"]).ok().json();
-            let verified = bench.replay(&["verify", text(&made, "path"), "--json"]).ok().json();
-            assert_eq!((&verified["missing"], &verified["commits"]), (&json!([]), &made["commits"]));
+            let verified = bench
+                .replay(&["verify", text(&made, "path"), "--json"])
+                .ok()
+                .json();
+            assert_eq!(
+                (&verified["missing"], &verified["commits"]),
+                (&json!([]), &made["commits"])
+            );
             backups += 1;
         }
         writer.join().unwrap();
@@ -195,7 +295,9 @@ fn backups_made_while_the_site_writes_are_each_whole() {
 #[test]
 fn a_backup_that_is_killed_leaves_one_that_can_be_restored() {
     let bench = Bench::new();
-    let noise: Vec<u8> = (0..300_000u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    let noise: Vec<u8> = (0..300_000u32)
+        .flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes())
+        .collect();
     bench.write("noise", &noise);
     bench.uor(&["add", "noise", "--ref", "noise"]).ok();
     bench.uor(&["backup", "safe"]).ok();
@@ -203,9 +305,15 @@ fn a_backup_that_is_killed_leaves_one_that_can_be_restored() {
     for number in 0..8 {
         add(&bench, "data", &format!("file-{number}"));
         let mut command = bench.command("uor");
-        let mut child = command.args(["backup", "safe"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .args(["backup", "safe"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         until("the backup has begun, or is over", || {
-            (bench.path("safe/partial").exists() || child.try_wait().unwrap().is_some()).then_some(())
+            (bench.path("safe/partial").exists() || child.try_wait().unwrap().is_some())
+                .then_some(())
         });
         child.kill().unwrap();
         interrupted += usize::from(!child.wait().unwrap().success());
@@ -223,18 +331,26 @@ fn a_backup_that_is_killed_leaves_one_that_can_be_restored() {
 fn a_backup_refuses_what_would_not_keep_anything_safe() {
     let bench = Bench::new();
     add(&bench, "data", "first");
-    bench.uor(&["backup", "data/safe"]).fails(1, "inside the data directory");
+    bench
+        .uor(&["backup", "data/safe"])
+        .fails(1, "inside the data directory");
     assert!(!bench.path("data/safe").exists());
     bench.write("mine/letter", "dear");
     bench.uor(&["backup", "mine"]).fails(1, "`letter`");
     copy(&bench, "data", "old");
     add(&bench, "data", "second");
     bench.uor(&["backup", "safe"]).ok();
-    bench.uor(&["--data", "old", "backup", "safe"]).fails(1, "older than its backup");
+    bench
+        .uor(&["--data", "old", "backup", "safe"])
+        .fails(1, "older than its backup");
     bench.uor(&["--data", "other", "init"]).ok();
-    bench.uor(&["--data", "other", "backup", "safe"]).fails(1, "is a backup of site");
+    bench
+        .uor(&["--data", "other", "backup", "safe"])
+        .fails(1, "is a backup of site");
     fs::remove_dir_all(bench.path("data/log")).unwrap();
-    bench.uor(&["backup", "safe"]).fails(1, "has lost something");
+    bench
+        .uor(&["backup", "safe"])
+        .fails(1, "has lost something");
     bench.replay(&["verify", "safe/uor-backup-00000001"]).ok();
 }
 
@@ -252,20 +368,32 @@ fn a_damaged_backup_is_not_restored_and_leaves_nothing() {
         let mut broken = bytes.clone();
         broken[bytes.len() / 2] ^= 1;
         fs::write(&path, &broken).unwrap();
-        let said = bench.uor(&["--data", "back", "restore", "safe"]).exits(1).err;
-        assert!(said.contains("damaged") || said.contains("no complete backup"), "{name}: {said}");
+        let said = bench
+            .uor(&["--data", "back", "restore", "safe"])
+            .exits(1)
+            .err;
+        assert!(
+            said.contains("damaged") || said.contains("no complete backup"),
+            "{name}: {said}"
+        );
         assert!(!bench.path("back").exists(), "{name}");
         fs::write(&path, &bytes).unwrap();
     }
     bench.uor(&["--data", "back", "restore", "safe"]).ok();
-    bench.uor(&["--data", "back", "restore", "safe"]).fails(1, "already");
+    bench
+        .uor(&["--data", "back", "restore", "safe"])
+        .fails(1, "already");
 }
 
 #[test]
 fn a_restored_site_has_its_later_commits_back_before_it_writes() {
     let bench = Bench::bare();
     let [a, b] = two(&bench);
-    let ticket = text(&bench.uor(&["--data", "a", "invite", "--json"]).ok().json(), "ticket").to_owned();
+    let ticket = text(
+        &bench.uor(&["--data", "a", "invite", "--json"]).ok().json(),
+        "ticket",
+    )
+    .to_owned();
     bench.uor(&["--data", "a", "backup", "safe"]).ok();
     add(&bench, "a", "after-the-backup");
     level(&bench);
@@ -273,11 +401,18 @@ fn a_restored_site_has_its_later_commits_back_before_it_writes() {
     a.kill();
     fs::remove_dir_all(bench.path("a")).unwrap();
 
-    let restored = bench.uor(&["--data", "a", "restore", "safe", "--json"]).ok().json();
+    let restored = bench
+        .uor(&["--data", "a", "restore", "safe", "--json"])
+        .ok()
+        .json();
     assert_eq!(restored["asks_first"], json!(true));
-    bench.uor(&["--data", "a", "add", "a.txt"]).fails(1, "restored from a backup");
+    bench
+        .uor(&["--data", "a", "add", "a.txt"])
+        .fails(1, "restored from a backup");
     assert_eq!(status_of(&bench, "a")["held"], "restored");
-    bench.uor(&["--data", "a", "recover", "--peer", &b.address]).ok();
+    bench
+        .uor(&["--data", "a", "recover", "--peer", &b.address])
+        .ok();
     assert_eq!(own_commits(&bench, "a"), commits);
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
     add(&bench, "a", "after-the-restore");
@@ -287,6 +422,8 @@ fn a_restored_site_has_its_later_commits_back_before_it_writes() {
         bench.replay(&["verify", site]).ok();
     }
     // A ticket that was open at the time of the backup may have been used since.
-    bench.uor(&["--data", "c", "join", &ticket, "--peer", &a.address]).fails(1, "");
+    bench
+        .uor(&["--data", "c", "join", &ticket, "--peer", &a.address])
+        .fails(1, "");
     drop((a, b));
 }

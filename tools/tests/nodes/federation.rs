@@ -1,5 +1,5 @@
-//! Three nodes: joining by ticket, work at each, a site that falls behind and writes meanwhile, one state, one audit; then a
-//! flipped byte, a forged receipt, a ticket shown twice and a stranger.
+//! Three nodes: joining by ticket, work at each, a site that falls behind and writes meanwhile, one
+//! state, one audit; then a flipped byte, a forged receipt, a ticket shown twice and a stranger.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::support::{Bench, text};
 
 const SITES: [&str; 3] = ["a", "b", "c"];
 
-/// A federation founded at `a`; `b` joins from nothing, `c` from a site that was initialised and is empty.
+/// A federation founded at `a`; `b` joins from nothing, `c` from a site that was initialised and is
+/// empty.
 fn found(bench: &Bench) -> [Node; 3] {
     bench.uor(&["--data", "a", "init", "--name", "lab"]).ok();
     let a = Node::start(bench, "a");
@@ -24,29 +25,46 @@ fn found(bench: &Bench) -> [Node; 3] {
     bench.uor(&["--data", "c", "init", "--name", "clinic"]).ok();
     let own = text(&status(bench, "c"), "site_id").to_owned();
     let c = join(bench, "c", "clinic");
-    assert_eq!(status(bench, "c")["site_id"], own, "a site that joins keeps its key");
+    assert_eq!(
+        status(bench, "c")["site_id"],
+        own,
+        "a site that joins keeps its key"
+    );
     [a, b, c]
 }
 
 fn join(bench: &Bench, data: &str, name: &str) -> Node {
     let ticket = invite(bench);
-    let joined = bench.uor(&["--data", data, "join", &ticket, "--name", name, "--json"]).ok().json();
+    let joined = bench
+        .uor(&["--data", data, "join", &ticket, "--name", name, "--json"])
+        .ok()
+        .json();
     assert_eq!(joined["federation_id"], status(bench, "a")["federation_id"]);
     Node::start(bench, data)
 }
 
 fn invite(bench: &Bench) -> String {
-    text(&bench.uor(&["--data", "a", "invite", "--json"]).ok().json(), "ticket").to_owned()
+    text(
+        &bench.uor(&["--data", "a", "invite", "--json"]).ok().json(),
+        "ticket",
+    )
+    .to_owned()
 }
 
-/// Waits until these sites stand at one place with one state and lack nothing; `what` they then have in common.
+/// Waits until these sites stand at one place with one state and lack nothing; `what` they then
+/// have in common.
 #[track_caller]
 fn level(bench: &Bench, sites: &[&str], what: &str) -> String {
     let root = |positions: Vec<Option<(Value, String)>>| {
         let first = positions[0].clone()?;
-        positions.iter().all(|position| position.as_ref() == Some(&first)).then_some(first.1)
+        positions
+            .iter()
+            .all(|position| position.as_ref() == Some(&first))
+            .then_some(first.1)
     };
-    until(what, || root(sites.iter().map(|site| position(bench, site)).collect()))
+    until(what, || {
+        root(sites.iter().map(|site| position(bench, site)).collect())
+    })
 }
 
 /// Data at `a`, a run over them at `b`; the run as JSON.
@@ -54,22 +72,76 @@ fn work(bench: &Bench) -> Value {
     bench.write("texts/one", "one two\nthree\n");
     bench.write("texts/deep/er", "four\n");
     // Incompressible, so that it lies on the disk as it is; several chunks long.
-    let noise: Vec<u8> = (0..60_000u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    let noise: Vec<u8> = (0..60_000u32)
+        .flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes())
+        .collect();
     bench.write("noise", noise);
     bench.write_word_count();
-    bench.uor(&["--data", "a", "add", "texts", "--ref", "data/texts"]).ok();
-    bench.uor(&["--data", "a", "add", "noise", "--ref", "data/noise"]).ok();
+    bench
+        .uor(&["--data", "a", "add", "texts", "--ref", "data/texts"])
+        .ok();
+    bench
+        .uor(&["--data", "a", "add", "noise", "--ref", "data/noise"])
+        .ok();
     level(bench, &SITES, "what a added is at every site");
-    assert_eq!(bench.uor(&["--data", "b", "cat", "data/texts/deep/er"]).ok().out, b"four\n");
-    assert_eq!(bench.uor(&["--data", "c", "cat", "data/noise"]).ok().out, bench.read("noise"));
-    bench.uor(&["--data", "b", "program", "add", "count.toml", "--ref", "count"]).ok();
-    let ran = bench.uor(&["--data", "b", "run", "count", "--input", "text=data/texts", "--json"]).ok().json();
+    assert_eq!(
+        bench
+            .uor(&["--data", "b", "cat", "data/texts/deep/er"])
+            .ok()
+            .out,
+        b"four\n"
+    );
+    assert_eq!(
+        bench.uor(&["--data", "c", "cat", "data/noise"]).ok().out,
+        bench.read("noise")
+    );
+    bench
+        .uor(&[
+            "--data",
+            "b",
+            "program",
+            "add",
+            "count.toml",
+            "--ref",
+            "count",
+        ])
+        .ok();
+    let ran = bench
+        .uor(&[
+            "--data",
+            "b",
+            "run",
+            "count",
+            "--input",
+            "text=data/texts",
+            "--json",
+        ])
+        .ok()
+        .json();
     assert_eq!((text(&ran, "status"), &ran["executed"]), ("ok", &json!(2)));
     level(bench, &SITES, "the run of b is at every site");
     let counts = text(&ran["outputs"], "counts");
-    assert_eq!(bench.uor(&["--data", "c", "cat", counts]).ok().text(), "1 1 5\n2 3 14\n");
-    let again = bench.uor(&["--data", "c", "run", "count", "--input", "text=data/texts", "--json"]).ok().json();
-    assert_eq!((&again["receipt"], &again["executed"]), (&ran["receipt"], &json!(0)), "nobody runs it twice");
+    assert_eq!(
+        bench.uor(&["--data", "c", "cat", counts]).ok().text(),
+        "1 1 5\n2 3 14\n"
+    );
+    let again = bench
+        .uor(&[
+            "--data",
+            "c",
+            "run",
+            "count",
+            "--input",
+            "text=data/texts",
+            "--json",
+        ])
+        .ok()
+        .json();
+    assert_eq!(
+        (&again["receipt"], &again["executed"]),
+        (&ran["receipt"], &json!(0)),
+        "nobody runs it twice"
+    );
     ran
 }
 
@@ -77,30 +149,73 @@ fn work(bench: &Bench) -> Value {
 fn write_apart(bench: &Bench) {
     let review = |site: &str, word: &str, role: &str| {
         bench.write(&format!("{site}.txt"), word);
-        bench.uor(&["--data", site, "add", &format!("{site}.txt"), "--ref", "verdict"]).ok();
-        let edge = ["edge", "add", "--type", "reviewed", "--from", "data/texts", "--to", "count", "--role", role];
+        bench
+            .uor(&[
+                "--data",
+                site,
+                "add",
+                &format!("{site}.txt"),
+                "--ref",
+                "verdict",
+            ])
+            .ok();
+        let edge = [
+            "edge",
+            "add",
+            "--type",
+            "reviewed",
+            "--from",
+            "data/texts",
+            "--to",
+            "count",
+            "--role",
+            role,
+        ];
         bench.uor(&[&["--data", site], &edge[..]].concat()).ok();
     };
     review("a", "accepted", "from");
     review("b", "accepted with a remark", "both");
     review("c", "rejected", "to");
-    // Alone, `c` does not hear the others' clocks: it writes more than they do together, so that it writes last.
+    // Alone, `c` does not hear the others' clocks: it writes more than they do together, so that it
+    // writes last.
     review("c", "rejected again", "to");
     review("c", "rejected for good", "to");
-    bench.uor(&["--data", "a", "ref", "set", "latest", "data/texts/one"]).ok();
+    bench
+        .uor(&["--data", "a", "ref", "set", "latest", "data/texts/one"])
+        .ok();
     bench.uor(&["--data", "b", "rm", "data/noise"]).ok();
-    bench.uor(&["--data", "c", "ref", "set", "latest", "data/texts/deep/er"]).ok();
-    bench.uor(&["--data", "c", "ref", "set", "data/noise", "data/texts/one"]).ok();
-    let texts = bench.uor(&["--data", "c", "--json", "ls", "data/texts"]).ok().lines();
+    bench
+        .uor(&["--data", "c", "ref", "set", "latest", "data/texts/deep/er"])
+        .ok();
+    bench
+        .uor(&["--data", "c", "ref", "set", "data/noise", "data/texts/one"])
+        .ok();
+    let texts = bench
+        .uor(&["--data", "c", "--json", "ls", "data/texts"])
+        .ok()
+        .lines();
     let one = texts.iter().find(|entry| entry["name"] == "one").unwrap();
     bench.uor(&["--data", "c", "rm", text(one, "key")]).exits(3);
 }
 
 /// What every site must say alike once all are level.
 fn said(bench: &Bench, site: &str) -> Vec<String> {
-    let questions: [&[&str]; 5] =
-        [&["ref", "ls"], &["log"], &["conflicts"], &["edge", "ls", "data/texts"], &["trace", "count", "--down"]];
-    questions.iter().map(|args| bench.uor(&[&["--data", site, "--json"], *args].concat()).ok().text()).collect()
+    let questions: [&[&str]; 5] = [
+        &["ref", "ls"],
+        &["log"],
+        &["conflicts"],
+        &["edge", "ls", "data/texts"],
+        &["trace", "count", "--down"],
+    ];
+    questions
+        .iter()
+        .map(|args| {
+            bench
+                .uor(&[&["--data", site, "--json"], *args].concat())
+                .ok()
+                .text()
+        })
+        .collect()
 }
 
 #[test]
@@ -115,29 +230,58 @@ fn three_sites_come_to_one_state_and_pass_one_audit() {
     let root = level(&bench, &["a", "b"], "a and b agree without c");
     assert_ne!(root, status(&bench, "c")["state_root"]);
     let c = Node::start(&bench, "c");
-    let root = level(&bench, &SITES, "c has caught up, and everyone has what it wrote");
+    let root = level(
+        &bench,
+        &SITES,
+        "c has caught up, and everyone has what it wrote",
+    );
     assert_ne!(root, before.1);
     for site in SITES {
         assert_eq!(status(&bench, site)["state_root"], json!(root));
         assert_eq!(said(&bench, site), said(&bench, "a"), "at {site}");
     }
-    let names = bench.uor(&["--data", "b", "ref", "ls", "--json"]).ok().lines();
+    let names = bench
+        .uor(&["--data", "b", "ref", "ls", "--json"])
+        .ok()
+        .lines();
     let names: Vec<&str> = names.iter().map(|name| text(name, "name")).collect();
-    assert_eq!(names, ["count", "data/noise", "data/texts", "latest", "verdict"], "c wrote last");
+    assert_eq!(
+        names,
+        ["count", "data/noise", "data/texts", "latest", "verdict"],
+        "c wrote last"
+    );
 
-    let snapshot = bench.uor(&["--data", "a", "snapshot", "create", "--json"]).ok().json();
+    let snapshot = bench
+        .uor(&["--data", "a", "snapshot", "create", "--json"])
+        .ok()
+        .json();
     assert_eq!(snapshot["state_root"], json!(root));
     let id = text(&snapshot, "snapshot_id");
     level(&bench, &SITES, "the snapshot is at every site");
-    let listed = bench.uor(&["--data", "b", "ref", "ls", "--at", id, "--json"]).ok().lines();
+    let listed = bench
+        .uor(&["--data", "b", "ref", "ls", "--at", id, "--json"])
+        .ok()
+        .lines();
     assert_eq!(listed.len(), names.len());
-    assert_eq!(bench.replay(&["state", "b", "--at", id, "--json"]).ok().json()["state_root"], json!(root));
+    assert_eq!(
+        bench
+            .replay(&["state", "b", "--at", id, "--json"])
+            .ok()
+            .json()["state_root"],
+        json!(root)
+    );
 
     agree(&bench, id);
     [a, b, c].into_iter().for_each(Node::stop);
     agree(&bench, id);
     let report: Value = serde_json::from_slice(&bench.read("report.json")).unwrap();
-    assert_eq!((text(&report, "verdict"), report["stores"].as_array().unwrap().len()), ("agrees", 3));
+    assert_eq!(
+        (
+            text(&report, "verdict"),
+            report["stores"].as_array().unwrap().len()
+        ),
+        ("agrees", 3)
+    );
 
     flipped(&bench);
     forged(&bench, &ran);
@@ -149,7 +293,9 @@ fn agree(bench: &Bench, snapshot: &str) {
         bench.replay(&["diff", "a", other]).ok();
         bench.replay(&["diff", "a", other, "--at", snapshot]).ok();
     }
-    bench.replay(&["audit", "a", "b", "c", "--report", "report.json"]).ok();
+    bench
+        .replay(&["audit", "a", "b", "c", "--report", "report.json"])
+        .ok();
 }
 
 /// One byte of a payload is flipped on the disk of a copy of `b`.
@@ -159,12 +305,18 @@ fn flipped(bench: &Bench) {
     let pack = bench.path("bad/blocks/00000001.pack");
     let mut bytes = fs::read(&pack).unwrap();
     let wanted = &noise[1_000_000..1_000_032];
-    let at = bytes.windows(wanted.len()).position(|window| window == wanted).expect("noise is stored as it is");
+    let at = bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
+        .expect("noise is stored as it is");
     bytes[at] ^= 4;
     fs::write(&pack, &bytes).unwrap();
     let key = artifact_key(None, &Payload::of(&noise)).to_string();
     let said = bench.replay(&["verify", "bad"]).exits(1).text();
-    assert!(said.contains("blocks/00000001.pack") && said.contains(&key), "{said}");
+    assert!(
+        said.contains("blocks/00000001.pack") && said.contains(&key),
+        "{said}"
+    );
     bench.replay(&["audit", "a", "bad", "c"]).exits(1);
     bench.replay(&["verify", "b"]).ok();
 }
@@ -174,9 +326,18 @@ fn forged(bench: &Bench, ran: &Value) {
     let receipt = text(ran, "receipt");
     let claimed = forge(&bench.path("c"), receipt);
     let executed = bench.replay(&["exec", "c", "--json"]).exits(1).json();
-    let [diverged] = executed["diverged"].as_array().unwrap().as_slice() else { panic!("{executed}") };
-    assert_eq!((text(diverged, "receipt"), text(diverged, "node")), (receipt, "all"));
-    assert_eq!((text(diverged, "claimed"), &diverged["offset"]), (&*claimed, &json!(4)), "1 1 5 became 1 1 6");
+    let [diverged] = executed["diverged"].as_array().unwrap().as_slice() else {
+        panic!("{executed}")
+    };
+    assert_eq!(
+        (text(diverged, "receipt"), text(diverged, "node")),
+        (receipt, "all")
+    );
+    assert_eq!(
+        (text(diverged, "claimed"), &diverged["offset"]),
+        (&*claimed, &json!(4)),
+        "1 1 5 became 1 1 6"
+    );
     let author = status(bench, "c")["site_id"].clone();
     assert_eq!(diverged["domains"], json!([author]));
     bench.replay(&["exec", "a"]).ok();
@@ -189,7 +350,10 @@ fn forged(bench: &Bench, ran: &Value) {
     level(bench, &SITES, "the forged receipt is at every site");
     let mut claims = Vec::new();
     for site in SITES {
-        let conflict = bench.uor(&["--data", site, "conflicts", "--json"]).ok().json();
+        let conflict = bench
+            .uor(&["--data", site, "conflicts", "--json"])
+            .ok()
+            .json();
         assert_eq!(conflict["id"], json!(receipt));
         claims.push(conflict["claims"].clone());
         bench.replay(&["exec", site]).exits(1);
@@ -198,17 +362,41 @@ fn forged(bench: &Bench, ran: &Value) {
     assert!(claims.iter().all(|other| *other == claims[0]), "{claims:?}");
     bench.replay(&["diff", "a", "c"]).ok();
 
-    let honest = claims[0].as_array().unwrap().iter().find(|claim| claim["domain"] != author).unwrap();
-    bench.uor(&["--data", "b", "resolve", receipt, "--keep", text(honest, "checksum")]).ok();
+    let honest = claims[0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|claim| claim["domain"] != author)
+        .unwrap();
+    bench
+        .uor(&[
+            "--data",
+            "b",
+            "resolve",
+            receipt,
+            "--keep",
+            text(honest, "checksum"),
+        ])
+        .ok();
     level(bench, &SITES, "the resolution is at every site");
     for site in SITES {
-        assert!(bench.uor(&["--data", site, "conflicts", "--json"]).ok().out.is_empty(), "at {site}");
-        bench.uor(&["--data", site, "receipt", "show", receipt]).ok();
+        assert!(
+            bench
+                .uor(&["--data", site, "conflicts", "--json"])
+                .ok()
+                .out
+                .is_empty(),
+            "at {site}"
+        );
+        bench
+            .uor(&["--data", site, "receipt", "show", receipt])
+            .ok();
     }
     others.into_iter().chain([a]).for_each(Node::stop);
 }
 
-/// Signs, with the key of the site in `data`, a receipt whose output was tampered with; gives the claimed outcome.
+/// Signs, with the key of the site in `data`, a receipt whose output was tampered with; gives the
+/// claimed outcome.
 fn forge(data: &Path, receipt: &str) -> String {
     let site = Site::open(data, Mode::Write).unwrap();
     let head = site.head();
@@ -224,17 +412,23 @@ fn forge(data: &Path, receipt: &str) -> String {
     let blocks = site.store().blocks();
     let tampered = b"1 1 6\n2 3 14\n";
     blocks.put_bytes(tampered).unwrap();
-    let mut outcome = Outcome::decode(&blocks.read_all(target.checksum.unwrap(), 1 << 20).unwrap()).unwrap();
+    let mut outcome =
+        Outcome::decode(&blocks.read_all(target.checksum.unwrap(), 1 << 20).unwrap()).unwrap();
     outcome.outputs[0].1 = artifact_key(None, &Payload::of(tampered));
     let forged = outcome.encode();
     blocks.put_bytes(&forged).unwrap();
-    let records =
-        vec![Record::artifact(None, Payload::of(tampered)), Record::receipt(derivation, Payload::of(&forged))];
+    let records = vec![
+        Record::artifact(None, Payload::of(tampered)),
+        Record::receipt(derivation, Payload::of(&forged)),
+    ];
     site.store().commit(site.key(), records, 0).unwrap();
     Checksum::of(&forged).to_string()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the order of copying does not matter")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the order of copying does not matter"
+)]
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -254,16 +448,28 @@ fn a_ticket_works_once() {
     bench.uor(&["--data", "a", "init", "--name", "lab"]).ok();
     let _a = Node::start(&bench, "a");
     let ticket = invite(&bench);
-    bench.uor(&["--data", "b", "join", &ticket, "--name", "plant"]).ok();
+    bench
+        .uor(&["--data", "b", "join", &ticket, "--name", "plant"])
+        .ok();
     let before = trace(&bench, "a");
-    bench.uor(&["--data", "c", "join", &ticket, "--name", "clinic"]).fails(1, "a ticket works once");
+    bench
+        .uor(&["--data", "c", "join", &ticket, "--name", "clinic"])
+        .fails(1, "a ticket works once");
     assert!(!bench.path("c").exists(), "who was refused is no site");
-    bench.uor(&["--data", "d", "init", "--name", "elsewhere"]).ok();
+    bench
+        .uor(&["--data", "d", "init", "--name", "elsewhere"])
+        .ok();
     let alone = trace(&bench, "d");
-    bench.uor(&["--data", "d", "join", &ticket]).fails(1, "refuse");
+    bench
+        .uor(&["--data", "d", "join", &ticket])
+        .fails(1, "refuse");
     assert_eq!(trace(&bench, "d"), alone, "who was refused is what it was");
-    bench.uor(&["--data", "b", "join", &invite(&bench)]).fails(1, "member of this federation already");
-    bench.uor(&["--data", "c", "join", &ticket[..ticket.len() - 4]]).fails(1, "ticket");
+    bench
+        .uor(&["--data", "b", "join", &invite(&bench)])
+        .fails(1, "member of this federation already");
+    bench
+        .uor(&["--data", "c", "join", &ticket[..ticket.len() - 4]])
+        .fails(1, "ticket");
     assert_eq!(trace(&bench, "a"), before);
     bench.replay(&["verify", "a"]).ok();
 }
@@ -274,7 +480,9 @@ fn nothing_crosses_between_federations() {
     for (data, file) in [("a", "ours"), ("x", "theirs")] {
         bench.uor(&["--data", data, "init", "--name", data]).ok();
         bench.write(file, file);
-        bench.uor(&["--data", data, "add", file, "--ref", file]).ok();
+        bench
+            .uor(&["--data", data, "add", file, "--ref", file])
+            .ok();
     }
     let before = ["a", "x"].map(|data| trace(&bench, data));
     let a = Node::start(&bench, "a");
@@ -282,10 +490,13 @@ fn nothing_crosses_between_federations() {
     // The one that was given the address says who answers there, and says nothing to it.
     until("it says why they do not talk", || {
         assert_eq!(["a", "x"].map(|data| trace(&bench, data)), before);
-        x.has_said("is not a member of this federation").then_some(())
+        x.has_said("is not a member of this federation")
+            .then_some(())
     });
     for (data, foreign) in [("a", "theirs"), ("x", "ours")] {
-        bench.uor(&["--data", data, "cat", foreign]).fails(1, "there is no");
+        bench
+            .uor(&["--data", data, "cat", foreign])
+            .fails(1, "there is no");
         assert_eq!(status(&bench, data)["domains"].as_array().unwrap().len(), 1);
     }
     // A node that was told of a stranger goes on as before.

@@ -1,4 +1,5 @@
-//! A disk that is full, for real: a small file system of its own, mounted where only this test sees it.
+//! A disk that is full, for real: a small file system of its own, mounted where only this test sees
+//! it.
 
 use std::env;
 use std::fs::{self, File};
@@ -20,7 +21,12 @@ fn a_full_disk_refuses_clearly_and_loses_nothing() {
     }
     let is_permitted = |flags: &&str| {
         let mount = ["sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"];
-        let tried = Command::new("unshare").arg(flags).args(mount).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let tried = Command::new("unshare")
+            .arg(flags)
+            .args(mount)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         tried.is_ok_and(|status| status.success())
     };
     let Some(flags) = ["-m", "-rm"].iter().find(|flags| is_permitted(flags)) else {
@@ -29,23 +35,39 @@ fn a_full_disk_refuses_clearly_and_loses_nothing() {
     };
     let name = "full_disk::a_full_disk_refuses_clearly_and_loses_nothing";
     let mut command = Command::new("unshare");
-    command.arg(flags).arg(env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
+    command
+        .arg(flags)
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1");
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 fn mount(bench: &Bench, options: &str) {
     let target = bench.path("disk");
     fs::create_dir_all(&target).unwrap();
     assert!(
-        Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(target).status().unwrap().success()
+        Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(target)
+            .status()
+            .unwrap()
+            .success()
     );
 }
 
 /// Leaves no byte free.
 fn fill(bench: &Bench) {
-    let mut filler = File::options().create(true).append(true).open(bench.path("disk/filler")).unwrap();
+    let mut filler = File::options()
+        .create(true)
+        .append(true)
+        .open(bench.path("disk/filler"))
+        .unwrap();
     for len in [1 << 16, 1 << 12, 1] {
         while filler.write_all(&vec![1; len]).is_ok() {}
     }
@@ -54,19 +76,28 @@ fn fill(bench: &Bench) {
 /// What is on the disk, by name.
 fn on_disk(bench: &Bench) -> Vec<String> {
     #[expect(clippy::disallowed_methods, reason = "sorted right here")]
-    let names =
-        fs::read_dir(bench.path("disk")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = fs::read_dir(bench.path("disk"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
 }
 
-/// A part of the data directory, mounted a second time, has another path and nothing in it that tells what it is.
+/// A part of the data directory, mounted a second time, has another path and nothing in it that
+/// tells what it is.
 fn bind_mounts_lead_to_no_key(bench: &Bench) {
     for part in ["data", "data/blocks"] {
         fs::create_dir_all(bench.path("around/bound")).unwrap();
         let [from, to] = [part, "around/bound"].map(|path| bench.path(path));
-        assert!(Command::new("mount").arg("--bind").args([&from, &to]).status().unwrap().success());
+        assert!(
+            Command::new("mount")
+                .arg("--bind")
+                .args([&from, &to])
+                .status()
+                .unwrap()
+                .success()
+        );
         bench.uor(&["add", "around/bound"]).fails(1, "is not added");
         let added = bench.uor(&["add", "around", "--json"]).exits(3);
         assert_eq!(added.json()["left_out"]["total"], 1, "{}", added.err);
@@ -74,7 +105,8 @@ fn bind_mounts_lead_to_no_key(bench: &Bench) {
     }
 }
 
-/// Getting a file and a tree fails where the disk is full or cannot be written, and leaves nothing there.
+/// Getting a file and a tree fails where the disk is full or cannot be written, and leaves nothing
+/// there.
 fn get_where_nothing_fits(bench: &Bench) {
     bench.uor(&["init", "--name", "elsewhere"]).ok();
     bench.write("tree/inner/noise", vec![7; 1 << 20]);
@@ -83,12 +115,16 @@ fn get_where_nothing_fits(bench: &Bench) {
     bind_mounts_lead_to_no_key(bench);
     let before = on_disk(bench);
     for key in ["tree", "tree/inner/noise"] {
-        bench.uor(&["get", key, "-o", "disk/out"]).fails(1, "No space left on device");
+        bench
+            .uor(&["get", key, "-o", "disk/out"])
+            .fails(1, "No space left on device");
         assert_eq!(on_disk(bench), before, "{key}");
     }
     mount(bench, "remount,ro");
     for key in ["tree", "tree/small"] {
-        bench.uor(&["get", key, "-o", "disk/out"]).fails(1, "Read-only file system");
+        bench
+            .uor(&["get", key, "-o", "disk/out"])
+            .fails(1, "Read-only file system");
     }
     mount(bench, "remount,rw,size=24m");
     assert_eq!(on_disk(bench), before);
@@ -96,20 +132,34 @@ fn get_where_nothing_fits(bench: &Bench) {
 
 fn with_a_full_disk() {
     let bench = Bench::bare();
-    let noise: Vec<u8> = (0..1_000_000u32).flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes()).collect();
+    let noise: Vec<u8> = (0..1_000_000u32)
+        .flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes())
+        .collect();
     bench.write("noise", &noise);
     bench.write("small", "small");
     mount(&bench, "size=24m");
-    bench.uor(&["--data", "disk/site", "init", "--name", "here"]).ok();
-    bench.uor(&["--data", "disk/site", "add", "small", "--ref", "small"]).ok();
+    bench
+        .uor(&["--data", "disk/site", "init", "--name", "here"])
+        .ok();
+    bench
+        .uor(&["--data", "disk/site", "add", "small", "--ref", "small"])
+        .ok();
     bench.write("secret", "secret");
-    let secret = bench.uor(&["--data", "disk/site", "add", "secret", "--json"]).ok().json();
+    let secret = bench
+        .uor(&["--data", "disk/site", "add", "secret", "--json"])
+        .ok()
+        .json();
     let secret = text(&secret, "key");
     let before = trace(&bench, "disk/site");
     let full = |args: &[&str]| {
         let before = trace(&bench, "disk/site");
-        bench.uor(&[&["--data", "disk/site"], args].concat()).fails(1, "No space left on device");
-        assert!(trace(&bench, "disk/site") == before, "{args:?} left a trace");
+        bench
+            .uor(&[&["--data", "disk/site"], args].concat())
+            .fails(1, "No space left on device");
+        assert!(
+            trace(&bench, "disk/site") == before,
+            "{args:?} left a trace"
+        );
     };
 
     full(&["add", "noise"]);
@@ -119,20 +169,31 @@ fn with_a_full_disk() {
     // Erasing and freeing need a little space, which is kept for them.
     for args in [&["erase", secret][..], &["gc"]] {
         bench.uor(&[&["--data", "disk/site"], args].concat()).ok();
-        assert!(trace(&bench, "disk/site") == before, "{args:?} changed what is visible");
+        assert!(
+            trace(&bench, "disk/site") == before,
+            "{args:?} changed what is visible"
+        );
         bench.replay(&["verify", "disk/site"]).ok();
     }
     there_is_a_way_out(&bench, &noise);
-    bench.uor(&["--data", "disk/other", "init"]).fails(1, "No space left on device");
+    bench
+        .uor(&["--data", "disk/other", "init"])
+        .fails(1, "No space left on device");
     assert!(!bench.path("disk/other").exists());
-    assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
+    assert_eq!(
+        bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out,
+        b"small"
+    );
 
     get_where_nothing_fits(&bench);
 
     fs::remove_file(bench.path("disk/filler")).unwrap();
     let node = Node::start(&bench, "disk/site");
     full(&["add", "noise"]);
-    assert_eq!(bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out, b"small");
+    assert_eq!(
+        bench.uor(&["--data", "disk/site", "cat", "small"]).ok().out,
+        b"small"
+    );
     the_node_needs_no_new_start(&bench, &noise);
     node.stop();
 
@@ -140,13 +201,18 @@ fn with_a_full_disk() {
     bench.replay(&["verify", "disk/site"]).ok();
     bench.uor(&["--data", "disk/site", "gc"]).ok();
     bench.uor(&["--data", "disk/site", "erase", secret]).ok();
-    bench.uor(&["--data", "disk/site", "cat", secret]).fails(1, "was erased here on 20");
-    bench.uor(&["--data", "disk/site", "add", "noise", "--ref", "noise"]).ok();
+    bench
+        .uor(&["--data", "disk/site", "cat", secret])
+        .fails(1, "was erased here on 20");
+    bench
+        .uor(&["--data", "disk/site", "add", "noise", "--ref", "noise"])
+        .ok();
     assert!(bench.uor(&["--data", "disk/site", "cat", "noise"]).ok().out == noise);
     bench.replay(&["verify", "disk/site"]).ok();
 }
 
-/// After a write has failed in a running node, what makes room does so through it, and then there is room in it.
+/// After a write has failed in a running node, what makes room does so through it, and then there
+/// is room in it.
 fn the_node_needs_no_new_start(bench: &Bench, noise: &[u8]) {
     let site = |args: &[&str]| bench.uor(&[&["--data", "disk/site"], args].concat());
     site(&["gc"]).ok();
@@ -170,16 +236,30 @@ fn there_is_a_way_out(bench: &Bench, noise: &[u8]) {
     fs::remove_file(bench.path("disk/filler")).unwrap();
     bench.write("big", &noise[..8 << 20]);
     bench.write("next", &noise[16 << 20..22 << 20]);
-    let big = bench.uor(&["--data", "disk/site", "add", "big", "--json"]).ok().json();
+    let big = bench
+        .uor(&["--data", "disk/site", "add", "big", "--json"])
+        .ok()
+        .json();
     fill(bench);
-    bench.uor(&["--data", "disk/site", "add", "next"]).fails(1, "No space left on device");
-    bench.uor(&["--data", "disk/site", "rm", text(&big, "key")]).ok();
+    bench
+        .uor(&["--data", "disk/site", "add", "next"])
+        .fails(1, "No space left on device");
+    bench
+        .uor(&["--data", "disk/site", "rm", text(&big, "key")])
+        .ok();
     bench.uor(&["--data", "disk/site", "gc"]).ok();
-    bench.uor(&["--data", "disk/site", "add", "next", "--ref", "next"]).ok();
+    bench
+        .uor(&["--data", "disk/site", "add", "next", "--ref", "next"])
+        .ok();
     bench.replay(&["verify", "disk/site"]).ok();
-    let next = bench.uor(&["--data", "disk/site", "add", "next", "--json"]).ok().json();
+    let next = bench
+        .uor(&["--data", "disk/site", "add", "next", "--json"])
+        .ok()
+        .json();
     bench.uor(&["--data", "disk/site", "rm", "next"]).ok();
-    bench.uor(&["--data", "disk/site", "rm", text(&next, "key")]).ok();
+    bench
+        .uor(&["--data", "disk/site", "rm", text(&next, "key")])
+        .ok();
     bench.uor(&["--data", "disk/site", "gc"]).ok();
     fill(bench);
 }

@@ -1,4 +1,5 @@
-//! Signals: what is interrupted commits nothing more, here or in the node, and the node goes on; and a node that is silent.
+//! Signals: what is interrupted commits nothing more, here or in the node, and the node goes on;
+//! and a node that is silent.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -13,13 +14,23 @@ use crate::support::{Bench, text};
 const MUCH: usize = 8 << 20;
 
 fn signal(name: &str, id: u32) {
-    assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([name, &id.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// A command that is certainly under way, its input open.
 fn adding(bench: &Bench, args: &[&str]) -> (Child, ChildStdin) {
     let mut command = bench.command("uor");
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     input.write_all(&vec![7; MUCH]).unwrap();
@@ -30,7 +41,11 @@ fn adding(bench: &Bench, args: &[&str]) -> (Child, ChildStdin) {
 fn ended(child: Child) -> (Option<i32>, String, String) {
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// The code of the error document on the last line.
@@ -49,10 +64,15 @@ fn an_interrupted_add_names_and_commits_nothing_here_or_in_a_node() {
             let (child, input) = adding(&bench, &["add", "-", "--ref", "half", "--json"]);
             signal(name, child.id());
             let (status, out, err) = ended(child);
-            assert_eq!((status, out.as_str(), code(&err).as_str()), (Some(130), "", "interrupted"), "{err}");
+            assert_eq!(
+                (status, out.as_str(), code(&err).as_str()),
+                (Some(130), "", "interrupted"),
+                "{err}"
+            );
             drop(input);
             assert!(trace(&bench, "data") == before, "{name} left a trace");
-            // Garbage is collected only while nothing is being added: the command has ended in the node too.
+            // Garbage is collected only while nothing is being added: the command has ended in the
+            // node too.
             bench.uor(&["gc"]).ok();
             assert_eq!(bench.uor(&["ls", "--json"]).ok().text(), "");
         }
@@ -74,7 +94,9 @@ fn a_client_that_is_killed_takes_its_command_with_it() {
     child.kill().unwrap();
     child.wait().unwrap();
     drop(input);
-    until("the node notices", || (bench.uor(&["gc"]).status == 0).then_some(()));
+    until("the node notices", || {
+        (bench.uor(&["gc"]).status == 0).then_some(())
+    });
     assert!(trace(&bench, "data") == before);
     node.stop();
 }
@@ -82,15 +104,28 @@ fn a_client_that_is_killed_takes_its_command_with_it() {
 #[test]
 fn an_import_that_waits_for_a_pipe_is_interrupted() {
     let bench = Bench::new();
-    assert!(Command::new("mkfifo").arg(bench.path("pipe")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(bench.path("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     let node = [None, Some(Node::start(&bench, "data"))];
     for node in node {
         let before = trace(&bench, "data");
         let mut command = bench.command("uor");
-        command.args(["import", "zfs", "pipe"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(["import", "zfs", "pipe"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         // Opens only once somebody is there to read.
-        let mut writer = File::options().write(true).open(bench.path("pipe")).unwrap();
+        let mut writer = File::options()
+            .write(true)
+            .open(bench.path("pipe"))
+            .unwrap();
         writer.write_all(&[0; 16]).unwrap();
         signal("-INT", child.id());
         assert_eq!(ended(child).0, Some(130));
@@ -110,11 +145,19 @@ fn a_silent_node_is_said_to_be_and_never_carries_the_command_out() {
     let node = Node::start(&bench, "data");
     let before = trace(&bench, "data");
     signal("-STOP", node.id());
-    let said = bench.uor(&["add", "x", "--ref", "x", "--json"]).exits(1).err;
+    let said = bench
+        .uor(&["add", "x", "--ref", "x", "--json"])
+        .exits(1)
+        .err;
     assert_eq!(code(&said), "node-silent", "{said}");
-    bench.uor(&["status"]).fails(1, "has said nothing for 5 seconds");
+    bench
+        .uor(&["status"])
+        .fails(1, "has said nothing for 5 seconds");
     signal("-CONT", node.id());
-    assert!(trace(&bench, "data") == before, "what was taken back was done");
+    assert!(
+        trace(&bench, "data") == before,
+        "what was taken back was done"
+    );
     bench.uor(&["add", "x", "--ref", "x"]).ok();
     node.stop();
 }
@@ -130,7 +173,10 @@ fn a_second_signal_ends_a_command_at_once() {
     // The first is waited for: until it has been heeded, a second one would be the same.
     until("the first signal is heeded", || {
         let pending = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        pending.lines().any(|line| line == "ShdPnd:\t0000000000000000").then_some(())
+        pending
+            .lines()
+            .any(|line| line == "ShdPnd:\t0000000000000000")
+            .then_some(())
     });
     until("the second signal ends it", || {
         signal("-INT", id);
@@ -140,7 +186,9 @@ fn a_second_signal_ends_a_command_at_once() {
     assert_eq!(ended(child).0, Some(130));
     signal("-CONT", node.id());
     drop(input);
-    until("the node notices", || (bench.uor(&["gc"]).status == 0).then_some(()));
+    until("the node notices", || {
+        (bench.uor(&["gc"]).status == 0).then_some(())
+    });
     assert_eq!(bench.uor(&["ls", "--json"]).ok().text(), "");
     node.stop();
 }
@@ -152,13 +200,21 @@ fn an_interrupted_audit_leaves_no_temporary_files() {
     let node = Node::start(&bench, "data");
     signal("-STOP", node.id());
     let mut command = bench.command("uor-replay");
-    command.args(["--as", "data", "state", &node.address, "--json"]).env("TMPDIR", bench.path("tmp"));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command
+        .args(["--as", "data", "state", &node.address, "--json"])
+        .env("TMPDIR", bench.path("tmp"));
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let folders = || {
         let listed = Command::new("ls").arg(bench.path("tmp")).output().unwrap();
         String::from_utf8(listed.stdout).unwrap()
     };
-    until("there is a replica", || folders().contains("uor-replay").then_some(()));
+    until("there is a replica", || {
+        folders().contains("uor-replay").then_some(())
+    });
     signal("-TERM", child.id());
     let (status, _, err) = ended(child);
     assert_eq!((status, code(&err).as_str()), (Some(130), "interrupted"));
@@ -174,15 +230,34 @@ fn a_reader_that_goes_away_and_a_full_device_are_told_apart_in_a_node_too() {
     bench.uor(&["add", "x", "--ref", "x"]).ok();
     let node = [None, Some(Node::start(&bench, "data"))];
     for node in node {
-        for args in [&["cat", "x"][..], &["log"], &["log", "--json"], &["status", "--json"]] {
+        for args in [
+            &["cat", "x"][..],
+            &["log"],
+            &["log", "--json"],
+            &["status", "--json"],
+        ] {
             let full = File::options().write(true).open("/dev/full").unwrap();
             let mut command = bench.command("uor");
-            let output = command.args(args).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
+            let output = command
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(full)
+                .stderr(Stdio::piped())
+                .output()
+                .unwrap();
             let err = String::from_utf8(output.stderr).unwrap();
-            assert!(output.status.code() == Some(1) && err.contains("cannot write the output"), "{args:?}: {err}");
+            assert!(
+                output.status.code() == Some(1) && err.contains("cannot write the output"),
+                "{args:?}: {err}"
+            );
         }
         let mut command = bench.command("uor");
-        let mut child = command.args(["cat", "x"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(["cat", "x"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut out = child.stdout.take().unwrap();
         out.read_exact(&mut [0; 10]).unwrap();
         drop(out);
@@ -191,10 +266,23 @@ fn a_reader_that_goes_away_and_a_full_device_are_told_apart_in_a_node_too() {
             node.stop();
         }
     }
-    for args in [&["state", "data"][..], &["verify", "data", "--json"], &["--help"]] {
+    for args in [
+        &["state", "data"][..],
+        &["verify", "data", "--json"],
+        &["--help"],
+    ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let output = bench.command("uor-replay").args(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let output = bench
+            .command("uor-replay")
+            .args(args)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && err.contains("cannot write the output"), "{args:?}: {err}");
+        assert!(
+            output.status.code() == Some(1) && err.contains("cannot write the output"),
+            "{args:?}: {err}"
+        );
     }
 }

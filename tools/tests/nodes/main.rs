@@ -1,4 +1,5 @@
-//! Acceptance: real nodes in processes of their own, over loopback, through what a person types; crashes and full disks.
+//! Acceptance: real nodes in processes of their own, over loopback, through what a person types;
+//! crashes and full disks.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -11,6 +12,9 @@ mod interrupt;
 mod loss;
 mod node;
 #[path = "../cli/support.rs"]
-#[expect(dead_code, reason = "the bench of the other tests can do more than these need")]
+#[expect(
+    dead_code,
+    reason = "the bench of the other tests can do more than these need"
+)]
 mod support;
 mod wrong_inputs;

@@ -32,20 +32,36 @@ impl Node {
 
     pub(crate) fn start_with(bench: &Bench, data: &str, args: &[&str]) -> Self {
         let mut command = bench.command("uor");
-        command.args(["--data", data, "node", "--listen", "/ip4/127.0.0.1/tcp/0"]).args(args);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .args(["--data", data, "node", "--listen", "/ip4/127.0.0.1/tcp/0"])
+            .args(args);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (sender, lines) = channel();
         forward(child.stdout.take().unwrap(), sender.clone());
         forward(child.stderr.take().unwrap(), sender);
-        let mut node = Self { child, lines, early: Vec::new(), address: String::new() };
+        let mut node = Self {
+            child,
+            lines,
+            early: Vec::new(),
+            address: String::new(),
+        };
         let (said, listening) = node.hear("listening ");
-        listening.strip_prefix("listening ").unwrap().clone_into(&mut node.address);
+        listening
+            .strip_prefix("listening ")
+            .unwrap()
+            .clone_into(&mut node.address);
         node.early = said;
         node.early.extend(node.hear("ready").0);
         node
     }
 
-    /// Waits for a line, on standard output or error, in which this occurs; gives those before it, and it.
+    /// Waits for a line, on standard output or error, in which this occurs; gives those before it,
+    /// and it.
     #[track_caller]
     fn hear(&self, words: &str) -> (Vec<String>, String) {
         let mut said = Vec::new();
@@ -53,14 +69,19 @@ impl Node {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(words) => return (said, line),
                 Ok(line) => said.push(line),
-                Err(error) => panic!("a node never said `{words}` ({error}), but\n{}", said.join("\n")),
+                Err(error) => panic!(
+                    "a node never said `{words}` ({error}), but\n{}",
+                    said.join("\n")
+                ),
             }
         }
     }
 
-    /// Whether this occurs in a line from before it was ready, or in one that has not been looked at yet.
+    /// Whether this occurs in a line from before it was ready, or in one that has not been looked
+    /// at yet.
     pub(crate) fn has_said(&self, words: &str) -> bool {
-        self.early.iter().any(|line| line.contains(words)) || self.lines.try_iter().any(|line| line.contains(words))
+        self.early.iter().any(|line| line.contains(words))
+            || self.lines.try_iter().any(|line| line.contains(words))
     }
 
     /// Its process.
@@ -70,7 +91,10 @@ impl Node {
 
     /// Ends it in good order.
     pub(crate) fn stop(mut self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
@@ -93,7 +117,10 @@ impl Drop for Node {
 fn forward(stream: impl Read + Send + 'static, lines: Sender<String>) {
     thread::spawn(move || {
         // Whoever no longer listens needs no more lines.
-        BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        BufReader::new(stream)
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| lines.send(line))
     });
 }
 
@@ -105,7 +132,11 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(wall_ms() < deadline_ms, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(
+            wall_ms() < deadline_ms,
+            "waited {} s in vain: {what}",
+            PATIENCE.as_secs()
+        );
     }
 }
 
@@ -117,12 +148,20 @@ pub(crate) fn status(bench: &Bench, data: &str) -> Value {
 /// Where the site in `data` stands: frontier and state root, if no payload is missing.
 pub(crate) fn position(bench: &Bench, data: &str) -> Option<(Value, String)> {
     let status = status(bench, data);
-    (status["missing_payloads"] == 0).then(|| (status["frontier"].clone(), text(&status, "state_root").to_owned()))
+    (status["missing_payloads"] == 0).then(|| {
+        (
+            status["frontier"].clone(),
+            text(&status, "state_root").to_owned(),
+        )
+    })
 }
 
 /// Everything that a refused request must leave as it was.
 pub(crate) fn trace(bench: &Bench, data: &str) -> (Value, Vec<u8>) {
     let status = status(bench, data);
     let log = bench.uor(&["--data", data, "log", "--json"]).ok().out;
-    (serde_json::json!([status["state_root"], status["frontier"], status["members"]]), log)
+    (
+        serde_json::json!([status["state_root"], status["frontier"], status["members"]]),
+        log,
+    )
 }

@@ -11,17 +11,38 @@ use crate::support::{Bench, text};
 fn a_node_refuses_what_is_wrong_and_goes_on() {
     let bench = Bench::new();
     bench.write("tree/file", "text");
-    let tree = text(&bench.uor(&["add", "tree", "--ref", "tree", "--json"]).ok().json(), "key").to_owned();
-    bench.write_program("loop", "(module (memory (export \"memory\") 1 1) (func (export \"run\") (loop (br 0))))");
-    bench.uor(&["program", "add", "loop.toml", "--ref", "loop"]).ok();
+    let tree = text(
+        &bench
+            .uor(&["add", "tree", "--ref", "tree", "--json"])
+            .ok()
+            .json(),
+        "key",
+    )
+    .to_owned();
+    bench.write_program(
+        "loop",
+        "(module (memory (export \"memory\") 1 1) (func (export \"run\") (loop (br 0))))",
+    );
+    bench
+        .uor(&["program", "add", "loop.toml", "--ref", "loop"])
+        .ok();
     bench.write_program(
         "entropy",
         "(module (import \"env\" \"random\" (func (result i32))) (memory (export \"memory\") 1 1) (func (export \"run\")))",
     );
     let concat = |name: &str, input: &str| {
-        format!("[[node]]\nname = \"{name}\"\nop = \"pel.bytes.concat/1\"\ninputs = [\"{input}\"]\n")
+        format!(
+            "[[node]]\nname = \"{name}\"\nop = \"pel.bytes.concat/1\"\ninputs = [\"{input}\"]\n"
+        )
     };
-    bench.write("cycle.toml", format!("{}{}[outputs]\no = \"a\"\n", concat("a", "b"), concat("b", "a")));
+    bench.write(
+        "cycle.toml",
+        format!(
+            "{}{}[outputs]\no = \"a\"\n",
+            concat("a", "b"),
+            concat("b", "a")
+        ),
+    );
     let node = Node::start(&bench, "data");
     let before = trace(&bench, "data");
     let unknown = "f".repeat(64);
@@ -43,7 +64,9 @@ fn a_node_refuses_what_is_wrong_and_goes_on() {
         assert!(trace(&bench, "data") == before, "{args:?} left a trace");
     }
     bench.uor(&["node"]).fails(1, "already");
-    bench.uor(&["node", "--data", "nowhere"]).fails(1, "uor init");
+    bench
+        .uor(&["node", "--data", "nowhere"])
+        .fails(1, "uor init");
     assert!(!bench.path("nowhere").exists());
     bench.uor(&["cat", "tree/file"]).ok();
     node.stop();
@@ -67,10 +90,14 @@ fn a_node_says_which_address_is_none() {
 type Rewrite = fn(Vec<u8>) -> Vec<u8>;
 
 fn as_format_7(bytes: Vec<u8>) -> Vec<u8> {
-    String::from_utf8(bytes).unwrap().replace("format = 1\n", "format = 7\n").into_bytes()
+    String::from_utf8(bytes)
+        .unwrap()
+        .replace("format = 1\n", "format = 7\n")
+        .into_bytes()
 }
 
-/// The header of a segment or pack, rewritten as a newer release would write it (FORMAT.md, "File header").
+/// The header of a segment or pack, rewritten as a newer release would write it (FORMAT.md, "File
+/// header").
 fn as_version_3(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[8..10].copy_from_slice(&3u16.to_le_bytes());
     let check = Checksum::of(&bytes[..16]);
@@ -94,7 +121,12 @@ fn every_file_of_a_newer_format_is_named_and_left_alone() {
         let newer = newer(sound.clone());
         assert!(newer != sound, "{file}");
         fs::write(&path, &newer).unwrap();
-        for args in [&["ls"][..], &["status"], &["add", "x"], &["node", "--listen", "/ip4/127.0.0.1/tcp/0"]] {
+        for args in [
+            &["ls"][..],
+            &["status"],
+            &["add", "x"],
+            &["node", "--listen", "/ip4/127.0.0.1/tcp/0"],
+        ] {
             let said = bench.uor(args).exits(1).err;
             assert!(said.contains(saying), "{file}: {args:?}: {said}");
         }

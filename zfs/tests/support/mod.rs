@@ -28,7 +28,9 @@ pub(crate) fn read(path: &str) -> Vec<u8> {
         return bytes;
     }
     let mut plain = Vec::new();
-    flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
+    flate2::read::GzDecoder::new(bytes.as_slice())
+        .read_to_end(&mut plain)
+        .unwrap();
     plain
 }
 
@@ -97,12 +99,17 @@ pub(crate) struct Receiver {
 impl Default for Receiver {
     fn default() -> Self {
         // No fixture has a longer file.
-        Self { len_max: 1 << 30, memory: Memory::default(), states: BTreeMap::new() }
+        Self {
+            len_max: 1 << 30,
+            memory: Memory::default(),
+            states: BTreeMap::new(),
+        }
     }
 }
 
 impl Receiver {
-    /// Takes all file systems of a stream; gives each one's GUID and listing. Volumes are passed over inside packages.
+    /// Takes all file systems of a stream; gives each one's GUID and listing. Volumes are passed
+    /// over inside packages.
     pub(crate) fn receive(&mut self, stream: &[u8]) -> Result<Vec<(u64, Vec<Value>)>, Failure> {
         let mut reader = StreamReader::new(stream);
         let mut current: Option<(Begin, ObjectSet)> = None;
@@ -172,7 +179,14 @@ impl Receiver {
 
     fn listing(&self, filesystem: &Filesystem<'_>, set: &ObjectSet) -> Result<Vec<Value>, Failure> {
         let mut lines = Vec::new();
-        self.list(filesystem, set, filesystem.root(), &[], &mut Visited::default(), &mut lines)?;
+        self.list(
+            filesystem,
+            set,
+            filesystem.root(),
+            &[],
+            &mut Visited::default(),
+            &mut lines,
+        )?;
         lines.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(lines.into_iter().map(|(_, line)| line).collect())
     }
@@ -191,7 +205,11 @@ impl Receiver {
         if node.kind == NodeKind::Directory {
             visited.enter(object)?;
             for entry in filesystem.entries(object)? {
-                let inner = if path.is_empty() { entry.name } else { [path, b"/", &entry.name].concat() };
+                let inner = if path.is_empty() {
+                    entry.name
+                } else {
+                    [path, b"/", &entry.name].concat()
+                };
                 self.list(filesystem, set, entry.object, &inner, visited, lines)?;
             }
             visited.leave();
@@ -199,7 +217,13 @@ impl Receiver {
         Ok(())
     }
 
-    fn line(&self, filesystem: &Filesystem<'_>, set: &ObjectSet, node: &Node, path: &[u8]) -> Result<Value, Failure> {
+    fn line(
+        &self,
+        filesystem: &Filesystem<'_>,
+        set: &ObjectSet,
+        node: &Node,
+        path: &[u8],
+    ) -> Result<Value, Failure> {
         let mtime_ns = i128::from(node.mtime.0) * 1_000_000_000 + i128::from(node.mtime.1);
         let mut line = json!({
             "path": std::str::from_utf8(path).ok(),
@@ -213,17 +237,27 @@ impl Receiver {
         });
         let (word, more) = match &node.kind {
             NodeKind::Directory => ("dir", None),
-            NodeKind::File if node.size > self.len_max => return Err(Failure::TooLong(node.object, node.size)),
+            NodeKind::File if node.size > self.len_max => {
+                return Err(Failure::TooLong(node.object, node.size));
+            }
             NodeKind::File => {
                 let mut bytes = vec![0; usize::try_from(node.size).unwrap()];
-                set.read_at(node.object, 0, &mut bytes, &self.memory).unwrap();
-                ("file", Some(("sha256", json!(hex(&Sha256::digest(&bytes))))))
+                set.read_at(node.object, 0, &mut bytes, &self.memory)
+                    .unwrap();
+                (
+                    "file",
+                    Some(("sha256", json!(hex(&Sha256::digest(&bytes))))),
+                )
             }
             NodeKind::Symlink { target } => ("symlink", Some(("target_hex", json!(hex(target))))),
             NodeKind::Fifo => ("fifo", None),
             NodeKind::Socket => ("socket", None),
-            NodeKind::CharDevice { device } => ("char", Some(("rdev", json!([device.major, device.minor])))),
-            NodeKind::BlockDevice { device } => ("block", Some(("rdev", json!([device.major, device.minor])))),
+            NodeKind::CharDevice { device } => {
+                ("char", Some(("rdev", json!([device.major, device.minor]))))
+            }
+            NodeKind::BlockDevice { device } => {
+                ("block", Some(("rdev", json!([device.major, device.minor]))))
+            }
         };
         let line_map = line.as_object_mut().unwrap();
         line_map.insert("type".into(), json!(word));
@@ -236,7 +270,12 @@ impl Receiver {
             .values
             .iter()
             .filter(|(name, _)| !name.starts_with(b"system."))
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), json!(hex(value))))
+            .map(|(name, value)| {
+                (
+                    String::from_utf8_lossy(name).into_owned(),
+                    json!(hex(value)),
+                )
+            })
             .collect();
         if !shown.is_empty() {
             line_map.insert("xattrs".into(), Value::Object(shown));
@@ -252,7 +291,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// The listing that a snapshot has to give.
 pub(crate) fn expected(path: &str) -> Vec<Value> {
     let text = String::from_utf8(read(path)).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Receives the streams that `name` rests on.
@@ -274,14 +315,22 @@ pub(crate) fn assert_listing(name: &str, found: &[Value], expected: &[Value]) {
 
 /// Writes checksums anew, as far as there are whole records.
 pub(crate) fn seal(stream: &mut [u8]) {
-    let order = if stream.get(8) == Some(&0xAC) { ByteOrder::Little } else { ByteOrder::Big };
+    let order = if stream.get(8) == Some(&0xAC) {
+        ByteOrder::Little
+    } else {
+        ByteOrder::Big
+    };
     let (mut sum, mut at) = (Fletcher4::default(), 0);
     while let Some(header) = stream.get(at..at + 312) {
         let kind = order.u32(header, 0).unwrap();
         let len = payload_len(header, order, kind);
         let write = |bytes: &mut [u8], sums: [u64; 4]| {
             for (word, sum) in bytes.chunks_exact_mut(8).zip(sums) {
-                let sum = if order == ByteOrder::Big { sum.swap_bytes() } else { sum };
+                let sum = if order == ByteOrder::Big {
+                    sum.swap_bytes()
+                } else {
+                    sum
+                };
                 word.copy_from_slice(&sum.to_le_bytes());
             }
         };
@@ -297,7 +346,10 @@ pub(crate) fn seal(stream: &mut [u8]) {
             sum.add(order, &stream[at + 280..at + 312]);
         }
         at += 312;
-        let Some(payload) = usize::try_from(len).ok().and_then(|len| stream.get(at..at.checked_add(len)?)) else {
+        let Some(payload) = usize::try_from(len)
+            .ok()
+            .and_then(|len| stream.get(at..at.checked_add(len)?))
+        else {
             return;
         };
         sum.add(order, payload);

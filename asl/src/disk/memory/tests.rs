@@ -1,6 +1,7 @@
 use super::*;
 
-/// A synced file with unsynced writes of several sectors over it, beside a file whose name is not durable.
+/// A synced file with unsynced writes of several sectors over it, beside a file whose name is not
+/// durable.
 fn written() -> MemoryDisk {
     let disk = MemoryDisk::new();
     disk.create_dir_all("dir").unwrap();
@@ -11,7 +12,10 @@ fn written() -> MemoryDisk {
     disk.sync_dir("dir").unwrap();
     file.write_at(100, &[2; 3000]).unwrap();
     file.write_at(200, &[3; 100]).unwrap();
-    disk.open("dir/unsynced", Mode::Write).unwrap().write_at(0, b"x").unwrap();
+    disk.open("dir/unsynced", Mode::Write)
+        .unwrap()
+        .write_at(0, b"x")
+        .unwrap();
     disk
 }
 
@@ -22,14 +26,24 @@ fn a_seed_gives_the_same_crash_and_seeds_give_all_kinds() {
     let mut named = BTreeSet::new();
     for seed in 0..200 {
         let survived = disk.crash(seed);
-        assert_eq!(survived.contents("dir/file"), disk.crash(seed).contents("dir/file"));
+        assert_eq!(
+            survived.contents("dir/file"),
+            disk.crash(seed).contents("dir/file")
+        );
         let bytes = survived.contents("dir/file").unwrap();
-        assert_eq!(bytes[..100], [1; 100], "what is synced and not written again survives");
+        assert_eq!(
+            bytes[..100],
+            [1; 100],
+            "what is synced and not written again survives"
+        );
         named.insert(survived.paths().len());
         outcomes.insert(bytes);
     }
     assert!(outcomes.contains(&vec![1; 1000]), "nothing kept");
-    assert!(outcomes.contains(&disk.contents("dir/file").unwrap()), "everything kept");
+    assert!(
+        outcomes.contains(&disk.contents("dir/file").unwrap()),
+        "everything kept"
+    );
     assert!(outcomes.len() > 20, "{} outcomes", outcomes.len());
     assert_eq!(named, BTreeSet::from([1, 2]));
 }

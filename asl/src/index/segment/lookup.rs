@@ -9,13 +9,14 @@ use crate::index::lines::{self, SLOTS};
 use crate::index::{Ids, IndexError};
 use crate::log::LogPosition;
 
-/// So many records that look alike are told of without a look at their ids: a fingerprint errs so seldom that more are either
-/// about one id or made on purpose.
+/// So many records that look alike are told of without a look at their ids: a fingerprint errs so
+/// seldom that more are either about one id or made on purpose.
 const ALIKE_MAX: usize = 4;
 
 impl Segment {
-    /// Records that may be about an id: slot and place of each, at most `most`. Of more than a few that look alike, `ids` says
-    /// which are about the id: as slots ascend with whole ids, these are found by bisection, be they ever so many.
+    /// Records that may be about an id: slot and place of each, at most `most`. Of more than a few
+    /// that look alike, `ids` says which are about the id: as slots ascend with whole ids, these
+    /// are found by bisection, be they ever so many.
     #[inline]
     pub(in crate::index) fn candidates<E: From<IndexError>>(
         &self,
@@ -24,7 +25,10 @@ impl Segment {
         ids: &dyn Ids<Error = E>,
         mut on_candidate: impl FnMut(usize, LogPosition) -> Result<(), IndexError>,
     ) -> Result<(), E> {
-        let (home, fingerprint) = lines::home(shard_of(prefix_of(id), self.shard_bits).1, self.lines);
+        let (home, fingerprint) = lines::home(
+            shard_of(prefix_of(id), self.header.shard_bits).1,
+            self.header.lines,
+        );
         let first = self.line(home)?;
         let mut told = 0;
         for at in home..=home + first.reach() {
@@ -46,8 +50,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Those that are about an id among the slots of lines with its fingerprint, and in the overflow; the first `told` slots
-    /// have been told of already.
+    /// Those that are about an id among the slots of lines with its fingerprint, and in the
+    /// overflow; the first `told` slots have been told of already.
     #[cold]
     #[inline(never)]
     fn candidates_alike<E: From<IndexError>>(
@@ -58,7 +62,7 @@ impl Segment {
         ids: &dyn Ids<Error = E>,
         mut on_candidate: impl FnMut(usize, LogPosition) -> Result<(), IndexError>,
     ) -> Result<(), E> {
-        let prefix = shard_of(prefix_of(id), self.shard_bits).1;
+        let prefix = shard_of(prefix_of(id), self.header.shard_bits).1;
         let alike = self.alike(prefix)?;
         let alike = &alike[told..];
         let in_lines = self.narrowed(alike.len(), |index| alike[index], id, ids)?;
@@ -67,8 +71,13 @@ impl Segment {
         for slot in in_lines.take(most).map(|index| alike[index]) {
             on_candidate(slot, self.slot_place(slot)?)?;
         }
-        if self.line(lines::home(prefix, self.lines).0)?.overflows() {
-            let range = lines::overflow_of(prefix, self.overflow, |index| self.overflow_slot(index))?;
+        if self
+            .line(lines::home(prefix, self.header.lines).0)?
+            .overflows()
+        {
+            let range = lines::overflow_of(prefix, self.header.overflow, |index| {
+                self.overflow_slot(index)
+            })?;
             let start = self.line_slots() + range.start;
             let in_overflow = self.narrowed(range.len(), |index| start + index, id, ids)?;
             for slot in in_overflow.take(most - told).map(|index| start + index) {
@@ -80,16 +89,21 @@ impl Segment {
 
     /// The slots of lines with the fingerprint of a prefix, ascending.
     fn alike(&self, prefix: u64) -> Result<Vec<usize>, IndexError> {
-        let (home, fingerprint) = lines::home(prefix, self.lines);
+        let (home, fingerprint) = lines::home(prefix, self.header.lines);
         let mut slots = Vec::new();
         for at in home..=home + self.line(home)?.reach() {
             let matches = self.line(at)?.matches(fingerprint);
-            slots.extend((0..SLOTS).filter(|slot| matches >> slot & 1 == 1).map(|slot| at * SLOTS + slot));
+            slots.extend(
+                (0..SLOTS)
+                    .filter(|slot| matches >> slot & 1 == 1)
+                    .map(|slot| at * SLOTS + slot),
+            );
         }
         Ok(slots)
     }
 
-    /// Of `count` slots in ascending order of their ids, the range of those about `id`; few slots are taken as they are.
+    /// Of `count` slots in ascending order of their ids, the range of those about `id`; few slots
+    /// are taken as they are.
     fn narrowed<E: From<IndexError>>(
         &self,
         count: usize,
@@ -105,7 +119,11 @@ impl Segment {
             let mut high = count;
             while low < high {
                 let middle = low + (high - low) / 2;
-                if is_before(id_at(middle)?) { low = middle + 1 } else { high = middle }
+                if is_before(id_at(middle)?) {
+                    low = middle + 1
+                } else {
+                    high = middle
+                }
             }
             Ok::<_, E>(low)
         };

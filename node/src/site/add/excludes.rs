@@ -1,7 +1,9 @@
-//! What a person does not want in a tree: patterns as in `.gitignore`, given, or in files `.uorignore` in the tree itself.
+//! What a person does not want in a tree: patterns as in `.gitignore`, given, or in files
+//! `.uorignore` in the tree itself.
 //!
-//! The last pattern that fits decides. What is given goes before what a tree says, and an inner directory's file before those
-//! of the directories around it. What is in a directory that is left out is not looked at.
+//! The last pattern that fits decides. What is given goes before what a tree says, and an inner
+//! directory's file before those of the directories around it. What is in a directory that is left
+//! out is not looked at.
 
 use std::fs;
 use std::io::Read as _;
@@ -68,7 +70,9 @@ pub enum ExcludeError {
 }
 
 fn place(file: Option<&Path>, line: usize) -> String {
-    file.map_or_else(String::new, |file| format!(" in line {line} of {}", file.display()))
+    file.map_or_else(String::new, |file| {
+        format!(" in line {line} of {}", file.display())
+    })
 }
 
 impl Excludes {
@@ -106,7 +110,12 @@ impl Excludes {
     }
 }
 
-fn check(pattern: &str, file: Option<&Path>, line: usize, builder: &mut GitignoreBuilder) -> Result<(), ExcludeError> {
+fn check(
+    pattern: &str,
+    file: Option<&Path>,
+    line: usize,
+    builder: &mut GitignoreBuilder,
+) -> Result<(), ExcludeError> {
     let refused = |error: ignore::Error| ExcludeError::Pattern {
         pattern: pattern.to_owned(),
         file: file.map(Path::to_owned),
@@ -128,16 +137,33 @@ fn build(builder: &GitignoreBuilder, what: &str) -> Result<Gitignore, AddError> 
 
 fn read(path: &Path, follow: bool) -> Result<String, ExcludeError> {
     let file = || path.to_owned();
-    let failed = |source| ExcludeError::Read { file: file(), source };
-    let opened = if follow { fs::File::open(path) } else { open_file(path, false) };
+    let failed = |source| ExcludeError::Read {
+        file: file(),
+        source,
+    };
+    let opened = if follow {
+        fs::File::open(path)
+    } else {
+        open_file(path, false)
+    };
     let mut bytes = Vec::new();
-    opened.map_err(failed)?.take(UORIGNORE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    opened
+        .map_err(failed)?
+        .take(UORIGNORE_LEN_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if bytes.len() as u64 > UORIGNORE_LEN_MAX {
-        return Err(ExcludeError::TooLong { file: file(), max: UORIGNORE_LEN_MAX });
+        return Err(ExcludeError::TooLong {
+            file: file(),
+            max: UORIGNORE_LEN_MAX,
+        });
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        ExcludeError::NotText { file: file(), offset }
+        ExcludeError::NotText {
+            file: file(),
+            offset,
+        }
     })
 }
 

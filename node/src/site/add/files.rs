@@ -1,9 +1,10 @@
 //! Files being read, by several threads.
 //!
-//! A file that changes while it is read would be stored as it never was. So what it looks like is compared before and after;
-//! if that differs it is read again, and then refused. What a change within the tick of the file system's clock leaves no trace
-//! of is found by reading a file twice that had changed just before. (A writer through a mapping leaves a trace only when it
-//! first touches a page: like every tool that goes by these, this one may be deceived by it.)
+//! A file that changes while it is read would be stored as it never was. So what it looks like is
+//! compared before and after; if that differs it is read again, and then refused. What a change
+//! within the tick of the file system's clock leaves no trace of is found by reading a file twice
+//! that had changed just before. (A writer through a mapping leaves a trace only when it first
+//! touches a page: like every tool that goes by these, this one may be deceived by it.)
 
 use std::fs::Metadata;
 use std::io::Read;
@@ -44,7 +45,13 @@ pub(super) struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     pub(super) const fn new(site: &'a Site, put: PutOptions, allows_changing: bool) -> Self {
-        Self { site, put, allows_changing, bytes: AtomicU64::new(0), is_over: AtomicBool::new(false) }
+        Self {
+            site,
+            put,
+            allows_changing,
+            bytes: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
     }
 }
 
@@ -105,7 +112,12 @@ impl<'scope> Files<'scope> {
             let queue = queue.clone();
             scope.spawn(move || work(&queue, shared));
         }
-        Self { jobs, queue, buffer: Vec::new(), shared }
+        Self {
+            jobs,
+            queue,
+            buffer: Vec::new(),
+            shared,
+        }
     }
 
     /// How many bytes were read so far, or known without reading.
@@ -120,13 +132,21 @@ impl<'scope> Files<'scope> {
     fn begin(&self, path: PathBuf, len: u64, follow: bool) -> Begun {
         let (answer, coming) = sync_channel(1);
         // Should every thread have panicked, the answer is missed where it is awaited.
-        drop(self.jobs.send(Job { path, len, follow, answer }));
+        drop(self.jobs.send(Job {
+            path,
+            len,
+            follow,
+            answer,
+        }));
         Begun::Queued(len, coming)
     }
 
-    /// Reads a queued file in place of waiting for one; says whether there was one. A long one is left to the others.
+    /// Reads a queued file in place of waiting for one; says whether there was one. A long one is
+    /// left to the others.
     fn help(&mut self) -> bool {
-        let Ok(job) = self.queue.try_recv() else { return false };
+        let Ok(job) = self.queue.try_recv() else {
+            return false;
+        };
         let is_short = job.len <= CHUNK_LEN_MAX as u64;
         if is_short {
             job.run(&mut self.buffer, self.shared);
@@ -163,18 +183,34 @@ impl Job {
         let mut told = 0;
         // What is read again is no progress.
         let mut on_progress = |bytes: u64| {
-            shared.bytes.fetch_add(bytes.saturating_sub(told), Ordering::Relaxed);
+            shared
+                .bytes
+                .fetch_add(bytes.saturating_sub(told), Ordering::Relaxed);
             told = told.max(bytes);
         };
-        let (attempt, is_changing) = until_it_rests(|| self.attempt(buffer, shared, &mut on_progress))?;
-        let Attempt { payload, new_bytes, stamp, read_ms, .. } = attempt;
+        let (attempt, is_changing) =
+            until_it_rests(|| self.attempt(buffer, shared, &mut on_progress))?;
+        let Attempt {
+            payload,
+            new_bytes,
+            stamp,
+            read_ms,
+            ..
+        } = attempt;
         if is_changing && !shared.allows_changing {
-            return Err(AddError::Changing { path: self.path.clone() });
+            return Err(AddError::Changing {
+                path: self.path.clone(),
+            });
         }
         let changing = is_changing.then(|| text::text_of(self.path.as_os_str().as_bytes()));
         let seen = stamp.filter(|_| !is_changing);
         let seen = seen.map(|stamp| Seen::new(&self.path, stamp, read_ms, payload.checksum));
-        Ok(FileRead { payload, new_bytes, seen, changing })
+        Ok(FileRead {
+            payload,
+            new_bytes,
+            seen,
+            changing,
+        })
     }
 
     fn attempt(
@@ -188,27 +224,52 @@ impl Job {
         let mut file = open_file(path, self.follow).map_err(reading(path))?;
         let before = file.metadata().map_err(reading(path))?;
         if !before.is_file() {
-            return Err(AddError::Special { path: path.to_owned(), reason: Obstacle::of_special(&before) });
+            return Err(AddError::Special {
+                path: path.to_owned(),
+                reason: Obstacle::of_special(&before),
+            });
         }
         buffer.clear();
         if before.len() <= CHUNK_LEN_MAX as u64 {
             // All of it in one go, and a look for the end.
             buffer.reserve(usize::try_from(before.len()).unwrap_or_default() + 1);
-            file.by_ref().take(CHUNK_LEN_MAX as u64).read_to_end(buffer).map_err(reading(path))?;
+            file.by_ref()
+                .take(CHUNK_LEN_MAX as u64)
+                .read_to_end(buffer)
+                .map_err(reading(path))?;
             if shared.site.is_key(buffer, Some((path, &before))) {
-                return Err(AddError::Key { path: path.to_owned() });
+                return Err(AddError::Key {
+                    path: path.to_owned(),
+                });
             }
         }
         // A file may have grown since.
-        let mut bytes = shared.site.cancel.reader(buffer.as_slice().chain(&mut file));
-        let put = shared.site.store.blocks().put_with(&shared.put, &mut bytes, on_progress);
+        let mut bytes = shared
+            .site
+            .cancel
+            .reader(buffer.as_slice().chain(&mut file));
+        let put = shared
+            .site
+            .store
+            .blocks()
+            .put_with(&shared.put, &mut bytes, on_progress);
         let put = put.map_err(storing(&path.to_string_lossy()))?;
         let after = file.metadata().map_err(reading(path))?;
-        let payload = Payload { checksum: put.checksum, len: put.len };
+        let payload = Payload {
+            checksum: put.checksum,
+            len: put.len,
+        };
         let has_changed = before.len() != put.len || !walk::is_same(&before, &after);
         let stamp = Stamp::of(&before).filter(|_| !has_changed);
         let would_show = stamp.is_some_and(|stamp| stamp.would_show_change(read_ms));
-        Ok(Attempt { payload, new_bytes: put.new_bytes, stamp, read_ms, has_changed, would_show })
+        Ok(Attempt {
+            payload,
+            new_bytes: put.new_bytes,
+            stamp,
+            read_ms,
+            has_changed,
+            would_show,
+        })
     }
 }
 
@@ -225,9 +286,12 @@ struct Attempt {
     would_show: bool,
 }
 
-/// Reads until a file is known not to have changed meanwhile; says whether that could not be had. What was changed once is
-/// read once more; what is not known to have changed is taken if two readings agree.
-fn until_it_rests(mut read: impl FnMut() -> Result<Attempt, AddError>) -> Result<(Attempt, bool), AddError> {
+/// Reads until a file is known not to have changed meanwhile; says whether that could not be had.
+/// What was changed once is read once more; what is not known to have changed is taken if two
+/// readings agree.
+fn until_it_rests(
+    mut read: impl FnMut() -> Result<Attempt, AddError>,
+) -> Result<(Attempt, bool), AddError> {
     let (mut before, mut changes, mut new_bytes) = (None, 0, 0);
     loop {
         let mut attempt = read()?;
@@ -246,14 +310,26 @@ fn until_it_rests(mut read: impl FnMut() -> Result<Attempt, AddError>) -> Result
 }
 
 impl Adding<'_, '_> {
-    /// Has a file read, unless it looks as it did when it was last read and its bytes are still here.
+    /// Has a file read, unless it looks as it did when it was last read and its bytes are still
+    /// here.
     pub(super) fn begin_file(&self, path: PathBuf, metadata: &Metadata, follow: bool) -> Begun {
         // What may be a key is looked at, whatever an earlier release thought of it.
-        let known = Stamp::of(metadata).filter(|stamp| !may_be_key(stamp.len)).and_then(|stamp| {
-            let checksum = self.cache.find(&path, &stamp).filter(|it| self.site.store.blocks().has(*it))?;
-            Some(Payload { checksum, len: stamp.len })
-        });
-        known.map_or_else(|| self.files.begin(path, metadata.len(), follow), Begun::Known)
+        let known = Stamp::of(metadata)
+            .filter(|stamp| !may_be_key(stamp.len))
+            .and_then(|stamp| {
+                let checksum = self
+                    .cache
+                    .find(&path, &stamp)
+                    .filter(|it| self.site.store.blocks().has(*it))?;
+                Some(Payload {
+                    checksum,
+                    len: stamp.len,
+                })
+            });
+        known.map_or_else(
+            || self.files.begin(path, metadata.len(), follow),
+            Begun::Known,
+        )
     }
 
     /// Waits for a file, whose bytes are then in the blocks.
@@ -264,18 +340,29 @@ impl Adding<'_, '_> {
                 Ok(payload)
             }
             Begun::Queued(_, coming) => {
-                let FileRead { payload, new_bytes, seen, changing } = self.wait_for(&coming)?;
+                let FileRead {
+                    payload,
+                    new_bytes,
+                    seen,
+                    changing,
+                } = self.wait_for(&coming)?;
                 sums.new_bytes += new_bytes;
                 self.read.extend(seen);
-                changing.into_iter().for_each(|path| sums.changing.push(path));
+                changing
+                    .into_iter()
+                    .for_each(|path| sums.changing.push(path));
                 Ok(payload)
             }
         }
     }
 
-    fn wait_for(&mut self, coming: &Receiver<Result<FileRead, AddError>>) -> Result<FileRead, AddError> {
+    fn wait_for(
+        &mut self,
+        coming: &Receiver<Result<FileRead, AddError>>,
+    ) -> Result<FileRead, AddError> {
         loop {
-            // The files that are queued are behind this one: whoever has to wait may as well read one of them.
+            // The files that are queued are behind this one: whoever has to wait may as well read
+            // one of them.
             let answer = match coming.try_recv() {
                 Err(TryRecvError::Empty) if self.files.help() => continue,
                 Err(TryRecvError::Empty) => coming.recv_timeout(LOOK_EVERY),
@@ -285,7 +372,9 @@ impl Adding<'_, '_> {
             match answer {
                 Ok(read) => return read,
                 Err(RecvTimeoutError::Timeout) => self.tell_bytes(self.files.bytes()),
-                Err(RecvTimeoutError::Disconnected) => panic!("a thread that reads files has panicked"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("a thread that reads files has panicked")
+                }
             }
         }
     }
@@ -300,31 +389,69 @@ mod tests {
 
     use super::*;
 
-    /// What one reading found: the content, whether the file looked otherwise afterwards, and whether it would have.
+    /// What one reading found: the content, whether the file looked otherwise afterwards, and
+    /// whether it would have.
     type Found = (u8, bool, bool);
 
     fn rests(found: &[Found]) -> (Option<(u8, bool)>, usize) {
         let at = Cell::new(0);
         let result = until_it_rests(|| {
-            let (content, has_changed, would_show) = *found.get(at.get()).ok_or(AddError::Key { path: "".into() })?;
+            let (content, has_changed, would_show) = *found
+                .get(at.get())
+                .ok_or(AddError::Key { path: "".into() })?;
             at.set(at.get() + 1);
-            let payload = Payload { checksum: Checksum::of(&[content]), len: 1 };
-            Ok(Attempt { payload, new_bytes: 1, stamp: None, read_ms: 0, has_changed, would_show })
+            let payload = Payload {
+                checksum: Checksum::of(&[content]),
+                len: 1,
+            };
+            Ok(Attempt {
+                payload,
+                new_bytes: 1,
+                stamp: None,
+                read_ms: 0,
+                has_changed,
+                would_show,
+            })
         });
-        let content = |attempt: &Attempt| (0..=255).find(|byte| Checksum::of(&[*byte]) == attempt.payload.checksum);
-        (result.ok().map(|(attempt, is_changing)| (content(&attempt).unwrap(), is_changing)), at.get())
+        let content = |attempt: &Attempt| {
+            (0..=255).find(|byte| Checksum::of(&[*byte]) == attempt.payload.checksum)
+        };
+        (
+            result
+                .ok()
+                .map(|(attempt, is_changing)| (content(&attempt).unwrap(), is_changing)),
+            at.get(),
+        )
     }
 
     #[test]
     fn what_changed_is_read_again_and_then_given_up() {
         assert_eq!(rests(&[(1, false, true)]), (Some((1, false)), 1));
-        assert_eq!(rests(&[(1, true, true), (2, false, true)]), (Some((2, false)), 2));
-        assert_eq!(rests(&[(1, true, true), (2, true, true), (3, false, true)]), (Some((2, true)), 2));
+        assert_eq!(
+            rests(&[(1, true, true), (2, false, true)]),
+            (Some((2, false)), 2)
+        );
+        assert_eq!(
+            rests(&[(1, true, true), (2, true, true), (3, false, true)]),
+            (Some((2, true)), 2)
+        );
         // What would not show is read until two readings agree.
-        assert_eq!(rests(&[(1, false, false), (1, false, false)]), (Some((1, false)), 2));
-        assert_eq!(rests(&[(1, false, false), (2, false, false), (2, false, false)]), (Some((2, false)), 3));
-        assert_eq!(rests(&[(1, false, false), (2, false, false), (3, false, true)]), (Some((3, false)), 3));
-        assert_eq!(rests(&[(1, true, false), (2, true, false)]), (Some((2, true)), 2));
+        assert_eq!(
+            rests(&[(1, false, false), (1, false, false)]),
+            (Some((1, false)), 2)
+        );
+        assert_eq!(
+            rests(&[(1, false, false), (2, false, false), (2, false, false)]),
+            (Some((2, false)), 3)
+        );
+        assert_eq!(
+            rests(&[(1, false, false), (2, false, false), (3, false, true)]),
+            (Some((3, false)), 3)
+        );
+        assert_eq!(
+            rests(&[(1, true, false), (2, true, false)]),
+            (Some((2, true)), 2)
+        );
     }
 
     proptest! {

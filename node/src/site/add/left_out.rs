@@ -52,14 +52,17 @@ impl Obstacle {
 
     /// Why something could not be read, if that is a reason to go on without it.
     pub(in crate::site) fn of_error(error: &io::Error) -> Option<Self> {
-        (error.kind() == io::ErrorKind::PermissionDenied).then(|| Self::Unreadable(error.to_string()))
+        (error.kind() == io::ErrorKind::PermissionDenied)
+            .then(|| Self::Unreadable(error.to_string()))
     }
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DataDirectory => f.write_str("it is a data directory of uor, which may hold a site's private key"),
+            Self::DataDirectory => {
+                f.write_str("it is a data directory of uor, which may hold a site's private key")
+            }
             Self::PrivateKey => f.write_str("it is the private key of a site"),
             Self::Socket => f.write_str("it is a socket"),
             Self::Fifo => f.write_str("it is a named pipe"),
@@ -87,15 +90,25 @@ pub struct LeftOut {
 impl LeftOut {
     pub(super) fn new(path: &Path, reason: Obstacle) -> Self {
         let bytes = path.as_os_str().as_bytes();
-        Self { path: text::text_of(bytes), path_hex: text::hex_of(bytes), reason }
+        Self {
+            path: text::text_of(bytes),
+            path_hex: text::hex_of(bytes),
+            reason,
+        }
     }
 }
 
 impl<T: fmt::Display> fmt::Display for Bounded<T> {
     /// The first of them, and how many more there are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.named.first().map_or(Ok(()), |first| write!(f, "{first}"))?;
-        if self.total > 1 { write!(f, " and {} more", self.total - 1) } else { Ok(()) }
+        self.named
+            .first()
+            .map_or(Ok(()), |first| write!(f, "{first}"))?;
+        if self.total > 1 {
+            write!(f, " and {} more", self.total - 1)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -114,7 +127,10 @@ pub struct Bounded<T> {
 
 impl<T> Default for Bounded<T> {
     fn default() -> Self {
-        Self { named: Vec::new(), total: 0 }
+        Self {
+            named: Vec::new(),
+            total: 0,
+        }
     }
 }
 
@@ -140,6 +156,9 @@ mod tests {
     fn so_many_are_named_and_all_are_counted() {
         let mut bounded = Bounded::default();
         (0..NAMED_MAX + 7).for_each(|number| bounded.push(number));
-        assert_eq!((bounded.named.len(), bounded.total, bounded.unnamed()), (NAMED_MAX, NAMED_MAX as u64 + 7, 7));
+        assert_eq!(
+            (bounded.named.len(), bounded.total, bounded.unnamed()),
+            (NAMED_MAX, NAMED_MAX as u64 + 7, 7)
+        );
     }
 }

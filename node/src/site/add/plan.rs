@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{
-    AddError, AddOptions, Bounded, DataDirs, LeftOut, Obstacle, Site, Sort, Source, Step, Taken, Walk, check_options,
+    AddError, AddOptions, Bounded, DataDirs, LeftOut, Obstacle, Site, Sort, Source, Step, Taken,
+    Walk, check_options,
 };
 
 /// What would become of something.
@@ -33,7 +34,8 @@ pub struct Planned {
     pub bytes: Option<u64>,
     /// How many files.
     pub files: u64,
-    /// How many things would be left out because they are not wanted; of a directory, the directory.
+    /// How many things would be left out because they are not wanted; of a directory, the
+    /// directory.
     pub excluded: u64,
     /// What would be left out by necessity, and why.
     pub left_out: Bounded<LeftOut>,
@@ -42,7 +44,8 @@ pub struct Planned {
 }
 
 impl Site {
-    /// Says what [`Site::add`] would do, and writes nothing. `on_path` is told what would become of everything on the way.
+    /// Says what [`Site::add`] would do, and writes nothing. `on_path` is told what would become of
+    /// everything on the way.
     ///
     /// # Errors
     /// [`AddError`], as far as it can be foreseen.
@@ -55,7 +58,10 @@ impl Site {
         check_options(sources.len(), options)?;
         let data_dirs = DataDirs::beside(&self.dir);
         let taken = options.taken(&data_dirs);
-        sources.iter().map(|source| self.plan_source(source, taken, on_path)).collect()
+        sources
+            .iter()
+            .map(|source| self.plan_source(source, taken, on_path))
+            .collect()
     }
 
     fn plan_source(
@@ -74,7 +80,9 @@ impl Site {
             left_out: Bounded::default(),
             dry_run: true,
         };
-        let Source::Path(path) = source else { return Ok(planned) };
+        let Source::Path(path) = source else {
+            return Ok(planned);
+        };
         let metadata = self.check_source(path, taken.data_dirs)?;
         if !metadata.is_dir() {
             planned.bytes = Some(metadata.len());
@@ -91,10 +99,12 @@ impl Site {
                 Step::Met { path, metadata, .. } if self.is_key_file(&path, &metadata) => {
                     (path, Fate::LeftOut(Obstacle::PrivateKey))
                 }
-                Step::Met { path, metadata, .. } if metadata.is_file() => match may_be_read(&path) {
-                    Err(reason) => (path, Fate::LeftOut(reason)),
-                    Ok(()) => (path, Fate::Added(Some(metadata.len()))),
-                },
+                Step::Met { path, metadata, .. } if metadata.is_file() => {
+                    match may_be_read(&path) {
+                        Err(reason) => (path, Fate::LeftOut(reason)),
+                        Ok(()) => (path, Fate::Added(Some(metadata.len()))),
+                    }
+                }
                 Step::Met { path, .. } => (path, Fate::Added(None)),
             };
             match &fate {

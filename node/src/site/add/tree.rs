@@ -1,8 +1,9 @@
 //! Directories being walked, and trees being built of them.
 //!
-//! The walk is a line of steps. A window slides along it: at its front end files are handed to the threads that read, at its
-//! rear end their results are taken and trees built, both in the order of the walk. So threads are busy with what lies in the
-//! window, whatever directory it is in, and no more than the window waits in memory.
+//! The walk is a line of steps. A window slides along it: at its front end files are handed to the
+//! threads that read, at its rear end their results are taken and trees built, both in the order of
+//! the walk. So threads are busy with what lies in the window, whatever directory it is in, and no
+//! more than the window waits in memory.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -54,11 +55,20 @@ struct Building {
 }
 
 impl Adding<'_, '_> {
-    pub(super) fn directory(&mut self, dir: &Path, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
+    pub(super) fn directory(
+        &mut self,
+        dir: &Path,
+        sums: &mut Sums,
+    ) -> Result<ArtifactKey, AddError> {
         let mut walk = Walk::new(dir, self.taken)?.fuse();
         let mut window = VecDeque::new();
         let mut open = Vec::new();
-        let mut building = Building { path: dir.to_owned(), name: Vec::new(), mode: 0, entries: Vec::new() };
+        let mut building = Building {
+            path: dir.to_owned(),
+            name: Vec::new(),
+            mode: 0,
+            entries: Vec::new(),
+        };
         loop {
             while window.len() < WINDOW_STEPS
                 && let Some(step) = walk.next()
@@ -66,12 +76,19 @@ impl Adding<'_, '_> {
                 window.push_back(self.begin(step));
             }
             match window.pop_front() {
-                Some(Pending::Directory(inner)) => open.push(std::mem::replace(&mut building, inner)),
+                Some(Pending::Directory(inner)) => {
+                    open.push(std::mem::replace(&mut building, inner))
+                }
                 Some(Pending::File { name, mode, file }) => {
                     self.site.cancel.check()?;
                     if let Some((key, len)) = self.file_in_tree(file, sums)? {
                         let kind = EntryKind::File { key, len };
-                        building.entries.push(TreeEntry { name, mode, kind, attributes: None });
+                        building.entries.push(TreeEntry {
+                            name,
+                            mode,
+                            kind,
+                            attributes: None,
+                        });
                     }
                 }
                 Some(Pending::Symlink { name, mode, target }) => {
@@ -82,12 +99,21 @@ impl Adding<'_, '_> {
                         attributes: None,
                     });
                 }
-                Some(Pending::Obstructed(path, reason)) => sums.left_out.push(LeftOut::new(&path, reason)),
+                Some(Pending::Obstructed(path, reason)) => {
+                    sums.left_out.push(LeftOut::new(&path, reason))
+                }
                 Some(Pending::Excluded) => sums.excluded += 1,
                 Some(Pending::End) | None => {
-                    let Building { path, name, mode, entries } = building;
+                    let Building {
+                        path,
+                        name,
+                        mode,
+                        entries,
+                    } = building;
                     let key = self.tree(&path, entries, sums)?;
-                    let Some(outer) = open.pop() else { return Ok(key) };
+                    let Some(outer) = open.pop() else {
+                        return Ok(key);
+                    };
                     building = outer;
                     building.entries.push(TreeEntry {
                         name,
@@ -105,7 +131,11 @@ impl Adding<'_, '_> {
     }
 
     /// Waits for a file and notes it: its key, and its length; nothing if it had to be left out.
-    fn file_in_tree(&mut self, file: Begun, sums: &mut Sums) -> Result<Option<(ArtifactKey, u64)>, AddError> {
+    fn file_in_tree(
+        &mut self,
+        file: Begun,
+        sums: &mut Sums,
+    ) -> Result<Option<(ArtifactKey, u64)>, AddError> {
         let len = file.len();
         match self.end_file(file, sums) {
             Ok(payload) => Ok(Some((self.file_added(payload, sums)?, payload.len))),
@@ -125,27 +155,69 @@ impl Adding<'_, '_> {
             Ok(Step::Left) => Pending::End,
             Ok(Step::Excluded(_)) => Pending::Excluded,
             Ok(Step::Obstructed { path, reason }) => Pending::Obstructed(path, reason),
-            Ok(Step::Met { path, metadata, is_entered }) => {
-                let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+            Ok(Step::Met {
+                path,
+                metadata,
+                is_entered,
+            }) => {
+                let name = path
+                    .file_name()
+                    .map(|name| name.as_bytes().to_vec())
+                    .unwrap_or_default();
                 let mode = metadata.permissions().mode() & MODE_MASK;
                 if is_entered {
-                    Pending::Directory(Building { path, name, mode, entries: Vec::new() })
-                } else if metadata.is_symlink() {
-                    fs::read_link(&path).map_err(reading(&path)).map_or_else(Pending::Failed, |target| {
-                        Pending::Symlink { name, mode, target: target.as_os_str().as_bytes().to_vec() }
+                    Pending::Directory(Building {
+                        path,
+                        name,
+                        mode,
+                        entries: Vec::new(),
                     })
+                } else if metadata.is_symlink() {
+                    fs::read_link(&path).map_err(reading(&path)).map_or_else(
+                        Pending::Failed,
+                        |target| Pending::Symlink {
+                            name,
+                            mode,
+                            target: target.as_os_str().as_bytes().to_vec(),
+                        },
+                    )
                 } else {
-                    Pending::File { name, mode, file: self.begin_file(path, &metadata, false) }
+                    Pending::File {
+                        name,
+                        mode,
+                        file: self.begin_file(path, &metadata, false),
+                    }
                 }
             }
             Err(error) => Pending::Failed(error),
         }
     }
 
-    fn tree(&mut self, dir: &Path, entries: Vec<TreeEntry>, sums: &mut Sums) -> Result<ArtifactKey, AddError> {
-        let tree = Tree::new(entries).map_err(|source| AddError::Tree { path: dir.to_owned(), source })?.encode();
-        let put = self.site.store.blocks().put_bytes(&tree).map_err(storing(&dir.to_string_lossy()))?;
+    fn tree(
+        &mut self,
+        dir: &Path,
+        entries: Vec<TreeEntry>,
+        sums: &mut Sums,
+    ) -> Result<ArtifactKey, AddError> {
+        let tree = Tree::new(entries)
+            .map_err(|source| AddError::Tree {
+                path: dir.to_owned(),
+                source,
+            })?
+            .encode();
+        let put = self
+            .site
+            .store
+            .blocks()
+            .put_bytes(&tree)
+            .map_err(storing(&dir.to_string_lossy()))?;
         sums.new_bytes += put.new_bytes;
-        self.record(Some(TYPE_TAG), Payload { checksum: put.checksum, len: put.len })
+        self.record(
+            Some(TYPE_TAG),
+            Payload {
+                checksum: put.checksum,
+                len: put.len,
+            },
+        )
     }
 }

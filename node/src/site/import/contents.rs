@@ -1,6 +1,7 @@
 //! Contents of objects, as streams of bytes, into blocks.
 //!
-//! Long ones are put one after the other, since the blocks take all cores for each; short ones by several threads.
+//! Long ones are put one after the other, since the blocks take all cores for each; short ones by
+//! several threads.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -17,7 +18,8 @@ use uor_zfs::objects::ObjectSet;
 use super::spool::FileSpool;
 use super::{ImportError, storing};
 
-/// How many bytes of holes the files of one stream may have: reading them takes time, though not room.
+/// How many bytes of holes the files of one stream may have: reading them takes time, though not
+/// room.
 pub(super) const HOLES_MAX: u64 = 1 << 40;
 /// A gap in earlier contents up to this many bytes is read over, rather than looked up again.
 const GAP_MAX: u64 = 8 << 20;
@@ -38,18 +40,31 @@ impl<'a> Contents<'a> {
     pub(super) fn new(set: &'a ObjectSet, number: u64, len: u64, spool: &'a FileSpool<'a>) -> Self {
         let base = set.get(number).and_then(|object| object.base);
         let segments = Box::new(set.segments(number, len));
-        Self { spool, segments, range: 0..0, source: None, base, reader: None }
+        Self {
+            spool,
+            segments,
+            range: 0..0,
+            source: None,
+            base,
+            reader: None,
+        }
     }
 
     /// Reads earlier contents where the current segment is.
     fn read_base(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let base = self.base.ok_or(io::ErrorKind::NotFound)?;
         let at = self.range.start;
-        let is_near = self.reader.as_ref().is_some_and(|(_, place)| *place <= at && at - place <= GAP_MAX);
+        let is_near = self
+            .reader
+            .as_ref()
+            .is_some_and(|(_, place)| *place <= at && at - place <= GAP_MAX);
         if !is_near {
             let checksum = Checksum::from_bytes(base.name);
-            let reader =
-                self.spool.blocks.read_range(checksum, at.min(base.len)..base.len).map_err(io::Error::other)?;
+            let reader = self
+                .spool
+                .blocks
+                .read_range(checksum, at.min(base.len)..base.len)
+                .map_err(io::Error::other)?;
             self.reader = Some((reader, at));
         }
         let (reader, place) = self.reader.as_mut().ok_or(io::ErrorKind::NotFound)?;
@@ -63,7 +78,9 @@ impl<'a> Contents<'a> {
 impl Read for Contents<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.range.is_empty() {
-            let Some(segment) = self.segments.next() else { return Ok(0) };
+            let Some(segment) = self.segments.next() else {
+                return Ok(0);
+            };
             (self.range, self.source) = (segment.range, segment.source);
         }
         let left = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
@@ -99,17 +116,20 @@ pub(super) fn put(
     wanted: Vec<Wanted>,
     on_stored: &mut dyn FnMut(u64),
 ) -> Result<(BTreeMap<u64, Stored>, u64), ImportError> {
-    let (short, long): (Vec<Wanted>, Vec<Wanted>) =
-        wanted.into_iter().partition(|(_, len)| *len <= CHUNK_LEN_MAX as u64);
+    let (short, long): (Vec<Wanted>, Vec<Wanted>) = wanted
+        .into_iter()
+        .partition(|(_, len)| *len <= CHUNK_LEN_MAX as u64);
     let (mut stored, mut new_bytes) = put_short(set, spool, &short)?;
     on_stored(short.iter().map(|(_, len)| len).sum());
     for (number, len) in long {
         let mut contents = Contents::new(set, number, len, spool);
         let mut before = 0;
-        let put = spool.blocks.put_with(&PutOptions::default(), &mut contents, &mut |now| {
-            on_stored(now - before);
-            before = now;
-        });
+        let put = spool
+            .blocks
+            .put_with(&PutOptions::default(), &mut contents, &mut |now| {
+                on_stored(now - before);
+                before = now;
+            });
         let put = put.map_err(storing(format!("object {number}")))?;
         new_bytes += put.new_bytes;
         stored.insert(number, as_stored(&put));
@@ -140,7 +160,9 @@ fn put_short(
             }
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(wanted.len());
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
@@ -156,9 +178,14 @@ fn put_one(
     len: u64,
 ) -> Result<PutStats, ImportError> {
     let mut contents = Contents::new(set, number, len, spool);
-    blocks.put(&mut contents, &mut |_| {}).map_err(storing(format!("object {number}")))
+    blocks
+        .put(&mut contents, &mut |_| {})
+        .map_err(storing(format!("object {number}")))
 }
 
 pub(super) fn as_stored(put: &PutStats) -> Stored {
-    Stored { name: *put.checksum.as_bytes(), len: put.len }
+    Stored {
+        name: *put.checksum.as_bytes(),
+        len: put.len,
+    }
 }

@@ -1,8 +1,9 @@
 //! Files that come in order are stored while the stream is read, and need not wait in the spool.
 //!
-//! Whatever comes of them later, nothing is lost: what was stored is to the objects what contents of an earlier snapshot
-//! are, and what does not come in order is kept beside it. Short files are put by a few threads; a long one by the blocks'
-//! own, fed through a pipe that holds [`PIPE_PIECES`] pieces. While one long file is finished, the next begins.
+//! Whatever comes of them later, nothing is lost: what was stored is to the objects what contents
+//! of an earlier snapshot are, and what does not come in order is kept beside it. Short files are
+//! put by a few threads; a long one by the blocks' own, fed through a pipe that holds
+//! [`PIPE_PIECES`] pieces. While one long file is finished, the next begins.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read};
@@ -61,7 +62,13 @@ impl Spool for Incoming<'_, '_> {
         self.spool.append(bytes)
     }
 
-    fn offer(&mut self, object: u64, len: u64, offset: u64, block: &[u8]) -> io::Result<Option<Range<u64>>> {
+    fn offer(
+        &mut self,
+        object: u64,
+        len: u64,
+        offset: u64,
+        block: &[u8],
+    ) -> io::Result<Option<Range<u64>>> {
         self.intake.offer(object, len, offset, block)
     }
 
@@ -126,7 +133,10 @@ impl<'scope, 'env> Intake<'scope, 'env> {
         let workers = (0..threads).map(|_| {
             let queue = queue.clone();
             scope.spawn(move || {
-                queue.into_iter().map(|(object, taken, bytes)| put(blocks, object, taken, &mut &*bytes)).collect()
+                queue
+                    .into_iter()
+                    .map(|(object, taken, bytes)| put(blocks, object, taken, &mut &*bytes))
+                    .collect()
             })
         });
         let workers = workers.collect();
@@ -143,14 +153,25 @@ impl<'scope, 'env> Intake<'scope, 'env> {
     }
 
     /// See [`Spool::offer`].
-    fn offer(&mut self, object: u64, len: u64, offset: u64, block: &[u8]) -> io::Result<Option<Range<u64>>> {
+    fn offer(
+        &mut self,
+        object: u64,
+        len: u64,
+        offset: u64,
+        block: &[u8],
+    ) -> io::Result<Option<Range<u64>>> {
         if self.closed.contains(&object) {
             return Ok(None);
         }
-        let current = self.current.as_ref().filter(|current| current.object == object);
+        let current = self
+            .current
+            .as_ref()
+            .filter(|current| current.object == object);
         let (at, len) = current.map_or((0, len), |current| (current.at, current.len));
         // Behind its end a file has zeros.
-        let inside = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX).min(block.len());
+        let inside = usize::try_from(len.saturating_sub(offset))
+            .unwrap_or(usize::MAX)
+            .min(block.len());
         let (block, behind) = block.split_at(inside);
         let is_in_order = offset >= at && offset - at <= HOLE_MAX;
         if !is_in_order || block.is_empty() || behind.iter().any(|byte| *byte != 0) {
@@ -161,7 +182,10 @@ impl<'scope, 'env> Intake<'scope, 'env> {
             self.open(object, len)?;
         }
         if let Some(current) = &mut self.current
-            && current.zeros(offset - at).and_then(|()| current.feed(block)).is_none()
+            && current
+                .zeros(offset - at)
+                .and_then(|()| current.feed(block))
+                .is_none()
         {
             return self.broken();
         }
@@ -179,19 +203,36 @@ impl<'scope, 'env> Intake<'scope, 'env> {
             let (home, used) = bounded(PIPE_PIECES);
             let blocks = self.blocks;
             let thread = self.scope.spawn(move || {
-                let mut pipe = Pipe { receiver, home, piece: Vec::new(), at: 0, ended: false };
+                let mut pipe = Pipe {
+                    receiver,
+                    home,
+                    piece: Vec::new(),
+                    at: 0,
+                    ended: false,
+                };
                 put(blocks, object, 0, &mut pipe)
             });
             self.long.push_back(Long { thread, taken: 0 });
-            Destination::Long(Feeder { sender, used, piece: Vec::with_capacity(PIECE_LEN) })
+            Destination::Long(Feeder {
+                sender,
+                used,
+                piece: Vec::with_capacity(PIECE_LEN),
+            })
         };
-        self.current = Some(Current { object, len, at: 0, to });
+        self.current = Some(Current {
+            object,
+            len,
+            at: 0,
+            to,
+        });
         Ok(())
     }
 
     /// Ends the file that is coming.
     fn close(&mut self) -> io::Result<()> {
-        let Some(mut current) = self.current.take() else { return Ok(()) };
+        let Some(mut current) = self.current.take() else {
+            return Ok(());
+        };
         self.closed.insert(current.object);
         let (taken, rest) = (current.at, current.len - current.at);
         if rest <= HOLE_MAX && current.zeros(rest).is_none() {
@@ -201,14 +242,21 @@ impl<'scope, 'env> Intake<'scope, 'env> {
             Destination::Short(bytes) => match self.jobs.send((current.object, taken, bytes)) {
                 Ok(()) => Ok(()),
                 // All of them have failed.
-                Err(_) => self.join_workers().and(Err(io::ErrorKind::BrokenPipe.into())),
+                Err(_) => self
+                    .join_workers()
+                    .and(Err(io::ErrorKind::BrokenPipe.into())),
             },
             Destination::Long(feeder) => {
                 if let Some(long) = self.long.back_mut() {
                     long.taken = taken;
                 }
                 // If nobody reads any more, joining tells why.
-                drop(feeder.sender.send(Some(feeder.piece)).and_then(|()| feeder.sender.send(None)));
+                drop(
+                    feeder
+                        .sender
+                        .send(Some(feeder.piece))
+                        .and_then(|()| feeder.sender.send(None)),
+                );
                 Ok(())
             }
         }
@@ -216,8 +264,13 @@ impl<'scope, 'env> Intake<'scope, 'env> {
 
     /// Waits for the oldest long file.
     fn join_long(&mut self) -> io::Result<()> {
-        let Some(Long { thread, taken }) = self.long.pop_front() else { return Ok(()) };
-        let put = thread.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io::Error::other)?;
+        let Some(Long { thread, taken }) = self.long.pop_front() else {
+            return Ok(());
+        };
+        let put = thread
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic))
+            .map_err(io::Error::other)?;
         self.done.push(Direct { taken, ..put });
         Ok(())
     }
@@ -234,7 +287,10 @@ impl<'scope, 'env> Intake<'scope, 'env> {
     /// Waits for short files, of which no more may come.
     fn join_workers(&mut self) -> io::Result<()> {
         for worker in std::mem::take(&mut self.workers) {
-            let put = worker.join().unwrap_or_else(|panic| resume_unwind(panic)).map_err(io::Error::other)?;
+            let put = worker
+                .join()
+                .unwrap_or_else(|panic| resume_unwind(panic))
+                .map_err(io::Error::other)?;
             self.done.extend(put);
         }
         Ok(())
@@ -279,9 +335,14 @@ impl Feeder {
     fn feed(&mut self, bytes: &[u8]) -> Option<()> {
         for bytes in bytes.chunks(PIECE_LEN) {
             if self.piece.len() + bytes.len() > PIECE_LEN {
-                let mut next = self.used.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE_LEN));
+                let mut next = self
+                    .used
+                    .try_recv()
+                    .unwrap_or_else(|_| Vec::with_capacity(PIECE_LEN));
                 next.clear();
-                self.sender.send(Some(std::mem::replace(&mut self.piece, next))).ok()?;
+                self.sender
+                    .send(Some(std::mem::replace(&mut self.piece, next)))
+                    .ok()?;
             }
             self.piece.extend_from_slice(bytes);
         }
@@ -291,10 +352,16 @@ impl Feeder {
 
 fn put(blocks: &Blocks, object: u64, taken: u64, bytes: &mut dyn Read) -> Put {
     let put = blocks.put(bytes, &mut |_| {})?;
-    Ok(Direct { object, stored: as_stored(&put), taken, new_bytes: put.new_bytes })
+    Ok(Direct {
+        object,
+        stored: as_stored(&put),
+        taken,
+        new_bytes: put.new_bytes,
+    })
 }
 
-/// The reading end of a long file. Only what was ended on purpose ends; what breaks off is an error.
+/// The reading end of a long file. Only what was ended on purpose ends; what breaks off is an
+/// error.
 struct Pipe {
     receiver: Receiver<Option<Vec<u8>>>,
     /// Where pieces go that have been read.
@@ -309,7 +376,10 @@ impl Read for Pipe {
         while self.at == self.piece.len() && !self.ended {
             match self.receiver.recv() {
                 Ok(Some(piece)) => {
-                    drop(self.home.try_send(std::mem::replace(&mut self.piece, piece)));
+                    drop(
+                        self.home
+                            .try_send(std::mem::replace(&mut self.piece, piece)),
+                    );
                     self.at = 0;
                 }
                 Ok(None) => self.ended = true,

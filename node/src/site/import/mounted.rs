@@ -25,15 +25,23 @@ pub(super) fn stage(
     options: &ImportOptions<'_>,
     on_progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<(Staged, Vec<String>), ImportError> {
-    let read = |source| ImportError::Read { path: directory.to_owned(), source };
+    let read = |source| ImportError::Read {
+        path: directory.to_owned(),
+        source,
+    };
     let root = fs::canonicalize(directory).map_err(read)?;
     let metadata = fs::symlink_metadata(&root).map_err(read)?;
     if !metadata.is_dir() {
-        return Err(ImportError::NotADirectory { path: directory.to_owned() });
+        return Err(ImportError::NotADirectory {
+            path: directory.to_owned(),
+        });
     }
     let data_dirs = DataDirs::beside(site.dir());
     if let Some(dir) = data_dirs.around(&root).map_err(read)? {
-        return Err(ImportError::DataDirectory { path: directory.to_owned(), dir });
+        return Err(ImportError::DataDirectory {
+            path: directory.to_owned(),
+            dir,
+        });
     }
     let mut source = Mounted {
         site,
@@ -53,7 +61,15 @@ pub(super) fn stage(
     let new_bytes = built.new_bytes + source.new_bytes;
     let warnings = source.warnings.into_iter().collect();
     let (name, to_guid, creation) = identify(&root);
-    let origin = Origin { name, to_guid, from_guid: 0, creation, contents, state: None, predecessor: None };
+    let origin = Origin {
+        name,
+        to_guid,
+        from_guid: 0,
+        creation,
+        contents,
+        state: None,
+        predecessor: None,
+    };
     let staged = Staged {
         origin,
         state: None,
@@ -67,7 +83,8 @@ pub(super) fn stage(
     Ok((staged, warnings))
 }
 
-/// Name, GUID and creation of the snapshot that is mounted at `root`, as far as `zfs` tells; without it, the path.
+/// Name, GUID and creation of the snapshot that is mounted at `root`, as far as `zfs` tells;
+/// without it, the path.
 fn identify(root: &Path) -> (Vec<u8>, u64, u64) {
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let Some(name) = mounted_snapshot(&mounts, root) else {
@@ -75,10 +92,20 @@ fn identify(root: &Path) -> (Vec<u8>, u64, u64) {
         path.truncate(ORIGIN_NAME_LEN_MAX as usize);
         return (path, 0, 0);
     };
-    let asked = Command::new("zfs").args(["get", "-Hp", "-o", "value", "guid,creation"]).arg(&name).output();
-    let said = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let mut numbers = said.lines().map(|line| line.trim().parse::<u64>().unwrap_or_default());
-    let (guid, creation) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let asked = Command::new("zfs")
+        .args(["get", "-Hp", "-o", "value", "guid,creation"])
+        .arg(&name)
+        .output();
+    let said = asked
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let mut numbers = said
+        .lines()
+        .map(|line| line.trim().parse::<u64>().unwrap_or_default());
+    let (guid, creation) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
     (name.into_bytes(), guid, creation)
 }
 
@@ -102,7 +129,9 @@ fn unescape(text: &str) -> String {
     ["\\040", "\\011", "\\012", "\\134"]
         .into_iter()
         .zip([" ", "\t", "\n", "\\"])
-        .fold(text.to_owned(), |text, (escape, meant)| text.replace(escape, meant))
+        .fold(text.to_owned(), |text, (escape, meant)| {
+            text.replace(escape, meant)
+        })
 }
 
 struct Mounted<'a> {
@@ -123,12 +152,16 @@ struct Mounted<'a> {
 impl Mounted<'_> {
     fn leave_out(&mut self, part: &str, path: &Path, reason: &Obstacle) {
         let path = text::text_of(path.as_os_str().as_bytes());
-        self.warnings.insert(format!("left out {part}{path}: {reason}"));
+        self.warnings
+            .insert(format!("left out {part}{path}: {reason}"));
     }
 }
 
 fn reading(path: &Path) -> impl FnOnce(io::Error) -> ImportError {
-    move |source| ImportError::Read { path: path.to_owned(), source }
+    move |source| ImportError::Read {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 impl Source for Mounted<'_> {
@@ -151,7 +184,12 @@ impl Source for Mounted<'_> {
             xattrs: xattrs(path).map_err(reading(path))?,
         };
         let identity = (metadata.nlink() > 1).then(|| walk::identity(&metadata));
-        Ok(Node { kind, mode: metadata.mode() & MODE_MASK, attributes, identity })
+        Ok(Node {
+            kind,
+            mode: metadata.mode() & MODE_MASK,
+            attributes,
+            identity,
+        })
     }
 
     fn enter(&mut self, path: &PathBuf) -> Result<Entries<PathBuf>, ImportError> {
@@ -165,13 +203,18 @@ impl Source for Mounted<'_> {
         }
         let mut entries = walk::sorted(path).map_err(reading(path))?;
         entries.retain(|entry| {
-            let is_key = entry.metadata().is_ok_and(|metadata| self.site.is_key_file(&entry.path(), &metadata));
+            let is_key = entry
+                .metadata()
+                .is_ok_and(|metadata| self.site.is_key_file(&entry.path(), &metadata));
             if is_key {
                 self.leave_out("", &entry.path(), &Obstacle::PrivateKey);
             }
             !is_key
         });
-        Ok(entries.into_iter().map(|entry| (entry.file_name().as_bytes().to_vec(), entry.path())).collect())
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.file_name().as_bytes().to_vec(), entry.path()))
+            .collect())
     }
 
     fn leave(&mut self) {}
@@ -185,10 +228,14 @@ impl Source for Mounted<'_> {
         }
         let before = self.progress.bytes;
         let (progress, on_progress) = (&mut self.progress, &mut self.on_progress);
-        let put = self.site.store.blocks().put(&mut self.site.cancel.reader(&mut file), &mut |bytes| {
-            progress.bytes = before + bytes;
-            on_progress(*progress);
-        });
+        let put =
+            self.site
+                .store
+                .blocks()
+                .put(&mut self.site.cancel.reader(&mut file), &mut |bytes| {
+                    progress.bytes = before + bytes;
+                    on_progress(*progress);
+                });
         let put = put.map_err(storing(path.to_string_lossy()))?;
         let after = file.metadata().map_err(reading(path))?;
         if put.len != metadata.len() || !walk::is_same(&metadata, &after) {
@@ -196,7 +243,10 @@ impl Source for Mounted<'_> {
         }
         self.progress.bytes = before + put.len;
         self.new_bytes += put.new_bytes;
-        let payload = Payload { checksum: put.checksum, len: put.len };
+        let payload = Payload {
+            checksum: put.checksum,
+            len: put.len,
+        };
         if metadata.nlink() > 1 {
             self.read.insert(identity, payload);
         }
@@ -206,14 +256,19 @@ impl Source for Mounted<'_> {
 
 fn kind_of(path: &Path, metadata: &Metadata) -> Result<NodeKind, ImportError> {
     let file_type = metadata.file_type();
-    let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+    let (major, minor) = (
+        rustix::fs::major(metadata.rdev()),
+        rustix::fs::minor(metadata.rdev()),
+    );
     Ok(if file_type.is_dir() {
         NodeKind::Directory
     } else if file_type.is_file() {
         NodeKind::File
     } else if file_type.is_symlink() {
         let target = fs::read_link(path).map_err(reading(path))?;
-        NodeKind::Other(EntryKind::Symlink { target: target.as_os_str().as_bytes().to_vec() })
+        NodeKind::Other(EntryKind::Symlink {
+            target: target.as_os_str().as_bytes().to_vec(),
+        })
     } else if file_type.is_fifo() {
         NodeKind::Other(EntryKind::Fifo)
     } else if file_type.is_socket() {
@@ -235,12 +290,17 @@ fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     };
     names.truncate(len);
     let mut xattrs = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         let mut value = vec![0_u8; 64 << 10];
         let len = match rustix::fs::lgetxattr(path, name, value.as_mut_slice()) {
             Ok(len) => len,
             // It was listed, and is not for us.
-            Err(rustix::io::Errno::NODATA | rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => continue,
+            Err(
+                rustix::io::Errno::NODATA | rustix::io::Errno::ACCESS | rustix::io::Errno::PERM,
+            ) => continue,
             Err(error) => return Err(error.into()),
         };
         value.truncate(len);
@@ -260,7 +320,10 @@ mod tests {
                        40 36 0:50 / /tank/.zfs/snapshot/a\\040b ro,relatime - zfs tank@a\\040b ro,xattr\n\
                        41 36 0:51 / /data ro - ext4 /dev/sda@x ro\n";
         let found = |path: &str| mounted_snapshot(mounts, Path::new(path));
-        assert_eq!(found("/tank/.zfs/snapshot/a b").as_deref(), Some("tank@a b"));
+        assert_eq!(
+            found("/tank/.zfs/snapshot/a b").as_deref(),
+            Some("tank@a b")
+        );
         assert_eq!(found("/tank"), None);
         assert_eq!(found("/data"), None);
     }

@@ -1,4 +1,5 @@
-//! A stream being received: record by record into objects, and of the objects, once they are whole, what they are.
+//! A stream being received: record by record into objects, and of the objects, once they are whole,
+//! what they are.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, BufWriter, Read, Seek as _, Write as _};
@@ -47,8 +48,14 @@ fn receive_in<'scope, 'env>(
 ) -> Result<(Vec<Staged>, Vec<String>), ImportError> {
     let mut reader = StreamReader::new(BufReader::with_capacity(READ_LEN, stream));
     let (staged, warnings) = (Vec::new(), Vec::new());
-    let mut receiving =
-        Receiving { site, options, is_package: false, staged, warnings, progress: ImportProgress::default() };
+    let mut receiving = Receiving {
+        site,
+        options,
+        is_package: false,
+        staged,
+        warnings,
+        progress: ImportProgress::default(),
+    };
     let mut current: Option<Receiver<'_, '_>> = None;
     while let Some(record) = reader.next_record()? {
         let read = record.offset + record.payload.len() as u64;
@@ -65,7 +72,9 @@ fn receive_in<'scope, 'env>(
             }
             _ => {
                 if let Some(receiver) = &mut current {
-                    receiver.set.apply(&receiver.begin, &record, &mut receiver.incoming)?;
+                    receiver
+                        .set
+                        .apply(&receiver.begin, &record, &mut receiver.incoming)?;
                 }
             }
         }
@@ -124,27 +133,51 @@ impl<'env> Receiving<'env, '_> {
         let (dir, blocks, cancel) = (&self.site.dir, self.site.store.blocks(), &self.site.cancel);
         let mut spool = FileSpool::new(dir, blocks, cancel).map_err(ImportError::Spool)?;
         let (set, base) = self.base(begin, &mut spool)?;
-        Ok(Some(Receiver { begin: begin.clone(), set, incoming: Incoming::new(spool, scope), base }))
+        Ok(Some(Receiver {
+            begin: begin.clone(),
+            set,
+            incoming: Incoming::new(spool, scope),
+            base,
+        }))
     }
 
     /// The objects of the snapshot that this one tells changes to.
-    fn base(&self, begin: &Begin, spool: &mut FileSpool<'_>) -> Result<(ObjectSet, Option<Base>), ImportError> {
+    fn base(
+        &self,
+        begin: &Begin,
+        spool: &mut FileSpool<'_>,
+    ) -> Result<(ObjectSet, Option<Base>), ImportError> {
         let (guid, blocks) = (begin.from_guid, self.site.store.blocks());
         if guid == 0 {
             return Ok((ObjectSet::default(), None));
         }
-        let staged = self.staged.iter().rposition(|staged| staged.origin.to_guid == guid);
-        let found = match staged.and_then(|at| Some((Base::Staged(at), self.staged.get(at)?.state?))) {
-            Some(found) => Some(found),
-            None => known_base(self.site, guid)?,
+        let staged = self
+            .staged
+            .iter()
+            .rposition(|staged| staged.origin.to_guid == guid);
+        let found =
+            match staged.and_then(|at| Some((Base::Staged(at), self.staged.get(at)?.state?))) {
+                Some(found) => Some(found),
+                None => known_base(self.site, guid)?,
+            };
+        let missing = || ImportError::MissingBase {
+            from_guid: guid,
+            to_guid: begin.to_guid,
+            name: begin.to_name.clone(),
         };
-        let missing =
-            || ImportError::MissingBase { from_guid: guid, to_guid: begin.to_guid, name: begin.to_name.clone() };
         let (base, state) = found.ok_or_else(missing)?;
-        let mut reader = BufReader::new(blocks.read(state).map_err(storing("the state of the earlier snapshot"))?);
-        let decoded = state::decode(&mut reader, spool).map_err(|source| ImportError::Base { guid, source })?;
+        let mut reader = BufReader::new(
+            blocks
+                .read(state)
+                .map_err(storing("the state of the earlier snapshot"))?,
+        );
+        let decoded = state::decode(&mut reader, spool)
+            .map_err(|source| ImportError::Base { guid, source })?;
         if decoded.0 != guid {
-            let source = StateError::Field { object: 0, field: "the GUID of the snapshot" };
+            let source = StateError::Field {
+                object: 0,
+                field: "the GUID of the snapshot",
+            };
             return Err(ImportError::Base { guid, source });
         }
         Ok((decoded.1, Some(base)))
@@ -156,7 +189,12 @@ impl<'env> Receiving<'env, '_> {
         received: Receiver<'_, '_>,
         on_progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<(), ImportError> {
-        let Receiver { begin, mut set, incoming, base } = received;
+        let Receiver {
+            begin,
+            mut set,
+            incoming,
+            base,
+        } = received;
         let (spool, direct) = incoming.finish().map_err(ImportError::Spool)?;
         let mut new_bytes = 0;
         for direct in direct {
@@ -165,8 +203,16 @@ impl<'env> Receiving<'env, '_> {
         }
         let set = set;
         let is_volume = begin.objset_type == Begin::VOLUME;
-        let filesystem = if is_volume { None } else { Some(Filesystem::open(&set, &spool)?) };
-        let volume_len = if is_volume { volume::len(&set, &spool)? } else { 0 };
+        let filesystem = if is_volume {
+            None
+        } else {
+            Some(Filesystem::open(&set, &spool)?)
+        };
+        let volume_len = if is_volume {
+            volume::len(&set, &spool)?
+        } else {
+            0
+        };
         let len_of = |number| match &filesystem {
             Some(filesystem) => filesystem.content_len(number),
             None if number == volume::CONTENTS => volume_len,
@@ -174,15 +220,21 @@ impl<'env> Receiving<'env, '_> {
         };
         let (mut stored, wanted) = sort_out(&set, len_of)?;
         // What cannot be a tree is found before anything is stored.
-        let links = filesystem.as_ref().map(|filesystem| self.find_links(filesystem)).transpose()?.unwrap_or_default();
+        let links = filesystem
+            .as_ref()
+            .map(|filesystem| self.find_links(filesystem))
+            .transpose()?
+            .unwrap_or_default();
         let progress = &mut self.progress;
         let (put, put_bytes) = contents::put(&set, &spool, wanted, &mut |bytes| {
             progress.stored += bytes;
             on_progress(*progress);
         })?;
         stored.extend(put);
-        let mut records: Vec<Record> =
-            stored.values().map(|stored| Record::artifact(None, payload_of(stored))).collect();
+        let mut records: Vec<Record> = stored
+            .values()
+            .map(|stored| Record::artifact(None, payload_of(stored)))
+            .collect();
         let (contents, built) = match &filesystem {
             Some(filesystem) => self.tree(filesystem, &links, &stored)?,
             None => self.volume(volume_len, &stored)?,
@@ -196,9 +248,26 @@ impl<'env> Receiving<'env, '_> {
         let state_key = Some(artifact_key(None, &state.0));
         let creation = begin.creation;
         let predecessor = None;
-        let origin = Origin { name, to_guid, from_guid, creation, contents, state: state_key, predecessor };
+        let origin = Origin {
+            name,
+            to_guid,
+            from_guid,
+            creation,
+            contents,
+            state: state_key,
+            predecessor,
+        };
         let (files, bytes, state) = (built.files, built.bytes, Some(state.0.checksum));
-        self.staged.push(Staged { origin, state, base, records, reference, files, bytes, new_bytes });
+        self.staged.push(Staged {
+            origin,
+            state,
+            base,
+            records,
+            reference,
+            files,
+            bytes,
+            new_bytes,
+        });
         Ok(())
     }
 
@@ -217,21 +286,43 @@ impl<'env> Receiving<'env, '_> {
     ) -> Result<(ArtifactKey, Built), ImportError> {
         let blocks = self.site.store.blocks();
         let empty = blocks.put_bytes(&[]).map_err(storing("an empty file"))?;
-        let empty = Payload { checksum: empty.checksum, len: 0 };
-        tree::build(&mut StreamTree::new(filesystem, stored, empty), links, blocks)
+        let empty = Payload {
+            checksum: empty.checksum,
+            len: 0,
+        };
+        tree::build(
+            &mut StreamTree::new(filesystem, stored, empty),
+            links,
+            blocks,
+        )
     }
 
-    fn volume(&self, len: u64, stored: &BTreeMap<u64, Stored>) -> Result<(ArtifactKey, Built), ImportError> {
+    fn volume(
+        &self,
+        len: u64,
+        stored: &BTreeMap<u64, Stored>,
+    ) -> Result<(ArtifactKey, Built), ImportError> {
         let blocks = self.site.store.blocks();
         let payload = match stored.get(&volume::CONTENTS) {
             Some(stored) => payload_of(stored),
             None => {
                 let empty = blocks.put_bytes(&[]).map_err(storing("an empty volume"))?;
-                Payload { checksum: empty.checksum, len: 0 }
+                Payload {
+                    checksum: empty.checksum,
+                    len: 0,
+                }
             }
         };
         let records = vec![Record::artifact(None, payload)];
-        Ok((artifact_key(None, &payload), Built { records, files: 1, bytes: len, new_bytes: 0 }))
+        Ok((
+            artifact_key(None, &payload),
+            Built {
+                records,
+                files: 1,
+                bytes: len,
+                new_bytes: 0,
+            },
+        ))
     }
 
     /// Stores what the next increment needs, and says by how many bytes the blocks grew.
@@ -246,14 +337,22 @@ impl<'env> Receiving<'env, '_> {
             let mut out = BufWriter::new(nameless(&self.site.dir)?);
             state::encode(begin.to_guid, set, stored, spool, &mut out)?;
             out.flush()?;
-            let mut file = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+            let mut file = out
+                .into_inner()
+                .map_err(std::io::IntoInnerError::into_error)?;
             file.rewind()?;
             Ok(file)
         };
         let mut file = write().map_err(ImportError::Spool)?;
         let put = self.site.store.blocks().put(&mut file, &mut |_| {});
         let put = put.map_err(storing("the state of the snapshot"))?;
-        Ok((Payload { checksum: put.checksum, len: put.len }, put.new_bytes))
+        Ok((
+            Payload {
+                checksum: put.checksum,
+                len: put.len,
+            },
+            put.new_bytes,
+        ))
     }
 }
 
@@ -274,7 +373,11 @@ fn sort_out(
         }
         holes = holes.saturating_add(len.saturating_sub(set.filled(number)));
         if holes > HOLES_MAX {
-            return Err(ImportError::TooSparse { object: number, len, max: HOLES_MAX });
+            return Err(ImportError::TooSparse {
+                object: number,
+                len,
+                max: HOLES_MAX,
+            });
         }
         wanted.push((number, len));
     }
@@ -282,7 +385,10 @@ fn sort_out(
 }
 
 fn payload_of(stored: &Stored) -> Payload {
-    Payload { checksum: Checksum::from_bytes(stored.name), len: stored.len }
+    Payload {
+        checksum: Checksum::from_bytes(stored.name),
+        len: stored.len,
+    }
 }
 
 /// The snapshot with this GUID whose state is here.
@@ -290,7 +396,10 @@ fn known_base(site: &Site, guid: u64) -> Result<Option<(Base, Checksum)>, Import
     for (id, origin) in known_snapshots(site, guid)? {
         let Some(state) = origin.state else { continue };
         let view = site.store.view();
-        let checksum = view.state().entry(&state.into(), view.head())?.and_then(|entry| entry.checksum);
+        let checksum = view
+            .state()
+            .entry(&state.into(), view.head())?
+            .and_then(|entry| entry.checksum);
         if let Some(checksum) = checksum.filter(|checksum| site.store.blocks().has(*checksum)) {
             return Ok(Some((Base::Known(id), checksum)));
         }
@@ -311,8 +420,18 @@ struct StreamTree<'a> {
 static NOTHING_STORED: BTreeMap<u64, Stored> = BTreeMap::new();
 
 impl<'a> StreamTree<'a> {
-    fn new(filesystem: &'a Filesystem<'a>, stored: &'a BTreeMap<u64, Stored>, empty: Payload) -> Self {
-        Self { filesystem, stored, empty, visited: Visited::default(), warnings: BTreeMap::new() }
+    fn new(
+        filesystem: &'a Filesystem<'a>,
+        stored: &'a BTreeMap<u64, Stored>,
+        empty: Payload,
+    ) -> Self {
+        Self {
+            filesystem,
+            stored,
+            empty,
+            visited: Visited::default(),
+            warnings: BTreeMap::new(),
+        }
     }
 }
 
@@ -330,33 +449,50 @@ impl Source for StreamTree<'_> {
         let xattrs = self.filesystem.xattrs(&node)?;
         if let Some(name) = xattrs.left_out.first() {
             let name = String::from_utf8_lossy(name);
-            let warning =
-                format!("left out extended attribute `{name}` of object {object}: its name or value is too long");
+            let warning = format!(
+                "left out extended attribute `{name}` of object {object}: its name or value is too long"
+            );
             self.warnings.insert(*object, warning);
         }
         let (mtime_s, mtime_ns) = node.mtime;
-        let attributes =
-            Attributes { uid: node.uid, gid: node.gid, mtime_s, mtime_ns, link: None, xattrs: xattrs.values };
+        let attributes = Attributes {
+            uid: node.uid,
+            gid: node.gid,
+            mtime_s,
+            mtime_ns,
+            link: None,
+            xattrs: xattrs.values,
+        };
         let kind = match node.kind {
             ZfsKind::Directory => NodeKind::Directory,
             ZfsKind::File => NodeKind::File,
             ZfsKind::Symlink { target } => NodeKind::Other(EntryKind::Symlink { target }),
             ZfsKind::Fifo => NodeKind::Other(EntryKind::Fifo),
             ZfsKind::Socket => NodeKind::Other(EntryKind::Socket),
-            ZfsKind::CharDevice { device } => {
-                NodeKind::Other(EntryKind::CharDevice { major: device.major, minor: device.minor })
-            }
-            ZfsKind::BlockDevice { device } => {
-                NodeKind::Other(EntryKind::BlockDevice { major: device.major, minor: device.minor })
-            }
+            ZfsKind::CharDevice { device } => NodeKind::Other(EntryKind::CharDevice {
+                major: device.major,
+                minor: device.minor,
+            }),
+            ZfsKind::BlockDevice { device } => NodeKind::Other(EntryKind::BlockDevice {
+                major: device.major,
+                minor: device.minor,
+            }),
         };
-        Ok(Node { kind, mode: node.mode, attributes, identity: Some((0, *object)) })
+        Ok(Node {
+            kind,
+            mode: node.mode,
+            attributes,
+            identity: Some((0, *object)),
+        })
     }
 
     fn enter(&mut self, object: &u64) -> Result<Entries<u64>, ImportError> {
         self.visited.enter(*object)?;
         let entries = self.filesystem.entries(*object)?;
-        Ok(entries.into_iter().map(|entry| (entry.name, entry.object)).collect())
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.name, entry.object))
+            .collect())
     }
 
     fn leave(&mut self) {

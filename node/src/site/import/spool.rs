@@ -1,4 +1,5 @@
-//! Blocks of a stream, waiting for its end in a file that has no name: whatever happens, nothing is left of it.
+//! Blocks of a stream, waiting for its end in a file that has no name: whatever happens, nothing is
+//! left of it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -29,7 +30,13 @@ pub(super) struct FileSpool<'a> {
 impl<'a> FileSpool<'a> {
     /// A spool in directory `dir`, beside the contents in `blocks`.
     pub(super) fn new(dir: &Path, blocks: &'a Blocks, cancel: &'a Cancel) -> io::Result<Self> {
-        Ok(Self { file: nameless(dir)?, end: 0, pending: Vec::with_capacity(PENDING_LEN), blocks, cancel })
+        Ok(Self {
+            file: nameless(dir)?,
+            end: 0,
+            pending: Vec::with_capacity(PENDING_LEN),
+            blocks,
+            cancel,
+        })
     }
 }
 
@@ -38,7 +45,13 @@ pub(super) fn nameless(dir: &Path) -> io::Result<File> {
     let mut number = 0;
     loop {
         let path = dir.join(format!(".import-{}-{number}", std::process::id()));
-        match OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(&path) {
+        match OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&path)
+        {
             Ok(file) => return fs::remove_file(&path).map(|()| file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),
@@ -65,23 +78,34 @@ impl Spool for FileSpool<'_> {
 
     fn read_at(&self, place: u64, out: &mut [u8]) -> io::Result<()> {
         self.cancel.check().map_err(io::Error::other)?;
-        let written = usize::try_from(self.end.saturating_sub(place)).unwrap_or(usize::MAX).min(out.len());
+        let written = usize::try_from(self.end.saturating_sub(place))
+            .unwrap_or(usize::MAX)
+            .min(out.len());
         let (in_file, in_memory) = out.split_at_mut(written);
         self.file.read_exact_at(in_file, place)?;
         if in_memory.is_empty() {
             return Ok(());
         }
         let from = usize::try_from(place.saturating_sub(self.end)).map_err(io::Error::other)?;
-        let pending = self.pending.get(from..).and_then(|rest| rest.get(..in_memory.len()));
+        let pending = self
+            .pending
+            .get(from..)
+            .and_then(|rest| rest.get(..in_memory.len()));
         in_memory.copy_from_slice(pending.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn read_stored(&self, stored: &Stored, offset: u64, out: &mut [u8]) -> io::Result<()> {
         // What lies beyond the end of earlier contents is a hole.
-        let end = offset.saturating_add(out.len() as u64).min(stored.len).max(offset);
+        let end = offset
+            .saturating_add(out.len() as u64)
+            .min(stored.len)
+            .max(offset);
         let checksum = Checksum::from_bytes(stored.name);
-        let mut reader = self.blocks.read_range(checksum, offset..end).map_err(io::Error::other)?;
+        let mut reader = self
+            .blocks
+            .read_range(checksum, offset..end)
+            .map_err(io::Error::other)?;
         let len = usize::try_from(end - offset).map_err(io::Error::other)?;
         let (filled, hole) = out.split_at_mut(len);
         hole.fill(0);

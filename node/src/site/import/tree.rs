@@ -1,7 +1,8 @@
 //! Trees of a snapshot: the same bytes, whether its directories come from a stream or are mounted.
 //!
-//! There are two walks, each in the order of names. The first finds what is not allowed, and of every file with several
-//! names the first path; its digest is what these names have in common. The second builds trees from the inside out.
+//! There are two walks, each in the order of names. The first finds what is not allowed, and of
+//! every file with several names the first path; its digest is what these names have in common. The
+//! second builds trees from the inside out.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +84,10 @@ struct Walk<H> {
 
 impl<H> Walk<H> {
     fn new<S: Source<Handle = H>>(source: &mut S, root: &H) -> Result<Self, ImportError> {
-        Ok(Self { path: Vec::new(), open: vec![(0, source.enter(root)?.into_iter())] })
+        Ok(Self {
+            path: Vec::new(),
+            open: vec![(0, source.enter(root)?.into_iter())],
+        })
     }
 
     /// The next entry of the innermost directory.
@@ -91,23 +95,34 @@ impl<H> Walk<H> {
         self.open.last_mut()?.1.next()
     }
 
-    fn enter<S: Source<Handle = H>>(&mut self, source: &mut S, name: &[u8], handle: &H) -> Result<(), ImportError> {
+    fn enter<S: Source<Handle = H>>(
+        &mut self,
+        source: &mut S,
+        name: &[u8],
+        handle: &H,
+    ) -> Result<(), ImportError> {
         self.path = self.path_of(name);
         if self.path.len() > PATH_LEN_MAX {
             return Err(ImportError::PathTooLong { max: PATH_LEN_MAX });
         }
-        self.open.push((self.path.len(), source.enter(handle)?.into_iter()));
+        self.open
+            .push((self.path.len(), source.enter(handle)?.into_iter()));
         Ok(())
     }
 
     fn leave<S: Source<Handle = H>>(&mut self, source: &mut S) {
         source.leave();
         self.open.pop();
-        self.path.truncate(self.open.last().map_or(0, |(len, _)| *len));
+        self.path
+            .truncate(self.open.last().map_or(0, |(len, _)| *len));
     }
 
     fn path_of(&self, name: &[u8]) -> Vec<u8> {
-        if self.path.is_empty() { name.to_vec() } else { [self.path.as_slice(), b"/", name].concat() }
+        if self.path.is_empty() {
+            name.to_vec()
+        } else {
+            [self.path.as_slice(), b"/", name].concat()
+        }
     }
 }
 
@@ -129,15 +144,26 @@ pub(super) fn find_links<S: Source>(source: &mut S) -> Result<Links, ImportError
         if let NodeKind::Directory = node.kind {
             walk.enter(source, &name, &handle)?;
         } else if let Some(identity) = node.identity {
-            first.entry(identity).or_insert_with(|| (link_id(&walk.path_of(&name)), 0)).1 += 1;
+            first
+                .entry(identity)
+                .or_insert_with(|| (link_id(&walk.path_of(&name)), 0))
+                .1 += 1;
         }
     }
-    Ok(first.into_iter().filter(|(_, (_, names))| *names > 1).map(|(identity, (link, _))| (identity, link)).collect())
+    Ok(first
+        .into_iter()
+        .filter(|(_, (_, names))| *names > 1)
+        .map(|(identity, (link, _))| (identity, link))
+        .collect())
 }
 
 /// The first half of the path's digest.
 fn link_id(path: &[u8]) -> LinkId {
-    Checksum::of(path).as_bytes().first_chunk().copied().unwrap_or_default()
+    Checksum::of(path)
+        .as_bytes()
+        .first_chunk()
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Builds the tree of everything below the root.
@@ -146,7 +172,12 @@ pub(super) fn build<S: Source>(
     links: &Links,
     blocks: &Blocks,
 ) -> Result<(ArtifactKey, Built), ImportError> {
-    let mut builder = Builder { source, blocks, links, built: Built::default() };
+    let mut builder = Builder {
+        source,
+        blocks,
+        links,
+        built: Built::default(),
+    };
     let key = builder.walk()?;
     Ok((key, builder.built))
 }
@@ -169,12 +200,23 @@ struct Building {
 
 impl Building {
     fn new(name: Vec<u8>, node: Node) -> Self {
-        Self { name, node, entries: Vec::new(), len: 0 }
+        Self {
+            name,
+            node,
+            entries: Vec::new(),
+            len: 0,
+        }
     }
 
     fn add(&mut self, entry: TreeEntry) -> Result<(), ImportError> {
-        let xattrs = entry.attributes.as_ref().map_or(&[][..], |attributes| &attributes.xattrs);
-        let xattrs_len: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let xattrs = entry
+            .attributes
+            .as_ref()
+            .map_or(&[][..], |attributes| &attributes.xattrs);
+        let xattrs_len: usize = xattrs
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         self.len += entry.name.len() + ENTRY_LEN + xattrs_len;
         if self.len > TREE_LEN_MAX {
             return Err(ImportError::TreeTooLong { max: TREE_LEN_MAX });
@@ -205,9 +247,17 @@ impl<S: Source> Builder<'_, S> {
                 }
                 continue;
             }
-            let Building { name, node, entries, .. } = current;
+            let Building {
+                name,
+                node,
+                entries,
+                ..
+            } = current;
             let Some(next) = outer.pop() else {
-                let own = Own { mode: node.mode, attributes: node.attributes };
+                let own = Own {
+                    mode: node.mode,
+                    attributes: node.attributes,
+                };
                 let key = self.tree(&walk.path, Some(own), entries);
                 walk.leave(self.source);
                 return key;
@@ -215,14 +265,32 @@ impl<S: Source> Builder<'_, S> {
             let key = self.tree(&walk.path, None, entries)?;
             walk.leave(self.source);
             current = next;
-            let (kind, attributes) = (EntryKind::Directory { key }, Some(Box::new(node.attributes)));
-            current.add(TreeEntry { name, mode: node.mode, kind, attributes })?;
+            let (kind, attributes) = (
+                EntryKind::Directory { key },
+                Some(Box::new(node.attributes)),
+            );
+            current.add(TreeEntry {
+                name,
+                mode: node.mode,
+                kind,
+                attributes,
+            })?;
         }
     }
 
-    fn entry(&mut self, handle: &S::Handle, name: Vec<u8>, node: Node) -> Result<TreeEntry, ImportError> {
-        let link = node.identity.and_then(|identity| self.links.get(&identity).copied());
-        let attributes = Some(Box::new(Attributes { link, ..node.attributes }));
+    fn entry(
+        &mut self,
+        handle: &S::Handle,
+        name: Vec<u8>,
+        node: Node,
+    ) -> Result<TreeEntry, ImportError> {
+        let link = node
+            .identity
+            .and_then(|identity| self.links.get(&identity).copied());
+        let attributes = Some(Box::new(Attributes {
+            link,
+            ..node.attributes
+        }));
         let kind = match node.kind {
             NodeKind::Other(kind) => kind,
             NodeKind::File | NodeKind::Directory => {
@@ -231,19 +299,40 @@ impl<S: Source> Builder<'_, S> {
                 self.built.bytes = self.built.bytes.saturating_add(payload.len);
                 let key = artifact_key(None, &payload);
                 self.built.records.push(Record::artifact(None, payload));
-                EntryKind::File { key, len: payload.len }
+                EntryKind::File {
+                    key,
+                    len: payload.len,
+                }
             }
         };
-        Ok(TreeEntry { name, mode: node.mode, kind, attributes })
+        Ok(TreeEntry {
+            name,
+            mode: node.mode,
+            kind,
+            attributes,
+        })
     }
 
-    fn tree(&mut self, path: &[u8], own: Option<Own>, entries: Vec<TreeEntry>) -> Result<ArtifactKey, ImportError> {
-        let tree = Tree::with_own(own, entries).map_err(|source| ImportError::Tree { path: path.to_vec(), source })?;
+    fn tree(
+        &mut self,
+        path: &[u8],
+        own: Option<Own>,
+        entries: Vec<TreeEntry>,
+    ) -> Result<ArtifactKey, ImportError> {
+        let tree = Tree::with_own(own, entries).map_err(|source| ImportError::Tree {
+            path: path.to_vec(),
+            source,
+        })?;
         let put = self.blocks.put_bytes(&tree.encode());
         let put = put.map_err(storing(format!("directory `{}`", path.escape_ascii())))?;
         self.built.new_bytes += put.new_bytes;
-        let payload = Payload { checksum: put.checksum, len: put.len };
-        self.built.records.push(Record::artifact(Some(TYPE_TAG), payload));
+        let payload = Payload {
+            checksum: put.checksum,
+            len: put.len,
+        };
+        self.built
+            .records
+            .push(Record::artifact(Some(TYPE_TAG), payload));
         Ok(artifact_key(Some(TYPE_TAG), &payload))
     }
 }

@@ -1,8 +1,8 @@
 //! Files and trees being written out, with what their trees know of them.
 //!
-//! Owners are restored where this process may give files away. Only what has its owner gets its setuid and setgid bits: a
-//! tree from another site does not get to make a program run as somebody else than it says. What cannot be restored is
-//! told, and no reason to stop.
+//! Owners are restored where this process may give files away. Only what has its owner gets its
+//! setuid and setgid bits: a tree from another site does not get to make a program run as somebody
+//! else than it says. What cannot be restored is told, and no reason to stop.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -75,9 +75,26 @@ pub(super) struct Out<'a> {
 }
 
 impl<'a> Out<'a> {
-    pub(super) fn new(site: &'a Site, at: &'a Snapshot, on_progress: &'a mut dyn FnMut(u64, u64)) -> Self {
-        let written = Written { files: 0, bytes: 0, hidden: 0, warnings: Vec::new() };
-        Self { site, at, written, open: Vec::new(), directories: Vec::new(), links: BTreeMap::new(), on_progress }
+    pub(super) fn new(
+        site: &'a Site,
+        at: &'a Snapshot,
+        on_progress: &'a mut dyn FnMut(u64, u64),
+    ) -> Self {
+        let written = Written {
+            files: 0,
+            bytes: 0,
+            hidden: 0,
+            warnings: Vec::new(),
+        };
+        Self {
+            site,
+            at,
+            written,
+            open: Vec::new(),
+            directories: Vec::new(),
+            links: BTreeMap::new(),
+            on_progress,
+        }
     }
 
     pub(super) fn write(mut self, target: &Target, to: &Path) -> Result<Written, ReadError> {
@@ -87,7 +104,13 @@ impl<'a> Out<'a> {
             self.file(target, to)?;
             set_mode(to, usual_mode(FILE_MODE_USUAL))?;
         }
-        while let Some(Finished { path, inside, mode, attributes }) = self.directories.pop() {
+        while let Some(Finished {
+            path,
+            inside,
+            mode,
+            attributes,
+        }) = self.directories.pop()
+        {
             self.finish(&path, &inside, mode, attributes.as_deref())?;
         }
         Ok(self.written)
@@ -97,7 +120,12 @@ impl<'a> Out<'a> {
         let tree = self.site.read_tree(target)?;
         spread::check(self.site, self.at, target.key(), &tree)?;
         self.directory(&tree, to, Path::new(""), (usual_mode(DIR_MODE_USUAL), None))?;
-        while let Some(Open { to, inside, entries }) = self.open.last_mut() {
+        while let Some(Open {
+            to,
+            inside,
+            entries,
+        }) = self.open.last_mut()
+        {
             self.site.cancel.check()?;
             let Some(entry) = entries.next() else {
                 self.open.pop();
@@ -106,7 +134,9 @@ impl<'a> Out<'a> {
             let name = OsStr::from_bytes(&entry.name);
             let (to, inside) = (to.join(name), inside.join(name));
             match self.entry(&entry, &to, &inside) {
-                Err(ReadError::Write { source, path }) if path == to && is_not_for_here(&source) => {
+                Err(ReadError::Write { source, path })
+                    if path == to && is_not_for_here(&source) =>
+                {
                     self.warn(format!("left out `{}`: {source}", shown(&inside)));
                 }
                 done => done?,
@@ -115,15 +145,35 @@ impl<'a> Out<'a> {
         Ok(())
     }
 
-    /// Makes a directory, and notes what is to be put into it, and what it gets in the end: what its tree says of itself, or
-    /// else what is `said` of it.
-    fn directory(&mut self, tree: &Tree, to: &Path, inside: &Path, said: Said) -> Result<(), ReadError> {
-        DirBuilder::new().mode(DIR_MODE).create(to).map_err(writing(to))?;
-        let own = tree.own().map(|own| (own.mode, Some(Box::new(own.attributes.clone()))));
+    /// Makes a directory, and notes what is to be put into it, and what it gets in the end: what
+    /// its tree says of itself, or else what is `said` of it.
+    fn directory(
+        &mut self,
+        tree: &Tree,
+        to: &Path,
+        inside: &Path,
+        said: Said,
+    ) -> Result<(), ReadError> {
+        DirBuilder::new()
+            .mode(DIR_MODE)
+            .create(to)
+            .map_err(writing(to))?;
+        let own = tree
+            .own()
+            .map(|own| (own.mode, Some(Box::new(own.attributes.clone()))));
         let (mode, attributes) = own.unwrap_or(said);
-        self.directories.push(Finished { path: to.to_owned(), inside: inside.to_owned(), mode, attributes });
+        self.directories.push(Finished {
+            path: to.to_owned(),
+            inside: inside.to_owned(),
+            mode,
+            attributes,
+        });
         let entries = tree.entries().to_vec().into_iter();
-        self.open.push(Open { to: to.to_owned(), inside: inside.to_owned(), entries });
+        self.open.push(Open {
+            to: to.to_owned(),
+            inside: inside.to_owned(),
+            entries,
+        });
         Ok(())
     }
 
@@ -137,13 +187,17 @@ impl<'a> Out<'a> {
         }
         match &entry.kind {
             EntryKind::Directory { key } => {
-                let Some(tree) = self.lookup(*key, inside)? else { return Ok(()) };
+                let Some(tree) = self.lookup(*key, inside)? else {
+                    return Ok(());
+                };
                 let tree = self.site.read_tree(&tree)?;
                 self.directory(&tree, to, inside, (entry.mode, entry.attributes.clone()))?;
                 return Ok(());
             }
             EntryKind::File { key, .. } => {
-                let Some(file) = self.lookup(*key, inside)? else { return Ok(()) };
+                let Some(file) = self.lookup(*key, inside)? else {
+                    return Ok(());
+                };
                 self.file(&file, to)?;
             }
             EntryKind::Symlink { target } => {
@@ -152,10 +206,18 @@ impl<'a> Out<'a> {
             EntryKind::Fifo => make(to, FileType::Fifo, 0)?,
             EntryKind::Socket => make(to, FileType::Socket, 0)?,
             EntryKind::CharDevice { major, minor } => {
-                make(to, FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))?;
+                make(
+                    to,
+                    FileType::CharacterDevice,
+                    rustix::fs::makedev(*major, *minor),
+                )?;
             }
             EntryKind::BlockDevice { major, minor } => {
-                make(to, FileType::BlockDevice, rustix::fs::makedev(*major, *minor))?;
+                make(
+                    to,
+                    FileType::BlockDevice,
+                    rustix::fs::makedev(*major, *minor),
+                )?;
             }
         }
         if let Some(link) = link {
@@ -166,7 +228,11 @@ impl<'a> Out<'a> {
 
     fn file(&mut self, target: &Target, to: &Path) -> Result<(), ReadError> {
         let mut payload = self.site.open_payload(target)?;
-        let created = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(to);
+        let created = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(to);
         let mut file = created.map_err(writing(to))?;
         let before = self.written.bytes;
         let mut window = vec![0; WINDOW_LEN];
@@ -182,7 +248,8 @@ impl<'a> Out<'a> {
                 (self.on_progress)(self.written.files, self.written.bytes);
             }
         }
-        file.set_len(self.written.bytes - before).map_err(writing(to))?;
+        file.set_len(self.written.bytes - before)
+            .map_err(writing(to))?;
         self.written.files += 1;
         (self.on_progress)(self.written.files, self.written.bytes);
         Ok(())
@@ -213,9 +280,15 @@ impl<'a> Out<'a> {
         for (name, value) in attributes.map_or(&[][..], |attributes| &attributes.xattrs) {
             // What gives rights beyond its owner's is for those who have them.
             let is_taken = has_owner || name.starts_with(b"user.");
-            if is_taken && let Err(error) = rustix::fs::lsetxattr(to, name.as_slice(), value, XattrFlags::empty()) {
+            if is_taken
+                && let Err(error) =
+                    rustix::fs::lsetxattr(to, name.as_slice(), value, XattrFlags::empty())
+            {
                 let name = escaped(name);
-                self.warn(format!("left out extended attribute `{name}` of `{}`: {error}", shown(inside)));
+                self.warn(format!(
+                    "left out extended attribute `{name}` of `{}`: {error}",
+                    shown(inside)
+                ));
             }
         }
         if !to.is_symlink() {
@@ -223,8 +296,14 @@ impl<'a> Out<'a> {
             set_mode(to, mode)?;
         }
         if let Some(attributes) = attributes {
-            let time = Timespec { tv_sec: attributes.mtime_s, tv_nsec: attributes.mtime_ns.into() };
-            let times = Timestamps { last_access: time, last_modification: time };
+            let time = Timespec {
+                tv_sec: attributes.mtime_s,
+                tv_nsec: attributes.mtime_ns.into(),
+            };
+            let times = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
             if let Err(error) = rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW) {
                 self.warn(format!("left out the time of `{}`: {error}", shown(inside)));
             }
@@ -249,15 +328,28 @@ fn set_mode(to: &Path, mode: u32) -> Result<(), ReadError> {
 /// What something that says no mode gets: what this process gives what it makes.
 fn usual_mode(mode: u32) -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let umask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    let umask = status
+        .lines()
+        .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
     // Where it cannot be known, it is the owner's alone.
     mode & !umask.unwrap_or(0o077)
 }
 
-/// Whether something cannot be here, though the disk is well: this file system, or this user, does not have it.
+/// Whether something cannot be here, though the disk is well: this file system, or this user, does
+/// not have it.
 fn is_not_for_here(error: &io::Error) -> bool {
-    let not_for_here = [Errno::NAMETOOLONG, Errno::PERM, Errno::NOTSUP, Errno::INVAL, Errno::ILSEQ];
-    error.raw_os_error().is_some_and(|number| not_for_here.iter().any(|errno| errno.raw_os_error() == number))
+    let not_for_here = [
+        Errno::NAMETOOLONG,
+        Errno::PERM,
+        Errno::NOTSUP,
+        Errno::INVAL,
+        Errno::ILSEQ,
+    ];
+    error.raw_os_error().is_some_and(|number| {
+        not_for_here
+            .iter()
+            .any(|errno| errno.raw_os_error() == number)
+    })
 }
 
 fn make(to: &Path, kind: FileType, device: u64) -> Result<(), ReadError> {
@@ -276,9 +368,17 @@ fn put(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 
 /// Gives a file to its owner and group, and says whether that was possible.
 fn give(to: &Path, attributes: &Attributes) -> bool {
-    let [uid, gid] = [attributes.uid, attributes.gid].map(|id| u32::try_from(id).ok().filter(|id| *id != u32::MAX));
-    let (Some(uid), Some(gid)) = (uid, gid) else { return false };
-    let given =
-        rustix::fs::chownat(CWD, to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW);
+    let [uid, gid] = [attributes.uid, attributes.gid]
+        .map(|id| u32::try_from(id).ok().filter(|id| *id != u32::MAX));
+    let (Some(uid), Some(gid)) = (uid, gid) else {
+        return false;
+    };
+    let given = rustix::fs::chownat(
+        CWD,
+        to,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    );
     given.is_ok()
 }

@@ -1,7 +1,8 @@
 //! How many entries a tree stands for: counted before any of them is written.
 //!
-//! Trees come from peers, and name each other by key. A few small ones, each of which holds the next one twice, stand for more
-//! paths than any disk can hold. Each different tree is read once to count them, however often it occurs.
+//! Trees come from peers, and name each other by key. A few small ones, each of which holds the
+//! next one twice, stand for more paths than any disk can hold. Each different tree is read once to
+//! count them, however often it occurs.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use crate::site::ResolveError;
 
 /// So many entries any tree may stand for.
 const ENTRIES_FREE: u64 = 1 << 20;
-/// Beyond that, so many for each entry of the different trees in it: more than copies of directories come to.
+/// Beyond that, so many for each entry of the different trees in it: more than copies of
+/// directories come to.
 const ENTRIES_PER_ENTRY: u64 = 1024;
 
 /// A tree that is being counted.
@@ -26,17 +28,37 @@ struct Open {
 
 impl Open {
     fn of(key: ArtifactKey, tree: &Tree) -> Self {
-        let directory = |kind: &EntryKind| if let EntryKind::Directory { key } = kind { Some(*key) } else { None };
-        let inside: Vec<ArtifactKey> = tree.entries().iter().filter_map(|entry| directory(&entry.kind)).collect();
-        Self { key, inside: inside.into_iter(), entries: tree.entries().len() as u64 }
+        let directory = |kind: &EntryKind| {
+            if let EntryKind::Directory { key } = kind {
+                Some(*key)
+            } else {
+                None
+            }
+        };
+        let inside: Vec<ArtifactKey> = tree
+            .entries()
+            .iter()
+            .filter_map(|entry| directory(&entry.kind))
+            .collect();
+        Self {
+            key,
+            inside: inside.into_iter(),
+            entries: tree.entries().len() as u64,
+        }
     }
 }
 
 /// Refuses a tree that stands for more entries than are in proportion to what is in it.
 ///
 /// # Errors
-/// [`ReadError::Spread`]; [`ReadError::State`] or [`ReadError::Cancelled`]. What cannot be read counts nothing here.
-pub(super) fn check(site: &Site, at: &Snapshot, root: ArtifactKey, tree: &Tree) -> Result<(), ReadError> {
+/// [`ReadError::Spread`]; [`ReadError::State`] or [`ReadError::Cancelled`]. What cannot be read
+/// counts nothing here.
+pub(super) fn check(
+    site: &Site,
+    at: &Snapshot,
+    root: ArtifactKey,
+    tree: &Tree,
+) -> Result<(), ReadError> {
     let mut totals: BTreeMap<ArtifactKey, u64> = BTreeMap::new();
     let (mut said, mut entries) = (tree.entries().len() as u64, 0);
     let mut open = vec![Open::of(root, tree)];
@@ -62,7 +84,15 @@ pub(super) fn check(site: &Site, at: &Snapshot, root: ArtifactKey, tree: &Tree) 
     }
     let max = ENTRIES_FREE.saturating_add(said.saturating_mul(ENTRIES_PER_ENTRY));
     let trees = totals.len() as u64;
-    if entries > max { Err(ReadError::Spread { id: CanonicalId::from(root), trees, entries }) } else { Ok(()) }
+    if entries > max {
+        Err(ReadError::Spread {
+            id: CanonicalId::from(root),
+            trees,
+            entries,
+        })
+    } else {
+        Ok(())
+    }
 }
 
 /// A tree inside another, if it is visible and here.

@@ -26,8 +26,16 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Notes what `by` shows, as far as it is in the data set.
-    fn note(&mut self, set: &Set, keys: impl IntoIterator<Item = ArtifactKey>, by: impl FnOnce() -> String) {
-        let keys: Vec<ArtifactKey> = keys.into_iter().filter(|key| set.keys.contains(key)).collect();
+    fn note(
+        &mut self,
+        set: &Set,
+        keys: impl IntoIterator<Item = ArtifactKey>,
+        by: impl FnOnce() -> String,
+    ) {
+        let keys: Vec<ArtifactKey> = keys
+            .into_iter()
+            .filter(|key| set.keys.contains(key))
+            .collect();
         if !keys.is_empty() {
             self.keys.extend(keys);
             self.by.push(by());
@@ -54,26 +62,47 @@ impl Looking<'_> {
             shown.note(set, inside, || format!("{} {key}", Sort::Tree));
         }
         for (key, checksum) in others.programs {
-            let program = self.payload(key, checksum, PROGRAM_LEN_MAX)?.and_then(|it| Program::decode(&it).ok());
-            let modules = program.iter().flat_map(|program| program.nodes()).filter_map(|node| node.module);
+            let program = self
+                .payload(key, checksum, PROGRAM_LEN_MAX)?
+                .and_then(|it| Program::decode(&it).ok());
+            let modules = program
+                .iter()
+                .flat_map(|program| program.nodes())
+                .filter_map(|node| node.module);
             shown.note(set, modules, || format!("{} {key}", Sort::Program));
         }
         for (key, checksum) in others.outcomes {
-            let outcome = self.payload(key, checksum, OUTCOME_LEN_MAX)?.and_then(|it| Outcome::decode(&it).ok());
-            let outputs = outcome.into_iter().flat_map(|outcome| outcome.outputs).map(|(_, key)| key);
+            let outcome = self
+                .payload(key, checksum, OUTCOME_LEN_MAX)?
+                .and_then(|it| Outcome::decode(&it).ok());
+            let outputs = outcome
+                .into_iter()
+                .flat_map(|outcome| outcome.outputs)
+                .map(|(_, key)| key);
             shown.note(set, outputs, || format!("{} {key}", Sort::Receipt));
         }
         self.close(&mut shown.keys)?;
         Ok(shown)
     }
 
-    fn shown_by_refs(&self, set: &Set, without: Option<&str>, shown: &mut Shown) -> Result<(), RemoveError> {
+    fn shown_by_refs(
+        &self,
+        set: &Set,
+        without: Option<&str>,
+        shown: &mut Shown,
+    ) -> Result<(), RemoveError> {
         let view = self.site.store.view();
         for visible in view.state().visible(self.at, &Filter::kind(Kind::Ref)) {
-            let Some(version) = visible?.version else { continue };
-            let Content::Ref(assignment) = version.record.content() else { continue };
+            let Some(version) = visible?.version else {
+                continue;
+            };
+            let Content::Ref(assignment) = version.record.content() else {
+                continue;
+            };
             if assignment.namespace != NAMESPACE_USER || Some(assignment.name.as_str()) != without {
-                shown.note(set, [assignment.target], || format!("{} {}", Sort::Ref, assignment.name));
+                shown.note(set, [assignment.target], || {
+                    format!("{} {}", Sort::Ref, assignment.name)
+                });
             }
         }
         Ok(())
@@ -84,11 +113,19 @@ impl Looking<'_> {
         let mut others = Others::default();
         let view = self.site.store.view();
         let state = view.state();
-        for (tag, list) in [(TYPE_TAG, &mut others.trees), (PROGRAM_TAG, &mut others.programs)] {
+        for (tag, list) in [
+            (TYPE_TAG, &mut others.trees),
+            (PROGRAM_TAG, &mut others.programs),
+        ] {
             for entry in state.entries(self.at, &Filter::type_tag(tag)) {
                 let entry = entry?;
                 let key = ArtifactKey::from(entry.id);
-                list.extend(entry.checksum.filter(|_| !set.keys.contains(&key)).map(|checksum| (key, checksum)));
+                list.extend(
+                    entry
+                        .checksum
+                        .filter(|_| !set.keys.contains(&key))
+                        .map(|checksum| (key, checksum)),
+                );
             }
         }
         for entry in state.entries(self.at, &Filter::kind(Kind::Receipt)) {
@@ -96,17 +133,32 @@ impl Looking<'_> {
             let key = ArtifactKey::from(entry.id);
             // While claims differ each of them may come to stand, so each shows what it names.
             let versions = state.versions(&entry.id, self.at)?;
-            let live = versions.iter().rposition(|version| version.record.is_tombstone()).map_or(0, |at| at + 1);
+            let live = versions
+                .iter()
+                .rposition(|version| version.record.is_tombstone())
+                .map_or(0, |at| at + 1);
             let mut outcomes = BTreeSet::new();
             for version in versions.iter().skip(live) {
-                let Content::Receipt { derivation, payload } = version.record.content() else { continue };
+                let Content::Receipt {
+                    derivation,
+                    payload,
+                } = version.record.content()
+                else {
+                    continue;
+                };
                 if outcomes.is_empty() {
-                    let used = derivation.inputs.iter().copied().chain([derivation.program]);
+                    let used = derivation
+                        .inputs
+                        .iter()
+                        .copied()
+                        .chain([derivation.program]);
                     shown.note(set, used, || format!("{} {key}", Sort::Receipt));
                 }
                 outcomes.insert(payload.checksum);
             }
-            others.outcomes.extend(outcomes.into_iter().map(|checksum| (key, checksum)));
+            others
+                .outcomes
+                .extend(outcomes.into_iter().map(|checksum| (key, checksum)));
         }
         Ok(others)
     }
@@ -116,7 +168,11 @@ impl Looking<'_> {
         let mut open: Vec<ArtifactKey> = shown.iter().copied().collect();
         while let Some(key) = open.pop() {
             if let Some((part, checksum)) = self.part(key)?.filter(|(part, _)| part.is_tree) {
-                open.extend(self.inside(part.key, checksum)?.into_iter().filter(|inner| shown.insert(*inner)));
+                open.extend(
+                    self.inside(part.key, checksum)?
+                        .into_iter()
+                        .filter(|inner| shown.insert(*inner)),
+                );
             }
         }
         Ok(())
