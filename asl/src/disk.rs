@@ -5,6 +5,7 @@
 //! Paths are relative to the store's root, with `/` between their parts, and never leave it. What
 //! is assumed of a disk is written down in `FORMAT.md`, "What is assumed of the disk".
 
+mod lock;
 pub mod memory;
 mod mmap;
 pub mod real;
@@ -16,6 +17,8 @@ mod writeback;
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
+
+pub use self::lock::FileLock;
 
 /// Whether something is opened to be read, by any number of processes, or to be written, by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

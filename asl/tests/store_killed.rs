@@ -15,10 +15,11 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::Arc;
-use std::thread;
+use std::{panic, thread};
 
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
@@ -30,6 +31,8 @@ use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Kind, Payload, Record};
 
 use federation::{Federation, SITES, key, mix};
+
+const SIGKILL: i32 = 9;
 
 /// Goes on with what reports its progress.
 const fn go_on(_: u64, _: u64) -> ControlFlow<()> {
@@ -230,11 +233,21 @@ const STORE: &str = "UOR_TEST_STORE";
 const FIRST: &str = "UOR_TEST_FIRST_STEP";
 
 /// Works until it is killed, and says what is done. This is no test unless it is asked to be.
+/// A panic of a store's own thread ends the process, and so the test.
+fn no_thread_may_panic() {
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        process::abort();
+    }));
+}
+
 #[test]
 fn works_until_it_is_killed() {
     let Some(dir) = env::var_os(STORE) else {
         return;
     };
+    no_thread_may_panic();
     let store = Arc::new(open(Path::new(&dir), Mode::Write).unwrap());
     let _keeper = Keeper::start(store.clone()).unwrap();
     for number in env::var(FIRST).unwrap().parse().unwrap().. {
@@ -276,8 +289,10 @@ fn a_store_survives_every_kill() {
                 child.kill().unwrap();
             }
         }
-        assert!(
-            !child.wait().unwrap().success(),
+        let status = child.wait().unwrap();
+        assert_eq!(
+            status.signal(),
+            Some(SIGKILL),
             "it works until it is killed"
         );
         check(&open(&dir, Mode::ReadOnly).unwrap(), acknowledged);
@@ -350,6 +365,7 @@ fn fill(filler: &Path, free: usize) {
 }
 
 fn on_a_disk_that_fills() {
+    no_thread_may_panic();
     let bench = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])

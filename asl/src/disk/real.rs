@@ -4,7 +4,7 @@
 //! whatever the umask allows. A store holds the contents of files that may have been private where
 //! they came from.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use super::writeback;
-use super::{Disk, DiskFile, LockGuard, Mode, Sealed, mmap};
+use super::{Disk, DiskFile, FileLock, LockGuard, Mode, Sealed, mmap};
 
 /// Mode of every file that is created.
 pub const FILE_MODE: u32 = 0o600;
@@ -105,12 +105,8 @@ impl Disk for RealDisk {
 
     fn try_lock(&self, path: &str) -> io::Result<Option<LockGuard>> {
         let path = self.resolve(path)?;
-        let file = created().open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        let lock = FileLock::try_take(created().open(path)?)?;
+        Ok(lock.map(|lock| Box::new(lock) as LockGuard))
     }
 }
 

@@ -111,9 +111,7 @@ impl Store {
             if store.mend(keeping)? {
                 return Ok(true);
             }
-            // Runs that were written while everything was judged anew are named by no checkpoint
-            // yet.
-            if store.is_seal_due() || keeping.checkpoint.is_none() && !keeping.runs.is_empty() {
+            if store.is_seal_due() || !keeping.are_runs_named() {
                 return store.seal(keeping);
             }
             let due = merge_due(&keeping.sizes(&store.view()));
@@ -328,8 +326,8 @@ impl Store {
     /// Writes these runs anew as one; or a checkpoint, if runs and checkpoint would not be of one
     /// state after that.
     fn merge_runs(&self, keeping: &mut Keeping, runs: Range<usize>) -> Result<(), StoreError> {
-        // Runs that were written while everything was judged anew are named by no checkpoint yet.
-        let Some(mut checkpoint) = keeping.checkpoint.clone() else {
+        let checkpoint = keeping.checkpoint.clone();
+        let Some(mut checkpoint) = checkpoint.filter(|_| keeping.are_runs_named()) else {
             return self.seal(keeping).map(drop);
         };
         let Some((run, stored)) = self.merged(keeping, &checkpoint, runs.clone())? else {
@@ -639,6 +637,13 @@ impl Keeping {
     /// Removes files that an unfinished seal or merge has left behind.
     pub(super) fn sweep(&self, disk: &dyn Disk) -> Result<(), DiskError> {
         files::sweep(disk, &self.runs)
+    }
+
+    /// Whether the checkpoint names all runs. Those that were written while the log was read, when
+    /// the store was opened or everything judged anew, are named by the next one only.
+    fn are_runs_named(&self) -> bool {
+        let named = self.checkpoint.as_ref();
+        named.map_or(self.runs.is_empty(), |named| named.runs == self.runs)
     }
 
     /// Up to where in the log the runs reach.

@@ -14,7 +14,7 @@
 
 pub(super) mod manifest;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, fadvise};
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
-use uor_asl::disk::Mode;
+use uor_asl::disk::{FileLock, Mode};
 use uor_index_format::id::{Checksum, SiteId};
 
 use self::manifest::{Line, Manifest, Stamp};
@@ -540,7 +540,7 @@ fn remove(path: &Path) -> Result<(), BackupError> {
 }
 
 /// Takes a directory of backups for the one that is being made.
-fn take(dir: &Path) -> Result<File, BackupError> {
+fn take(dir: &Path) -> Result<FileLock, BackupError> {
     for entry in walk::sorted(dir).map_err(during("list", dir))? {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !(name == LOCK_FILE || name == PARTIAL || number_of(&entry.path()).is_some()) {
@@ -558,13 +558,11 @@ fn take(dir: &Path) -> Result<File, BackupError> {
         .mode(0o600)
         .open(&path);
     let lock = lock.map_err(during("open", &path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(BackupError::Busy {
+    FileLock::try_take(lock)
+        .map_err(during("lock", &path))?
+        .ok_or_else(|| BackupError::Busy {
             dir: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(during("lock", &path)(error)),
-    }
+        })
 }
 
 fn number_of(path: &Path) -> Option<u32> {

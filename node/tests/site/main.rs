@@ -42,11 +42,10 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("site-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("site-{name}-"))
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        Self(dir.unwrap().keep())
     }
 
     fn at(&self, name: &str) -> PathBuf {

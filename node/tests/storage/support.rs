@@ -18,11 +18,10 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("storage-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("storage-{name}-"))
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        Self(dir.unwrap().keep())
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
