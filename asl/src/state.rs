@@ -35,7 +35,7 @@ use uor_index_format::state::{Entry, StateHash};
 
 pub use self::at::At;
 pub use self::change::Change;
-use self::stand::{Seen, stand};
+use self::stand::{Seen, stand, unshadowed};
 use self::sum::Sum;
 use self::summaries::Summaries;
 pub(crate) use self::taken_back::TakenBack;
@@ -357,6 +357,22 @@ impl State {
             .collect()
     }
 
+    /// The versions of `id` inside a snapshot that no tombstone shadows, in the one order: claims,
+    /// whether or not they stand, and resolutions.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn unshadowed(
+        &self,
+        id: &CanonicalId,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Version>, ReadError> {
+        unshadowed(&self.at(snapshot)?.seen(id)?)
+            .iter()
+            .map(|seen| self.version(seen))
+            .collect()
+    }
+
     /// Every version inside a snapshot, ascending by id and then in the one order.
     pub fn all_versions<'a>(
         &'a self,
@@ -417,11 +433,7 @@ impl State {
         else {
             return Ok(None);
         };
-        let live = versions
-            .iter()
-            .rposition(|seen| seen.header.kind == Kind::Tombstone)
-            .map_or(0, |at| at + 1);
-        let claims = versions[live..]
+        let claims = unshadowed(&versions)
             .iter()
             .filter(|seen| seen.is_claim())
             .map(|seen| self.version(seen));

@@ -1,14 +1,10 @@
-//! `uor-replay`: proves a store, compares stores, runs receipts again.
+//! `uor-replay`: opens stores, calls the audit library, renders what it returns.
 //!
-//! Invariant: nothing here modifies a store. Stores are opened for reading beside any writer;
-//! evidence is left as found, and what is damaged is read as far as it can be. Every part returns a
-//! value that carries its verdict; text and JSON are two renderings of that value.
+//! Invariant: nothing here modifies a store. Every part of an audit is a value that carries its
+//! verdict; text and JSON are two renderings of it.
 
-mod artifacts;
 pub mod diff;
 pub mod exec;
-pub mod finding;
-pub mod shelf;
 pub mod sites;
 pub mod state;
 pub mod store;
@@ -17,14 +13,15 @@ pub mod verify;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use uor_node::audit::{Progress, Verdict};
 use uor_node::service::site_at;
 use uor_node::site::Site;
 
 use self::store::{Opener, is_address};
 use crate::cli::replay::Command;
 use crate::code::Code;
-use crate::console::Console;
-use crate::exit::{Failed, Outcome, Verdict};
+use crate::console::{Console, Meter};
+use crate::exit::{Failed, Outcome};
 use crate::render::plain;
 
 /// Runs a command of `uor-replay`.
@@ -37,15 +34,31 @@ pub fn run(
     console: &mut Console<'_>,
 ) -> Outcome<Verdict> {
     refuse_one_twice(&command.stores(), console)?;
-    let opener = Opener::new(voucher, &command.stores(), console);
+    let mut opener = Opener::new(voucher, &command.stores(), console);
     match command {
-        Command::Verify { store } => verify::run(store, &opener, console),
-        Command::State { store, at } => state::run(store, at.as_deref(), &opener, console),
-        Command::Diff { a, b, at } => diff::run(a, b, at.as_deref(), &opener, console),
-        Command::Exec(args) => exec::run(args, &opener, console),
-        Command::Audit { stores, at, report } => {
-            sites::run(stores, at.as_deref(), report.as_deref(), &opener, console)
-        }
+        Command::Verify { store } => verify::run(store, &mut opener, console),
+        Command::State { store, at } => state::run(store, at.as_deref(), &mut opener, console),
+        Command::Diff { a, b, at } => diff::run(a, b, at.as_deref(), &mut opener, console),
+        Command::Exec(args) => exec::run(args, &mut opener, console),
+        Command::Audit { stores, at, report } => sites::run(
+            stores,
+            at.as_deref(),
+            report.as_deref(),
+            &mut opener,
+            console,
+        ),
+    }
+}
+
+/// Shows how far an audit has come.
+pub(crate) fn watch(meter: &mut Meter<'_>, progress: Progress) {
+    match progress {
+        Progress::Payloads(read, total) => meter.bytes("reading payloads", read, Some(total)),
+        Progress::Log(read, total) => meter.bytes("reading the log", read, Some(total)),
+        Progress::Index => meter.end(),
+        Progress::Commits(done, total) => meter.items("replaying commits", done, Some(total)),
+        Progress::Snapshots(total) => meter.items("replaying snapshots", 0, Some(total)),
+        Progress::Claims(done, total) => meter.items("running receipts again", done, Some(total)),
     }
 }
 

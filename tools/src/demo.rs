@@ -10,15 +10,14 @@ mod steps;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use uor_node::audit::{Audited, Executed, Report, Verdict, Verification, audit};
 use uor_node::clock::wall_ms;
+use uor_node::site::text::count;
 
-use crate::audit::exec::Executed;
-use crate::audit::sites::{Report, audit};
-use crate::audit::store;
-use crate::audit::verify::Verification;
+use crate::audit::watch;
 use crate::console::Console;
-use crate::exit::{Exit, Failed, Outcome, Verdict};
-use crate::render::{Table, count, short, size};
+use crate::exit::{Exit, Failed, Outcome};
+use crate::render::{Table, short, size};
 use crate::scratch::Scratch;
 
 use self::site::{Ended, Federation};
@@ -27,7 +26,7 @@ use self::steps::{Counted, Ingested};
 /// What the demo shows at its end.
 #[derive(Debug, Serialize)]
 struct Shown {
-    verdict: &'static str,
+    verdict: Verdict,
     data: PathBuf,
     ingested: Ingested,
     counted: Counted,
@@ -44,7 +43,7 @@ struct SiteShown {
     state_root: Option<String>,
     receipts: u64,
     receipts_verified: u64,
-    verify: &'static str,
+    verify: Verdict,
     /// How long it took, in all waits together, until everything that was written elsewhere had
     /// arrived.
     complete_ms: u64,
@@ -65,7 +64,7 @@ pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
     let root = Scratch::new("uor-demo")
         .map_err(|error| Failed::from(error).hint("set TMPDIR to a folder that can be written"))?;
     match play(&source, root.path(), began_ms, console) {
-        Ok(shown) if shown.verdict == Verdict::Agrees.name() => {
+        Ok(shown) if shown.verdict == Verdict::Agrees => {
             console.show(&shown, render)?;
             Ok(Exit::Done)
         }
@@ -102,9 +101,11 @@ fn play(source: &Path, root: &Path, began_ms: u64, console: &mut Console<'_>) ->
     console.note("Auditing all three: every byte, the state of each, and every receipt executed again at every site …");
     let opened = ended
         .iter()
-        .map(|site| store::open(Path::new(site.name), site.dir.clone()).map_err(Failed::from))
+        .map(|site| Audited::open(site.name, site.dir.clone()).map_err(Failed::from))
         .collect::<Outcome<Vec<_>>>()?;
-    let report = audit(opened, None, &mut console.meter)?;
+    let report = audit(&opened, None, &mut |progress| {
+        watch(&mut console.meter, progress)
+    })?;
     console.meter.end();
     Ok(Shown {
         verdict: report.verdict,
@@ -155,7 +156,7 @@ fn render(console: &mut Console<'_>, shown: &Shown) -> std::io::Result<()> {
                 .as_deref()
                 .map_or_else(|| "-".to_owned(), short),
             format!("{} of {}", site.receipts_verified, site.receipts),
-            site.verify.to_owned(),
+            site.verify.name().to_owned(),
             format!("{} ms", site.complete_ms),
         ]);
     }
@@ -185,7 +186,7 @@ fn render(console: &mut Console<'_>, shown: &Shown) -> std::io::Result<()> {
         count(shown.ingested.files, "file")
     ))?;
     let seconds = std::time::Duration::from_millis(shown.milliseconds).as_secs_f32();
-    let agree = shown.verdict == Verdict::Agrees.name();
+    let agree = shown.verdict == Verdict::Agrees;
     let verdict = if agree {
         paint.green("all three sites agree")
     } else {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use serde::Serialize;
+use uor_node::audit::Verdict;
 use uor_node::control::STATUS_CANCELLED;
 
 use crate::code::Code;
@@ -42,44 +43,15 @@ impl Exit {
     }
 }
 
-/// What an audit found: the exit status of `uor-replay`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i32)]
-pub enum Verdict {
-    /// Everything agrees.
-    Agrees = 0,
-    /// Something differs or is damaged.
-    Diverges = 1,
-    /// The audit could not be completed.
-    Incomplete = 2,
-}
+/// The exit status of `uor-replay` after wrong usage.
+pub const USAGE_OF_REPLAY: i32 = 64;
 
-impl Verdict {
-    /// The exit status of `uor-replay` after wrong usage.
-    pub const USAGE: i32 = 64;
-
-    /// The number the process exits with.
-    pub const fn status(self) -> i32 {
-        self as i32
-    }
-
-    /// The word used in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Agrees => "agrees",
-            Self::Diverges => "diverges",
-            Self::Incomplete => "incomplete",
-        }
-    }
-
-    /// The verdict over both: a proven difference outweighs what could not be looked at.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Diverges, _) | (_, Self::Diverges) => Self::Diverges,
-            (Self::Incomplete, _) | (_, Self::Incomplete) => Self::Incomplete,
-            _ => Self::Agrees,
-        }
+/// The exit status of `uor-replay` for a verdict.
+pub const fn status_of(verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Agrees => 0,
+        Verdict::Diverges => 1,
+        Verdict::Incomplete => 2,
     }
 }
 

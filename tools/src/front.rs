@@ -12,9 +12,11 @@ use std::time::Duration;
 use clap::Parser as _;
 use uor_asl::disk::Mode;
 use uor_index_format::membership::ConflictRule;
+use uor_node::audit::Verdict;
 use uor_node::cancel::Cancel;
 use uor_node::control::{Client, ControlError, Handler, Request, Session};
 use uor_node::service::ServiceHandle;
+use uor_node::site::text::count;
 use uor_node::site::{OpenError, Site};
 
 use crate::audit;
@@ -25,9 +27,9 @@ use crate::command::{self, Context, backup, node, program, recover};
 use crate::console::terminal::{Streams, has_colour};
 use crate::console::{Console, OutputFailed, Style};
 use crate::demo;
-use crate::exit::{Exit, Failed, Outcome, Verdict};
+use crate::exit::{Exit, Failed, Outcome, USAGE_OF_REPLAY, status_of};
 use crate::interrupt::{Manner, Signals, leave_the_last_word};
-use crate::render::{count, short};
+use crate::render::short;
 
 /// How long to wait for a process that has the data directory open and serves no commands (yet).
 const IN_USE_TRIES: u32 = 20;
@@ -50,7 +52,7 @@ pub fn uor_replay() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let parsed = match UorReplay::try_parse_from(program_args("uor-replay", &args)) {
         Ok(parsed) => parsed,
-        Err(error) => return exit_code(usage(&error, &args, Verdict::USAGE)),
+        Err(error) => return exit_code(usage(&error, &args, USAGE_OF_REPLAY)),
     };
     let style = Style {
         json: parsed.json,
@@ -62,7 +64,7 @@ pub fn uor_replay() -> ExitCode {
     Signals::heed(&cancel, style.json);
     let mut console = Console::of_process(style, cwd(), cancel);
     let result =
-        audit::run(&parsed.command, parsed.voucher.as_deref(), &mut console).map(Verdict::status);
+        audit::run(&parsed.command, parsed.voucher.as_deref(), &mut console).map(status_of);
     exit_code(finish(result, &AUDITING, &mut console))
 }
 
@@ -77,8 +79,8 @@ const DOING: Statuses = Statuses {
     usage: Exit::Usage.status(),
 };
 const AUDITING: Statuses = Statuses {
-    failed: Verdict::Incomplete.status(),
-    usage: Verdict::USAGE,
+    failed: status_of(Verdict::Incomplete),
+    usage: USAGE_OF_REPLAY,
 };
 
 fn exit_code(status: i32) -> ExitCode {

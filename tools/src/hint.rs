@@ -16,6 +16,7 @@ use uor_asl::store::{CommitError, StoreError};
 use uor_index_format::DecodeError;
 use uor_index_format::reference::NameError;
 use uor_index_format::ticket::TicketError;
+use uor_node::audit::{self, AuditError};
 use uor_node::cancel::Cancelled;
 use uor_node::control::ControlError;
 use uor_node::net::NetError;
@@ -27,7 +28,7 @@ use uor_node::site::{
 };
 use uor_pel::run::RunError as PelError;
 
-use crate::audit::store as audit;
+use crate::audit::store::OpenError as AuditOpenError;
 use crate::code::Code;
 use crate::console::OutputFailed;
 
@@ -554,22 +555,48 @@ fn network(error: &(dyn Error + 'static)) -> Known {
 
 /// What only an audit meets.
 fn auditing(error: &(dyn Error + 'static)) -> Known {
-    if_is(error, |error: &audit::OpenError| match error {
-        audit::OpenError::Directory { source: StoreError::Absent, .. } => {
-            help(Code::NoSite, "a STORE is a site's data directory, or a running node's address that ends in /p2p/PEER")
-        }
-        audit::OpenError::NoVoucher => help(Code::Usage, "--as names the data directory of a member"),
-        audit::OpenError::Voucher(OpenError::Absent { .. }) => {
-            help(Code::NoSite, "--as names the data directory of a member")
-        }
+    let no_site = || {
+        help(
+            Code::NoSite,
+            "a STORE is a site's data directory, or a running node's address that ends in /p2p/PEER",
+        )
+    };
+    let voucher = "--as names the data directory of a member";
+    if_is(error, |error: &AuditOpenError| match error {
+        AuditOpenError::Directory(audit::OpenError::Directory { source, .. }) => match source {
+            StoreError::Absent => no_site(),
+            error => of(error),
+        },
+        AuditOpenError::Directory(error) => of_cause(error),
+        AuditOpenError::NoVoucher => help(Code::Usage, voucher),
+        AuditOpenError::Voucher(OpenError::Absent { .. }) => help(Code::NoSite, voucher),
         _ => None,
+    })
+    .or_else(|| {
+        if_is(error, |error: &AuditError| match error {
+            AuditError::Store(error) => of(error),
+            AuditError::State(error) => of(error),
+            AuditError::Snapshot(error) => of(error),
+            AuditError::Engine(error) => of(error),
+            AuditError::UnknownReceipt { .. } => help(
+                Code::NotFound,
+                "give its id in hexadecimal, or at least the first 8 digits",
+            ),
+            AuditError::AmbiguousReceipt { .. } => help(Code::Ambiguous, "give more digits"),
+            AuditError::OtherFederation { .. } => code(Code::OtherFederation),
+            AuditError::SnapshotNotHere { .. } => help(
+                Code::MissingPayload,
+                "name a store that holds it; `uor status` at the site shows what it lacks",
+            ),
+            _ => None,
+        })
     })
     .or_else(|| {
         if_is(error, |error: &audit::SnapshotError| match error {
             audit::SnapshotError::Unknown { .. } => code(Code::NotFound),
             audit::SnapshotError::Ambiguous { .. } => code(Code::Ambiguous),
             audit::SnapshotError::State(error) => of(error),
-            audit::SnapshotError::Unreadable { .. } => None,
+            _ => None,
         })
     })
     .or_else(|| if_is(error, |_: &DecodeError| code(Code::BadInput)))

@@ -80,20 +80,6 @@ pub fn size(bytes: u64) -> String {
     )
 }
 
-/// `1 file`, `2 files`.
-pub fn count(number: u64, noun: &str) -> String {
-    let plural = if noun.ends_with('y') {
-        format!("{}ies", noun.trim_end_matches('y'))
-    } else {
-        format!("{noun}s")
-    };
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {plural}")
-    }
-}
-
 /// Permission bits as `ls -l` shows them, behind the letter of the kind.
 pub fn mode(letter: char, mode: u32) -> String {
     let bits = "rwxrwxrwx".chars().enumerate();

@@ -29,14 +29,18 @@ impl Seen {
     }
 }
 
+/// Those of the versions of one id, given in the one order, that no tombstone shadows: a tombstone
+/// shadows all that come before it (specification, "Tombstones").
+pub(super) fn unshadowed(versions: &[Seen]) -> &[Seen] {
+    let is_tombstone = |version: &Seen| version.header.kind == Kind::Tombstone;
+    let last = versions.iter().rposition(is_tombstone);
+    last.map_or(versions, |last| &versions[last + 1..])
+}
+
 /// Decides what stands among the versions of one id, given in the one order (design: "State"): the
 /// entry, and which of the versions it is.
 pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Option<Seen>)> {
-    let live = versions
-        .iter()
-        .rposition(|version| version.header.kind == Kind::Tombstone)
-        .map_or(0, |at| at + 1);
-    let versions = &versions[live..];
+    let versions = unshadowed(versions);
     let claims = || versions.iter().filter(|version| version.is_claim());
     let first = claims().next()?;
     let kind = first.header.kind;

@@ -445,14 +445,9 @@ impl Site {
     fn claims(&self, target: &Target, at: &Snapshot) -> Result<Vec<ClaimListed>, StateError> {
         let names = self.shown_names()?;
         let view = self.store.view();
-        let versions = view.state().versions(&target.id, at)?;
-        let live = versions
-            .iter()
-            .rposition(|version| version.record.is_tombstone())
-            .map_or(0, |index| index + 1);
+        let versions = view.state().unshadowed(&target.id, at)?;
         let claims = versions
             .iter()
-            .skip(live)
             .filter(|version| version.record.block_payload().is_some());
         claims
             .map(|version| self.claim(&view, version, &names))

@@ -121,17 +121,15 @@ impl StoreShelf {
 
     /// Whether the writer's own unshadowed claim about an id is this one.
     fn is_claimed(&self, id: &CanonicalId, checksum: &Checksum) -> Result<bool, ShelfError> {
-        let versions = {
+        let claims = {
             let view = self.store.view();
             view.state()
-                .versions(id, view.head())
+                .unshadowed(id, view.head())
                 .map_err(|error| ShelfError::new("read the state", error))?
         };
-        let claims = versions
+        let mut own = claims
             .iter()
-            .rev()
-            .take_while(|version| !version.record.is_tombstone());
-        let mut own = claims.filter(|version| version.place.domain == self.writer);
+            .filter(|version| version.place.domain == self.writer);
         Ok(own.any(|version| {
             version
                 .record

@@ -6,6 +6,20 @@
 
 use uor_index_format::codec::hex;
 
+/// A number of things: `1 file`, `2 files`, `2 entries`.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = if noun.ends_with('y') {
+        format!("{}ies", noun.trim_end_matches('y'))
+    } else {
+        format!("{noun}s")
+    };
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {plural}")
+    }
+}
+
 /// A name as text: as it is if it is UTF-8, else escaped.
 pub fn text_of(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| escaped(bytes), str::to_owned)

@@ -1,477 +1,80 @@
 //! `exec`: runs receipts again and holds every claim about them against what comes out.
-//!
-//! Not only the claim that stands is tried but every claim that is not shadowed: a forged one must
-//! be named even where the conflict rule never let it stand. A run that was replayed to the same
-//! bytes proves the receipts in its trace too, so they are not executed twice.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 
-use serde::Serialize;
-use uor_asl::state::{Filter, ReadError};
-use uor_asl::store::Store;
-use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, SiteId};
-use uor_index_format::receipt::{Derivation, Status, Step};
-use uor_index_format::record::{Content, Kind};
-use uor_pel::engine::Limits;
-use uor_pel::engine::wasmtime::Wasmtime;
-use uor_pel::replay::{Difference, Divergence, Side, Verdict as Replayed, replay};
-use uor_pel::run::Progress;
+use uor_node::audit::{Executed, Proven, Receipts, Verdict, execute};
+use uor_node::site::text::count;
 
-use super::shelf::StoreShelf;
 use super::store::Opener;
-use crate::cli::replay::{Exec, Which};
-use crate::code::Code;
-use crate::console::{Console, Meter};
-use crate::exit::{Failed, Outcome, Verdict};
-use crate::render::{count, plain};
-
-/// What running receipts again gave.
-#[derive(Debug, Clone, Serialize)]
-pub struct Executed {
-    /// `agrees`, `diverges` or `incomplete`.
-    pub verdict: &'static str,
-    /// The verdict.
-    #[serde(skip)]
-    pub outcome: Verdict,
-    /// How the store was named.
-    pub store: String,
-    /// Claims that were looked at.
-    pub claims: u64,
-    /// Of these, those that came out the same.
-    pub identical: u64,
-    /// Of these, those that another replay had proven along with it.
-    pub proven_within: u64,
-    /// Operations that ran.
-    pub operations: u64,
-    /// Claims that did not come out the same.
-    pub diverged: Vec<Diverged>,
-    /// Claims that could not be tried.
-    pub inconclusive: Vec<Inconclusive>,
-}
-
-/// A claim that replay refutes.
-#[derive(Debug, Clone, Serialize)]
-pub struct Diverged {
-    /// The receipt that was run again.
-    pub receipt: String,
-    /// Checksum of the refuted outcome.
-    pub claimed: String,
-    /// Who claims it.
-    pub domains: Vec<String>,
-    /// The first node that differs.
-    pub node: String,
-    /// That node's receipt.
-    pub node_receipt: String,
-    /// The first byte that differs, where it is an output's.
-    pub offset: Option<u64>,
-    /// In words.
-    pub difference: String,
-}
-
-/// A claim that could not be tried.
-#[derive(Debug, Clone, Serialize)]
-pub struct Inconclusive {
-    /// The receipt.
-    pub receipt: String,
-    /// Checksum of the outcome.
-    pub claimed: String,
-    /// Why.
-    pub reason: String,
-}
+use super::watch;
+use crate::cli::replay::Exec;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::render::plain;
 
 /// `uor-replay exec`.
 ///
 /// # Errors
-/// [`Failed`] if the store could not be looked at, or has no such receipt.
-pub fn run(args: &Exec, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+/// [`crate::exit::Failed`] if the store could not be looked at, or has no such receipt.
+pub fn run(args: &Exec, opener: &mut Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
     let audited = opener.open(&args.store, console)?;
-    let mut proven = Proven::new();
+    let receipts = Receipts {
+        receipt: args.which.receipt.clone(),
+        percent: args.which.sample,
+    };
+    let mut on_progress = |progress| watch(&mut console.meter, progress);
     let executed = execute(
         &audited.name,
-        Arc::new(audited.store),
-        &args.which,
-        &mut proven,
-        &mut console.meter,
+        audited.store,
+        &receipts,
+        &mut Proven::new(),
+        &mut on_progress,
     )?;
     console.meter.end();
     console.show(&executed, human)?;
-    Ok(executed.outcome)
+    Ok(executed.verdict)
 }
 
-/// Claims that are known to come out the same: receipt and checksum of the outcome.
-pub type Proven = BTreeSet<(ArtifactKey, Checksum)>;
-
-struct Claim {
-    receipt: ArtifactKey,
-    derivation: Derivation,
-    checksum: Checksum,
-    domains: BTreeSet<SiteId>,
-}
-
-/// Runs receipts of a store again; what is `proven` already is not run, and what is proven now is
-/// added.
-///
-/// # Errors
-/// [`Failed`] if there is no engine, or no such receipt.
-pub fn execute(
-    name: &str,
-    store: Arc<Store>,
-    which: &Which,
-    proven: &mut Proven,
-    meter: &mut Meter<'_>,
-) -> Outcome<Executed> {
-    let engine = Wasmtime::shared()?;
-    let shelf = StoreShelf(Arc::clone(&store));
-    let mut claims = claims(&store, which)?;
-    // Whole runs first: each proves the receipts in its trace.
-    let mut outcomes = BTreeMap::new();
-    for claim in &claims {
-        outcomes.insert(
-            (claim.receipt, claim.checksum),
-            shelf.outcome(claim.checksum),
-        );
+/// Lines for people.
+pub(super) fn lines(executed: &Executed) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} run again: {} identical, {} diverged, {} inconclusive ({})",
+        count(executed.claims, "claim"),
+        executed.identical,
+        executed.diverged.len(),
+        executed.inconclusive.len(),
+        count(executed.operations, "operation"),
+    )];
+    for diverged in &executed.diverged {
+        lines.push(format!(
+            "DIVERGED: receipt {} at node {}",
+            diverged.receipt, diverged.node
+        ));
+        lines.push(format!("  {}", diverged.difference));
+        lines.push(format!(
+            "  claimed outcome {} by {}",
+            diverged.claimed,
+            diverged.domains.join(", ")
+        ));
     }
-    let trace_len = |claim: &Claim| match outcomes.get(&(claim.receipt, claim.checksum)) {
-        Some(Ok(Some(outcome))) => outcome.trace.len(),
-        _ => 0,
-    };
-    claims.sort_by_key(|claim| std::cmp::Reverse(trace_len(claim)));
-    let mut executed = Executed::none(name);
-    let total = claims.len() as u64;
-    for claim in &claims {
-        meter.items("running receipts again", executed.claims, Some(total));
-        executed.claims += 1;
-        if proven.contains(&(claim.receipt, claim.checksum)) {
-            executed.identical += 1;
-            executed.proven_within += 1;
-            continue;
-        }
-        let outcome = match outcomes.get(&(claim.receipt, claim.checksum)) {
-            Some(Ok(Some(outcome))) => outcome,
-            Some(Err(error)) => {
-                executed.give_up(claim, chain(error));
-                continue;
-            }
-            _ => {
-                executed.give_up(claim, "the outcome's bytes are not here".to_owned());
-                continue;
-            }
-        };
-        let mut progress = |_: Progress<'_>| {};
-        match replay(
-            &shelf,
-            engine,
-            &claim.derivation,
-            outcome,
-            Limits::default(),
-            &mut progress,
-        ) {
-            Replayed::Identical { operations } => {
-                executed.identical += 1;
-                executed.operations += operations;
-                prove(&shelf, claim.receipt, claim.checksum, proven);
-            }
-            Replayed::Diverged(divergence) => executed.refute(claim, &divergence),
-            Replayed::Inconclusive { reason } => executed.give_up(claim, chain(&reason)),
-        }
+    for inconclusive in &executed.inconclusive {
+        lines.push(format!(
+            "inconclusive: receipt {}: {}",
+            inconclusive.receipt, inconclusive.reason
+        ));
     }
-    executed.outcome = match (
-        executed.diverged.is_empty(),
-        executed.inconclusive.is_empty(),
-    ) {
-        (false, _) => Verdict::Diverges,
-        (true, false) => Verdict::Incomplete,
-        (true, true) => Verdict::Agrees,
-    };
-    executed.verdict = executed.outcome.name();
-    Ok(executed)
-}
-
-/// Notes a replayed claim and everything in its trace, down to the files of mapped nodes.
-fn prove(shelf: &StoreShelf, receipt: ArtifactKey, checksum: Checksum, proven: &mut Proven) {
-    let mut open = vec![(receipt, checksum)];
-    while let Some((receipt, checksum)) = open.pop() {
-        if proven.insert((receipt, checksum))
-            && let Ok(Some(outcome)) = shelf.outcome(checksum)
-        {
-            open.extend(
-                outcome
-                    .trace
-                    .iter()
-                    .map(|step| (step.receipt, step.outcome)),
-            );
-        }
-    }
-}
-
-/// Every claim about the chosen receipts that no tombstone shadows, ascending by receipt and then
-/// by checksum.
-fn claims(store: &Store, which: &Which) -> Outcome<Vec<Claim>> {
-    let chosen = which
-        .receipt
-        .as_ref()
-        .map(|text| receipt_id(store, text))
-        .transpose()?;
-    let view = store.view();
-    let (state, head) = (view.state(), view.head());
-    let ids = match chosen {
-        Some(id) => vec![id],
-        None => {
-            let receipts = Filter::kind(Kind::Receipt);
-            state
-                .entries(head, &receipts)
-                .map(|entry| Ok(entry?.id))
-                .collect::<Result<_, ReadError>>()?
-        }
-    };
-    let mut claims: BTreeMap<(ArtifactKey, Checksum), Claim> = BTreeMap::new();
-    for id in ids.into_iter().filter(|id| is_sampled(id, which.sample)) {
-        let versions = state.versions(&id, head)?;
-        let live = versions
-            .iter()
-            .rposition(|version| version.record.is_tombstone())
-            .map_or(0, |at| at + 1);
-        for version in versions.iter().skip(live) {
-            let Content::Receipt {
-                derivation,
-                payload,
-            } = version.record.content()
-            else {
-                continue;
-            };
-            let (receipt, checksum) = (ArtifactKey::from(id), payload.checksum);
-            let claim = claims.entry((receipt, checksum)).or_insert_with(|| Claim {
-                receipt,
-                derivation: derivation.clone(),
-                checksum,
-                domains: BTreeSet::new(),
-            });
-            claim.domains.insert(version.place.domain);
-        }
-    }
-    Ok(claims.into_values().collect())
-}
-
-fn receipt_id(store: &Store, text: &str) -> Outcome<CanonicalId> {
-    let view = store.view();
-    let is_hex = text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let found = if is_hex {
-        view.state().ids_with_prefix(text, usize::MAX)?
-    } else {
-        Vec::new()
-    };
-    let mut receipts = Vec::new();
-    for id in found {
-        let entry = view.state().entry(&id, view.head())?;
-        receipts.extend(
-            entry
-                .filter(|entry| entry.kind == Kind::Receipt)
-                .map(|_| id),
-        );
-    }
-    match receipts.as_slice() {
-        [id] => Ok(*id),
-        [] => Err(Failed::new(format!("there is no receipt `{text}` here"))
-            .code(Code::NotFound)
-            .hint("give its id in hexadecimal, or at least the first 8 digits")),
-        several => Err(Failed::new(format!(
-            "`{text}` is ambiguous: {} receipts begin like this",
-            several.len()
-        ))
-        .code(Code::Ambiguous)
-        .hint("give more digits")),
-    }
-}
-
-/// Whether a receipt falls into the sample: decided by its key alone, so alike at every site.
-fn is_sampled(id: &CanonicalId, percent: Option<u8>) -> bool {
-    let [a, b, c, d, ..] = *id.as_bytes();
-    let share = (u64::from(u32::from_le_bytes([a, b, c, d])) * 100) >> 32;
-    percent.is_none_or(|percent| share < percent.into())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-impl Executed {
-    fn none(name: &str) -> Self {
-        Self {
-            verdict: "",
-            outcome: Verdict::Agrees,
-            store: name.to_owned(),
-            claims: 0,
-            identical: 0,
-            proven_within: 0,
-            operations: 0,
-            diverged: Vec::new(),
-            inconclusive: Vec::new(),
-        }
-    }
-
-    fn give_up(&mut self, claim: &Claim, reason: String) {
-        let (receipt, claimed) = (claim.receipt.to_string(), claim.checksum.to_string());
-        self.inconclusive.push(Inconclusive {
-            receipt,
-            claimed,
-            reason,
-        });
-    }
-
-    fn refute(&mut self, claim: &Claim, divergence: &Divergence) {
-        let offset = match &divergence.difference {
-            Difference::Output { offset, .. } => *offset,
-            _ => None,
-        };
-        self.diverged.push(Diverged {
-            receipt: claim.receipt.to_string(),
-            claimed: claim.checksum.to_string(),
-            domains: claim.domains.iter().map(ToString::to_string).collect(),
-            node: divergence.node.clone(),
-            node_receipt: divergence.receipt.to_string(),
-            offset,
-            difference: describe(&divergence.difference),
-        });
-    }
-
-    /// Lines for people.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!(
-            "{} run again: {} identical, {} diverged, {} inconclusive ({})",
-            count(self.claims, "claim"),
-            self.identical,
-            self.diverged.len(),
-            self.inconclusive.len(),
-            count(self.operations, "operation"),
-        )];
-        for diverged in &self.diverged {
-            lines.push(format!(
-                "DIVERGED: receipt {} at node {}",
-                diverged.receipt, diverged.node
-            ));
-            lines.push(format!("  {}", diverged.difference));
-            lines.push(format!(
-                "  claimed outcome {} by {}",
-                diverged.claimed,
-                diverged.domains.join(", ")
-            ));
-        }
-        for inconclusive in &self.inconclusive {
-            lines.push(format!(
-                "inconclusive: receipt {}: {}",
-                inconclusive.receipt, inconclusive.reason
-            ));
-        }
-        lines
-    }
-}
-
-fn describe(difference: &Difference) -> String {
-    match difference {
-        Difference::Output {
-            name,
-            offset,
-            claimed,
-            got,
-        } => {
-            let place = offset.map_or_else(
-                || "differs".to_owned(),
-                |offset| format!("differs first at byte {offset}"),
-            );
-            format!(
-                "output {name} {place}: claimed {}, got {}",
-                side(claimed),
-                side(got)
-            )
-        }
-        Difference::OutputNames { claimed, got } => {
-            format!(
-                "outputs are named otherwise: claimed {}, got {}",
-                claimed.join(", "),
-                got.join(", ")
-            )
-        }
-        Difference::Status { claimed, got } => {
-            format!(
-                "ended otherwise: claimed {}, got {}",
-                status(claimed),
-                status(got)
-            )
-        }
-        Difference::Step { claimed, got } => {
-            format!(
-                "the trace lists other work: claimed {}, got {}",
-                step(claimed.as_ref()),
-                step(got.as_ref())
-            )
-        }
-    }
-}
-
-fn side(side: &Side) -> String {
-    let len = side
-        .len
-        .map_or_else(|| "bytes not here".to_owned(), |len| format!("{len} bytes"));
-    format!("{} ({len})", side.key)
-}
-
-fn status(status: &Status) -> String {
-    match status {
-        Status::Ok => "ok".to_owned(),
-        Status::Failed { node, kind } => format!("failed at {node}: {}", kind.name()),
-    }
-}
-
-fn step(step: Option<&Step>) -> String {
-    step.map_or_else(
-        || "nothing".to_owned(),
-        |step| format!("{} with outcome {}", step.label, step.outcome),
-    )
+    lines
 }
 
 fn human(console: &mut Console<'_>, executed: &Executed) -> io::Result<()> {
     let paint = console.paint();
-    let lines = executed.lines();
+    let lines = lines(executed);
     lines
         .iter()
         .try_for_each(|line| console.line(plain(line)))?;
-    match executed.outcome {
+    match executed.verdict {
         Verdict::Agrees => console.line(paint.green("agrees")),
         Verdict::Diverges => console.line(paint.red("DIVERGES")),
         Verdict::Incomplete => console.line(paint.yellow("inconclusive")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{CanonicalId, is_sampled};
-
-    #[test]
-    fn a_sample_grows_with_its_share_and_never_drops_a_receipt() {
-        let ids = (0..1000u64).map(|seed| CanonicalId::from_bytes(*blake(seed).as_bytes()));
-        let ids: Vec<CanonicalId> = ids.collect();
-        let sampled = |percent| {
-            ids.iter()
-                .filter(|id| is_sampled(id, Some(percent)))
-                .count()
-        };
-        assert_eq!(sampled(100), 1000);
-        assert!((50..150).contains(&sampled(10)));
-        assert!(
-            ids.iter()
-                .all(|id| !is_sampled(id, Some(10)) || is_sampled(id, Some(20)))
-        );
-    }
-
-    fn blake(seed: u64) -> uor_index_format::id::Checksum {
-        uor_index_format::id::Checksum::of(&seed.to_le_bytes())
     }
 }

@@ -3,42 +3,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde::Serialize;
-use uor_index_format::snapshot::Snapshot;
+use uor_node::audit::{Report, Verdict, Verification, audit, one_federation, snapshot_in};
 
-use super::diff::{Difference, common, diff};
-use super::exec::{Executed, Proven, execute};
-use super::store::{Audited, Opener, one_federation, snapshot_in};
-use super::verify::{Verification, verify};
-use crate::cli::replay::Which;
+use super::store::Opener;
+use super::{diff, exec, verify, watch};
 use crate::code::Code;
-use crate::console::{Console, Meter};
-use crate::exit::{Failed, Outcome, Verdict};
+use crate::console::Console;
+use crate::exit::{Failed, Outcome};
 use crate::render::{Table, plain, plain_json, short};
-
-/// What an audit across stores found.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// `agrees`, `diverges` or `incomplete`.
-    pub verdict: &'static str,
-    /// The verdict.
-    #[serde(skip)]
-    pub outcome: Verdict,
-    /// The snapshot at which stores were compared.
-    pub snapshot_id: Option<String>,
-    /// The state root there, if all agree.
-    pub state_root: Option<String>,
-    /// Each store from its bytes up.
-    pub stores: Vec<Verification>,
-    /// The first store against each other one.
-    pub differences: Vec<Difference>,
-    /// Receipts run again.
-    pub executions: Vec<Executed>,
-    /// Stores that could not be looked at, and why.
-    pub unreadable: Vec<String>,
-}
 
 /// `uor-replay audit`.
 ///
@@ -48,7 +21,7 @@ pub fn run(
     paths: &[PathBuf],
     at: Option<&str>,
     report_path: Option<&Path>,
-    opener: &Opener,
+    opener: &mut Opener,
     console: &mut Console<'_>,
 ) -> Outcome<Verdict> {
     let form = report_path.map(form_of).transpose()?;
@@ -59,227 +32,145 @@ pub fn run(
         match opener.open(path, console) {
             Ok(audited) => stores.push(audited),
             Err(error) => match error.damage() {
-                Some(damage) => broken.push(Verification::of_damage(path, damage)),
+                Some(damage) => {
+                    broken.push(Verification::of_damage(path.to_string_lossy(), damage))
+                }
                 None => unreadable.push(Failed::from(error).to_string()),
             },
         }
     }
     one_federation(&stores)?;
     let target = at.map(|text| snapshot_in(&stores, text)).transpose()?;
-    let mut report = audit(stores, target, &mut console.meter)?;
+    let mut on_progress = |progress| watch(&mut console.meter, progress);
+    let report = audit(&stores, target, &mut on_progress)?.with_unopened(broken, unreadable);
     console.meter.end();
-    report.stores.extend(broken);
-    report.unreadable = unreadable;
-    report.conclude();
     if let (Some(path), Some(form)) = (report_path, form) {
         write_report(&console.path(path), form, &report)?;
     }
     console.show(&report, human)?;
-    Ok(report.outcome)
+    Ok(report.verdict)
 }
 
-/// Audits open stores: each by itself, the first against each other, and every receipt claim at
-/// every site.
-///
-/// # Errors
-/// [`Failed`] if a disk cannot be read, or there is no engine.
-pub fn audit(
-    stores: Vec<Audited>,
-    target: Option<Snapshot>,
-    meter: &mut Meter<'_>,
-) -> Outcome<Report> {
-    let all: Vec<&Audited> = stores.iter().collect();
-    let at = match target {
-        Some(target) => target,
-        None => common(&all)?.0,
+/// The report as text.
+fn text(report: &Report) -> String {
+    let mut lines = vec![format!(
+        "uor-replay audit: {}",
+        report.verdict.name().to_uppercase()
+    )];
+    lines.extend(
+        report
+            .snapshot_id
+            .iter()
+            .map(|id| format!("compared at snapshot {id}")),
+    );
+    lines.extend(
+        report
+            .state_root
+            .iter()
+            .map(|root| format!("state root           {root}")),
+    );
+    lines.push(String::new());
+    lines.extend(table(report).lines(crate::render::Paint { colour: false }));
+    let section = |title: String, body: Vec<String>| {
+        let body = body.into_iter().map(|line| format!("  {line}"));
+        [String::new(), title]
+            .into_iter()
+            .chain(body)
+            .collect::<Vec<_>>()
     };
-    let given = Some(at.clone());
-    let mut report = Report {
-        verdict: "",
-        outcome: Verdict::Agrees,
-        snapshot_id: Some(at.id().to_string()),
-        state_root: None,
-        stores: Vec::new(),
-        differences: Vec::new(),
-        executions: Vec::new(),
-        unreadable: Vec::new(),
-    };
-    for audited in &stores {
-        report.stores.push(verify(audited, meter)?);
-    }
-    if let Some((first, others)) = stores.split_first() {
-        for other in others {
-            // At what all have, and then for contradictions beyond it.
-            let mut difference = diff(first, other, given.clone())?;
-            if difference.outcome == Verdict::Agrees {
-                let beyond = diff(first, other, None)?;
-                if beyond.outcome == Verdict::Diverges {
-                    difference = beyond;
-                }
-            }
-            report.differences.push(difference);
-        }
-    }
-    let every = Which {
-        receipt: None,
-        all: true,
-        sample: None,
-    };
-    for Audited {
-        name,
-        store,
-        scratch: _kept_until_done,
-        ..
-    } in stores
+    for store in report
+        .stores
+        .iter()
+        .filter(|store| store.verdict != Verdict::Agrees)
     {
-        // Every site is taken at its own word: nothing that was proven with another site's bytes
-        // counts here.
-        report.executions.push(execute(
-            &name,
-            Arc::new(store),
-            &every,
-            &mut Proven::new(),
-            meter,
-        )?);
+        lines.extend(section(
+            format!("verify {}", store.store),
+            verify::lines(store),
+        ));
     }
-    report.conclude();
-    Ok(report)
+    for difference in report
+        .differences
+        .iter()
+        .filter(|difference| difference.verdict != Verdict::Agrees)
+    {
+        lines.extend(section(
+            format!("diff {} {}", difference.a, difference.b),
+            diff::lines(difference),
+        ));
+    }
+    for executed in report
+        .executions
+        .iter()
+        .filter(|executed| executed.verdict != Verdict::Agrees)
+    {
+        lines.extend(section(
+            format!("exec {}", executed.store),
+            exec::lines(executed),
+        ));
+    }
+    for reason in &report.unreadable {
+        lines.extend(section(
+            "not looked at".to_owned(),
+            reason.lines().map(str::to_owned).collect(),
+        ));
+    }
+    lines.push(String::new());
+    lines.join("\n")
 }
 
-impl Report {
-    fn conclude(&mut self) {
-        let verdicts = self.stores.iter().map(|store| store.outcome);
-        let verdicts = verdicts.chain(self.differences.iter().map(|difference| difference.outcome));
-        let verdicts = verdicts.chain(self.executions.iter().map(|executed| executed.outcome));
-        let unreadable = self.unreadable.iter().map(|_| Verdict::Incomplete);
-        self.outcome = verdicts
-            .chain(unreadable)
-            .fold(Verdict::Agrees, Verdict::and);
-        self.verdict = self.outcome.name();
-        let roots: Vec<&String> = self
-            .differences
-            .iter()
-            .flat_map(|difference| [&difference.state_root_a, &difference.state_root_b])
-            .flatten()
-            .collect();
-        let one = roots
-            .first()
-            .filter(|first| roots.iter().all(|root| root == *first));
-        self.state_root = one.map(|root| (*root).clone());
-    }
-
-    /// The report as text.
-    pub fn text(&self) -> String {
-        let mut lines = vec![format!("uor-replay audit: {}", self.verdict.to_uppercase())];
-        lines.extend(
-            self.snapshot_id
-                .iter()
-                .map(|id| format!("compared at snapshot {id}")),
-        );
-        lines.extend(
-            self.state_root
-                .iter()
-                .map(|root| format!("state root           {root}")),
-        );
-        lines.push(String::new());
-        lines.extend(self.table().lines(crate::render::Paint { colour: false }));
-        let section = |title: String, body: Vec<String>| {
-            let body = body.into_iter().map(|line| format!("  {line}"));
-            [String::new(), title]
-                .into_iter()
-                .chain(body)
-                .collect::<Vec<_>>()
-        };
-        for store in self
-            .stores
-            .iter()
-            .filter(|store| store.outcome != Verdict::Agrees)
-        {
-            lines.extend(section(format!("verify {}", store.store), store.lines()));
-        }
-        for difference in self
-            .differences
-            .iter()
-            .filter(|difference| difference.outcome != Verdict::Agrees)
-        {
-            lines.extend(section(
-                format!("diff {} {}", difference.a, difference.b),
-                difference.lines(),
-            ));
-        }
-        for executed in self
+/// One row for each store.
+fn table(report: &Report) -> Table {
+    let headers = [
+        "store",
+        ">commits",
+        ">entries",
+        "state root",
+        ">payloads",
+        ">receipts",
+        ">identical",
+        "verify",
+        "diff",
+        "exec",
+    ];
+    let mut table = Table::new(&headers);
+    for store in &report.stores {
+        let executed = report
             .executions
             .iter()
-            .filter(|executed| executed.outcome != Verdict::Agrees)
-        {
-            lines.extend(section(
-                format!("exec {}", executed.store),
-                executed.lines(),
-            ));
-        }
-        for reason in &self.unreadable {
-            lines.extend(section(
-                "not looked at".to_owned(),
-                reason.lines().map(str::to_owned).collect(),
-            ));
-        }
-        lines.push(String::new());
-        lines.join("\n")
-    }
-
-    /// One row for each store.
-    pub fn table(&self) -> Table {
-        let headers = [
-            "store",
-            ">commits",
-            ">entries",
-            "state root",
-            ">payloads",
-            ">receipts",
-            ">identical",
-            "verify",
-            "diff",
-            "exec",
-        ];
-        let mut table = Table::new(&headers);
-        for store in &self.stores {
-            let executed = self
-                .executions
-                .iter()
-                .find(|executed| executed.store == store.store);
-            let with = self
-                .differences
-                .iter()
-                .filter(|difference| difference.a == store.store || difference.b == store.store);
-            let compared = with
-                .map(|difference| difference.outcome)
-                .fold(Verdict::Agrees, Verdict::and);
-            let number = |value: Option<u64>| {
-                value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-            };
-            table.row([
-                store.store.clone(),
-                store.commits.to_string(),
-                store.entries.to_string(),
-                store
-                    .state_root
-                    .as_ref()
-                    .map_or_else(|| "-".to_owned(), short),
-                store.payloads.to_string(),
-                number(executed.map(|executed| executed.claims)),
-                number(executed.map(|executed| executed.identical)),
-                if store.outcome == Verdict::Agrees {
-                    "sound"
-                } else {
-                    "NOT SOUND"
-                }
+            .find(|executed| executed.store == store.store);
+        let with = report
+            .differences
+            .iter()
+            .filter(|difference| difference.a == store.store || difference.b == store.store);
+        let compared = with
+            .map(|difference| difference.verdict)
+            .fold(Verdict::Agrees, Verdict::and);
+        let number =
+            |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        table.row([
+            store.store.clone(),
+            store.commits.to_string(),
+            store.entries.to_string(),
+            store
+                .state_root
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), short),
+            store.payloads.to_string(),
+            number(executed.map(|executed| executed.claims)),
+            number(executed.map(|executed| executed.identical)),
+            if store.verdict == Verdict::Agrees {
+                "sound"
+            } else {
+                "NOT SOUND"
+            }
+            .to_owned(),
+            compared.name().to_owned(),
+            executed
+                .map_or("-", |executed| executed.verdict.name())
                 .to_owned(),
-                compared.name().to_owned(),
-                executed.map_or("-", |executed| executed.verdict).to_owned(),
-            ]);
-        }
-        table
+        ]);
     }
+    table
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -311,7 +202,7 @@ struct ReportUnwritten {
 
 fn write_report(path: &Path, form: Form, report: &Report) -> Outcome<()> {
     let content = match form {
-        Form::Text => report.text(),
+        Form::Text => text(report),
         Form::Json => {
             plain_json(serde_json::to_string_pretty(report).map_err(io::Error::other)?) + "\n"
         }
@@ -324,8 +215,7 @@ fn write_report(path: &Path, form: Form, report: &Report) -> Outcome<()> {
 }
 
 fn human(console: &mut Console<'_>, report: &Report) -> io::Result<()> {
-    report
-        .text()
+    text(report)
         .lines()
         .try_for_each(|line| console.line(plain(line)))
 }

@@ -3,345 +3,100 @@
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
-use uor_asl::log::LogError;
-use uor_asl::state::ReadError;
-use uor_asl::store::StoreError;
-use uor_asl::verify::{Progress, TornTail};
-use uor_index_format::id::CanonicalId;
+use uor_node::audit::{Finding, Verdict, Verification, verify};
+use uor_node::site::text::count;
 
-use super::artifacts::{contradictions, malformed};
-use super::finding::{Finding, uncounted};
-use super::store::{Audited, Opener};
-use crate::console::{Console, Meter};
-use crate::exit::{Failed, Outcome, Verdict};
-use crate::render::{count, plain, size};
-
-/// What verification of one store saw.
-#[derive(Debug, Clone, Serialize)]
-pub struct Verification {
-    /// How the store was named.
-    pub store: String,
-    /// `agrees` or `diverges`.
-    pub verdict: &'static str,
-    /// Whether everything that is here is sound.
-    #[serde(skip)]
-    pub outcome: Verdict,
-    /// Commits that count.
-    pub commits: u64,
-    /// Commits that lie in the log and do not count.
-    pub uncounted: u64,
-    /// Those of them that a proven fork took back, each with its reason: no damage. The others are
-    /// findings.
-    pub taken_back: Vec<String>,
-    /// Records that were replayed.
-    pub records: u64,
-    /// Visible entries.
-    pub entries: u64,
-    /// Payloads that were read.
-    pub payloads: u64,
-    /// Bytes of blocks that were read.
-    pub block_bytes: u64,
-    /// Snapshots whose root was held against replay.
-    pub snapshots: u64,
-    /// Artifacts and receipts whose payloads are not here and may be fetched: no damage.
-    pub missing: Vec<String>,
-    /// Artifacts and receipts whose payloads were erased here on request: no damage.
-    pub erased: Vec<String>,
-    /// Ends of files that hold no whole entry: what a crash leaves of a write that was never
-    /// acknowledged.
-    pub torn_tails: Vec<String>,
-    /// Why the index was not used and everything found in the log, if so: no damage, unless there
-    /// are findings of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale_index: Option<String>,
-    /// The state root, from replay; absent if the store could not be opened.
-    pub state_root: Option<String>,
-    /// Everything that is not as it should be.
-    pub findings: Vec<Finding>,
-}
+use super::store::Opener;
+use super::watch;
+use crate::console::Console;
+use crate::exit::Outcome;
+use crate::render::{plain, size};
 
 /// `uor-replay verify`.
 ///
 /// # Errors
-/// [`Failed`] if the store could not be looked at.
-pub fn run(path: &Path, opener: &Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
+/// [`crate::exit::Failed`] if the store could not be looked at.
+pub fn run(path: &Path, opener: &mut Opener, console: &mut Console<'_>) -> Outcome<Verdict> {
     let verification = match opener.open(path, console) {
-        Ok(audited) => verify(&audited, &mut console.meter)?,
+        Ok(audited) => verify(&audited, &mut |progress| {
+            watch(&mut console.meter, progress)
+        })?,
         Err(error) => match error.damage() {
-            Some(damage) => Verification::of_damage(path, damage),
+            Some(damage) => Verification::of_damage(path.to_string_lossy(), damage),
             None => return Err(error.into()),
         },
     };
     console.meter.end();
     console.show(&verification, human)?;
-    Ok(verification.outcome)
+    Ok(verification.verdict)
 }
 
-/// Verifies every byte of a store, and its snapshots against replay.
-///
-/// # Errors
-/// [`StoreError`] if the disk cannot be read.
-pub fn verify(audited: &Audited, meter: &mut Meter<'_>) -> Result<Verification, StoreError> {
-    let verified = audited.store.verify(&mut |progress| match progress {
-        Progress::Payloads(read, total) => meter.bytes("reading payloads", read, Some(total)),
-        Progress::Log(read, total) => meter.bytes("reading the log", read, Some(total)),
-        Progress::Index => meter.end(),
-        Progress::Replay(done, total) => meter.items("replaying commits", done, Some(total)),
-    })?;
-    let mut findings: Vec<Finding> = verified.findings.iter().map(Finding::of).collect();
-    let (lost, payloads_lost) = lost(audited, &verified.missing)?;
-    findings.extend(lost);
-    findings.extend(forks(audited));
-    findings.extend(malformed(audited)?);
-    let compared = snapshots(audited, &mut findings, meter)?;
-    let outcome = if findings.is_empty() {
-        Verdict::Agrees
-    } else {
-        Verdict::Diverges
-    };
-    Ok(Verification {
-        store: audited.name.clone(),
-        verdict: outcome.name(),
-        outcome,
-        commits: verified.commits,
-        uncounted: verified.uncounted.len() as u64,
-        taken_back: verified
-            .uncounted
-            .iter()
-            .filter(|commit| commit.is_of_a_fork)
-            .map(uncounted)
-            .collect(),
-        records: verified.records,
-        entries: verified.entries,
-        payloads: verified.payloads,
-        block_bytes: verified.block_bytes,
-        snapshots: compared,
-        missing: verified
-            .missing
-            .iter()
-            .filter(|id| !payloads_lost.contains(id))
-            .map(ToString::to_string)
-            .collect(),
-        erased: verified.erased.iter().map(ToString::to_string).collect(),
-        torn_tails: verified.torn.iter().map(torn).collect(),
-        stale_index: verified.stale_index,
-        state_root: Some(verified.state_root.to_string()),
-        findings,
-    })
-}
-
-fn torn(tail: &TornTail) -> String {
-    let TornTail {
-        file,
-        offset,
-        bytes,
-    } = tail;
-    format!(
-        "{file} ends in {bytes} bytes that are no whole entry, from offset {offset}: never acknowledged, set aside by the next writer"
-    )
-}
-
-/// What the site had acknowledged and is not here: its own commits and payloads; what others wrote
-/// may be fetched. Also gives the artifacts and receipts of the payloads.
-fn lost(
-    audited: &Audited,
-    missing: &[CanonicalId],
-) -> Result<(Vec<Finding>, Vec<CanonicalId>), StoreError> {
-    let mut findings = Vec::new();
-    if let Some(cut) = &audited.store.opened().cut {
-        let commits: u64 = cut.heads.values().sum();
-        let (end, through) = (cut.end, cut.through);
-        let message = format!(
-            "the log ends in segment {} at offset {}, and its index reaches to segment {} at offset {}: of {}, {} are here",
-            end.segment,
-            end.offset,
-            through.segment,
-            through.offset,
-            count(commits, "commit"),
-            audited.store.view().commits_len()
-        );
-        findings.push(Finding::new("lost", message, Vec::new()));
+/// Lines for people.
+pub(super) fn lines(verification: &Verification) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{}, {}, {}, {} in {}",
+        count(verification.commits, "commit"),
+        count(verification.records, "record"),
+        count(verification.snapshots, "snapshot"),
+        count(verification.payloads, "payload"),
+        size(verification.block_bytes),
+    )];
+    if verification.uncounted > 0 {
+        let of_forks = verification.taken_back.len();
+        lines.push(format!(
+            "{} not counted, {of_forks} of them because of forks",
+            count(verification.uncounted, "commit")
+        ));
+        lines.extend(verification.taken_back.iter().cloned());
     }
-    let Some(witnessed) = &audited.witnessed else {
-        return Ok((findings, Vec::new()));
-    };
-    findings.extend(
-        witnessed
-            .loss(&audited.store)?
-            .map(|loss| Finding::new("lost", loss.to_string(), Vec::new())),
-    );
-    let payloads = witnessed.lost_payloads(&audited.store, missing)?;
-    if !payloads.is_empty() {
-        let message = format!(
-            "{} of this site's own are not here, and were neither erased nor given up",
-            count(payloads.len() as u64, "payload")
-        );
-        findings.push(Finding::new(
-            "lost",
-            message,
-            payloads.iter().map(ToString::to_string).collect(),
+    if !verification.missing.is_empty() {
+        lines.push(format!(
+            "{} not here: no damage, they may be fetched",
+            count(verification.missing.len() as u64, "payload")
         ));
     }
-    Ok((findings, payloads))
+    if !verification.erased.is_empty() {
+        lines.push(format!(
+            "{} erased here on request: no damage",
+            count(verification.erased.len() as u64, "payload")
+        ));
+    }
+    lines.extend(verification.torn_tails.iter().cloned());
+    lines.extend(
+        verification
+            .stale_index
+            .iter()
+            .map(|reason| format!("the index was not used: {reason}")),
+    );
+    lines.extend(
+        verification
+            .state_root
+            .iter()
+            .map(|root| format!("state root {root}")),
+    );
+    lines.extend(verification.findings.iter().flat_map(finding_lines));
+    lines
 }
 
-/// Proven forks: the store is sound, and one of its writers is not.
-fn forks(audited: &Audited) -> Vec<Finding> {
-    let view = audited.store.view();
-    let forks = view.forks().iter().map(|(domain, proof)| {
-        let [one, other] = proof.hashes();
-        let message = format!(
-            "site {domain} signed two commits with number {}: {one} and {other}",
-            proof.number()
-        );
-        Finding::new("fork", message, vec![domain.to_string()])
-    });
-    forks.collect()
-}
-
-/// Holds the snapshots against replay; says how many. Not compared is what cannot be read, or
-/// includes commits that are not here.
-fn snapshots(
-    audited: &Audited,
-    findings: &mut Vec<Finding>,
-    meter: &mut Meter<'_>,
-) -> Result<u64, StoreError> {
-    let ids = audited.snapshots()?;
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let mut targets = Vec::new();
-    for id in ids {
-        // What is no snapshot is found with the other forms.
-        let Ok(snapshot) = audited.snapshot_of(&id)? else {
-            continue;
-        };
-        let view = audited.store.view();
-        findings.extend(contradictions(&view, id, &snapshot)?);
-        if view.has(&snapshot)? {
-            targets.push(snapshot);
-        }
-    }
-    meter.items("replaying snapshots", 0, Some(targets.len() as u64));
-    // What cannot be replayed was found before.
-    let Ok(replayed) = audited.store.replay_many(&targets) else {
-        return Ok(0);
-    };
-    for (snapshot, reached) in targets.iter().zip(replayed) {
-        let kept = audited.store.view().state().root_at(snapshot)?;
-        if kept != reached.root {
-            let (id, root) = (snapshot.id(), reached.root);
-            let message =
-                format!("at snapshot {id} the kept state has root {kept}, replay gives {root}");
-            findings.push(Finding::new("snapshot", message, vec![id.to_string()]));
-        }
-    }
-    Ok(targets.len() as u64)
-}
-
-impl Verification {
-    /// A store that is too damaged to be opened.
-    pub fn of_damage(store: &Path, damage: &StoreError) -> Self {
-        let mut finding = Finding::new("damage", damage.to_string(), Vec::new());
-        if let StoreError::Log(error) | StoreError::Read(ReadError::Log(error)) = damage
-            && let LogError::Damaged { file, offset, .. } = error
-        {
-            (finding.file, finding.offset) = (Some(file.clone()), Some(*offset));
-        }
-        Self {
-            store: store.to_string_lossy().into_owned(),
-            verdict: Verdict::Diverges.name(),
-            outcome: Verdict::Diverges,
-            commits: 0,
-            uncounted: 0,
-            taken_back: Vec::new(),
-            stale_index: None,
-            records: 0,
-            entries: 0,
-            payloads: 0,
-            block_bytes: 0,
-            snapshots: 0,
-            missing: Vec::new(),
-            erased: Vec::new(),
-            torn_tails: Vec::new(),
-            state_root: None,
-            findings: vec![finding],
-        }
-    }
-
-    /// Lines for people.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!(
-            "{}, {}, {}, {} in {}",
-            count(self.commits, "commit"),
-            count(self.records, "record"),
-            count(self.snapshots, "snapshot"),
-            count(self.payloads, "payload"),
-            size(self.block_bytes),
-        )];
-        if self.uncounted > 0 {
-            let of_forks = self.taken_back.len();
-            lines.push(format!(
-                "{} not counted, {of_forks} of them because of forks",
-                count(self.uncounted, "commit")
-            ));
-            lines.extend(self.taken_back.iter().cloned());
-        }
-        if !self.missing.is_empty() {
-            lines.push(format!(
-                "{} not here: no damage, they may be fetched",
-                count(self.missing.len() as u64, "payload")
-            ));
-        }
-        if !self.erased.is_empty() {
-            lines.push(format!(
-                "{} erased here on request: no damage",
-                count(self.erased.len() as u64, "payload")
-            ));
-        }
-        lines.extend(self.torn_tails.iter().cloned());
-        lines.extend(
-            self.stale_index
-                .iter()
-                .map(|reason| format!("the index was not used: {reason}")),
-        );
-        lines.extend(
-            self.state_root
-                .iter()
-                .map(|root| format!("state root {root}")),
-        );
-        lines.extend(self.findings.iter().flat_map(Finding::lines));
-        lines
-    }
+/// The message, then what it concerns.
+fn finding_lines(finding: &Finding) -> Vec<String> {
+    let keys = finding.keys.iter().map(|key| format!("  concerns {key}"));
+    std::iter::once(finding.message.clone())
+        .chain(keys)
+        .collect()
 }
 
 fn human(console: &mut Console<'_>, verification: &Verification) -> io::Result<()> {
     let paint = console.paint();
-    let lines = verification.lines();
+    let lines = lines(verification);
     lines
         .iter()
         .try_for_each(|line| console.line(plain(line)))?;
-    match verification.outcome {
+    match verification.verdict {
         Verdict::Agrees => console.line(paint.green("sound")),
         _ => console.line(paint.red(&format!(
             "NOT SOUND: {}",
             count(verification.findings.len() as u64, "finding")
         ))),
     }
-}
-
-/// Opens stores; one that cannot be opened fails the audit.
-///
-/// # Errors
-/// [`Failed`].
-pub fn open_all(
-    paths: &[&Path],
-    opener: &Opener,
-    console: &mut Console<'_>,
-) -> Outcome<Vec<Audited>> {
-    paths
-        .iter()
-        .map(|path| opener.open(path, console).map_err(Failed::from))
-        .collect()
 }

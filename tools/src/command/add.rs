@@ -5,6 +5,7 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use uor_node::site::text::count;
 use uor_node::site::text::{escaped, hex_of, text_of};
 use uor_node::site::{AddError, AddOptions, Added, Excludes, Fate, LeftOut, Planned, Source};
 
@@ -12,7 +13,7 @@ use super::Context;
 use crate::cli::Add;
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
-use crate::render::{count, plain, shown_name, size};
+use crate::render::{plain, shown_name, size};
 
 /// What is not wanted.
 pub(super) fn excludes(args: &Add, console: &Console<'_>) -> Outcome<Excludes> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_index_format::codec::hex;
+use uor_node::site::text::count;
 use uor_node::site::text::escaped;
 use uor_node::site::{
     AddEvent, AddOptions, Added, Listed, ListedKind, Progress, Site, Sort, Source, Target,
@@ -15,7 +16,7 @@ use super::{Context, add, name};
 use crate::cli::{Add, Cat, Get, Ls};
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
-use crate::render::{Table, count, mode, plain, short_or_dash, shown_name, size};
+use crate::render::{Table, mode, plain, short_or_dash, shown_name, size};
 
 /// The longest content that goes into a JSON document, in bytes.
 const JSON_CONTENT_LEN_MAX: u64 = 64 << 20;

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use uor_node::site::Site;
+use uor_node::site::text::count;
 
 use super::Context;
 use crate::cli::{Backup, Restore};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{count, plain, size};
+use crate::render::{plain, size};
 
 /// `uor backup`.
 ///

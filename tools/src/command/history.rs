@@ -3,13 +3,14 @@
 use std::io;
 
 use uor_node::clock::utc;
+use uor_node::site::text::count;
 use uor_node::site::{ClaimListed, ConflictListed, LogListed};
 
 use super::Context;
 use crate::cli::{Log, Resolve};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{Table, count, plain, short, size};
+use crate::render::{Table, plain, short, size};
 
 /// `uor log`.
 ///

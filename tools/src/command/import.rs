@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use uor_node::site::text::count;
 use uor_node::site::{ImportError, ImportOptions, ImportProgress, ImportReport, Imported};
 
 use super::Context;
@@ -9,7 +10,7 @@ use crate::cli::ImportZfs;
 use crate::code::Code;
 use crate::console::{Console, Meter};
 use crate::exit::{Exit, Failed, Outcome};
-use crate::render::{count, plain, size};
+use crate::render::{plain, size};
 
 /// `uor import zfs`.
 ///

@@ -1,12 +1,13 @@
 //! `ref` and `rm`.
 
+use uor_node::site::text::count;
 use uor_node::site::{RemoveError, Target};
 
 use super::Context;
 use crate::cli::Rm;
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
-use crate::render::{Table, count, plain, short, size};
+use crate::render::{Table, plain, short, size};
 
 /// `uor ref set`.
 ///

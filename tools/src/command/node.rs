@@ -9,12 +9,13 @@ use uor_index_format::ticket::Ticket;
 use uor_node::control::Server;
 use uor_node::service::{self, ServiceConfig, ServiceEvent};
 use uor_node::site::Site;
+use uor_node::site::text::count;
 
 use crate::cli::{Join, Node};
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::front;
-use crate::render::{count, plain};
+use crate::render::plain;
 
 /// Longest text that is read as a ticket, in bytes: far more than any ticket has.
 const TICKET_LEN_MAX: u64 = 64 << 10;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
+use uor_node::site::text::count;
 use uor_node::site::{Binding, ProgramChecked, Ran, ReceiptShown, RunOptions, Site};
 
 use super::Context;
@@ -11,7 +12,7 @@ use super::history::site;
 use crate::cli::{ProgramFormat, Run};
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{Table, count, plain, short, size};
+use crate::render::{Table, plain, short, size};
 
 /// `uor program add`.
 ///

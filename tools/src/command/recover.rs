@@ -7,13 +7,13 @@ use serde::Serialize;
 use uor_asl::log::Salvaged;
 use uor_index_format::id::{CanonicalId, Checksum};
 use uor_node::service::{self, Asked};
+use uor_node::site::text::count;
 use uor_node::site::{Damaged, Hold, Loss, Remaining, Site};
 
 use super::Context;
 use crate::cli::Recover;
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
-use crate::render::count;
 
 #[derive(Serialize)]
 struct Shown {

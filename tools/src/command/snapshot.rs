@@ -6,6 +6,7 @@ use serde::Serialize;
 use uor_index_format::id::SnapshotId;
 use uor_index_format::snapshot::Frontier;
 use uor_node::clock::utc;
+use uor_node::site::text::count;
 use uor_node::site::{EntryListed, SnapshotDiff, SnapshotListed, SnapshotShown};
 
 use super::Context;
@@ -13,7 +14,7 @@ use super::history::site;
 use crate::cli::Snapshot;
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{Table, count, plain, short};
+use crate::render::{Table, plain, short};
 
 /// `uor snapshot …`.
 ///

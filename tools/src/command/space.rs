@@ -1,10 +1,12 @@
 //! `gc` and `erase`: how things leave the disk.
 
+use uor_node::site::text::count;
+
 use super::Context;
 use crate::cli::Erase;
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{count, plain, size};
+use crate::render::{plain, size};
 
 /// `uor gc`.
 ///

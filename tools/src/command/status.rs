@@ -4,13 +4,14 @@ use std::io;
 
 use serde::Serialize;
 use uor_node::service::PeerStatus;
+use uor_node::site::text::count;
 use uor_node::site::{Peer, Status};
 
 use super::Context;
 use super::history::site;
 use crate::console::Console;
 use crate::exit::{Exit, Outcome};
-use crate::render::{Paint, Table, count, plain, short, size};
+use crate::render::{Paint, Table, plain, short, size};
 
 /// More places are only counted.
 const DAMAGE_SHOWN_MAX: usize = 8;

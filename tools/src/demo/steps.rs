@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_index_format::edge::Role;
+use uor_node::site::text::count;
 use uor_node::site::{AddEvent, AddOptions, Binding, EdgeDraft, RunOptions, Site, Source};
 
 use crate::console::Console;
 use crate::exit::{Failed, Outcome};
-use crate::render::{count, plain, short, size};
+use crate::render::{plain, short, size};
 
 use super::site::Federation;
 

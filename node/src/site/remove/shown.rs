@@ -132,13 +132,9 @@ impl Looking<'_> {
             let entry = entry?;
             let key = ArtifactKey::from(entry.id);
             // While claims differ each of them may come to stand, so each shows what it names.
-            let versions = state.versions(&entry.id, self.at)?;
-            let live = versions
-                .iter()
-                .rposition(|version| version.record.is_tombstone())
-                .map_or(0, |at| at + 1);
+            let versions = state.unshadowed(&entry.id, self.at)?;
             let mut outcomes = BTreeSet::new();
-            for version in versions.iter().skip(live) {
+            for version in &versions {
                 let Content::Receipt {
                     derivation,
                     payload,

@@ -12,7 +12,7 @@ use uor_pel::blob::Blob;
 use uor_pel::shelf::{Found, Shelf, ShelfError};
 
 /// Largest outcome that is read, in bytes.
-pub const OUTCOME_LEN_MAX: u64 = 256 << 20;
+const OUTCOME_LEN_MAX: u64 = 256 << 20;
 
 /// The receipts that are visible at a store's head, and every artifact whose bytes are here: what a
 /// run was fed proves the run even after a tombstone has shadowed it.

@@ -23,7 +23,7 @@ pub struct Finding {
 }
 
 /// A commit that does not count, and why.
-pub fn uncounted(commit: &Uncounted) -> String {
+pub(super) fn uncounted(commit: &Uncounted) -> String {
     let Uncounted {
         domain,
         number,
@@ -120,11 +120,5 @@ impl Finding {
             offset: Some(damage.offset),
             ..Self::new("damage", damage.to_string(), keys)
         }
-    }
-
-    /// Lines for people: the message, then what it concerns.
-    pub fn lines(&self) -> Vec<String> {
-        let keys = self.keys.iter().map(|key| format!("  concerns {key}"));
-        std::iter::once(self.message.clone()).chain(keys).collect()
     }
 }
