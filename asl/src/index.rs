@@ -1,16 +1,16 @@
 //! The index: where in the log the records about each id lie. `FORMAT.md`, "Index"; design §6.
 //!
-//! Records that came last are in the [`Head`], in memory; all others in *runs*, each of which
+//! Records that came last are in the [`Memtable`], in memory; all others in *runs*, each of which
 //! covers a range of the log and has one segment file for each shard of the ids. The index names
 //! places; whoever asks reads the whole id there before it believes them. Everything here can be
 //! rebuilt from the log, and is where it is damaged.
 //!
 //! To be read in this order: `lines` (one memory access), `segment` (a file), `mend` (a damaged
-//! one), `filter` (many records at a time), `run`, `head`, and this file, which asks all of them.
+//! one), `filter` (many records at a time), `run`, `memtable`, and this file, which asks all of them.
 
 mod filter;
-mod head;
 mod lines;
+mod memtable;
 mod mend;
 mod run;
 mod segment;
@@ -25,7 +25,7 @@ use uor_index_format::id::{CanonicalId, LogSeq};
 use uor_index_format::record::Kind;
 
 pub use self::filter::{Filter, Mask};
-pub use self::head::Head;
+pub use self::memtable::Memtable;
 pub(crate) use self::mend::Source;
 pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due, share_of_run};
 use self::segment::{Segment, prefix_of, shard_of};
@@ -158,9 +158,9 @@ pub struct Index {
     shard_bits: u32,
     /// Oldest first.
     runs: Vec<Arc<Run>>,
-    /// A head that is being written as a run.
-    frozen: Option<Arc<Head>>,
-    head: Head,
+    /// One that takes no more and is being written as a run.
+    immutable: Option<Arc<Memtable>>,
+    memtable: Memtable,
 }
 
 impl Index {
@@ -173,8 +173,8 @@ impl Index {
         Self {
             shard_bits,
             runs: Vec::new(),
-            frozen: None,
-            head: Head::new(seed),
+            immutable: None,
+            memtable: Memtable::new(seed),
         }
     }
 
@@ -186,41 +186,41 @@ impl Index {
 
     /// Takes in a commit, to which the rows inserted next belong.
     pub fn begin_commit(&mut self, commit: CommitRef) -> u32 {
-        self.head.begin_commit(commit)
+        self.memtable.begin_commit(commit)
     }
 
     /// Takes in a record.
     pub fn insert(&mut self, row: Row) {
-        self.head.insert(row);
+        self.memtable.insert(row);
     }
 
     /// Starts to load what [`Index::insert`] of a record about this id reads.
     #[inline]
     pub(crate) fn prefetch_insert(&self, id: &CanonicalId) {
-        self.head.prefetch(id);
+        self.memtable.prefetch(id);
     }
 
     /// How many records are in memory, not counting those on their way into a run.
     #[must_use]
-    pub fn head_len(&self) -> u64 {
-        self.head.len() as u64
+    pub fn memtable_len(&self) -> u64 {
+        self.memtable.len() as u64
     }
 
-    /// Sets the head aside to be written, and begins a new one.
-    pub(crate) fn freeze(&mut self) -> Arc<Head> {
-        let next = self.head.successor();
+    /// Sets the memtable aside to be written as a run, and begins a new one.
+    pub(crate) fn rotate(&mut self) -> Arc<Memtable> {
+        let next = self.memtable.successor();
         assert!(
-            self.frozen.is_none(),
+            self.immutable.is_none(),
             "what was set aside before has been written"
         );
-        let head = Arc::new(std::mem::replace(&mut self.head, next));
-        self.frozen = Some(Arc::clone(&head));
-        head
+        let memtable = Arc::new(std::mem::replace(&mut self.memtable, next));
+        self.immutable = Some(Arc::clone(&memtable));
+        memtable
     }
 
-    /// The frozen head has become the newest run.
-    pub(crate) fn thaw(&mut self, run: Arc<Run>) {
-        self.frozen = None;
+    /// What was set aside has become the newest run.
+    pub(crate) fn install(&mut self, run: Arc<Run>) {
+        self.immutable = None;
         self.runs.push(run);
     }
 
@@ -244,7 +244,11 @@ impl Index {
             .iter()
             .map(|run| run.filled())
             .sum::<Result<u64, _>>()?;
-        Ok(runs + self.heads().map(|head| head.len() as u64).sum::<u64>())
+        Ok(runs
+            + self
+                .memtables()
+                .map(|memtable| memtable.len() as u64)
+                .sum::<u64>())
     }
 
     /// The runs, oldest first.
@@ -276,8 +280,8 @@ impl Index {
                 segment.found(slot, at).map(&mut on_found)
             })?;
         }
-        self.heads()
-            .for_each(|head| head.candidates(id, most, &mut on_found));
+        self.memtables()
+            .for_each(|memtable| memtable.candidates(id, most, &mut on_found));
         Ok(())
     }
 
@@ -321,11 +325,11 @@ impl Index {
             for (of, segment, slot, at) in candidates.drain(..) {
                 on_found(of, segment.found(slot, at)?);
             }
-            for head in self.heads() {
-                ids.iter().for_each(|id| head.prefetch(id));
-                (start..)
-                    .zip(ids)
-                    .for_each(|(at, id)| head.candidates(id, most, |found| on_found(at, found)));
+            for memtable in self.memtables() {
+                ids.iter().for_each(|id| memtable.prefetch(id));
+                (start..).zip(ids).for_each(|(at, id)| {
+                    memtable.candidates(id, most, |found| on_found(at, found))
+                });
             }
         }
         Ok(())
@@ -345,7 +349,11 @@ impl Index {
             count += segment.select(&whole)?.1.count_ones()
                 + segment.select_overflow(&whole)?.1.count_ones();
         }
-        Ok(count as u64 + self.heads().map(|head| head.count(filter)).sum::<u64>())
+        Ok(count as u64
+            + self
+                .memtables()
+                .map(|memtable| memtable.count(filter))
+                .sum::<u64>())
     }
 
     /// The records of all shards that `filter` takes, ascending by id; those about one id in no
@@ -378,11 +386,11 @@ impl Index {
             ]
         });
         let ids_here = self.ids_of(shard, filter);
-        let heads = self.heads().map(|head| -> Stream<'a, E> {
-            Box::new(head.sorted(&ids_here, filter).into_iter().map(Ok))
+        let memtables = self.memtables().map(|memtable| -> Stream<'a, E> {
+            Box::new(memtable.sorted(&ids_here, filter).into_iter().map(Ok))
         });
         Merged {
-            streams: segments.chain(heads).map(Iterator::peekable).collect(),
+            streams: segments.chain(memtables).map(Iterator::peekable).collect(),
         }
     }
 
@@ -399,8 +407,11 @@ impl Index {
     }
 
     #[inline]
-    fn heads(&self) -> impl Iterator<Item = &Head> {
-        self.frozen.as_deref().into_iter().chain([&self.head])
+    fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+        self.immutable
+            .as_deref()
+            .into_iter()
+            .chain([&self.memtable])
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) use self::taken_back::TakenBack;
 use crate::commits::{self, Commits, Unstored};
 use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
-use crate::index::{Found, Head, Ids, Index, IndexError, Run};
+use crate::index::{Found, Ids, Index, IndexError, Memtable, Run};
 use crate::judge::History;
 use crate::log::{Appended, LogError, LogPosition, LogView};
 
@@ -252,13 +252,13 @@ impl State {
     }
 
     /// Sets aside the records that are indexed in memory, to be written.
-    pub(crate) fn freeze(&mut self) -> Arc<Head> {
-        self.index.freeze()
+    pub(crate) fn rotate(&mut self) -> Arc<Memtable> {
+        self.index.rotate()
     }
 
     /// What was set aside has become a run.
-    pub(crate) fn thaw(&mut self, run: Arc<Run>) {
-        self.index.thaw(run);
+    pub(crate) fn install(&mut self, run: Arc<Run>) {
+        self.index.install(run);
     }
 
     /// What was set aside has become a run, and these rows of the commit table are in their files.
@@ -269,7 +269,7 @@ impl State {
         source: &Arc<dyn commits::Source>,
     ) {
         self.commits.stored(rows, source);
-        self.index.thaw(run);
+        self.index.install(run);
     }
 
     /// These runs have become one.

@@ -13,11 +13,9 @@ mod beside;
 mod checkpoint;
 mod collect;
 mod error;
-mod files;
 mod flush;
-mod keep;
-mod keeper;
 mod lost;
+mod maintenance;
 mod mend;
 mod open;
 mod removal;
@@ -40,11 +38,10 @@ use uor_index_format::snapshot::Snapshot;
 use self::beside::Attempt;
 use self::checkpoint::Checkpoint;
 pub use self::error::{CommitError, StoreError, StoreErrorInGroup};
-pub(crate) use self::files::open_as_stored;
 use self::flush::{Done, Work};
-use self::keep::{Housekeeping, Keeping};
-use self::keeper::Bell;
-pub use self::keeper::Keeper;
+pub use self::maintenance::MaintenanceThread;
+pub(crate) use self::maintenance::open_as_stored;
+use self::maintenance::{Maintenance, MaintenanceState, Wakeup};
 use self::mend::Mender;
 pub(crate) use self::mend::{Named, for_each_record};
 pub(crate) use self::open::decode;
@@ -90,7 +87,7 @@ pub struct Options {
     /// is written anew.
     pub shards: NonZeroU32,
     /// So many records are indexed in memory before the index is written.
-    pub head_records_max: u64,
+    pub memtable_records_max: u64,
     /// Mixed into the index's hash tables, so that nobody who does not know it can write ids that
     /// collide there.
     pub seed: u64,
@@ -116,7 +113,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shards: NonZeroU32::MIN.saturating_add(3),
-            head_records_max: 1 << 20,
+            memtable_records_max: 1 << 20,
             seed: 0,
             payloads: Payloads::default(),
             anew: false,
@@ -208,14 +205,14 @@ pub struct Store {
     /// the log.
     judge: Mutex<Option<Judge>>,
     view: RwLock<View>,
-    housekeeping: Housekeeping,
+    maintenance: Maintenance,
     /// The last number that a run of the index got; none is used twice.
     run_numbers: AtomicU32,
     mender: Arc<Mender>,
-    /// Rung when housekeeping may be due.
-    bell: Arc<Bell>,
-    /// Whether a keeper is at work.
-    is_kept: AtomicBool,
+    /// Rung when maintenance may be due.
+    wakeup: Arc<Wakeup>,
+    /// Whether a maintenance thread is at work.
+    has_maintenance_thread: AtomicBool,
     opened: Opened,
     reserve: Reserve,
     /// Held while a payload is erased, and by whoever relies on one still being wanted.
@@ -353,22 +350,22 @@ impl Store {
             Index::new(options.shards.get(), options.seed),
             log.view(),
         );
-        let (log, bell) = (Arc::new(log), Arc::<Bell>::default());
+        let (log, wakeup) = (Arc::new(log), Arc::<Wakeup>::default());
         let mut store = Self {
             federation,
             mode,
             options,
             disk,
-            mender: Arc::new(Mender::new(Arc::clone(&log), Arc::clone(&bell))),
+            mender: Arc::new(Mender::new(Arc::clone(&log), Arc::clone(&wakeup))),
             log,
             blocks,
             group: GroupCommit::new(),
             judge: Mutex::new(None),
             view: RwLock::new(View::new(state)),
-            housekeeping: Housekeeping::default(),
+            maintenance: Maintenance::default(),
             run_numbers: AtomicU32::new(0),
-            bell,
-            is_kept: AtomicBool::new(false),
+            wakeup,
+            has_maintenance_thread: AtomicBool::new(false),
             opened: Opened {
                 log: log_recovery,
                 blocks: blocks_recovery,
@@ -378,15 +375,15 @@ impl Store {
             erasing: Mutex::default(),
             _lock: lock,
         };
-        let mut keeping = Keeping::default();
-        let opened = open::open(&store, checkpoint, &mut keeping, attempt)?;
+        let mut maintenance = MaintenanceState::default();
+        let opened = open::open(&store, checkpoint, &mut maintenance, attempt)?;
         let Some((judge, view, found)) = opened else {
             return Ok(None);
         };
         if mode == Mode::Write {
-            keeping.sweep(store.disk.as_ref())?;
+            maintenance.sweep(store.disk.as_ref())?;
         }
-        store.housekeeping = Housekeeping::of(keeping);
+        store.maintenance = Maintenance::of(maintenance);
         store.judge = Mutex::new(Some(judge));
         store.view = RwLock::new(view);
         (store.opened.index, store.opened.cut) = (found.rebuilt, found.cut);

@@ -74,7 +74,7 @@ fn options(batch: usize) -> Options {
     let shards = NonZeroU32::new(1 << (batch % 4)).unwrap();
     Options {
         shards,
-        head_records_max: batch as u64 * 2,
+        memtable_records_max: batch as u64 * 2,
         seed: batch as u64,
         ..Options::default()
     }

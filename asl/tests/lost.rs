@@ -296,7 +296,7 @@ const OWN: usize = SITES - 1;
 fn options() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 12,
+        memtable_records_max: 12,
         log: log::Options {
             segment_bytes: 6000,
             preallocate_bytes: 512,

@@ -61,7 +61,7 @@ fn open(disk: &MemoryDisk, mode: Mode) -> Result<Store, StoreError> {
 fn restless() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 24,
+        memtable_records_max: 24,
         ..Options::default()
     }
 }

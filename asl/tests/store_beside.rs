@@ -29,7 +29,7 @@ const OWN: usize = SITES - 1;
 fn small() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 6,
+        memtable_records_max: 6,
         log: log::Options {
             segment_bytes: 3000,
             preallocate_bytes: 512,

@@ -43,7 +43,7 @@ type Failure = Box<dyn std::error::Error>;
 fn restless() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 6,
+        memtable_records_max: 6,
         log: log::Options {
             segment_bytes: 3000,
             preallocate_bytes: 256,
@@ -510,7 +510,7 @@ fn says(error: &(dyn std::error::Error + 'static), words: &str) -> bool {
     causes(error).any(|cause| cause.contains(words))
 }
 
-/// Runs the actions until one fails with `named`; says how many were acknowledged. Housekeeping
+/// Runs the actions until one fails with `named`; says how many were acknowledged. Maintenance
 /// that fails takes nothing back.
 fn run_until_failure(workload: &Workload, disk: &MemoryDisk, named: &str, context: &str) -> usize {
     let store = match open(disk, Mode::Write) {

@@ -24,7 +24,7 @@ use std::{panic, thread};
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::state::Filter;
-use uor_asl::store::{Keeper, Options, Store, StoreError};
+use uor_asl::store::{MaintenanceThread, Options, Store, StoreError};
 use uor_asl::{blocks, log};
 use uor_index_format::id::{CanonicalId, Checksum};
 use uor_index_format::membership::ConflictRule;
@@ -46,7 +46,7 @@ const OWN: usize = SITES - 1;
 fn restless() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 6,
+        memtable_records_max: 6,
         log: log::Options {
             segment_bytes: 20_000,
             preallocate_bytes: 4096,
@@ -249,7 +249,7 @@ fn works_until_it_is_killed() {
     };
     no_thread_may_panic();
     let store = Arc::new(open(Path::new(&dir), Mode::Write).unwrap());
-    let _keeper = Keeper::start(store.clone()).unwrap();
+    let _maintenance = MaintenanceThread::start(store.clone()).unwrap();
     for number in env::var(FIRST).unwrap().parse().unwrap().. {
         Step::of(number).take(&store).unwrap();
         println!("done {number}");

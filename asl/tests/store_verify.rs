@@ -1,6 +1,6 @@
 //! What verification finds beside damaged bytes: commits that could never have been accepted, an
 //! index that says other than the log; and that the index stays what the log says through
-//! everything that housekeeping meets.
+//! everything that maintenance meets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -37,7 +37,7 @@ const OWN: usize = SITES - 1;
 fn small() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 6,
+        memtable_records_max: 6,
         ..Options::default()
     }
 }
@@ -302,7 +302,7 @@ fn an_index_that_was_lost_is_written_again_whatever_was_due() {
     let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
     assert!(
         (2..100).contains(&pieces),
-        "housekeeping comes to an end: {pieces}"
+        "maintenance comes to an end: {pieces}"
     );
     assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
     drop(store);
@@ -372,7 +372,7 @@ fn what_counts_only_because_of_what_came_later_stays_in_the_index() {
 }
 
 #[test]
-fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
+fn a_panic_of_maintenance_loses_nothing_and_locks_nobody_out() {
     let federation = federation();
     let (mut at, mut panics) = (0, 0);
     loop {
@@ -389,7 +389,7 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
         let options = Options {
-            head_records_max: 1000,
+            memtable_records_max: 1000,
             ..small()
         };
         let store = Store::open_with(shared, Mode::Write, options).unwrap();
@@ -420,7 +420,7 @@ fn a_panic_of_the_housekeeper_loses_nothing_and_locks_nobody_out() {
 #[test]
 fn commits_may_be_taken_back_in_the_middle_of_a_seal_or_merge() {
     let proof = proof(&federation(), 1);
-    at_every_step_of_housekeeping(
+    at_every_step_of_maintenance(
         1000,
         move |store| assert!(store.freeze(proof.clone()).unwrap()),
         true,
@@ -429,12 +429,12 @@ fn commits_may_be_taken_back_in_the_middle_of_a_seal_or_merge() {
 
 #[test]
 fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
-    at_every_step_of_housekeeping(1000, |store| store.judge_again().unwrap(), false);
+    at_every_step_of_maintenance(1000, |store| store.judge_again().unwrap(), false);
 }
 
 #[test]
 fn runs_that_are_written_while_everything_is_judged_anew_in_the_middle_of_a_merge_are_merged_too() {
-    at_every_step_of_housekeeping(6, |store| store.judge_again().unwrap(), false);
+    at_every_step_of_maintenance(6, |store| store.judge_again().unwrap(), false);
 }
 
 /// A writer that opens a long log writes runs while it reads it; no checkpoint names them yet.
@@ -456,7 +456,7 @@ fn runs_that_are_written_while_a_store_is_opened_are_named_before_any_is_merged(
         drop(store);
         let first = numbers.nth(57).unwrap() - 57;
         let options = Options {
-            head_records_max: 1000,
+            memtable_records_max: 1000,
             ..small()
         };
         let store = Store::open_with(Arc::new(disk.clone()), Mode::Write, options).unwrap();
@@ -479,9 +479,9 @@ fn runs_that_are_written_while_a_store_is_opened_are_named_before_any_is_merged(
     }
 }
 
-/// What a disk does between two steps of housekeeping.
+/// What a disk does between two steps of maintenance.
 enum Between {
-    /// Nothing: it is not yet housekeeping that is watched.
+    /// Nothing: it is not yet maintenance that is watched.
     Nothing,
     /// The deed, after so many more steps.
     Deed {
@@ -495,8 +495,8 @@ enum Between {
 
 /// Does something from another thread between any two steps of a seal and a merge; `takes_back`
 /// says whether commits do not count after it.
-fn at_every_step_of_housekeeping(
-    head_records_max: u64,
+fn at_every_step_of_maintenance(
+    memtable_records_max: u64,
     deed: impl Fn(&Store) + Clone + Send + Sync + 'static,
     takes_back: bool,
 ) {
@@ -517,7 +517,7 @@ fn at_every_step_of_housekeeping(
                     let store = store.clone();
                     *between = Between::Nothing;
                     drop(between);
-                    // Another thread: whoever keeps house holds no lock that it needs.
+                    // Another thread: whoever is at maintenance holds no lock that it needs.
                     thread::scope(|scope| scope.spawn(|| deed(&store)).join().unwrap());
                     *taken.lock().unwrap() = Between::Crash { seed: at as u64 };
                 }
@@ -535,7 +535,7 @@ fn at_every_step_of_housekeeping(
         };
         let shared: Arc<dyn Disk> = Arc::new(Observed::writing(&disk, hook));
         let options = Options {
-            head_records_max,
+            memtable_records_max,
             ..small()
         };
         let store = Arc::new(Store::open_with(shared, Mode::Write, options).unwrap());
@@ -572,7 +572,7 @@ fn at_every_step_of_housekeeping(
 fn a_log_of_many_segments_is_indexed_whole() {
     // Each commit has a segment of the log for itself: a run can name places in five hundred.
     let options = Options {
-        head_records_max: 1 << 20,
+        memtable_records_max: 1 << 20,
         log: log::Options {
             segment_bytes: 64,
             preallocate_bytes: 64,

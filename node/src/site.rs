@@ -53,7 +53,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::Salvaged;
-use uor_asl::store::{CommitError, Committed, Keeper, LogCut, Store, StoreError};
+use uor_asl::store::{CommitError, Committed, LogCut, MaintenanceThread, Store, StoreError};
 use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
@@ -106,9 +106,9 @@ pub struct Site {
     name: String,
     key: SiteKey,
     store: Arc<Store>,
-    /// Does the store's housekeeping, unless it was opened to be read; writes its index when the
+    /// Does the store's maintenance, unless it was opened to be read; writes its index when the
     /// site is let go of.
-    _keeper: Option<Arc<Keeper>>,
+    _maintenance: Option<Arc<MaintenanceThread>>,
     /// Held while one of the small files is read and replaced.
     files: Arc<Mutex<()>>,
     /// Shared from putting something until it is committed; held alone while garbage is collected.

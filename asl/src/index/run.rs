@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
-use super::head::Head;
+use super::memtable::Memtable;
 use super::mend::Source;
 use super::segment::{self, Item, Segment};
 use super::{Class, CommitRef, Ids, IndexError};
@@ -37,11 +37,12 @@ impl RunBuilder {
         }
     }
 
-    /// A run with so many shards of what is in a head.
-    pub(crate) fn of(head: &Head, shards: u32) -> Self {
+    /// A run with so many shards of what is in a memtable.
+    pub(crate) fn of(memtable: &Memtable, shards: u32) -> Self {
         let mut builder = Self::for_shards(shards, 0..shards);
-        builder.commits = head.commits().to_vec();
-        head.rows()
+        builder.commits = memtable.commits().to_vec();
+        memtable
+            .rows()
             .for_each(|row| builder.push(row.id.prefix(), row.at, row.class, row.commit));
         builder
     }

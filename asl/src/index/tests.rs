@@ -106,11 +106,11 @@ fn build(
         model.push((row.id, row.class, Found { at: row.at, commit }));
         index.insert(row);
         if seals.contains(&number) {
-            let head = index.freeze();
-            let files = RunBuilder::of(&head, shards)
+            let memtable = index.rotate();
+            let files = RunBuilder::of(&memtable, shards)
                 .encode(u32::try_from(number).unwrap(), &log)
                 .unwrap();
-            index.thaw(Arc::new(
+            index.install(Arc::new(
                 open(u32::try_from(number).unwrap(), files).unwrap(),
             ));
             code = index.begin_commit(commit);
@@ -201,7 +201,7 @@ proptest! {
     #[test]
     fn a_flipped_bit_is_an_error_or_changes_nothing(place in any::<prop::sample::Index>(), bit in 0..8_u32) {
         let (index, log, model) = build(900, 50, 1, &BTreeSet::new());
-        let mut file = RunBuilder::of(&index.head, 1).encode(3, &log).unwrap().remove(0);
+        let mut file = RunBuilder::of(&index.memtable, 1).encode(3, &log).unwrap().remove(0);
         let at = place.index(file.len());
         file[at] ^= 1 << bit;
         let mut damaged = Index::new(1, 5);
@@ -305,10 +305,10 @@ fn a_lookup_among_ids_that_look_alike_reads_few_of_them() {
             log.0.insert(at, row.id);
             index.insert(row);
         }
-        let files = RunBuilder::of(&index.freeze(), 2)
+        let files = RunBuilder::of(&index.rotate(), 2)
             .encode(run, &log)
             .unwrap();
-        index.thaw(Arc::new(open(run, files).unwrap()));
+        index.install(Arc::new(open(run, files).unwrap()));
     }
     let log = Counted(log, std::cell::Cell::new(0));
     // Those that are there, and strangers who look like them.
@@ -376,8 +376,8 @@ fn no_more_is_told_of_than_was_asked_for() {
     };
     let in_head = [1, 3, 17, 1000].map(|most| count(&index, most));
     assert_eq!(in_head, [1, 3, 17, 100]);
-    let files = RunBuilder::of(&index.freeze(), 1).encode(1, &log).unwrap();
-    index.thaw(Arc::new(open(1, files).unwrap()));
+    let files = RunBuilder::of(&index.rotate(), 1).encode(1, &log).unwrap();
+    index.install(Arc::new(open(1, files).unwrap()));
     assert_eq!([1, 3, 17, 1000].map(|most| count(&index, most)), in_head);
 }
 
@@ -417,7 +417,7 @@ fn runs_stay_few_and_merges_few() {
 #[test]
 fn the_layout_of_version_1_stays() {
     let (index, log, _) = build(40, 10, 2, &BTreeSet::new());
-    let files = RunBuilder::of(&index.head, 2).encode(7, &log).unwrap();
+    let files = RunBuilder::of(&index.memtable, 2).encode(7, &log).unwrap();
     let digests: Vec<String> = files
         .iter()
         .map(|file| blake3::hash(file).to_hex()[..16].to_owned())

@@ -2,7 +2,7 @@
 //!
 //! Expanding an entry into its lanes costs more than everything else that is done for a record, and
 //! nobody needs the sum before the next root is asked for. So changes are collected, and folded in
-//! when someone asks, when housekeeping comes by, or when there are too many; on several threads,
+//! when someone asks, when maintenance comes by, or when there are too many; on several threads,
 //! since addition commutes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -126,7 +126,7 @@ impl Lone {
     /// Writes what is in memory as a run.
     fn seal(&mut self) {
         self.runs += 1;
-        let files = RunBuilder::of(&self.state.freeze(), 2)
+        let files = RunBuilder::of(&self.state.rotate(), 2)
             .encode(self.runs, self.state.log())
             .unwrap();
         let files = (0..)
@@ -134,7 +134,7 @@ impl Lone {
             .map(|(shard, bytes): (u32, _)| (format!("{shard}"), bytes.into()))
             .collect();
         self.state
-            .thaw(Arc::new(Run::open(self.runs, files, None).unwrap()));
+            .install(Arc::new(Run::open(self.runs, files, None).unwrap()));
     }
 }
 

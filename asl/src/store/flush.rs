@@ -9,7 +9,7 @@ use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::{Checksum, CommitHash};
 use uor_index_format::key::SiteKey;
 
-use super::keep::Keeping;
+use super::maintenance::MaintenanceState;
 use super::open::rebuild;
 use super::removal::{Reason, Removal};
 use super::{CommitError, Committed, Store, StoreError, View, entry};
@@ -58,7 +58,7 @@ impl Store {
         self.write(&mut batch, &mut judge)?;
         *kept = Some(judge);
         drop(kept);
-        self.keep_up();
+        self.maintain_if_due();
         Ok(done)
     }
 
@@ -122,12 +122,12 @@ impl Store {
         Ok(appended)
     }
 
-    /// Judges the whole log again: the index is beyond mending. What housekeeping knows of the
+    /// Judges the whole log again: the index is beyond mending. What maintenance knows of the
     /// index is given up when it is next at work.
     pub(super) fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
-        let mut keeping = Keeping::after(&self.view());
-        let (judged_anew, mut view) = rebuild(self, &mut keeping)?;
-        view.beginning = keeping.beginning();
+        let mut maintenance = MaintenanceState::after(&self.view());
+        let (judged_anew, mut view) = rebuild(self, &mut maintenance)?;
+        view.beginning = maintenance.beginning();
         *judge = judged_anew;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(())

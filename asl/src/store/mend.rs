@@ -16,7 +16,7 @@ use uor_index_format::commit::{CommitHeader, field};
 use uor_index_format::id::{CommitHash, LogSeq, SiteId};
 use uor_index_format::record::RecordHeader;
 
-use super::keeper::Bell;
+use super::maintenance::Wakeup;
 use super::{Store, StoreError, entry};
 use crate::commits::{self, CommitRow};
 use crate::index::{self, Class, CommitRef, IndexError, RunBuilder};
@@ -31,7 +31,7 @@ pub(super) struct Mender {
     /// Whether something could not be mended.
     is_beyond_mending: AtomicBool,
     /// Rung when there is something to write.
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
 }
 
 /// A run of the index, to be laid out anew.
@@ -57,12 +57,12 @@ impl Store {
 }
 
 impl Mender {
-    pub(super) fn new(log: Arc<Log>, bell: Arc<Bell>) -> Self {
+    pub(super) fn new(log: Arc<Log>, wakeup: Arc<Wakeup>) -> Self {
         Self {
             log,
             told: Mutex::default(),
             is_beyond_mending: AtomicBool::new(false),
-            bell,
+            wakeup,
         }
     }
 
@@ -84,7 +84,7 @@ impl Mender {
             }
         };
         self.told().push(format!("{damage}; {outcome}"));
-        self.bell.ring();
+        self.wakeup.notify();
     }
 
     /// The commits of `site` in the log up to number `len`, by number: of each its row, and the

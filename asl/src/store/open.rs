@@ -9,8 +9,8 @@ use uor_index_format::record::Content;
 
 use super::beside::Attempt;
 use super::checkpoint::{self, Checkpoint, Unusable};
-use super::keep::Keeping;
 use super::lost::PacksLost;
+use super::maintenance::MaintenanceState;
 use super::removal::Removal;
 use super::{LogCut, StaleIndex, Store, StoreError, View, entry};
 use crate::commits::{self, Commits};
@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the log cannot be read.
     pub(crate) fn judged_anew(&self) -> Result<(Judge, View), StoreError> {
-        rebuild(self, &mut Keeping::apart())
+        rebuild(self, &mut MaintenanceState::apart())
     }
 }
 
@@ -111,7 +111,7 @@ impl Store {
 pub(super) fn open(
     store: &Store,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
-    keeping: &mut Keeping,
+    maintenance: &mut MaintenanceState,
     attempt: &Attempt,
 ) -> Result<Option<(Judge, View, Found)>, StoreError> {
     let mut found = Found::default();
@@ -124,7 +124,7 @@ pub(super) fn open(
             ));
         }
         Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
-        Some(Ok(checkpoint)) => match resume(store, keeping, checkpoint)? {
+        Some(Ok(checkpoint)) => match resume(store, maintenance, checkpoint)? {
             Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
             Ok((judge, view)) => return Ok(Some((judge, view, found))),
             Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
@@ -134,19 +134,19 @@ pub(super) fn open(
     if found.rebuilt.is_some() && attempt.is_worth_another(store.disk.as_ref())? {
         return Ok(None);
     }
-    *keeping = Keeping::default();
+    *maintenance = MaintenanceState::default();
     store.forget_index()?;
     if store.mode == Mode::Write {
         packs_lost.note(store.disk.as_ref())?;
     }
-    let (judge, view) = rebuild(store, keeping)?;
+    let (judge, view) = rebuild(store, maintenance)?;
     Ok(Some((judge, view, found)))
 }
 
 /// Takes up what the checkpoint says, and what came after it in the log.
 fn resume(
     store: &Store,
-    keeping: &mut Keeping,
+    maintenance: &mut MaintenanceState,
     checkpoint: Checkpoint,
 ) -> Result<Result<(Judge, View), Stale>, StoreError> {
     let unusable = |stale: StaleIndex| Ok(Err(Stale::Unusable(stale)));
@@ -231,7 +231,7 @@ fn resume(
         logseq_max,
     );
     let mut view = View::new(state);
-    view.head_from = through;
+    view.memtable_from = through;
     view.genesis = judge.genesis().cloned();
     view.erased = parts.erased;
     view.testimony = parts.testimony;
@@ -242,8 +242,8 @@ fn resume(
         .collect();
     view.uncounted = checkpoint.uncounted;
     view.uncounted_heads = checkpoint.uncounted_heads();
-    keeping.resume(checkpoint);
-    match replay(store, through, &mut judge, &mut view, keeping) {
+    maintenance.resume(checkpoint);
+    match replay(store, through, &mut judge, &mut view, maintenance) {
         Ok(()) => Ok(Ok((judge, view))),
         Err(StoreError::Read(error)) if error.is_of_index() => unusable(StaleIndex::file(&error)),
         Err(error) => Err(error),
@@ -271,7 +271,10 @@ fn covered(checkpoint: &Checkpoint, end: LogPosition) -> Result<LogPosition, Sto
 }
 
 /// Judges and applies the whole log.
-pub(super) fn rebuild(store: &Store, keeping: &mut Keeping) -> Result<(Judge, View), StoreError> {
+pub(super) fn rebuild(
+    store: &Store,
+    maintenance: &mut MaintenanceState,
+) -> Result<(Judge, View), StoreError> {
     let mut judge = Judge::new(store.federation);
     let state = State::new(
         ConflictRule::default(),
@@ -280,7 +283,13 @@ pub(super) fn rebuild(store: &Store, keeping: &mut Keeping) -> Result<(Judge, Vi
     );
     let mut view = View::new(state);
     freeze_proven(&mut store.log.entries(), &mut judge)?;
-    replay(store, LogPosition::START, &mut judge, &mut view, keeping)?;
+    replay(
+        store,
+        LogPosition::START,
+        &mut judge,
+        &mut view,
+        maintenance,
+    )?;
     Ok((judge, view))
 }
 
@@ -306,7 +315,7 @@ fn replay(
     from: LogPosition,
     judge: &mut Judge,
     view: &mut View,
-    keeping: &mut Keeping,
+    maintenance: &mut MaintenanceState,
 ) -> Result<(), StoreError> {
     let mut waiting = Vec::new();
     // A reader finds no first segment where nothing was ever written.
@@ -317,7 +326,7 @@ fn replay(
     };
     for found in entries {
         let found = found?;
-        keeping.spill(store, view, found.position)?;
+        maintenance.spill(store, view, found.position)?;
         match found.kind {
             entry::COMMIT => {
                 let commit = decode(found.position, &found.body)?;

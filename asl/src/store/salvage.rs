@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uor_index_format::id::SiteId;
 
-use super::files::give_up;
+use super::maintenance::give_up;
 use super::mend::Named;
 use super::{LOCK_FILE, Options, Store, StoreError, entry};
 use crate::disk::{Context as _, Disk, Mode};

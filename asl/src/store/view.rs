@@ -9,7 +9,7 @@ use uor_index_format::membership::Genesis;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
-use super::keep::Beginning;
+use super::maintenance::Beginning;
 use super::removal::{Reason, Removal};
 use super::{Committed, Payloads, Store};
 use crate::blocks::Blocks;
@@ -36,7 +36,7 @@ pub struct View {
     /// Where its index began.
     pub(super) beginning: Beginning,
     /// Where in the log the records begin that are indexed in memory.
-    pub(super) head_from: LogPosition,
+    pub(super) memtable_from: LogPosition,
 }
 
 impl View {
@@ -55,7 +55,7 @@ impl View {
             uncounted: 0,
             uncounted_heads: BTreeMap::new(),
             beginning: Beginning::default(),
-            head_from: LogPosition::START,
+            memtable_from: LogPosition::START,
         }
     }
 

@@ -33,7 +33,7 @@ const FREED: Range<u64> = 4..7;
 fn small() -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max: 12,
+        memtable_records_max: 12,
         log: log::Options {
             segment_bytes: 6000,
             preallocate_bytes: 512,

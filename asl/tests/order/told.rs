@@ -36,7 +36,7 @@ impl Listener {
         let shards = NonZeroU32::new(1 << dice.below(3)).unwrap();
         let options = Options {
             shards,
-            head_records_max: [8, 64, 1 << 20][dice.below(3)],
+            memtable_records_max: [8, 64, 1 << 20][dice.below(3)],
             seed: dice.throw(),
             ..Options::default()
         };
@@ -135,7 +135,7 @@ impl Listener {
         self.tally.note("a proof takes back", is_less);
     }
 
-    /// Whatever of housekeeping and restarts may come in between: none of it may show.
+    /// Whatever of maintenance and restarts may come in between: none of it may show.
     fn keep_house(&mut self) {
         match self.dice.below(100) {
             0 | 1 => self.store().seal_index().unwrap(),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::{self, Keeper, Store, StoreError};
+use uor_asl::store::{self, MaintenanceThread, Store, StoreError};
 use uor_index_format::key::SiteKey;
 
 use super::home::SITE_FILE;
@@ -171,10 +171,10 @@ impl<'a> Opening<'a> {
             Arc::clone(&disk),
             Arc::clone(&store),
         ));
-        let keeper = is_kept
-            .then(|| Keeper::start(Arc::clone(&store)))
+        let maintenance = is_kept
+            .then(|| MaintenanceThread::start(Arc::clone(&store)))
             .transpose();
-        let keeper = keeper
+        let maintenance = maintenance
             .map_err(|source| OpenError::Thread {
                 dir: dir.to_owned(),
                 source,
@@ -187,7 +187,7 @@ impl<'a> Opening<'a> {
             name,
             key,
             store,
-            _keeper: keeper,
+            _maintenance: maintenance,
             files: Arc::default(),
             putting: Arc::default(),
             was_open_to_others,

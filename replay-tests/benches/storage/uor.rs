@@ -7,7 +7,7 @@ use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::index::Filter;
 use uor_asl::state::At;
-use uor_asl::store::{Keeper, Options, Payloads, Store};
+use uor_asl::store::{MaintenanceThread, Options, Payloads, Store};
 use uor_index_format::id::{CanonicalId, StateRoot};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{ConflictRule, Genesis};
@@ -33,7 +33,7 @@ pub(crate) struct Uor {
     key: SiteKey,
     store: Arc<Store>,
     /// Writes and merges the index beside the works, as a node does.
-    _keeper: Keeper,
+    _maintenance: MaintenanceThread,
     /// The snapshot after each load since it was opened.
     loads: Vec<Snapshot>,
 }
@@ -74,12 +74,12 @@ impl Uor {
         if is_new {
             store.commit(&key, vec![Record::genesis(genesis)], WALL_MS)?;
         }
-        let keeper = Keeper::start(Arc::clone(&store))?;
+        let maintenance = MaintenanceThread::start(Arc::clone(&store))?;
         Ok(Self {
             dir: dir.to_owned(),
             key,
             store,
-            _keeper: keeper,
+            _maintenance: maintenance,
             loads: Vec::new(),
         })
     }

@@ -1,4 +1,4 @@
-//! The head: records that no segment holds yet, in memory.
+//! The memtable: records that no segment holds yet.
 //!
 //! A hash table names the newest record about each id; each record names the one before it about
 //! the same id. The hash is over all of the id and a seed that nobody outside knows, so that ids
@@ -31,7 +31,7 @@ impl Place {
 
 /// Records in memory.
 #[derive(Debug, Clone, Default)]
-pub struct Head {
+pub struct Memtable {
     seed: u64,
     records: Vec<Record>,
     commits: Vec<CommitRef>,
@@ -47,8 +47,8 @@ struct Record {
     before: u32,
 }
 
-impl Head {
-    /// An empty head.
+impl Memtable {
+    /// An empty memtable.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -56,7 +56,7 @@ impl Head {
         }
     }
 
-    /// An empty head that will probably become as large as this one.
+    /// An empty memtable that will probably become as large as this one.
     pub(super) fn successor(&self) -> Self {
         Self {
             records: Vec::with_capacity(self.records.len()),
@@ -81,14 +81,14 @@ impl Head {
 
     pub(super) fn begin_commit(&mut self, commit: CommitRef) -> u32 {
         self.commits.push(commit);
-        u32::try_from(self.commits.len() - 1).expect("a head is sealed long before")
+        u32::try_from(self.commits.len() - 1).expect("a memtable is sealed long before")
     }
 
     pub(super) fn insert(&mut self, row: Row) {
         if self.table.len() < (self.ids + 1) * 2 {
             self.grow();
         }
-        let record = u32::try_from(self.records.len()).expect("a head is sealed long before");
+        let record = u32::try_from(self.records.len()).expect("a memtable is sealed long before");
         let (at, hash) = self.place(&row.id);
         let before = std::mem::replace(&mut self.table[at], Place { hash, record }).record;
         self.ids += usize::from(before == NONE);

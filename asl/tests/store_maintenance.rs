@@ -1,4 +1,4 @@
-//! Housekeeping: when it is done and by whom, that writers wait for it only where they must, and
+//! Background maintenance: when it is done and by whom, that writers wait for it only where they must, and
 //! what it leaves on disk.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -16,7 +16,7 @@ use std::thread;
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log;
-use uor_asl::store::{Keeper, Options, Store};
+use uor_asl::store::{MaintenanceThread, Options, Store};
 use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::id::Checksum;
 use uor_index_format::membership::ConflictRule;
@@ -28,10 +28,10 @@ use observed::{Deed, Observed};
 /// The site whose store this is.
 const OWN: usize = SITES - 1;
 
-fn small(head_records_max: u64) -> Options {
+fn small(memtable_records_max: u64) -> Options {
     Options {
         shards: NonZeroU32::new(2).unwrap(),
-        head_records_max,
+        memtable_records_max,
         ..Options::default()
     }
 }
@@ -75,7 +75,7 @@ fn is_sound(disk: &MemoryDisk, options: Options) {
 }
 
 #[test]
-fn a_reader_keeps_no_house() {
+fn a_reader_maintains_nothing() {
     let disk = MemoryDisk::new();
     let store = open(Arc::new(disk.clone()), small(100));
     store.seal_index().unwrap();
@@ -175,7 +175,7 @@ fn what_no_checkpoint_names_any_more_is_removed() {
 }
 
 /// Runs that are written while the log is judged anew are named by no checkpoint before
-/// housekeeping has seen to it, however few records are left in memory.
+/// maintenance has seen to it, however few records are left in memory.
 #[test]
 fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
     for count in 40..46 {
@@ -195,7 +195,7 @@ fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
         let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
         assert!(
             (1..100).contains(&pieces),
-            "housekeeping comes to an end: {pieces}"
+            "maintenance comes to an end: {pieces}"
         );
         drop(store);
         assert!(
@@ -357,7 +357,7 @@ fn a_checkpoint_says_all_that_the_log_says() {
 
 /// A run can name places in so much of the log: few records may take more than that.
 #[test]
-fn a_head_is_due_before_its_records_lie_further_apart_than_a_run_can_name() {
+fn a_memtable_is_due_before_its_records_lie_further_apart_than_a_run_can_name() {
     // Each commit has a segment of the log for itself: there are places in 512.
     let log = log::Options {
         segment_bytes: 64,
@@ -377,7 +377,7 @@ fn a_head_is_due_before_its_records_lie_further_apart_than_a_run_can_name() {
     is_sound(&disk, options);
 }
 
-/// Where the keeper is held up, and how far it has come.
+/// Where the maintenance thread is held up, and how far it has come.
 #[derive(Default)]
 struct Gate {
     state: Mutex<(bool, bool)>,
@@ -385,7 +385,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// The keeper is here, and stays until it is let go.
+    /// The maintenance thread is here, and stays until it is let go.
     fn arrive(&self) {
         let mut state = self.state.lock().unwrap();
         state.0 = true;
@@ -412,33 +412,36 @@ impl Gate {
 }
 
 #[test]
-fn writers_wait_for_a_keeper_that_is_a_whole_head_behind_and_for_no_other() {
-    const HEAD: u64 = 10;
+fn writers_wait_for_maintenance_that_is_a_whole_memtable_behind_and_for_no_other() {
+    const MEMTABLE: u64 = 10;
     let (disk, gate) = (MemoryDisk::new(), Arc::<Gate>::default());
-    let keepers = gate.clone();
+    let held = gate.clone();
     let hook = move |deed: Deed, path: &str| {
-        let is_keeper = thread::current().name() == Some("uor-keeper");
-        if is_keeper && deed == Deed::Write && path.ends_with(".run") {
-            keepers.arrive();
+        let is_maintenance = thread::current().name() == Some("uor-maintenance");
+        if is_maintenance && deed == Deed::Write && path.ends_with(".run") {
+            held.arrive();
         }
     };
-    let store = Arc::new(open(Arc::new(Observed::writing(&disk, hook)), small(HEAD)));
+    let store = Arc::new(open(
+        Arc::new(Observed::writing(&disk, hook)),
+        small(MEMTABLE),
+    ));
     store.settle().unwrap();
     let before = store.view().commits_len();
-    let keeper = Keeper::start(store.clone()).unwrap();
-    write(&store, 0..HEAD);
+    let maintenance = MaintenanceThread::start(store.clone()).unwrap();
+    write(&store, 0..MEMTABLE);
     gate.wait_for_arrival();
-    // The full head has been set aside: the next fills while that is written, and as much again.
-    write(&store, HEAD..3 * HEAD - 1);
+    // The full memtable has been set aside: the next fills while that is written, and as much again.
+    write(&store, MEMTABLE..3 * MEMTABLE - 1);
     let done = AtomicU64::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 3 * HEAD - 1..5 * HEAD {
+            for number in 3 * MEMTABLE - 1..5 * MEMTABLE {
                 write(&store, number..number + 1);
                 done.fetch_add(1, Ordering::SeqCst);
             }
         });
-        while store.view().commits_len() < before + 3 * HEAD {
+        while store.view().commits_len() < before + 3 * MEMTABLE {
             thread::yield_now();
         }
         // It is durable and visible, and its writer is held up; nobody goes on for however long.
@@ -446,9 +449,9 @@ fn writers_wait_for_a_keeper_that_is_a_whole_head_behind_and_for_no_other() {
         assert_eq!(done.load(Ordering::SeqCst), 0, "a writer went on");
         gate.open();
     });
-    assert_eq!(done.load(Ordering::SeqCst), 2 * HEAD + 1);
-    drop(keeper);
+    assert_eq!(done.load(Ordering::SeqCst), 2 * MEMTABLE + 1);
+    drop(maintenance);
     store.settle().unwrap();
     drop(store);
-    is_sound(&disk, small(HEAD));
+    is_sound(&disk, small(MEMTABLE));
 }

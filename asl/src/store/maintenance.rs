@@ -1,0 +1,286 @@
+//! Background maintenance: the index is written as it grows, and its runs are merged. Readers and
+//! writers go on meanwhile.
+//!
+//! A *seal* takes what is in the index's memtable, writes it as a run of files, and then a
+//! checkpoint that names them. A *merge* writes several runs anew as one, from the part of the log
+//! that they cover: a sequential read. In both, files are durable before the checkpoint that names
+//! them, and what it no longer names is removed after it; so a crash at any point leaves a
+//! checkpoint whose files are there, or none.
+//!
+//! What maintenance knows is owned by whoever is at it: [`Maintenance`] lends it to one at a time,
+//! for a whole piece, and nobody who holds the judge or the view can ask for it. So there is one
+//! order of locks: maintenance, judge, view. A writer that judges everything anew meanwhile leaves
+//! word in the view, by its generation; what was captured of another generation is of no use, and
+//! its capture says so itself.
+//!
+//! To be read in this order: this file (what is due), `runs` (the files), `seal`, `merge`,
+//! `thread` (who does it).
+
+mod merge;
+mod runs;
+mod seal;
+mod thread;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+pub(super) use self::runs::give_up;
+pub(crate) use self::runs::open_as_stored;
+use self::runs::{remove_files, sweep};
+use self::seal::Capture;
+pub use self::thread::MaintenanceThread;
+pub(super) use self::thread::Wakeup;
+use super::checkpoint::{Checkpoint, StoredRun};
+use super::{Store, StoreError, View};
+use crate::disk::{self, Disk, DiskError, Mode};
+use crate::index::{RunSize, merge_all, merge_due};
+use crate::log::LogPosition;
+
+/// So many commits after a checkpoint are read again when a store is opened, at most: each has a
+/// signature to be checked.
+const COMMITS_UNSEALED_MAX: u64 = 1024;
+
+/// A memtable is due when its records lie in this share, in percent, of the log that one run can name
+/// places of: few records can be long.
+const SHARE_DUE: usize = 25;
+
+/// What maintenance remembers, lent to one at a time.
+#[derive(Default)]
+pub(super) struct Maintenance(Mutex<MaintenanceState>);
+
+/// What maintenance remembers between its steps.
+#[derive(Default)]
+pub(super) struct MaintenanceState {
+    /// The runs, oldest first.
+    runs: Vec<StoredRun>,
+    checkpoint: Option<Checkpoint>,
+    /// What a seal has begun, of the same generation: it stays here until it is done, whatever
+    /// becomes of who was at it.
+    begun: Option<Capture>,
+    /// Of the view that all this belongs to.
+    generation: u64,
+    /// Whether no file is written, whoever writes the store.
+    is_apart: bool,
+}
+
+/// Where the index of a view began that was made by judging everything anew.
+#[derive(Clone, Default)]
+pub(super) struct Beginning {
+    /// Raised whenever everything is judged anew.
+    generation: u64,
+    /// Runs that were written meanwhile, and that no checkpoint names yet.
+    runs: Vec<StoredRun>,
+}
+
+impl Maintenance {
+    pub(super) fn of(maintenance: MaintenanceState) -> Self {
+        Self(Mutex::new(maintenance))
+    }
+}
+
+impl Store {
+    /// Does the next piece of maintenance, if one is due, and says whether it was. Readers and
+    /// writers go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses: nothing is lost, and it is tried again next time.
+    pub fn maintain(&self) -> Result<bool, StoreError> {
+        self.with_maintenance(|store, maintenance| {
+            store.view().state().fold();
+            if store.mend(maintenance)? {
+                return Ok(true);
+            }
+            if store.is_seal_due() || !maintenance.are_runs_named() {
+                return store.seal(maintenance);
+            }
+            let due = merge_due(&maintenance.sizes(&store.view()));
+            due.map_or(Ok(false), |runs| {
+                store.merge_runs(maintenance, runs).map(|()| true)
+            })
+        })
+    }
+
+    /// Writes the index for everything that is here, so that opening the store reads no log.
+    ///
+    /// # Errors
+    /// As [`Store::maintain`].
+    pub fn seal_index(&self) -> Result<(), StoreError> {
+        self.with_maintenance(|store, maintenance| {
+            store.mend(maintenance)?;
+            store.seal(maintenance)
+        })
+        .map(drop)
+    }
+
+    /// Writes the index for everything that is here, in as few runs as can be.
+    ///
+    /// # Errors
+    /// As [`Store::maintain`].
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.seal_index()?;
+        self.with_maintenance(|store, maintenance| {
+            store.view().state().fold();
+            loop {
+                let runs = merge_all(&maintenance.sizes(&store.view()));
+                let Some(runs) = runs else { return Ok(true) };
+                store.merge_runs(maintenance, runs)?;
+                store.take_up_generation(maintenance)?;
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Sees to it that what is due is done: now, or by the maintenance thread while it keeps up. What fails
+    /// takes nothing back and is tried again with the next commit.
+    pub(super) fn maintain_if_due(&self) {
+        if !self.is_seal_due() {
+            return;
+        }
+        self.wakeup.notify();
+        let has_room = self.has_room();
+        if self.has_maintenance_thread.load(Ordering::SeqCst) && has_room {
+            return;
+        }
+        while self.maintain().unwrap_or(false) {}
+    }
+
+    fn is_seal_due(&self) -> bool {
+        let view = self.view();
+        let (index, commits) = (view.state().index(), view.state().commits());
+        self.mode == Mode::Write
+            && (index.memtable_len() >= self.options.memtable_records_max
+                || commits.unstored_len() >= COMMITS_UNSEALED_MAX
+                || view.memtable_share() >= SHARE_DUE)
+    }
+
+    /// Whether the memtable may grow while the maintenance thread is at work.
+    fn has_room(&self) -> bool {
+        let view = self.view();
+        let records_max = self.options.memtable_records_max.saturating_mul(2);
+        view.state().index().memtable_len() < records_max && view.memtable_share() < 2 * SHARE_DUE
+    }
+
+    /// Runs one piece of maintenance at a time.
+    fn with_maintenance(
+        &self,
+        action: impl FnOnce(&Self, &mut MaintenanceState) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        if self.mode == Mode::ReadOnly {
+            return Ok(false);
+        }
+        // A panic in between has left nothing half-done: what was begun is still there, and what is
+        // on disk is whole.
+        let mut maintenance = self
+            .maintenance
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.take_up_generation(&mut maintenance)?;
+        action(self, &mut maintenance)
+    }
+
+    /// If everything has been judged anew, forgets what was known before, here and on disk.
+    fn take_up_generation(&self, maintenance: &mut MaintenanceState) -> Result<(), StoreError> {
+        let Beginning { generation, runs } = self.view().beginning.clone();
+        if generation != maintenance.generation {
+            give_up(self.disk.as_ref())?;
+            remove_files(self.disk.as_ref(), &maintenance.runs)?;
+            *maintenance = MaintenanceState {
+                runs,
+                generation,
+                ..MaintenanceState::default()
+            };
+        }
+        Ok(())
+    }
+
+    /// Puts what was found in the log in the place of what was damaged of the index; says whether
+    /// there was any. If something could not be found, everything is judged anew.
+    fn mend(&self, maintenance: &mut MaintenanceState) -> Result<bool, StoreError> {
+        if self.mender.take_beyond_mending() {
+            let mut judge = self.judge();
+            self.start_anew(judge.as_mut().ok_or(StoreError::Poisoned)?)?;
+            drop(judge);
+            self.take_up_generation(maintenance)?;
+            return Ok(true);
+        }
+        let (runs, tables) = {
+            let view = self.view();
+            (
+                view.state().index().runs().to_vec(),
+                view.state().commits().anew(),
+            )
+        };
+        let mut any = !tables.is_empty();
+        for table in tables {
+            disk::replace(self.disk.as_ref(), &table.path, &table.bytes)?;
+            table.stored();
+        }
+        for run in runs {
+            any |= run.store_anew(|path, bytes| disk::replace(self.disk.as_ref(), path, bytes))?;
+        }
+        Ok(any)
+    }
+}
+
+impl MaintenanceState {
+    /// Takes up a checkpoint that was read.
+    pub(super) fn resume(&mut self, checkpoint: Checkpoint) {
+        self.runs.clone_from(&checkpoint.runs);
+        self.checkpoint = Some(checkpoint);
+    }
+
+    /// What belongs to a view that is made for comparison: no file is written for it.
+    pub(super) fn apart() -> Self {
+        Self {
+            is_apart: true,
+            ..Self::default()
+        }
+    }
+
+    /// What belongs to the view that replaces `view`, when everything is judged anew.
+    pub(super) fn after(view: &View) -> Self {
+        Self {
+            generation: view.beginning.generation + 1,
+            ..Self::default()
+        }
+    }
+
+    /// Where the index begins that was made while everything was judged anew.
+    pub(super) fn beginning(self) -> Beginning {
+        Beginning {
+            generation: self.generation,
+            runs: self.runs,
+        }
+    }
+
+    /// Removes files that an unfinished seal or merge has left behind.
+    pub(super) fn sweep(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+        sweep(disk, &self.runs)
+    }
+
+    /// Whether the checkpoint names all runs. Those that were written while the log was read, when
+    /// the store was opened or everything judged anew, are named by the next one only.
+    fn are_runs_named(&self) -> bool {
+        let named = self.checkpoint.as_ref();
+        named.map_or(self.runs.is_empty(), |named| named.runs == self.runs)
+    }
+
+    /// Up to where in the log the runs reach.
+    fn end(&self) -> LogPosition {
+        self.runs
+            .last()
+            .map_or(LogPosition::START, |run| LogPosition::from_u64(run.range.1))
+    }
+
+    fn sizes(&self, view: &View) -> Vec<RunSize> {
+        let position = LogPosition::from_u64;
+        let sizes = self.runs.iter().zip(view.state().index().runs());
+        sizes
+            .map(|(stored, run)| RunSize {
+                records: run.records(),
+                range: (position(stored.range.0), position(stored.range.1)),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,225 @@
+//! A seal: what is in the index's memtable is written as a run, and a checkpoint that names it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use uor_index_format::id::SiteId;
+
+use super::runs::{open_run, path, write_files};
+use super::{MaintenanceState, SHARE_DUE};
+use crate::commits::{self, Unstored};
+use crate::disk::{DiskFile, Mode};
+use crate::index::{Memtable, Run, RunBuilder, share_of_run};
+use crate::judge::{Judge, Memory};
+use crate::log::{LogPosition, LogView};
+use crate::store::checkpoint::{Checkpoint, Parts, StoredRun};
+use crate::store::{Store, StoreError, View};
+
+/// What a seal needs to know, taken while no writer is at work.
+pub(super) struct Capture {
+    memtable: Arc<Memtable>,
+    log: LogView,
+    through: LogPosition,
+    judge: Memory,
+    parts: Parts,
+    unstored: Vec<Unstored>,
+    ordinals: Arc<BTreeMap<SiteId, u32>>,
+    uncounted: u64,
+    uncounted_heads: Vec<([u8; 32], u64)>,
+}
+
+/// What a seal has written: the run and what a checkpoint says of it, and the commit tables in the
+/// order of their domains.
+struct Written {
+    run: Run,
+    stored: StoredRun,
+    tables: Vec<Arc<dyn DiskFile>>,
+}
+
+impl Store {
+    pub(super) fn seal(&self, maintenance: &mut MaintenanceState) -> Result<bool, StoreError> {
+        if maintenance.begun.is_none() {
+            maintenance.begun = self.capture(maintenance)?;
+        }
+        let Some(capture) = &maintenance.begun else {
+            return Ok(false);
+        };
+        let written = self.write_run(capture, maintenance.end())?;
+        self.publish(maintenance, written)?;
+        Ok(true)
+    }
+
+    /// Sets aside what is to be sealed; `None` if nothing has changed since the last checkpoint.
+    fn capture(&self, maintenance: &mut MaintenanceState) -> Result<Option<Capture>, StoreError> {
+        let judge = self.judge();
+        let judge = judge.as_ref().ok_or(StoreError::Poisoned)?;
+        // Nobody judges anew meanwhile: what is captured is of the generation that is taken up.
+        self.take_up_generation(maintenance)?;
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let through = view.state().log().end();
+        let is_covered = maintenance
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.through() == through);
+        Ok((!is_covered).then(|| view.capture(judge)))
+    }
+
+    fn write_run(&self, capture: &Capture, start: LogPosition) -> Result<Written, StoreError> {
+        let number = self.take_run_number();
+        let builder = RunBuilder::of(&capture.memtable, self.options.shards.get());
+        let files = builder.encode(number, &capture.log)?;
+        let range = (start, capture.through);
+        let source = self.run_source(number, range, &capture.ordinals);
+        let run = open_run(number, write_files(self.disk(), number, 0, files)?, source)?;
+        let store = |unstored: &Unstored| unstored.store(self.disk().as_ref());
+        let tables = capture
+            .unstored
+            .iter()
+            .map(store)
+            .collect::<Result<_, _>>()?;
+        // A payload that is no longer wanted has to be here after a crash as well.
+        self.blocks.sync()?;
+        let stored = StoredRun {
+            number,
+            range: (range.0.to_u64(), range.1.to_u64()),
+            seals: run.seals(),
+        };
+        Ok(Written {
+            run,
+            stored,
+            tables,
+        })
+    }
+
+    fn publish(
+        &self,
+        maintenance: &mut MaintenanceState,
+        written: Written,
+    ) -> Result<(), StoreError> {
+        let Written {
+            run,
+            stored,
+            tables,
+        } = written;
+        let Some(capture) = &maintenance.begun else {
+            unreachable!("what was written is what was begun")
+        };
+        let runs = [maintenance.runs.as_slice(), &[stored]].concat();
+        let next_run = self.run_numbers.load(Ordering::SeqCst);
+        let checkpoint = capture.checkpoint(self.options.shards.get(), next_run, runs);
+        checkpoint.store(self.disk().as_ref())?;
+        maintenance.runs.clone_from(&checkpoint.runs);
+        maintenance.checkpoint = Some(checkpoint);
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let capture = maintenance.begun.take();
+        if view.beginning.generation == maintenance.generation {
+            let unstored = capture.into_iter().flat_map(|capture| capture.unstored);
+            let source: Arc<dyn commits::Source> = self.mender.clone();
+            view.state
+                .sealed(Arc::new(run), unstored.zip(tables), &source);
+        }
+        Ok(())
+    }
+}
+
+impl Capture {
+    /// The checkpoint that says what was captured, with these runs.
+    fn checkpoint(&self, shards: u32, next_run: u32, runs: Vec<StoredRun>) -> Checkpoint {
+        let domains = self
+            .unstored
+            .iter()
+            .map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
+        let uncounted = (self.uncounted, self.uncounted_heads.clone());
+        Checkpoint::new(
+            self.through,
+            shards,
+            next_run,
+            runs,
+            domains.collect(),
+            self.judge.clone(),
+            uncounted,
+            &self.parts,
+        )
+    }
+}
+
+impl View {
+    /// Sets aside what is to be sealed.
+    fn capture(&mut self, judge: &Judge) -> Capture {
+        let through = self.state.log().end();
+        self.memtable_from = through;
+        Capture {
+            log: self.state.log().clone(),
+            through,
+            judge: judge.memory(),
+            parts: Parts {
+                sum: self.state.sum(),
+                conflicts: self.state.conflicting().clone(),
+                wanted: self.wanted.clone(),
+                erased: self.erased.clone(),
+                testimony: self.testimony.clone(),
+            },
+            unstored: self.state.commits().unstored(),
+            ordinals: self.ordinals(),
+            uncounted: self.uncounted,
+            uncounted_heads: self
+                .uncounted_heads
+                .iter()
+                .map(|(site, number)| (*site.as_bytes(), *number))
+                .collect(),
+            memtable: self.state.rotate(),
+        }
+    }
+
+    /// In how large a share, in percent, the memtable's records lie of the log that one run can name
+    /// places of.
+    pub(super) fn memtable_share(&self) -> usize {
+        share_of_run(self.memtable_from, self.state.log().end())
+    }
+
+    pub(super) fn ordinals(&self) -> Arc<BTreeMap<SiteId, u32>> {
+        Arc::new(self.state.commits().ordinals().clone())
+    }
+}
+
+impl MaintenanceState {
+    /// Writes what is in the memtable of a view that is being rebuilt as a run, if there is much; a
+    /// reader keeps the run in memory. No checkpoint names it before all is judged.
+    pub(in crate::store) fn spill(
+        &mut self,
+        store: &Store,
+        view: &mut View,
+        through: LogPosition,
+    ) -> Result<(), StoreError> {
+        let is_long = share_of_run(view.memtable_from, through) >= 2 * SHARE_DUE;
+        if view.state.index().memtable_len() < store.options.memtable_records_max && !is_long {
+            return Ok(());
+        }
+        view.memtable_from = through;
+        let number = store.take_run_number();
+        let memtable = view.state.rotate();
+        let files = RunBuilder::of(&memtable, store.options.shards.get())
+            .encode(number, view.state.log())?;
+        let files = match store.mode {
+            Mode::Write if !self.is_apart => write_files(store.disk(), number, 0, files)?,
+            _ => (0..)
+                .zip(files)
+                .map(|(shard, bytes)| (path(number, shard), bytes.into()))
+                .collect(),
+        };
+        let range = (self.end(), through);
+        let run = open_run(
+            number,
+            files,
+            store.run_source(number, range, &view.ordinals()),
+        )?;
+        self.runs.push(StoredRun {
+            number,
+            range: (range.0.to_u64(), range.1.to_u64()),
+            seals: run.seals(),
+        });
+        view.state.install(Arc::new(run));
+        Ok(())
+    }
+}

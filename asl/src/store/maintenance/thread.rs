@@ -1,0 +1,94 @@
+//! A thread that does a store's maintenance.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::store::{Store, StoreError};
+
+/// Maintains a store until it is dropped; then the index is written for what was added.
+pub struct MaintenanceThread {
+    store: Arc<Store>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Notified when maintenance may be due. What nobody waits for is kept for the next who does;
+/// nothing else is locked meanwhile.
+#[derive(Default)]
+pub(in crate::store) struct Wakeup {
+    is_due: Mutex<bool>,
+    notified: Condvar,
+}
+
+impl Wakeup {
+    pub(in crate::store) fn notify(&self) {
+        *self.is_due.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.notified.notify_all();
+    }
+
+    /// Returns when it has been notified since this returned last.
+    fn wait(&self) {
+        let is_due = self.is_due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_due = self
+            .notified
+            .wait_while(is_due, |is_due| !*is_due)
+            .unwrap_or_else(PoisonError::into_inner);
+        *is_due = false;
+    }
+}
+
+/// So many records in the memtable are worth writing when a store is let go of; fewer are read again
+/// faster.
+const SEAL_AT_END_MIN: u64 = 4096;
+
+impl MaintenanceThread {
+    /// Starts to maintain a store that was opened to be written.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn start(store: Arc<Store>) -> std::io::Result<Self> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (maintained, over) = (Arc::clone(&store), Arc::clone(&is_over));
+        store.has_maintenance_thread.store(true, Ordering::SeqCst);
+        let thread = thread::Builder::new()
+            .name("uor-maintenance".to_owned())
+            .spawn(move || run(&maintained, &over))?;
+        Ok(Self {
+            store,
+            is_over,
+            thread: Some(thread),
+        })
+    }
+}
+
+fn run(store: &Store, is_over: &AtomicBool) {
+    let over = || is_over.load(Ordering::SeqCst);
+    while !over() {
+        // What fails is tried again when more has been added, not before.
+        while !over() && store.maintain().unwrap_or(false) {}
+        if !over() {
+            store.wakeup.wait();
+        }
+    }
+}
+
+impl Drop for MaintenanceThread {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.store.wakeup.notify();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the maintenance thread has lost nothing: all it does can be done again.
+            drop(thread.join());
+        }
+        self.store
+            .has_maintenance_thread
+            .store(false, Ordering::SeqCst);
+        let unsealed = self.store.view().state().index().memtable_len();
+        if unsealed >= SEAL_AT_END_MIN {
+            let sealed: Result<(), StoreError> = self.store.seal_index();
+            // Nothing is lost without it but time at the next opening.
+            drop(sealed);
+        }
+    }
+}
