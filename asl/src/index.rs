@@ -5,13 +5,15 @@
 //! places; whoever asks reads the whole id there before it believes them. Everything here can be
 //! rebuilt from the log, and is where it is damaged.
 //!
-//! To be read in this order: `lines` (one memory access), `segment` (a file), `mend` (a damaged
+//! To be read in this order: `row`, `lines` (one memory access), `segment` (a file), `mend` (a damaged
 //! one), `filter` (many records at a time), `run`, `memtable`, and this file, which asks all of them.
 
+mod error;
 mod filter;
 mod lines;
 mod memtable;
 mod mend;
+mod row;
 mod run;
 mod segment;
 #[cfg(test)]
@@ -21,137 +23,16 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::Arc;
 
-use uor_index_format::id::{CanonicalId, LogSeq};
-use uor_index_format::record::Kind;
+use uor_index_format::id::CanonicalId;
 
+pub use self::error::IndexError;
 pub use self::filter::{Filter, Mask};
 pub use self::memtable::Memtable;
 pub(crate) use self::mend::Source;
+pub use self::row::{Class, CommitRef, Found, Ids, Row};
 pub(crate) use self::run::{Run, RunBuilder, RunSize, merge_all, merge_due, share_of_run};
 use self::segment::{Segment, prefix_of, shard_of};
 use crate::log::LogPosition;
-use crate::pages::PageDamage;
-
-/// What a record is: what filters ask by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Class {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its type tag, if it has one.
-    pub type_tag: Option<u32>,
-}
-
-/// A commit, as the index names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommitRef {
-    /// Ordinal of the domain in the commit table.
-    pub domain: u32,
-    /// The commit's number there.
-    pub number: u64,
-    /// Its Lamport time.
-    pub logseq: LogSeq,
-}
-
-/// A record, on its way into the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// The id it is about.
-    pub id: CanonicalId,
-    /// Where its bytes begin.
-    pub at: LogPosition,
-    /// What it is.
-    pub class: Class,
-    /// What [`Index::begin_commit`] said of its commit.
-    pub commit: u32,
-}
-
-/// A record that may be about the id that was asked for: the id at its place says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// Where its bytes begin.
-    pub at: LogPosition,
-    /// The commit that carries it.
-    pub commit: CommitRef,
-}
-
-/// Why the index could not be read. It can be rebuilt from the log.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IndexError {
-    /// A page is not what was written.
-    #[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
-    Page {
-        /// The file's path inside the store.
-        file: String,
-        /// Where the page starts, or the bytes that were asked for.
-        offset: u64,
-        /// Which check failed.
-        what: &'static str,
-        /// What should be there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// The checks of a file's pages are not what was written.
-    #[error("{file} is damaged: the check of its page checks should be {expected}, it is {found}")]
-    Seal {
-        /// The file's path inside the store.
-        file: String,
-        /// The check in the file.
-        expected: String,
-        /// The check of its bytes.
-        found: String,
-    },
-    /// What a file says cannot be.
-    #[error("{file} is damaged: {what}")]
-    Content {
-        /// The file's path inside the store.
-        file: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// A file of a newer format.
-    #[error("{file} has format version {found}, this program reads up to {supported}")]
-    Version {
-        /// The file's path inside the store.
-        file: String,
-        /// The version the file states.
-        found: u16,
-        /// The newest version this program reads.
-        supported: u16,
-    },
-}
-
-impl From<PageDamage> for IndexError {
-    fn from(damage: PageDamage) -> Self {
-        let PageDamage {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        } = damage;
-        Self::Page {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        }
-    }
-}
-
-/// Reads whole ids from the log.
-pub trait Ids {
-    /// Why one could not be read.
-    type Error;
-
-    /// The id of the record at a place.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    fn id(&self, at: LogPosition) -> Result<CanonicalId, Self::Error>;
-}
 
 /// Places of all records.
 pub struct Index {

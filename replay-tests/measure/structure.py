@@ -101,7 +101,8 @@ def paths(all_tokens):
     at = 0
     while at < len(all_tokens):
         if all_tokens[at] in ("crate", "super", "self") and all_tokens[at + 1 : at + 2] == ["::"]:
-            if at and all_tokens[at - 1] == "::":
+            # The rest of a path, or `pub(in …)`.
+            if at and all_tokens[at - 1] in ("::", "in"):
                 at += 1
                 continue
             end = tree(all_tokens, at, [], found := [])

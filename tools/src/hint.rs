@@ -583,12 +583,17 @@ fn auditing(error: &(dyn Error + 'static)) -> Known {
                 "give its id in hexadecimal, or at least the first 8 digits",
             ),
             AuditError::AmbiguousReceipt { .. } => help(Code::Ambiguous, "give more digits"),
-            AuditError::OtherFederation { .. } => code(Code::OtherFederation),
+            AuditError::OtherFederation(error) => of(error),
             AuditError::SnapshotNotHere { .. } => help(
                 Code::MissingPayload,
                 "name a store that holds it; `uor status` at the site shows what it lacks",
             ),
             _ => None,
+        })
+    })
+    .or_else(|| {
+        if_is(error, |_: &audit::OtherFederation| {
+            code(Code::OtherFederation)
         })
     })
     .or_else(|| {

@@ -33,10 +33,10 @@ impl Scratch {
             uor_node::clock::wall_ms()
         );
         let path = std::env::temp_dir().join(name);
-        folders().insert(path.clone());
-        let scratch = Self(path);
-        fs::DirBuilder::new().mode(0o700).create(&scratch.0)?;
-        Ok(scratch)
+        let mut folders = folders();
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        folders.insert(path.clone());
+        Ok(Self(path))
     }
 
     /// Where it is.
@@ -59,7 +59,11 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes every scratch folder, for a process that ends here and now.
+/// Removes every scratch folder, for a process that ends here and now: whoever makes one from now on
+/// waits for that end. What is below a folder does not come back, if it is a [`RealDisk`] in it:
+/// that creates nothing above itself.
+///
+/// [`RealDisk`]: uor_asl::disk::real::RealDisk
 pub fn sweep() {
     let folders = folders();
     for folder in folders.iter() {
@@ -67,4 +71,5 @@ pub fn sweep() {
         // What is still being written to may be full again at once.
         (0..SWEEPS_MAX).find(is_gone);
     }
+    std::mem::forget(folders);
 }

@@ -87,10 +87,15 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, dir: &str) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(DIR_MODE)
-            .create(self.resolve(dir)?)
+        self.resolve(dir)?;
+        let mut path = self.root.clone();
+        // Not what the root is in: where that was removed, nothing comes back.
+        create_dir(&path)?;
+        for part in dir.split('/').filter(|part| !part.is_empty()) {
+            path.push(part);
+            create_dir(&path)?;
+        }
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -107,6 +112,14 @@ impl Disk for RealDisk {
         let path = self.resolve(path)?;
         let lock = FileLock::try_take(created().open(path)?)?;
         Ok(lock.map(|lock| Box::new(lock) as LockGuard))
+    }
+}
+
+/// Creates a directory, for its owner alone, if it is not there.
+fn create_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(DIR_MODE).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        done => done,
     }
 }
 
@@ -239,6 +252,23 @@ mod tests {
         assert!(lock.is_some() && disk.try_lock("a/lock").unwrap().is_none());
         drop(lock);
         assert!(disk.try_lock("a/lock").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_disk_does_not_come_back_after_what_it_was_in_was_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().join("above");
+        fs::create_dir(&above).unwrap();
+        let disk = RealDisk::new(above.join("store"));
+        disk.create_dir_all("").unwrap();
+        disk.create_dir_all("a/b").unwrap();
+        disk.create_dir_all("a/b").unwrap();
+        fs::remove_dir_all(&above).unwrap();
+        for path in ["", "a", "a/b"] {
+            let error = disk.create_dir_all(path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{path}");
+        }
+        assert!(!above.exists());
     }
 
     #[test]

@@ -11,8 +11,9 @@ use uor_index_format::id::{CanonicalId, LogSeq};
 use uor_index_format::record::Kind;
 use uor_index_format::state::Entry;
 
+use super::error::IndexError;
+use super::row::Class;
 use super::segment::{Segment, prefix_of};
-use super::{Class, IndexError};
 
 /// A bit for each slot.
 pub type Mask = BitVec<u64>;

@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 
 use uor_index_format::id::CanonicalId;
 
-use super::{CommitRef, Filter, Found, Row};
+use super::filter::Filter;
+use super::row::{CommitRef, Found, Row};
 
 /// No record, in chains.
 const NONE: u32 = u32::MAX;

@@ -8,9 +8,12 @@ use std::sync::{Arc, OnceLock};
 
 use uor_index_format::codec::hex;
 
-use super::segment::SEAL_LEN;
-use super::{CommitRef, IndexError};
+use super::error::IndexError;
+use super::row::CommitRef;
 use crate::pages::{PageDamage, PageKey, Pages};
+
+/// Length of the seal of a segment's file, in bytes: what names it and no other.
+pub(crate) const SEAL_LEN: usize = 16;
 
 /// Where a segment can be had from anew.
 pub(crate) trait Source: Send + Sync {

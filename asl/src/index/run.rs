@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
+use super::error::IndexError;
 use super::memtable::Memtable;
-use super::mend::Source;
+use super::mend::{SEAL_LEN, Source};
+use super::row::{Class, CommitRef, Ids};
 use super::segment::{self, Item, Segment};
-use super::{Class, CommitRef, Ids, IndexError};
 use crate::disk::Sealed;
 use crate::log::LogPosition;
 
@@ -157,7 +158,7 @@ impl Run {
     }
 
     /// What names each of its files and no other.
-    pub(crate) fn seals(&self) -> Vec<[u8; segment::SEAL_LEN]> {
+    pub(crate) fn seals(&self) -> Vec<[u8; SEAL_LEN]> {
         self.segments.iter().map(Segment::seal).collect()
     }
 

@@ -9,11 +9,12 @@
 //! Codes stand in columns parallel to the slots, so that filters read only what they filter by.
 //! Everything is read through [`Pages`]: a flipped bit is an error and never an answer.
 //!
-//! To be read in this order: `header`, `strides`, `encode` (how a file is laid out), this file
+//! To be read in this order: `layout`, `header`, `strides`, `encode` (how a file is laid out), this file
 //! (what is in it), `lookup` (about an id).
 
 mod encode;
 mod header;
+mod layout;
 mod lookup;
 mod strides;
 
@@ -22,54 +23,24 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use uor_index_format::codec::hex;
-use uor_index_format::id::{CanonicalId, LogSeq};
-use uor_index_format::record::Kind;
+use uor_index_format::id::LogSeq;
 
 pub(super) use self::encode::encode;
 use self::header::{HEADER_LEN, Header, Sections};
+use self::layout::{
+    CHECK_LEN, CLASS_LEN, COMMIT_LEN, PAGE_ROLE, STRIDE_LEN, decode_class, decode_commit, seal_of,
+    u64_at,
+};
+pub(super) use self::layout::{Item, prefix_of, shard_of};
 use self::strides::Strides;
 pub(super) use self::strides::{STRIDES_MAX, strides_between};
+use super::error::IndexError;
 use super::lines::{self, LINE_LEN, Line, OVERFLOW_LEN, SLOTS};
-use super::mend::{Mending, Source};
-use super::{Class, CommitRef, Found, Ids, IndexError};
+use super::mend::{Mending, SEAL_LEN, Source};
+use super::row::{Class, CommitRef, Found};
 use crate::disk::Sealed;
 use crate::log::LogPosition;
 use crate::pages::{PAGE, PageKey, Pages};
-
-/// Sections begin at multiples of this.
-const ALIGN: usize = 64;
-const CLASS_LEN: usize = 8;
-const COMMIT_LEN: usize = 24;
-const STRIDE_LEN: usize = 8;
-/// Length of the check of the page checks, at the end of the file.
-pub(crate) const SEAL_LEN: usize = 16;
-
-/// Length of a page's check in bytes.
-const CHECK_LEN: usize = 8;
-
-const PAGE_ROLE: &str = "uor-asl index segment page v1";
-const SEAL_KEY: &[u8; 32] = b"uor-asl index segment seal, v. 1";
-
-/// A record on its way into a segment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Item {
-    /// The id's first eight bytes.
-    pub(super) prefix: u64,
-    pub(super) at: LogPosition,
-    pub(super) class: Class,
-    /// Index of its commit among those given with it.
-    pub(super) commit: u32,
-}
-
-/// The shard a prefix belongs to, and what is left of the prefix there.
-#[inline]
-pub(super) fn shard_of(prefix: u64, shard_bits: u32) -> (u32, u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "shard_bits is at most 16")]
-    match shard_bits {
-        0 => (0, prefix),
-        bits => ((prefix >> (64 - bits)) as u32, prefix << bits),
-    }
-}
 
 /// An open segment.
 pub(crate) struct Segment {
@@ -370,35 +341,6 @@ fn checks(
     Ok((checks.map(|check| u64_at(check, 0)).collect(), seal))
 }
 
-fn seal_of(file_number: u64, len: usize, checks: &[u8]) -> [u8; SEAL_LEN] {
-    let mut hasher = blake3::Hasher::new_keyed(SEAL_KEY);
-    hasher
-        .update(&file_number.to_le_bytes())
-        .update(&(len as u64).to_le_bytes())
-        .update(checks);
-    let mut seal = [0; SEAL_LEN];
-    seal.copy_from_slice(&hasher.finalize().as_bytes()[..SEAL_LEN]);
-    seal
-}
-
-#[inline]
-fn decode_commit(bytes: &[u8]) -> CommitRef {
-    CommitRef {
-        domain: u32_at(bytes, 0),
-        number: u64_at(bytes, 8),
-        logseq: LogSeq(u64_at(bytes, 16)),
-    }
-}
-
-fn decode_class(bytes: &[u8]) -> Option<Class> {
-    let kind = Kind::from_u8(bytes[0])?;
-    let tag = u32_at(bytes, 4);
-    Some(Class {
-        kind,
-        type_tag: (bytes[1] == 1).then_some(tag),
-    })
-}
-
 /// A code of one, two or four bytes.
 #[inline]
 fn code(bytes: &[u8]) -> u32 {
@@ -406,19 +348,4 @@ fn code(bytes: &[u8]) -> u32 {
         .iter()
         .rev()
         .fold(0, |code, byte| code << 8 | u32::from(*byte))
-}
-
-#[inline]
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-#[inline]
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
-}
-
-/// The id's own prefix.
-pub(super) fn prefix_of(id: &CanonicalId) -> u64 {
-    id.prefix()
 }

@@ -10,8 +10,8 @@ use uor_index_format::program::{self, Program};
 use uor_index_format::snapshot::{self, Head, Snapshot};
 use uor_index_format::tree::{self, Tree};
 
-use super::Audited;
 use super::finding::Finding;
+use super::subject::Audited;
 
 /// Longest artifact of these kinds that is looked at, in bytes.
 const LEN_MAX: u64 = 64 << 20;

@@ -16,7 +16,8 @@ use uor_index_format::record::Kind;
 use uor_index_format::snapshot::{Frontier, Head, Snapshot};
 use uor_index_format::state::Entry;
 
-use super::{Audited, Verdict};
+use super::subject::Audited;
+use super::verdict::Verdict;
 
 /// What comparing two stores gave.
 #[derive(Debug, Clone, Serialize)]

@@ -17,7 +17,9 @@ use uor_pel::engine::Limits;
 use uor_pel::engine::wasmtime::Wasmtime;
 use uor_pel::replay::{Difference, Divergence, Side, Verdict as Replayed, replay};
 
-use super::{AuditError, Progress, StoreShelf, Verdict};
+use super::error::AuditError;
+use super::shelf::StoreShelf;
+use super::verdict::{Progress, Verdict};
 
 /// What running receipts again gave.
 #[derive(Debug, Clone, Serialize)]

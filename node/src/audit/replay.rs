@@ -3,7 +3,9 @@
 use serde::Serialize;
 use uor_index_format::snapshot::Snapshot;
 
-use super::{AuditError, Audited, Verdict};
+use super::error::AuditError;
+use super::subject::Audited;
+use super::verdict::Verdict;
 
 /// What replay arrived at.
 #[derive(Debug, Clone, Serialize)]

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use uor_index_format::snapshot::Snapshot;
 
-use super::{
-    AuditError, Audited, Difference, Executed, Progress, Proven, Receipts, Verdict, Verification,
-    common, compare, execute, verify,
-};
+use super::compare::{Difference, common, compare};
+use super::error::AuditError;
+use super::execute::{Executed, Proven, Receipts, execute};
+use super::subject::Audited;
+use super::verdict::{Progress, Verdict};
+use super::verify::{Verification, verify};
 
 /// What an audit across stores found.
 #[derive(Debug, Clone, Serialize)]

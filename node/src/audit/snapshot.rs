@@ -7,7 +7,7 @@ use uor_index_format::record::Content;
 use uor_index_format::reference::{NAMESPACE_SNAPSHOT, RefAssignment};
 use uor_index_format::snapshot::{self, Snapshot};
 
-use super::{AuditError, Audited};
+use super::subject::Audited;
 
 /// Largest snapshot artifact that is read, in bytes.
 const SNAPSHOT_LEN_MAX: u64 = 64 << 20;
@@ -18,6 +18,9 @@ const PREFIX_LEN_MIN: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
+    /// It is looked for in none.
+    #[error("no stores")]
+    NoStores,
     /// Neither a label nor an id.
     #[error("store {store} knows no snapshot `{text}`")]
     Unknown {
@@ -168,15 +171,15 @@ impl Audited {
 /// The snapshot that a text names in any of the stores.
 ///
 /// # Errors
-/// [`AuditError::Snapshot`] with the first store's reason; [`AuditError::NoStores`].
-pub fn snapshot_in(stores: &[Audited], text: &str) -> Result<Snapshot, AuditError> {
+/// [`SnapshotError`]: the first store's reason.
+pub fn snapshot_in(stores: &[Audited], text: &str) -> Result<Snapshot, SnapshotError> {
     let mut first = None;
     for audited in stores {
         match audited.snapshot(text) {
             Ok(snapshot) => return Ok(snapshot),
-            Err(error @ SnapshotError::State(_)) => return Err(error.into()),
+            Err(error @ SnapshotError::State(_)) => return Err(error),
             Err(error) => first = first.or(Some(error)),
         }
     }
-    Err(first.map_or(AuditError::NoStores, AuditError::Snapshot))
+    Err(first.unwrap_or(SnapshotError::NoStores))
 }

@@ -9,9 +9,9 @@ use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::LogError;
 use uor_asl::state::ReadError;
 use uor_asl::store::{Options, Store, StoreError};
+use uor_index_format::id::FederationId;
 use uor_index_format::snapshot::Snapshot;
 
-use super::AuditError;
 use crate::site::{FileError, Site, Witnessed};
 
 /// A store under audit.
@@ -117,11 +117,24 @@ impl Audited {
     }
 }
 
+/// Stores of two federations have nothing in common.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} belongs to federation {}, {} to {}: there is nothing to compare",
+    first.0, first.1, other.0, other.1
+)]
+pub struct OtherFederation {
+    /// How the first store was named, and its federation.
+    pub first: (String, FederationId),
+    /// One of another federation.
+    pub other: (String, FederationId),
+}
+
 /// Checks that stores can be compared at all.
 ///
 /// # Errors
-/// [`AuditError::OtherFederation`] if two belong to different federations.
-pub fn one_federation(stores: &[Audited]) -> Result<(), AuditError> {
+/// [`OtherFederation`] if two belong to different federations.
+pub fn one_federation(stores: &[Audited]) -> Result<(), OtherFederation> {
     let named = |audited: &Audited| (audited.name.clone(), audited.store.federation());
     let Some((first, others)) = stores.split_first() else {
         return Ok(());
@@ -129,7 +142,7 @@ pub fn one_federation(stores: &[Audited]) -> Result<(), AuditError> {
     let is_other = |other: &&Audited| other.store.federation() != first.store.federation();
     match others.iter().find(is_other) {
         None => Ok(()),
-        Some(other) => Err(AuditError::OtherFederation {
+        Some(other) => Err(OtherFederation {
             first: named(first),
             other: named(other),
         }),

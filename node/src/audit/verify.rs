@@ -9,7 +9,8 @@ use uor_index_format::id::CanonicalId;
 
 use super::artifacts::{contradictions, malformed};
 use super::finding::{Finding, uncounted};
-use super::{Audited, Progress, Verdict};
+use super::subject::Audited;
+use super::verdict::{Progress, Verdict};
 use crate::site::text::count;
 
 /// What verification of one store saw.

@@ -87,7 +87,7 @@ impl Opener {
         let voucher = self.voucher.as_ref().ok_or(OpenError::NoVoucher)?;
         let member = Site::open(voucher, Mode::ReadOnly).map_err(OpenError::Voucher)?;
         let scratch = Scratch::new("uor-replay").map_err(OpenError::Scratch)?;
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(scratch.path()));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(scratch.path().join("replica")));
         let pulled = replica(
             address,
             member.federation(),

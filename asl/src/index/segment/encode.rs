@@ -3,11 +3,10 @@
 use uor_index_format::id::CanonicalId;
 
 use super::header::Header;
+use super::layout::{ALIGN, Item, PAGE_ROLE, encode_class, encode_commit, seal_of, shard_of};
 use super::strides::Strides;
-use super::{
-    ALIGN, CLASS_LEN, COMMIT_LEN, Class, CommitRef, Ids, Item, PAGE_ROLE, seal_of, shard_of,
-};
 use crate::index::lines::{self, LINE_LEN, OVERFLOW_LEN};
+use crate::index::row::{Class, CommitRef, Ids};
 use crate::pages::{PageKey, checks_of};
 
 /// The file of a segment: `items` are those of `shard`, in any order, whose commits are among
@@ -166,20 +165,4 @@ const fn width_for(codes: usize) -> usize {
         0x100..=0xffff => 2,
         _ => 4,
     }
-}
-
-fn encode_class(class: &Class) -> [u8; CLASS_LEN] {
-    let mut bytes = [0; CLASS_LEN];
-    bytes[0] = class.kind as u8;
-    bytes[1] = u8::from(class.type_tag.is_some());
-    bytes[4..].copy_from_slice(&class.type_tag.unwrap_or(0).to_le_bytes());
-    bytes
-}
-
-fn encode_commit(commit: CommitRef) -> [u8; COMMIT_LEN] {
-    let mut bytes = [0; COMMIT_LEN];
-    bytes[..4].copy_from_slice(&commit.domain.to_le_bytes());
-    bytes[8..16].copy_from_slice(&commit.number.to_le_bytes());
-    bytes[16..].copy_from_slice(&commit.logseq.0.to_le_bytes());
-    bytes
 }

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::{ALIGN, CLASS_LEN, COMMIT_LEN, IndexError, STRIDE_LEN, u32_at};
+use super::layout::{ALIGN, CLASS_LEN, COMMIT_LEN, STRIDE_LEN, u32_at};
+use crate::index::error::IndexError;
 use crate::index::lines::{LINE_LEN, OVERFLOW_LEN, SLOTS};
 
 pub(super) const HEADER_LEN: usize = 64;

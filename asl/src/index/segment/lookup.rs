@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use uor_index_format::id::CanonicalId;
 
-use super::{Segment, prefix_of, shard_of};
+use super::Segment;
+use super::layout::{prefix_of, shard_of};
+use crate::index::error::IndexError;
 use crate::index::lines::{self, SLOTS};
-use crate::index::{Ids, IndexError};
+use crate::index::row::Ids;
 use crate::log::LogPosition;
 
 /// So many records that look alike are told of without a look at their ids: a fingerprint errs so

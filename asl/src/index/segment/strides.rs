@@ -1,6 +1,6 @@
 //! How 34-bit addresses name places in a log: each stride is a stretch of one log segment.
 
-use super::{Item, STRIDE_LEN, u32_at};
+use super::layout::{Item, STRIDE_LEN, u32_at};
 use crate::index::lines::ADDRESS_MAX;
 use crate::log::LogPosition;
 
