@@ -264,6 +264,8 @@ fn a_store_survives_every_kill() {
     create(&dir);
     let (mut acknowledged, mut rebuilt) = (0_u64, Vec::new());
     for kill in 0..kills {
+        // Killed before the first one is there, a store has nothing to lose.
+        let had_checkpoint = dir.join("index/checkpoint").exists();
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "works_until_it_is_killed", "--nocapture"])
             .envs([
@@ -297,7 +299,7 @@ fn a_store_survives_every_kill() {
         );
         check(&open(&dir, Mode::ReadOnly).unwrap(), acknowledged);
         let store = open(&dir, Mode::Write).unwrap();
-        rebuilt.extend(store.opened().index.clone());
+        rebuilt.extend(store.opened().index.clone().filter(|_| had_checkpoint));
         check(&store, acknowledged);
     }
     eprintln!("{kills} kills in {acknowledged} steps");
