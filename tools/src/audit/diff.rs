@@ -57,7 +57,7 @@ pub(super) fn lines(difference: &Difference) -> Vec<String> {
         } = other;
         lines.push(format!(
             "  of domain {domain}: {snapshot} commits compared; {} has {a}, {} has {b}",
-            a, b
+            difference.a, difference.b
         ));
     }
     for fork in &difference.forks {
@@ -70,8 +70,8 @@ pub(super) fn lines(difference: &Difference) -> Vec<String> {
         lines.push(format!(
             "FORK: domain {domain} has two commits with number {number}:"
         ));
-        lines.push(format!("  {}: {hash_a}", a));
-        lines.push(format!("  {}: {hash_b}", b));
+        lines.push(format!("  {a}: {hash_a}"));
+        lines.push(format!("  {b}: {hash_b}"));
     }
     if let Some(first) = &difference.first {
         let beyond = if first.beyond_common {
@@ -121,15 +121,14 @@ fn claim_line(claim: Option<&Claim>) -> String {
 
 fn human(console: &mut Console<'_>, difference: &Difference) -> io::Result<()> {
     let paint = console.paint();
-    let lines = lines(difference);
-    lines
-        .iter()
-        .try_for_each(|line| console.line(plain(line)))?;
-    match difference.verdict {
-        Verdict::Agrees => console.line(paint.green(&format!("agrees: {}", count(difference.entries, "entry")))),
-        Verdict::Diverges => console.line(paint.red("DIVERGES")),
-        Verdict::Incomplete => console.line(
-            paint.yellow("could not be compared: a store lacks commits of the snapshot, or they have none in common"),
-        ),
+    for line in lines(difference) {
+        console.line(plain(&line))?;
     }
+    let incomplete = "could not be compared: a store lacks commits of the snapshot, or they have \
+                      none in common";
+    console.line(match difference.verdict {
+        Verdict::Agrees => paint.green(&format!("agrees: {}", count(difference.entries, "entry"))),
+        Verdict::Diverges => paint.red("DIVERGES"),
+        Verdict::Incomplete => paint.yellow(incomplete),
+    })
 }

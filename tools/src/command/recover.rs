@@ -276,9 +276,9 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
             damaged = want_damaged(site, console)?;
             match damaged.len() as u64 {
                 0 => "nothing is lost, and this site may write".to_owned(),
-                count_of => format!(
-                    "{} damaged: this node asks the other sites for it",
-                    count(count_of, "payload")
+                payloads => format!(
+                    "{} damaged: this node asks the other sites",
+                    count(payloads, "payload")
                 ),
             }
         }
@@ -299,8 +299,11 @@ pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>)
             .hint("start the node of another site, or go on without with --accept-loss --force"));
         }
     };
-    let damaged = named(damaged.values());
-    let said_as_json = serde_json::json!({ "site_id": site.site_id().to_string(), "said": said, "damaged": damaged });
-    console.show(&said_as_json, |console, _| console.line(&said))?;
+    let shown = serde_json::json!({
+        "site_id": site.site_id().to_string(),
+        "said": said,
+        "damaged": named(damaged.values()),
+    });
+    console.show(&shown, |console, _| console.line(&said))?;
     Ok(Exit::Done)
 }

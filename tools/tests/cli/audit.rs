@@ -138,6 +138,10 @@ fn a_copy_that_fell_behind_agrees_on_what_both_have() {
         frontier["a"].as_u64().unwrap(),
         frontier["b"].as_u64().unwrap() + 1
     );
+    let (domain, a, b) = (text(frontier, "domain"), &frontier["a"], &frontier["b"]);
+    let said = bench.replay(&["diff", "data", "copy"]).ok().text();
+    let told = format!("of domain {domain}: {b} commits compared; data has {a}, copy has {b}");
+    assert!(said.contains(&told), "{said}");
     bench.uor(&["snapshot", "create", "--label", "new"]).ok();
     bench
         .replay(&["diff", "data", "copy", "--at", "new"])
