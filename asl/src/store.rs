@@ -209,7 +209,7 @@ pub struct Store {
     /// The last number that a run of the index got; none is used twice.
     run_numbers: AtomicU32,
     mender: Arc<Mender>,
-    /// Rung when maintenance may be due.
+    /// Notified when maintenance may be due.
     wakeup: Arc<Wakeup>,
     /// Whether a maintenance thread is at work.
     has_maintenance_thread: AtomicBool,

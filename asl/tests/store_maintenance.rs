@@ -1,5 +1,5 @@
-//! Background maintenance: when it is done and by whom, that writers wait for it only where they must, and
-//! what it leaves on disk.
+//! Background maintenance: when it is done and by whom, that writers wait for it only where they
+//! must, and what it leaves on disk.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -431,7 +431,8 @@ fn writers_wait_for_maintenance_that_is_a_whole_memtable_behind_and_for_no_other
     let maintenance = MaintenanceThread::start(store.clone()).unwrap();
     write(&store, 0..MEMTABLE);
     gate.wait_for_arrival();
-    // The full memtable has been set aside: the next fills while that is written, and as much again.
+    // The full memtable has been set aside: the next fills while that is written, and as much
+    // again.
     write(&store, MEMTABLE..3 * MEMTABLE - 1);
     let done = AtomicU64::new(0);
     thread::scope(|scope| {

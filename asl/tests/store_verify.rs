@@ -441,38 +441,40 @@ fn runs_that_are_written_while_everything_is_judged_anew_in_the_middle_of_a_merg
 #[test]
 fn runs_that_are_written_while_a_store_is_opened_are_named_before_any_is_merged() {
     let federation = federation();
-    // One run of the checkpoint's, or seven: with those from opening, eight are merged.
+    // Of one run that the checkpoint names up to more than are merged at once.
     for sealed in 1..=9 {
         let disk = create(&federation);
         let store = open(&disk, Mode::Write).unwrap();
         store.merge(federation.commits().to_vec()).unwrap();
         store.settle().unwrap();
-        let mut numbers = 0..;
+        let mut written = 0;
+        let mut next = |count: u64| {
+            written += count;
+            written - count..written
+        };
         for _ in 1..sealed {
-            let first = numbers.nth(6).unwrap() - 6;
-            write(&store, first..first + 6);
+            write(&store, next(6));
             store.seal_index().unwrap();
         }
         drop(store);
-        let first = numbers.nth(57).unwrap() - 57;
         let options = Options {
             memtable_records_max: 1000,
             ..small()
         };
         let store = Store::open_with(Arc::new(disk.clone()), Mode::Write, options).unwrap();
-        write(&store, first..first + 57);
+        write(&store, next(57));
         drop(store);
         let store = open(&disk, Mode::Write).unwrap();
         assert_eq!(store.opened().index, None, "the checkpoint serves");
         while store.maintain().unwrap() {}
         assert_eq!(store.verify(&mut |_| {}).unwrap().findings, []);
-        write(&store, 500..507);
+        write(&store, next(7));
         store.settle().unwrap();
         drop(store);
         is_sound(&disk);
         let reader = open(&disk, Mode::ReadOnly).unwrap();
         let view = reader.view();
-        for number in (first..first + 57).chain(500..507) {
+        for number in 0..written {
             let id = artifact(number).id();
             assert!(view.state().entry(&id, view.head()).unwrap().is_some());
         }

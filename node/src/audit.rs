@@ -1,12 +1,13 @@
-//! Proves stores: one from its bytes up, several against each other, receipts by running them again.
+//! Proves stores: one from its bytes up, several against each other, receipts by running them
+//! again.
 //!
 //! A synchronous library over open stores, as `site` is over one that is written. Every part
 //! returns a plain value that carries its verdict; `uor-replay` opens stores, calls one of these
 //! and renders what it gets, as text or as JSON.
 //!
-//! To be read in this order: `verdict`; `subject`, `snapshot` (what is audited, and as of when); `finding`;
-//! `verify` with `artifacts`, `replay` (one store); `compare` (two); `execute` with `shelf` (receipts);
-//! `report` (all of these across sites).
+//! To be read in this order: `verdict`; `subject`, `snapshot` (what is audited, and as of when);
+//! `finding`; `verify` with `artifacts`, `replay` (one store); `compare` (two); `execute` with
+//! `shelf` (receipts); `report` (all of these across sites).
 //!
 //! Invariant: nothing here modifies a store. Stores are open for reading beside any writer;
 //! evidence is left as found, and what is damaged is read as far as it can be.

@@ -59,8 +59,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes every scratch folder, for a process that ends here and now: whoever makes one from now on
-/// waits for that end. What is below a folder does not come back, if it is a [`RealDisk`] in it:
+/// Removes every scratch folder, for a process that ends here and now: whoever makes one from now
+/// on waits for that end. What is below a folder does not come back, if it is a [`RealDisk`] in it:
 /// that creates nothing above itself.
 ///
 /// [`RealDisk`]: uor_asl::disk::real::RealDisk

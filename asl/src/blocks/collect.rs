@@ -98,10 +98,11 @@ impl Blocks {
         for (_, chunks) in self
             .index()
             .forgotten()
-            .into_iter()
-            .filter(|(name, _)| is_live(*name))
+            .iter()
+            .filter(|(name, _)| is_live(**name))
         {
-            live.chunks.extend(chunks.map_err(BlocksError::Damaged)?);
+            let chunks = chunks.clone().map_err(BlocksError::Damaged)?;
+            live.chunks.extend(chunks);
         }
         for name in self.ask(Index::payloads)? {
             let is_new = self

@@ -146,7 +146,7 @@ mod tests {
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let flat = vec![0; 40 << 20];
         let mixed = [&noise[..9 << 20], &flat[..21 << 20], &noise[..3_000_001]].concat();
-        for (bytes, memtable_len) in [
+        for (bytes, head_len) in [
             (&noise, 5_000_000),
             (&flat, 4_194_305),
             (&mixed, 4_194_305),
@@ -156,8 +156,8 @@ mod tests {
                 StreamCDC::new(&**bytes, CHUNK_LEN_MIN, CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX)
                     .map(|chunk| chunk.unwrap().length)
                     .collect();
-            let mut rest = Portions(&bytes[memtable_len..], 1);
-            let mut cutter = Cutter::new(bytes[..memtable_len].to_vec(), &mut rest);
+            let mut rest = Portions(&bytes[head_len..], 1);
+            let mut cutter = Cutter::new(bytes[..head_len].to_vec(), &mut rest);
             let (mut lengths, mut at) = (Vec::new(), 0);
             while let Some(piece) = cutter.next().unwrap() {
                 let len = piece.bytes().len();

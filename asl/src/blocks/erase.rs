@@ -140,13 +140,11 @@ impl Blocks {
         for (_, needed) in self
             .index()
             .forgotten()
-            .into_iter()
-            .filter(|(other, _)| *other != checksum)
+            .iter()
+            .filter(|(other, _)| **other != checksum)
         {
-            needed
-                .map_err(BlocksError::Damaged)?
-                .iter()
-                .for_each(|chunk| _ = chunks.remove(chunk));
+            let needed = needed.clone().map_err(BlocksError::Damaged)?;
+            chunks.retain(|chunk| !needed.contains(chunk));
         }
         let others = self.ask(Index::payloads)?;
         for other in others.into_iter().filter(|other| *other != checksum) {

@@ -113,8 +113,10 @@ impl Index {
 
     /// Payloads that are taken for absent because they are damaged, and their chunks or why these
     /// are not known.
-    pub(super) fn forgotten(&self) -> BTreeMap<Checksum, Result<BTreeSet<Checksum>, BlockDamage>> {
-        self.forgotten.clone()
+    pub(super) const fn forgotten(
+        &self,
+    ) -> &BTreeMap<Checksum, Result<BTreeSet<Checksum>, BlockDamage>> {
+        &self.forgotten
     }
 
     /// Whether the block at this place was found to be damaged.

@@ -118,7 +118,7 @@ impl Disk for RealDisk {
 /// Creates a directory, for its owner alone, if it is not there.
 fn create_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(DIR_MODE).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(_) if path.is_dir() => Ok(()),
         done => done,
     }
 }

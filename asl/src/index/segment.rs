@@ -9,8 +9,8 @@
 //! Codes stand in columns parallel to the slots, so that filters read only what they filter by.
 //! Everything is read through [`Pages`]: a flipped bit is an error and never an answer.
 //!
-//! To be read in this order: `layout`, `header`, `strides`, `encode` (how a file is laid out), this file
-//! (what is in it), `lookup` (about an id).
+//! To be read in this order: `layout`, `header`, `strides`, `encode` (how a file is laid out), this
+//! file (what is in it), `lookup` (about an id).
 
 mod encode;
 mod header;

@@ -40,8 +40,8 @@ use crate::log::LogPosition;
 /// signature to be checked.
 const COMMITS_UNSEALED_MAX: u64 = 1024;
 
-/// A memtable is due when its records lie in this share, in percent, of the log that one run can name
-/// places of: few records can be long.
+/// A memtable is due when its records lie in this share, in percent, of the log that one run can
+/// name places of: few records can be long.
 const SHARE_DUE: usize = 25;
 
 /// What maintenance remembers, lent to one at a time.
@@ -130,8 +130,8 @@ impl Store {
         Ok(())
     }
 
-    /// Sees to it that what is due is done: now, or by the maintenance thread while it keeps up. What fails
-    /// takes nothing back and is tried again with the next commit.
+    /// Sees to it that what is due is done: now, or by the maintenance thread while it keeps up.
+    /// What fails takes nothing back and is tried again with the next commit.
     pub(super) fn maintain_if_due(&self) {
         if !self.is_seal_due() {
             return;

@@ -87,7 +87,8 @@ impl Audited {
             source,
         })?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
-        // Before the log, which may grow meanwhile. A small file that is damaged is not the store's.
+        // Before the log, which may grow meanwhile. A small file that is damaged is not the
+        // store's.
         let witnessed = Witnessed::read(disk.as_ref()).ok();
         let federation = Store::identity(&disk).ok();
         let are_packs_cut = witnessed

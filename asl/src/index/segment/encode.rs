@@ -155,7 +155,7 @@ impl Column {
 }
 
 fn code(place: usize) -> u32 {
-    u32::try_from(place).expect("there are fewer classes than type tags")
+    u32::try_from(place).expect("a segment holds less than 2^32 records")
 }
 
 /// Bytes that tell so many codes from each other and from "none", all ones.

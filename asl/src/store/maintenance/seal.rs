@@ -172,8 +172,8 @@ impl View {
         }
     }
 
-    /// In how large a share, in percent, the memtable's records lie of the log that one run can name
-    /// places of.
+    /// In how large a share, in percent, the memtable's records lie of the log that one run can
+    /// name places of.
     pub(super) fn memtable_share(&self) -> usize {
         share_of_run(self.memtable_from, self.state.log().end())
     }

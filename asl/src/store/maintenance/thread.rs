@@ -38,8 +38,8 @@ impl Wakeup {
     }
 }
 
-/// So many records in the memtable are worth writing when a store is let go of; fewer are read again
-/// faster.
+/// So many records in the memtable are worth writing when a store is let go of; fewer are read
+/// again faster.
 const SEAL_AT_END_MIN: u64 = 4096;
 
 impl MaintenanceThread {
@@ -50,10 +50,10 @@ impl MaintenanceThread {
     pub fn start(store: Arc<Store>) -> std::io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         let (maintained, over) = (Arc::clone(&store), Arc::clone(&is_over));
-        store.has_maintenance_thread.store(true, Ordering::SeqCst);
         let thread = thread::Builder::new()
             .name("uor-maintenance".to_owned())
             .spawn(move || run(&maintained, &over))?;
+        store.has_maintenance_thread.store(true, Ordering::SeqCst);
         Ok(Self {
             store,
             is_over,
