@@ -20,6 +20,8 @@ mod memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use uor_index_format::chain::{Chain, History};
+use uor_index_format::codec::hex;
 use uor_index_format::commit::{Commit, CommitHeader, ForkProof, LEARNED_MAX};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::{Admission, Genesis};
@@ -103,12 +105,12 @@ pub enum Parked {
 #[non_exhaustive]
 pub enum Refusal {
     /// It does not continue the chain, though its number is next.
-    #[error("it names {named} as the commit before it; that is {head}")]
+    #[error("it names {named}; that is {}", hex(.expected.as_bytes()))]
     Chain {
-        /// The hash it names.
-        named: CommitHash,
-        /// The hash of the domain's last commit.
-        head: CommitHash,
+        /// What it names.
+        named: History,
+        /// What the next commit of the domain has to name, if it does so in the same way.
+        expected: History,
     },
     /// Its logseq does not rise.
     #[error("its logseq {logseq} is not above {before}")]
@@ -146,7 +148,7 @@ pub enum Refusal {
 }
 
 /// The commits that count and that a judge no longer remembers itself.
-pub trait History {
+pub trait Past {
     /// The header of commit `number` of `domain`.
     ///
     /// # Errors
@@ -154,8 +156,8 @@ pub trait History {
     fn header(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHeader>, ReadError>;
 }
 
-/// No history: the judge remembers everything.
-impl History for () {
+/// None: the judge remembers everything.
+impl Past for () {
     fn header(&self, _: &SiteId, _: u64) -> Result<Option<CommitHeader>, ReadError> {
         Ok(None)
     }
@@ -165,7 +167,10 @@ impl History for () {
 #[derive(Debug, Clone)]
 struct Domain {
     last: Option<CommitHeader>,
-    /// The last commits, up to `last`, that history may not hold yet.
+    /// The commits up to `last`. `None` once a fork took some of them back: nothing continues the
+    /// rest.
+    chain: Option<Chain>,
+    /// The last commits, up to `last`, that `Past` may not hold yet.
     recent: Vec<CommitHeader>,
     /// The membership commits its writer knows.
     knows: BTreeSet<CommitHash>,
@@ -279,6 +284,15 @@ impl Judge {
         })
     }
 
+    /// What the next commit of `domain` names as the commits before it. `None` if there can be no
+    /// next, because the domain forked.
+    pub fn history(&self, domain: &SiteId) -> Option<History> {
+        match self.domains.get(domain) {
+            None => Some(Chain::default().history()),
+            Some(domain) => domain.chain.as_ref().map(Chain::history),
+        }
+    }
+
     /// The last commits that count, by domain.
     pub fn frontier(&self) -> Frontier {
         self.domains
@@ -287,7 +301,7 @@ impl Judge {
             .collect()
     }
 
-    /// Leaves to history what has been admitted so far.
+    /// Leaves to [`Past`] what has been admitted so far.
     pub fn forget_recent(&mut self) {
         self.domains
             .values_mut()
@@ -298,7 +312,7 @@ impl Judge {
         &self,
         domain: &SiteId,
         number: u64,
-        history: &dyn History,
+        past: &dyn Past,
     ) -> Result<Option<CommitHeader>, ReadError> {
         let Some(known) = self.domains.get(domain) else {
             return Ok(None);
@@ -315,7 +329,7 @@ impl Judge {
             .and_then(|index| usize::try_from(index).ok())
         {
             Some(index) => Ok(known.recent.get(index).cloned()),
-            None => history.header(domain, number),
+            None => past.header(domain, number),
         }
     }
 
@@ -382,25 +396,25 @@ impl Judge {
     /// Judges a commit against everything that is here so far.
     ///
     /// # Errors
-    /// [`ReadError`] if what `history` holds cannot be read.
-    pub fn judge(&self, commit: &Commit, history: &dyn History) -> Result<Verdict, ReadError> {
-        match self.verdict(commit, history) {
+    /// [`ReadError`] if what `past` holds cannot be read.
+    pub fn judge(&self, commit: &Commit, past: &dyn Past) -> Result<Verdict, ReadError> {
+        match self.verdict(commit, past) {
             Ok(()) => Ok(Verdict::Counts),
             Err(Not::Counted(verdict)) => Ok(verdict),
             Err(Not::Readable(error)) => Err(error),
         }
     }
 
-    fn verdict(&self, commit: &Commit, history: &dyn History) -> Result<(), Not> {
-        self.check_chain(commit, history)?;
+    fn verdict(&self, commit: &Commit, past: &dyn Past) -> Result<(), Not> {
+        self.check_chain(commit, past)?;
         self.check_membership_view(commit)?;
         self.check_writer(commit)?;
         Ok(self.check_membership_records(commit)?)
     }
 
-    fn check_chain(&self, commit: &Commit, history: &dyn History) -> Result<(), Not> {
+    fn check_chain(&self, commit: &Commit, past: &dyn Past) -> Result<(), Not> {
         let (header, hash) = (commit.header(), commit.hash());
-        if let Some(known) = self.header(&header.domain, header.number, history)? {
+        if let Some(known) = self.header(&header.domain, header.number, past)? {
             if known.hash() == hash {
                 return Err(Verdict::Known.into());
             }
@@ -416,21 +430,20 @@ impl Judge {
         {
             return Err(self.testimony(commit, proof).into());
         }
-        let last = self
-            .domains
-            .get(&header.domain)
-            .and_then(|domain| domain.last.as_ref());
+        let domain = self.domains.get(&header.domain);
+        let last = domain.and_then(|domain| domain.last.as_ref());
         let next = last.map_or(1, |last| last.number + 1);
         if header.number > next {
             return Err(Verdict::Parked(Parked::Gap { next }).into());
         }
-        let head = last.map_or(CommitHash::NONE, CommitHeader::hash);
-        if header.previous != head {
-            return Err(Verdict::Refused(Refusal::Chain {
-                named: header.previous,
-                head,
-            })
-            .into());
+        let expected = match domain.map(|domain| domain.chain.as_ref()) {
+            None => Chain::default().history_like(&header.history),
+            Some(Some(chain)) => chain.history_like(&header.history),
+            Some(None) => return Err(Verdict::Refused(Refusal::Frozen { number: next }).into()),
+        };
+        if header.history != expected {
+            let named = header.history;
+            return Err(Verdict::Refused(Refusal::Chain { named, expected }).into());
         }
         match last {
             Some(last) if header.logseq <= last.logseq => Err(Verdict::Refused(Refusal::LogSeq {
@@ -606,6 +619,11 @@ impl Judge {
             domain.federation = FederationState::of(&domain.knows);
         }
         domain.last = Some(header.clone());
+        domain
+            .chain
+            .as_mut()
+            .expect("a commit that counts continues its chain")
+            .push(hash);
         domain.recent.push(header.clone());
         self.logseq_max = self.logseq_max.max(header.logseq);
     }
@@ -667,9 +685,9 @@ impl Judge {
     /// Returns whether that is news.
     ///
     /// # Errors
-    /// [`ReadError`] if the last commit that still counts cannot be read from `history`; nothing is
+    /// [`ReadError`] if the last commit that still counts cannot be read from `past`; nothing is
     /// changed then.
-    pub fn freeze(&mut self, proof: ForkProof, history: &dyn History) -> Result<bool, ReadError> {
+    pub fn freeze(&mut self, proof: ForkProof, past: &dyn Past) -> Result<bool, ReadError> {
         let (site, number) = (proof.domain(), proof.number());
         if self
             .forks
@@ -679,9 +697,9 @@ impl Judge {
             return Ok(false);
         }
         if self.head(&site).is_some_and(|head| head.number >= number) {
-            let last = self.header(&site, number - 1, history)?;
+            let last = self.header(&site, number - 1, past)?;
             if let Some(domain) = self.domains.get_mut(&site) {
-                domain.last = last;
+                (domain.last, domain.chain) = (last, None);
             }
             let clocks = self
                 .domains
@@ -698,6 +716,7 @@ impl Domain {
     fn new() -> Self {
         Self {
             last: None,
+            chain: Some(Chain::default()),
             recent: Vec::new(),
             knows: BTreeSet::new(),
             federation: FederationState::of([]),

@@ -43,7 +43,7 @@ use crate::commits::{self, Commits, Unstored};
 use crate::disk::{DiskError, DiskFile};
 pub use crate::index::Filter;
 use crate::index::{Found, Ids, Index, IndexError, Memtable, Run};
-use crate::judge::History;
+use crate::judge::Past;
 use crate::log::{Appended, LogError, LogPosition, LogView};
 
 /// Why the state could not be read.
@@ -565,7 +565,7 @@ impl Ids for LogView {
     }
 }
 
-impl History for State {
+impl Past for State {
     fn header(&self, domain: &SiteId, number: u64) -> Result<Option<CommitHeader>, ReadError> {
         let Some(row) = self.commits.row(domain, number)? else {
             return Ok(None);

@@ -11,8 +11,9 @@ mod stores;
 use std::collections::BTreeSet;
 
 use uor_asl::judge::{ADMISSIONS_MAX, Judge, KNOWN_MAX, Parked, Refusal, Verdict};
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{CommitHash, FederationState, LogSeq};
+use uor_index_format::id::{CommitHash, FederationState, HistoryRoot, LogSeq};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::{Payload, Record};
@@ -119,18 +120,34 @@ fn a_gap_is_parked_until_it_is_filled() {
 fn a_commit_that_names_another_predecessor_is_refused() {
     let (_, judge) = young();
     let fine = draft(&judge, FOUNDER, word("x"));
-    let (head, named) = (fine.previous, CommitHash::from_bytes([9; 32]));
-    assert_eq!(
-        refused(
-            &judge,
-            Draft {
-                previous: named,
-                ..fine
-            },
-            FOUNDER
+    let head = judge.head(&key(FOUNDER).site_id()).unwrap();
+    for (expected, named) in [
+        (
+            History::Previous(head.hash),
+            History::Previous(CommitHash::from_bytes([9; 32])),
         ),
-        Refusal::Chain { named, head }
-    );
+        (
+            judge.history(&key(FOUNDER).site_id()).unwrap(),
+            History::Root(HistoryRoot::from_bytes([9; 32])),
+        ),
+    ] {
+        let fine = Draft {
+            history: expected,
+            ..fine.clone()
+        };
+        let other = Draft {
+            history: named,
+            ..fine.clone()
+        };
+        assert_eq!(
+            judge.judge(&seal(fine, FOUNDER), &()).unwrap(),
+            Verdict::Counts
+        );
+        assert_eq!(
+            refused(&judge, other, FOUNDER),
+            Refusal::Chain { named, expected }
+        );
+    }
 }
 
 #[test]
@@ -670,7 +687,7 @@ fn a_full_federation_holds_back_whoever_has_not_written() {
         [NEWCOMER, FOUNDER].map(|site| seal(draft(&judge, site, word("x")), site));
     let first = Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history: History::Previous(CommitHash::NONE),
         learned: vec![],
         ..draft(&judge, FOUNDER, word("x"))
     };
@@ -691,6 +708,7 @@ fn a_full_federation_holds_back_whoever_has_not_written() {
 fn two_commits_with_one_number_prove_a_fork() {
     let (_, mut judge) = young();
     let clock = judge.logseq_max();
+    let before = judge.clone();
     let commit = next(&mut judge, 1, "one story");
     let later = next(&mut judge, 1, "and on");
     let other = twin(&commit, 1, "another story");
@@ -702,13 +720,10 @@ fn two_commits_with_one_number_prove_a_fork() {
         (found.domain(), found.number()),
         (key(1).site_id(), commit.header().number)
     );
-    let last = commit.header().previous;
+    let last = before.head(&key(1).site_id()).map(|head| head.hash);
     assert!(judge.freeze(*found.clone(), &()).unwrap(), "news");
     assert!(!judge.freeze(*found, &()).unwrap(), "no news");
-    assert_eq!(
-        judge.head(&key(1).site_id()).map(|head| head.hash),
-        Some(last)
-    );
+    assert_eq!(judge.head(&key(1).site_id()).map(|head| head.hash), last);
     assert_eq!(
         judge.logseq_max(),
         clock,

@@ -16,6 +16,8 @@ mod dice;
 mod federation;
 #[path = "order/oracle.rs"]
 mod oracle;
+#[path = "../../index-format/tests/rfc9162/mod.rs"]
+mod rfc9162;
 mod soak;
 #[path = "order/told.rs"]
 mod told;

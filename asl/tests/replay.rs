@@ -12,12 +12,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use uor_asl::disk::{Disk, Mode, real::RealDisk};
 use uor_asl::log::Log;
-use uor_asl::replay::chain::{self, Break};
+use uor_asl::replay::chain::{self, Break, Noted};
 use uor_asl::replay::{Reached, Replay, Replayed, replay};
 use uor_asl::store::{Committed, Store};
 use uor_asl::verify::Finding;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::commit::{Commit, Draft, field};
-use uor_index_format::id::{CanonicalId, Checksum, CommitHash, FederationState, LogSeq, SiteId};
+use uor_index_format::id::{CanonicalId, Checksum, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::order::Place;
 use uor_index_format::record::{Content, Kind, Payload, Record};
@@ -170,7 +171,7 @@ fn history(words: &[(usize, u64, u8)]) -> Vec<Commit> {
         .map(|(site, logseq, what)| ((*site, *logseq), *what))
         .collect();
     let outcome = |choice: u8| federation::record(2 + 64 * choice);
-    let mut chains: BTreeMap<usize, (u64, CommitHash)> = BTreeMap::new();
+    let mut chains: BTreeMap<usize, Chain> = BTreeMap::new();
     let mut commits = Vec::new();
     for ((site, logseq), what) in said {
         let record = match what {
@@ -184,19 +185,29 @@ fn history(words: &[(usize, u64, u8)]) -> Vec<Commit> {
             3 => Record::tombstone(outcome(0).id()),
             _ => Record::resolution(outcome(0).id(), Checksum::of(&[what - 4])),
         };
-        let (number, previous) = chains.get(&site).copied().unwrap_or((0, CommitHash::NONE));
-        let commit = sealed(site, number + 1, previous, logseq, record);
-        chains.insert(site, (number + 1, commit.hash()));
+        let chain = chains.entry(site).or_default();
+        let commit = sealed(site, chain, logseq, record);
+        chain.push(commit.hash());
         commits.push(commit);
     }
     commits
 }
 
-fn sealed(site: usize, number: u64, previous: CommitHash, logseq: u64, record: Record) -> Commit {
+/// The commit that continues `chain`; every other is of version 1.
+fn sealed(site: usize, chain: &Chain, logseq: u64, record: Record) -> Commit {
+    let history = if chain.len().is_multiple_of(2) {
+        chain.history()
+    } else {
+        History::Previous(chain.last())
+    };
+    named(site, chain.len() + 1, history, logseq, record)
+}
+
+fn named(site: usize, number: u64, history: History, logseq: u64, record: Record) -> Commit {
     let (logseq, federation) = (LogSeq(logseq), FederationState::of([]));
     let draft = Draft {
         number,
-        previous,
+        history,
         logseq,
         federation,
         wall_ms: 0,
@@ -231,7 +242,7 @@ fn the_first_commit_that_cannot_be_read_is_named_and_all_others_are_read() {
     assert_eq!(tried.into_inner(), commits.len());
 }
 
-fn noted(commit: &Commit) -> Committed {
+fn committed(commit: &Commit) -> Committed {
     let header = commit.header();
     Committed {
         domain: header.domain,
@@ -241,48 +252,64 @@ fn noted(commit: &Commit) -> Committed {
     }
 }
 
+/// What is noted of a commit behind these.
+fn noted(commit: &Commit, before: &[&Commit]) -> Noted {
+    let chain: Chain = before.iter().map(|commit| commit.hash()).collect();
+    Noted {
+        commit: committed(commit),
+        before: before.last().map(|before| committed(before)),
+        history: chain.root(),
+    }
+}
+
 #[test]
 fn whatever_breaks_a_chain_is_named() {
     let artifact = |byte| Record::artifact(None, Payload::of(&[byte]));
-    let first = sealed(0, 1, CommitHash::NONE, 3, artifact(1));
-    let second = sealed(0, 2, first.hash(), 5, artifact(2));
-    let third = sealed(0, 3, second.hash(), 6, artifact(3));
-    let checked = |commit: &Commit, before: Option<&Commit>| {
-        chain::check(commit, &noted(commit), before.map(noted).as_ref())
-    };
-    assert_eq!(checked(&first, None), Ok(()));
-    assert_eq!(checked(&second, Some(&first)), Ok(()));
+    let checked =
+        |commit: &Commit, before: &[&Commit]| chain::check(commit, &noted(commit, before));
+    let histories: [fn(&Chain) -> History; 2] =
+        [|chain| History::Previous(chain.last()), Chain::history];
+    for history in histories {
+        let chain = |commits: &[&Commit]| commits.iter().map(|commit| commit.hash()).collect();
+        let write = |number, before: &[&Commit], logseq, byte| {
+            named(0, number, history(&chain(before)), logseq, artifact(byte))
+        };
+        let first = write(1, &[], 3, 1);
+        let second = write(2, &[&first], 5, 2);
+        let third = write(3, &[&first, &second], 6, 3);
+        assert_eq!(checked(&first, &[]), Ok(()));
+        assert_eq!(checked(&second, &[&first]), Ok(()));
+        assert_eq!(checked(&third, &[&first, &second]), Ok(()));
 
-    assert_eq!(checked(&second, None), Err(Break::Number { before: 0 }));
-    assert_eq!(
-        checked(&third, Some(&first)),
-        Err(Break::Number { before: 1 })
-    );
-    let strange = sealed(0, 2, third.hash(), 5, artifact(2));
-    let named = Break::Previous {
-        named: third.hash(),
-        before: first.hash(),
-    };
-    assert_eq!(checked(&strange, Some(&first)), Err(named));
-    for logseq in [1, 3] {
-        let late = sealed(0, 2, first.hash(), logseq, artifact(2));
-        let expected = Break::LogSeq {
-            logseq: LogSeq(logseq),
-            before: LogSeq(3),
+        assert_eq!(checked(&second, &[]), Err(Break::Number { before: 0 }));
+        assert_eq!(checked(&third, &[&first]), Err(Break::Number { before: 1 }));
+        let strange = write(2, &[&third], 5, 2);
+        let broken = Break::History {
+            named: history(&chain(&[&third])),
+            before: history(&chain(&[&first])),
         };
-        assert_eq!(checked(&late, Some(&first)), Err(expected));
-    }
-    // Another commit than was noted: a twin, another number, another domain.
-    let twin = sealed(0, 2, first.hash(), 5, artifact(9));
-    for other in [&twin, &third, &sealed(1, 2, first.hash(), 5, artifact(2))] {
-        let expected = Break::Other {
-            number: other.header().number,
-            hash: other.hash(),
-        };
-        assert_eq!(
-            chain::check(other, &noted(&second), Some(&noted(&first))),
-            Err(expected)
-        );
+        assert_eq!(checked(&strange, &[&first]), Err(broken));
+        for logseq in [1, 3] {
+            let late = write(2, &[&first], logseq, 2);
+            let expected = Break::LogSeq {
+                logseq: LogSeq(logseq),
+                before: LogSeq(3),
+            };
+            assert_eq!(checked(&late, &[&first]), Err(expected));
+        }
+        // Another commit than was noted: a twin, another number, another domain.
+        let twin = write(2, &[&first], 5, 9);
+        let foreign = named(1, 2, history(&chain(&[&first])), 5, artifact(2));
+        for other in [&twin, &third, &foreign] {
+            let expected = Break::Other {
+                number: other.header().number,
+                hash: other.hash(),
+            };
+            assert_eq!(
+                chain::check(other, &noted(&second, &[&first])),
+                Err(expected)
+            );
+        }
     }
 }
 
@@ -377,7 +404,7 @@ fn every_commit_that_is_not_in_its_place_is_found() {
         let record = Record::artifact(None, Payload::of(&[99]));
         let draft = Draft {
             number: header.number,
-            previous: header.previous,
+            history: header.history,
             logseq: header.logseq,
             federation: header.federation,
             wall_ms: 0,

@@ -14,6 +14,7 @@ use lone::Lone;
 use uor_asl::replay::replay;
 use uor_asl::state::{Filter, State};
 
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{
@@ -109,7 +110,7 @@ fn logs(words: &[Word]) -> Vec<Commit> {
         });
         let draft = Draft {
             number: head.number + 1,
-            previous: head.hash,
+            history: History::Previous(head.hash),
             logseq: LogSeq(logseq),
             federation: FederationState::of([]),
             wall_ms: 0,

@@ -20,6 +20,7 @@ use uor_asl::disk::{Disk, Mode, replace};
 use uor_asl::judge::{Judge, Verdict};
 use uor_asl::store::{CommitError, Committed, Options, Store, StoreError};
 use uor_asl::verify::Finding;
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{Checksum, StateRoot};
 use uor_index_format::membership::ConflictRule;
@@ -224,7 +225,7 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
         let (learned, federation) = judge.membership_for(&key(site).site_id(), usize::MAX);
         let draft = |text: String| Draft {
             number: head.unwrap().number + 1,
-            previous: head.unwrap().hash,
+            history: History::Previous(head.unwrap().hash),
             logseq: judge.logseq_max().next().unwrap(),
             federation,
             wall_ms: 0,

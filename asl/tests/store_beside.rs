@@ -76,8 +76,8 @@ impl Busy {
             .unwrap();
         let mut draft = self.federation.draft(1, vec![artifact(u64::MAX)]);
         let header = last.header();
-        (draft.number, draft.previous, draft.logseq) =
-            (header.number, header.previous, header.logseq);
+        (draft.number, draft.history, draft.logseq) =
+            (header.number, header.history, header.logseq);
         ForkProof::new(
             header.clone(),
             Commit::seal(draft, &key(1)).unwrap().header().clone(),

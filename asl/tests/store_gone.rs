@@ -156,9 +156,10 @@ const ACTIONS: [Action; 28] = {
 fn foreign(federation: &Federation, payloads: [usize; 2]) -> BTreeMap<usize, Commit> {
     let mut judge = federation.judge(0).clone();
     let mut commit = |number: usize| {
-        let head = judge.head(&key(0).site_id()).unwrap();
+        let site = key(0).site_id();
         let mut draft = federation.draft(0, vec![artifact(number)]);
-        (draft.number, draft.previous) = (head.number + 1, head.hash);
+        draft.number = judge.head(&site).unwrap().number + 1;
+        draft.history = judge.history(&site).unwrap();
         draft.logseq = judge.logseq_max().next().unwrap();
         let commit = Commit::seal(draft, &key(0)).unwrap();
         assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Counts);

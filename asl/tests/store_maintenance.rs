@@ -226,7 +226,7 @@ fn a_thousand_commits_are_due_however_few_records_they_have() {
 fn proof(federation: &Federation, site: usize, commit: &Commit) -> ForkProof {
     let header = commit.header();
     let mut draft = federation.draft(site, vec![artifact(u64::MAX)]);
-    (draft.number, draft.previous, draft.logseq) = (header.number, header.previous, header.logseq);
+    (draft.number, draft.history, draft.logseq) = (header.number, header.history, header.logseq);
     ForkProof::new(
         header.clone(),
         Commit::seal(draft, &key(site)).unwrap().header().clone(),

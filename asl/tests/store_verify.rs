@@ -22,6 +22,7 @@ use uor_asl::log::{self, Log, LogPosition};
 use uor_asl::state::Filter;
 use uor_asl::store::{Options, Store, StoreError};
 use uor_asl::verify::{Finding, Verified};
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{CommitHash, FederationState, LogSeq};
 use uor_index_format::key::SiteKey;
@@ -159,7 +160,7 @@ fn impossible(federation: &Federation) -> Vec<(Commit, &'static str)> {
     };
     let first = |records| Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history: History::Previous(CommitHash::NONE),
         ..federation.draft(0, records)
     };
     let alone = |records| Draft {

@@ -22,7 +22,7 @@ from pages.index import check_index
 from pages.packs import Packs, check_runs
 from pages.state import Judge, state_at
 from pages.structures import (RULES, Commit, Cursor, Damage, Refused, body_of, fork_proof, need, outcome_of, program_of,
-                              record_of, snapshot_of, ticket_of, tree_of)
+                              record_of, record_proof, snapshot_of, ticket_of, tree_of)
 
 
 def read_store(store):
@@ -165,12 +165,12 @@ def check_offered(report, name, found, expected):
 def commit_of(data):
     commit = Commit(data)
     need(len(data) > 240, "a header alone")
-    shown = ("hash", "domain", "number", "previous", "logseq", "federation", "wall_ms", "learned", "records")
+    shown = ("hash", "domain", "number", "version", "history", "logseq", "federation", "wall_ms", "learned", "records")
     return {name: getattr(commit, name) for name in shown}
 
 
 STRUCTURES = {
-    "commit": commit_of, "tree": tree_of, "program": program_of, "outcome": outcome_of, "snapshot": snapshot_of, "fork proof": fork_proof,
+    "commit": commit_of, "record proof": record_proof, "tree": tree_of, "program": program_of, "outcome": outcome_of, "snapshot": snapshot_of, "fork proof": fork_proof,
     "derivation": lambda data: dict(zip(("body", "key"), (lambda body, key: (body, key.hex()))(*body_of("receipt", data)))),
 }
 

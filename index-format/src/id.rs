@@ -31,6 +31,14 @@ pub mod context {
     pub static ADMISSION: Context = Context::new("uor 2026-11 admission v1");
     /// [`CommitHash`](super::CommitHash).
     pub static COMMIT: Context = Context::new("uor 2026-11 commit v1");
+    /// A node of the tree over the hashes of a domain's commits: [`HistoryRoot`](super::HistoryRoot).
+    pub static HISTORY_NODE: Context = Context::new("uor 2026-11 history node v1");
+    /// What a commit of version 2 signs of its body.
+    pub static CONTENT: Context = Context::new("uor 2026-11 commit content v1");
+    /// A leaf of the tree over a commit's records.
+    pub static RECORD_LEAF: Context = Context::new("uor 2026-11 commit record v1");
+    /// A node of the tree over a commit's records.
+    pub static RECORDS_NODE: Context = Context::new("uor 2026-11 commit records node v1");
     /// What a member signs to let another key read for a while. Version 1 had no expiry, and is
     /// refused.
     pub static READER: Context = Context::new("uor 2026-11 reader credential v2");
@@ -72,9 +80,12 @@ impl Context {
 
     /// A hasher that has seen nothing but the context.
     pub(crate) fn hasher(&self) -> blake3::Hasher {
-        blake3::Hasher::new_from_context_key(
-            self.key.get_or_init(|| hash_derive_key_context(self.text)),
-        )
+        blake3::Hasher::new_from_context_key(self.key())
+    }
+
+    /// The key of every digest under this context.
+    pub(crate) fn key(&self) -> &ContextKey {
+        self.key.get_or_init(|| hash_derive_key_context(self.text))
     }
 }
 
@@ -156,8 +167,10 @@ ids! {
     /// The Ed25519 public key of a site. It names the site, its domain (its published log) and its
     /// libp2p peer.
     SiteId;
-    /// The hash of a commit's header: what the next commit names, what the signature signs.
+    /// The hash of a commit's header: what later commits name, what the signature signs.
     CommitHash;
+    /// The root over the hashes of a domain's first commits: what the next one names.
+    HistoryRoot;
     /// The id of the genesis record of a federation.
     FederationId;
     /// The digest of the membership commits that the writer of a commit knew.

@@ -17,8 +17,12 @@ use crate::reference::RefAssignment;
 
 /// Length of a record without its body.
 pub const RECORD_LEN_MIN: usize = 84;
+const KIND_AT: usize = 32;
 const FLAGS_AT: usize = 33;
+const TYPE_TAG_AT: usize = 36;
+const PAYLOAD_LEN_AT: usize = 40;
 const CHECKSUM_AT: usize = 48;
+const BODY_LEN_AT: usize = 80;
 /// Longest body, in bytes.
 pub const BODY_LEN_MAX: u32 = 4 << 20;
 
@@ -287,17 +291,15 @@ impl Record {
 
     /// Appends the record's bytes.
     pub fn encode(&self, writer: &mut Writer) {
-        let (body, payload, tag) = (self.content.body(), self.payload(), self.type_tag());
-        writer
-            .raw(self.id.as_bytes())
-            .u8(self.kind() as u8)
-            .u8(u8::from(tag.is_some()))
-            .u16(0);
-        writer
-            .u32(tag.unwrap_or(0))
-            .u64(payload.len)
-            .raw(payload.checksum.as_bytes())
-            .bytes(&body);
+        let body = self.content.body();
+        let header = RecordHeader {
+            id: self.id,
+            kind: self.kind(),
+            type_tag: self.type_tag(),
+            payload: self.payload(),
+            body_len: u32::try_from(body.len()).expect("no body is that long"),
+        };
+        writer.raw(&header.encode()).raw(&body);
     }
 
     /// How many bytes [`Record::encode`] appends.
@@ -384,6 +386,26 @@ pub struct RecordHeader {
 impl RecordHeader {
     /// Length in bytes.
     pub const LEN: usize = RECORD_LEN_MIN;
+
+    /// The bytes.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..KIND_AT].copy_from_slice(self.id.as_bytes());
+        bytes[KIND_AT] = self.kind as u8;
+        bytes[FLAGS_AT] = u8::from(self.type_tag.is_some());
+        bytes[TYPE_TAG_AT..PAYLOAD_LEN_AT]
+            .copy_from_slice(&self.type_tag.unwrap_or(0).to_le_bytes());
+        bytes[PAYLOAD_LEN_AT..CHECKSUM_AT].copy_from_slice(&self.payload.len.to_le_bytes());
+        bytes[CHECKSUM_AT..BODY_LEN_AT].copy_from_slice(self.payload.checksum.as_bytes());
+        bytes[BODY_LEN_AT..].copy_from_slice(&self.body_len.to_le_bytes());
+        bytes
+    }
+
+    /// What the fixed part says of the length of the body behind it.
+    pub(crate) fn body_len_in(bytes: &[u8; Self::LEN]) -> u32 {
+        let (_, len) = bytes.split_last_chunk().expect("it is longer");
+        u32::from_le_bytes(*len)
+    }
 
     /// Reads the fixed part of the record that begins here.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -3,6 +3,8 @@
 
 #[path = "decoders/allocation.rs"]
 mod allocation;
+#[path = "rfc9162/mod.rs"]
+mod rfc9162;
 #[path = "decoders/strategies.rs"]
 mod strategies;
 
@@ -13,6 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use strategies::{damage, damaged};
 use uor_index_format::DecodeError;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::{Reader, Writer, from_hex, hex};
 use uor_index_format::commit::{Commit, CommitHeader, Draft, ForkProof, field};
 use uor_index_format::edge::Edge;
@@ -224,6 +227,40 @@ proptest! {
     }
 }
 
+/// What a commit's header has to say of the body behind it, from the words of `FORMAT.md`. Where the
+/// body is not what the header's counts say, the checksum alone.
+fn content(bytes: &[u8]) -> [u8; 32] {
+    let (header, body) = bytes.split_at(CommitHeader::LEN);
+    let checksum = *blake3::hash(body).as_bytes();
+    let u32_at = |bytes: &[u8]| {
+        bytes
+            .try_into()
+            .map(u32::from_le_bytes)
+            .expect("four bytes")
+    };
+    let leaves = || {
+        let mut rest = body.get(32 * u32_at(&header[field::LEARNED_COUNT]) as usize..)?;
+        let mut leaves = Vec::new();
+        for _ in 0..u32_at(&header[field::RECORD_COUNT]) {
+            let (fixed, behind) = rest.split_at_checked(84)?;
+            let leaf = [fixed, &[0; 44]].concat();
+            leaves.push(blake3::derive_key(context::RECORD_LEAF.text(), &leaf));
+            rest = behind.get(u32_at(&fixed[80..]) as usize..)?;
+        }
+        rest.is_empty().then_some(leaves)
+    };
+    match leaves().filter(|_| header[field::VERSION] != [1, 0]) {
+        None => checksum,
+        Some(leaves) => {
+            let records = rfc9162::Tree {
+                node: context::RECORDS_NODE.text(),
+            }
+            .root(&leaves);
+            blake3::derive_key(context::CONTENT.text(), &[checksum, records].concat())
+        }
+    }
+}
+
 /// Makes checksum, body length and signature of a commit fit whatever its other bytes have become.
 fn resealed(mut bytes: Vec<u8>, key: &SiteKey) -> Vec<u8> {
     let Some(body_len) = bytes
@@ -233,9 +270,9 @@ fn resealed(mut bytes: Vec<u8>, key: &SiteKey) -> Vec<u8> {
     else {
         return bytes;
     };
-    let checksum = blake3::hash(&bytes[CommitHeader::LEN..]);
     bytes[field::BODY_LEN].copy_from_slice(&body_len.to_le_bytes());
-    bytes[field::BODY_CHECKSUM].copy_from_slice(checksum.as_bytes());
+    let content = content(&bytes);
+    bytes[field::CONTENT].copy_from_slice(&content);
     let hash = blake3::derive_key(context::COMMIT.text(), &bytes[..field::SIGNATURE.start]);
     bytes[field::SIGNATURE].copy_from_slice(&key.sign(&CommitHash::from_bytes(hash)));
     bytes
@@ -420,17 +457,22 @@ fn the_shortest_nodes_are_read() {
 /// What a header says on its own is held, even where the signature is good.
 #[test]
 fn a_signature_does_not_excuse() {
+    does_not_excuse(1, History::Previous(CommitHash::NONE));
+    does_not_excuse(2, Chain::default().history());
+}
+
+fn does_not_excuse(version: u8, history: History) {
     let key = SiteKey::from_seed(&[9; 32]);
     let draft = Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history,
         logseq: LogSeq(1),
         federation: FederationState::of([]),
         wall_ms: 0,
         learned: Vec::new(),
         records: vec![Record::artifact(None, Payload::of(b""))],
     };
-    let fine = Commit::seal(draft, &key).unwrap().encode();
+    let fine = Commit::seal(draft, &key).expect("a valid draft").encode();
     assert!(Commit::decode(&resealed(fine.clone(), &key)).is_ok());
     let with = |range: std::ops::Range<usize>, value: u8| {
         let mut bytes = fine.clone();
@@ -440,12 +482,16 @@ fn a_signature_does_not_excuse() {
     for (what, forged) in [
         ("another magic", with(field::MAGIC, b'X')),
         ("version 0", with(field::VERSION, 0)),
-        ("version 2", with(field::VERSION, 2)),
+        ("version 3", with(field::VERSION, 3)),
+        (
+            "another version's history",
+            with(field::VERSION, 3 - version),
+        ),
         ("reserved", with(field::RESERVED, 1)),
         ("reserved", with(field::RESERVED_2, 1)),
         ("number 0", with(field::NUMBER, 0)),
         ("number 2 after nothing", with(field::NUMBER, 2)),
-        ("number 1 after something", with(field::PREVIOUS, 1)),
+        ("number 1 after something", with(field::HISTORY, 1)),
         ("logseq 0", with(field::LOGSEQ, 0)),
         (
             "a membership commit too many",
@@ -463,13 +509,13 @@ fn a_signature_does_not_excuse() {
     ] {
         assert!(Commit::decode(&forged).is_err(), "{what}");
     }
-    let newer = Commit::decode(&with(field::VERSION, 2));
+    let newer = Commit::decode(&with(field::VERSION, 3));
     assert_eq!(
         newer,
         Err(DecodeError::NewerVersion {
             field: "commit",
-            found: 2,
-            supported: 1
+            found: 3,
+            supported: 2
         })
     );
 }

@@ -13,8 +13,9 @@ mod samples;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 
+use uor_index_format::chain::Chain;
 use uor_index_format::codec::{Reader, Writer, from_hex, hex};
-use uor_index_format::commit::{Commit, CommitHeader, ForkProof};
+use uor_index_format::commit::{Commit, CommitHeader, ForkProof, record_leaf};
 use uor_index_format::edge::Edge;
 use uor_index_format::id::{Checksum, CommitHash, FederationState, LogSeq, StateRoot};
 use uor_index_format::membership::{Admission, Genesis};
@@ -254,6 +255,21 @@ fn hold_log(golden: &mut Golden) {
     golden.both("commit.first", &first, Commit::encode, Commit::decode);
     golden.both("commit.second", &second, Commit::encode, Commit::decode);
     golden.both(
+        "commit.version-2-first",
+        &samples::first_commit_of_version_2(),
+        Commit::encode,
+        Commit::decode,
+    );
+    let third = samples::third_commit();
+    golden.both("commit.version-2", &third, Commit::encode, Commit::decode);
+    golden.both(
+        "commit-header.version-2",
+        third.header(),
+        CommitHeader::encode,
+        CommitHeader::decode,
+    );
+    hold_trees(golden, &third);
+    golden.both(
         "commit-header",
         second.header(),
         CommitHeader::encode,
@@ -287,6 +303,18 @@ fn hold_log(golden: &mut Golden) {
         golden.digest(&format!("{name}.lanes"), &first_lanes(&alone));
     }
     golden.digest("state-sum.lanes", &first_lanes(&samples::state()));
+}
+
+/// Roots, leaves and proofs, which nothing decodes.
+fn hold_trees(golden: &mut Golden, commit: &Commit) {
+    golden.digest("history.empty", Chain::default().root().as_bytes());
+    golden.digest("history.of-2", samples::chain().root().as_bytes());
+    let record = commit.record_headers().nth(4).expect("nine records");
+    golden.digest("record.leaf", &record_leaf(&record));
+    let proof = commit.prove_record(&record.id).expect("it is in it");
+    assert_eq!(commit.header().verify_record(&record, &proof), Ok(()));
+    golden.digest("record.proof", proof.path.as_flattened());
+    golden.digest("record.proof.body", proof.body.as_bytes());
 }
 
 /// The first eight lanes: enough to see where an implementation goes wrong, which the root then

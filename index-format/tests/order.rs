@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::id::{CanonicalId, Checksum, CommitHash, FederationState, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
@@ -100,7 +101,7 @@ fn a_tombstone_stands_after_what_it_shadows() {
     let seal = |record: Record, seed: u8| {
         let draft = Draft {
             number: 1,
-            previous: CommitHash::NONE,
+            history: History::Previous(CommitHash::NONE),
             logseq: LogSeq(5),
             federation: FederationState::of([]),
             wall_ms: 0,

@@ -2,6 +2,7 @@
 //! being canonical.
 
 use uor_index_format::DecodeError;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::{Reader, from_hex, hex};
 use uor_index_format::commit::{Commit, Draft, RECORDS_MAX, SealError};
 use uor_index_format::edge::{Edge, Endpoint, Role};
@@ -164,7 +165,7 @@ fn frames_of_another_protocol_version_are_refused() {
 fn draft(records: Vec<Record>) -> Draft {
     Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history: History::Previous(CommitHash::NONE),
         logseq: LogSeq(1),
         federation: FederationState::of([]),
         wall_ms: 0,
@@ -206,20 +207,29 @@ fn what_is_sealed_can_be_read() {
         Err(SealError::LearnedCount { count: 4097, .. })
     ));
 
-    let placed = |number, previous, logseq| Draft {
+    let placed = |number, history, logseq| Draft {
         number,
-        previous,
+        history,
         logseq,
         ..draft(vec![fine()])
     };
-    let before = CommitHash::from_bytes([1; 32]);
-    for draft in [
-        placed(0, CommitHash::NONE, LogSeq(1)),
-        placed(1, before, LogSeq(1)),
-        placed(2, CommitHash::NONE, LogSeq(1)),
-        placed(1, CommitHash::NONE, LogSeq(0)),
+    let hash = CommitHash::from_bytes([1; 32]);
+    let chain = Chain::from_iter([hash]);
+    for (nothing, before) in [
+        (History::Previous(CommitHash::NONE), History::Previous(hash)),
+        (Chain::default().history(), chain.history()),
     ] {
-        assert!(matches!(seal(draft), Err(SealError::Header { .. })));
+        for draft in [
+            placed(0, nothing, LogSeq(1)),
+            placed(1, before, LogSeq(1)),
+            placed(2, nothing, LogSeq(1)),
+            placed(1, nothing, LogSeq(0)),
+        ] {
+            assert!(matches!(seal(draft), Err(SealError::Header { .. })));
+        }
+        for draft in [placed(1, nothing, LogSeq(1)), placed(2, before, LogSeq(1))] {
+            assert!(seal(draft).is_ok());
+        }
     }
 
     let key = ArtifactKey::from_bytes([3; 32]);

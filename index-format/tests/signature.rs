@@ -1,5 +1,6 @@
 //! Who said it: signatures of commits, and proofs that a writer contradicted itself.
 
+use uor_index_format::chain::History;
 use uor_index_format::codec::from_hex;
 use uor_index_format::commit::{Commit, CommitHeader, Draft, ForkProof, field};
 use uor_index_format::id::{CommitHash, FederationState, LogSeq, SiteId};
@@ -13,7 +14,7 @@ fn key(seed: u8) -> SiteKey {
 fn draft(payload: &[u8]) -> Draft {
     Draft {
         number: 3,
-        previous: CommitHash::from_bytes([8; 32]),
+        history: History::Previous(CommitHash::from_bytes([8; 32])),
         logseq: LogSeq(11),
         federation: FederationState::of([]),
         wall_ms: 1,
@@ -140,7 +141,7 @@ fn only_contradictions_prove_a_fork() {
     let contradictions = [
         draft(b"b"),
         Draft {
-            previous: CommitHash::from_bytes([9; 32]),
+            history: History::Previous(CommitHash::from_bytes([9; 32])),
             ..draft(b"a")
         },
         Draft {

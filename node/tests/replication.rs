@@ -17,6 +17,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use uor_asl::judge::Verdict;
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{ArtifactKey, CommitHash, FederationState, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
@@ -147,7 +148,7 @@ fn draft(key: &SiteKey, number: u64, previous: CommitHash, name: &str) -> Commit
     let federation = FederationState::of(&[]);
     let draft = Draft {
         number,
-        previous,
+        history: History::Previous(previous),
         logseq: LogSeq(100 + number),
         federation,
         wall_ms: 0,
@@ -430,7 +431,7 @@ fn a_thousand_forked_domains_converge_by_difference() {
 fn first_commit(key: &SiteKey, admitted_by: CommitHash, logseq: u64, record: Record) -> Commit {
     let draft = Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history: History::Previous(CommitHash::NONE),
         logseq: LogSeq(logseq),
         federation: FederationState::of(&[admitted_by]),
         wall_ms: 0,

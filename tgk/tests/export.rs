@@ -5,9 +5,10 @@
 mod lone;
 
 use lone::Lone;
+use uor_index_format::chain::Chain;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
-use uor_index_format::id::{ArtifactKey, CommitHash, FederationState, LogSeq};
+use uor_index_format::id::{ArtifactKey, FederationState, LogSeq};
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::Record;
@@ -48,11 +49,11 @@ fn traced(from: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace
         edge(GENERATED, &[artifact(RECEIPT)], &[artifact(OUTPUT)]),
     ];
     let mut state = Lone::of(ConflictRule::First, []);
-    let mut previous = CommitHash::NONE;
+    let mut chain = Chain::default();
     for (index, edge) in (1..).zip(edges) {
         let draft = Draft {
             number: index,
-            previous,
+            history: chain.history(),
             logseq: LogSeq(index),
             federation: FederationState::of([]),
             wall_ms: 0,
@@ -60,7 +61,7 @@ fn traced(from: Endpoint, direction: Direction, depth_max: Option<u32>) -> Trace
             records: vec![Record::edge(edge)],
         };
         let commit = Commit::seal(draft, &SiteKey::from_seed(&[1; 32])).expect("a sound draft");
-        previous = commit.hash();
+        chain.push(commit.hash());
         state.apply(&commit);
     }
     let at = state.head();

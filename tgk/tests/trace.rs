@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lone::Lone;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{ArtifactKey, CanonicalId, CommitHash, FederationState, LogSeq};
@@ -100,7 +101,7 @@ fn commits(history: &[(u8, u64, Say)]) -> Vec<Commit> {
         });
         let draft = Draft {
             number: head.number + 1,
-            previous: head.hash,
+            history: History::Previous(head.hash),
             logseq: LogSeq(*logseq),
             federation: FederationState::of([]),
             wall_ms: 0,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rkyv::{Archive, Deserialize, Serialize};
 use uor_index_format::DecodeError;
+use uor_index_format::chain::Chain;
+use uor_index_format::codec::Reader;
 use uor_index_format::commit::{CommitHeader, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::Genesis;
@@ -27,6 +29,8 @@ struct DomainMemory {
     site: [u8; 32],
     /// The header of the last commit that counts.
     last: Option<Vec<u8>>,
+    /// The peaks of the chain up to it. `None` if a fork took commits back.
+    peaks: Option<Vec<[u8; 32]>>,
     /// The membership commits its writer knows.
     knows: Vec<[u8; 32]>,
     /// Whom its commits admitted.
@@ -55,6 +59,7 @@ impl Judge {
         let domain = |(site, domain): (&SiteId, &Domain)| DomainMemory {
             site: *site.as_bytes(),
             last: domain.last.as_ref().map(CommitHeader::encode),
+            peaks: domain.chain.as_ref().map(|chain| chain.peaks().to_vec()),
             knows: domain.knows.iter().map(|hash| *hash.as_bytes()).collect(),
             admitted: sites(&mut domain.admitted.iter()),
             readmissions: domain.readmissions as u64,
@@ -87,29 +92,10 @@ impl Judge {
     ) -> Result<Self, DecodeError> {
         let mut judge = Self::new(federation);
         judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
-        for DomainMemory {
-            site,
-            last,
-            knows,
-            admitted,
-            readmissions,
-            testimony,
-        } in &memory.domains
-        {
-            let knows: BTreeSet<CommitHash> = knows
-                .iter()
-                .map(|hash| CommitHash::from_bytes(*hash))
-                .collect();
-            let domain = Domain {
-                last: last.as_deref().map(CommitHeader::decode).transpose()?,
-                recent: Vec::new(),
-                federation: FederationState::of(&knows),
-                knows,
-                admitted: sites(admitted).collect(),
-                readmissions: usize::try_from(*readmissions).unwrap_or(usize::MAX),
-                testimony: usize::try_from(*testimony).unwrap_or(usize::MAX),
-            };
-            judge.domains.insert(SiteId::from_bytes(*site), domain);
+        for domain in &memory.domains {
+            judge
+                .domains
+                .insert(SiteId::from_bytes(domain.site), domain.remembered()?);
         }
         let mut memberships = Memberships::new();
         for MembershipMemory {
@@ -146,6 +132,42 @@ impl Judge {
         }
         judge.logseq_max = LogSeq(memory.logseq_max);
         Ok(judge)
+    }
+}
+
+impl DomainMemory {
+    fn remembered(&self) -> Result<Domain, DecodeError> {
+        let knows: BTreeSet<CommitHash> = self
+            .knows
+            .iter()
+            .map(|hash| CommitHash::from_bytes(*hash))
+            .collect();
+        let last = self.last.as_deref().map(CommitHeader::decode).transpose()?;
+        Ok(Domain {
+            chain: self.chain(last.as_ref())?,
+            last,
+            recent: Vec::new(),
+            federation: FederationState::of(&knows),
+            knows,
+            admitted: sites(&self.admitted).collect(),
+            readmissions: usize::try_from(self.readmissions).unwrap_or(usize::MAX),
+            testimony: usize::try_from(self.testimony).unwrap_or(usize::MAX),
+        })
+    }
+
+    fn chain(&self, last: Option<&CommitHeader>) -> Result<Option<Chain>, DecodeError> {
+        let Some(peaks) = &self.peaks else {
+            return Ok(None);
+        };
+        let (len, hash) = last.map_or((0, CommitHash::NONE), |last| (last.number, last.hash()));
+        match Chain::from_parts(len, hash, peaks.clone()) {
+            Some(chain) => Ok(Some(chain)),
+            None => Err(Reader::invalid(
+                "chain peaks",
+                0,
+                "they are not as many as its length needs",
+            )),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! The chain of a domain: its commits are numbered, name the one before them, and their logseq
-//! rises.
+//! The chain of a domain: its commits are numbered, name those before them, and their logseq rises.
 
+use uor_index_format::chain::History;
+use uor_index_format::codec::hex;
 use uor_index_format::commit::Commit;
-use uor_index_format::id::{CommitHash, LogSeq};
+use uor_index_format::id::{CommitHash, HistoryRoot, LogSeq};
 
 use crate::store::Committed;
 
@@ -24,13 +25,13 @@ pub enum Break {
         /// The number before.
         before: u64,
     },
-    /// It names another commit as the one before it.
-    #[error("it names {named} as the commit before it; that is {before}")]
-    Previous {
-        /// The hash it names.
-        named: CommitHash,
-        /// The hash of the commit before.
-        before: CommitHash,
+    /// It names other commits as the ones before it.
+    #[error("it names {named}; that is {}", hex(.before.as_bytes()))]
+    History {
+        /// What it names.
+        named: History,
+        /// What it would have to name, in the same way.
+        before: History,
     },
     /// Its logseq does not rise.
     #[error("its logseq {logseq} is not above {before}")]
@@ -42,13 +43,29 @@ pub enum Break {
     },
 }
 
-/// Holds a commit against what was noted of it when it was taken in, and of the one before it in
-/// its domain: none, if it is the first. Its own signature and checksums were checked when it was
-/// decoded. If this holds for every commit of a domain, they are one chain.
+/// A commit as it was noted when it was taken in, and those before it in its domain.
+#[derive(Debug, Clone, Copy)]
+pub struct Noted {
+    /// The commit.
+    pub commit: Committed,
+    /// The one before it; `None` of the first.
+    pub before: Option<Committed>,
+    /// The root over all before it.
+    pub history: HistoryRoot,
+}
+
+/// Holds a commit against what was noted of it and of those before it. Its own signature and
+/// digests were checked when it was decoded. If this holds for every commit of a domain, they are
+/// one chain.
 ///
 /// # Errors
 /// [`Break`].
-pub fn check(commit: &Commit, noted: &Committed, before: Option<&Committed>) -> Result<(), Break> {
+pub fn check(commit: &Commit, noted: &Noted) -> Result<(), Break> {
+    let Noted {
+        commit: noted,
+        before,
+        history,
+    } = noted;
     let (header, hash) = (commit.header(), commit.hash());
     if (header.domain, header.number, header.logseq, hash)
         != (noted.domain, noted.number, noted.logseq, noted.hash)
@@ -58,17 +75,19 @@ pub fn check(commit: &Commit, noted: &Committed, before: Option<&Committed>) -> 
             hash,
         });
     }
-    let (number, previous, logseq) = before.map_or((0, CommitHash::NONE, LogSeq(0)), |before| {
+    let (number, last, logseq) = before.map_or((0, CommitHash::NONE, LogSeq(0)), |before| {
         (before.number, before.hash, before.logseq)
     });
     if header.number.checked_sub(1) != Some(number) {
         return Err(Break::Number { before: number });
     }
-    if header.previous != previous {
-        return Err(Break::Previous {
-            named: header.previous,
-            before: previous,
-        });
+    let before = match header.history {
+        History::Previous(_) => History::Previous(last),
+        History::Root(_) => History::Root(*history),
+    };
+    if header.history != before {
+        let named = header.history;
+        return Err(Break::History { named, before });
     }
     if header.logseq <= logseq {
         return Err(Break::LogSeq {

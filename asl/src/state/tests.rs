@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::id::{ArtifactKey, CommitHash, FederationState};
 use uor_index_format::key::SiteKey;
@@ -73,7 +74,7 @@ impl Writers {
         });
         let draft = Draft {
             number: head.number + 1,
-            previous: head.hash,
+            history: History::Previous(head.hash),
             logseq: LogSeq(logseq),
             federation: FederationState::of([]),
             wall_ms: 0,

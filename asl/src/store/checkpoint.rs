@@ -22,7 +22,7 @@ use crate::log::LogPosition;
 pub(crate) const DIR: &str = "index";
 pub(super) const FILE: &str = "index/checkpoint";
 const MAGIC: [u8; 8] = *b"UORCKPT\0";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 /// Magic, version, zeros up to 16, digest of the body.
 const HEADER_LEN: usize = 48;
 
@@ -98,6 +98,8 @@ pub(super) struct Parts {
 pub(super) enum Unusable {
     #[error("`{FILE}` has format version {found}, this release reads {VERSION}")]
     Version { found: u16 },
+    #[error("`{FILE}` has format version {found}, which an older release wrote")]
+    Older { found: u16 },
     #[error("`{FILE}` is damaged: its digest should be {expected}, it is {found}")]
     Damaged { expected: String, found: String },
     #[error("`{FILE}` is damaged: {what}")]
@@ -244,15 +246,18 @@ impl Checkpoint {
             });
         };
         let found = u16::from_le_bytes([header[8], header[9]]);
-        if found != VERSION {
-            return Err(Unusable::Version { found });
+        let digest = blake3::hash(body);
+        let is_whole = header[10..16] == [0; 6] && digest.as_bytes() == &header[16..];
+        match found {
+            VERSION => {}
+            1..VERSION if is_whole => return Err(Unusable::Older { found }),
+            _ => return Err(Unusable::Version { found }),
         }
         if header[10..16] != [0; 6] {
             return Err(Unusable::Content {
                 what: "its reserved bytes are not zero".to_owned(),
             });
         }
-        let digest = blake3::hash(body);
         if digest.as_bytes() != &header[16..] {
             return Err(Unusable::Damaged {
                 expected: hex(&header[16..]),

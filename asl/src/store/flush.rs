@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
-use uor_index_format::id::{Checksum, CommitHash};
+use uor_index_format::id::Checksum;
 use uor_index_format::key::SiteKey;
 
 use super::maintenance::MaintenanceState;
@@ -257,7 +257,9 @@ impl Batch {
         let (learned, federation) = judge.membership_for(&domain, prepared.learned_room());
         let link = Link {
             number: head.map_or(1, |head| head.number + 1),
-            previous: head.map_or(CommitHash::NONE, |head| head.hash),
+            history: judge
+                .history(&domain)
+                .expect("a domain that is not frozen has a chain"),
             logseq: judge
                 .logseq_max()
                 .next()

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uor_index_format::DecodeError;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::Reader;
 use uor_index_format::commit::{CommitHeader, field};
 use uor_index_format::id::{CommitHash, LogSeq, SiteId};
@@ -87,13 +88,13 @@ impl Mender {
         self.wakeup.notify();
     }
 
-    /// The commits of `site` in the log up to number `len`, by number: of each its row, and the
-    /// hash of the one before it.
+    /// The commits of `site` in the log up to number `len`, by number: of each its row, and what it
+    /// names as the commits before it.
     fn commits_of(
         &self,
         site: &SiteId,
         len: u64,
-    ) -> Result<BTreeMap<u64, Vec<(CommitRow, CommitHash)>>, LogError> {
+    ) -> Result<BTreeMap<u64, Vec<(CommitRow, History)>>, LogError> {
         let mut found: BTreeMap<u64, Vec<_>> = BTreeMap::new();
         for found_entry in self.log.entries() {
             let found_entry = found_entry?;
@@ -102,8 +103,7 @@ impl Mender {
             if named.is_none_or(|named| named.domain != *site || named.number > len) {
                 continue;
             }
-            // The signature is no proof against its own writer; that the hashes follow each other
-            // is.
+            // The signature is no proof against its own writer; that they name each other is.
             let header = body.get(..CommitHeader::LEN).map(CommitHeader::decode);
             if let Some(Ok(header)) = header {
                 let row = CommitRow {
@@ -114,7 +114,7 @@ impl Mender {
                 found
                     .entry(header.number)
                     .or_default()
-                    .push((row, header.previous));
+                    .push((row, header.history));
             }
         }
         Ok(found)
@@ -126,19 +126,17 @@ impl commits::Source for Mender {
         let found = self
             .commits_of(site, len)
             .map_err(|error| error.to_string())?;
-        let (mut rows, mut hash) = (Vec::new(), last);
-        // Each names the one before it, so nothing else can be in between.
-        for number in (1..=len).rev() {
-            let named = found
-                .get(&number)
-                .and_then(|found| found.iter().find(|(row, _)| row.hash == hash));
-            let (row, previous) = named
-                .ok_or_else(|| format!("commit {number} of site {site}, {hash}, is not there"))?;
-            rows.push(*row);
-            hash = *previous;
+        let is_missing = |number| format!("commit {number} of site {site} is not there");
+        let mut branches = Branches::default();
+        for number in 1..=len {
+            let found = found.get(&number).map_or(&[][..], Vec::as_slice);
+            if !branches.grow(found) {
+                return Err(is_missing(number));
+            }
         }
-        rows.reverse();
-        Ok(rows)
+        branches
+            .rows_to(last)
+            .ok_or_else(|| format!("{}: none has the hash {last}", is_missing(len)))
     }
 
     fn tell(&self, damage: &ReadError, unmended: Option<&str>) {
@@ -178,6 +176,57 @@ impl index::Source for RunSource {
 
     fn tell(&self, damage: &IndexError, unmended: Option<&str>) {
         self.mender.tell_of(damage, unmended);
+    }
+}
+
+/// The commits of one domain as they name each other. Of a domain that forked, more than one can lie
+/// in the log under one number; what is named by the last that counts is the chain.
+#[derive(Default)]
+struct Branches {
+    /// By number: rows, and the place of each one's predecessor among those before.
+    levels: Vec<Vec<(CommitRow, usize)>>,
+    /// The chains up to those of the last number.
+    tips: Vec<Chain>,
+}
+
+impl Branches {
+    /// Takes in the commits of the next number. Returns whether one of them continues what is here.
+    fn grow(&mut self, found: &[(CommitRow, History)]) -> bool {
+        let before = match self.levels.is_empty() {
+            true => vec![Chain::default()],
+            false => std::mem::take(&mut self.tips),
+        };
+        let mut level = Vec::new();
+        for (row, history) in found {
+            let is_continued = |chain: &Chain| chain.history_like(history) == *history;
+            // Two chains with one history are the same.
+            let Some(place) = before.iter().position(is_continued) else {
+                continue;
+            };
+            let mut chain = before[place].clone();
+            chain.push(row.hash);
+            level.push((*row, place));
+            self.tips.push(chain);
+        }
+        self.levels.push(level);
+        !self.tips.is_empty()
+    }
+
+    /// The rows of the chain whose last commit has this hash, ascending.
+    fn rows_to(&self, last: CommitHash) -> Option<Vec<CommitRow>> {
+        let mut place = self
+            .levels
+            .last()?
+            .iter()
+            .position(|(row, _)| row.hash == last)?;
+        let mut rows = Vec::with_capacity(self.levels.len());
+        for level in self.levels.iter().rev() {
+            let (row, before) = level[place];
+            rows.push(row);
+            place = before;
+        }
+        rows.reverse();
+        Some(rows)
     }
 }
 

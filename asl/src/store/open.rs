@@ -91,8 +91,11 @@ impl StaleIndex {
 
 impl From<Unusable> for StaleIndex {
     fn from(unusable: Unusable) -> Self {
-        // A version that this release does not know may as well be a flipped bit.
-        Self::checkpoint(unusable.to_string())
+        Self {
+            // A version that no release wrote may as well be a flipped bit.
+            is_damage: !matches!(unusable, Unusable::Older { .. }),
+            ..Self::checkpoint(unusable.to_string())
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
+use uor_index_format::chain::Chain;
 use uor_index_format::commit::Commit;
+use uor_index_format::id::HistoryRoot;
 use uor_index_format::snapshot::Snapshot;
 
 use crate::log::{LogPosition, LogView};
-use crate::replay::{Reached, Replay, Replayed, chain};
+use crate::replay::chain::{self, Noted};
+use crate::replay::{Reached, Replay, Replayed};
 use crate::state::ReadError;
 use crate::store::{Committed, Store, StoreError, View, decode};
 
@@ -15,6 +18,8 @@ use crate::store::{Committed, Store, StoreError, View, decode};
 pub(super) struct Commits {
     log: LogView,
     noted: Vec<(Committed, LogPosition)>,
+    /// Of each, the root over those before it in its domain.
+    histories: Vec<HistoryRoot>,
     /// What could not be read of the table of commits; some are not here then.
     pub(super) damages: Vec<ReadError>,
 }
@@ -24,11 +29,18 @@ impl Commits {
         let mut this = Self {
             log: view.state().log().clone(),
             noted: Vec::new(),
+            histories: Vec::new(),
             damages: Vec::new(),
         };
+        let mut chain = Chain::default();
         for row in view.state().commits().iter() {
             match row {
                 Ok((domain, number, row)) => {
+                    if number == 1 {
+                        chain = Chain::default();
+                    }
+                    this.histories.push(chain.root());
+                    chain.push(row.hash);
                     this.noted.push((
                         Committed {
                             domain,
@@ -56,12 +68,16 @@ impl Commits {
     /// Reads and checks a commit: its frame, checksums, ids, signature, and that it continues its
     /// chain.
     pub(super) fn read(&self, index: u32) -> Result<Commit, StoreError> {
-        let (noted, at) = &self.noted[index as usize];
-        let commit = decode(*at, &self.log.read(*at)?.body)?;
-        let before = index.checked_sub(1).map(|before| self.noted(before));
-        let before = before.filter(|before| before.domain == noted.domain);
+        let (noted, at) = self.noted[index as usize];
+        let commit = decode(at, &self.log.read(at)?.body)?;
+        let before = index.checked_sub(1).map(|before| *self.noted(before));
         let (domain, number) = (noted.domain, noted.number);
-        chain::check(&commit, noted, before).map_err(|source| StoreError::Chain {
+        let noted = Noted {
+            commit: noted,
+            before: before.filter(|before| before.domain == domain),
+            history: self.histories[index as usize],
+        };
+        chain::check(&commit, &noted).map_err(|source| StoreError::Chain {
             domain,
             number,
             source,

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use uor_asl::store::Store;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::hex;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
-use uor_index_format::id::{CommitHash, FederationState, LogSeq};
+use uor_index_format::id::{CommitHash, FederationState, HistoryRoot, LogSeq};
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
 use uor_index_format::record::Record;
 
@@ -18,8 +19,9 @@ use super::expected::{Notes, kind};
 use super::stores::{Case, artifact};
 use super::world::{World, id, key, merge};
 
-pub(crate) const JUDGED: [Case; 9] = [
+pub(crate) const JUDGED: [Case; 10] = [
     ("judged-chain", chain),
+    ("judged-history", history),
     ("judged-membership", membership),
     ("judged-clock", clock),
     ("fork-at-the-middle", fork_at_the_middle),
@@ -58,7 +60,7 @@ fn twin(commit: &Commit, site: usize, text: &str) -> Commit {
     let header = commit.header();
     let draft = Draft {
         number: header.number,
-        previous: header.previous,
+        history: header.history,
         logseq: header.logseq,
         federation: header.federation,
         wall_ms: header.wall_ms,
@@ -95,7 +97,7 @@ fn chain(dir: &Path) -> Notes {
         "another commit is named as the one before",
         &seal(
             Draft {
-                previous,
+                history: History::Previous(previous),
                 ..draft.clone()
             },
             2,
@@ -133,6 +135,55 @@ fn chain(dir: &Path) -> Notes {
     );
     Notes {
         about: "Whether a commit continues its domain's chain.",
+        offered,
+        ..Notes::default()
+    }
+}
+
+/// What commits of version 2 name as the history of site 2, which has written three commits.
+fn history(dir: &Path) -> Notes {
+    let (mut world, commits) = World::founded(ConflictRule::First, 1);
+    let store = world.store(dir, &commits);
+    let mut written = vec![world.write(2, 10, word("version 1"))];
+    world.version = 2;
+    written.extend((11..13).map(|logseq| world.write(2, logseq, word("version 2"))));
+    merge(&store, &written);
+    let hashes: Vec<CommitHash> = written.iter().map(Commit::hash).collect();
+    let [first, second, third] = hashes[..] else {
+        unreachable!("three were written")
+    };
+    let root = |hashes: &[CommitHash]| Chain::from_iter(hashes.iter().copied()).history();
+    let mut offered = Vec::new();
+    for (about, history) in [
+        ("the root over all but the last", root(&[first, second])),
+        (
+            "the root over the same in another order",
+            root(&[second, first, third]),
+        ),
+        (
+            "the root over one more than there are",
+            root(&[first, second, third, third]),
+        ),
+        (
+            "the hash of the last commit where a root belongs",
+            History::Root(HistoryRoot::from_bytes(*third.as_bytes())),
+        ),
+        (
+            "version 1, and the root where the hash of the last commit belongs",
+            History::Previous(CommitHash::from_bytes(*root(&hashes).as_bytes())),
+        ),
+        ("the history", root(&hashes)),
+    ] {
+        let draft = world.draft(2, 20, word("next"));
+        offer(
+            &store,
+            &mut offered,
+            about,
+            &seal(Draft { history, ..draft }, 2),
+        );
+    }
+    Notes {
+        about: "What a commit of version 2 names as the commits before it.",
         offered,
         ..Notes::default()
     }

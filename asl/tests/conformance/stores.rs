@@ -1,6 +1,7 @@
 //! The sound stores of the set: what each is for, how it is made, and what is asked of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use super::world::{World, id, merge, open, options, wall_ms};
 /// A store of the set: fills an empty directory, and says what there is to know of it.
 pub(crate) type Case = (&'static str, fn(&Path) -> Notes);
 
-pub(crate) const STORES: [Case; 14] = [
+pub(crate) const STORES: [Case; 16] = [
     ("empty", empty),
     ("one-site", one_site),
     ("three-sites", three_sites),
@@ -35,11 +36,13 @@ pub(crate) const STORES: [Case; 14] = [
     ("conflicts-manual", |dir| {
         conflicts(dir, ConflictRule::Manual)
     }),
+    ("history", history),
     ("order", order),
     ("snapshots", snapshots),
     ("closed-segments", closed_segments),
     ("log-format-1", log_format_1),
     ("indexed", indexed),
+    ("indexed-by-an-older-release", indexed_by_an_older_release),
     ("payloads", payloads),
     ("packs", packs),
     ("removals", removals),
@@ -83,6 +86,30 @@ fn put(store: &Store, payloads: &[&[u8]]) {
 fn empty(dir: &Path) -> Notes {
     World::new(ConflictRule::First).store(dir, &[]);
     notes("A store that nothing was ever written to: the root of no entries at the empty snapshot.")
+}
+
+/// Headers of both versions: site 1 goes over to version 2 with its seventh commit, site 2 begins
+/// with it, site 3 writes one of version 1 behind those of version 2.
+fn history(dir: &Path) -> Notes {
+    let (mut world, mut commits) = World::founded(ConflictRule::First, 3);
+    let word = |text: String| vec![artifact(None, text.as_bytes())];
+    for number in 0..12 {
+        for site in 1..=3 {
+            world.version = match site {
+                1 => 1 + u16::from(number >= 3),
+                2 => 2,
+                _ => 1 + u16::from(number != 7),
+            };
+            let logseq = 10 + 3 * number + site as u64;
+            commits.push(world.write(site, logseq, word(format!("{site} {number}"))));
+        }
+    }
+    world.store(dir, &commits);
+    notes(
+        "Headers of both versions: one log goes over to version 2 behind commits of version 1, one \
+         begins with it, one goes back once. Every history that is a root is over the hashes of all \
+         commits before.",
+    )
 }
 
 /// Every kind of record, with the payloads that artifacts and receipts name.
@@ -463,6 +490,19 @@ fn indexed(dir: &Path) -> Notes {
         ..notes(
             "A store with an index of two runs, commit tables and a checkpoint, and a commit behind it.",
         )
+    }
+}
+
+/// The same, with a checkpoint of version 2: which is a body that is not looked at.
+fn indexed_by_an_older_release(dir: &Path) -> Notes {
+    let Notes { ids, .. } = indexed(dir);
+    let path = dir.join("index/checkpoint");
+    let mut checkpoint = fs::read(&path).unwrap();
+    checkpoint[8..10].copy_from_slice(&2_u16.to_le_bytes());
+    fs::write(&path, checkpoint).unwrap();
+    Notes {
+        ids,
+        ..notes("An index that an older release wrote: it is disregarded, and nothing is damaged.")
     }
 }
 

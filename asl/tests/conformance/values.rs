@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use serde_json::{Value, json};
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::{Reader, Writer, from_hex, hex};
 use uor_index_format::commit::{Commit, ForkProof, field};
 use uor_index_format::edge::{Edge, Endpoint, Role};
@@ -608,21 +609,57 @@ fn commit() -> Commit {
 }
 
 fn commits() -> Vec<Value> {
-    let commit = commit();
+    let rooted = rooted_commit();
+    vec![
+        value(
+            "commit",
+            "two records, three membership commits",
+            commit().as_bytes(),
+            of_commit(&commit()),
+        ),
+        value(
+            "commit",
+            "version 2, behind two commits of version 1; seven records",
+            rooted.as_bytes(),
+            of_commit(&rooted),
+        ),
+        record_proof(&rooted),
+    ]
+}
+
+/// That the fifth record of a commit is in it: header, fixed part, and what leads from one to the
+/// other.
+fn record_proof(commit: &Commit) -> Value {
+    let record = commit.record_headers().nth(4).unwrap();
+    let proof = commit.prove_record(&record.id).unwrap();
+    let header = &commit.as_bytes()[..field::HEADER_LEN];
+    value(
+        "record proof",
+        "the fifth of seven records",
+        &[
+            header,
+            &record.encode(),
+            &proof.index.to_le_bytes(),
+            proof.body.as_bytes(),
+            proof.path.as_flattened(),
+        ]
+        .concat(),
+        json!({
+            "commit": commit.hash().to_string(), "id": record.id.to_string(), "index": proof.index,
+        }),
+    )
+}
+
+fn of_commit(commit: &Commit) -> Value {
     let header = commit.header();
-    let decoded = json!({
+    json!({
         "hash": commit.hash().to_string(),
-        "domain": header.domain.to_string(), "number": header.number, "previous": header.previous.to_string(),
+        "domain": header.domain.to_string(), "number": header.number, "version": match header.history { History::Previous(_) => 1, History::Root(_) => 2 },
+        "history": hex(header.history.as_bytes()),
         "logseq": header.logseq.0, "federation": header.federation.to_string(), "wall_ms": header.wall_ms,
         "learned": commit.learned().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "records": commit.records().iter().map(of_record).collect::<Vec<_>>(),
-    });
-    vec![value(
-        "commit",
-        "two records, three membership commits",
-        commit.as_bytes(),
-        decoded,
-    )]
+    })
 }
 
 /// Commits that are wrong in one thing only: where it does not concern the signature, they are
@@ -636,7 +673,7 @@ fn commits_refused() -> Vec<Value> {
         bytes.copy_within(second.clone(), first.start);
         bytes[second].copy_from_slice(&moved);
     };
-    let cases: [(&str, Vec<u8>); 13] = [
+    let cases: [(&str, Vec<u8>); 16] = [
         (
             "learned commits that do not ascend",
             resigned(|bytes| swapped(bytes, learned_at(0), learned_at(1))),
@@ -681,6 +718,23 @@ fn commits_refused() -> Vec<Value> {
             "reserved bytes that are not zero",
             resigned(|bytes| bytes[field::RESERVED_2.start] = 1),
         ),
+        (
+            "version 2 with the content of version 1",
+            resigned(|bytes| bytes[field::VERSION.start] = 2),
+        ),
+        (
+            "version 2, number 1, and zero as the history",
+            resigned_as(rooted_commit(), |header| {
+                header[field::NUMBER].copy_from_slice(&1_u64.to_le_bytes());
+                header[field::HISTORY].fill(0);
+            }),
+        ),
+        (
+            "version 2, number 3, and the history of no commits",
+            resigned_as(rooted_commit(), |header| {
+                header[field::HISTORY].copy_from_slice(Chain::default().root().as_bytes());
+            }),
+        ),
         ("a signature whose S is not reduced", unreduced()),
         (
             "a domain of small order, whose signature holds for any message",
@@ -694,13 +748,32 @@ fn commits_refused() -> Vec<Value> {
     cases.into_iter().map(shown).collect()
 }
 
+/// The third commit of site 1, which is its first of version 2: seven records.
+fn rooted_commit() -> Commit {
+    let (mut world, _) = World::founded(ConflictRule::First, 2);
+    world.version = 2;
+    let records = (0..7_u8).map(|byte| Record::artifact(None, Payload::of(&[byte])));
+    Commit::seal(world.draft(1, 10, records.collect()), &super::world::key(1)).unwrap()
+}
+
+/// The commit with a change of its header alone, signed again.
+fn resigned_as(commit: Commit, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut bytes = commit.as_bytes().to_vec();
+    let (header, _) = bytes.split_at_mut(field::HEADER_LEN);
+    change(header);
+    let hash = blake3::derive_key(context::COMMIT.text(), &header[..field::SIGNATURE.start]);
+    let signature = super::world::key(1).sign(&CommitHash::from_bytes(hash));
+    header[field::SIGNATURE].copy_from_slice(&signature);
+    bytes
+}
+
 /// The commit with a change, its length, checksum and signature made to fit.
 fn resigned(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = commit().as_bytes().to_vec();
     change(&mut bytes);
     let (header, body) = bytes.split_at_mut(field::HEADER_LEN);
     header[field::BODY_LEN].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
-    header[field::BODY_CHECKSUM].copy_from_slice(blake3::hash(body).as_bytes());
+    header[field::CONTENT].copy_from_slice(blake3::hash(body).as_bytes());
     let hash = blake3::derive_key(context::COMMIT.text(), &header[..field::SIGNATURE.start]);
     let signature = super::world::key(2).sign(&CommitHash::from_bytes(hash));
     header[field::SIGNATURE].copy_from_slice(&signature);

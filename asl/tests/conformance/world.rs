@@ -9,6 +9,7 @@ use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log;
 use uor_asl::store::{Options, Store};
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::id::{CommitHash, FederationState, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
@@ -28,11 +29,13 @@ pub(crate) struct World {
     sites: Vec<Site>,
     /// Commits that carry membership records, in the order they were written.
     memberships: Vec<CommitHash>,
+    /// Of the headers that are written.
+    pub(crate) version: u16,
 }
 
 struct Site {
-    number: u64,
-    previous: CommitHash,
+    /// Of its commits, by number.
+    hashes: Vec<CommitHash>,
     knows: BTreeSet<CommitHash>,
 }
 
@@ -64,14 +67,14 @@ impl World {
             logseq_jump_max: 1 << 20,
         };
         let site = |_| Site {
-            number: 0,
-            previous: CommitHash::NONE,
+            hashes: Vec::new(),
             knows: BTreeSet::new(),
         };
         Self {
             genesis,
             sites: (1..=4).map(site).collect(),
             memberships: Vec::new(),
+            version: 1,
         }
     }
 
@@ -105,12 +108,8 @@ impl World {
 
     /// What the next commit of a site is made of.
     pub(crate) fn draft(&self, site: usize, logseq: u64, records: Vec<Record>) -> Draft {
-        let Site {
-            number,
-            previous,
-            knows,
-            ..
-        } = &self.sites[site - 1];
+        let Site { hashes, knows } = &self.sites[site - 1];
+        let chain: Chain = hashes.iter().copied().collect();
         let learned = self
             .memberships
             .iter()
@@ -119,8 +118,11 @@ impl World {
             .collect::<BTreeSet<_>>();
         let all: BTreeSet<CommitHash> = knows.union(&learned).copied().collect();
         Draft {
-            number: number + 1,
-            previous: *previous,
+            number: chain.len() + 1,
+            history: match self.version {
+                1 => History::Previous(chain.last()),
+                _ => chain.history(),
+            },
             logseq: LogSeq(logseq),
             federation: FederationState::of(&all),
             wall_ms: wall_ms(logseq),
@@ -132,8 +134,9 @@ impl World {
     /// A site goes on behind this commit of its own.
     pub(crate) fn take(&mut self, site: usize, commit: &Commit) {
         let known = &mut self.sites[site - 1];
-        known.number = commit.header().number;
-        known.previous = commit.hash();
+        let before = usize::try_from(commit.header().number - 1).unwrap();
+        known.hashes.truncate(before);
+        known.hashes.push(commit.hash());
         known.knows.extend(commit.learned());
         if commit.records().iter().any(Record::is_membership) {
             known.knows.insert(commit.hash());

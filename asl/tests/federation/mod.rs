@@ -11,6 +11,7 @@
 
 use proptest::prelude::*;
 use uor_asl::judge::{Judge, Verdict};
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{ArtifactKey, CanonicalId, CommitHash, FederationId, SiteId};
@@ -100,9 +101,14 @@ pub(crate) fn derivation(choice: u8) -> Derivation {
 pub(crate) fn draft(judge: &Judge, domain: &SiteId, records: Vec<Record>) -> Draft {
     let head = judge.head(domain);
     let (learned, federation) = judge.membership_for(domain, usize::MAX);
+    let number = head.map_or(1, |head| head.number + 1);
+    let previous = History::Previous(head.map_or(CommitHash::NONE, |head| head.hash));
+    // Logs of both versions of the header, in turns.
+    let is_rooted = (u64::from(domain.as_bytes()[0]) + number).is_multiple_of(2);
+    let history = judge.history(domain).filter(|_| is_rooted);
     Draft {
-        number: head.map_or(1, |head| head.number + 1),
-        previous: head.map_or(CommitHash::NONE, |head| head.hash),
+        number,
+        history: history.unwrap_or(previous),
         logseq: judge.logseq_max().next().unwrap(),
         federation,
         wall_ms: 0,
@@ -116,7 +122,7 @@ pub(crate) fn twin(commit: &Commit, key: &SiteKey, records: Vec<Record>) -> Comm
     let header = commit.header();
     let draft = Draft {
         number: header.number,
-        previous: header.previous,
+        history: header.history,
         logseq: header.logseq,
         federation: header.federation,
         wall_ms: header.wall_ms + 1,

@@ -414,7 +414,7 @@ fn of_one_who_forked_only_so_much_testimony_is_taken() {
         let header = admits.header();
         let draft = Draft {
             number: header.number + u64::from(number),
-            previous: header.previous,
+            history: header.history,
             logseq: header.logseq,
             federation: header.federation,
             wall_ms: 0,

@@ -5,14 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use uor_asl::judge::{ADMISSIONS_MAX, KNOWN_MAX, READMISSIONS_MAX};
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::id::{
-    CanonicalId, Checksum, CommitHash, FederationId, FederationState, LogSeq, SiteId,
+    CanonicalId, Checksum, CommitHash, FederationId, FederationState, HistoryRoot, LogSeq, SiteId,
+    context,
 };
 use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::{Content, Kind, Record};
 use uor_index_format::snapshot::{Head, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
+
+use super::rfc9162;
 
 /// What a set of commits and proofs amounts to.
 pub(crate) struct Oracle {
@@ -130,7 +134,20 @@ impl Oracle {
     /// Rules 1 to 4.
     fn continues(&self, commit: &Commit, chain: &[Commit]) -> bool {
         let header = commit.header();
-        let previous = chain.last().map_or(CommitHash::NONE, Commit::hash);
+        let history = match header.history {
+            History::Previous(_) => {
+                History::Previous(chain.last().map_or(CommitHash::NONE, Commit::hash))
+            }
+            History::Root(_) => {
+                let hashes: Vec<_> = chain
+                    .iter()
+                    .map(|commit| *commit.hash().as_bytes())
+                    .collect();
+                let node = context::HISTORY_NODE.text();
+                let root = rfc9162::Tree { node }.root(&hashes);
+                History::Root(HistoryRoot::from_bytes(root))
+            }
+        };
         let rises = chain
             .last()
             .is_none_or(|last| header.logseq > last.header().logseq);
@@ -154,7 +171,7 @@ impl Oracle {
             .iter()
             .filter_map(admits)
             .any(|admits| admits.logseq < header.logseq);
-        header.previous == previous
+        header.history == history
             && rises
             && fits
             && header.federation == FederationState::of(&knows)

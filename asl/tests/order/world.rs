@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use uor_asl::judge::{ADMISSIONS_MAX, READMISSIONS_MAX};
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{
-    CanonicalId, CommitHash, FederationId, FederationState, LogSeq, SiteId,
+    CanonicalId, CommitHash, FederationId, FederationState, HistoryRoot, LogSeq, SiteId,
 };
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule};
@@ -82,9 +83,17 @@ impl Pen {
             .iter()
             .flat_map(|commit| commit.learned().iter().copied());
         let knows: BTreeSet<CommitHash> = own.chain(named).chain(learned.iter().copied()).collect();
+        let number = self.chain.len() as u64 + 1;
+        let chain: Chain = self.chain.iter().map(Commit::hash).collect();
+        // Both versions of the header, in no order.
+        let history = if (number + logseq).is_multiple_of(2) {
+            History::Previous(chain.last())
+        } else {
+            chain.history()
+        };
         Draft {
-            number: self.chain.len() as u64 + 1,
-            previous: self.chain.last().map_or(CommitHash::NONE, Commit::hash),
+            number,
+            history,
             logseq: LogSeq(logseq),
             federation: FederationState::of(&knows),
             wall_ms: 0,
@@ -442,7 +451,10 @@ impl World {
         };
         let draft = match self.dice.below(6) {
             0 => Draft {
-                previous: CommitHash::from_bytes([9; 32]),
+                history: match fine.history {
+                    History::Previous(_) => History::Previous(CommitHash::from_bytes([9; 32])),
+                    History::Root(_) => History::Root(HistoryRoot::from_bytes([9; 32])),
+                },
                 ..fine
             },
             1 => Draft {

@@ -133,8 +133,8 @@ FRAMES = {
 PAIR = ("structure", None, [("key", ID), ("value", 8)])
 RUN = ("structure", None, [("number", 4), ("range", ("structure", None, [("from", 8), ("to", 8)])),
                            ("seals", ("list", ("bytes", 16)))])
-DOMAIN = ("structure", None, [("site", ID), ("last", ("optional", BYTES)), ("knows", ("list", ID)), ("admitted", ("list", ID)),
-                              ("readmissions", 8), ("testimony", 8)])
+DOMAIN = ("structure", None, [("site", ID), ("last", ("optional", BYTES)), ("peaks", ("optional", ("list", ID))),
+                              ("knows", ("list", ID)), ("admitted", ("list", ID)), ("readmissions", 8), ("testimony", 8)])
 MEMBERSHIP = ("structure", None, [("hash", ID), ("domain", ID), ("number", 8), ("logseq", 8), ("members", ("list", ID)),
                                   ("is_news", 1)])
 JUDGE = ("structure", None, [("genesis", ("optional", BYTES)), ("domains", ("list", DOMAIN)),

@@ -13,10 +13,7 @@ def check_index(store, entries):
     if not os.path.exists(os.path.join(store, "index/checkpoint")):
         return [], None
     data = read(store, "index/checkpoint")
-    if data[:8] == b"UORCKPT\0" and data[8:10] != b"\2\0" and blake3(data[48:]) == data[16:48]:
-        print(f"skipped: the index of {os.path.relpath(store)}, whose checkpoint has another version than 2")
-        return [], None
-    if data[:16] != b"UORCKPT\0\2\0" + bytes(6) or blake3(data[48:]) != data[16:48]:
+    if data[:16] != b"UORCKPT\0\3\0" + bytes(6) or blake3(data[48:]) != data[16:48]:
         return ["checkpoint"], None
     checkpoint, wrong = root_of(data[48:], CHECKPOINT), []
     for run in checkpoint["runs"]:

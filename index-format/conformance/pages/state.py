@@ -34,7 +34,7 @@ class Judge:
             return self.testimony(commit)
         if commit.number > len(chain) + 1:
             return "parked"
-        if commit.previous != (chain[-1].hash if chain else "00" * 32) or chain and commit.logseq <= chain[-1].logseq:
+        if not commit.continues([one.hash for one in chain]) or chain and commit.logseq <= chain[-1].logseq:
             return "refused"
         knows = self.knows.get(commit.domain, set()) | set(commit.learned)
         digest = derive_key("uor 2026-11 federation state v1", b"".join(bytes.fromhex(name) for name in sorted(knows)))

@@ -148,31 +148,95 @@ def record_of(c):
     return record
 
 
+def merkle_root(node, leaves):
+    """The shape of RFC 9162, section 2.1."""
+    if not leaves:
+        return derive_key(node, b"")
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1 << (len(leaves) - 1).bit_length() - 1
+    return derive_key(node, merkle_root(node, leaves[:k]) + merkle_root(node, leaves[k:]))
+
+
+def root_by_path(node, leaf, index, count, path):
+    """Where the siblings of a leaf lead to: RFC 9162, section 2.1.3.2."""
+    need(index < count, "no such leaf")
+    last = count - 1
+    while last:
+        if index & 1 or index < last:
+            need(path, "too few siblings")
+            sibling, path = path[0], path[1:]
+            leaf = derive_key(node, sibling + leaf if index & 1 else leaf + sibling)
+        index, last = index >> 1, last >> 1
+    need(not path, "too many siblings")
+    return leaf
+
+
+def history_root(hashes):
+    return merkle_root("uor 2026-11 history node v1", hashes)
+
+
+def record_leaf(fixed):
+    return derive_key("uor 2026-11 commit record v1", fixed + bytes(44))
+
+
+RECORDS_NODE = "uor 2026-11 commit records node v1"
+
+
+def content_of(checksum, records_root):
+    return derive_key("uor 2026-11 commit content v1", checksum + records_root)
+
+
+def record_proof(data):
+    """The header of a commit, the fixed part of a record, its index, the body's checksum, and siblings."""
+    header, c = Commit(data[:240]), Cursor(data[240:])
+    fixed, index, checksum = c.take(84), c.u(4), c.take(32)
+    path = [c.take(32) for _ in range((len(c.data) - c.at) // 32)]
+    c.end()
+    root = root_by_path(RECORDS_NODE, record_leaf(fixed), index, header.record_count, path)
+    need(header.version == 2 and content_of(checksum, root) == header.content, "the record is not in the commit")
+    return {"commit": header.hash, "id": fixed[:32].hex(), "index": index}
+
+
 class Commit:
     def __init__(self, data):
         c = Cursor(data)
-        c.magic(b"UORC", 1)
+        self.version = c.magic(b"UORC", 2)
         need(c.u(2) == 0, "reserved")
-        self.domain, self.number, self.previous = c.key(), c.u(8), c.key()
+        self.domain, self.number, self.history = c.key(), c.u(8), c.key()
         self.logseq, self.federation, self.wall_ms = c.u(8), c.key(), c.u(8)
         length, learned, records = c.count(8 << 20), c.count(4096), c.count(65536)
         need(c.u(4) == 0, "reserved")
-        checksum, signature = c.take(32), c.take(64)
+        self.record_count, self.content, signature = records, c.take(32), c.take(64)
         self.header = data[:240]
         self.hash = derive_key("uor 2026-11 commit v1", data[:176])
         need(is_signed(bytes.fromhex(self.domain), self.hash, signature), "the signature is not the domain's")
         self.hash = self.hash.hex()
         need(self.number > 0 and self.logseq > 0, "number and logseq count from 1")
-        need((self.number == 1) == (self.previous == "00" * 32), "the first alone names zero")
+        need((self.number == 1) == self.continues([]), "the first alone names the history of none")
         if len(data) == 240:
             return  # a header alone, as fork proofs have it
-        need(len(data) == 240 + length and blake3(data[240:]) == checksum, "length or checksum of the body")
+        need(len(data) == 240 + length, "length of the body")
+        content = blake3(data[240:])
         self.learned = [c.key() for _ in range(learned)]
         need(ascending(self.learned), "learned commits do not ascend")
         need(records > 0, "no record")
-        self.records = [record_of(c) for _ in range(records)]
+        self.records, leaves = [], []
+        for _ in range(records):
+            fixed = data[c.at:c.at + 84]
+            self.records.append(record_of(c))
+            leaves.append(record_leaf(fixed) if self.version == 2 else None)
+        if self.version == 2:
+            content = content_of(content, merkle_root(RECORDS_NODE, leaves))
+        need(content == self.content, "content of the body")
         need(ascending([record["id"] for record in self.records]), "records do not ascend")
         c.end()
+
+    def continues(self, hashes):
+        """Whether these are the commits that it names as those before it."""
+        if self.version == 1:
+            return self.history == (hashes[-1] if hashes else "00" * 32)
+        return self.history == history_root([bytes.fromhex(one) for one in hashes]).hex()
 
 
 def fork_proof(data):

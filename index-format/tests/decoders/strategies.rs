@@ -3,10 +3,12 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{
-    ArtifactKey, CanonicalId, Checksum, CommitHash, FederationId, FederationState, LogSeq, SiteId,
+    ArtifactKey, CanonicalId, Checksum, CommitHash, FederationId, FederationState, HistoryRoot,
+    LogSeq, SiteId,
 };
 use uor_index_format::key::SiteKey;
 use uor_index_format::membership::{Admission, ConflictRule, Genesis};
@@ -333,9 +335,17 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     ]
 }
 
+/// What a commit of either version names as the commits before it.
+fn history() -> impl Strategy<Value = History> {
+    prop_oneof![
+        commit_hash().prop_map(History::Previous),
+        any::<Bytes32>().prop_map(|root| History::Root(HistoryRoot::from_bytes(root))),
+    ]
+}
+
 /// A commit and the key that signed it.
 pub(crate) fn commit() -> impl Strategy<Value = (Commit, SiteKey)> {
-    let position = (1..=u64::MAX, commit_hash(), 1..=u64::MAX);
+    let position = (1..=u64::MAX, history(), 1..=u64::MAX);
     (
         any::<Bytes32>(),
         position,
@@ -345,16 +355,16 @@ pub(crate) fn commit() -> impl Strategy<Value = (Commit, SiteKey)> {
         vec(record(), 1..6),
     )
         .prop_map(
-            |(seed, (number, previous, logseq), federation, wall_ms, learned, mut records)| {
+            |(seed, (number, history, logseq), federation, wall_ms, learned, mut records)| {
                 let key = SiteKey::from_seed(&seed);
                 records.sort_by_key(Record::id);
                 records.dedup_by_key(|record| record.id());
                 let draft = Draft {
                     number,
-                    previous: if number == 1 {
-                        CommitHash::NONE
+                    history: if number == 1 {
+                        Chain::default().history_like(&history)
                     } else {
-                        previous
+                        history
                     },
                     logseq: LogSeq(logseq),
                     federation: FederationState::from_bytes(federation),
@@ -375,7 +385,7 @@ pub(crate) fn fork_proof() -> impl Strategy<Value = ForkProof> {
         let header = commit.header();
         let other = Draft {
             number: header.number,
-            previous: header.previous,
+            history: header.history,
             logseq: header.logseq,
             federation: header.federation,
             wall_ms: header.wall_ms ^ wall_ms.max(1),

@@ -10,7 +10,7 @@ use uor_index_format::{
 };
 
 /// What stands between `<!-- golden: name -->` and `<!-- golden end -->`, given the vectors.
-pub(crate) fn quotes(vectors: &[(String, String)]) -> [(&'static str, String); 6] {
+pub(crate) fn quotes(vectors: &[(String, String)]) -> [(&'static str, String); 7] {
     let value = |wanted: &str| {
         vectors
             .iter()
@@ -21,6 +21,11 @@ pub(crate) fn quotes(vectors: &[(String, String)]) -> [(&'static str, String); 6
     };
     let ids = vectors.iter().filter(|(name, _)| name.starts_with("id."));
     let ids = lines(ids.map(|(name, value)| format!("{name:26} {value}")));
+    let trees = ["history.", "record.leaf", "record.proof"];
+    let trees = vectors
+        .iter()
+        .filter(|(name, _)| trees.iter().any(|tree| name.starts_with(tree)));
+    let trees = lines(trees.map(|(name, value)| format!("{name:18} {value}")));
     let entries = vectors
         .iter()
         .filter(|(name, _)| name.starts_with("state-"));
@@ -35,7 +40,8 @@ pub(crate) fn quotes(vectors: &[(String, String)]) -> [(&'static str, String); 6
                 value("record.artifact")
             ),
         ),
-        ("commit-header", header(value("commit-header"))),
+        ("commit-header", header(value("commit-header.version-2"))),
+        ("trees", format!("```text\n{trees}```\n")),
         ("limits", limits()),
         ("state-entries", format!("```text\n{entries}```\n")),
     ]
@@ -51,14 +57,14 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
 /// Name, byte range and meaning of every field of the commit header.
 const HEADER: [(&str, Range<usize>, &str); 15] = [
     ("magic", field::MAGIC, "`UORC`"),
-    ("version", field::VERSION, "1"),
+    ("version", field::VERSION, "2"),
     ("reserved", field::RESERVED, "zero"),
     ("domain", field::DOMAIN, "the writer's public key"),
     ("number", field::NUMBER, "position in the domain, from 1"),
     (
-        "previous",
-        field::PREVIOUS,
-        "hash of commit number − 1; zero for the first, and only for it",
+        "history",
+        field::HISTORY,
+        "root over the hashes of commits 1 to number − 1",
     ),
     ("logseq", field::LOGSEQ, "Lamport time, from 1"),
     ("federation", field::FEDERATION, "federation state"),
@@ -80,9 +86,9 @@ const HEADER: [(&str, Range<usize>, &str); 15] = [
     ),
     ("reserved", field::RESERVED_2, "zero"),
     (
-        "body_checksum",
-        field::BODY_CHECKSUM,
-        "plain BLAKE3 of the body",
+        "content",
+        field::CONTENT,
+        "digest of the body's checksum and the root over its records",
     ),
     (
         "signature",
@@ -118,7 +124,7 @@ fn header_fields_leave_no_gap() {
 }
 
 /// Every `derive_key` context, and what is hashed under it.
-static CONTEXTS: [(&str, &Context, &str); 15] = [
+static CONTEXTS: [(&str, &Context, &str); 19] = [
     (
         "artifact key",
         &context::ARTIFACT,
@@ -145,6 +151,26 @@ static CONTEXTS: [(&str, &Context, &str); 15] = [
         "commit hash",
         &context::COMMIT,
         "the header without its signature: bytes 0..176",
+    ),
+    (
+        "history node",
+        &context::HISTORY_NODE,
+        "left node 32, right node 32; of no commits, nothing",
+    ),
+    (
+        "commit content",
+        &context::CONTENT,
+        "plain BLAKE3 of the body 32, root over the records 32",
+    ),
+    (
+        "commit record",
+        &context::RECORD_LEAF,
+        "the record's fixed part 84, zeros 44",
+    ),
+    (
+        "commit records node",
+        &context::RECORDS_NODE,
+        "left node 32, right node 32",
     ),
     (
         "federation state",

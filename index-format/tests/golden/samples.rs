@@ -1,5 +1,6 @@
 //! One fixed value of every structure. Keys come from fixed seeds, so the signatures are fixed too.
 
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::edge::{Edge, Endpoint, Role};
 use uor_index_format::id::{
@@ -272,7 +273,7 @@ pub(crate) fn records() -> Vec<(&'static str, Record)> {
 pub(crate) fn first_commit() -> Commit {
     let draft = Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history: History::Previous(CommitHash::NONE),
         logseq: LogSeq(1),
         federation: FederationState::of([]),
         wall_ms: WALL_MS,
@@ -291,12 +292,54 @@ pub(crate) fn second_commit(wall_ms_later: u64) -> Commit {
     known.sort();
     let draft = Draft {
         number: 2,
-        previous: first_commit().hash(),
+        history: History::Previous(first_commit().hash()),
         logseq: LogSeq(7),
         federation: FederationState::of(&known),
         wall_ms: WALL_MS + wall_ms_later,
         learned,
         records: records().into_iter().map(|(_, record)| record).collect(),
+    };
+    Commit::seal(draft, &founder()).expect("a valid commit")
+}
+
+/// What the founder's third commit names: both before it are of version 1.
+pub(crate) fn chain() -> Chain {
+    Chain::from_iter([first_commit().hash(), second_commit(0).hash()])
+}
+
+/// The founder's third commit, the first of version 2: one learned membership commit and all
+/// records.
+pub(crate) fn third_commit() -> Commit {
+    let learned = vec![CommitHash::from_bytes([0xc2; 32])];
+    let mut known = [
+        &[first_commit().hash(), second_commit(0).hash()],
+        second_commit(0).learned(),
+        &learned,
+    ]
+    .concat();
+    known.sort();
+    let draft = Draft {
+        number: 3,
+        history: chain().history(),
+        logseq: LogSeq(8),
+        federation: FederationState::of(&known),
+        wall_ms: WALL_MS + 2,
+        learned,
+        records: records().into_iter().map(|(_, record)| record).collect(),
+    };
+    Commit::seal(draft, &founder()).expect("a valid commit")
+}
+
+/// The first commit of a domain whose commits are all of version 2.
+pub(crate) fn first_commit_of_version_2() -> Commit {
+    let draft = Draft {
+        number: 1,
+        history: Chain::default().history(),
+        logseq: LogSeq(1),
+        federation: FederationState::of([]),
+        wall_ms: WALL_MS,
+        learned: Vec::new(),
+        records: vec![Record::genesis(genesis())],
     };
     Commit::seal(draft, &founder()).expect("a valid commit")
 }

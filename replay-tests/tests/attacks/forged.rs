@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use uor_index_format::chain::Chain;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
@@ -12,8 +13,7 @@ use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
 /// A member's log, written without a store.
 pub(crate) struct Writer {
     pub(crate) key: SiteKey,
-    number: u64,
-    previous: CommitHash,
+    chain: Chain,
     pub(crate) logseq: u64,
     /// The membership commits that it knows.
     knows: BTreeSet<CommitHash>,
@@ -27,8 +27,7 @@ impl Writer {
         let (knows, learned) = (BTreeSet::new(), BTreeSet::from([admitted.hash()]));
         Self {
             key,
-            number: 0,
-            previous: CommitHash::NONE,
+            chain: Chain::default(),
             logseq: admitted.header().logseq.0,
             knows,
             learned,
@@ -38,11 +37,10 @@ impl Writer {
     pub(crate) fn write(&mut self, records: Vec<Record>) -> Commit {
         let learned = std::mem::take(&mut self.learned);
         self.knows.extend(&learned);
-        self.number += 1;
         self.logseq += 1;
         let draft = Draft {
-            number: self.number,
-            previous: self.previous,
+            number: self.chain.len() + 1,
+            history: self.chain.history(),
             logseq: LogSeq(self.logseq),
             federation: FederationState::of(&self.knows),
             wall_ms: 0,
@@ -50,7 +48,7 @@ impl Writer {
             records,
         };
         let commit = Commit::seal(draft, &self.key).unwrap();
-        self.previous = commit.hash();
+        self.chain.push(commit.hash());
         if commit.is_membership() {
             self.knows.insert(commit.hash());
         }
@@ -63,7 +61,7 @@ pub(crate) fn twin(commit: &Commit, key: &SiteKey, records: Vec<Record>) -> Comm
     let header = commit.header().clone();
     let draft = Draft {
         number: header.number,
-        previous: header.previous,
+        history: header.history,
         logseq: header.logseq,
         federation: header.federation,
         wall_ms: 1,

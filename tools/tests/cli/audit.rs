@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use uor_asl::disk::Mode;
 use uor_asl::disk::real::RealDisk;
 use uor_asl::log::Log;
+use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::id::{Checksum, CommitHash, FederationState, LogSeq};
 use uor_index_format::key::SiteKey;
@@ -423,7 +424,7 @@ fn a_commit_of_a_stranger_in_the_log_is_named() {
     };
     let draft = Draft {
         number: 1,
-        previous: CommitHash::NONE,
+        history: History::Previous(CommitHash::NONE),
         logseq: LogSeq(1),
         federation: FederationState::of(&[]),
         wall_ms: 0,

@@ -1,0 +1,138 @@
+//! The chain of a domain: each commit names all that were before it. A commit of version 2 names
+//! them by the root of a Merkle tree over their hashes; one of version 1 names the hash of the last,
+//! which names the one before it in turn.
+//!
+//! Either way nothing before a commit can be another without its hash being another. By a root, a
+//! single commit of a long history can be shown besides, and that a later history continues an
+//! earlier one: [`HISTORY`].
+
+use std::fmt;
+
+use crate::id::{CommitHash, HistoryRoot};
+use crate::merkle::{Digest, HISTORY};
+
+/// What a commit names as that which was before it in its domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum History {
+    /// The hash of the commit before; [`CommitHash::NONE`] for the first. Version 1 of the commit
+    /// header.
+    Previous(CommitHash),
+    /// The root over the hashes of all commits before. Version 2.
+    Root(HistoryRoot),
+}
+
+impl History {
+    /// The 32 bytes that stand in a header.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        match self {
+            Self::Previous(hash) => hash.as_bytes(),
+            Self::Root(root) => root.as_bytes(),
+        }
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Previous(hash) => write!(f, "{hash} as the commit before it"),
+            Self::Root(root) => write!(f, "{root} as the root over the commits before it"),
+        }
+    }
+}
+
+/// The commits of a domain up to one of them: as much of them as judging and writing the next
+/// takes, which is a digest for each bit that is set in their number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    len: u64,
+    last: CommitHash,
+    /// The roots of the perfect trees that the hashes fill, the largest first: one for each bit of
+    /// `len` that is set.
+    peaks: Vec<Digest>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            len: 0,
+            last: CommitHash::NONE,
+            peaks: Vec::new(),
+        }
+    }
+}
+
+impl Chain {
+    /// The chain of these length, last commit and [`Chain::peaks`]. `None` if a chain of this
+    /// length does not have so many.
+    pub fn from_parts(len: u64, last: CommitHash, peaks: Vec<Digest>) -> Option<Self> {
+        let fits =
+            peaks.len() == len.count_ones() as usize && (len == 0) == (last == CommitHash::NONE);
+        fits.then_some(Self { len, last, peaks })
+    }
+
+    /// How many commits there are, which is the number of the last.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The hash of the last commit; [`CommitHash::NONE`] if there is none.
+    pub const fn last(&self) -> CommitHash {
+        self.last
+    }
+
+    /// The roots of the perfect trees that the hashes fill, the largest first.
+    pub fn peaks(&self) -> &[Digest] {
+        &self.peaks
+    }
+
+    /// Takes in the next commit.
+    pub fn push(&mut self, commit: CommitHash) {
+        let mut peak = *commit.as_bytes();
+        // Each tree that is as large as what is added becomes its left half.
+        for _ in 0..self.len.trailing_ones() {
+            let left = self.peaks.pop().expect("a peak for each bit of the length");
+            peak = HISTORY.node(&left, &peak);
+        }
+        self.peaks.push(peak);
+        self.len += 1;
+        self.last = commit;
+    }
+
+    /// The root over the hashes of all commits.
+    pub fn root(&self) -> HistoryRoot {
+        let root = match self.peaks.split_last() {
+            None => HISTORY.empty(),
+            Some((last, larger)) => larger
+                .iter()
+                .rev()
+                .fold(*last, |right, left| HISTORY.node(left, &right)),
+        };
+        HistoryRoot::from_bytes(root)
+    }
+
+    /// What the next commit names, as this release writes it.
+    pub fn history(&self) -> History {
+        History::Root(self.root())
+    }
+
+    /// What the next commit names if it does so the way `named` does.
+    pub fn history_like(&self, named: &History) -> History {
+        match named {
+            History::Previous(_) => History::Previous(self.last),
+            History::Root(_) => self.history(),
+        }
+    }
+}
+
+impl FromIterator<CommitHash> for Chain {
+    fn from_iter<I: IntoIterator<Item = CommitHash>>(commits: I) -> Self {
+        let mut chain = Self::default();
+        commits.into_iter().for_each(|commit| chain.push(commit));
+        chain
+    }
+}
