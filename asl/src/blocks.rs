@@ -14,6 +14,7 @@
 mod collect;
 mod compress;
 mod cut;
+mod damage;
 mod erase;
 mod frame;
 mod give_up;
@@ -38,10 +39,11 @@ mod write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::collect::Collected;
+pub use self::damage::BlockDamage;
 pub use self::erase::Erased;
 pub use self::manifest::Chunk;
 pub use self::read::PayloadReader;
-pub use self::verify::{BlockDamage, Verified};
+pub use self::verify::Verified;
 pub use self::write::{PutOptions, PutStats};
 use crate::disk::{Disk, DiskError, Mode};
 use uor_index_format::id::Checksum;

@@ -30,8 +30,8 @@ pub use self::verify::LogVerified;
 #[cfg(test)]
 pub(crate) use self::view::READS;
 pub use self::view::{Entries, LogView};
+use crate::damage::{Damage, Mismatch};
 use crate::disk::{Disk, DiskError, Mode};
-use crate::pages::PageDamage;
 
 /// How many bytes of an entry's frame are before its body.
 pub const ENTRY_HEADER_LEN: u32 = 32;
@@ -192,19 +192,8 @@ pub enum LogError {
         supported: u16,
     },
     /// Bytes that had been durable are not what was written.
-    #[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
-    Damaged {
-        /// The file's path inside the store.
-        file: String,
-        /// Where the frame (or the file header, at 0) starts.
-        offset: u64,
-        /// Which check failed.
-        what: &'static str,
-        /// What should be there: a digest in hex, or words.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+    #[error(transparent)]
+    Damaged(#[from] Damage),
     /// A segment between others, or before them, is not there.
     #[error("{file} is missing, though a later segment exists")]
     Missing {
@@ -242,26 +231,6 @@ pub enum LogError {
     /// The log was opened to be read.
     #[error("the log was opened to be read")]
     ReadOnly,
-}
-
-impl From<PageDamage> for LogError {
-    fn from(
-        PageDamage {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        }: PageDamage,
-    ) -> Self {
-        Self::Damaged {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        }
-    }
 }
 
 /// What appending gives.
@@ -465,19 +434,8 @@ fn offset_in_segment(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
-fn damaged(segment: u32, offset: usize, invalid: frame::Invalid) -> LogError {
-    let frame::Invalid {
-        what,
-        expected,
-        found,
-    } = invalid;
-    LogError::Damaged {
-        file: path(segment),
-        offset: offset as u64,
-        what,
-        expected,
-        found,
-    }
+fn damaged(segment: u32, offset: usize, mismatch: Mismatch) -> LogError {
+    mismatch.at(path(segment), offset as u64).into()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -245,7 +245,9 @@ pub(super) fn located(index: &Index, places: &[Place]) -> Result<Located, Blocks
                     header,
                 },
             }),
-            Err(invalid) => all.damages.push(invalid.damage(pack, place.offset, None)),
+            Err(mismatch) => all
+                .damages
+                .push(mismatch.at(&pack.path, place.offset).into()),
         }
     }
     Ok(all)

@@ -53,7 +53,7 @@ impl Present {
         {
             // A writer has begun a pack, or given one up, since the list was read.
             return Err(Interrupted::Changed {
-                file: damage.file.clone(),
+                file: damage.at.file.clone(),
             });
         }
         Ok(present)

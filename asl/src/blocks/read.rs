@@ -14,6 +14,7 @@ use super::frame::{Codec, HEADER_LEN, Kind};
 use super::index::{Found, Location};
 use super::manifest::{Chunk, Manifest};
 use super::{BlockDamage, Blocks, BlocksError, record};
+use crate::damage::Mismatch;
 use uor_index_format::id::Checksum;
 
 /// The bytes of a payload, or of a range of it, one chunk in memory at a time.
@@ -356,19 +357,12 @@ impl Found {
     pub(super) fn damage(
         &self,
         what: &'static str,
-        expected: String,
-        found: String,
+        expected: impl Into<String>,
+        found: impl Into<String>,
     ) -> BlockDamage {
-        let (file, offset) = (self.pack.path.clone(), self.at.place.offset);
-        BlockDamage {
-            file,
-            offset,
-            block: Some(self.at.header.name),
-            what,
-            expected,
-            found,
-            payloads: Vec::new(),
-        }
+        let mismatch = Mismatch::new(what, expected, found);
+        let at = mismatch.at(&self.pack.path, self.at.place.offset);
+        BlockDamage::of(Some(self.at.header.name), at)
     }
 }
 

@@ -260,7 +260,7 @@ impl Opening<'_> {
                     continue;
                 }
                 Ok(_) => {}
-                Err(broken) => self.rebuilds(recovery).push(broken.into_damage()),
+                Err(damage) => self.rebuilds(recovery).push(damage.into()),
             }
             self.remove_run(packs)?;
             recovery.rebuilt.push(run::path(packs));
@@ -307,8 +307,8 @@ impl Opening<'_> {
     ) -> Result<bool, BlocksError> {
         let lengths = match run.lengths() {
             Ok(lengths) => lengths,
-            Err(broken) => {
-                self.rebuilds(recovery).push(broken.into_damage());
+            Err(damage) => {
+                self.rebuilds(recovery).push(damage.into());
                 return Ok(false);
             }
         };

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use super::BlocksError;
 use super::frame::{Codec, Header, Kind};
 use super::index::{Location, Place};
+use crate::damage::{Damage, Mismatch};
 use crate::disk::{Context, Disk, DiskFile, Mode, Sealed};
-use crate::pages::{PAGE, PageDamage, PageKey, Pages};
+use crate::pages::{PAGE, PageKey, Pages};
 use uor_index_format::id::Checksum;
 
 /// The directory of everything that can be rebuilt.
@@ -48,9 +49,6 @@ pub(super) struct Run {
     pages: Pages,
 }
 
-/// What a run says is not what was written.
-pub(super) type Broken = PageDamage;
-
 /// The name of a run's file.
 pub(super) fn path(packs: (u32, u32)) -> String {
     format!("{DIR}/blocks-{:08}-{:08}.run", packs.0, packs.1)
@@ -77,22 +75,13 @@ impl Run {
     pub(super) fn open(
         disk: &dyn Disk,
         packs: (u32, u32),
-    ) -> Result<Result<Self, Broken>, BlocksError> {
+    ) -> Result<Result<Self, Damage>, BlocksError> {
         let path = path(packs);
         let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
         let bytes = file.map_sealed().during("map", &path)?;
-        let (expected, found) = (
-            format!("the index of packs {} to {}", packs.0, packs.1),
-            "another".to_owned(),
-        );
-        let broken = Broken {
-            file: path.clone(),
-            offset: 0,
-            what: "footer",
-            expected,
-            found,
-        };
-        Ok(Self::decode(path, bytes, packs).ok_or(broken))
+        let expected = format!("the index of packs {} to {}", packs.0, packs.1);
+        let damage = Mismatch::new("footer", expected, "another").at(&path, 0);
+        Ok(Self::decode(path, bytes, packs).ok_or(damage))
     }
 
     /// The run in the bytes of a file; `None` if it is not whole, or not this one.
@@ -135,7 +124,7 @@ impl Run {
         disk: &dyn Disk,
         packs: (u32, u32),
         count_max: u64,
-        entries: &mut dyn Iterator<Item = Result<Location, Broken>>,
+        entries: &mut dyn Iterator<Item = Result<Location, Damage>>,
         dead: &[Place],
         lengths: &[(u32, u64)],
     ) -> Result<Option<Self>, BlocksError> {
@@ -161,7 +150,7 @@ impl Run {
         new: &str,
         packs: (u32, u32),
         count_max: u64,
-        entries: &mut dyn Iterator<Item = Result<Location, Broken>>,
+        entries: &mut dyn Iterator<Item = Result<Location, Damage>>,
         dead: &[Place],
         lengths: &[(u32, u64)],
     ) -> Result<bool, BlocksError> {
@@ -217,7 +206,7 @@ impl Run {
     }
 
     /// The blocks of a name, in the order in which they were appended.
-    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Broken> {
+    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Damage> {
         let bucket = bucket(&name, self.bucket_bits);
         let starts = self.entries_len() + bucket * START_LEN;
         let starts = self.get(starts..starts + 2 * START_LEN)?;
@@ -254,7 +243,7 @@ impl Run {
 
     /// Whether a record in these packs says that the block at this place, in an earlier pack, is no
     /// more.
-    pub(super) fn buries(&self, place: Place) -> Result<bool, Broken> {
+    pub(super) fn buries(&self, place: Place) -> Result<bool, Damage> {
         let (mut low, mut high) = (0, self.dead);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -272,18 +261,18 @@ impl Run {
     }
 
     /// All places in earlier packs that records in these packs bury, ascending.
-    pub(super) fn all_buried(&self) -> impl Iterator<Item = Result<Place, Broken>> {
+    pub(super) fn all_buried(&self) -> impl Iterator<Item = Result<Place, Damage>> {
         (0..self.dead).map(|number| self.buried(number))
     }
 
-    fn buried(&self, number: u64) -> Result<Place, Broken> {
+    fn buried(&self, number: u64) -> Result<Place, Damage> {
         let start = self.entries_len() + starts_len(self.bucket_bits);
         let (pack, offset) = self.number_pair(start, number)?;
         Ok(Place { pack, offset })
     }
 
     /// The packs, and how long they are.
-    pub(super) fn lengths(&self) -> Result<Vec<(u32, u64)>, Broken> {
+    pub(super) fn lengths(&self) -> Result<Vec<(u32, u64)>, Damage> {
         let start =
             self.entries_len() + starts_len(self.bucket_bits) + index(self.dead) * PLACE_LEN;
         (0..self.lengths)
@@ -292,25 +281,25 @@ impl Run {
     }
 
     /// All blocks, by name and then by place.
-    pub(super) fn all(&self) -> impl Iterator<Item = Result<Location, Broken>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Result<Location, Damage>> {
         (0..self.count).map(|number| self.entry(number))
     }
 
     /// Verifies every page.
-    pub(super) fn verify(&self) -> Vec<Broken> {
+    pub(super) fn verify(&self) -> Vec<Damage> {
         self.pages.verify_all(|_| {})
     }
 
-    fn entry(&self, number: u64) -> Result<Location, Broken> {
+    fn entry(&self, number: u64) -> Result<Location, Damage> {
         let start = index(number) * ENTRY_LEN;
         let bytes = self.get(start..start + ENTRY_LEN)?;
         bytes
             .first_chunk()
             .and_then(decode)
-            .ok_or_else(|| self.broken(start))
+            .ok_or_else(|| Mismatch::new("entry", "a block", "none").at(&self.path, start as u64))
     }
 
-    fn number_pair(&self, start: usize, number: u64) -> Result<(u32, u64), Broken> {
+    fn number_pair(&self, start: usize, number: u64) -> Result<(u32, u64), Damage> {
         let start = start + index(number) * PLACE_LEN;
         let bytes = self.get(start..start + PLACE_LEN)?;
         let pack = u32::from_le_bytes(std::array::from_fn(|index| bytes[index]));
@@ -324,19 +313,8 @@ impl Run {
         index(self.count) * ENTRY_LEN
     }
 
-    fn get(&self, range: Range<usize>) -> Result<&[u8], Broken> {
+    fn get(&self, range: Range<usize>) -> Result<&[u8], Damage> {
         self.pages.get(range)
-    }
-
-    fn broken(&self, offset: usize) -> Broken {
-        let (expected, found) = ("a block".to_owned(), "none".to_owned());
-        Broken {
-            file: self.path.clone(),
-            offset: offset as u64,
-            what: "entry",
-            expected,
-            found,
-        }
     }
 }
 
@@ -351,7 +329,7 @@ fn key(packs: (u32, u32)) -> PageKey {
 pub(super) fn merge<'a>(
     older: &'a Arc<Run>,
     newer: &'a Arc<Run>,
-) -> impl Iterator<Item = Result<Location, Broken>> + 'a {
+) -> impl Iterator<Item = Result<Location, Damage>> + 'a {
     let (mut older, mut newer) = (older.all().peekable(), newer.all().peekable());
     let key = |at: &Location| (at.header.name, at.place);
     std::iter::from_fn(move || match (older.peek(), newer.peek()) {

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::index::{Found, Index, Place};
-use super::run::{self, Broken, Run};
+use super::run::{self, Run};
 use super::scan::{self, End};
 use super::{BlockDamage, Blocks, BlocksError, recover};
+use crate::damage::Damage;
 use crate::disk::{self, Context, Disk};
 
 /// Runs with fewer blocks than this are merged without asking.
@@ -60,7 +61,7 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
         let at = match at {
             Ok(at) if is_there(&at.place) => at,
             Ok(_) => return None,
-            Err(broken) => return Some(Err(broken)),
+            Err(damage) => return Some(Err(damage)),
         };
         let buried = if is_older(&at.place) {
             newer.buries(at.place)
@@ -68,7 +69,7 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
             Ok(false)
         };
         buried.map_or_else(
-            |broken| Some(Err(broken)),
+            |damage| Some(Err(damage)),
             |buried| (!buried).then_some(Ok(at)),
         )
     });
@@ -90,7 +91,7 @@ pub(super) fn shrink(
 ) -> Result<Option<Run>, BlocksError> {
     let mut blocks = Vec::new();
     for at in run.all() {
-        // Whoever asks it next will say what is broken.
+        // Whoever asks it next will say what is damaged.
         let Ok(at) = at else { return Ok(None) };
         match index.is_recorded(&at) {
             Ok(true) => blocks.push(Ok(at)),
@@ -134,27 +135,6 @@ pub(super) fn remove(disk: &dyn Disk, packs: (u32, u32)) -> Result<(), BlocksErr
     Ok(disk.remove(&path).during("remove", &path)?)
 }
 
-impl Broken {
-    pub(super) fn into_damage(self) -> BlockDamage {
-        let Self {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        } = self;
-        BlockDamage {
-            file,
-            offset,
-            block: None,
-            what,
-            expected,
-            found,
-            payloads: Vec::new(),
-        }
-    }
-}
-
 impl Blocks {
     /// Seals the packs that are closed. Where that fails, they stay in memory, and it is tried
     /// again with the next: nothing depends on it.
@@ -189,23 +169,24 @@ impl Blocks {
     /// packs say.
     pub(super) fn ask<T>(
         &self,
-        question: impl Fn(&Index) -> Result<T, Broken>,
+        question: impl Fn(&Index) -> Result<T, Damage>,
     ) -> Result<T, BlocksError> {
         loop {
-            let broken = match question(&self.index()) {
+            let damage = match question(&self.index()) {
                 Ok(answer) => return Ok(answer),
-                Err(broken) => broken,
+                Err(damage) => damage,
             };
-            self.do_without(broken)?;
+            self.do_without(damage)?;
         }
     }
 
-    pub(super) fn do_without(&self, broken: Broken) -> Result<(), BlocksError> {
+    /// Puts what the headers of its packs say in the place of a run that is damaged.
+    pub(super) fn do_without(&self, damage: Damage) -> Result<(), BlocksError> {
         let Some(run) = self
             .index()
             .runs
             .iter()
-            .find(|run| run.path == broken.file)
+            .find(|run| run.path == damage.file)
             .cloned()
         else {
             return Ok(());
@@ -216,7 +197,7 @@ impl Blocks {
             .range(run.packs.0..=run.packs.1)
             .map(|(_, pack)| pack.clone())
             .collect();
-        let mut damages = vec![broken.into_damage()];
+        let mut damages = vec![BlockDamage::from(damage)];
         let mut walks = Vec::new();
         for pack in packs {
             let mut walk = scan::walk(&pack, End::Closed)?;

@@ -10,7 +10,8 @@ use uor_index_format::codec::hex;
 
 use super::error::IndexError;
 use super::row::CommitRef;
-use crate::pages::{PageDamage, PageKey, Pages};
+use crate::damage::Damage;
+use crate::pages::{PageKey, Pages};
 
 /// Length of the seal of a segment's file, in bytes: what names it and no other.
 pub(crate) const SEAL_LEN: usize = 16;
@@ -67,7 +68,7 @@ impl Mending {
         &self,
         range: Range<usize>,
         commits: impl FnOnce(&Pages) -> Option<Vec<CommitRef>>,
-    ) -> Result<&[u8], PageDamage> {
+    ) -> Result<&[u8], Damage> {
         match self.pages.get_seen(range.clone()) {
             Some(bytes) => Ok(bytes),
             None => self.get_or_mend(range, commits),
@@ -79,7 +80,7 @@ impl Mending {
         &self,
         range: Range<usize>,
         commits: impl FnOnce(&Pages) -> Option<Vec<CommitRef>>,
-    ) -> Result<&[u8], PageDamage> {
+    ) -> Result<&[u8], Damage> {
         let damage = match self.pages.get(range.clone()) {
             Ok(bytes) => return Ok(bytes),
             Err(damage) => damage,
@@ -143,7 +144,7 @@ impl Mending {
     }
 
     /// Verifies all pages of the file, unless another has been put in its place.
-    pub(super) fn verify(&self) -> Vec<PageDamage> {
+    pub(super) fn verify(&self) -> Vec<Damage> {
         if self.is_stored.load(Ordering::Relaxed) {
             Vec::new()
         } else {

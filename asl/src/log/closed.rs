@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::frame::{self, HEADER_LEN, Invalid, MARK_LEN, Role};
+use super::frame::{self, HEADER_LEN, MARK_LEN, Role};
 use super::scan;
 use super::{LogError, LogPosition, MAGIC, VERSION, damaged, offset_in_segment, path};
+use crate::damage::Mismatch;
 use crate::disk::{Context, Disk, Mode, Sealed};
 use crate::file_header;
 use crate::pages::{self, PAGE, PageKey, Pages};
@@ -94,7 +95,7 @@ pub(super) fn map(disk: &dyn Disk, number: u32) -> Result<(Sealed, u16), LogErro
     let file = disk.open(&name, Mode::ReadOnly).during("open", &name)?;
     check_size(number, file.len().during("measure", &name)?)?;
     let bytes = file.map_sealed().during("map", &name)?;
-    let version = version(number, &bytes)?.map_err(|invalid| damaged(number, 0, invalid))?;
+    let version = version(number, &bytes)?.map_err(|mismatch| damaged(number, 0, mismatch))?;
     Ok((bytes, version))
 }
 
@@ -121,19 +122,12 @@ fn stored_checks(number: u32, bytes: &[u8]) -> Result<(usize, Vec<u64>), LogErro
             offset: offset_in_segment(start),
         };
         let found = frame::decode(position, bytes.get(start..end).unwrap_or_default())
-            .map_err(|invalid| damaged(number, start, invalid))?;
+            .map_err(|mismatch| damaged(number, start, mismatch))?;
         if found.role != role || found.len != end - start {
             let expected = format!("{role:?} of {} bytes", end - start);
             let found = format!("{:?} of {} bytes", found.role, found.len);
-            return Err(damaged(
-                number,
-                start,
-                Invalid {
-                    what: "end of segment",
-                    expected,
-                    found,
-                },
-            ));
+            let mismatch = Mismatch::new("end of segment", expected, found);
+            return Err(damaged(number, start, mismatch));
         }
         Ok(found.body)
     };
@@ -157,18 +151,10 @@ fn verify_frames(number: u32, bytes: &[u8]) -> Result<(), LogError> {
     match scan.stopped.take() {
         None if scan.sealed => Ok(()),
         None => {
-            let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-            Err(damaged(
-                number,
-                scan.end,
-                Invalid {
-                    what: "end of segment",
-                    expected,
-                    found,
-                },
-            ))
+            let mismatch = Mismatch::new("end of segment", "a seal", "the end of the file");
+            Err(damaged(number, scan.end, mismatch))
         }
-        Some(invalid) => Err(damaged(number, scan.end, invalid)),
+        Some(mismatch) => Err(damaged(number, scan.end, mismatch)),
     }
 }
 
@@ -179,20 +165,12 @@ pub(super) fn check_size(number: u32, len: u64) -> Result<usize, LogError> {
             format!("less than {} bytes", u32::MAX),
             format!("{len} bytes"),
         );
-        damaged(
-            number,
-            0,
-            Invalid {
-                what: "file length",
-                expected,
-                found,
-            },
-        )
+        damaged(number, 0, Mismatch::new("file length", expected, found))
     })
 }
 
 /// The version in a segment's header, or why the header is not valid.
-pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Invalid>, LogError> {
+pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Mismatch>, LogError> {
     match file_header::version(bytes, MAGIC, number, VERSION) {
         Ok(version) => Ok(Ok(version)),
         Err(file_header::Invalid::Version { found }) => Err(LogError::Newer {
@@ -200,11 +178,7 @@ pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Invalid>,
             found,
             supported: VERSION,
         }),
-        Err(file_header::Invalid::Damaged { expected, found }) => Ok(Err(Invalid {
-            what: "file header",
-            expected,
-            found,
-        })),
+        Err(file_header::Invalid::Damaged(mismatch)) => Ok(Err(mismatch)),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     Appending, Cut, DIR, EXTENSION, Log, LogError, LogPosition, Options, Recovery, damaged, frame,
     path,
 };
+use crate::damage::Mismatch;
 use crate::disk::{self, Context, Disk, DiskFile, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
@@ -23,7 +24,7 @@ const CUTS_MAX: u32 = 8;
 enum Content {
     Frames(Scan, u16),
     /// Its creation was cut short: nothing was ever appended to it.
-    Unborn(frame::Invalid),
+    Unborn(Mismatch),
 }
 
 /// The last segment's file.

@@ -5,8 +5,9 @@
 //! frame proves nothing by itself. A mark behind it does: marks are written only after everything
 //! before them was durable.
 
-use super::frame::{self, Invalid, MARK_LEN, Role};
+use super::frame::{self, MARK_LEN, Role};
 use super::{LogPosition, offset_in_segment};
+use crate::damage::Mismatch;
 use crate::file_header;
 
 /// What the bytes of a segment hold.
@@ -21,7 +22,7 @@ pub(super) struct Scan {
     /// Whether the last valid frame is a seal.
     pub(super) sealed: bool,
     /// Why no frame starts at `end`; `None` where only zeros follow.
-    pub(super) stopped: Option<Invalid>,
+    pub(super) stopped: Option<Mismatch>,
 }
 
 /// Walks the frames of segment `segment`, whose file header has been verified.
@@ -51,8 +52,8 @@ pub(super) fn scan(segment: u32, bytes: &[u8]) -> Scan {
                 scan.sealed = found.role == Role::Seal;
                 scan.end += found.len;
             }
-            Err(invalid) => {
-                scan.stopped = (content_len(rest) > 0).then_some(invalid);
+            Err(mismatch) => {
+                scan.stopped = (content_len(rest) > 0).then_some(mismatch);
                 return scan;
             }
         }

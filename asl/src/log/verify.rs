@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::closed;
-use super::frame::{self, ALIGN, Invalid, Role};
+use super::frame::{self, ALIGN, Role};
 use super::view::LogView;
 use super::{LogError, LogPosition, damaged, offset_in_segment, path};
+use crate::damage::{Damage, Mismatch};
 use crate::disk::{Context, Disk, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
@@ -126,7 +127,7 @@ fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync))
         let file = disk.open(&name, Mode::ReadOnly).during("open", &name)?;
         let mut bytes = vec![0; end as usize];
         file.read_at(0, &mut bytes).during("read", &name)?;
-        closed::version(number, &bytes)?.map_err(|invalid| damaged(number, 0, invalid))?;
+        closed::version(number, &bytes)?.map_err(|mismatch| damaged(number, 0, mismatch))?;
         Ok(bytes)
     };
     let bytes = match read() {
@@ -147,16 +148,12 @@ fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync))
             .zip(&bytes)
             .position(|(one, other)| one != other),
     ) {
-        let (expected, found_bytes) = (
+        let mismatch = Mismatch::new(
+            "contents since it was opened",
             Checksum::of(in_memory).to_string(),
             Checksum::of(&bytes).to_string(),
         );
-        let invalid = Invalid {
-            what: "contents since it was opened",
-            expected,
-            found: found_bytes,
-        };
-        found.damages.push(damaged(number, at, invalid));
+        found.damages.push(damaged(number, at, mismatch));
     }
     found
 }
@@ -179,8 +176,8 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
                 found.entries += u64::from(frame.role == Role::Entry);
                 at += frame.len;
             }
-            Err(invalid) => {
-                found.damages.push(damaged(number, at, invalid));
+            Err(mismatch) => {
+                found.damages.push(damaged(number, at, mismatch));
                 at = next_frame(number, bytes, at);
             }
         }
@@ -190,19 +187,12 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
         }
     }
     if at != bytes.len() {
-        let (expected, found_end) = (
+        let mismatch = Mismatch::new(
+            "end of segment",
             format!("a frame that ends at {}", bytes.len()),
             format!("one that ends at {at}"),
         );
-        found.damages.push(damaged(
-            number,
-            at,
-            Invalid {
-                what: "end of segment",
-                expected,
-                found: found_end,
-            },
-        ));
+        found.damages.push(damaged(number, at, mismatch));
     }
     on_bytes((bytes.len() - told) as u64);
     found
@@ -231,7 +221,7 @@ pub(super) fn next_frame(number: u32, bytes: &[u8], at: usize) -> usize {
 
 fn place(error: &LogError) -> Option<u64> {
     match error {
-        LogError::Damaged { offset, .. } => Some(*offset),
+        LogError::Damaged(Damage { offset, .. }) => Some(*offset),
         _ => None,
     }
 }

@@ -88,7 +88,7 @@ impl LogView {
     /// # Errors
     /// As [`LogView::bytes`]; [`LogError::Damaged`] where no entry was appended.
     pub fn read(&self, position: LogPosition) -> Result<Entry, LogError> {
-        let damaged = |invalid| damaged(position.segment, position.offset as usize, invalid);
+        let damaged = |mismatch| damaged(position.segment, position.offset as usize, mismatch);
         let header =
             frame::decode_header(position, self.bytes(position, HEADER_LEN)?).map_err(damaged)?;
         if header.role != Role::Entry {
@@ -200,7 +200,7 @@ impl Entries {
             let found = found.map(|found| (found.len, found.role, found.kind, found.body.to_vec()));
             self.view.not_cut(segment)?;
             let (len, role, kind, body) =
-                found.map_err(|invalid| damaged(segment, offset as usize, invalid))?;
+                found.map_err(|mismatch| damaged(segment, offset as usize, mismatch))?;
             self.at.offset = offset_in_segment(offset as usize + len);
             if role == Role::Entry {
                 return Ok(Some(Entry {
