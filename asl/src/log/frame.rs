@@ -3,7 +3,7 @@
 //! Invariants: a frame verifies only at the segment and offset it was written for. Decoding trusts
 //! nothing: no input panics, and none allocates.
 
-use super::LogPosition;
+use super::position::{ENTRY_HEADER_LEN, LogPosition};
 use crate::damage::Mismatch;
 use uor_index_format::codec::hex;
 
@@ -21,7 +21,10 @@ mod field {
 
 /// Length of a frame's header in bytes.
 pub(super) const HEADER_LEN: usize = 32;
-const _: () = assert!(field::BODY_CHECK.end == HEADER_LEN, "no gap, no padding");
+const _: () = assert!(
+    field::BODY_CHECK.end == HEADER_LEN && HEADER_LEN == ENTRY_HEADER_LEN as usize,
+    "no gap, no padding; one length, two types"
+);
 
 /// Frames start at multiples of this.
 pub(super) const ALIGN: usize = 8;
@@ -30,7 +33,7 @@ pub(super) const ALIGN: usize = 8;
 pub const BODY_LEN_MAX: usize = 64 << 20;
 
 /// Length of a mark or seal: a header alone.
-pub(super) const MARK_LEN: usize = HEADER_LEN;
+pub(crate) const MARK_LEN: usize = HEADER_LEN;
 
 const HEADER_KEY: &[u8; 32] = b"uor-asl log frame header check 1";
 const BODY_KEY: &[u8; 32] = b"uor-asl log frame body check v 1";

@@ -6,7 +6,7 @@
 //! before them was durable.
 
 use super::frame::{self, MARK_LEN, Role};
-use super::{LogPosition, offset_in_segment};
+use super::position::LogPosition;
 use crate::damage::Mismatch;
 use crate::file_header;
 
@@ -36,13 +36,7 @@ pub(super) fn scan(segment: u32, bytes: &[u8]) -> Scan {
     };
     loop {
         let rest = bytes.get(scan.end..).unwrap_or_default();
-        match frame::decode(
-            LogPosition {
-                segment,
-                offset: offset_in_segment(scan.end),
-            },
-            rest,
-        ) {
+        match frame::decode(LogPosition::at(segment, scan.end), rest) {
             Ok(found) => {
                 match found.role {
                     Role::Entry => scan.entries += 1,
@@ -70,10 +64,7 @@ pub(super) fn find_mark(segment: u32, bytes: &[u8], from: usize) -> Option<usize
             // A mark has an empty body and role 1 or 2; almost nothing else passes this, so almost
             // nothing is hashed.
             candidate[..5] == [0; 5] && [1, 2].contains(&candidate[5]) && {
-                let position = LogPosition {
-                    segment,
-                    offset: offset_in_segment(*start),
-                };
+                let position = LogPosition::at(segment, *start);
                 frame::decode(position, candidate)
                     .is_ok_and(|found| [Role::Mark, Role::Seal].contains(&found.role))
             }
@@ -83,10 +74,7 @@ pub(super) fn find_mark(segment: u32, bytes: &[u8], from: usize) -> Option<usize
 /// The length of the frame whose header is valid at `start`, or 0: its body is no place to look for
 /// marks.
 pub(super) fn claimed_len(segment: u32, bytes: &[u8], start: usize) -> usize {
-    let position = LogPosition {
-        segment,
-        offset: offset_in_segment(start),
-    };
+    let position = LogPosition::at(segment, start);
     let header = frame::decode_header(position, bytes.get(start..).unwrap_or_default());
     header.map_or(0, |header| header.frame_len())
 }
