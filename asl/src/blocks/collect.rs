@@ -1,17 +1,20 @@
 //! Collecting garbage: payloads that nobody needs, chunks of no payload, and the space of what was
 //! put again. Packs are given up, the last one included, after what lives in them has been appended
-//! anew, until little of what stays is dead; what is dead in others is recorded, so that no
+//! again, until little of what stays is dead; what is dead in others is recorded, so that no
 //! manifest comes back without its parts. Which packs are given up, and how that goes where the
 //! disk is full: `give_up`.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
+use super::block::Found;
+use super::error::BlocksError;
 use super::give_up::Victim;
-use super::index::{Found, Index, Location, Place};
+use super::handle::Blocks;
+use super::index::Index;
 use super::pins::Watch;
+use super::place::{Location, Place};
 use super::scan::Walk;
-use super::{Blocks, BlocksError};
 use uor_index_format::id::Checksum;
 
 /// What collecting freed, or would free.
@@ -25,7 +28,7 @@ pub struct Collected {
     pub bytes_freed: u64,
     /// How many packs are given up.
     pub packs_rewritten: u32,
-    /// How many bytes more would be free if there were room to write anew what lives beside them,
+    /// How many bytes more would be free if there were room to append again what lives beside them,
     /// or it were not damaged.
     pub bytes_held: u64,
 }
@@ -136,7 +139,7 @@ impl Blocks {
     }
 
     /// Takes from the index what no put has come to rest on meanwhile; from now on it would be
-    /// stored anew.
+    /// stored again.
     fn bury(&self, watch: &Watch<'_>, mut doomed: Vec<Location>, dry_run: bool) -> BTreeSet<Place> {
         let pinned = watch.pinned();
         let mut index = self.index_mut();

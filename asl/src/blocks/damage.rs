@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{list, run};
+use super::layout::{INDEX_DIR, LIST_PATH};
 use crate::damage::{Damage, Mismatch};
 use uor_index_format::id::Checksum;
 
@@ -41,14 +41,14 @@ impl BlockDamage {
     /// Whether it is damage of the index of blocks, which is rebuilt from the packs.
     #[must_use]
     pub fn is_of_index(&self) -> bool {
-        let inside = self.at.file.strip_prefix(run::DIR);
+        let inside = self.at.file.strip_prefix(INDEX_DIR);
         inside.is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether it is damage of the list of packs.
     #[must_use]
     pub fn is_of_list(&self) -> bool {
-        self.at.file == list::path()
+        self.at.file == LIST_PATH
     }
 }
 

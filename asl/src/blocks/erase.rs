@@ -8,20 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::PoisonError;
 
-use super::compress::compress;
+use super::block::{Found, read_manifest, read_stored};
+use super::compress::compress_block;
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Found, Index, Location, Place};
-use super::pack::{Append, Pack};
-use super::read::{read_manifest, read_stored};
+use super::handle::Blocks;
+use super::index::Index;
+use super::pack::Pack;
+use super::place::{Location, Place};
 use super::record::{self, PLACES_MAX};
 use super::scan::{self, End};
-use super::write::block_len;
-use super::{BlockDamage, Blocks, BlocksError};
+use super::tail::Append;
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use uor_index_format::id::Checksum;
 
 const ZEROS_LEN: usize = 1 << 20;
-/// Space is given back in pages of at most so many bytes.
+/// Space is given back in pages of at most this many bytes.
 const PUNCHED_LEN: u64 = 64 << 10;
 
 /// What erasing a payload did.
@@ -201,14 +204,7 @@ impl Blocks {
         hold: bool,
     ) -> Result<(), BlocksError> {
         let raw = record::encode(name, places);
-        let (codec, stored) = compress(name, &raw)?;
-        let header = Header {
-            kind,
-            codec,
-            raw_len: block_len(&raw),
-            stored_len: block_len(&stored),
-            name,
-        };
+        let (header, stored) = compress_block(kind, name, &raw)?;
         self.append_unless(
             || false,
             &Append {

@@ -3,7 +3,7 @@
 //! Invariants: a header verifies only at the pack and offset it was written for. Decoding trusts
 //! nothing: no input panics, and none allocates out of proportion to its length.
 
-use super::CHUNK_LEN_MAX;
+use super::layout::CHUNK_LEN_MAX;
 use super::manifest::MANIFEST_LEN_MAX;
 use crate::damage::Mismatch;
 use uor_index_format::codec::hex;
@@ -275,6 +275,11 @@ impl Header {
         }
         Ok(())
     }
+}
+
+/// The length of a block's bytes, as headers and manifests have it. Blocks are at most 64 MiB long.
+pub(super) fn len_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("blocks are bounded before they are appended")
 }
 
 /// The name that a header claims, whether or not the header verifies.

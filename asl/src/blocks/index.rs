@@ -4,41 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::BlockDamage;
+use super::block::Found;
+use super::damage::BlockDamage;
 use super::frame::{Header, Kind};
 use super::pack::Pack;
+use super::place::{Location, Place};
 use super::run::Run;
 use crate::damage::Damage;
 use uor_index_format::id::Checksum;
-
-/// Where a block starts; later blocks have greater places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) pack: u32,
-    pub(super) offset: u64,
-}
-
-impl Place {
-    const FIRST: Self = Self { pack: 0, offset: 0 };
-    const LAST: Self = Self {
-        pack: u32::MAX,
-        offset: u64::MAX,
-    };
-}
-
-/// Where a block is, and what its header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) place: Place,
-    pub(super) header: Header,
-}
-
-/// A block together with its pack, which can be read as long as this is held.
-#[derive(Clone)]
-pub(super) struct Found {
-    pub(super) pack: Arc<Pack>,
-    pub(super) at: Location,
-}
 
 /// Where everything is.
 #[derive(Default)]
@@ -222,7 +195,7 @@ impl Index {
         Ok(self.best(&self.payload_blocks_of(payload)?))
     }
 
-    /// The block by which a payload is visible when the packs are opened anew, and nothing is known
+    /// The block by which a payload is visible when the packs are opened again, and nothing is known
     /// of damage.
     pub(super) fn last_payload(&self, payload: Checksum) -> Result<Option<Found>, Damage> {
         Ok(self

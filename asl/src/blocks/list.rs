@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{BlockDamage, BlocksError, DIR};
+use super::damage::BlockDamage;
+use super::error::BlocksError;
+use super::layout::LIST_PATH;
 use crate::damage::Mismatch;
-use crate::disk::{self, Disk};
+use crate::disk::{self, Context, Disk};
 use uor_index_format::codec::hex;
 
 const MAGIC: [u8; 8] = *b"UORPLST\0";
@@ -28,10 +30,6 @@ pub(super) struct List {
     pub(super) removed: BTreeSet<u32>,
 }
 
-pub(super) fn path() -> String {
-    format!("{DIR}/packs.list")
-}
-
 impl List {
     /// The list on disk; empty where there is none, as in a store of the first version.
     pub(super) fn read(disk: &dyn Disk) -> Result<Self, BlocksError> {
@@ -40,20 +38,15 @@ impl List {
 
     /// The list on disk, if there is one.
     pub(super) fn find(disk: &dyn Disk) -> Result<Option<Self>, BlocksError> {
-        let path = path();
-        if !disk.exists(&path).map_err(|source| disk::DiskError {
-            action: "look for",
-            path: path.clone(),
-            source,
-        })? {
+        if !disk.exists(LIST_PATH).during("look for", LIST_PATH)? {
             return Ok(None);
         }
-        Self::decode(&disk::read_all(disk, &path)?).map(Some)
+        Self::decode(&disk::read_all(disk, LIST_PATH)?).map(Some)
     }
 
     /// Replaces the list on disk.
     pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), BlocksError> {
-        Ok(disk::replace(disk, &path(), &self.encode())?)
+        Ok(disk::replace(disk, LIST_PATH, &self.encode())?)
     }
 
     /// The packs that should be among `numbers`, and are not.
@@ -66,7 +59,7 @@ impl List {
     pub(super) fn outrun_by(&self, begun: u32) -> BlockDamage {
         let (expected, found) = (begun.to_string(), self.last.to_string());
         let mismatch = Mismatch::new("number of the last pack", expected, found);
-        mismatch.at(path(), LAST.start as u64).into()
+        mismatch.at(LIST_PATH, LAST.start as u64).into()
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -87,7 +80,7 @@ impl List {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, BlocksError> {
-        let damaged = |mismatch: Mismatch| BlocksError::Damaged(mismatch.at(path(), 0).into());
+        let damaged = |mismatch: Mismatch| BlocksError::Damaged(mismatch.at(LIST_PATH, 0).into());
         let (head, ranges) = verify(bytes).map_err(damaged)?;
         let version = u16::from_le_bytes([head[8], head[9]]);
         if head[..8] != MAGIC || version == 0 {
@@ -96,7 +89,7 @@ impl List {
         }
         if version > VERSION {
             return Err(BlocksError::Newer {
-                file: path(),
+                file: LIST_PATH.to_owned(),
                 found: version,
                 supported: VERSION,
             });

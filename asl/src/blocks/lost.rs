@@ -6,13 +6,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
+use super::block::read_block;
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::Kind;
 use super::give_up::Victim;
-use super::index::{Index, Place};
+use super::handle::Blocks;
+use super::index::Index;
 use super::list::List;
-use super::read::read_block;
+use super::place::Place;
 use super::scan::{self, End, Walk};
-use super::{BlockDamage, Blocks, BlocksError};
 use uor_index_format::id::Checksum;
 
 impl Blocks {

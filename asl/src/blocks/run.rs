@@ -8,16 +8,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::BlocksError;
+use super::error::BlocksError;
 use super::frame::{Codec, Header, Kind};
-use super::index::{Location, Place};
+use super::layout::INDEX_DIR;
+use super::place::{Location, Place};
 use crate::damage::{Damage, Mismatch};
 use crate::disk::{Context, Disk, DiskFile, Mode, Sealed};
 use crate::pages::{PAGE, PageKey, Pages};
 use uor_index_format::id::Checksum;
 
-/// The directory of everything that can be rebuilt.
-pub(super) const DIR: &str = "index";
 const MAGIC: [u8; 8] = *b"UORBRUN\0";
 const VERSION: u16 = 1;
 
@@ -51,7 +50,7 @@ pub(super) struct Run {
 
 /// The name of a run's file.
 pub(super) fn path(packs: (u32, u32)) -> String {
-    format!("{DIR}/blocks-{:08}-{:08}.run", packs.0, packs.1)
+    format!("{INDEX_DIR}/blocks-{:08}-{:08}.run", packs.0, packs.1)
 }
 
 /// Whether a file of this name is a run whose writing was broken off.
@@ -139,7 +138,7 @@ impl Run {
             return Ok(None);
         }
         disk.rename(&new, &path).during("put in place", &path)?;
-        disk.sync_dir(DIR).during("sync", DIR)?;
+        disk.sync_dir(INDEX_DIR).during("sync", INDEX_DIR)?;
         Ok(Self::open(disk, packs)?.ok())
     }
 
@@ -339,7 +338,7 @@ pub(super) fn merge<'a>(
     })
 }
 
-/// Numbers of entries are lengths of files that are mapped.
+/// A number of entries as an index: they lie in a file that is mapped.
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::{self, HEADER_LEN, Header, Kind};
-use super::index::{Location, Place};
+use super::layout::{MAGIC, VERSION};
 use super::pack::Pack;
-use super::{BlockDamage, BlocksError, MAGIC, VERSION};
+use super::place::{Location, Place};
 use crate::damage::Mismatch;
 use crate::file_header;
 use uor_index_format::id::Checksum;

@@ -1,13 +1,13 @@
-//! Keeping runs: one for the packs that were closed since the last, merged so that there are few;
-//! and doing without one that turns out to be damaged.
+//! Writing runs: one for the packs that were closed since the last, merged so that there are few.
 
 use std::sync::Arc;
 
-use super::index::{Found, Index, Place};
+use super::error::BlocksError;
+use super::handle::Blocks;
+use super::index::Index;
+use super::layout::INDEX_DIR;
+use super::place::Place;
 use super::run::{self, Run};
-use super::scan::{self, End};
-use super::{BlockDamage, Blocks, BlocksError, recover};
-use crate::damage::Damage;
 use crate::disk::{self, Context, Disk};
 
 /// Runs with fewer blocks than this are merged without asking.
@@ -19,7 +19,7 @@ pub(super) fn seal(
     index: &Index,
     packs: (u32, u32),
 ) -> Result<Option<Run>, BlocksError> {
-    disk::create_dir_durably(disk, run::DIR)?;
+    disk::create_dir_durably(disk, INDEX_DIR)?;
     let content = index.content(packs);
     let count = content.blocks.len() as u64;
     let mut blocks = content.blocks.into_iter().map(Ok);
@@ -163,71 +163,5 @@ impl Blocks {
                 let _ = remove(&*self.disk, packs);
             }
         }
-    }
-
-    /// Asks the index; a run that turns out to be damaged is replaced by what the headers of its
-    /// packs say.
-    pub(super) fn ask<T>(
-        &self,
-        question: impl Fn(&Index) -> Result<T, Damage>,
-    ) -> Result<T, BlocksError> {
-        loop {
-            let damage = match question(&self.index()) {
-                Ok(answer) => return Ok(answer),
-                Err(damage) => damage,
-            };
-            self.do_without(damage)?;
-        }
-    }
-
-    /// Puts what the headers of its packs say in the place of a run that is damaged.
-    pub(super) fn do_without(&self, damage: Damage) -> Result<(), BlocksError> {
-        let Some(run) = self
-            .index()
-            .runs
-            .iter()
-            .find(|run| run.path == damage.file)
-            .cloned()
-        else {
-            return Ok(());
-        };
-        let packs: Vec<_> = self
-            .index()
-            .packs
-            .range(run.packs.0..=run.packs.1)
-            .map(|(_, pack)| pack.clone())
-            .collect();
-        let mut damages = vec![BlockDamage::from(damage)];
-        let mut walks = Vec::new();
-        for pack in packs {
-            let mut walk = scan::walk(&pack, End::Closed)?;
-            let mut places = Vec::new();
-            for at in walk.blocks.iter().filter(|at| at.header.kind.is_record()) {
-                match recover::places(&Found {
-                    pack: Arc::clone(&pack),
-                    at: *at,
-                }) {
-                    Ok(found) => places.extend(found),
-                    Err(BlocksError::Damaged(damage)) => walk.damages.push(damage),
-                    Err(error) => return Err(error),
-                }
-            }
-            let is_damaged = !walk.damages.is_empty();
-            damages.append(&mut walk.damages);
-            walks.push((pack.number, walk.blocks, places, is_damaged));
-        }
-        let mut index = self.index_mut();
-        if !index.runs.iter().any(|other| other.path == run.path) {
-            return Ok(());
-        }
-        index.runs.retain(|other| other.path != run.path);
-        for (number, blocks, places, is_damaged) in walks {
-            blocks.into_iter().for_each(|at| index.insert(at));
-            index.record(number, places);
-            index.damaged_packs.extend(is_damaged.then_some(number));
-        }
-        drop(index);
-        self.damages().extend(damages);
-        Ok(())
     }
 }

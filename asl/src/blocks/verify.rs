@@ -9,14 +9,18 @@ use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
+use super::block::{Found, read_block, read_places, read_stored};
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::{HEADER_LEN, Kind};
-use super::index::{Found, Index, Location, Place};
+use super::handle::Blocks;
+use super::index::Index;
 use super::list::List;
 use super::manifest::Manifest;
 use super::pack::Pack;
-use super::read::{read_block, read_stored};
+use super::place::{Location, Place};
 use super::scan::{self, End, Walk};
-use super::{BlockDamage, Blocks, BlocksError, recover};
+use super::tail::Tail;
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
 
@@ -100,7 +104,7 @@ impl Blocks {
             .unwrap_or_default();
         let erased = self.erased_places(&under_way)?;
         thread::scope(|scope| {
-            // So many blocks are in memory at once.
+            // As many blocks are in memory at once.
             let (to_verify, verifying) = bounded::<(Found, Task)>(self.threads);
             let (to_judge, judging) = unbounded::<Verdict>();
             for _ in 0..self.threads {
@@ -150,7 +154,7 @@ impl Blocks {
     fn ends(&self) -> Result<Vec<(Arc<Pack>, u64)>, BlocksError> {
         let packs: Vec<_> = self.index().packs.values().cloned().collect();
         let last = packs.last().map(|pack| pack.number);
-        let tail = self.tail.as_ref().map(super::pack::Tail::written);
+        let tail = self.tail.as_ref().map(Tail::written);
         let end = |pack: &Pack| match tail {
             Some(place) if place.pack == pack.number => Ok(place.offset),
             None if Some(pack.number) == last => Ok(self.end),
@@ -190,7 +194,7 @@ impl Blocks {
             let Some(found) = self.index().locate(&at) else {
                 continue;
             };
-            match recover::places(&found) {
+            match read_places(&found) {
                 Ok(found) => places.extend(found),
                 Err(BlocksError::Damaged(_)) => {}
                 Err(error) => return Err(error),
