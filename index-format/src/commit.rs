@@ -8,6 +8,8 @@
 //! once; every record's id and checksum follow from its content. What rests on other commits (the
 //! chain, the logseq, membership) is judged in `asl`.
 
+pub mod unverified;
+
 use std::ops::Range;
 
 use crate::codec::{DecodeError, Reader, Writer};
