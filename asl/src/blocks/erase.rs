@@ -60,19 +60,7 @@ impl Blocks {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let watch = self.pins.watch();
-        let mut blocks = Vec::new();
-        for walked in self.scan(tail.end()?)? {
-            if let Some(damage) = walked.damages.into_iter().next() {
-                return Err(BlocksError::Damaged(damage));
-            }
-            blocks.extend(walked.blocks);
-        }
-        let only_its = self.chunks_of_only(checksum, &blocks)?;
-        let mut doomed = blocks;
-        doomed.retain(|at| match at.header.kind {
-            Kind::Manifest => at.header.name == checksum,
-            kind => kind.is_chunk() && only_its.contains(&at.header.name),
-        });
+        let mut doomed = self.blocks_of_only(checksum, tail.end()?)?;
         if doomed.len() > PLACES_MAX {
             return Err(BlocksError::TooLarge {
                 len: doomed.len() as u64,
@@ -111,6 +99,24 @@ impl Blocks {
             blocks: doomed.len() as u64,
             bytes,
         })
+    }
+
+    /// The blocks before `end` that only this payload needs: its manifests, and every copy of its
+    /// chunks that no other payload has.
+    fn blocks_of_only(&self, checksum: Checksum, end: Place) -> Result<Vec<Location>, BlocksError> {
+        let mut blocks = Vec::new();
+        for walked in self.scan(end)? {
+            if let Some(damage) = walked.damages.into_iter().next() {
+                return Err(BlocksError::Damaged(damage));
+            }
+            blocks.extend(walked.blocks);
+        }
+        let only_its = self.chunks_of_only(checksum, &blocks)?;
+        blocks.retain(|at| match at.header.kind {
+            Kind::Manifest => at.header.name == checksum,
+            kind => kind.is_chunk() && only_its.contains(&at.header.name),
+        });
+        Ok(blocks)
     }
 
     /// Digests of the chunks of a payload that no other payload has, going by every manifest of it
@@ -288,15 +294,15 @@ fn zero_range(file: &dyn DiskFile, offset: u64, zeros: &[u8]) -> io::Result<()> 
                 && file.punch(offset, zeros.len() as u64)? => {}
         written => return written,
     }
-    let edge = usize::try_from(offset.next_multiple_of(PUNCHED_LEN) - offset)
-        .unwrap_or(usize::MAX)
-        .min(zeros.len());
-    file.write_at(offset, &zeros[..edge])?;
+    let edge = |len: u64| {
+        let len = usize::try_from(len).expect("it is shorter than a page that is punched");
+        len.min(zeros.len())
+    };
+    let first = edge(offset.next_multiple_of(PUNCHED_LEN) - offset);
+    file.write_at(offset, &zeros[..first])?;
     let end = offset + zeros.len() as u64;
-    let edge = usize::try_from(end % PUNCHED_LEN)
-        .unwrap_or(usize::MAX)
-        .min(zeros.len());
-    file.write_at(end - edge as u64, &zeros[..edge])
+    let last = edge(end % PUNCHED_LEN);
+    file.write_at(end - last as u64, &zeros[..last])
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

@@ -264,34 +264,8 @@ impl Blocks {
             !removed.contains(&place.pack) && self.index().packs.contains_key(&place.pack)
         };
         let mut dropped: Vec<Place> = dead.iter().copied().filter(stays).collect();
-        let mut put_again = BTreeSet::new();
-        for walk in walks.iter().filter(|walk| removed.contains(&walk.pack)) {
-            for at in &walk.blocks {
-                let (name, kind) = (at.header.name, at.header.kind);
-                let is_erasure = matches!(kind, Kind::Erased | Kind::Zeroed);
-                let is_erased = is_erasure && self.ask(|index| index.is_erased(name))?;
-                if is_erasure && !is_erased {
-                    put_again.insert(name);
-                }
-                let located = self.index().locate(at).filter(|_| kind.is_record());
-                let Some(found) = located else { continue };
-                let places: Vec<Place> = places_as_far_as_known(&found)?
-                    .into_iter()
-                    .filter(stays)
-                    .collect();
-                if kind == Kind::Erased && is_erased {
-                    self.append_record(Kind::Erased, name, &places, false)?;
-                    self.append_zeroed(name)?;
-                } else {
-                    dropped.extend(places);
-                }
-            }
-        }
-        // Nothing is left to erase; but who only has the log's word must not take them for what was
-        // erased.
-        put_again
-            .into_iter()
-            .try_for_each(|name| self.append_zeroed(name))?;
+        let gone = walks.iter().filter(|walk| removed.contains(&walk.pack));
+        dropped.extend(self.carry_over_records(gone.flat_map(|walk| &walk.blocks), &stays)?);
         for places in dropped.chunks(PLACES_MAX) {
             self.append_record(Kind::Dropped, Checksum::from_bytes([0; 32]), places, false)?;
         }
@@ -307,6 +281,41 @@ impl Blocks {
             remove_files(&*self.disk, &removed)
         })?;
         Ok(removed.len() == victims.len())
+    }
+
+    /// Appends again what records among these blocks, whose packs go, say of what was erased. Gives
+    /// the other places they name, of those that stay.
+    fn carry_over_records<'a>(
+        &self,
+        blocks: impl Iterator<Item = &'a Location>,
+        stays: &dyn Fn(&Place) -> bool,
+    ) -> Result<Vec<Place>, BlocksError> {
+        let mut dropped = Vec::new();
+        let mut put_again = BTreeSet::new();
+        for at in blocks {
+            let (name, kind) = (at.header.name, at.header.kind);
+            let is_erasure = matches!(kind, Kind::Erased | Kind::Zeroed);
+            let is_erased = is_erasure && self.ask(|index| index.is_erased(name))?;
+            if is_erasure && !is_erased {
+                put_again.insert(name);
+            }
+            let located = self.index().locate(at).filter(|_| kind.is_record());
+            let Some(found) = located else { continue };
+            let mut places = places_as_far_as_known(&found)?;
+            places.retain(stays);
+            if kind == Kind::Erased && is_erased {
+                self.append_record(Kind::Erased, name, &places, false)?;
+                self.append_zeroed(name)?;
+            } else {
+                dropped.extend(places);
+            }
+        }
+        // Nothing is left to erase; but who only has the log's word must not take them for what was
+        // erased.
+        put_again
+            .into_iter()
+            .try_for_each(|name| self.append_zeroed(name))?;
+        Ok(dropped)
     }
 
     /// Appends these blocks again; `false` if one is damaged, and its pack has to stay.

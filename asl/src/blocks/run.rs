@@ -5,9 +5,12 @@
 //! Invariant: what is given out was verified page by page; what does not verify is an error, and
 //! the run is given up.
 
+mod footer;
+
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::footer::{FOOTER_LEN, Footer};
 use super::error::BlocksError;
 use super::frame::{Codec, Header, Kind};
 use super::layout::INDEX_DIR;
@@ -17,18 +20,15 @@ use crate::disk::{Context, Disk, DiskFile, Mode, Sealed};
 use crate::pages::{PAGE, PageKey, Pages};
 use uor_index_format::id::Checksum;
 
-const MAGIC: [u8; 8] = *b"UORBRUN\0";
-const VERSION: u16 = 1;
-
 const ENTRY_LEN: usize = 64;
 const START_LEN: usize = 4;
 const PLACE_LEN: usize = 12;
 const CHECK_LEN: usize = 8;
-const FOOTER_LEN: usize = 96;
-const FOOTER_CHECKED: Range<usize> = 0..64;
 
 /// About as many entries of one bucket: one page of them at most, mostly.
 const BUCKET_ENTRIES: u64 = 16;
+/// The most bits that say a bucket.
+const BUCKET_BITS_MAX: u32 = 28;
 
 /// How much is written at once.
 const BUFFER_LEN: usize = 1 << 20;
@@ -85,20 +85,23 @@ impl Run {
 
     /// The run in the bytes of a file; `None` if it is not whole, or not this one.
     fn decode(path: String, bytes: Sealed, packs: (u32, u32)) -> Option<Self> {
-        let (content, footer) = bytes.split_last_chunk::<FOOTER_LEN>()?;
-        let number =
-            |at: usize| u64::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
-        let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
-        let known = footer[..8] == MAGIC && u16::from_le_bytes([footer[8], footer[9]]) == VERSION;
-        let (bucket_bits, count, payloads, dead, lengths) =
-            (half(20), number(24), number(32), number(40), number(48));
-        let len = body_len(count, bucket_bits, dead, lengths).filter(|_| known)?;
+        let (content, end) = bytes.split_last_chunk::<FOOTER_LEN>()?;
+        let footer = Footer::decode(end)?;
+        let len = body_len(&footer)?;
         let is_this =
-            (half(12), half(16)) == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
+            footer.packs == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
         let checks = content.get(len..).filter(|_| is_this)?;
-        if footer[64..] != footer_check(checks, &footer[FOOTER_CHECKED]) {
+        if !Footer::verifies(end, checks) {
             return None;
         }
+        let Footer {
+            bucket_bits,
+            count,
+            payloads,
+            dead,
+            lengths,
+            ..
+        } = footer;
         let checks = checks
             .as_chunks::<CHECK_LEN>()
             .0
@@ -161,45 +164,36 @@ impl Run {
             written: 0,
             checks: Vec::new(),
         };
-        let bucket_bits = (count_max / BUCKET_ENTRIES)
-            .checked_ilog2()
-            .map_or(0, |bits| bits.min(28));
-        let mut starts: Vec<u32> = Vec::with_capacity((1 << bucket_bits) + 1);
-        let (mut count, mut payloads) = (0_u32, 0_u64);
+        let mut buckets = Buckets::new(count_max);
+        let mut payloads = 0;
         for entry in entries {
             // What led here is rebuilt first.
             let Ok(at) = entry else { return Ok(false) };
-            let bucket = bucket(&at.header.name, bucket_bits);
-            starts.resize(starts.len().max(bucket + 1), count);
             writer.put(&encode(&at));
             writer.flush(&*file, new, BUFFER_LEN)?;
             payloads += u64::from(at.header.kind.is_payload());
             // More would not be found by the starts of buckets; they stay in memory.
-            let Some(more) = count.checked_add(1) else {
+            if !buckets.count(&at.header.name) {
                 return Ok(false);
-            };
-            count = more;
+            }
         }
-        starts.resize((1 << bucket_bits) + 1, count);
-        starts
-            .iter()
-            .for_each(|start| writer.put(&start.to_le_bytes()));
+        for start in buckets.starts() {
+            writer.put(&start.to_le_bytes());
+        }
         dead.iter()
             .for_each(|place| writer.put(&encode_number_pair(place.pack, place.offset)));
         lengths
             .iter()
             .for_each(|(pack, len)| writer.put(&encode_number_pair(*pack, *len)));
-        let mut footer = [0; FOOTER_LEN];
-        footer[..8].copy_from_slice(&MAGIC);
-        footer[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        footer[12..16].copy_from_slice(&packs.0.to_le_bytes());
-        footer[16..20].copy_from_slice(&packs.1.to_le_bytes());
-        footer[20..24].copy_from_slice(&bucket_bits.to_le_bytes());
-        footer[24..32].copy_from_slice(&u64::from(count).to_le_bytes());
-        footer[32..40].copy_from_slice(&payloads.to_le_bytes());
-        footer[40..48].copy_from_slice(&(dead.len() as u64).to_le_bytes());
-        footer[48..56].copy_from_slice(&(lengths.len() as u64).to_le_bytes());
-        writer.finish(&*file, new, &mut footer)?;
+        let footer = Footer {
+            packs,
+            bucket_bits: buckets.bits,
+            count: buckets.count.into(),
+            payloads,
+            dead: dead.len() as u64,
+            lengths: lengths.len() as u64,
+        };
+        writer.finish(&*file, new, &footer)?;
         file.sync().during("sync", new)?;
         Ok(true)
     }
@@ -340,18 +334,19 @@ pub(super) fn merge<'a>(
 
 /// A number of entries as an index: they lie in a file that is mapped.
 fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+    usize::try_from(number).expect("opening has counted them by the bytes of the file")
 }
 
 fn starts_len(bucket_bits: u32) -> usize {
     ((1 << bucket_bits) + 1) * START_LEN
 }
 
-fn body_len(count: u64, bucket_bits: u32, dead: u64, lengths: u64) -> Option<usize> {
+/// The length of what is before the page checks; `None` if no file has it.
+fn body_len(footer: &Footer) -> Option<usize> {
     let len = |count: u64, each: usize| usize::try_from(count).ok()?.checked_mul(each);
-    let starts = (bucket_bits <= 28).then(|| starts_len(bucket_bits))?;
-    let pairs = len(dead, PLACE_LEN)?.checked_add(len(lengths, PLACE_LEN)?)?;
-    len(count, ENTRY_LEN)?
+    let starts = (footer.bucket_bits <= BUCKET_BITS_MAX).then(|| starts_len(footer.bucket_bits))?;
+    let pairs = len(footer.dead, PLACE_LEN)?.checked_add(len(footer.lengths, PLACE_LEN)?)?;
+    len(footer.count, ENTRY_LEN)?
         .checked_add(starts)?
         .checked_add(pairs)
 }
@@ -405,12 +400,43 @@ fn encode_number_pair(pack: u32, number: u64) -> [u8; PLACE_LEN] {
     bytes
 }
 
-fn footer_check(checks: &[u8], footer: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new()
-        .update(checks)
-        .update(footer)
-        .finalize()
-        .as_bytes()
+/// The buckets that entries, put in the order of their names, fall into.
+struct Buckets {
+    /// How many of the first bits of a name say its bucket.
+    bits: u32,
+    /// How many entries are before each bucket that was come to.
+    starts: Vec<u32>,
+    /// How many entries there are.
+    count: u32,
+}
+
+impl Buckets {
+    /// Of at most `count_max` entries.
+    fn new(count_max: u64) -> Self {
+        let bits = (count_max / BUCKET_ENTRIES).checked_ilog2().unwrap_or(0);
+        let bits = bits.min(BUCKET_BITS_MAX);
+        Self {
+            bits,
+            starts: Vec::with_capacity((1 << bits) + 1),
+            count: 0,
+        }
+    }
+
+    /// Counts the next entry; `false` if there are too many.
+    fn count(&mut self, name: &Checksum) -> bool {
+        let bucket = bucket(name, self.bits);
+        self.starts
+            .resize(self.starts.len().max(bucket + 1), self.count);
+        let more = self.count.checked_add(1);
+        self.count = more.unwrap_or(self.count);
+        more.is_some()
+    }
+
+    /// How many entries are before each bucket, and how many there are.
+    fn starts(&mut self) -> &[u32] {
+        self.starts.resize((1 << self.bits) + 1, self.count);
+        &self.starts
+    }
 }
 
 /// Bytes on their way to a file, with the checks of their pages.
@@ -455,7 +481,7 @@ impl Writer {
         mut self,
         file: &dyn DiskFile,
         path: &str,
-        footer: &mut [u8; FOOTER_LEN],
+        footer: &Footer,
     ) -> Result<(), BlocksError> {
         self.flush(file, path, PAGE)?;
         self.check(self.bytes.len());
@@ -464,10 +490,8 @@ impl Writer {
             .iter()
             .flat_map(|check| check.to_le_bytes())
             .collect();
-        let check = footer_check(&checks, &footer[FOOTER_CHECKED]);
-        footer[64..].copy_from_slice(&check);
         self.bytes.extend_from_slice(&checks);
-        self.bytes.extend_from_slice(footer);
+        self.bytes.extend_from_slice(&footer.encode(&checks));
         Ok(file
             .write_at(self.written, &self.bytes)
             .during("write", path)?)

@@ -124,9 +124,8 @@ impl Tail {
             .iter()
             .map(|(_, body)| frame::frame_len(body.len()))
             .sum();
-        let needed = start + len + MARK_LEN;
         assert!(
-            u32::try_from(needed).is_ok(),
+            u32::try_from(start + len + MARK_LEN).is_ok(),
             "a segment is full long before its offsets do not fit 32 bits"
         );
         let mut position = self.position();
@@ -140,29 +139,37 @@ impl Tail {
             room = rest;
         }
         self.dirty = true;
-        let name = path(self.number);
-        if needed > self.allocated {
-            let step = options.preallocate_bytes as usize;
-            let allocated = if len * APPENDS_PER_STEP < step {
-                needed.next_multiple_of(step)
-            } else {
-                needed
-            };
-            let zeros = vec![0; allocated - (start + len)];
-            self.file
-                .write_at((start + len) as u64, &zeros)
-                .during("reserve space in", &name)?;
-            self.allocated = allocated;
-        }
+        self.allocate(start + len, len, options)?;
         self.file
             .write_at(start as u64, &self.bytes.spare()[..len])
-            .during("append to", &name)?;
+            .during("append to", &path(self.number))?;
         self.bytes.publish(len);
         let waiting = start + len - self.begun;
         if waiting >= BEGIN_SYNC_BYTES {
             self.file.begin_sync(self.begun as u64, waiting as u64);
             self.begun = start + len;
         }
+        Ok(())
+    }
+
+    /// Writes zeros behind entries of `len` bytes that end at `end`, unless there is space for a mark.
+    fn allocate(&mut self, end: usize, len: usize, options: Options) -> Result<(), LogError> {
+        let needed = end + MARK_LEN;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let step = options.preallocate_bytes as usize;
+        let is_small = len * APPENDS_PER_STEP < step;
+        let allocated = if is_small {
+            needed.next_multiple_of(step)
+        } else {
+            needed
+        };
+        let zeros = vec![0; allocated - end];
+        self.file
+            .write_at(end as u64, &zeros)
+            .during("reserve space in", &path(self.number))?;
+        self.allocated = allocated;
         Ok(())
     }
 
