@@ -77,7 +77,7 @@ impl Blocks {
             payloads: gone.difference(&live.payloads).count() as u64,
             blocks: dead.len() as u64,
             bytes_freed: victims.iter().map(Victim::freed_len).sum(),
-            packs_rewritten: u32::try_from(victims.len()).unwrap_or(u32::MAX),
+            packs_rewritten: count(victims.len()),
             bytes_held: 0,
         };
         if !dry_run {
@@ -85,7 +85,7 @@ impl Blocks {
             let held = self.give_up_all(&walks, victims, &dead)?;
             collected.bytes_held = held.iter().sum();
             collected.bytes_freed = collected.bytes_freed.saturating_sub(collected.bytes_held);
-            collected.packs_rewritten -= u32::try_from(held.len()).unwrap_or(0);
+            collected.packs_rewritten -= count(held.len());
         }
         Ok(collected)
     }
@@ -150,4 +150,8 @@ impl Blocks {
         }
         dead
     }
+}
+
+fn count(packs: usize) -> u32 {
+    u32::try_from(packs).expect("packs have numbers of 32 bits")
 }

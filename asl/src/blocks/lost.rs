@@ -172,7 +172,7 @@ impl Blocks {
             }
         })?;
         self.damages().retain(BlockDamage::is_of_index);
-        Ok(u32::try_from(victims.len() + missing).unwrap_or(u32::MAX))
+        Ok(u32::try_from(victims.len() + missing).expect("packs have numbers of 32 bits"))
     }
 
     /// What of a damaged pack is read, and is sound.

@@ -85,7 +85,7 @@ impl Pack {
         let pending = self.pending();
         let written = pending.start.saturating_sub(offset).min(bytes.len() as u64);
         let (written, buffered) =
-            bytes.split_at_mut(usize::try_from(written).unwrap_or(usize::MAX));
+            bytes.split_at_mut(usize::try_from(written).expect("at most what was asked for"));
         if !buffered.is_empty() {
             let at = (offset + written.len() as u64)
                 .checked_sub(pending.start)

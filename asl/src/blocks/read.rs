@@ -171,7 +171,7 @@ impl Blocks {
             whole_before += 1;
         }
         chunks.drain(..whole_before);
-        let skip = usize::try_from(range.start - before).unwrap_or(usize::MAX);
+        let skip = usize::try_from(range.start - before).expect("the range begins in this chunk");
         self.reader(checksum, chunks, skip, range.end - range.start)
     }
 

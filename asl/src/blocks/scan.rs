@@ -213,7 +213,7 @@ impl<'a> Window<'a> {
             self.bytes = self.pack.read(offset, left.min(WINDOW_LEN))?;
             self.start = offset;
         }
-        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let at = usize::try_from(offset - self.start).expect("it is inside what was read");
         Ok(&self.bytes[at..at + len])
     }
 

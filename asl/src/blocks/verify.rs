@@ -444,7 +444,8 @@ fn verify_block(found: &Found, task: Task) -> Result<Option<BlockDamage>, Blocks
         Err(error) => return Err(error),
     }
     let end = HEADER_LEN as u64 + u64::from(header.stored_len);
-    let padding_len = usize::try_from(header.block_len() - end).unwrap_or(0);
+    let padding_len =
+        usize::try_from(header.block_len() - end).expect("padding is shorter than the alignment");
     let padding = found.pack.read(place.offset + end, padding_len)?;
     let clean = padding.iter().all(|byte| *byte == 0);
     Ok((!clean).then(|| found.damage("padding", hex(&vec![0; padding_len]), hex(&padding))))
