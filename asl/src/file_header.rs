@@ -5,6 +5,8 @@
 
 use uor_index_format::codec::hex;
 
+use crate::damage::Mismatch;
+
 /// Byte ranges of the header.
 mod field {
     use std::ops::Range;
@@ -25,8 +27,8 @@ const _: () = assert!(field::CHECK.end == LEN, "no gap, no padding");
 pub(crate) enum Invalid {
     /// A sound header of a version this program does not know.
     Version { found: u16 },
-    /// Not a sound header: what it should have held, and what it holds, in hex.
-    Damaged { expected: String, found: String },
+    /// Not a sound header.
+    Damaged(Mismatch),
 }
 
 /// The header of file `number` of the kind that `magic` names.
@@ -60,10 +62,11 @@ pub(crate) fn version(
             };
         }
     }
-    Err(Invalid::Damaged {
-        expected: hex(&encode(magic, number, newest)),
-        found: hex(found),
-    })
+    Err(Invalid::Damaged(Mismatch::new(
+        "file header",
+        hex(&encode(magic, number, newest)),
+        hex(found),
+    )))
 }
 
 fn check(bytes: &[u8; LEN]) -> [u8; 16] {
@@ -90,7 +93,7 @@ mod tests {
             let mut flipped = encode(MAGIC, 3, 2);
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(
-                matches!(version(&flipped, MAGIC, 3, 2), Err(Invalid::Damaged { .. })),
+                matches!(version(&flipped, MAGIC, 3, 2), Err(Invalid::Damaged(_))),
                 "bit {bit}"
             );
         }

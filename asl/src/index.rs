@@ -46,7 +46,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index of so many shards, a power of two up to 65,536; others are rounded up. `seed`
+    /// An empty index of `shards` shards, a power of two up to 65,536; others are rounded up. `seed`
     /// is to be known to nobody who could choose ids.
     #[must_use]
     pub fn new(shards: u32, seed: u64) -> Self {
@@ -181,7 +181,7 @@ impl Index {
         mut on_place: impl FnMut(LogPosition),
         mut on_found: impl FnMut(usize, Found),
     ) -> Result<(), E> {
-        /// So many lines are asked for at once.
+        /// How many lines are asked for at once.
         const AT_ONCE: usize = 32;
         let mut candidates = Vec::with_capacity(AT_ONCE);
         for (start, ids) in (0..).step_by(AT_ONCE).zip(ids.chunks(AT_ONCE)) {
@@ -299,7 +299,7 @@ impl Index {
 
 /// A prefix as the id's first bytes.
 fn bytes_of(prefix: u64) -> [u8; 8] {
-    std::array::from_fn(|at| u8::try_from(prefix >> (56 - 8 * at) & 0xff).unwrap_or(0))
+    std::array::from_fn(|at| u8::try_from(prefix >> (56 - 8 * at) & 0xff).expect("eight bits"))
 }
 
 type Stream<'a, E> = Box<dyn Iterator<Item = Result<(CanonicalId, Found), E>> + 'a>;

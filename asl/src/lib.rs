@@ -1,7 +1,7 @@
 //! Storage of one site: the append log, payload blocks, the state they amount to, and replay.
 //!
-//! Modules in the order data flows: `disk` under everything; `log` and `blocks` hold bytes; `judge`
-//! decides what counts; `state` what is visible; `replay` is the specification's sequential
+//! Modules in the order data flows: `disk` under everything; `log` and `blocks` hold bytes, `damage`
+//! says which are not what was written; `judge` decides what counts; `state` what is visible; `replay` is the specification's sequential
 //! algorithm, against which `state` is held; `store` tells the whole story and is where to begin
 //! reading.
 //!
@@ -12,6 +12,7 @@
 pub mod blocks;
 mod changes;
 mod commits;
+pub mod damage;
 pub mod disk;
 mod file_header;
 pub mod group;

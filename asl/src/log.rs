@@ -1,6 +1,10 @@
 //! The append log: opaque entries, in the order they were appended, each at a [`LogPosition`] that
 //! never changes. Layout, and every way a crash can fall: `FORMAT.md`, "Log"; design §6.
 //!
+//! To be read in this order: `position`, `frame` (the unit of the log), `growing` and `tail`
+//! (appending to the last segment), `closed` (the others), `view` (reading); `scan` and `recover`
+//! (opening); `verify`, `salvage`. [`Log`] puts them together.
+//!
 //! Invariants:
 //! * an entry is durable once [`Log::sync`] has returned; entries are never reordered, and only
 //!   unsynced ones can be lost;
@@ -10,8 +14,11 @@
 //!   the entries that may not have reached the disk once more.
 
 mod closed;
+mod error;
 mod frame;
 mod growing;
+mod layout;
+mod position;
 mod recover;
 mod salvage;
 mod scan;
@@ -21,257 +28,21 @@ mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use self::closed::Closed;
+pub use self::error::LogError;
 pub use self::frame::BODY_LEN_MAX;
+pub(crate) use self::frame::MARK_LEN;
+pub use self::layout::Options;
+pub use self::position::{ENTRY_HEADER_LEN, LogPosition};
+use self::recover::Opened;
+pub use self::recover::{Cut, Recovery};
 pub use self::salvage::Salvaged;
-pub(crate) use self::salvage::{damaged as damaged_segments, rewrite as rewrite_segment};
+pub(crate) use self::salvage::{damaged_segments, rewrite_segment};
 use self::tail::Tail;
 pub use self::verify::LogVerified;
 #[cfg(test)]
 pub(crate) use self::view::READS;
-pub use self::view::{Entries, LogView};
-use crate::disk::{Disk, DiskError, Mode};
-use crate::pages::PageDamage;
-
-/// How many bytes of an entry's frame are before its body.
-pub const ENTRY_HEADER_LEN: u32 = 32;
-const _: () = assert!(
-    ENTRY_HEADER_LEN as usize == frame::HEADER_LEN,
-    "one length, two types"
-);
-
-/// How long the mark is that is written behind every sync.
-pub(crate) const MARK_LEN: usize = frame::MARK_LEN;
-
-const DIR: &str = "log";
-const EXTENSION: &str = "log";
-const MAGIC: [u8; 8] = *b"UORLOG\0\0";
-
-/// The newest version of segments that this program reads, and the one it writes.
-const VERSION: u16 = 2;
-
-/// So that offsets, one frame over it included, fit 32 bits with room to spare.
-const SEGMENT_BYTES_MAX: u32 = 1 << 30;
-
-/// A byte of the log: where an entry's frame starts, or any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogPosition {
-    /// Number of the segment file, from 1.
-    pub segment: u32,
-    /// Byte offset in its file.
-    pub offset: u32,
-}
-
-impl LogPosition {
-    /// Where the first entry of a log starts.
-    pub const START: Self = Self {
-        segment: 1,
-        offset: 32,
-    };
-
-    /// Where the body of the entry at this position starts.
-    #[must_use]
-    pub fn body(self) -> Self {
-        Self {
-            offset: self.offset.saturating_add(ENTRY_HEADER_LEN),
-            ..self
-        }
-    }
-
-    /// So many bytes on.
-    #[must_use]
-    pub fn plus(self, bytes: usize) -> Self {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Self {
-            offset: self.offset.saturating_add(bytes),
-            ..self
-        }
-    }
-
-    /// As one number, which ascends as positions do.
-    #[must_use]
-    pub fn to_u64(self) -> u64 {
-        u64::from(self.segment) << 32 | u64::from(self.offset)
-    }
-
-    /// The position that [`LogPosition::to_u64`] gave.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
-    pub const fn from_u64(number: u64) -> Self {
-        Self {
-            segment: (number >> 32) as u32,
-            offset: number as u32,
-        }
-    }
-
-    fn to_bytes(self) -> [u8; 8] {
-        self.to_u64().to_le_bytes()
-    }
-}
-
-/// One entry as it was appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Where it is.
-    pub position: LogPosition,
-    /// The kind it was appended with.
-    pub kind: u8,
-    /// The body it was appended with.
-    pub body: Vec<u8>,
-}
-
-/// Sizes that may differ between stores without changing the format.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// A segment is closed when the next frame would make it longer than this many bytes; at most 1
-    /// GiB. A longer frame gets a segment of its own. What closes a segment comes on top.
-    pub segment_bytes: u32,
-    /// Space is written with zeros in steps of this many bytes, so that most small appends
-    /// overwrite.
-    pub preallocate_bytes: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 32 << 20,
-            preallocate_bytes: 1 << 20,
-        }
-    }
-}
-
-impl Options {
-    /// With these sizes where they are possible, else the nearest that are.
-    fn bounded(self) -> Self {
-        Self {
-            segment_bytes: self.segment_bytes.min(SEGMENT_BYTES_MAX),
-            preallocate_bytes: self.preallocate_bytes.clamp(1, SEGMENT_BYTES_MAX),
-        }
-    }
-}
-
-/// What opening found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recovery {
-    /// Number of entries in the last segment; the others are not looked at.
-    pub entries_last: u64,
-    /// Number of segment files.
-    pub segments: u32,
-    /// What was written but never synced, and is no whole entry: the torn tail.
-    pub cut: Option<Cut>,
-}
-
-/// A torn tail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
-    /// The last segment's file.
-    pub file: String,
-    /// Where the valid frames end.
-    pub offset: u64,
-    /// How many bytes came after, not counting zeros at the end.
-    pub bytes: u64,
-    /// Where the writer saved those bytes before it cut them off; a reader leaves them in place.
-    pub saved: Option<String>,
-}
-
-/// Why the log could not be opened, read or appended to.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogError {
-    /// The disk refused.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// A file of a newer format.
-    #[error("{file} has format version {found}, this program reads up to {supported}")]
-    Newer {
-        /// The file's path inside the store.
-        file: String,
-        /// The version the file states.
-        found: u16,
-        /// The newest version this program reads.
-        supported: u16,
-    },
-    /// Bytes that had been durable are not what was written.
-    #[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
-    Damaged {
-        /// The file's path inside the store.
-        file: String,
-        /// Where the frame (or the file header, at 0) starts.
-        offset: u64,
-        /// Which check failed.
-        what: &'static str,
-        /// What should be there: a digest in hex, or words.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// A segment between others, or before them, is not there.
-    #[error("{file} is missing, though a later segment exists")]
-    Missing {
-        /// The missing file's path inside the store.
-        file: String,
-    },
-    /// The log ends before this position.
-    #[error("the log has no entry at offset {offset} of segment {segment}")]
-    NoEntry {
-        /// Segment asked for.
-        segment: u32,
-        /// Offset asked for.
-        offset: u32,
-    },
-    /// A place at which no frame starts, or a damaged one.
-    #[error("no entry of the log starts at offset {offset} of segment {segment}")]
-    NoFrame {
-        /// Segment asked for.
-        segment: u32,
-        /// Offset asked for.
-        offset: u32,
-    },
-    /// An entry longer than a frame may be; nothing was appended.
-    #[error("an entry of {len} bytes is longer than {max}")]
-    TooLarge {
-        /// Its length.
-        len: usize,
-        /// The longest possible.
-        max: usize,
-    },
-    /// An earlier write or sync failed: what is on the disk is known only after opening the log
-    /// again.
-    #[error("the log takes no entries since a write or sync failed; open it again")]
-    Poisoned,
-    /// The log was opened to be read.
-    #[error("the log was opened to be read")]
-    ReadOnly,
-}
-
-impl From<PageDamage> for LogError {
-    fn from(
-        PageDamage {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        }: PageDamage,
-    ) -> Self {
-        Self::Damaged {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        }
-    }
-}
-
-/// What appending gives.
-#[derive(Clone)]
-pub struct Appended {
-    /// Where the entries are, in the order they were given.
-    pub positions: Vec<LogPosition>,
-    /// The log with them.
-    view: LogView,
-}
+pub use self::view::{Appended, Entries, Entry, LogView};
+use crate::disk::{Disk, Mode};
 
 /// An open log. Threads share it: reading does not wait for appending.
 pub struct Log {
@@ -284,7 +55,17 @@ pub struct Log {
 
 struct Appending {
     tail: Tail,
+    /// A write or sync failed, or one is under way.
     poisoned: bool,
+}
+
+impl Appending {
+    fn new(tail: Tail) -> Self {
+        Self {
+            tail,
+            poisoned: false,
+        }
+    }
 }
 
 impl Log {
@@ -310,7 +91,19 @@ impl Log {
         mode: Mode,
         options: Options,
     ) -> Result<(Self, Recovery), LogError> {
-        recover::open(disk, mode, options.bounded())
+        let options = options.bounded();
+        let Opened {
+            view,
+            tail,
+            recovery,
+        } = recover::open(&disk, mode, options)?;
+        let log = Self {
+            disk,
+            options,
+            view: RwLock::new(view),
+            tail: tail.map(Appending::new).map(Mutex::new),
+        };
+        Ok((log, recovery))
     }
 
     /// Whether a write or sync has failed, so that nothing is appended until the log is opened
@@ -331,10 +124,12 @@ impl Log {
         if !appending.poisoned {
             return Ok(None);
         }
-        let (opened, recovery) = recover::open(Arc::clone(&self.disk), Mode::Write, self.options)?;
-        let view = opened.view();
-        let tail = opened.tail.ok_or(LogError::ReadOnly)?;
-        *appending = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Opened {
+            view,
+            tail,
+            recovery,
+        } = recover::open(&self.disk, Mode::Write, self.options)?;
+        *appending = Appending::new(tail.expect("a writer has a tail"));
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(Some(recovery))
     }
@@ -444,39 +239,8 @@ impl Log {
     /// Shows the tail as it is now to whoever looks from now on.
     fn publish(&self, tail: &Tail) -> LogView {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if view.end.segment < tail.number {
-            let closed = view.end.segment..tail.number;
-            let closed = closed.map(|number| Arc::new(Closed::new(Arc::clone(&self.disk), number)));
-            let all = view.closed.iter().cloned().chain(closed).collect();
-            view.closed = Arc::new(all);
-        }
-        view.last = tail.bytes.shared();
-        view.end = tail.position();
+        view.advance(&self.disk, tail.number, tail.bytes.shared());
         view.clone()
-    }
-}
-
-fn path(segment: u32) -> String {
-    format!("{DIR}/{segment:08}.{EXTENSION}")
-}
-
-/// Offsets fit: opening refuses segments of 4 GiB, and appending closes them long before.
-fn offset_in_segment(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
-}
-
-fn damaged(segment: u32, offset: usize, invalid: frame::Invalid) -> LogError {
-    let frame::Invalid {
-        what,
-        expected,
-        found,
-    } = invalid;
-    LogError::Damaged {
-        file: path(segment),
-        offset: offset as u64,
-        what,
-        expected,
-        found,
     }
 }
 

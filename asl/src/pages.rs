@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::thread;
 
+use crate::damage::{Damage, Mismatch};
 use crate::disk::Sealed;
 use crate::prefetch;
 
@@ -75,22 +76,6 @@ pub(crate) fn checks_of(key: &PageKey, bytes: &[u8]) -> Vec<u64> {
     checks
 }
 
-/// Bytes that are not what was written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
-pub(crate) struct PageDamage {
-    /// The file's path inside the store.
-    pub(crate) file: String,
-    /// Where the page starts, or the bytes that were asked for.
-    pub(crate) offset: u64,
-    /// Which check failed.
-    pub(crate) what: &'static str,
-    /// What should be there: a digest in hex, or words.
-    pub(crate) expected: String,
-    /// What is there.
-    pub(crate) found: String,
-}
-
 /// The first bytes of a closed file, and the checks of their pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -112,27 +97,17 @@ impl Pages {
         len: usize,
         key: PageKey,
         checks: Vec<u64>,
-    ) -> Result<Self, PageDamage> {
-        let damage = |what, expected, found| PageDamage {
-            file: file.clone(),
-            offset: 0,
-            what,
-            expected,
-            found,
-        };
+    ) -> Result<Self, Damage> {
         if len > bytes.len() {
-            return Err(damage(
-                "length",
+            let (expected, found) = (
                 format!("at least {len} bytes"),
                 format!("{} bytes", bytes.len()),
-            ));
+            );
+            return Err(Mismatch::new("length", expected, found).at(file, 0));
         }
         if checks.len() != len.div_ceil(PAGE) {
-            return Err(damage(
-                "number of pages",
-                len.div_ceil(PAGE).to_string(),
-                checks.len().to_string(),
-            ));
+            let (expected, found) = (len.div_ceil(PAGE).to_string(), checks.len().to_string());
+            return Err(Mismatch::new("number of pages", expected, found).at(file, 0));
         }
         let seen = (0..checks.len().div_ceil(64))
             .map(|_| AtomicU64::new(0))
@@ -160,7 +135,7 @@ impl Pages {
     /// The bytes of `range`, each page of it verified since the file was opened. A range that is
     /// not inside is damage too: what led here was not what was written.
     #[inline]
-    pub(crate) fn get(&self, range: Range<usize>) -> Result<&[u8], PageDamage> {
+    pub(crate) fn get(&self, range: Range<usize>) -> Result<&[u8], Damage> {
         // A pair of registers, where a result with its error would go by memory and be waited for:
         // a tenth of a lookup.
         match self.get_seen(range.clone()) {
@@ -181,7 +156,7 @@ impl Pages {
     }
 
     #[inline(never)]
-    fn get_unseen(&self, range: Range<usize>) -> Result<&[u8], PageDamage> {
+    fn get_unseen(&self, range: Range<usize>) -> Result<&[u8], Damage> {
         let Some(bytes) = self
             .bytes
             .get(..self.len)
@@ -213,7 +188,7 @@ impl Pages {
 
     /// Verifies every page, whether it has been before or not, and says which are damaged; calls
     /// `on_page` with the number of bytes after each.
-    pub(crate) fn verify_all(&self, mut on_page: impl FnMut(usize)) -> Vec<PageDamage> {
+    pub(crate) fn verify_all(&self, mut on_page: impl FnMut(usize)) -> Vec<Damage> {
         let mut damages = Vec::new();
         for page in 0..self.checks.len() {
             damages.extend(self.verify(page).err());
@@ -239,7 +214,7 @@ impl Pages {
         &self.bytes[page * PAGE..self.len.min((page + 1) * PAGE)]
     }
 
-    fn verify(&self, page: usize) -> Result<(), PageDamage> {
+    fn verify(&self, page: usize) -> Result<(), Damage> {
         let (expected, found) = (self.checks[page], self.key.check(page, self.page(page)));
         self.not_cut()?;
         if expected != found {
@@ -248,13 +223,7 @@ impl Pages {
                 format!("{:016x}", found.swap_bytes()),
             );
             let offset = (page * PAGE) as u64;
-            return Err(PageDamage {
-                file: self.file.clone(),
-                offset,
-                what: "page",
-                expected,
-                found,
-            });
+            return Err(Mismatch::new("page", expected, found).at(&self.file, offset));
         }
         self.seen[page / 64].fetch_or(1 << (page % 64), Ordering::Relaxed);
         Ok(())
@@ -276,7 +245,7 @@ impl Pages {
     }
 
     /// Whether all that was read until now was the file's.
-    pub(crate) fn not_cut(&self) -> Result<(), PageDamage> {
+    pub(crate) fn not_cut(&self) -> Result<(), Damage> {
         if self.is_whole() {
             Ok(())
         } else {
@@ -286,26 +255,18 @@ impl Pages {
 
     #[cold]
     #[inline(never)]
-    fn cut(&self) -> PageDamage {
-        PageDamage {
-            file: self.file.clone(),
-            offset: 0,
-            what: "length",
-            expected: format!("{} bytes, as when it was opened", self.bytes.len()),
-            found: "fewer, or pages that the disk cannot read".to_owned(),
-        }
+    fn cut(&self) -> Damage {
+        let expected = format!("{} bytes, as when it was opened", self.bytes.len());
+        let found = "fewer, or pages that the disk cannot read";
+        Mismatch::new("length", expected, found).at(&self.file, 0)
     }
 
     #[cold]
     #[inline(never)]
-    fn outside(&self, range: &Range<usize>) -> PageDamage {
-        PageDamage {
-            file: self.file.clone(),
-            offset: range.start as u64,
-            what: "range",
-            expected: format!("inside {} bytes", self.len),
-            found: format!("{}..{}", range.start, range.end),
-        }
+    fn outside(&self, range: &Range<usize>) -> Damage {
+        let expected = format!("inside {} bytes", self.len);
+        let found = format!("{}..{}", range.start, range.end);
+        Mismatch::new("range", expected, found).at(&self.file, range.start as u64)
     }
 }
 

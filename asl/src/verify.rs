@@ -22,6 +22,7 @@ use self::commits::{Commits, threads};
 pub(crate) use self::index::place_of;
 pub use self::uncounted::Uncounted;
 use crate::blocks::BlockDamage;
+use crate::damage::Damage;
 use crate::disk::{Context as _, DiskError, Mode, list_numbered};
 use crate::log::{LogError, LogVerified};
 use crate::replay::{Reached, Replay};
@@ -217,8 +218,8 @@ impl Store {
             if damage.is_of_index() {
                 findings.push(Finding::Index {
                     what: damage.to_string(),
-                    file: Some(damage.file),
-                    offset: Some(damage.offset),
+                    file: Some(damage.at.file),
+                    offset: Some(damage.at.offset),
                 });
                 continue;
             }
@@ -486,7 +487,7 @@ impl Finding {
     fn of_log(error: &LogError) -> Self {
         let what = error.to_string();
         match error {
-            LogError::Damaged { file, offset, .. } => Self::Log {
+            LogError::Damaged(Damage { file, offset, .. }) => Self::Log {
                 file: Some(file.clone()),
                 offset: Some(*offset),
                 what,

@@ -62,9 +62,11 @@ fn every_flipped_bit_is_named() {
                 assert!(
                     damages
                         .iter()
-                        .all(|damage| damage.file == path && damage.offset <= bit / 8)
+                        .all(|damage| damage.at.file == path && damage.at.offset <= bit / 8)
                 );
-                let header = damages.iter().any(|damage| damage.what == "block header");
+                let header = damages
+                    .iter()
+                    .any(|damage| damage.at.what == "block header");
                 assert!(
                     header || lost.iter().all(|checksum| spoiled.contains(checksum)),
                     "bit {bit} of {path}"
@@ -76,7 +78,7 @@ fn every_flipped_bit_is_named() {
                         cut += 1;
                     }
                     (true, None) => {
-                        let is_mended = recovery.mended.iter().any(|damage| damage.file == path);
+                        let is_mended = recovery.mended.iter().any(|damage| damage.at.file == path);
                         let is_told = is_mended || recovery.rebuilt == [path.clone()];
                         assert!(is_told && lost.is_empty(), "bit {bit} of {path} unnoticed");
                         rebuilt += 1;
@@ -108,7 +110,7 @@ fn a_damaged_chunk_names_every_payload_it_spoils() {
     spoiled.sort();
     assert_eq!(damages.len(), 1);
     assert_eq!(
-        (damages[0].file.as_str(), damages[0].offset),
+        (damages[0].at.file.as_str(), damages[0].at.offset),
         ("blocks/00000001.pack", 32)
     );
     assert_eq!(damages[0].payloads, spoiled);
@@ -290,7 +292,10 @@ fn every_truncation_is_named_or_a_torn_tail() {
             disk.open(path, Mode::Write).unwrap().set_len(cut).unwrap();
             let (reader, recovery) = open(&disk, Mode::ReadOnly).unwrap();
             let lost = all.iter().any(|bytes| !same(&reader, bytes));
-            let named = recovery.damages.iter().any(|damage| &damage.file == path);
+            let named = recovery
+                .damages
+                .iter()
+                .any(|damage| &damage.at.file == path);
             if path.starts_with("index/") {
                 assert!(!lost && recovery.rebuilt == [path.clone()] && named);
                 assert!(open(&disk, Mode::Write).is_ok());
@@ -305,7 +310,7 @@ fn every_truncation_is_named_or_a_torn_tail() {
             let (writer, recovery) = open(&disk, Mode::Write).unwrap();
             let mut said = recovery.damages.iter().chain(&recovery.mended);
             assert!(
-                (is_last && cut >= 32) || said.any(|damage| &damage.file == path),
+                (is_last && cut >= 32) || said.any(|damage| &damage.at.file == path),
                 "{path} cut at {cut}"
             );
             assert!(
@@ -334,7 +339,7 @@ proptest! {
         let damages = reader.verify(&mut |_, _| {}).unwrap().damages;
         let lost = all.iter().filter(|bytes| !same(&reader, bytes)).count();
         prop_assert!(lost == 0 || !damages.is_empty() || recovery.cut.is_some());
-        prop_assert!(damages.iter().all(|damage| damage.file == path));
+        prop_assert!(damages.iter().all(|damage| damage.at.file == path));
     }
 }
 
@@ -370,8 +375,8 @@ fn a_damaged_file_header_is_no_unfinished_pack() {
         let (blocks, recovery) = open(&disk, Mode::Write).unwrap();
         assert_eq!(
             (
-                recovery.damages[0].offset,
-                recovery.damages[0].file.as_str()
+                recovery.damages[0].at.offset,
+                recovery.damages[0].at.file.as_str()
             ),
             (0, "blocks/00000001.pack")
         );

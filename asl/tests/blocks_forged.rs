@@ -97,7 +97,7 @@ fn a_manifest_of_other_bytes_is_damage_wherever_it_is_read() {
             let damages = open(&disk, mode).verify(&mut |_, _| {}).unwrap().damages;
             assert_eq!(damages.len(), 1, "{damages:?}");
             assert_eq!(
-                (damages[0].what, &damages[0].payloads),
+                (damages[0].at.what, &damages[0].payloads),
                 ("digest of all chunks", &vec![checksum])
             );
         }
@@ -324,10 +324,10 @@ fn what_a_pack_of_its_version_cannot_hold_is_damage() {
                 .1
                 .damages;
             // These packs were made without a list.
-            found.retain(|damage| damage.file == "blocks/00000001.pack");
+            found.retain(|damage| damage.at.file == "blocks/00000001.pack");
             assert_eq!(found.is_empty(), is_sound, "{context}: {found:?}");
             assert!(
-                found.iter().all(|damage| damage.offset == offset),
+                found.iter().all(|damage| damage.at.offset == offset),
                 "{context}: {found:?}"
             );
         }

@@ -180,7 +180,7 @@ fn garbage_goes_and_missing_packs_are_still_missed() {
             let (blocks, recovery) =
                 Blocks::open_with(Arc::new(disk.clone()), mode, OPTIONS).unwrap();
             assert!(
-                matches!(&recovery.damages[..], [damage] if damage.file == path),
+                matches!(&recovery.damages[..], [damage] if damage.at.file == path),
                 "{:?}",
                 recovery.damages
             );
@@ -902,7 +902,7 @@ proptest! {
             }
             prop_assert_eq!(blocks.payloads().len(), model.values().filter(|fate| **fate == Fate::Here).count());
             let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
-            prop_assert!(damages.iter().all(|damage| spoiled && damage.file.ends_with(".run")), "{:?}", damages);
+            prop_assert!(damages.iter().all(|damage| spoiled && damage.at.file.ends_with(".run")), "{:?}", damages);
         }
     }
 }

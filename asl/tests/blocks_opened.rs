@@ -156,7 +156,7 @@ fn assert_missed(recovery: &Recovery) {
         recovery
             .damages
             .iter()
-            .any(|damage| damage.file == "blocks/00000002.pack"),
+            .any(|damage| damage.at.file == "blocks/00000002.pack"),
         "{recovery:?}"
     );
     assert!(recovery.has_lost());
@@ -179,14 +179,14 @@ fn a_damaged_list_of_packs_is_passed_over_and_made_anew() {
     assert!(disk.flip_bit("blocks/packs.list", 8 * 20));
     let (blocks, recovery) = open(&disk, Mode::ReadOnly).unwrap();
     assert!(
-        matches!(recovery.damages.as_slice(), [damage] if damage.file == "blocks/packs.list"),
+        matches!(recovery.damages.as_slice(), [damage] if damage.at.file == "blocks/packs.list"),
         "{recovery:?}"
     );
     assert_eq!(blocks.payloads(), [live]);
     assert!(same(&blocks, &all[11]));
     let (blocks, recovery) = open(&disk, Mode::Write).unwrap();
     assert!(
-        matches!(recovery.mended.as_slice(), [damage] if damage.file == "blocks/packs.list"),
+        matches!(recovery.mended.as_slice(), [damage] if damage.at.file == "blocks/packs.list"),
         "{recovery:?}"
     );
     assert_eq!(blocks.payloads(), [live], "what was given up stays away");
@@ -212,7 +212,7 @@ fn a_list_of_packs_that_is_gone_is_said() {
             &recovery.damages
         };
         assert!(
-            matches!(said.as_slice(), [damage] if damage.file == "blocks/packs.list"),
+            matches!(said.as_slice(), [damage] if damage.at.file == "blocks/packs.list"),
             "{recovery:?}"
         );
         assert!(recovery.has_lost());
@@ -234,13 +234,13 @@ fn a_damaged_record_is_passed_over() {
     assert!(disk.flip_bit("blocks/00000001.pack", 8 * (before + 64 + 3)));
     let (blocks, recovery) = open(&disk, Mode::ReadOnly).unwrap();
     assert!(
-        matches!(recovery.damages.as_slice(), [damage] if damage.offset == before),
+        matches!(recovery.damages.as_slice(), [damage] if damage.at.offset == before),
         "{recovery:?}"
     );
     assert!(!blocks.has(Checksum::of(&all[0])) && same(&blocks, &all[1]) && same(&blocks, &all[2]));
     let (blocks, recovery) = open(&disk, Mode::Write).unwrap();
     assert!(
-        matches!(recovery.damages.as_slice(), [damage] if damage.offset == before),
+        matches!(recovery.damages.as_slice(), [damage] if damage.at.offset == before),
         "{recovery:?}"
     );
     assert!(same(&blocks, &all[1]) && same(&blocks, &all[2]));

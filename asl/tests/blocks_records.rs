@@ -245,7 +245,7 @@ fn is_not_zero(disk: &MemoryDisk, writer: &Blocks) {
         let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
         assert_eq!(damages.len(), 1, "{damages:?}");
         assert_eq!(
-            (damages[0].what, damages[0].file.as_str()),
+            (damages[0].at.what, damages[0].at.file.as_str()),
             ("erased contents", "blocks/00000001.pack")
         );
     }
@@ -301,7 +301,7 @@ fn where_headers_are_damaged_nothing_is_erased() {
     for bytes in [&all[0], &all[2]] {
         let error = blocks.erase(Checksum::of(bytes)).unwrap_err();
         assert!(
-            matches!(&error, BlocksError::Damaged(damage) if damage.what == "block header"),
+            matches!(&error, BlocksError::Damaged(damage) if damage.at.what == "block header"),
             "{error}"
         );
         assert!(same(&blocks, bytes) && !blocks.erased(Checksum::of(bytes)));

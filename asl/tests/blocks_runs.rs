@@ -220,7 +220,7 @@ fn a_run_that_is_damaged_while_it_is_in_use_takes_no_record_with_it() {
         );
         let damages = blocks.verify(&mut |_, _| {}).unwrap().damages;
         assert!(
-            matches!(damages.as_slice(), [damage] if damage.file == runs[0]),
+            matches!(damages.as_slice(), [damage] if damage.at.file == runs[0]),
             "{damages:?}"
         );
     }

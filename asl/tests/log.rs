@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use observed::Observed;
 use proptest::prelude::*;
+use uor_asl::damage::Damage;
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
@@ -228,7 +229,7 @@ proptest! {
         for mode in [Mode::ReadOnly, Mode::Write] {
             match read(&disk, mode) {
                 Ok(found) => prop_assert!(all.starts_with(&found)),
-                Err(LogError::Damaged { file, .. }) => prop_assert_eq!(&file, &path),
+                Err(LogError::Damaged(Damage { file, .. })) => prop_assert_eq!(&file, &path),
                 Err(error) => panic!("{error}"),
             }
         }
@@ -302,7 +303,7 @@ fn every_flipped_bit_is_an_error_or_harmless() {
                         assert_eq!(found, all, "bit {bit} of {path}");
                         harmless += 1;
                     }
-                    Err(LogError::Damaged { file, offset, .. }) => {
+                    Err(LogError::Damaged(Damage { file, offset, .. })) => {
                         assert_eq!(file, path);
                         assert!(offset <= bit / 8, "damage at {offset}, bit {bit}");
                         refused += 1;
@@ -332,7 +333,7 @@ fn every_truncation_is_an_error_or_a_prefix() {
                         "{path} cut at {cut} went unnoticed"
                     );
                 }
-                Err(LogError::Damaged { file, .. }) => assert_eq!(&file, path),
+                Err(LogError::Damaged(Damage { file, .. })) => assert_eq!(&file, path),
                 Err(error) => panic!("{path} cut at {cut}: {error}"),
             }
         }
@@ -445,7 +446,7 @@ fn a_frame_copied_elsewhere_does_not_verify() {
         .unwrap();
     assert!(matches!(
         open(&disk, Mode::ReadOnly),
-        Err(LogError::Damaged { offset: 72, .. })
+        Err(LogError::Damaged(Damage { offset: 72, .. }))
     ));
 }
 
@@ -526,7 +527,7 @@ fn positions_outside_the_log_are_refused() {
             segment: 1,
             offset: 33
         }),
-        Err(LogError::Damaged { .. })
+        Err(LogError::Damaged(_))
     ));
 }
 
@@ -662,7 +663,7 @@ fn version_1_is_read_and_continued() {
             let disk = disk.crash(0);
             assert!(disk.flip_bit(path, bit));
             assert!(
-                matches!(read(&disk, Mode::ReadOnly), Err(LogError::Damaged { file, .. }) if file == path)
+                matches!(read(&disk, Mode::ReadOnly), Err(LogError::Damaged(Damage { file, .. })) if file == path)
             );
             assert!(
                 !open(&disk, Mode::ReadOnly)

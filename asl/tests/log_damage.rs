@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uor_asl::damage;
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
@@ -183,7 +184,7 @@ fn damages(sample: &Sample, segment: u32) -> Vec<(String, bool, Damage)> {
 /// Errors say which file, or which position.
 fn assert_named(error: &LogError, what: &str) {
     match error {
-        LogError::Damaged { file, .. } | LogError::Missing { file } => {
+        LogError::Damaged(damage::Damage { file, .. }) | LogError::Missing { file } => {
             assert!(file.starts_with("log/"), "{what}: {error}")
         }
         LogError::NoEntry { .. } | LogError::NoFrame { .. } => {}
@@ -320,7 +321,7 @@ fn verifying_finds_every_damage_and_goes_on() {
     assert_eq!(seen.into_inner(), verified.bytes);
     for entry in spoilt.iter().filter(|entry| entry.position.segment < last) {
         let named = verified.damages.iter().any(|damage| {
-            matches!(damage, LogError::Damaged { file, offset, what: "body", .. }
+            matches!(damage, LogError::Damaged(damage::Damage { file, offset, what: "body", .. })
                 if *file == path(entry.position.segment) && *offset == u64::from(entry.position.offset))
         });
         assert!(named, "{:?}", entry.position);
@@ -346,10 +347,10 @@ fn another_log_slipped_under_an_open_one_is_found() {
     assert!(
         matches!(
             &damages[..],
-            [LogError::Damaged {
+            [LogError::Damaged(damage::Damage {
                 what: "contents since it was opened",
                 ..
-            }]
+            })]
         ),
         "{damages:?}"
     );
@@ -480,7 +481,7 @@ fn a_segment_cut_under_its_map_is_named() {
         .rfind(|entry| entry.position.segment == 1)
         .unwrap();
     assert!(
-        matches!(log.read(lost.position), Err(LogError::Damaged { file, .. }) if file == path(1))
+        matches!(log.read(lost.position), Err(LogError::Damaged(damage::Damage { file, .. })) if file == path(1))
     );
     assert!(log.read(entries.last().unwrap().position).is_ok());
     assert!(!log.verify(&|_| {}).damages.is_empty());

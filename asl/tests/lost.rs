@@ -179,7 +179,7 @@ fn damaged_and_missing_packs_are_gone_on_without_when_that_is_accepted() {
     let named: BTreeSet<&str> = recovery
         .damages
         .iter()
-        .map(|damage| damage.file.as_str())
+        .map(|damage| damage.at.file.as_str())
         .collect();
     assert_eq!(
         named,

@@ -753,7 +753,7 @@ fn a_flipped_payload_bit_is_found_and_traced_to_its_artifact() {
                 panic!("{findings:?}")
             };
             assert_eq!(
-                (damage.file.as_str(), damage.block),
+                (damage.at.file.as_str(), damage.block),
                 (pack, Some(Checksum::of(bytes)))
             );
             assert_eq!(keys[..], [artifact(bytes).id()]);

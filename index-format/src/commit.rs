@@ -4,8 +4,8 @@
 //! The header is what is hashed and signed; it covers the body by digest. So a chain of headers
 //! can be checked without bodies, and two headers are enough to prove that a writer forked its log.
 //!
-//! To be read in this order: `header`, `content` (what a header covers of its body), this file,
-//! `seal` (how one is made), `fork`.
+//! To be read in this order: `header`, `unverified` (what it says before it is believed), `content`
+//! (what a header covers of its body), this file, `seal` (how one is made), `fork`.
 //!
 //! Invariants of a decoded commit: the signature is the domain's; records ascend by id, each id
 //! once; every record's id and checksum follow from its content. What rests on other commits (the
@@ -15,6 +15,7 @@ mod content;
 mod fork;
 mod header;
 mod seal;
+pub mod unverified;
 
 use crate::chain::History;
 use crate::codec::{DecodeError, Reader};

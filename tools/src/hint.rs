@@ -420,7 +420,7 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
     .or_else(|| {
         let damaged = || help(Code::Damaged, "`uor-replay verify` lists everything that is damaged");
         if_is(error, |error: &LogError| match error {
-            LogError::Damaged { .. } | LogError::Missing { .. } => help(
+            LogError::Damaged(_) | LogError::Missing { .. } => help(
                 Code::Damaged,
                 "put the file back from a backup, or let `uor recover` take over what is valid and ask the other sites for the \
                  rest; `uor-replay verify` lists everything that is damaged",

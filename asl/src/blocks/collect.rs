@@ -1,17 +1,20 @@
 //! Collecting garbage: payloads that nobody needs, chunks of no payload, and the space of what was
 //! put again. Packs are given up, the last one included, after what lives in them has been appended
-//! anew, until little of what stays is dead; what is dead in others is recorded, so that no
+//! again, until little of what stays is dead; what is dead in others is recorded, so that no
 //! manifest comes back without its parts. Which packs are given up, and how that goes where the
 //! disk is full: `give_up`.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
+use super::block::Found;
+use super::error::BlocksError;
 use super::give_up::Victim;
-use super::index::{Found, Index, Location, Place};
+use super::handle::Blocks;
+use super::index::Index;
 use super::pins::Watch;
+use super::place::{Location, Place};
 use super::scan::Walk;
-use super::{Blocks, BlocksError};
 use uor_index_format::id::Checksum;
 
 /// What collecting freed, or would free.
@@ -25,7 +28,7 @@ pub struct Collected {
     pub bytes_freed: u64,
     /// How many packs are given up.
     pub packs_rewritten: u32,
-    /// How many bytes more would be free if there were room to write anew what lives beside them,
+    /// How many bytes more would be free if there were room to append again what lives beside them,
     /// or it were not damaged.
     pub bytes_held: u64,
 }
@@ -74,7 +77,7 @@ impl Blocks {
             payloads: gone.difference(&live.payloads).count() as u64,
             blocks: dead.len() as u64,
             bytes_freed: victims.iter().map(Victim::freed_len).sum(),
-            packs_rewritten: u32::try_from(victims.len()).unwrap_or(u32::MAX),
+            packs_rewritten: count(victims.len()),
             bytes_held: 0,
         };
         if !dry_run {
@@ -82,7 +85,7 @@ impl Blocks {
             let held = self.give_up_all(&walks, victims, &dead)?;
             collected.bytes_held = held.iter().sum();
             collected.bytes_freed = collected.bytes_freed.saturating_sub(collected.bytes_held);
-            collected.packs_rewritten -= u32::try_from(held.len()).unwrap_or(0);
+            collected.packs_rewritten -= count(held.len());
         }
         Ok(collected)
     }
@@ -136,7 +139,7 @@ impl Blocks {
     }
 
     /// Takes from the index what no put has come to rest on meanwhile; from now on it would be
-    /// stored anew.
+    /// stored again.
     fn bury(&self, watch: &Watch<'_>, mut doomed: Vec<Location>, dry_run: bool) -> BTreeSet<Place> {
         let pinned = watch.pinned();
         let mut index = self.index_mut();
@@ -147,4 +150,8 @@ impl Blocks {
         }
         dead
     }
+}
+
+fn count(packs: usize) -> u32 {
+    u32::try_from(packs).expect("packs have numbers of 32 bits")
 }

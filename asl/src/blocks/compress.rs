@@ -7,8 +7,8 @@ use std::io;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::BlocksError;
-use super::frame::Codec;
+use super::error::BlocksError;
+use super::frame::{Codec, Header, Kind, len_of};
 use uor_index_format::id::Checksum;
 
 /// Almost as small as the usual level 3, and a quarter faster.
@@ -45,6 +45,23 @@ pub(super) fn compress(name: Checksum, raw: &[u8]) -> Result<(Codec, Cow<'_, [u8
         }
     }
     Ok((Codec::Raw, Cow::Borrowed(raw)))
+}
+
+/// The header of a block that holds these bytes, and the bytes to store behind it.
+pub(super) fn compress_block(
+    kind: Kind,
+    name: Checksum,
+    raw: &[u8],
+) -> Result<(Header, Cow<'_, [u8]>), BlocksError> {
+    let (codec, stored) = compress(name, raw)?;
+    let header = Header {
+        kind,
+        codec,
+        raw_len: len_of(raw),
+        stored_len: len_of(&stored),
+        name,
+    };
+    Ok((header, stored))
 }
 
 fn try_compress(compressor: &mut Compressor<'_>, raw: &[u8]) -> io::Result<Option<Vec<u8>>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use fastcdc::v2020::FastCDC;
 
-use super::{CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX, CHUNK_LEN_MIN};
+use super::layout::{CHUNK_LEN_AVERAGE, CHUNK_LEN_MAX, CHUNK_LEN_MIN};
 
 const BUFFER_LEN: usize = 16 << 20;
 const BUFFERS: usize = 4;

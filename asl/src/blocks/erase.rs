@@ -8,20 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::PoisonError;
 
-use super::compress::compress;
+use super::block::{Found, read_manifest, read_stored};
+use super::compress::compress_block;
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Found, Index, Location, Place};
-use super::pack::{Append, Pack};
-use super::read::{read_manifest, read_stored};
+use super::handle::Blocks;
+use super::index::Index;
+use super::pack::Pack;
+use super::place::{Location, Place};
 use super::record::{self, PLACES_MAX};
 use super::scan::{self, End};
-use super::write::block_len;
-use super::{BlockDamage, Blocks, BlocksError};
+use super::tail::Append;
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use uor_index_format::id::Checksum;
 
 const ZEROS_LEN: usize = 1 << 20;
-/// Space is given back in pages of at most so many bytes.
+/// Space is given back in pages of at most this many bytes.
 const PUNCHED_LEN: u64 = 64 << 10;
 
 /// What erasing a payload did.
@@ -57,19 +60,7 @@ impl Blocks {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let watch = self.pins.watch();
-        let mut blocks = Vec::new();
-        for walked in self.scan(tail.end()?)? {
-            if let Some(damage) = walked.damages.into_iter().next() {
-                return Err(BlocksError::Damaged(damage));
-            }
-            blocks.extend(walked.blocks);
-        }
-        let only_its = self.chunks_of_only(checksum, &blocks)?;
-        let mut doomed = blocks;
-        doomed.retain(|at| match at.header.kind {
-            Kind::Manifest => at.header.name == checksum,
-            kind => kind.is_chunk() && only_its.contains(&at.header.name),
-        });
+        let mut doomed = self.blocks_of_only(checksum, tail.end()?)?;
         if doomed.len() > PLACES_MAX {
             return Err(BlocksError::TooLarge {
                 len: doomed.len() as u64,
@@ -108,6 +99,24 @@ impl Blocks {
             blocks: doomed.len() as u64,
             bytes,
         })
+    }
+
+    /// The blocks before `end` that only this payload needs: its manifests, and every copy of its
+    /// chunks that no other payload has.
+    fn blocks_of_only(&self, checksum: Checksum, end: Place) -> Result<Vec<Location>, BlocksError> {
+        let mut blocks = Vec::new();
+        for walked in self.scan(end)? {
+            if let Some(damage) = walked.damages.into_iter().next() {
+                return Err(BlocksError::Damaged(damage));
+            }
+            blocks.extend(walked.blocks);
+        }
+        let only_its = self.chunks_of_only(checksum, &blocks)?;
+        blocks.retain(|at| match at.header.kind {
+            Kind::Manifest => at.header.name == checksum,
+            kind => kind.is_chunk() && only_its.contains(&at.header.name),
+        });
+        Ok(blocks)
     }
 
     /// Digests of the chunks of a payload that no other payload has, going by every manifest of it
@@ -201,14 +210,7 @@ impl Blocks {
         hold: bool,
     ) -> Result<(), BlocksError> {
         let raw = record::encode(name, places);
-        let (codec, stored) = compress(name, &raw)?;
-        let header = Header {
-            kind,
-            codec,
-            raw_len: block_len(&raw),
-            stored_len: block_len(&stored),
-            name,
-        };
+        let (header, stored) = compress_block(kind, name, &raw)?;
         self.append_unless(
             || false,
             &Append {
@@ -245,7 +247,9 @@ pub(super) fn located(index: &Index, places: &[Place]) -> Result<Located, Blocks
                     header,
                 },
             }),
-            Err(invalid) => all.damages.push(invalid.damage(pack, place.offset, None)),
+            Err(mismatch) => all
+                .damages
+                .push(mismatch.at(&pack.path, place.offset).into()),
         }
     }
     Ok(all)
@@ -290,15 +294,15 @@ fn zero_range(file: &dyn DiskFile, offset: u64, zeros: &[u8]) -> io::Result<()> 
                 && file.punch(offset, zeros.len() as u64)? => {}
         written => return written,
     }
-    let edge = usize::try_from(offset.next_multiple_of(PUNCHED_LEN) - offset)
-        .unwrap_or(usize::MAX)
-        .min(zeros.len());
-    file.write_at(offset, &zeros[..edge])?;
+    let edge = |len: u64| {
+        let len = usize::try_from(len).expect("it is shorter than a page that is punched");
+        len.min(zeros.len())
+    };
+    let first = edge(offset.next_multiple_of(PUNCHED_LEN) - offset);
+    file.write_at(offset, &zeros[..first])?;
     let end = offset + zeros.len() as u64;
-    let edge = usize::try_from(end % PUNCHED_LEN)
-        .unwrap_or(usize::MAX)
-        .min(zeros.len());
-    file.write_at(end - edge as u64, &zeros[..edge])
+    let last = edge(end % PUNCHED_LEN);
+    file.write_at(end - last as u64, &zeros[..last])
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

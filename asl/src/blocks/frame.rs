@@ -3,8 +3,9 @@
 //! Invariants: a header verifies only at the pack and offset it was written for. Decoding trusts
 //! nothing: no input panics, and none allocates out of proportion to its length.
 
-use super::CHUNK_LEN_MAX;
+use super::layout::CHUNK_LEN_MAX;
 use super::manifest::MANIFEST_LEN_MAX;
+use crate::damage::Mismatch;
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
 
@@ -163,14 +164,6 @@ pub(super) struct Header {
     pub(super) name: Checksum,
 }
 
-/// Why there is no valid header at some place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Invalid {
-    pub(super) what: &'static str,
-    pub(super) expected: String,
-    pub(super) found: String,
-}
-
 impl Header {
     /// A mark or seal that says that everything before `durable` was durable when it was written.
     pub(super) fn mark(kind: Kind, durable: u64) -> Self {
@@ -221,76 +214,72 @@ impl Header {
         pack: u32,
         offset: u64,
         version: u16,
-    ) -> Result<Self, Invalid> {
-        let found = check(bytes, pack, offset);
-        let expected = &bytes[field::CHECK];
+    ) -> Result<Self, Mismatch> {
+        let (expected, found) = (&bytes[field::CHECK], check(bytes, pack, offset));
         if found != expected {
-            return Err(Invalid {
-                what: "block header",
-                expected: hex(expected),
-                found: hex(&found),
-            });
+            return Err(Mismatch::new("block header", hex(expected), hex(&found)));
         }
+        let header = Self::read(bytes)?;
+        header.check_kind_and_name(version)?;
+        // What is left are the reserved bytes.
+        let encoded = header.encode(pack, offset);
+        if encoded != *bytes {
+            return Err(Mismatch::new("block header", hex(&encoded), hex(bytes)));
+        }
+        Ok(header)
+    }
+
+    /// The fields, if kind and codec are known ones and the lengths possible.
+    fn read(bytes: &[u8; HEADER_LEN]) -> Result<Self, Mismatch> {
         let number = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
-        let kind = Kind::of(bytes[field::KIND]);
-        let codec = Codec::of(bytes[field::CODEC]);
+        let (kind, codec) = (bytes[field::KIND], bytes[field::CODEC]);
         let (stored_len, raw_len) = (
             number(field::STORED_LEN.start),
             number(field::RAW_LEN.start),
         );
-        let header = match (kind, codec) {
+        match (Kind::of(kind), Codec::of(codec)) {
             (Some((kind, len_max)), Some(codec))
                 if raw_len as usize <= len_max && stored_len <= raw_len =>
             {
-                Self {
+                Ok(Self {
                     kind,
                     codec,
                     raw_len,
                     stored_len,
                     name: claimed_name(bytes),
-                }
+                })
             }
-            _ => {
-                return Err(Invalid {
-                    what: "block kind, codec and lengths",
-                    expected: "known ones, within bounds".to_owned(),
-                    found: format!(
-                        "{}, {}, {stored_len} of {raw_len}",
-                        bytes[field::KIND],
-                        bytes[field::CODEC]
-                    ),
-                });
-            }
-        };
-        if header.kind.since() > version {
-            let expected = format!("one that version {version} has");
-            return Err(Invalid {
-                what: "block kind",
-                expected,
-                found: header.kind.code().to_string(),
-            });
+            _ => Err(Mismatch::new(
+                "block kind, codec and lengths",
+                "known ones, within bounds",
+                format!("{kind}, {codec}, {stored_len} of {raw_len}"),
+            )),
         }
-        let (used, unused) = header.name.as_bytes().split_at(header.kind.name_len());
+    }
+
+    /// Whether packs of this version have blocks of this kind, and such blocks this name.
+    fn check_kind_and_name(&self, version: u16) -> Result<(), Mismatch> {
+        if self.kind.since() > version {
+            return Err(Mismatch::new(
+                "block kind",
+                format!("one that version {version} has"),
+                self.kind.code().to_string(),
+            ));
+        }
+        let (used, unused) = self.name.as_bytes().split_at(self.kind.name_len());
         if unused.iter().any(|byte| *byte != 0) {
             let expected = hex(used) + &"00".repeat(unused.len());
-            return Err(Invalid {
-                what: "block name",
-                expected,
-                found: header.name.to_string(),
-            });
+            return Err(Mismatch::new("block name", expected, self.name.to_string()));
         }
-        let encoded = header.encode(pack, offset);
-        if encoded != *bytes {
-            return Err(Invalid {
-                what: "block header",
-                expected: hex(&encoded),
-                found: hex(bytes),
-            });
-        }
-        Ok(header)
+        Ok(())
     }
+}
+
+/// The length of a block's bytes, as headers and manifests have it. Blocks are at most 64 MiB long.
+pub(super) fn len_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("blocks are bounded before they are appended")
 }
 
 /// The name that a header claims, whether or not the header verifies.

@@ -1,4 +1,4 @@
-//! Giving packs up: what lives in one is appended anew, then the list says that it is no more, then
+//! Giving packs up: what lives in one is appended again, then the list says that it is no more, then
 //! its file goes.
 //!
 //! Packs are given up one by one, those in which least lives first, so that no more room is needed
@@ -8,14 +8,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::block::{Found, read_block, read_places, read_stored};
+use super::error::BlocksError;
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Found, Location, Place};
+use super::handle::Blocks;
 use super::list::List;
-use super::pack::{Append, Pack};
-use super::read::{read_block, read_stored};
+use super::pack::{Pack, remove_files};
+use super::place::{Location, Place};
 use super::record::PLACES_MAX;
 use super::scan::{self, End, Walk};
-use super::{Blocks, BlocksError, recover, seal};
+use super::seal;
+use super::tail::Append;
 use crate::disk::{Context, Mode};
 use uor_index_format::id::Checksum;
 
@@ -202,7 +205,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Whether what lives in a pack can be written anew, as far as is known.
+    /// Whether there is room to append again what lives in a pack, as far as is known.
     fn has_room(&self, victim: &Victim) -> bool {
         let needed = victim
             .live_len
@@ -261,34 +264,8 @@ impl Blocks {
             !removed.contains(&place.pack) && self.index().packs.contains_key(&place.pack)
         };
         let mut dropped: Vec<Place> = dead.iter().copied().filter(stays).collect();
-        let mut put_again = BTreeSet::new();
-        for walk in walks.iter().filter(|walk| removed.contains(&walk.pack)) {
-            for at in &walk.blocks {
-                let (name, kind) = (at.header.name, at.header.kind);
-                let is_erasure = matches!(kind, Kind::Erased | Kind::Zeroed);
-                let is_erased = is_erasure && self.ask(|index| index.is_erased(name))?;
-                if is_erasure && !is_erased {
-                    put_again.insert(name);
-                }
-                let located = self.index().locate(at).filter(|_| kind.is_record());
-                let Some(found) = located else { continue };
-                let places: Vec<Place> = places_as_far_as_known(&found)?
-                    .into_iter()
-                    .filter(stays)
-                    .collect();
-                if kind == Kind::Erased && is_erased {
-                    self.append_record(Kind::Erased, name, &places, false)?;
-                    self.append_zeroed(name)?;
-                } else {
-                    dropped.extend(places);
-                }
-            }
-        }
-        // Nothing is left to erase; but who only has the log's word must not take them for what was
-        // erased.
-        put_again
-            .into_iter()
-            .try_for_each(|name| self.append_zeroed(name))?;
+        let gone = walks.iter().filter(|walk| removed.contains(&walk.pack));
+        dropped.extend(self.carry_over_records(gone.flat_map(|walk| &walk.blocks), &stays)?);
         for places in dropped.chunks(PLACES_MAX) {
             self.append_record(Kind::Dropped, Checksum::from_bytes([0; 32]), places, false)?;
         }
@@ -301,12 +278,47 @@ impl Blocks {
             list.removed.extend(&removed);
             list.write(&*self.disk)?;
             self.index_mut().remove_packs(&removed);
-            recover::remove_packs(&*self.disk, &removed)
+            remove_files(&*self.disk, &removed)
         })?;
         Ok(removed.len() == victims.len())
     }
 
-    /// Appends these blocks anew; `false` if one is damaged, and its pack has to stay.
+    /// Appends again what records among these blocks, whose packs go, say of what was erased. Gives
+    /// the other places they name, of those that stay.
+    fn carry_over_records<'a>(
+        &self,
+        blocks: impl Iterator<Item = &'a Location>,
+        stays: &dyn Fn(&Place) -> bool,
+    ) -> Result<Vec<Place>, BlocksError> {
+        let mut dropped = Vec::new();
+        let mut put_again = BTreeSet::new();
+        for at in blocks {
+            let (name, kind) = (at.header.name, at.header.kind);
+            let is_erasure = matches!(kind, Kind::Erased | Kind::Zeroed);
+            let is_erased = is_erasure && self.ask(|index| index.is_erased(name))?;
+            if is_erasure && !is_erased {
+                put_again.insert(name);
+            }
+            let located = self.index().locate(at).filter(|_| kind.is_record());
+            let Some(found) = located else { continue };
+            let mut places = places_as_far_as_known(&found)?;
+            places.retain(stays);
+            if kind == Kind::Erased && is_erased {
+                self.append_record(Kind::Erased, name, &places, false)?;
+                self.append_zeroed(name)?;
+            } else {
+                dropped.extend(places);
+            }
+        }
+        // Nothing is left to erase; but who only has the log's word must not take them for what was
+        // erased.
+        put_again
+            .into_iter()
+            .try_for_each(|name| self.append_zeroed(name))?;
+        Ok(dropped)
+    }
+
+    /// Appends these blocks again; `false` if one is damaged, and its pack has to stay.
     fn move_out(&self, blocks: &[Location]) -> Result<bool, BlocksError> {
         for at in blocks {
             let Some(found) = self.index().locate(at) else {
@@ -340,12 +352,12 @@ impl Blocks {
         Ok(true)
     }
 
-    /// Writes runs anew most of whose blocks are no more.
+    /// Rewrites runs most of whose blocks are no more.
     fn shrink_runs(&self) {
         let runs = self.index().runs.clone();
         for run in runs {
             let shrunk = seal::shrink(&*self.disk, &self.index(), &run);
-            // Nothing depends on it: a run that was not written anew is only longer than it needs
+            // Nothing depends on it: a run that was not rewritten is only longer than it needs
             // to be.
             if let Ok(Some(shrunk)) = shrunk {
                 self.index_mut().merged(shrunk);
@@ -357,7 +369,7 @@ impl Blocks {
 /// The places in a record; none if it is damaged, which it may be in a pack that is given up
 /// because of damage.
 fn places_as_far_as_known(record: &Found) -> Result<Vec<Place>, BlocksError> {
-    match recover::places(record) {
+    match read_places(record) {
         Err(BlocksError::Damaged(_)) => Ok(Vec::new()),
         places => places,
     }

@@ -4,40 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::block::Found;
+use super::damage::BlockDamage;
 use super::frame::{Header, Kind};
 use super::pack::Pack;
-use super::run::{Broken, Run};
-use super::verify::BlockDamage;
+use super::place::{Location, Place};
+use super::run::Run;
+use crate::damage::Damage;
 use uor_index_format::id::Checksum;
-
-/// Where a block starts; later blocks have greater places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) pack: u32,
-    pub(super) offset: u64,
-}
-
-impl Place {
-    const FIRST: Self = Self { pack: 0, offset: 0 };
-    const LAST: Self = Self {
-        pack: u32::MAX,
-        offset: u64::MAX,
-    };
-}
-
-/// Where a block is, and what its header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) place: Place,
-    pub(super) header: Header,
-}
-
-/// A block together with its pack, which can be read as long as this is held.
-#[derive(Clone)]
-pub(super) struct Found {
-    pub(super) pack: Arc<Pack>,
-    pub(super) at: Location,
-}
 
 /// Where everything is.
 #[derive(Default)]
@@ -176,7 +150,7 @@ impl Index {
     }
 
     /// All blocks of a name that are there, in the order in which they were appended.
-    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Broken> {
+    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Damage> {
         let recent = self
             .recent
             .range((name, Place::FIRST)..=(name, Place::LAST));
@@ -200,7 +174,7 @@ impl Index {
     }
 
     /// Whether a block is still there, going by packs and records alone.
-    pub(super) fn is_recorded(&self, at: &Location) -> Result<bool, Broken> {
+    pub(super) fn is_recorded(&self, at: &Location) -> Result<bool, Damage> {
         if !self.packs.contains_key(&at.place.pack) || self.dead.contains_key(&at.place) {
             return Ok(false);
         }
@@ -217,13 +191,13 @@ impl Index {
     }
 
     /// The block by which a payload is visible.
-    pub(super) fn payload(&self, payload: Checksum) -> Result<Option<Found>, Broken> {
+    pub(super) fn payload(&self, payload: Checksum) -> Result<Option<Found>, Damage> {
         Ok(self.best(&self.payload_blocks_of(payload)?))
     }
 
-    /// The block by which a payload is visible when the packs are opened anew, and nothing is known
+    /// The block by which a payload is visible when the packs are opened again, and nothing is known
     /// of damage.
-    pub(super) fn last_payload(&self, payload: Checksum) -> Result<Option<Found>, Broken> {
+    pub(super) fn last_payload(&self, payload: Checksum) -> Result<Option<Found>, Damage> {
         Ok(self
             .payload_blocks_of(payload)?
             .last()
@@ -231,19 +205,19 @@ impl Index {
     }
 
     /// The block that holds the bytes of a chunk.
-    pub(super) fn chunk(&self, digest: Checksum) -> Result<Option<Found>, Broken> {
+    pub(super) fn chunk(&self, digest: Checksum) -> Result<Option<Found>, Damage> {
         Ok(self.best(&self.chunk_blocks_of(digest)?))
     }
 
     /// As [`Index::last_payload`], of a chunk.
-    pub(super) fn last_chunk(&self, digest: Checksum) -> Result<Option<Found>, Broken> {
+    pub(super) fn last_chunk(&self, digest: Checksum) -> Result<Option<Found>, Damage> {
         Ok(self
             .chunk_blocks_of(digest)?
             .last()
             .and_then(|at| self.locate(at)))
     }
 
-    fn payload_blocks_of(&self, payload: Checksum) -> Result<Vec<Location>, Broken> {
+    fn payload_blocks_of(&self, payload: Checksum) -> Result<Vec<Location>, Damage> {
         if self.hidden.contains(&payload) {
             return Ok(Vec::new());
         }
@@ -254,14 +228,14 @@ impl Index {
         Ok(blocks)
     }
 
-    fn chunk_blocks_of(&self, digest: Checksum) -> Result<Vec<Location>, Broken> {
+    fn chunk_blocks_of(&self, digest: Checksum) -> Result<Vec<Location>, Damage> {
         let mut blocks = self.blocks(digest)?;
         blocks.retain(|at| at.header.kind.is_chunk());
         Ok(blocks)
     }
 
     /// Whether the last that happened to a payload is that it was erased.
-    pub(super) fn is_erased(&self, payload: Checksum) -> Result<bool, Broken> {
+    pub(super) fn is_erased(&self, payload: Checksum) -> Result<bool, Damage> {
         if self.hidden.contains(&payload) {
             return Ok(true);
         }
@@ -296,7 +270,7 @@ impl Index {
     }
 
     /// Whether the block at this place is there.
-    pub(super) fn is_there(&self, at: &Location) -> Result<bool, Broken> {
+    pub(super) fn is_there(&self, at: &Location) -> Result<bool, Damage> {
         Ok(self
             .blocks(at.header.name)?
             .iter()
@@ -304,13 +278,13 @@ impl Index {
     }
 
     /// Whether the block at this place is one that is read.
-    pub(super) fn is_used(&self, at: &Location) -> Result<bool, Broken> {
+    pub(super) fn is_used(&self, at: &Location) -> Result<bool, Damage> {
         let is_it = |found: Option<Found>| found.is_some_and(|found| found.at.place == at.place);
         Ok(is_it(self.payload(at.header.name)?) || is_it(self.chunk(at.header.name)?))
     }
 
     /// Digests of all payloads, ascending.
-    pub(super) fn payloads(&self) -> Result<Vec<Checksum>, Broken> {
+    pub(super) fn payloads(&self) -> Result<Vec<Checksum>, Damage> {
         let mut names: BTreeSet<Checksum> = self.recent.keys().map(|(name, _)| *name).collect();
         for run in &self.runs {
             for at in run.all() {
@@ -327,7 +301,7 @@ impl Index {
     }
 
     /// All records of what was erased.
-    pub(super) fn erasures(&self) -> Result<Vec<Location>, Broken> {
+    pub(super) fn erasures(&self) -> Result<Vec<Location>, Damage> {
         let recent = self.recent.iter().map(|((_, place), header)| Location {
             place: *place,
             header: *header,

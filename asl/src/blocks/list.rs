@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{BlockDamage, BlocksError, DIR};
-use crate::disk::{self, Disk};
+use super::damage::BlockDamage;
+use super::error::BlocksError;
+use super::layout::LIST_PATH;
+use crate::damage::Mismatch;
+use crate::disk::{self, Context, Disk};
 use uor_index_format::codec::hex;
 
 const MAGIC: [u8; 8] = *b"UORPLST\0";
@@ -12,6 +15,10 @@ const VERSION: u16 = 1;
 const HEAD_LEN: usize = 20;
 /// Where the number of the last pack is.
 const LAST: Range<usize> = 12..16;
+/// Where the number of ranges is.
+const COUNT: Range<usize> = 16..20;
+const _: () = assert!(COUNT.end == HEAD_LEN, "no gap, no padding");
+const RANGE_LEN: usize = 8;
 const CHECK_LEN: usize = 32;
 
 /// Which packs have been begun, and which of them are no more.
@@ -23,10 +30,6 @@ pub(super) struct List {
     pub(super) removed: BTreeSet<u32>,
 }
 
-pub(super) fn path() -> String {
-    format!("{DIR}/packs.list")
-}
-
 impl List {
     /// The list on disk; empty where there is none, as in a store of the first version.
     pub(super) fn read(disk: &dyn Disk) -> Result<Self, BlocksError> {
@@ -35,20 +38,15 @@ impl List {
 
     /// The list on disk, if there is one.
     pub(super) fn find(disk: &dyn Disk) -> Result<Option<Self>, BlocksError> {
-        let path = path();
-        if !disk.exists(&path).map_err(|source| disk::DiskError {
-            action: "look for",
-            path: path.clone(),
-            source,
-        })? {
+        if !disk.exists(LIST_PATH).during("look for", LIST_PATH)? {
             return Ok(None);
         }
-        Self::decode(&disk::read_all(disk, &path)?, path).map(Some)
+        Self::decode(&disk::read_all(disk, LIST_PATH)?).map(Some)
     }
 
     /// Replaces the list on disk.
     pub(super) fn write(&self, disk: &dyn Disk) -> Result<(), BlocksError> {
-        Ok(disk::replace(disk, &path(), &self.encode())?)
+        Ok(disk::replace(disk, LIST_PATH, &self.encode())?)
     }
 
     /// The packs that should be among `numbers`, and are not.
@@ -59,15 +57,9 @@ impl List {
     /// That this is not the newest: pack `begun` has come after it, and was listed before anything
     /// was put into it.
     pub(super) fn outrun_by(&self, begun: u32) -> BlockDamage {
-        BlockDamage {
-            file: path(),
-            offset: LAST.start as u64,
-            block: None,
-            what: "number of the last pack",
-            expected: begun.to_string(),
-            found: self.last.to_string(),
-            payloads: Vec::new(),
-        }
+        let (expected, found) = (begun.to_string(), self.last.to_string());
+        let mismatch = Mismatch::new("number of the last pack", expected, found);
+        mismatch.at(LIST_PATH, LAST.start as u64).into()
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -87,67 +79,69 @@ impl List {
         bytes
     }
 
-    fn decode(bytes: &[u8], file: String) -> Result<Self, BlocksError> {
-        let damage = |what, expected: String, found: String| {
-            let file = file.clone();
-            BlocksError::Damaged(BlockDamage {
-                file,
-                offset: 0,
-                block: None,
-                what,
-                expected,
-                found,
-                payloads: Vec::new(),
-            })
-        };
-        let Some((content, check)) = bytes.split_last_chunk::<CHECK_LEN>() else {
-            return Err(damage(
-                "list length",
-                format!("at least {CHECK_LEN} bytes"),
-                format!("{} bytes", bytes.len()),
-            ));
-        };
-        let found = *blake3::hash(content).as_bytes();
-        let Some((head, rest)) = content
-            .split_first_chunk::<HEAD_LEN>()
-            .filter(|_| found == *check)
-        else {
-            return Err(damage("list", hex(check), hex(&found)));
-        };
+    fn decode(bytes: &[u8]) -> Result<Self, BlocksError> {
+        let damaged = |mismatch: Mismatch| BlocksError::Damaged(mismatch.at(LIST_PATH, 0).into());
+        let (head, ranges) = verify(bytes).map_err(damaged)?;
         let version = u16::from_le_bytes([head[8], head[9]]);
         if head[..8] != MAGIC || version == 0 {
-            return Err(damage("list magic", hex(&MAGIC), hex(&head[..10])));
+            let mismatch = Mismatch::new("list magic", hex(&MAGIC), hex(&head[..10]));
+            return Err(damaged(mismatch));
         }
         if version > VERSION {
             return Err(BlocksError::Newer {
-                file,
+                file: LIST_PATH.to_owned(),
                 found: version,
                 supported: VERSION,
             });
         }
-        let number = |bytes: &[u8], at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        let (ranges, rest) = rest.as_chunks::<8>();
         let last = number(head, LAST.start);
-        let is_sound =
-            |range: &[u8; 8]| number(range, 0) <= number(range, 4) && number(range, 4) <= last;
-        if !rest.is_empty()
-            || ranges.len() != number(head, 16) as usize
-            || !ranges.iter().all(is_sound)
-        {
-            return Err(damage(
-                "list of ranges",
-                "known packs".to_owned(),
-                hex(content),
-            ));
-        }
-        let removed = ranges
-            .iter()
-            .flat_map(|range| number(range, 0)..=number(range, 4))
-            .collect();
+        let count = number(head, COUNT.start) as usize;
+        let Some(removed) = decode_ranges(ranges, count, last) else {
+            let content = hex(&[head, ranges].concat());
+            let mismatch = Mismatch::new("list of ranges", "known packs", content);
+            return Err(damaged(mismatch));
+        };
         Ok(Self { last, removed })
     }
+}
+
+/// Head and ranges of a list whose check fits.
+fn verify(bytes: &[u8]) -> Result<(&[u8; HEAD_LEN], &[u8]), Mismatch> {
+    let Some((content, check)) = bytes.split_last_chunk::<CHECK_LEN>() else {
+        let (expected, found) = (
+            format!("at least {CHECK_LEN} bytes"),
+            format!("{} bytes", bytes.len()),
+        );
+        return Err(Mismatch::new("list length", expected, found));
+    };
+    let found = *blake3::hash(content).as_bytes();
+    content
+        .split_first_chunk()
+        .filter(|_| found == *check)
+        .ok_or_else(|| Mismatch::new("list", hex(check), hex(&found)))
+}
+
+/// The numbers in `count` ranges of packs up to `last`, both ends included; `None` if these are
+/// others.
+fn decode_ranges(bytes: &[u8], count: usize, last: u32) -> Option<BTreeSet<u32>> {
+    let (ranges, rest) = bytes.as_chunks::<RANGE_LEN>();
+    let ends = |range: &[u8; RANGE_LEN]| (number(range, 0), number(range, 4));
+    let are_begun = ranges
+        .iter()
+        .map(ends)
+        .all(|(first, end)| first <= end && end <= last);
+    let is_sound = rest.is_empty() && ranges.len() == count && are_begun;
+    is_sound.then(|| {
+        ranges
+            .iter()
+            .map(ends)
+            .flat_map(|(first, end)| first..=end)
+            .collect()
+    })
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Numbers as ranges, both ends included.
@@ -181,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_no_list_says_is_refused_though_its_check_fits() {
-        let decode = |bytes: &[u8]| List::decode(bytes, path());
+        let decode = |bytes: &[u8]| List::decode(bytes);
         let sound = List {
             last: 9,
             removed: [2, 3, 7].into(),
@@ -231,11 +225,11 @@ mod tests {
         ) {
             let list = List { last: removed.last().map_or(0, |last| last + more), removed };
             let mut bytes = list.encode();
-            prop_assert_eq!(&List::decode(&bytes, path()).unwrap(), &list);
-            prop_assert!(List::decode(&bytes[..flip.index(bytes.len())], path()).is_err());
+            prop_assert_eq!(&List::decode(&bytes).unwrap(), &list);
+            prop_assert!(List::decode(&bytes[..flip.index(bytes.len())]).is_err());
             let bit = flip.index(bytes.len() * 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(List::decode(&bytes, path()).is_err());
+            prop_assert!(List::decode(&bytes).is_err());
             let there: BTreeSet<u32> = (1..=list.last).filter(|number| !list.removed.contains(number)).collect();
             prop_assert_eq!(list.missing(&there).next(), None);
             for number in &there {

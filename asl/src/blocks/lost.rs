@@ -6,13 +6,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
+use super::block::read_block;
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::Kind;
 use super::give_up::Victim;
-use super::index::{Index, Place};
+use super::handle::Blocks;
+use super::index::Index;
 use super::list::List;
-use super::read::read_block;
+use super::place::Place;
 use super::scan::{self, End, Walk};
-use super::{BlockDamage, Blocks, BlocksError};
 use uor_index_format::id::Checksum;
 
 impl Blocks {
@@ -169,7 +172,7 @@ impl Blocks {
             }
         })?;
         self.damages().retain(BlockDamage::is_of_index);
-        Ok(u32::try_from(victims.len() + missing).unwrap_or(u32::MAX))
+        Ok(u32::try_from(victims.len() + missing).expect("packs have numbers of 32 bits"))
     }
 
     /// What of a damaged pack is read, and is sound.

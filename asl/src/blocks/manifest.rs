@@ -2,7 +2,7 @@
 //!
 //! Decoding trusts nothing: no input panics, and none allocates out of proportion to its length.
 
-use super::CHUNK_LEN_MAX;
+use super::layout::CHUNK_LEN_MAX;
 use uor_index_format::id::Checksum;
 
 /// Byte ranges before the chunks.

@@ -9,10 +9,10 @@ use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use super::BlocksError;
 use super::cut::Piece;
+use super::error::BlocksError;
 use super::manifest::{CHUNK_COUNT_MAX, Chunk};
-use super::write::{Cutting, Prepared, Put};
+use super::put::{Cutting, Prepared, Put};
 use uor_index_format::id::Checksum;
 
 /// What the chunks of a payload amount to.

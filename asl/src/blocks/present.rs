@@ -9,11 +9,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::list::{self, List};
+use super::damage::BlockDamage;
+use super::error::{BlocksError, Interrupted};
+use super::layout::{DIR, EXTENSION, LIST_PATH};
+use super::list::List;
 use super::pack::Pack;
-use super::recover::Interrupted;
 use super::scan::{self, End};
-use super::{BlockDamage, BlocksError, DIR, EXTENSION};
 use crate::disk::{self, Disk, Mode};
 use crate::file_header;
 
@@ -53,7 +54,7 @@ impl Present {
         {
             // A writer has begun a pack, or given one up, since the list was read.
             return Err(Interrupted::Changed {
-                file: damage.file.clone(),
+                file: damage.at.file.clone(),
             });
         }
         Ok(present)
@@ -88,7 +89,7 @@ impl Present {
             Read::Absent if is_any_listed(disk, &found)? => (
                 unlisted(),
                 Some(BlockDamage::gone(
-                    list::path(),
+                    LIST_PATH.to_owned(),
                     "packs are here that it lists",
                 )),
             ),

@@ -9,11 +9,12 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::compress::decompress;
-use super::frame::{Codec, HEADER_LEN, Kind};
-use super::index::{Found, Location};
+use super::block::{Found, read_block, read_manifest};
+use super::error::BlocksError;
+use super::frame::Kind;
+use super::handle::Blocks;
 use super::manifest::{Chunk, Manifest};
-use super::{BlockDamage, Blocks, BlocksError, record};
+use super::place::Location;
 use uor_index_format::id::Checksum;
 
 /// The bytes of a payload, or of a range of it, one chunk in memory at a time.
@@ -170,7 +171,7 @@ impl Blocks {
             whole_before += 1;
         }
         chunks.drain(..whole_before);
-        let skip = usize::try_from(range.start - before).unwrap_or(usize::MAX);
+        let skip = usize::try_from(range.start - before).expect("the range begins in this chunk");
         self.reader(checksum, chunks, skip, range.end - range.start)
     }
 
@@ -285,91 +286,6 @@ fn check_range(
         });
     }
     Ok(())
-}
-
-/// The manifest in this block.
-pub(super) fn read_manifest(found: &Found) -> Result<Manifest, BlocksError> {
-    let bytes = read_raw(found)?;
-    Manifest::decode(&bytes, found.at.header.name).map_err(|(expected, actual)| {
-        BlocksError::Damaged(found.damage("manifest", expected.to_string(), actual.to_string()))
-    })
-}
-
-/// The verified bytes of a block.
-pub(super) fn read_block(found: &Found) -> Result<Vec<u8>, BlocksError> {
-    let bytes = read_raw(found)?;
-    let name = found.at.header.name;
-    let (expected, actual) = match found.at.header.kind {
-        Kind::Manifest => {
-            Manifest::decode(&bytes, name).map_or_else(|differ| differ, |_| (name, name))
-        }
-        Kind::Erased | Kind::Dropped => {
-            record::decode(name, &bytes).map_or_else(|differ| differ, |_| (name, name))
-        }
-        Kind::Whole | Kind::Part => (name, Checksum::of(&bytes)),
-        Kind::Mark | Kind::Seal | Kind::Zeroed => (name, name),
-    };
-    if expected == actual {
-        return Ok(bytes);
-    }
-    Err(BlocksError::Damaged(found.damage(
-        "contents",
-        expected.to_string(),
-        actual.to_string(),
-    )))
-}
-
-/// The stored bytes of a block, not verified.
-pub(super) fn read_stored(found: &Found) -> Result<Vec<u8>, BlocksError> {
-    found.pack.read(
-        found.at.place.offset + HEADER_LEN as u64,
-        found.at.header.stored_len as usize,
-    )
-}
-
-/// The bytes of a block, decompressed but not yet verified.
-fn read_raw(found: &Found) -> Result<Vec<u8>, BlocksError> {
-    let header = found.at.header;
-    let stored = read_stored(found)?;
-    let raw = match header.codec {
-        Codec::Raw => Ok(stored),
-        Codec::Zstd => decompress(&stored, header.raw_len as usize),
-    };
-    match raw {
-        Ok(raw) if raw.len() == header.raw_len as usize => Ok(raw),
-        other => {
-            let actual = other.map_or_else(
-                |error| error.to_string(),
-                |raw| format!("{} bytes", raw.len()),
-            );
-            let expected = format!("{} bytes", header.raw_len);
-            Err(BlocksError::Damaged(found.damage(
-                "decompressed contents",
-                expected,
-                actual,
-            )))
-        }
-    }
-}
-
-impl Found {
-    pub(super) fn damage(
-        &self,
-        what: &'static str,
-        expected: String,
-        found: String,
-    ) -> BlockDamage {
-        let (file, offset) = (self.pack.path.clone(), self.at.place.offset);
-        BlockDamage {
-            file,
-            offset,
-            block: Some(self.at.header.name),
-            what,
-            expected,
-            found,
-            payloads: Vec::new(),
-        }
-    }
 }
 
 impl PayloadReader<'_> {

@@ -3,8 +3,8 @@
 //!
 //! Decoding trusts nothing: no input panics, and none allocates out of proportion to its length.
 
-use super::index::Place;
 use super::manifest::MANIFEST_LEN_MAX;
+use super::place::Place;
 use uor_index_format::id::Checksum;
 
 const HEAD_LEN: usize = 8;

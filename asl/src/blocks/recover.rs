@@ -6,29 +6,63 @@
 //!
 //! No damage keeps packs from being opened. What is damaged is said and left as it is: nothing is
 //! appended to such a pack, cut from it, or removed, and no run says what is in it, so that it is
-//! looked at anew whenever packs are opened.
+//! looked at again whenever packs are opened.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::block::{Found, read_places};
+use super::damage::BlockDamage;
 use super::erase;
+use super::error::{BlocksError, Interrupted};
 use super::frame::{HEADER_LEN, Header, Kind};
-use super::index::{Found, Index, Location, Place};
+use super::handle::Blocks;
+use super::index::Index;
+use super::layout::{DIR, INDEX_DIR, Options, VERSION};
 use super::list::List;
-use super::pack::{Pack, Tail};
+use super::pack::{Pack, remove_files};
 use super::pins::PinBoard;
+use super::place::Place;
 use super::present::Present;
-use super::read::read_block;
+use super::recovery::Recovery;
+use super::repair::{cut, repair, verify_tail};
 use super::run::{self, Run};
 use super::scan::{self, End, Walk, walk};
-use super::{BlockDamage, Blocks, BlocksError, Cut, DIR, Options, Recovery, VERSION, record, seal};
+use super::seal;
+use super::tail::Tail;
 use crate::disk::{self, Context, Disk, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
 
 /// How often a reader begins again when a writer changes the packs under it.
 const ATTEMPTS_MAX: u32 = 64;
+
+impl Blocks {
+    /// Opens the packs on `disk`; see [`Blocks::open_with`].
+    ///
+    /// # Errors
+    /// As [`Blocks::open_with`].
+    pub fn open(disk: Arc<dyn Disk>, mode: Mode) -> Result<(Self, Recovery), BlocksError> {
+        Self::open_with(disk, mode, Options::default())
+    }
+
+    /// Opens the packs in directory `blocks` of `disk`, reading every header, and every byte of
+    /// what is not known to be durable. What is damaged or missing is said and passed over. A
+    /// writer creates the directory if there is none, cuts a torn tail, makes every block durable
+    /// that is not known to be, and appends behind what is damaged. A reader changes nothing, and
+    /// begins again where a writer has meanwhile replaced what it had listed.
+    ///
+    /// # Errors
+    /// [`BlocksError::Newer`]; [`BlocksError::Unsettled`] to a reader beside a writer that does not
+    /// come to rest; [`BlocksError::Disk`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        mode: Mode,
+        options: Options,
+    ) -> Result<(Self, Recovery), BlocksError> {
+        open(&disk, mode, options)
+    }
+}
 
 /// Opens the packs. A reader that finds that a file has gone since it was listed begins again with
 /// what is there now: its writer has merged it, or given it up.
@@ -53,30 +87,6 @@ pub(super) fn open(
     }
 }
 
-/// Why opening did not come to its end.
-pub(super) enum Interrupted {
-    /// What was read of this file no longer fits what is there: a writer is at work.
-    Changed {
-        file: String,
-    },
-    Failed(BlocksError),
-}
-
-impl Interrupted {
-    /// What an error means to one who opens in this mode: beside a writer, files that were listed
-    /// may be gone.
-    pub(super) fn of(mode: Mode) -> impl Fn(BlocksError) -> Self {
-        move |error| match error {
-            BlocksError::Disk(error)
-                if mode == Mode::ReadOnly && error.source.kind() == io::ErrorKind::NotFound =>
-            {
-                Self::Changed { file: error.path }
-            }
-            error => Self::Failed(error),
-        }
-    }
-}
-
 fn open_once(
     disk: &Arc<dyn Disk>,
     mode: Mode,
@@ -88,15 +98,7 @@ fn open_once(
     }
     let mut recovery = Recovery::default();
     let present = Present::find(disk, mode)?;
-    let mut opening = Opening {
-        disk,
-        mode,
-        index: Index::default(),
-        end: 0,
-        durable_end: 0,
-        is_appendable: false,
-        outdated: false,
-    };
+    let mut opening = Opening::new(disk, mode);
     opening.packs(&present, &mut recovery)?;
     if mode == Mode::Write {
         if !opening.is_appendable {
@@ -104,52 +106,14 @@ fn open_once(
         }
         if !recovery.has_lost() {
             // Their blocks lie elsewhere, and all of that is there.
-            remove_packs(&**disk, &present.leftover).map_err(&failed)?;
+            remove_files(&**disk, &present.leftover).map_err(&failed)?;
         }
     }
-    let Opening {
-        index,
-        end,
-        durable_end,
-        outdated,
-        ..
-    } = opening;
-    recovery.packs = u32::try_from(index.packs.len()).unwrap_or(u32::MAX);
-    recovery.payloads = index.payload_blocks();
-    let last = index
-        .packs
-        .values()
-        .next_back()
-        .filter(|_| mode == Mode::Write);
-    let tail = last.map(|pack| Tail::new(Arc::clone(pack), end, outdated, options.pack_bytes));
-    let damages = Mutex::new(recovery.damages.clone());
-    let (index, pins, maintenance) = (RwLock::new(index), PinBoard::default(), Mutex::default());
-    let (disk, threads) = (Arc::clone(disk), options.threads());
-    Ok((
-        Blocks {
-            disk,
-            index,
-            tail,
-            end: durable_end,
-            damages,
-            pins,
-            maintenance,
-            threads,
-        },
-        recovery,
-    ))
-}
-
-/// Removes the files of packs that the list says are no more.
-pub(super) fn remove_packs(disk: &dyn Disk, numbers: &BTreeSet<u32>) -> Result<(), BlocksError> {
-    for number in numbers {
-        let path = Pack::path(*number);
-        disk.remove(&path).during("remove", &path)?;
-    }
-    if !numbers.is_empty() {
-        disk.sync_dir(DIR).during("sync", DIR)?;
-    }
-    Ok(())
+    recovery.packs =
+        u32::try_from(opening.index.packs.len()).expect("packs have numbers of 32 bits");
+    recovery.payloads = opening.index.payload_blocks();
+    let blocks = opening.finish(options, recovery.damages.clone());
+    Ok((blocks, recovery))
 }
 
 struct Opening<'a> {
@@ -164,6 +128,44 @@ struct Opening<'a> {
     is_appendable: bool,
     /// Whether the last pack is of an older version.
     outdated: bool,
+}
+
+impl<'a> Opening<'a> {
+    fn new(disk: &'a Arc<dyn Disk>, mode: Mode) -> Self {
+        Self {
+            disk,
+            mode,
+            index: Index::default(),
+            end: 0,
+            durable_end: 0,
+            is_appendable: false,
+            outdated: false,
+        }
+    }
+
+    /// The open packs; `damages` were passed over.
+    fn finish(self, options: Options, damages: Vec<BlockDamage>) -> Blocks {
+        let last = self.index.packs.values().next_back();
+        let last = last.filter(|_| self.mode == Mode::Write);
+        let tail = last.map(|pack| {
+            Tail::new(
+                Arc::clone(pack),
+                self.end,
+                self.outdated,
+                options.pack_bytes,
+            )
+        });
+        Blocks {
+            disk: Arc::clone(self.disk),
+            index: RwLock::new(self.index),
+            tail,
+            end: self.durable_end,
+            damages: Mutex::new(damages),
+            pins: PinBoard::default(),
+            maintenance: Mutex::default(),
+            threads: options.threads(),
+        }
+    }
 }
 
 impl Opening<'_> {
@@ -225,7 +227,7 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Where to note damage of what a writer makes anew.
+    /// Where to note damage of what a writer rebuilds.
     fn rebuilds<'a>(&self, recovery: &'a mut Recovery) -> &'a mut Vec<BlockDamage> {
         if self.mode == Mode::Write {
             &mut recovery.mended
@@ -260,7 +262,7 @@ impl Opening<'_> {
                     continue;
                 }
                 Ok(_) => {}
-                Err(broken) => self.rebuilds(recovery).push(broken.into_damage()),
+                Err(damage) => self.rebuilds(recovery).push(damage.into()),
             }
             self.remove_run(packs)?;
             recovery.rebuilt.push(run::path(packs));
@@ -271,13 +273,13 @@ impl Opening<'_> {
     /// The packs of all runs, in the order in which they are tried: of two that begin alike, the
     /// longer first. A writer removes what was not finished.
     fn listed_runs(&self) -> Result<Vec<(u32, u32)>, BlocksError> {
-        if !self.disk.exists(run::DIR).during("look for", run::DIR)? {
+        if !self.disk.exists(INDEX_DIR).during("look for", INDEX_DIR)? {
             return Ok(Vec::new());
         }
-        let names = self.disk.list(run::DIR).during("list", run::DIR)?;
+        let names = self.disk.list(INDEX_DIR).during("list", INDEX_DIR)?;
         if self.mode == Mode::Write {
             for name in names.iter().filter(|name| run::is_unfinished(name)) {
-                let path = format!("{}/{name}", run::DIR);
+                let path = format!("{}/{name}", INDEX_DIR);
                 self.disk.remove(&path).during("remove", &path)?;
             }
         }
@@ -307,8 +309,8 @@ impl Opening<'_> {
     ) -> Result<bool, BlocksError> {
         let lengths = match run.lengths() {
             Ok(lengths) => lengths,
-            Err(broken) => {
-                self.rebuilds(recovery).push(broken.into_damage());
+            Err(damage) => {
+                self.rebuilds(recovery).push(damage.into());
                 return Ok(false);
             }
         };
@@ -392,7 +394,7 @@ impl Opening<'_> {
         let mut unfinished = BTreeMap::new();
         for at in walk.blocks {
             match at.header.kind {
-                Kind::Erased | Kind::Dropped => match places(&Found {
+                Kind::Erased | Kind::Dropped => match read_places(&Found {
                     pack: Arc::clone(pack),
                     at,
                 }) {
@@ -444,103 +446,4 @@ impl Opening<'_> {
         }
         Ok(())
     }
-}
-
-/// The places in a record.
-pub(super) fn places(found: &Found) -> Result<Vec<Place>, BlocksError> {
-    let bytes = read_block(found)?;
-    record::decode(found.at.header.name, &bytes).map_err(|(expected, actual)| {
-        BlocksError::Damaged(found.damage("record", expected.to_string(), actual.to_string()))
-    })
-}
-
-/// Verifies the contents of blocks that may not be durable; the first that is torn ends the pack.
-/// Those of a block that is being erased may be anything: all before the record that says so is
-/// durable.
-fn verify_tail(pack: &Arc<Pack>, walk: &mut Walk) -> Result<(), BlocksError> {
-    let found = |at: &Location| Found {
-        pack: Arc::clone(pack),
-        at: *at,
-    };
-    let first = walk
-        .blocks
-        .partition_point(|at| at.place.offset < walk.durable);
-    let mut erased = BTreeSet::new();
-    for at in walk.blocks[first..]
-        .iter()
-        .filter(|at| at.header.kind == Kind::Erased)
-    {
-        match places(&found(at)) {
-            Ok(places) => erased.extend(places),
-            Err(BlocksError::Damaged(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for position in first..walk.blocks.len() {
-        let at = walk.blocks[position];
-        match read_block(&found(&at)) {
-            Err(BlocksError::Damaged(damage)) if !erased.contains(&at.place) => {
-                walk.end = at.place.offset;
-                walk.blocks.truncate(position);
-                walk.stopped = Some(damage);
-                return Ok(());
-            }
-            Ok(_) | Err(BlocksError::Damaged(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn cut(pack: &Pack, walk: &Walk) -> Result<Option<Cut>, BlocksError> {
-    let bytes = pack.len()?.saturating_sub(walk.end);
-    let torn = walk.stopped.is_some() && bytes > 0;
-    Ok(torn.then(|| Cut {
-        file: pack.path.clone(),
-        offset: walk.end,
-        bytes,
-    }))
-}
-
-/// Makes the last pack one that can be appended to, and says where it ends: cuts the torn tail, and
-/// writes what may not be durable once more. A kernel that failed to sync may still show bytes it
-/// has given up writing.
-fn repair(disk: &Arc<dyn Disk>, pack: &Arc<Pack>, walk: &Walk) -> Result<u64, BlocksError> {
-    if walk.stopped.is_some() {
-        pack.file
-            .set_len(walk.end)
-            .during("cut the torn tail of", &pack.path)?;
-        pack.sync()?;
-    }
-    if walk.end == 0 {
-        Pack::create(disk, pack.number)?;
-        return Ok(file_header::LEN as u64);
-    }
-    let mut offset = walk.durable;
-    while offset < walk.end {
-        let len = usize::try_from(walk.end - offset)
-            .unwrap_or(usize::MAX)
-            .min(super::CHUNK_LEN_MAX);
-        pack.write(offset, &pack.read(offset, len)?)?;
-        offset += len as u64;
-    }
-    let only_marks = walk.durable > 0
-        && walk
-            .blocks
-            .last()
-            .is_none_or(|block| block.place.offset < walk.durable);
-    if only_marks {
-        return Ok(walk.end);
-    }
-    pack.sync()?;
-    disk.sync_dir(DIR).during("sync", DIR)?;
-    if walk.end == file_header::LEN as u64 {
-        // It may not be listed yet, and of packs that are not there is never more than the header.
-        return Ok(walk.end);
-    }
-    pack.write(
-        walk.end,
-        &Header::mark(Kind::Mark, walk.end).encode(pack.number, walk.end),
-    )?;
-    Ok(walk.end + HEADER_LEN as u64)
 }

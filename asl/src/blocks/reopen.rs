@@ -4,10 +4,15 @@
 //! is believed, and what is not known to be durable is verified, written once more and synced.
 //! Readers go on meanwhile.
 
-use super::pack::Tail;
-use super::{Blocks, BlocksError, Options, Recovery, recover};
-use crate::disk::Mode;
 use std::sync::PoisonError;
+
+use super::error::BlocksError;
+use super::handle::Blocks;
+use super::layout::Options;
+use super::recover;
+use super::recovery::Recovery;
+use super::tail::Tail;
+use crate::disk::Mode;
 
 impl Blocks {
     /// Whether a write or sync has failed, so that nothing is put until the packs are opened again.

@@ -5,30 +5,30 @@
 //! Invariant: what is given out was verified page by page; what does not verify is an error, and
 //! the run is given up.
 
+mod footer;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::BlocksError;
+use self::footer::{FOOTER_LEN, Footer};
+use super::error::BlocksError;
 use super::frame::{Codec, Header, Kind};
-use super::index::{Location, Place};
+use super::layout::INDEX_DIR;
+use super::place::{Location, Place};
+use crate::damage::{Damage, Mismatch};
 use crate::disk::{Context, Disk, DiskFile, Mode, Sealed};
-use crate::pages::{PAGE, PageDamage, PageKey, Pages};
+use crate::pages::{PAGE, PageKey, Pages};
 use uor_index_format::id::Checksum;
-
-/// The directory of everything that can be rebuilt.
-pub(super) const DIR: &str = "index";
-const MAGIC: [u8; 8] = *b"UORBRUN\0";
-const VERSION: u16 = 1;
 
 const ENTRY_LEN: usize = 64;
 const START_LEN: usize = 4;
 const PLACE_LEN: usize = 12;
 const CHECK_LEN: usize = 8;
-const FOOTER_LEN: usize = 96;
-const FOOTER_CHECKED: Range<usize> = 0..64;
 
 /// About as many entries of one bucket: one page of them at most, mostly.
 const BUCKET_ENTRIES: u64 = 16;
+/// The most bits that say a bucket.
+const BUCKET_BITS_MAX: u32 = 28;
 
 /// How much is written at once.
 const BUFFER_LEN: usize = 1 << 20;
@@ -48,12 +48,9 @@ pub(super) struct Run {
     pages: Pages,
 }
 
-/// What a run says is not what was written.
-pub(super) type Broken = PageDamage;
-
 /// The name of a run's file.
 pub(super) fn path(packs: (u32, u32)) -> String {
-    format!("{DIR}/blocks-{:08}-{:08}.run", packs.0, packs.1)
+    format!("{INDEX_DIR}/blocks-{:08}-{:08}.run", packs.0, packs.1)
 }
 
 /// Whether a file of this name is a run whose writing was broken off.
@@ -77,40 +74,34 @@ impl Run {
     pub(super) fn open(
         disk: &dyn Disk,
         packs: (u32, u32),
-    ) -> Result<Result<Self, Broken>, BlocksError> {
+    ) -> Result<Result<Self, Damage>, BlocksError> {
         let path = path(packs);
         let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
         let bytes = file.map_sealed().during("map", &path)?;
-        let (expected, found) = (
-            format!("the index of packs {} to {}", packs.0, packs.1),
-            "another".to_owned(),
-        );
-        let broken = Broken {
-            file: path.clone(),
-            offset: 0,
-            what: "footer",
-            expected,
-            found,
-        };
-        Ok(Self::decode(path, bytes, packs).ok_or(broken))
+        let expected = format!("the index of packs {} to {}", packs.0, packs.1);
+        let damage = Mismatch::new("footer", expected, "another").at(&path, 0);
+        Ok(Self::decode(path, bytes, packs).ok_or(damage))
     }
 
     /// The run in the bytes of a file; `None` if it is not whole, or not this one.
     fn decode(path: String, bytes: Sealed, packs: (u32, u32)) -> Option<Self> {
-        let (content, footer) = bytes.split_last_chunk::<FOOTER_LEN>()?;
-        let number =
-            |at: usize| u64::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
-        let half = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| footer[at + index]));
-        let known = footer[..8] == MAGIC && u16::from_le_bytes([footer[8], footer[9]]) == VERSION;
-        let (bucket_bits, count, payloads, dead, lengths) =
-            (half(20), number(24), number(32), number(40), number(48));
-        let len = body_len(count, bucket_bits, dead, lengths).filter(|_| known)?;
+        let (content, end) = bytes.split_last_chunk::<FOOTER_LEN>()?;
+        let footer = Footer::decode(end)?;
+        let len = body_len(&footer)?;
         let is_this =
-            (half(12), half(16)) == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
+            footer.packs == packs && content.len() == len + len.div_ceil(PAGE) * CHECK_LEN;
         let checks = content.get(len..).filter(|_| is_this)?;
-        if footer[64..] != footer_check(checks, &footer[FOOTER_CHECKED]) {
+        if !Footer::verifies(end, checks) {
             return None;
         }
+        let Footer {
+            bucket_bits,
+            count,
+            payloads,
+            dead,
+            lengths,
+            ..
+        } = footer;
         let checks = checks
             .as_chunks::<CHECK_LEN>()
             .0
@@ -135,7 +126,7 @@ impl Run {
         disk: &dyn Disk,
         packs: (u32, u32),
         count_max: u64,
-        entries: &mut dyn Iterator<Item = Result<Location, Broken>>,
+        entries: &mut dyn Iterator<Item = Result<Location, Damage>>,
         dead: &[Place],
         lengths: &[(u32, u64)],
     ) -> Result<Option<Self>, BlocksError> {
@@ -150,7 +141,7 @@ impl Run {
             return Ok(None);
         }
         disk.rename(&new, &path).during("put in place", &path)?;
-        disk.sync_dir(DIR).during("sync", DIR)?;
+        disk.sync_dir(INDEX_DIR).during("sync", INDEX_DIR)?;
         Ok(Self::open(disk, packs)?.ok())
     }
 
@@ -161,7 +152,7 @@ impl Run {
         new: &str,
         packs: (u32, u32),
         count_max: u64,
-        entries: &mut dyn Iterator<Item = Result<Location, Broken>>,
+        entries: &mut dyn Iterator<Item = Result<Location, Damage>>,
         dead: &[Place],
         lengths: &[(u32, u64)],
     ) -> Result<bool, BlocksError> {
@@ -173,51 +164,42 @@ impl Run {
             written: 0,
             checks: Vec::new(),
         };
-        let bucket_bits = (count_max / BUCKET_ENTRIES)
-            .checked_ilog2()
-            .map_or(0, |bits| bits.min(28));
-        let mut starts: Vec<u32> = Vec::with_capacity((1 << bucket_bits) + 1);
-        let (mut count, mut payloads) = (0_u32, 0_u64);
+        let mut buckets = Buckets::new(count_max);
+        let mut payloads = 0;
         for entry in entries {
             // What led here is rebuilt first.
             let Ok(at) = entry else { return Ok(false) };
-            let bucket = bucket(&at.header.name, bucket_bits);
-            starts.resize(starts.len().max(bucket + 1), count);
             writer.put(&encode(&at));
             writer.flush(&*file, new, BUFFER_LEN)?;
             payloads += u64::from(at.header.kind.is_payload());
             // More would not be found by the starts of buckets; they stay in memory.
-            let Some(more) = count.checked_add(1) else {
+            if !buckets.count(&at.header.name) {
                 return Ok(false);
-            };
-            count = more;
+            }
         }
-        starts.resize((1 << bucket_bits) + 1, count);
-        starts
-            .iter()
-            .for_each(|start| writer.put(&start.to_le_bytes()));
+        for start in buckets.starts() {
+            writer.put(&start.to_le_bytes());
+        }
         dead.iter()
             .for_each(|place| writer.put(&encode_number_pair(place.pack, place.offset)));
         lengths
             .iter()
             .for_each(|(pack, len)| writer.put(&encode_number_pair(*pack, *len)));
-        let mut footer = [0; FOOTER_LEN];
-        footer[..8].copy_from_slice(&MAGIC);
-        footer[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        footer[12..16].copy_from_slice(&packs.0.to_le_bytes());
-        footer[16..20].copy_from_slice(&packs.1.to_le_bytes());
-        footer[20..24].copy_from_slice(&bucket_bits.to_le_bytes());
-        footer[24..32].copy_from_slice(&u64::from(count).to_le_bytes());
-        footer[32..40].copy_from_slice(&payloads.to_le_bytes());
-        footer[40..48].copy_from_slice(&(dead.len() as u64).to_le_bytes());
-        footer[48..56].copy_from_slice(&(lengths.len() as u64).to_le_bytes());
-        writer.finish(&*file, new, &mut footer)?;
+        let footer = Footer {
+            packs,
+            bucket_bits: buckets.bits,
+            count: buckets.count.into(),
+            payloads,
+            dead: dead.len() as u64,
+            lengths: lengths.len() as u64,
+        };
+        writer.finish(&*file, new, &footer)?;
         file.sync().during("sync", new)?;
         Ok(true)
     }
 
     /// The blocks of a name, in the order in which they were appended.
-    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Broken> {
+    pub(super) fn blocks(&self, name: Checksum) -> Result<Vec<Location>, Damage> {
         let bucket = bucket(&name, self.bucket_bits);
         let starts = self.entries_len() + bucket * START_LEN;
         let starts = self.get(starts..starts + 2 * START_LEN)?;
@@ -254,7 +236,7 @@ impl Run {
 
     /// Whether a record in these packs says that the block at this place, in an earlier pack, is no
     /// more.
-    pub(super) fn buries(&self, place: Place) -> Result<bool, Broken> {
+    pub(super) fn buries(&self, place: Place) -> Result<bool, Damage> {
         let (mut low, mut high) = (0, self.dead);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -272,18 +254,18 @@ impl Run {
     }
 
     /// All places in earlier packs that records in these packs bury, ascending.
-    pub(super) fn all_buried(&self) -> impl Iterator<Item = Result<Place, Broken>> {
+    pub(super) fn all_buried(&self) -> impl Iterator<Item = Result<Place, Damage>> {
         (0..self.dead).map(|number| self.buried(number))
     }
 
-    fn buried(&self, number: u64) -> Result<Place, Broken> {
+    fn buried(&self, number: u64) -> Result<Place, Damage> {
         let start = self.entries_len() + starts_len(self.bucket_bits);
         let (pack, offset) = self.number_pair(start, number)?;
         Ok(Place { pack, offset })
     }
 
     /// The packs, and how long they are.
-    pub(super) fn lengths(&self) -> Result<Vec<(u32, u64)>, Broken> {
+    pub(super) fn lengths(&self) -> Result<Vec<(u32, u64)>, Damage> {
         let start =
             self.entries_len() + starts_len(self.bucket_bits) + index(self.dead) * PLACE_LEN;
         (0..self.lengths)
@@ -292,25 +274,25 @@ impl Run {
     }
 
     /// All blocks, by name and then by place.
-    pub(super) fn all(&self) -> impl Iterator<Item = Result<Location, Broken>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Result<Location, Damage>> {
         (0..self.count).map(|number| self.entry(number))
     }
 
     /// Verifies every page.
-    pub(super) fn verify(&self) -> Vec<Broken> {
+    pub(super) fn verify(&self) -> Vec<Damage> {
         self.pages.verify_all(|_| {})
     }
 
-    fn entry(&self, number: u64) -> Result<Location, Broken> {
+    fn entry(&self, number: u64) -> Result<Location, Damage> {
         let start = index(number) * ENTRY_LEN;
         let bytes = self.get(start..start + ENTRY_LEN)?;
         bytes
             .first_chunk()
             .and_then(decode)
-            .ok_or_else(|| self.broken(start))
+            .ok_or_else(|| Mismatch::new("entry", "a block", "none").at(&self.path, start as u64))
     }
 
-    fn number_pair(&self, start: usize, number: u64) -> Result<(u32, u64), Broken> {
+    fn number_pair(&self, start: usize, number: u64) -> Result<(u32, u64), Damage> {
         let start = start + index(number) * PLACE_LEN;
         let bytes = self.get(start..start + PLACE_LEN)?;
         let pack = u32::from_le_bytes(std::array::from_fn(|index| bytes[index]));
@@ -324,19 +306,8 @@ impl Run {
         index(self.count) * ENTRY_LEN
     }
 
-    fn get(&self, range: Range<usize>) -> Result<&[u8], Broken> {
+    fn get(&self, range: Range<usize>) -> Result<&[u8], Damage> {
         self.pages.get(range)
-    }
-
-    fn broken(&self, offset: usize) -> Broken {
-        let (expected, found) = ("a block".to_owned(), "none".to_owned());
-        Broken {
-            file: self.path.clone(),
-            offset: offset as u64,
-            what: "entry",
-            expected,
-            found,
-        }
     }
 }
 
@@ -351,7 +322,7 @@ fn key(packs: (u32, u32)) -> PageKey {
 pub(super) fn merge<'a>(
     older: &'a Arc<Run>,
     newer: &'a Arc<Run>,
-) -> impl Iterator<Item = Result<Location, Broken>> + 'a {
+) -> impl Iterator<Item = Result<Location, Damage>> + 'a {
     let (mut older, mut newer) = (older.all().peekable(), newer.all().peekable());
     let key = |at: &Location| (at.header.name, at.place);
     std::iter::from_fn(move || match (older.peek(), newer.peek()) {
@@ -361,20 +332,21 @@ pub(super) fn merge<'a>(
     })
 }
 
-/// Numbers of entries are lengths of files that are mapped.
+/// A number of entries as an index: they lie in a file that is mapped.
 fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+    usize::try_from(number).expect("opening has counted them by the bytes of the file")
 }
 
 fn starts_len(bucket_bits: u32) -> usize {
     ((1 << bucket_bits) + 1) * START_LEN
 }
 
-fn body_len(count: u64, bucket_bits: u32, dead: u64, lengths: u64) -> Option<usize> {
+/// The length of what is before the page checks; `None` if no file has it.
+fn body_len(footer: &Footer) -> Option<usize> {
     let len = |count: u64, each: usize| usize::try_from(count).ok()?.checked_mul(each);
-    let starts = (bucket_bits <= 28).then(|| starts_len(bucket_bits))?;
-    let pairs = len(dead, PLACE_LEN)?.checked_add(len(lengths, PLACE_LEN)?)?;
-    len(count, ENTRY_LEN)?
+    let starts = (footer.bucket_bits <= BUCKET_BITS_MAX).then(|| starts_len(footer.bucket_bits))?;
+    let pairs = len(footer.dead, PLACE_LEN)?.checked_add(len(footer.lengths, PLACE_LEN)?)?;
+    len(footer.count, ENTRY_LEN)?
         .checked_add(starts)?
         .checked_add(pairs)
 }
@@ -428,12 +400,43 @@ fn encode_number_pair(pack: u32, number: u64) -> [u8; PLACE_LEN] {
     bytes
 }
 
-fn footer_check(checks: &[u8], footer: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new()
-        .update(checks)
-        .update(footer)
-        .finalize()
-        .as_bytes()
+/// The buckets that entries, put in the order of their names, fall into.
+struct Buckets {
+    /// How many of the first bits of a name say its bucket.
+    bits: u32,
+    /// How many entries are before each bucket that was come to.
+    starts: Vec<u32>,
+    /// How many entries there are.
+    count: u32,
+}
+
+impl Buckets {
+    /// Of at most `count_max` entries.
+    fn new(count_max: u64) -> Self {
+        let bits = (count_max / BUCKET_ENTRIES).checked_ilog2().unwrap_or(0);
+        let bits = bits.min(BUCKET_BITS_MAX);
+        Self {
+            bits,
+            starts: Vec::with_capacity((1 << bits) + 1),
+            count: 0,
+        }
+    }
+
+    /// Counts the next entry; `false` if there are too many.
+    fn count(&mut self, name: &Checksum) -> bool {
+        let bucket = bucket(name, self.bits);
+        self.starts
+            .resize(self.starts.len().max(bucket + 1), self.count);
+        let more = self.count.checked_add(1);
+        self.count = more.unwrap_or(self.count);
+        more.is_some()
+    }
+
+    /// How many entries are before each bucket, and how many there are.
+    fn starts(&mut self) -> &[u32] {
+        self.starts.resize((1 << self.bits) + 1, self.count);
+        &self.starts
+    }
 }
 
 /// Bytes on their way to a file, with the checks of their pages.
@@ -478,7 +481,7 @@ impl Writer {
         mut self,
         file: &dyn DiskFile,
         path: &str,
-        footer: &mut [u8; FOOTER_LEN],
+        footer: &Footer,
     ) -> Result<(), BlocksError> {
         self.flush(file, path, PAGE)?;
         self.check(self.bytes.len());
@@ -487,10 +490,8 @@ impl Writer {
             .iter()
             .flat_map(|check| check.to_le_bytes())
             .collect();
-        let check = footer_check(&checks, &footer[FOOTER_CHECKED]);
-        footer[64..].copy_from_slice(&check);
         self.bytes.extend_from_slice(&checks);
-        self.bytes.extend_from_slice(footer);
+        self.bytes.extend_from_slice(&footer.encode(&checks));
         Ok(file
             .write_at(self.written, &self.bytes)
             .during("write", path)?)

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::frame::{self, HEADER_LEN, Header, Invalid, Kind};
-use super::index::{Location, Place};
+use super::damage::BlockDamage;
+use super::error::BlocksError;
+use super::frame::{self, HEADER_LEN, Header, Kind};
+use super::layout::{MAGIC, VERSION};
 use super::pack::Pack;
-use super::{BlockDamage, BlocksError, MAGIC, VERSION};
+use super::place::{Location, Place};
+use crate::damage::Mismatch;
 use crate::file_header;
 use uor_index_format::id::Checksum;
 
@@ -72,7 +75,8 @@ pub(super) fn walk_to(pack: &Arc<Pack>, len: u64, end: End) -> Result<Walk, Bloc
             }
             continue;
         };
-        let damage = why.damage(pack, walk.end, window.claimed_name(walk.end)?);
+        let claimed = window.claimed_name(walk.end)?;
+        let damage = BlockDamage::of(claimed, why.at(&pack.path, walk.end));
         let may_tear = end == End::Unlisted || (end == End::Open && walk.end > 0);
         if may_tear && !was_durable(&mut window, walk.end)? {
             walk.stopped = Some(damage);
@@ -100,13 +104,8 @@ fn was_durable(window: &mut Window<'_>, offset: u64) -> Result<bool, BlocksError
 impl Walk {
     /// That a pack which is closed does not end with a seal.
     pub(super) fn unsealed(&self, pack: &Pack) -> BlockDamage {
-        let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-        Invalid {
-            what: "end of pack",
-            expected,
-            found,
-        }
-        .damage(pack, self.end, None)
+        let mismatch = Mismatch::new("end of pack", "a seal", "the end of the file");
+        mismatch.at(&pack.path, self.end).into()
     }
 
     fn step(&mut self, pack: &Pack, header: Header) {
@@ -132,14 +131,14 @@ pub(super) fn version(pack: &Pack) -> Result<Option<u16>, BlocksError> {
 }
 
 /// The header of the block at this offset, if it is valid and its block inside the file.
-pub(super) fn header_at(pack: &Pack, offset: u64) -> Result<Result<Header, Invalid>, BlocksError> {
+pub(super) fn header_at(pack: &Pack, offset: u64) -> Result<Result<Header, Mismatch>, BlocksError> {
     Window::new(pack, pack.len()?).header(offset)
 }
 
 fn verify_file_header(
     pack: &Pack,
     window: &mut Window<'_>,
-) -> Result<Result<u16, Invalid>, BlocksError> {
+) -> Result<Result<u16, Mismatch>, BlocksError> {
     let bytes = window.bytes(0, file_header::LEN)?;
     match file_header::version(bytes, MAGIC, pack.number, VERSION) {
         Ok(version) => Ok(Ok(version)),
@@ -148,11 +147,7 @@ fn verify_file_header(
             found,
             supported: VERSION,
         }),
-        Err(file_header::Invalid::Damaged { expected, found }) => Ok(Err(Invalid {
-            what: "file header",
-            expected,
-            found,
-        })),
+        Err(file_header::Invalid::Damaged(mismatch)) => Ok(Err(mismatch)),
     }
 }
 
@@ -177,25 +172,6 @@ fn find(
         offset += frame::ALIGN as u64;
     }
     Ok(None)
-}
-
-impl Invalid {
-    pub(super) fn damage(self, pack: &Pack, offset: u64, block: Option<Checksum>) -> BlockDamage {
-        let Self {
-            what,
-            expected,
-            found,
-        } = self;
-        BlockDamage {
-            file: pack.path.clone(),
-            offset,
-            block,
-            what,
-            expected,
-            found,
-            payloads: Vec::new(),
-        }
-    }
 }
 
 /// A view of a pack that is read forwards in large pieces.
@@ -237,12 +213,12 @@ impl<'a> Window<'a> {
             self.bytes = self.pack.read(offset, left.min(WINDOW_LEN))?;
             self.start = offset;
         }
-        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let at = usize::try_from(offset - self.start).expect("it is inside what was read");
         Ok(&self.bytes[at..at + len])
     }
 
     /// The header at `offset`, if it is valid and its block inside the file.
-    fn header(&mut self, offset: u64) -> Result<Result<Header, Invalid>, BlocksError> {
+    fn header(&mut self, offset: u64) -> Result<Result<Header, Mismatch>, BlocksError> {
         let (file_len, number, version) = (self.len, self.pack.number, self.version);
         let bytes = self.bytes(offset, HEADER_LEN)?;
         let Some(bytes) = bytes.first_chunk::<HEADER_LEN>() else {
@@ -250,24 +226,16 @@ impl<'a> Window<'a> {
                 format!("{HEADER_LEN} bytes"),
                 format!("{} bytes", bytes.len()),
             );
-            return Ok(Err(Invalid {
-                what: "header length",
-                expected,
-                found,
-            }));
+            return Ok(Err(Mismatch::new("header length", expected, found)));
         };
         let header = match Header::decode(bytes, number, offset, version) {
             Ok(header) => header,
-            Err(invalid) => return Ok(Err(invalid)),
+            Err(mismatch) => return Ok(Err(mismatch)),
         };
         let end = offset + header.block_len();
         if end > file_len {
             let (expected, found) = (format!("file of {end} bytes"), format!("{file_len} bytes"));
-            return Ok(Err(Invalid {
-                what: "block length",
-                expected,
-                found,
-            }));
+            return Ok(Err(Mismatch::new("block length", expected, found)));
         }
         Ok(Ok(header))
     }

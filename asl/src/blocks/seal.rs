@@ -1,12 +1,13 @@
-//! Keeping runs: one for the packs that were closed since the last, merged so that there are few;
-//! and doing without one that turns out to be damaged.
+//! Writing runs: one for the packs that were closed since the last, merged so that there are few.
 
 use std::sync::Arc;
 
-use super::index::{Found, Index, Place};
-use super::run::{self, Broken, Run};
-use super::scan::{self, End};
-use super::{BlockDamage, Blocks, BlocksError, recover};
+use super::error::BlocksError;
+use super::handle::Blocks;
+use super::index::Index;
+use super::layout::INDEX_DIR;
+use super::place::Place;
+use super::run::{self, Run};
 use crate::disk::{self, Context, Disk};
 
 /// Runs with fewer blocks than this are merged without asking.
@@ -18,7 +19,7 @@ pub(super) fn seal(
     index: &Index,
     packs: (u32, u32),
 ) -> Result<Option<Run>, BlocksError> {
-    disk::create_dir_durably(disk, run::DIR)?;
+    disk::create_dir_durably(disk, INDEX_DIR)?;
     let content = index.content(packs);
     let count = content.blocks.len() as u64;
     let mut blocks = content.blocks.into_iter().map(Ok);
@@ -60,7 +61,7 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
         let at = match at {
             Ok(at) if is_there(&at.place) => at,
             Ok(_) => return None,
-            Err(broken) => return Some(Err(broken)),
+            Err(damage) => return Some(Err(damage)),
         };
         let buried = if is_older(&at.place) {
             newer.buries(at.place)
@@ -68,7 +69,7 @@ pub(super) fn merge_last(disk: &dyn Disk, index: &Index) -> Result<Option<Run>, 
             Ok(false)
         };
         buried.map_or_else(
-            |broken| Some(Err(broken)),
+            |damage| Some(Err(damage)),
             |buried| (!buried).then_some(Ok(at)),
         )
     });
@@ -90,7 +91,7 @@ pub(super) fn shrink(
 ) -> Result<Option<Run>, BlocksError> {
     let mut blocks = Vec::new();
     for at in run.all() {
-        // Whoever asks it next will say what is broken.
+        // Whoever asks it next will say what is damaged.
         let Ok(at) = at else { return Ok(None) };
         match index.is_recorded(&at) {
             Ok(true) => blocks.push(Ok(at)),
@@ -134,27 +135,6 @@ pub(super) fn remove(disk: &dyn Disk, packs: (u32, u32)) -> Result<(), BlocksErr
     Ok(disk.remove(&path).during("remove", &path)?)
 }
 
-impl Broken {
-    pub(super) fn into_damage(self) -> BlockDamage {
-        let Self {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        } = self;
-        BlockDamage {
-            file,
-            offset,
-            block: None,
-            what,
-            expected,
-            found,
-            payloads: Vec::new(),
-        }
-    }
-}
-
 impl Blocks {
     /// Seals the packs that are closed. Where that fails, they stay in memory, and it is tried
     /// again with the next: nothing depends on it.
@@ -183,70 +163,5 @@ impl Blocks {
                 let _ = remove(&*self.disk, packs);
             }
         }
-    }
-
-    /// Asks the index; a run that turns out to be damaged is replaced by what the headers of its
-    /// packs say.
-    pub(super) fn ask<T>(
-        &self,
-        question: impl Fn(&Index) -> Result<T, Broken>,
-    ) -> Result<T, BlocksError> {
-        loop {
-            let broken = match question(&self.index()) {
-                Ok(answer) => return Ok(answer),
-                Err(broken) => broken,
-            };
-            self.do_without(broken)?;
-        }
-    }
-
-    pub(super) fn do_without(&self, broken: Broken) -> Result<(), BlocksError> {
-        let Some(run) = self
-            .index()
-            .runs
-            .iter()
-            .find(|run| run.path == broken.file)
-            .cloned()
-        else {
-            return Ok(());
-        };
-        let packs: Vec<_> = self
-            .index()
-            .packs
-            .range(run.packs.0..=run.packs.1)
-            .map(|(_, pack)| pack.clone())
-            .collect();
-        let mut damages = vec![broken.into_damage()];
-        let mut walks = Vec::new();
-        for pack in packs {
-            let mut walk = scan::walk(&pack, End::Closed)?;
-            let mut places = Vec::new();
-            for at in walk.blocks.iter().filter(|at| at.header.kind.is_record()) {
-                match recover::places(&Found {
-                    pack: Arc::clone(&pack),
-                    at: *at,
-                }) {
-                    Ok(found) => places.extend(found),
-                    Err(BlocksError::Damaged(damage)) => walk.damages.push(damage),
-                    Err(error) => return Err(error),
-                }
-            }
-            let is_damaged = !walk.damages.is_empty();
-            damages.append(&mut walk.damages);
-            walks.push((pack.number, walk.blocks, places, is_damaged));
-        }
-        let mut index = self.index_mut();
-        if !index.runs.iter().any(|other| other.path == run.path) {
-            return Ok(());
-        }
-        index.runs.retain(|other| other.path != run.path);
-        for (number, blocks, places, is_damaged) in walks {
-            blocks.into_iter().for_each(|at| index.insert(at));
-            index.record(number, places);
-            index.damaged_packs.extend(is_damaged.then_some(number));
-        }
-        drop(index);
-        self.damages().extend(damages);
-        Ok(())
     }
 }

@@ -2,7 +2,6 @@
 //! and which payloads that concerns. Nothing is modified, and nothing stops at the first damage.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,92 +9,20 @@ use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
+use super::block::{Found, read_block, read_places, read_stored};
+use super::damage::BlockDamage;
+use super::error::BlocksError;
 use super::frame::{HEADER_LEN, Kind};
-use super::index::{Found, Index, Location, Place};
-use super::list::{self, List};
+use super::handle::Blocks;
+use super::index::Index;
+use super::list::List;
 use super::manifest::Manifest;
 use super::pack::Pack;
-use super::read::{read_block, read_stored};
+use super::place::{Location, Place};
 use super::scan::{self, End, Walk};
-use super::{Blocks, BlocksError, recover, run};
+use super::tail::Tail;
 use uor_index_format::codec::hex;
 use uor_index_format::id::Checksum;
-
-/// A place in a pack that does not hold what was written there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockDamage {
-    /// The file's path inside the store: a pack, the list of packs, or a file of their index. It
-    /// may be missing.
-    pub file: String,
-    /// Where the block (or the file header, at 0) starts.
-    pub offset: u64,
-    /// The block's name: the digest of a chunk, or of the payload a manifest is for. Only a claim
-    /// where the header itself is damaged.
-    pub block: Option<Checksum>,
-    /// Which check failed.
-    pub what: &'static str,
-    /// What should be there: a digest in hex, or words.
-    pub expected: String,
-    /// What is there.
-    pub found: String,
-    /// Digests of the payloads that cannot be read because of it, ascending, as far as is known.
-    pub payloads: Vec<Checksum>,
-}
-
-/// What is missing of a file that is not there.
-const GONE: &str = "file";
-
-impl BlockDamage {
-    /// That a file is not there, and why it should be.
-    pub(super) fn gone(file: String, expected: &str) -> Self {
-        let (expected, found) = (expected.to_owned(), "nothing".to_owned());
-        Self {
-            file,
-            offset: 0,
-            block: None,
-            what: GONE,
-            expected,
-            found,
-            payloads: Vec::new(),
-        }
-    }
-
-    /// Whether it is damage of the index of blocks, which is made anew from the packs.
-    #[must_use]
-    pub fn is_of_index(&self) -> bool {
-        self.file
-            .strip_prefix(run::DIR)
-            .is_some_and(|rest| rest.starts_with('/'))
-    }
-
-    /// Whether it is damage of the list of packs.
-    #[must_use]
-    pub fn is_of_list(&self) -> bool {
-        self.file == list::path()
-    }
-}
-
-impl fmt::Display for BlockDamage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            offset,
-            block,
-            what,
-            expected,
-            found,
-            ..
-        } = self;
-        if *what == GONE {
-            return write!(out, "{file} is missing: {expected}");
-        }
-        write!(
-            out,
-            "{file} is damaged at offset {offset}: {what} expected {expected}, found {found}"
-        )?;
-        block.map_or(Ok(()), |block| write!(out, " (block {block})"))
-    }
-}
 
 /// What reading every byte found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -177,7 +104,7 @@ impl Blocks {
             .unwrap_or_default();
         let erased = self.erased_places(&under_way)?;
         thread::scope(|scope| {
-            // So many blocks are in memory at once.
+            // As many blocks are in memory at once.
             let (to_verify, verifying) = bounded::<(Found, Task)>(self.threads);
             let (to_judge, judging) = unbounded::<Verdict>();
             for _ in 0..self.threads {
@@ -227,7 +154,7 @@ impl Blocks {
     fn ends(&self) -> Result<Vec<(Arc<Pack>, u64)>, BlocksError> {
         let packs: Vec<_> = self.index().packs.values().cloned().collect();
         let last = packs.last().map(|pack| pack.number);
-        let tail = self.tail.as_ref().map(super::pack::Tail::written);
+        let tail = self.tail.as_ref().map(Tail::written);
         let end = |pack: &Pack| match tail {
             Some(place) if place.pack == pack.number => Ok(place.offset),
             None if Some(pack.number) == last => Ok(self.end),
@@ -243,8 +170,8 @@ impl Blocks {
     fn verify_index(&self) -> Result<Vec<BlockDamage>, BlocksError> {
         let runs = self.index().runs.clone();
         for run in runs {
-            for broken in run.verify() {
-                self.do_without(broken)?;
+            for damage in run.verify() {
+                self.do_without(damage)?;
             }
         }
         let mut damages = self.damages().clone();
@@ -267,7 +194,7 @@ impl Blocks {
             let Some(found) = self.index().locate(&at) else {
                 continue;
             };
-            match recover::places(&found) {
+            match read_places(&found) {
                 Ok(found) => places.extend(found),
                 Err(BlocksError::Damaged(_)) => {}
                 Err(error) => return Err(error),
@@ -317,12 +244,12 @@ impl Blocks {
             .verified
             .damages
             .iter()
-            .map(|damage| (damage.file.clone(), damage.offset))
+            .map(|damage| (damage.at.file.clone(), damage.at.offset))
             .collect();
         let new = walk
             .damages
             .into_iter()
-            .filter(|damage| !known.contains(&(damage.file.clone(), damage.offset)));
+            .filter(|damage| !known.contains(&(damage.at.file.clone(), damage.at.offset)));
         progress.verified.damages.extend(new);
         Ok(())
     }
@@ -334,7 +261,7 @@ impl Blocks {
     ) -> Result<(), BlocksError> {
         progress.verified.blocks += 1;
         if let Some(damage) = damage {
-            if damage.what != "padding" {
+            if damage.at.what != "padding" {
                 self.index_mut().note_damage(at.place);
                 progress
                     .damaged
@@ -383,7 +310,7 @@ impl Blocks {
         }
         verified
             .damages
-            .sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+            .sort_by(|a, b| (&a.at.file, a.at.offset).cmp(&(&b.at.file, b.at.offset)));
         verified.payloads = self.ask(Index::payloads)?.len() as u64;
         Ok(verified)
     }
@@ -507,14 +434,7 @@ fn verify_block(found: &Found, task: Task) -> Result<Option<BlockDamage>, Blocks
         Task::Padding => Ok(None),
         Task::Zeros => {
             let is_zero = read_stored(found)?.iter().all(|byte| *byte == 0);
-            let damage = || {
-                found.damage(
-                    "erased contents",
-                    "zeros".to_owned(),
-                    "something else".to_owned(),
-                )
-            };
-            Ok((!is_zero).then(damage))
+            Ok((!is_zero).then(|| found.damage("erased contents", "zeros", "something else")))
         }
     };
     match contents {
@@ -524,7 +444,8 @@ fn verify_block(found: &Found, task: Task) -> Result<Option<BlockDamage>, Blocks
         Err(error) => return Err(error),
     }
     let end = HEADER_LEN as u64 + u64::from(header.stored_len);
-    let padding_len = usize::try_from(header.block_len() - end).unwrap_or(0);
+    let padding_len =
+        usize::try_from(header.block_len() - end).expect("padding is shorter than the alignment");
     let padding = found.pack.read(place.offset + end, padding_len)?;
     let clean = padding.iter().all(|byte| *byte == 0);
     Ok((!clean).then(|| found.damage("padding", hex(&vec![0; padding_len]), hex(&padding))))

@@ -8,6 +8,9 @@
 //! wait for each other. Unsynced changes of names survive as a prefix, as on a journalling file
 //! system. A failed sync loses writes for good although they can still be read, as Linux does it.
 
+mod chance;
+mod file;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::chance::Chance;
+use self::file::{Change, File, PAGE};
+use self::names::{NameChange, Node, parent, parents};
 use super::{Disk, DiskFile, LockGuard, Mode, Sealed};
-
-const SECTOR: usize = 512;
-/// Space is taken and given back in such pieces.
-const PAGE: usize = 4096;
 
 /// What an operation can be made to fail with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,34 +49,6 @@ struct State {
     faults: BTreeMap<u64, Fault>,
     /// How many bytes fit, if it matters.
     capacity: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node {
-    Directory,
-    File(u64),
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Add(String, Node),
-    Rename(String, String),
-    Remove(String),
-}
-
-#[derive(Debug, Default)]
-struct File {
-    live: Vec<u8>,
-    synced: Vec<u8>,
-    pending: Vec<Change>,
-    /// Pages that take no space.
-    holes: BTreeSet<usize>,
-}
-
-#[derive(Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    SetLen(usize),
 }
 
 impl MemoryDisk {
@@ -253,116 +227,6 @@ impl State {
             _ => None,
         }
     }
-}
-
-impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<String, Node>) {
-        match self {
-            Self::Add(path, node) => {
-                names.insert(path.clone(), *node);
-            }
-            Self::Rename(from, to) => {
-                if let Some(node) = names.remove(from) {
-                    names.insert(to.clone(), node);
-                }
-            }
-            Self::Remove(path) => {
-                names.remove(path);
-            }
-        }
-    }
-
-    fn path(&self) -> &str {
-        match self {
-            Self::Add(path, _) | Self::Rename(path, _) | Self::Remove(path) => path,
-        }
-    }
-}
-
-impl File {
-    fn holes_len(&self) -> usize {
-        self.holes.range(..self.live.len() / PAGE).count() * PAGE
-    }
-
-    fn change(&mut self, change: Change) {
-        if let Change::Write { offset, bytes } = &change {
-            let written = offset / PAGE..(offset + bytes.len()).div_ceil(PAGE);
-            self.holes.retain(|page| !written.contains(page));
-        }
-        change.apply(&mut self.live);
-        self.pending.push(change);
-    }
-
-    fn settle(&mut self) {
-        for change in std::mem::take(&mut self.pending) {
-            change.apply(&mut self.synced);
-        }
-    }
-
-    fn after_crash(&self, chance: &mut Chance) -> Vec<u8> {
-        let mut bytes = self.synced.clone();
-        for change in &self.pending {
-            match (chance.below(4), change) {
-                (0, _) => {}
-                (
-                    1,
-                    Change::Write {
-                        offset,
-                        bytes: written,
-                    },
-                ) => {
-                    let kept = chance.below(written.len() + 1);
-                    write(&mut bytes, *offset, &written[..kept]);
-                }
-                (
-                    2,
-                    Change::Write {
-                        offset,
-                        bytes: written,
-                    },
-                ) => write_some_sectors(&mut bytes, *offset, written, chance),
-                (_, change) => change.apply(&mut bytes),
-            }
-        }
-        bytes
-    }
-}
-
-impl Change {
-    fn apply(&self, target: &mut Vec<u8>) {
-        match self {
-            Self::Write { offset, bytes } => write(target, *offset, bytes),
-            Self::SetLen(len) => target.resize(*len, 0),
-        }
-    }
-}
-
-fn write(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if target.len() < end {
-        target.resize(end, 0);
-    }
-    target[offset..end].copy_from_slice(bytes);
-}
-
-fn write_some_sectors(target: &mut Vec<u8>, offset: usize, bytes: &[u8], chance: &mut Chance) {
-    let end = offset + bytes.len();
-    let mut start = offset;
-    while start < end {
-        let sector_end = end.min((start / SECTOR + 1) * SECTOR);
-        if chance.below(2) == 0 {
-            write(target, start, &bytes[start - offset..sector_end - offset]);
-        }
-        start = sector_end;
-    }
-}
-
-fn parents(path: &str) -> impl Iterator<Item = &str> {
-    path.match_indices('/').map(|(end, _)| &path[..end])
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 impl Fault {
@@ -616,27 +480,5 @@ impl DiskFile for MemoryFile {
 
     fn map_sealed(&self) -> io::Result<Sealed> {
         self.with(|file| Ok(file.live.clone().into()))
-    }
-}
-
-/// splitmix64: small, fast, and the same everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not zero.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a remainder below a usize fits a usize"
-    )]
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

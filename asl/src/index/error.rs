@@ -1,25 +1,14 @@
 //! Why an index could not be read.
 
-use crate::pages::PageDamage;
+use crate::damage::Damage;
 
 /// Why the index could not be read. It can be rebuilt from the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
     /// A page is not what was written.
-    #[error("{file} is damaged at offset {offset}: {what} expected {expected}, found {found}")]
-    Page {
-        /// The file's path inside the store.
-        file: String,
-        /// Where the page starts, or the bytes that were asked for.
-        offset: u64,
-        /// Which check failed.
-        what: &'static str,
-        /// What should be there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+    #[error(transparent)]
+    Damaged(#[from] Damage),
     /// The checks of a file's pages are not what was written.
     #[error("{file} is damaged: the check of its page checks should be {expected}, it is {found}")]
     Seal {
@@ -48,23 +37,4 @@ pub enum IndexError {
         /// The newest version this program reads.
         supported: u16,
     },
-}
-
-impl From<PageDamage> for IndexError {
-    fn from(damage: PageDamage) -> Self {
-        let PageDamage {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        } = damage;
-        Self::Page {
-            file,
-            offset,
-            what,
-            expected,
-            found,
-        }
-    }
 }

@@ -21,7 +21,7 @@ pub(super) const ADDRESS_MAX: u64 = 1 << 34;
 /// Records per hundred lines: ten slots filled to 88 in a hundred. The writer's choice: fuller
 /// lines spill more often, emptier ones take more than 12 bytes a record, codes and all.
 const LOAD_PERCENT: u64 = 880;
-/// A record lies at most so many lines behind its own.
+/// A record lies at most this many lines behind its own.
 pub(super) const REACH_MAX: usize = 15;
 
 /// Byte ranges of a line.
@@ -94,7 +94,8 @@ pub(super) fn build(records: impl ExactSizeIterator<Item = (u64, u64)>) -> Built
         }
         put(&mut lines, at, filled, fingerprint, address);
         set_meta(&mut lines, home, |meta| {
-            let reach = (meta >> REACH_AT & 15).max(u32::try_from(at - home).unwrap_or(0));
+            let reach =
+                (meta >> REACH_AT & 15).max(u32::try_from(at - home).expect("at most `REACH_MAX`"));
             meta & !(15 << REACH_AT) | reach << REACH_AT
         });
         slots.push(slot_number(at * SLOTS + filled));
@@ -117,8 +118,8 @@ fn put(lines: &mut [u8], line: usize, slot: usize, fingerprint: u16, address: u6
     let upper = u32::try_from(address >> 2).expect("the caller bounds addresses");
     bytes[field::ADDRESSES][slot * 4..][..4].copy_from_slice(&upper.to_le_bytes());
     let (low, count) = (
-        u32::try_from(address & 3).unwrap_or(0),
-        u32::try_from(slot + 1).unwrap_or(0),
+        u32::try_from(address & 3).expect("two bits"),
+        u32::try_from(slot + 1).expect("at most `SLOTS`"),
     );
     set_meta(lines, line, |meta| {
         (meta & !(15 << COUNT_AT)) | low << (slot * 2) | count << COUNT_AT

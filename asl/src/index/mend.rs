@@ -1,5 +1,5 @@
-//! Pages of a segment that mend themselves: where one turns out damaged, the whole segment is laid
-//! out anew from the log, in memory, while the reader waits. So damage costs time and never an
+//! Pages of a segment that mend themselves: where one turns out damaged, the whole segment is
+//! rebuilt from the log, in memory, while the reader waits. So damage costs time and never an
 //! answer, whenever it is first touched.
 
 use std::ops::Range;
@@ -10,12 +10,13 @@ use uor_index_format::codec::hex;
 
 use super::error::IndexError;
 use super::row::CommitRef;
-use crate::pages::{PageDamage, PageKey, Pages};
+use crate::damage::Damage;
+use crate::pages::{PageKey, Pages};
 
 /// Length of the seal of a segment's file, in bytes: what names it and no other.
 pub(crate) const SEAL_LEN: usize = 16;
 
-/// Where a segment can be had from anew.
+/// What rebuilds a segment.
 pub(crate) trait Source: Send + Sync {
     /// The segment's file as it was written: of the records of `commits`, or, if these are not
     /// known either, of all commits in the run's range. Whether it is the same is found out by its
@@ -36,14 +37,14 @@ pub(super) struct Mending {
     seal: [u8; SEAL_LEN],
     source: Option<(Arc<dyn Source>, u32)>,
     /// Set when damage is first met; `None` if it could not be mended.
-    anew: OnceLock<Option<Pages>>,
-    /// Whether what is anew is on disk too.
+    rebuilt: OnceLock<Option<Pages>>,
+    /// Whether what was rebuilt is on disk too.
     is_stored: AtomicBool,
 }
 
 impl Mending {
     /// `pages`, whose checks are made with `key` and sealed by `seal`; of shard `shard` of what
-    /// `source` can lay out anew.
+    /// `source` can rebuild.
     pub(super) fn new(
         pages: Pages,
         key: PageKey,
@@ -55,7 +56,7 @@ impl Mending {
             key,
             seal,
             source,
-            anew: OnceLock::new(),
+            rebuilt: OnceLock::new(),
             is_stored: AtomicBool::new(false),
         }
     }
@@ -67,7 +68,7 @@ impl Mending {
         &self,
         range: Range<usize>,
         commits: impl FnOnce(&Pages) -> Option<Vec<CommitRef>>,
-    ) -> Result<&[u8], PageDamage> {
+    ) -> Result<&[u8], Damage> {
         match self.pages.get_seen(range.clone()) {
             Some(bytes) => Ok(bytes),
             None => self.get_or_mend(range, commits),
@@ -79,7 +80,7 @@ impl Mending {
         &self,
         range: Range<usize>,
         commits: impl FnOnce(&Pages) -> Option<Vec<CommitRef>>,
-    ) -> Result<&[u8], PageDamage> {
+    ) -> Result<&[u8], Damage> {
         let damage = match self.pages.get(range.clone()) {
             Ok(bytes) => return Ok(bytes),
             Err(damage) => damage,
@@ -93,7 +94,7 @@ impl Mending {
             );
             mended.ok()
         };
-        match self.anew.get_or_init(mend) {
+        match self.rebuilt.get_or_init(mend) {
             Some(pages) => pages.get(range),
             None => Err(damage),
         }
@@ -133,8 +134,8 @@ impl Mending {
 
     /// The bytes that are to be written in place of a damaged file, if there are any.
     pub(super) fn unstored(&self) -> Option<&[u8]> {
-        let anew = self.anew.get()?.as_ref()?;
-        (!self.is_stored.load(Ordering::Relaxed)).then(|| anew.unverified())
+        let rebuilt = self.rebuilt.get()?.as_ref()?;
+        (!self.is_stored.load(Ordering::Relaxed)).then(|| rebuilt.unverified())
     }
 
     /// They have been written.
@@ -143,7 +144,7 @@ impl Mending {
     }
 
     /// Verifies all pages of the file, unless another has been put in its place.
-    pub(super) fn verify(&self) -> Vec<PageDamage> {
+    pub(super) fn verify(&self) -> Vec<Damage> {
         if self.is_stored.load(Ordering::Relaxed) {
             Vec::new()
         } else {

@@ -27,7 +27,7 @@ pub(crate) struct RunBuilder {
 }
 
 impl RunBuilder {
-    /// Some shards of a run that has so many, a power of two, with nothing in them.
+    /// Those shards of a run of `shards`, a power of two, that are `taken`, with nothing in them.
     pub(crate) fn for_shards(shards: u32, taken: Range<u32>) -> Self {
         let (shard_bits, first) = (shards.trailing_zeros(), taken.start);
         Self {
@@ -38,7 +38,7 @@ impl RunBuilder {
         }
     }
 
-    /// A run with so many shards of what is in a memtable.
+    /// A run of `shards` shards of what is in a memtable.
     pub(crate) fn of(memtable: &Memtable, shards: u32) -> Self {
         let mut builder = Self::for_shards(shards, 0..shards);
         builder.commits = memtable.commits().to_vec();
@@ -139,7 +139,7 @@ fn file_number(run: u32, shard: u32) -> u64 {
 }
 
 impl Run {
-    /// Opens the files of run `number`, by shard, each with its path; `source` has those anew that
+    /// Opens the files of run `number`, by shard, each with its path; `source` rebuilds those that
     /// turn out damaged later.
     ///
     /// # Errors
@@ -174,8 +174,7 @@ impl Run {
             .for_each(|segment| segment.verify(on_damage));
     }
 
-    /// Lets `write` put what was laid out anew in the place of damaged files; says whether there
-    /// was any.
+    /// Lets `write` put what was rebuilt in the place of damaged files; says whether there was any.
     ///
     /// # Errors
     /// Those of `write`.
@@ -231,7 +230,7 @@ pub(crate) struct RunSize {
     pub(crate) range: (LogPosition, LogPosition),
 }
 
-/// So many runs of about one size are merged into one: lookups ask few runs, and a record is
+/// This many runs of about one size are merged into one: lookups ask few runs, and a record is
 /// written few times.
 const FAN_IN: usize = 8;
 

@@ -3,9 +3,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::frame::{self, HEADER_LEN, Invalid, MARK_LEN, Role};
+use super::error::LogError;
+use super::frame::{self, HEADER_LEN, MARK_LEN, Role};
+use super::layout::{MAGIC, VERSION, path};
+use super::position::LogPosition;
 use super::scan;
-use super::{LogError, LogPosition, MAGIC, VERSION, damaged, offset_in_segment, path};
+use crate::damage::Mismatch;
 use crate::disk::{Context, Disk, Mode, Sealed};
 use crate::file_header;
 use crate::pages::{self, PAGE, PageKey, Pages};
@@ -71,10 +74,7 @@ pub(super) fn checks_frame(number: u32, version: u16, bytes: &[u8]) -> Vec<u8> {
         .iter()
         .flat_map(|check| check.to_le_bytes())
         .collect();
-    let position = LogPosition {
-        segment: number,
-        offset: offset_in_segment(bytes.len()),
-    };
+    let position = LogPosition::at(number, bytes.len());
     let mut out = vec![0; frame::frame_len(checks.len())];
     frame::encode(position, Role::Checks, 0, &checks, &mut out);
     out
@@ -94,7 +94,8 @@ pub(super) fn map(disk: &dyn Disk, number: u32) -> Result<(Sealed, u16), LogErro
     let file = disk.open(&name, Mode::ReadOnly).during("open", &name)?;
     check_size(number, file.len().during("measure", &name)?)?;
     let bytes = file.map_sealed().during("map", &name)?;
-    let version = version(number, &bytes)?.map_err(|invalid| damaged(number, 0, invalid))?;
+    let version =
+        version(number, &bytes)?.map_err(|mismatch| LogError::damaged(number, 0, mismatch))?;
     Ok((bytes, version))
 }
 
@@ -116,24 +117,14 @@ pub(super) fn load(number: u32, bytes: Sealed, version: u16) -> Result<Pages, Lo
 /// How many bytes the checks of a closed segment are of, and the checks.
 fn stored_checks(number: u32, bytes: &[u8]) -> Result<(usize, Vec<u64>), LogError> {
     let decode = |role, start: usize, end: usize| {
-        let position = LogPosition {
-            segment: number,
-            offset: offset_in_segment(start),
-        };
+        let position = LogPosition::at(number, start);
         let found = frame::decode(position, bytes.get(start..end).unwrap_or_default())
-            .map_err(|invalid| damaged(number, start, invalid))?;
+            .map_err(|mismatch| LogError::damaged(number, start, mismatch))?;
         if found.role != role || found.len != end - start {
             let expected = format!("{role:?} of {} bytes", end - start);
             let found = format!("{:?} of {} bytes", found.role, found.len);
-            return Err(damaged(
-                number,
-                start,
-                Invalid {
-                    what: "end of segment",
-                    expected,
-                    found,
-                },
-            ));
+            let mismatch = Mismatch::new("end of segment", expected, found);
+            return Err(LogError::damaged(number, start, mismatch));
         }
         Ok(found.body)
     };
@@ -157,18 +148,10 @@ fn verify_frames(number: u32, bytes: &[u8]) -> Result<(), LogError> {
     match scan.stopped.take() {
         None if scan.sealed => Ok(()),
         None => {
-            let (expected, found) = ("a seal".to_owned(), "the end of the file".to_owned());
-            Err(damaged(
-                number,
-                scan.end,
-                Invalid {
-                    what: "end of segment",
-                    expected,
-                    found,
-                },
-            ))
+            let mismatch = Mismatch::new("end of segment", "a seal", "the end of the file");
+            Err(LogError::damaged(number, scan.end, mismatch))
         }
-        Some(invalid) => Err(damaged(number, scan.end, invalid)),
+        Some(mismatch) => Err(LogError::damaged(number, scan.end, mismatch)),
     }
 }
 
@@ -179,20 +162,12 @@ pub(super) fn check_size(number: u32, len: u64) -> Result<usize, LogError> {
             format!("less than {} bytes", u32::MAX),
             format!("{len} bytes"),
         );
-        damaged(
-            number,
-            0,
-            Invalid {
-                what: "file length",
-                expected,
-                found,
-            },
-        )
+        LogError::damaged(number, 0, Mismatch::new("file length", expected, found))
     })
 }
 
 /// The version in a segment's header, or why the header is not valid.
-pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Invalid>, LogError> {
+pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Mismatch>, LogError> {
     match file_header::version(bytes, MAGIC, number, VERSION) {
         Ok(version) => Ok(Ok(version)),
         Err(file_header::Invalid::Version { found }) => Err(LogError::Newer {
@@ -200,11 +175,7 @@ pub(super) fn version(number: u32, bytes: &[u8]) -> Result<Result<u16, Invalid>,
             found,
             supported: VERSION,
         }),
-        Err(file_header::Invalid::Damaged { expected, found }) => Ok(Err(Invalid {
-            what: "file header",
-            expected,
-            found,
-        })),
+        Err(file_header::Invalid::Damaged(mismatch)) => Ok(Err(mismatch)),
     }
 }
 

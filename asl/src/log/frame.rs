@@ -3,7 +3,8 @@
 //! Invariants: a frame verifies only at the segment and offset it was written for. Decoding trusts
 //! nothing: no input panics, and none allocates.
 
-use super::LogPosition;
+use super::position::{ENTRY_HEADER_LEN, LogPosition};
+use crate::damage::Mismatch;
 use uor_index_format::codec::hex;
 
 /// Byte ranges of a frame's header; the body follows, padded with zeros to a multiple of [`ALIGN`].
@@ -20,7 +21,10 @@ mod field {
 
 /// Length of a frame's header in bytes.
 pub(super) const HEADER_LEN: usize = 32;
-const _: () = assert!(field::BODY_CHECK.end == HEADER_LEN, "no gap, no padding");
+const _: () = assert!(
+    field::BODY_CHECK.end == HEADER_LEN && HEADER_LEN == ENTRY_HEADER_LEN as usize,
+    "no gap, no padding; one length, two types"
+);
 
 /// Frames start at multiples of this.
 pub(super) const ALIGN: usize = 8;
@@ -29,7 +33,7 @@ pub(super) const ALIGN: usize = 8;
 pub const BODY_LEN_MAX: usize = 64 << 20;
 
 /// Length of a mark or seal: a header alone.
-pub(super) const MARK_LEN: usize = HEADER_LEN;
+pub(crate) const MARK_LEN: usize = HEADER_LEN;
 
 const HEADER_KEY: &[u8; 32] = b"uor-asl log frame header check 1";
 const BODY_KEY: &[u8; 32] = b"uor-asl log frame body check v 1";
@@ -66,15 +70,6 @@ pub(super) struct Decoded<'a> {
     pub(super) body: &'a [u8],
     /// Length with header and padding.
     pub(super) len: usize,
-}
-
-/// Why there is no valid frame at some place: which check failed, what it should have been and what
-/// it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Invalid {
-    pub(super) what: &'static str,
-    pub(super) expected: String,
-    pub(super) found: String,
 }
 
 /// A header that verified; the body is still to be checked.
@@ -129,31 +124,21 @@ pub(super) fn encode_mark(position: LogPosition, role: Role) -> [u8; MARK_LEN] {
 }
 
 /// The frame at the start of `bytes`, which were read at `position` and may go on after it.
-pub(super) fn decode(position: LogPosition, bytes: &[u8]) -> Result<Decoded<'_>, Invalid> {
+pub(super) fn decode(position: LogPosition, bytes: &[u8]) -> Result<Decoded<'_>, Mismatch> {
     let header = decode_header(position, bytes)?;
     let len = header.frame_len();
     let Some(rest) = bytes.get(HEADER_LEN..len) else {
-        return Err(Invalid {
-            what: "frame length",
-            expected: format!("{len} bytes"),
-            found: format!("{} bytes", bytes.len()),
-        });
+        let (expected, found) = (format!("{len} bytes"), format!("{} bytes", bytes.len()));
+        return Err(Mismatch::new("frame length", expected, found));
     };
     let (body, padding) = rest.split_at(header.body_len);
     let found = body_check(position, header.head, body);
     if found != header.body_check {
-        return Err(Invalid {
-            what: "body",
-            expected: hex(&header.body_check),
-            found: hex(&found),
-        });
+        return Err(Mismatch::new("body", hex(&header.body_check), hex(&found)));
     }
     if padding.iter().any(|byte| *byte != 0) {
-        return Err(Invalid {
-            what: "padding",
-            expected: hex(&vec![0; padding.len()]),
-            found: hex(padding),
-        });
+        let zeros = vec![0; padding.len()];
+        return Err(Mismatch::new("padding", hex(&zeros), hex(padding)));
     }
     Ok(Decoded {
         role: header.role,
@@ -164,13 +149,13 @@ pub(super) fn decode(position: LogPosition, bytes: &[u8]) -> Result<Decoded<'_>,
 }
 
 /// The header at the start of `bytes`, which were read at `position`.
-pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Header, Invalid> {
+pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Header, Mismatch> {
     let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
-        return Err(Invalid {
-            what: "header length",
-            expected: format!("{HEADER_LEN} bytes"),
-            found: format!("{} bytes", bytes.len()),
-        });
+        let (expected, found) = (
+            format!("{HEADER_LEN} bytes"),
+            format!("{} bytes", bytes.len()),
+        );
+        return Err(Mismatch::new("header length", expected, found));
     };
     let mut head = [0; 8];
     head.copy_from_slice(&header[..8]);
@@ -179,11 +164,7 @@ pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Heade
     let expected = &header[field::HEADER_CHECK];
     let found = header_check(position, head, stored_body_check);
     if found != expected {
-        return Err(Invalid {
-            what: "header",
-            expected: hex(expected),
-            found: hex(&found),
-        });
+        return Err(Mismatch::new("header", hex(expected), hex(&found)));
     }
     let body_len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let role = match (header[field::ROLE], body_len) {
@@ -192,11 +173,9 @@ pub(super) fn decode_header(position: LogPosition, bytes: &[u8]) -> Result<Heade
         (2, 0) => Role::Seal,
         (3, 0..=BODY_LEN_MAX) => Role::Checks,
         (role, _) => {
-            return Err(Invalid {
-                what: "role and length",
-                expected: format!("0 or 3 with at most {BODY_LEN_MAX} bytes, 1 or 2 with none"),
-                found: format!("{role} with {body_len} bytes"),
-            });
+            let expected = format!("0 or 3 with at most {BODY_LEN_MAX} bytes, 1 or 2 with none");
+            let found = format!("{role} with {body_len} bytes");
+            return Err(Mismatch::new("role and length", expected, found));
         }
     };
     Ok(Header {

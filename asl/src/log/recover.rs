@@ -1,29 +1,102 @@
 //! Opening a log: `FORMAT.md`, "Log: every way a crash can fall".
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
-use super::closed::{self, Closed};
+use super::closed;
+use super::error::LogError;
+use super::frame;
 use super::growing::Writer;
+use super::layout::{DIR, EXTENSION, Options, path};
 use super::scan::{self, Scan};
 use super::tail::Tail;
 use super::view::LogView;
-use super::{
-    Appending, Cut, DIR, EXTENSION, Log, LogError, LogPosition, Options, Recovery, damaged, frame,
-    path,
-};
+use crate::damage::Mismatch;
 use crate::disk::{self, Context, Disk, DiskFile, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
 
-/// So many times a file may be cut by a writer beside, between being measured and being read.
+/// How often a file may be cut by a writer beside, between being measured and being read.
 const CUTS_MAX: u32 = 8;
 
-/// What is in the last segment's file.
-enum Content {
-    Frames(Scan, u16),
-    /// Its creation was cut short: nothing was ever appended to it.
-    Unborn(frame::Invalid),
+/// What opening found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// Number of entries in the last segment; the others are not looked at.
+    pub entries_last: u64,
+    /// Number of segment files.
+    pub segments: u32,
+    /// What was written but never synced, and is no whole entry: the torn tail.
+    pub cut: Option<Cut>,
+}
+
+/// A torn tail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The last segment's file.
+    pub file: String,
+    /// Where the valid frames end.
+    pub offset: u64,
+    /// How many bytes came after, not counting zeros at the end.
+    pub bytes: u64,
+    /// Where the writer saved those bytes before it cut them off; a reader leaves them in place.
+    pub saved: Option<String>,
+}
+
+/// An opened log.
+pub(super) struct Opened {
+    pub(super) view: LogView,
+    /// What is appended to; a reader has none.
+    pub(super) tail: Option<Tail>,
+    pub(super) recovery: Recovery,
+}
+
+pub(super) fn open(disk: &Arc<dyn Disk>, mode: Mode, options: Options) -> Result<Opened, LogError> {
+    if mode == Mode::Write {
+        disk::create_dir_durably(&**disk, DIR)?;
+    }
+    let last = match last_number(&**disk)? {
+        Some(number) => Some(read_last(&**disk, number, mode)?),
+        None => None,
+    };
+    let mut recovery = last.as_ref().map(Last::recovery).unwrap_or_default();
+    let (number, bytes, tail) = match (last, mode) {
+        (Some(last), Mode::Write) => {
+            let tail = last.repair(&**disk, &mut recovery, options)?;
+            (tail.number, tail.bytes.shared(), Some(tail))
+        }
+        (None, Mode::Write) => {
+            let tail = Tail::create(&**disk, 1, options)?;
+            (tail.number, tail.bytes.shared(), Some(tail))
+        }
+        (Some(last), Mode::ReadOnly) => {
+            let valid = Writer::new(&last.bytes[..last.end()], 0);
+            (last.number, valid.shared(), None)
+        }
+        (None, Mode::ReadOnly) => (1, Writer::new(&[], 0).shared(), None),
+    };
+    // To a reader, a segment whose creation was cut short is not there yet.
+    let is_begun = !bytes.bytes().is_empty();
+    recovery.segments = if is_begun { number } else { number - 1 };
+    Ok(Opened {
+        view: LogView::new(disk, number, bytes),
+        tail,
+        recovery,
+    })
+}
+
+/// The number of the last segment; all before it are there.
+fn last_number(disk: &dyn Disk) -> Result<Option<u32>, LogError> {
+    let numbers = disk::list_numbered(disk, DIR, EXTENSION)?;
+    let missing = (1..)
+        .zip(&numbers)
+        .find(|(expected, number)| expected != *number);
+    match missing {
+        Some((missing, _)) => Err(LogError::Missing {
+            file: path(missing),
+        }),
+        None => Ok(numbers.last().copied()),
+    }
 }
 
 /// The last segment's file.
@@ -34,77 +107,12 @@ struct Last {
     content: Content,
 }
 
-pub(super) fn open(
-    disk: Arc<dyn Disk>,
-    mode: Mode,
-    options: Options,
-) -> Result<(Log, Recovery), LogError> {
-    if mode == Mode::Write {
-        disk::create_dir_durably(&*disk, DIR)?;
-    }
-    let numbers = disk::list_numbered(&*disk, DIR, EXTENSION)?;
-    if let Some(missing) = (1..)
-        .zip(&numbers)
-        .find(|(expected, number)| expected != *number)
-    {
-        return Err(LogError::Missing {
-            file: path(missing.0),
-        });
-    }
-    let last = numbers
-        .last()
-        .map(|number| read_last(&*disk, *number, mode))
-        .transpose()?;
-    let mut recovery = last.as_ref().map(Last::recovery).unwrap_or_default();
-    let (number, bytes, tail) = match (last, mode) {
-        (last, Mode::Write) => {
-            let tail = match last {
-                Some(last) => last.repair(&*disk, &mut recovery, options)?,
-                None => Tail::create(&*disk, 1, options)?,
-            };
-            (
-                tail.number,
-                tail.bytes.shared(),
-                Some(Mutex::new(Appending {
-                    tail,
-                    poisoned: false,
-                })),
-            )
-        }
-        (Some(last), Mode::ReadOnly) => (
-            last.number,
-            Writer::new(&last.bytes[..last.end()], 0).shared(),
-            None,
-        ),
-        (None, Mode::ReadOnly) => (1, Writer::new(&[], 0).shared(), None),
-    };
-    recovery.segments = if bytes.bytes().is_empty() {
-        number - 1
-    } else {
-        number
-    };
-    let end = bytes.bytes().len().max(file_header::LEN);
-    let closed = (1..number)
-        .map(|number| Arc::new(Closed::new(Arc::clone(&disk), number)))
-        .collect();
-    let end = LogPosition {
-        segment: number,
-        offset: super::offset_in_segment(end),
-    };
-    let view = LogView {
-        closed: Arc::new(closed),
-        last: bytes,
-        end,
-    };
-    Ok((
-        Log {
-            disk,
-            options,
-            view: RwLock::new(view),
-            tail,
-        },
-        recovery,
-    ))
+/// What is in the last segment's file.
+enum Content {
+    /// Frames, in a segment of this version.
+    Frames(Scan, u16),
+    /// Its creation was cut short: nothing was ever appended to it.
+    Unborn(Mismatch),
 }
 
 /// Reads the last segment, to which a writer may be appending. An invalid frame before a mark is
@@ -116,47 +124,10 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
     let mut damage_before: Option<usize> = None;
     let mut cuts = 0;
     loop {
-        let len = closed::check_size(number, file.len().during("measure", &name)?)?;
-        let mut bytes = vec![0; len];
-        match file.read_at(0, &mut bytes) {
-            // A writer that closes the segment cuts it to its content, once, and one that opens it
-            // cuts its torn tail.
-            Err(error)
-                if error.kind() == ErrorKind::UnexpectedEof
-                    && mode == Mode::ReadOnly
-                    && cuts < CUTS_MAX =>
-            {
-                cuts += 1;
-                continue;
-            }
-            read => read.during("read", &name)?,
-        }
-        let (content, end) = match closed::version(number, &bytes)? {
-            Ok(version) => {
-                let scan = scan::scan(number, &bytes);
-                let end = scan.end;
-                (Content::Frames(scan, version), end)
-            }
-            Err(invalid) => (Content::Unborn(invalid), 0),
-        };
-        let proven = match &content {
-            Content::Frames(Scan { stopped: None, .. }, _) => None,
-            Content::Frames(
-                Scan {
-                    stopped: Some(invalid),
-                    ..
-                },
-                _,
-            ) => {
-                let claimed = scan::claimed_len(number, &bytes, end);
-                scan::find_mark(number, &bytes, end + claimed).map(|_| invalid.clone())
-            }
-            Content::Unborn(invalid) => {
-                let is_begun = scan::scan(number, &bytes).end > file_header::LEN;
-                (is_begun || scan::find_mark(number, &bytes, 0).is_some()).then(|| invalid.clone())
-            }
-        };
-        match proven {
+        let bytes = read_whole(&*file, number, mode, &mut cuts)?;
+        let content = Content::of(number, &bytes)?;
+        let end = content.end();
+        match content.damage(number, &bytes) {
             None => {
                 return Ok(Last {
                     number,
@@ -165,10 +136,69 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
                     content,
                 });
             }
-            Some(invalid) if damage_before == Some(end) => {
-                return Err(damaged(number, end, invalid));
+            Some(mismatch) if damage_before == Some(end) => {
+                return Err(LogError::damaged(number, end, mismatch));
             }
             Some(_) => damage_before = Some(end),
+        }
+    }
+}
+
+/// All bytes of a segment's file. A writer beside a reader may make it shorter while it is read: one
+/// that closes the segment cuts it to its content, once, and one that opens it cuts its torn tail;
+/// `cuts` counts these.
+fn read_whole(
+    file: &dyn DiskFile,
+    number: u32,
+    mode: Mode,
+    cuts: &mut u32,
+) -> Result<Vec<u8>, LogError> {
+    let name = path(number);
+    loop {
+        let len = closed::check_size(number, file.len().during("measure", &name)?)?;
+        let mut bytes = vec![0; len];
+        let read = file.read_at(0, &mut bytes);
+        let is_shorter = read
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::UnexpectedEof);
+        if is_shorter && mode == Mode::ReadOnly && *cuts < CUTS_MAX {
+            *cuts += 1;
+            continue;
+        }
+        read.during("read", &name)?;
+        return Ok(bytes);
+    }
+}
+
+impl Content {
+    fn of(number: u32, bytes: &[u8]) -> Result<Self, LogError> {
+        Ok(match closed::version(number, bytes)? {
+            Ok(version) => Self::Frames(scan::scan(number, bytes), version),
+            Err(mismatch) => Self::Unborn(mismatch),
+        })
+    }
+
+    /// Where the valid frames end.
+    fn end(&self) -> usize {
+        match self {
+            Self::Frames(scan, _) => scan.end,
+            Self::Unborn(_) => 0,
+        }
+    }
+
+    /// Why durable bytes are not what was written; `None` if what is not valid was never durable.
+    fn damage(&self, number: u32, bytes: &[u8]) -> Option<Mismatch> {
+        match self {
+            Self::Frames(scan, _) => {
+                let mismatch = scan.stopped.as_ref()?;
+                let behind = scan.end + scan::claimed_len(number, bytes, scan.end);
+                scan::find_mark(number, bytes, behind).map(|_| mismatch.clone())
+            }
+            Self::Unborn(mismatch) => {
+                let has_frames = scan::scan(number, bytes).end > file_header::LEN;
+                let was_durable = has_frames || scan::find_mark(number, bytes, 0).is_some();
+                was_durable.then(|| mismatch.clone())
+            }
         }
     }
 }
@@ -176,10 +206,7 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
 impl Last {
     /// Where its valid frames end.
     fn end(&self) -> usize {
-        match &self.content {
-            Content::Frames(scan, _) => scan.end,
-            Content::Unborn(_) => 0,
-        }
+        self.content.end()
     }
 
     fn recovery(&self) -> Recovery {

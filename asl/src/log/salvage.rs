@@ -1,4 +1,4 @@
-//! Writing the damaged segments of a log anew, out of what of them is still valid; `FORMAT.md`,
+//! Rewriting the damaged segments of a log out of what of them is still valid; `FORMAT.md`,
 //! "Salvage".
 //!
 //! This is no part of opening a log, which refuses durable bytes that are damaged. Whoever asks for
@@ -6,17 +6,17 @@
 //! kept beside.
 
 use super::closed;
-use super::frame::{self, Role};
+use super::error::LogError;
+use super::frame::{self, BODY_LEN_MAX, Role};
+use super::layout::{DIR, EXTENSION, MAGIC, VERSION, path};
+use super::position::LogPosition;
 use super::scan;
 use super::verify::{next_frame, verify_closed};
-use super::{
-    BODY_LEN_MAX, DIR, EXTENSION, LogError, LogPosition, MAGIC, VERSION, offset_in_segment, path,
-};
 use crate::disk::{self, Disk};
 use crate::file_header;
 use uor_index_format::id::Checksum;
 
-/// A segment that was written anew.
+/// A segment that was rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Salvaged {
     /// Its file.
@@ -33,7 +33,7 @@ pub struct Salvaged {
 ///
 /// # Errors
 /// [`LogError::Newer`]; [`LogError::Disk`].
-pub(crate) fn damaged(
+pub(crate) fn damaged_segments(
     disk: &dyn Disk,
     is_dropped: &dyn Fn(u8, &[u8]) -> bool,
 ) -> Result<Vec<u32>, LogError> {
@@ -59,13 +59,13 @@ pub(crate) fn damaged(
     Ok(found)
 }
 
-/// Writes a segment anew, as a closed one, out of its valid entries but for those that `is_dropped`
+/// Rewrites a segment, as a closed one, out of its valid entries but for those that `is_dropped`
 /// names. The caller sees to it that nobody has the log open, and that no index names places in
 /// this segment.
 ///
 /// # Errors
 /// [`LogError::Disk`]; the segment is as it was then, or new.
-pub(crate) fn rewrite(
+pub(crate) fn rewrite_segment(
     disk: &dyn Disk,
     number: u32,
     is_dropped: &dyn Fn(u8, &[u8]) -> bool,
@@ -120,13 +120,7 @@ fn entries(number: u32, bytes: Option<&[u8]>) -> Vec<(u8, &[u8])> {
     let bytes = bytes.unwrap_or_default();
     let (mut entries, mut at) = (Vec::new(), file_header::LEN);
     while at < bytes.len() {
-        match frame::decode(
-            LogPosition {
-                segment: number,
-                offset: offset_in_segment(at),
-            },
-            &bytes[at..],
-        ) {
+        match frame::decode(LogPosition::at(number, at), &bytes[at..]) {
             Ok(found) => {
                 if found.role == Role::Entry {
                     entries.push((found.kind, found.body));
@@ -146,17 +140,11 @@ fn closed_segment(number: u32, entries: &[(u8, &[u8])]) -> Vec<u8> {
         assert!(body.len() <= BODY_LEN_MAX, "it was in a frame before");
         let start = bytes.len();
         bytes.resize(start + frame::frame_len(body.len()), 0);
-        let position = LogPosition {
-            segment: number,
-            offset: offset_in_segment(start),
-        };
+        let position = LogPosition::at(number, start);
         frame::encode(position, Role::Entry, *kind, body, &mut bytes[start..]);
     }
     bytes.extend(closed::checks_frame(number, VERSION, &bytes));
-    let seal = LogPosition {
-        segment: number,
-        offset: offset_in_segment(bytes.len()),
-    };
+    let seal = LogPosition::at(number, bytes.len());
     bytes.extend_from_slice(&frame::encode_mark(seal, Role::Seal));
     bytes
 }

@@ -5,8 +5,9 @@
 //! frame proves nothing by itself. A mark behind it does: marks are written only after everything
 //! before them was durable.
 
-use super::frame::{self, Invalid, MARK_LEN, Role};
-use super::{LogPosition, offset_in_segment};
+use super::frame::{self, MARK_LEN, Role};
+use super::position::LogPosition;
+use crate::damage::Mismatch;
 use crate::file_header;
 
 /// What the bytes of a segment hold.
@@ -21,7 +22,7 @@ pub(super) struct Scan {
     /// Whether the last valid frame is a seal.
     pub(super) sealed: bool,
     /// Why no frame starts at `end`; `None` where only zeros follow.
-    pub(super) stopped: Option<Invalid>,
+    pub(super) stopped: Option<Mismatch>,
 }
 
 /// Walks the frames of segment `segment`, whose file header has been verified.
@@ -35,13 +36,7 @@ pub(super) fn scan(segment: u32, bytes: &[u8]) -> Scan {
     };
     loop {
         let rest = bytes.get(scan.end..).unwrap_or_default();
-        match frame::decode(
-            LogPosition {
-                segment,
-                offset: offset_in_segment(scan.end),
-            },
-            rest,
-        ) {
+        match frame::decode(LogPosition::at(segment, scan.end), rest) {
             Ok(found) => {
                 match found.role {
                     Role::Entry => scan.entries += 1,
@@ -51,8 +46,8 @@ pub(super) fn scan(segment: u32, bytes: &[u8]) -> Scan {
                 scan.sealed = found.role == Role::Seal;
                 scan.end += found.len;
             }
-            Err(invalid) => {
-                scan.stopped = (content_len(rest) > 0).then_some(invalid);
+            Err(mismatch) => {
+                scan.stopped = (content_len(rest) > 0).then_some(mismatch);
                 return scan;
             }
         }
@@ -69,10 +64,7 @@ pub(super) fn find_mark(segment: u32, bytes: &[u8], from: usize) -> Option<usize
             // A mark has an empty body and role 1 or 2; almost nothing else passes this, so almost
             // nothing is hashed.
             candidate[..5] == [0; 5] && [1, 2].contains(&candidate[5]) && {
-                let position = LogPosition {
-                    segment,
-                    offset: offset_in_segment(*start),
-                };
+                let position = LogPosition::at(segment, *start);
                 frame::decode(position, candidate)
                     .is_ok_and(|found| [Role::Mark, Role::Seal].contains(&found.role))
             }
@@ -82,10 +74,7 @@ pub(super) fn find_mark(segment: u32, bytes: &[u8], from: usize) -> Option<usize
 /// The length of the frame whose header is valid at `start`, or 0: its body is no place to look for
 /// marks.
 pub(super) fn claimed_len(segment: u32, bytes: &[u8], start: usize) -> usize {
-    let position = LogPosition {
-        segment,
-        offset: offset_in_segment(start),
-    };
+    let position = LogPosition::at(segment, start);
     let header = frame::decode_header(position, bytes.get(start..).unwrap_or_default());
     header.map_or(0, |header| header.frame_len())
 }

@@ -3,9 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
+use super::closed;
+use super::error::LogError;
 use super::frame::{self, MARK_LEN, Role};
 use super::growing::Writer;
-use super::{DIR, LogError, LogPosition, MAGIC, Options, VERSION, closed, offset_in_segment, path};
+use super::layout::{DIR, MAGIC, Options, VERSION, path};
+use super::position::LogPosition;
 use crate::disk::{Context, Disk, DiskFile, Mode};
 use crate::file_header;
 
@@ -91,10 +94,7 @@ impl Tail {
     }
 
     pub(super) fn position(&self) -> LogPosition {
-        LogPosition {
-            segment: self.number,
-            offset: offset_in_segment(self.end()),
-        }
+        LogPosition::at(self.number, self.end())
     }
 
     /// How many of these entries go into this segment. A segment without entries takes at least
@@ -124,44 +124,52 @@ impl Tail {
             .iter()
             .map(|(_, body)| frame::frame_len(body.len()))
             .sum();
+        assert!(
+            u32::try_from(start + len + MARK_LEN).is_ok(),
+            "a segment is full long before its offsets do not fit 32 bits"
+        );
+        let mut position = self.position();
         self.bytes.reserve(len + MARK_LEN);
         let mut room = &mut self.bytes.spare()[..len];
-        let mut position = LogPosition {
-            segment: self.number,
-            offset: offset_in_segment(start),
-        };
         for (kind, body) in entries {
             let (out, rest) = room.split_at_mut(frame::frame_len(body.len()));
             frame::encode(position, Role::Entry, *kind, body, out);
             positions.push(position);
-            position.offset += offset_in_segment(out.len());
+            position = position.plus(out.len());
             room = rest;
         }
         self.dirty = true;
-        let name = path(self.number);
-        let needed = start + len + MARK_LEN;
-        if needed > self.allocated {
-            let step = options.preallocate_bytes as usize;
-            let allocated = if len * APPENDS_PER_STEP < step {
-                needed.next_multiple_of(step)
-            } else {
-                needed
-            };
-            let zeros = vec![0; allocated - (start + len)];
-            self.file
-                .write_at((start + len) as u64, &zeros)
-                .during("reserve space in", &name)?;
-            self.allocated = allocated;
-        }
+        self.allocate(start + len, len, options)?;
         self.file
             .write_at(start as u64, &self.bytes.spare()[..len])
-            .during("append to", &name)?;
+            .during("append to", &path(self.number))?;
         self.bytes.publish(len);
         let waiting = start + len - self.begun;
         if waiting >= BEGIN_SYNC_BYTES {
             self.file.begin_sync(self.begun as u64, waiting as u64);
             self.begun = start + len;
         }
+        Ok(())
+    }
+
+    /// Writes zeros behind entries of `len` bytes that end at `end`, unless there is space for a mark.
+    fn allocate(&mut self, end: usize, len: usize, options: Options) -> Result<(), LogError> {
+        let needed = end + MARK_LEN;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let step = options.preallocate_bytes as usize;
+        let is_small = len * APPENDS_PER_STEP < step;
+        let allocated = if is_small {
+            needed.next_multiple_of(step)
+        } else {
+            needed
+        };
+        let zeros = vec![0; allocated - end];
+        self.file
+            .write_at(end as u64, &zeros)
+            .during("reserve space in", &path(self.number))?;
+        self.allocated = allocated;
         Ok(())
     }
 
@@ -204,10 +212,7 @@ impl Tail {
             }
             // What a seal vouches for has to be durable first, another mark included.
             self.file.sync().during("sync", &name)?;
-            let seal = LogPosition {
-                segment: self.number,
-                offset: offset_in_segment(end),
-            };
+            let seal = LogPosition::at(self.number, end);
             self.file
                 .write_at(end as u64, &frame::encode_mark(seal, Role::Seal))
                 .during("seal", &name)?;

@@ -6,9 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::closed;
-use super::frame::{self, ALIGN, Invalid, Role};
+use super::error::LogError;
+use super::frame::{self, ALIGN, Role};
+use super::layout::path;
+use super::position::LogPosition;
 use super::view::LogView;
-use super::{LogError, LogPosition, damaged, offset_in_segment, path};
+use crate::damage::{Damage, Mismatch};
 use crate::disk::{Context, Disk, Mode};
 use crate::file_header;
 use uor_index_format::id::Checksum;
@@ -126,7 +129,8 @@ fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync))
         let file = disk.open(&name, Mode::ReadOnly).during("open", &name)?;
         let mut bytes = vec![0; end as usize];
         file.read_at(0, &mut bytes).during("read", &name)?;
-        closed::version(number, &bytes)?.map_err(|invalid| damaged(number, 0, invalid))?;
+        closed::version(number, &bytes)?
+            .map_err(|mismatch| LogError::damaged(number, 0, mismatch))?;
         Ok(bytes)
     };
     let bytes = match read() {
@@ -147,16 +151,12 @@ fn verify_last(disk: &dyn Disk, view: &LogView, on_bytes: &(dyn Fn(u64) + Sync))
             .zip(&bytes)
             .position(|(one, other)| one != other),
     ) {
-        let (expected, found_bytes) = (
+        let mismatch = Mismatch::new(
+            "contents since it was opened",
             Checksum::of(in_memory).to_string(),
             Checksum::of(&bytes).to_string(),
         );
-        let invalid = Invalid {
-            what: "contents since it was opened",
-            expected,
-            found: found_bytes,
-        };
-        found.damages.push(damaged(number, at, invalid));
+        found.damages.push(LogError::damaged(number, at, mismatch));
     }
     found
 }
@@ -170,17 +170,14 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
     };
     let (mut at, mut told) = (file_header::LEN, 0);
     while at < bytes.len() {
-        let position = LogPosition {
-            segment: number,
-            offset: offset_in_segment(at),
-        };
+        let position = LogPosition::at(number, at);
         match frame::decode(position, &bytes[at..]) {
             Ok(frame) => {
                 found.entries += u64::from(frame.role == Role::Entry);
                 at += frame.len;
             }
-            Err(invalid) => {
-                found.damages.push(damaged(number, at, invalid));
+            Err(mismatch) => {
+                found.damages.push(LogError::damaged(number, at, mismatch));
                 at = next_frame(number, bytes, at);
             }
         }
@@ -190,19 +187,12 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
         }
     }
     if at != bytes.len() {
-        let (expected, found_end) = (
+        let mismatch = Mismatch::new(
+            "end of segment",
             format!("a frame that ends at {}", bytes.len()),
             format!("one that ends at {at}"),
         );
-        found.damages.push(damaged(
-            number,
-            at,
-            Invalid {
-                what: "end of segment",
-                expected,
-                found: found_end,
-            },
-        ));
+        found.damages.push(LogError::damaged(number, at, mismatch));
     }
     on_bytes((bytes.len() - told) as u64);
     found
@@ -211,10 +201,7 @@ fn walk(number: u32, bytes: &[u8], on_bytes: &(dyn Fn(u64) + Sync)) -> Found {
 /// Where a frame starts behind the one at `at`, whose body or header is not valid.
 pub(super) fn next_frame(number: u32, bytes: &[u8], at: usize) -> usize {
     let header = |at: usize| {
-        let position = LogPosition {
-            segment: number,
-            offset: offset_in_segment(at),
-        };
+        let position = LogPosition::at(number, at);
         frame::decode_header(position, &bytes[at..]).ok()
     };
     let claimed = header(at).map_or(ALIGN, |header| header.frame_len());
@@ -231,7 +218,7 @@ pub(super) fn next_frame(number: u32, bytes: &[u8], at: usize) -> usize {
 
 fn place(error: &LogError) -> Option<u64> {
     match error {
-        LogError::Damaged { offset, .. } => Some(*offset),
+        LogError::Damaged(Damage { offset, .. }) => Some(*offset),
         _ => None,
     }
 }

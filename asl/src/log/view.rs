@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::closed::Closed;
+use super::error::LogError;
 use super::frame::{self, HEADER_LEN, Role};
 use super::growing::Growing;
-use super::{Appended, Entry, LogError, LogPosition, damaged, offset_in_segment};
+use super::position::LogPosition;
+use crate::disk::Disk;
 use crate::file_header;
 use crate::prefetch;
 
@@ -13,6 +15,26 @@ use crate::prefetch;
 thread_local! {
     /// How often this thread has read in a log, for tests of how much work something is.
     pub(crate) static READS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// One entry as it was appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is.
+    pub position: LogPosition,
+    /// The kind it was appended with.
+    pub kind: u8,
+    /// The body it was appended with.
+    pub body: Vec<u8>,
+}
+
+/// What appending gives.
+#[derive(Clone)]
+pub struct Appended {
+    /// Where the entries are, in the order they were given.
+    pub positions: Vec<LogPosition>,
+    /// The log with them.
+    pub(super) view: LogView,
 }
 
 /// The log as it was at some moment. Cheap to clone.
@@ -27,6 +49,29 @@ pub struct LogView {
 }
 
 impl LogView {
+    /// The log whose last segment is number `number` and holds the bytes of `last`.
+    pub(super) fn new(disk: &Arc<dyn Disk>, number: u32, last: Arc<Growing>) -> Self {
+        let closed = (1..number).map(|number| Arc::new(Closed::new(Arc::clone(disk), number)));
+        let end = last.bytes().len().max(file_header::LEN);
+        Self {
+            closed: Arc::new(closed.collect()),
+            last,
+            end: LogPosition::at(number, end),
+        }
+    }
+
+    /// Shows the last segment, of number `number`, up to where it ends now; those between it and the
+    /// one before have been closed.
+    pub(super) fn advance(&mut self, disk: &Arc<dyn Disk>, number: u32, last: Arc<Growing>) {
+        if self.end.segment < number {
+            let closed = self.end.segment..number;
+            let closed = closed.map(|number| Arc::new(Closed::new(Arc::clone(disk), number)));
+            self.closed = Arc::new(self.closed.iter().cloned().chain(closed).collect());
+        }
+        self.end = LogPosition::at(number, last.bytes().len());
+        self.last = last;
+    }
+
     /// Shows what was appended too.
     pub fn take(&mut self, appended: Appended) {
         if self.end < appended.view.end {
@@ -57,11 +102,11 @@ impl LogView {
             let bytes = self.last.bytes().get(range.clone());
             return bytes
                 .filter(|_| range.end <= self.end.offset as usize)
-                .ok_or_else(|| absent(position));
+                .ok_or_else(|| LogError::no_entry(position));
         }
         let pages = self.closed(position)?.pages()?;
         if range.end > pages.len() {
-            return Err(absent(position));
+            return Err(LogError::no_entry(position));
         }
         Ok(pages.get(range)?)
     }
@@ -88,11 +133,12 @@ impl LogView {
     /// # Errors
     /// As [`LogView::bytes`]; [`LogError::Damaged`] where no entry was appended.
     pub fn read(&self, position: LogPosition) -> Result<Entry, LogError> {
-        let damaged = |invalid| damaged(position.segment, position.offset as usize, invalid);
+        let damaged =
+            |mismatch| LogError::damaged(position.segment, position.offset as usize, mismatch);
         let header =
             frame::decode_header(position, self.bytes(position, HEADER_LEN)?).map_err(damaged)?;
         if header.role != Role::Entry {
-            return Err(absent(position));
+            return Err(LogError::no_entry(position));
         }
         let found =
             frame::decode(position, self.bytes(position, header.frame_len())?).map_err(damaged)?;
@@ -108,10 +154,7 @@ impl LogView {
     pub fn entries(&self) -> Entries {
         Entries {
             view: self.clone(),
-            at: LogPosition {
-                segment: 1,
-                offset: offset_in_segment(file_header::LEN),
-            },
+            at: LogPosition::START,
         }
     }
 
@@ -124,11 +167,13 @@ impl LogView {
     pub fn entries_from(&self, position: LogPosition) -> Result<Entries, LogError> {
         let LogPosition { segment, offset } = position;
         if position > self.end || segment == 0 {
-            return Err(absent(position));
+            return Err(LogError::no_entry(position));
         }
         let bytes = self.segment(segment)?;
         let start = offset as usize;
-        let rest = bytes.get(start..).ok_or_else(|| absent(position))?;
+        let rest = bytes
+            .get(start..)
+            .ok_or_else(|| LogError::no_entry(position))?;
         if start != bytes.len() && position != self.end {
             frame::decode_header(position, rest)
                 .map_err(|_| LogError::NoFrame { segment, offset })?;
@@ -145,7 +190,7 @@ impl LogView {
         self.closed
             .get(index)
             .map(Arc::as_ref)
-            .ok_or_else(|| absent(position))
+            .ok_or_else(|| LogError::no_entry(position))
     }
 
     /// The bytes of a segment, unverified where it is closed.
@@ -169,12 +214,6 @@ impl LogView {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn absent(LogPosition { segment, offset }: LogPosition) -> LogError {
-    LogError::NoEntry { segment, offset }
-}
-
 /// Entries of a log, oldest first, each verified; after an error there are no more.
 pub struct Entries {
     view: LogView,
@@ -190,18 +229,15 @@ impl Entries {
             let bytes = self.view.segment(segment)?;
             let rest = bytes.get(offset as usize..).unwrap_or_default();
             if rest.is_empty() {
-                self.at = LogPosition {
-                    segment: segment + 1,
-                    offset: offset_in_segment(file_header::LEN),
-                };
+                self.at = LogPosition::at(segment + 1, file_header::LEN);
                 continue;
             }
             let found = frame::decode(position, rest);
             let found = found.map(|found| (found.len, found.role, found.kind, found.body.to_vec()));
             self.view.not_cut(segment)?;
             let (len, role, kind, body) =
-                found.map_err(|invalid| damaged(segment, offset as usize, invalid))?;
-            self.at.offset = offset_in_segment(offset as usize + len);
+                found.map_err(|mismatch| LogError::damaged(segment, offset as usize, mismatch))?;
+            self.at = LogPosition::at(segment, offset as usize + len);
             if role == Role::Entry {
                 return Ok(Some(Entry {
                     position,

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uor_index_format::DecodeError;
 use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::Reader;
-use uor_index_format::commit::{CommitHeader, field};
+use uor_index_format::commit::CommitHeader;
+use uor_index_format::commit::unverified::UnverifiedHeader;
 use uor_index_format::id::{CommitHash, LogSeq, SiteId};
 use uor_index_format::record::RecordHeader;
 
@@ -246,17 +246,18 @@ impl Named {
             .flatten()
     }
 
-    /// What the commit in these bytes says; `None` if they are too few.
+    /// What the commit in these bytes says; `None` if they do not begin like one.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
-        let number = |range| {
-            Some(u64::from_le_bytes(
-                body.get::<Range<usize>>(range)?.try_into().ok()?,
-            ))
-        };
+        let UnverifiedHeader {
+            domain,
+            number,
+            logseq,
+            ..
+        } = UnverifiedHeader::read(body).ok()?;
         Some(Self {
-            domain: SiteId::from_bytes(body.get(field::DOMAIN)?.try_into().ok()?),
-            number: number(field::NUMBER)?,
-            logseq: LogSeq(number(field::LOGSEQ)?),
+            domain,
+            number,
+            logseq,
         })
     }
 }
@@ -319,22 +320,16 @@ pub(crate) fn for_each_record(
     body: &[u8],
     mut on_record: impl FnMut(LogPosition, RecordHeader),
 ) -> Result<(), DecodeError> {
+    let said = UnverifiedHeader::read(body)?;
+    let learned_len = said.learned_count as usize * CommitHash::LEN;
     let mut reader = Reader::new(body);
     reader.take("commit header", CommitHeader::LEN)?;
-    let learned = u32_at(&body[field::LEARNED_COUNT]);
-    reader.take("membership commits", learned as usize * CommitHash::LEN)?;
-    for _ in 0..u32_at(&body[field::RECORD_COUNT]) {
+    reader.take("membership commits", learned_len)?;
+    for _ in 0..said.record_count {
         let at = position.body().plus(reader.offset());
         let header = RecordHeader::read(&mut reader)?;
         reader.take("record body", header.body_len as usize)?;
         on_record(at, header);
     }
     Ok(())
-}
-
-fn u32_at(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

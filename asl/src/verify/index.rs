@@ -7,6 +7,7 @@ use uor_index_format::id::SiteId;
 
 use super::Finding;
 use crate::commits::{self, rows_as_stored};
+use crate::damage::Damage;
 use crate::disk::{DiskError, Mode};
 use crate::index::{Class, CommitRef, Filter, IndexError};
 use crate::log::LogPosition;
@@ -275,7 +276,7 @@ impl Finding {
 /// The file that is to blame, and where in it.
 pub(crate) fn place_of(damage: &ReadError) -> (Option<String>, Option<u64>) {
     match damage {
-        ReadError::Index(IndexError::Page { file, offset, .. })
+        ReadError::Index(IndexError::Damaged(Damage { file, offset, .. }))
         | ReadError::Damaged { file, offset, .. } => (Some(file.clone()), Some(*offset)),
         ReadError::Index(
             IndexError::Seal { file, .. }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uor_asl::blocks::BlocksError;
+use uor_asl::damage::Damage;
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::log::LogError;
@@ -214,7 +215,7 @@ pub(crate) fn kind(value: &impl std::fmt::Debug) -> String {
 fn of_error(error: &StoreError) -> Value {
     let log = |position: &uor_asl::log::LogPosition| format!("log/{:08}.log", position.segment);
     match error {
-        StoreError::Log(LogError::Damaged { file, offset, .. }) => {
+        StoreError::Log(LogError::Damaged(Damage { file, offset, .. })) => {
             json!({ "kind": "damaged", "file": file, "offset": offset })
         }
         StoreError::Log(LogError::Missing { file }) => json!({ "kind": "missing", "file": file }),
@@ -222,7 +223,7 @@ fn of_error(error: &StoreError) -> Value {
             json!({ "kind": "newer", "file": file, "version": found })
         }
         StoreError::Blocks(BlocksError::Damaged(damage)) => {
-            json!({ "kind": "damaged", "file": damage.file, "offset": damage.offset })
+            json!({ "kind": "damaged", "file": damage.at.file, "offset": damage.at.offset })
         }
         StoreError::Blocks(error) => json!({ "kind": kind(error), "in": "blocks" }),
         StoreError::Entry { position, .. } | StoreError::UnknownEntry { position, .. } => {
@@ -242,7 +243,7 @@ fn of_finding(finding: &Finding) -> Value {
             json!({ "kind": "chain", "domain": domain.to_string(), "number": number })
         }
         Finding::Block { damage, keys } => json!({
-            "kind": "block", "file": damage.file, "offset": damage.offset,
+            "kind": "block", "file": damage.at.file, "offset": damage.at.offset,
             "keys": keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
         Finding::Length {

@@ -10,12 +10,12 @@ use crate::key::{SIGNATURE_LEN, verify};
 use crate::merkle::{Digest, ProofError};
 use crate::record::RecordHeader;
 
-const MAGIC: [u8; 4] = *b"UORC";
+pub(super) const MAGIC: [u8; 4] = *b"UORC";
 /// Names the commit before it, and signs the plain checksum of its body.
 const VERSION_PREVIOUS: u16 = 1;
 /// Names the root over all commits before it, and signs a root over its records beside the
 /// checksum of its body: what this release writes.
-const VERSION_ROOTS: u16 = 2;
+pub(super) const VERSION: u16 = 2;
 
 /// Byte ranges of the header; `FORMAT.md`, "Commit".
 pub mod field {
@@ -128,7 +128,7 @@ impl CommitHeader {
     fn signed_part(&self) -> Vec<u8> {
         let version = match self.history {
             History::Previous(_) => VERSION_PREVIOUS,
-            History::Root(_) => VERSION_ROOTS,
+            History::Root(_) => VERSION,
         };
         let mut writer = Writer::with_header(MAGIC, version);
         writer
@@ -158,7 +158,7 @@ impl CommitHeader {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let version = reader.header("commit", MAGIC, VERSION_ROOTS)?;
+        let version = reader.header("commit", MAGIC, VERSION)?;
         reader.reserved::<2>("commit padding")?;
         let header = Self {
             domain: SiteId::from_bytes(reader.array("commit domain")?),

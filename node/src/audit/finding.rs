@@ -116,8 +116,8 @@ impl Finding {
 
     fn of_damage(damage: &BlockDamage, keys: Vec<String>) -> Self {
         Self {
-            file: Some(damage.file.clone()),
-            offset: Some(damage.offset),
+            file: Some(damage.at.file.clone()),
+            offset: Some(damage.at.offset),
             ..Self::new("damage", damage.to_string(), keys)
         }
     }

@@ -67,9 +67,9 @@ const fn is_damage(error: &StoreError) -> bool {
             | StoreError::LogCut { .. }
             | StoreError::Entry { .. }
             | StoreError::Chain { .. }
-            | StoreError::Log(LogError::Damaged { .. } | LogError::Missing { .. })
+            | StoreError::Log(LogError::Damaged(_) | LogError::Missing { .. })
             | StoreError::Read(ReadError::Log(
-                LogError::Damaged { .. } | LogError::Missing { .. }
+                LogError::Damaged(_) | LogError::Missing { .. }
             ))
             | StoreError::Blocks(BlocksError::Damaged(_))
     )

@@ -1,6 +1,7 @@
 //! One store, from its bytes up.
 
 use serde::Serialize;
+use uor_asl::damage::Damage;
 use uor_asl::log::LogError;
 use uor_asl::state::ReadError;
 use uor_asl::store::StoreError;
@@ -225,7 +226,7 @@ impl Verification {
     pub fn of_damage(store: impl Into<String>, damage: &StoreError) -> Self {
         let mut finding = Finding::new("damage", damage.to_string(), Vec::new());
         if let StoreError::Log(error) | StoreError::Read(ReadError::Log(error)) = damage
-            && let LogError::Damaged { file, offset, .. } = error
+            && let LogError::Damaged(Damage { file, offset, .. }) = error
         {
             (finding.file, finding.offset) = (Some(file.clone()), Some(*offset));
         }

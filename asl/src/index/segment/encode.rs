@@ -158,7 +158,7 @@ fn code(place: usize) -> u32 {
     u32::try_from(place).expect("a segment holds less than 2^32 records")
 }
 
-/// Bytes that tell so many codes from each other and from "none", all ones.
+/// How many bytes tell this many codes from each other and from "none", all ones.
 const fn width_for(codes: usize) -> usize {
     match codes {
         0..=0xff => 1,

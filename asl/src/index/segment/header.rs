@@ -38,7 +38,7 @@ mod field {
 /// What a segment file holds. Numbers of things, but for the widths, which are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The shard is the first so many bits of an id.
+    /// How many of the first bits of an id name its shard.
     pub(super) shard_bits: u32,
     pub(super) shard: u32,
     /// Width of a class code: 1, 2 or 4.

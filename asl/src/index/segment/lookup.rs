@@ -11,14 +11,14 @@ use crate::index::lines::{self, SLOTS};
 use crate::index::row::Ids;
 use crate::log::LogPosition;
 
-/// So many records that look alike are told of without a look at their ids: a fingerprint errs so
-/// seldom that more are either about one id or made on purpose.
+/// Up to this many records that look alike are given out without a look at their ids: a fingerprint
+/// errs so seldom that more are either about one id or made on purpose.
 const ALIKE_MAX: usize = 4;
 
 impl Segment {
     /// Records that may be about an id: slot and place of each, at most `most`. Of more than a few
     /// that look alike, `ids` says which are about the id: as slots ascend with whole ids, these
-    /// are found by bisection, be they ever so many.
+    /// are found by bisection, however many they are.
     #[inline]
     pub(in crate::index) fn candidates<E: From<IndexError>>(
         &self,

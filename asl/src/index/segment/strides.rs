@@ -4,7 +4,7 @@ use super::layout::{Item, STRIDE_LEN, u32_at};
 use crate::index::lines::ADDRESS_MAX;
 use crate::log::LogPosition;
 
-/// A stride is so many bytes of one log segment.
+/// A stride is this power of two of bytes of one log segment.
 const STRIDE_BITS: u32 = 25;
 /// Most strides of a segment: what its addresses can name.
 pub(crate) const STRIDES_MAX: usize = (ADDRESS_MAX >> STRIDE_BITS) as usize;
