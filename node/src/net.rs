@@ -7,7 +7,7 @@
 //!
 //! * **links** — dialled by address, reported once per peer: [`NetEvent::Connected`] when its first
 //!   connection opens, [`NetEvent::Disconnected`] when its last one closes;
-//! * **doorbells** — at most [`DOORBELL_LEN_MAX`] bytes to every connected member, and to nobody
+//! * **announcements** — at most [`ANNOUNCEMENT_LEN_MAX`] bytes to every connected member, and to nobody
 //!   else. They may be lost, and of several in a row only the last arrives; they say "come and
 //!   ask", and never carry what is asked for;
 //! * **requests** — a short question, and an answer as long as the question allows. Every
@@ -46,12 +46,12 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use tokio::sync::mpsc;
 
-pub use codec::{BELL_PROTOCOL, DELTA_PROTOCOL};
+pub use codec::{ANNOUNCEMENT_PROTOCOL, DELTA_PROTOCOL};
 pub use key::{SiteKey, peer_id, site_key};
 pub use places::Limits;
 
-/// The longest body of a [`NetCommand::Ring`], in bytes.
-pub const DOORBELL_LEN_MAX: usize = 1000;
+/// The longest body of a [`NetCommand::Announce`], in bytes.
+pub const ANNOUNCEMENT_LEN_MAX: usize = 1000;
 
 /// The number of requests to one peer that may be unanswered at the same time.
 pub const REQUESTS_PER_PEER_MAX: usize = 20;
@@ -118,8 +118,9 @@ pub enum NetCommand {
     /// [`NetEvent::Connected`] or [`NetEvent::DialFailed`]; does nothing if the peer is connected
     /// or already being dialled at this address.
     Dial(Multiaddr),
-    /// Ring every connected member's doorbell with at most [`DOORBELL_LEN_MAX`] bytes.
-    Ring(Vec<u8>),
+    /// Announce to every connected member that there is something to ask for, in at most
+    /// [`ANNOUNCEMENT_LEN_MAX`] bytes.
+    Announce(Vec<u8>),
     /// From now on, these are the members.
     Trust(BTreeSet<SiteKey>),
     /// Let a peer that is no member stay for so many milliseconds, if there is room for it.
@@ -191,11 +192,11 @@ pub enum NetEvent {
         /// The chain of causes.
         reason: String,
     },
-    /// A connected member rang.
-    Rang {
+    /// A connected member announces that there is something to ask for.
+    Announced {
         /// The member.
         from: SiteKey,
-        /// At most [`DOORBELL_LEN_MAX`] bytes.
+        /// At most [`ANNOUNCEMENT_LEN_MAX`] bytes.
         body: Vec<u8>,
     },
     /// A peer asks.
@@ -276,12 +277,12 @@ pub enum NetError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// A doorbell is no place for a body.
-    #[error("doorbell of {len} bytes exceeds the bound of {len_max} bytes")]
-    DoorbellTooLarge {
+    /// An announcement is no place for a body.
+    #[error("announcement of {len} bytes exceeds the bound of {len_max} bytes")]
+    AnnouncementTooLarge {
         /// Bytes offered.
         len: usize,
-        /// [`DOORBELL_LEN_MAX`].
+        /// [`ANNOUNCEMENT_LEN_MAX`].
         len_max: usize,
     },
     /// The body of a request or response is too long.
@@ -344,10 +345,10 @@ impl NetHandle {
 
     fn check(&self, command: &NetCommand) -> Result<(), CommandError> {
         match command {
-            NetCommand::Ring(body) if body.len() > DOORBELL_LEN_MAX => {
-                Err(CommandError::DoorbellTooLarge {
+            NetCommand::Announce(body) if body.len() > ANNOUNCEMENT_LEN_MAX => {
+                Err(CommandError::AnnouncementTooLarge {
                     len: body.len(),
-                    len_max: DOORBELL_LEN_MAX,
+                    len_max: ANNOUNCEMENT_LEN_MAX,
                 })
             }
             NetCommand::Request { body, .. } => fits(body.len(), self.question_len_max),

@@ -3,7 +3,7 @@
 //!
 //! The swarm polls in a task of its own (`net`); this loop may wait for the disk without starving
 //! it. Commands of people run on other threads against the same [`Site`]; the loop notices that the
-//! store has grown and rings the doorbell.
+//! store has grown and announces it.
 
 mod asking;
 mod failing;
@@ -339,9 +339,9 @@ impl Service {
             NetEvent::Disconnected { peer } => self
                 .core
                 .handle_disconnected(SiteId::from_bytes(peer), now_ms),
-            NetEvent::Rang { from, body } => {
+            NetEvent::Announced { from, body } => {
                 self.core
-                    .handle_doorbell(&store, SiteId::from_bytes(from), &body, now_ms)?;
+                    .handle_announcement(&store, SiteId::from_bytes(from), &body, now_ms)?;
             }
             NetEvent::Request { peer, token, body } => {
                 self.core.handle_request(
@@ -555,7 +555,7 @@ impl Service {
             Ok(()) => Ok(()),
             Err(CommandError::Stopped) => Err(ServiceError::NetStopped),
             // Frames are bounded where they are made; what is refused here is asked again, or was
-            // only a doorbell.
+            // only an announcement.
             Err(_) => Ok(()),
         }
     }
@@ -594,7 +594,7 @@ fn command_of(effect: Effect) -> Option<NetCommand> {
             token: ResponseToken(token),
             body: frame,
         },
-        Effect::Ring { frame } => NetCommand::Ring(frame),
+        Effect::Announce { frame } => NetCommand::Announce(frame),
         Effect::Trust(members) => {
             NetCommand::Trust(members.iter().map(|site| *site.as_bytes()).collect())
         }

@@ -22,7 +22,7 @@ use super::behaviour::{Behaviour, BehaviourEvent};
 use super::codec::{Answer, Question};
 use super::desk::Desk;
 use super::key::{SiteKey, peer_id, site_key};
-use super::{DOORBELL_LEN_MAX, NetCommand, NetEvent, REQUESTS_PER_PEER_MAX, ResponseToken};
+use super::{ANNOUNCEMENT_LEN_MAX, NetCommand, NetEvent, REQUESTS_PER_PEER_MAX, ResponseToken};
 
 /// Events that commands may cause while the owner takes none; then commands wait too.
 const OUTBOX_MAX: usize = 1024;
@@ -51,10 +51,10 @@ pub(super) struct Driver {
     outbox: VecDeque<NetEvent>,
     /// Answers in the outbox, and what they hold of the budget: the oldest first.
     held: VecDeque<Option<tokio::sync::OwnedSemaphorePermit>>,
-    /// The last doorbell of each member that has not been handed over.
-    rung: BTreeMap<SiteKey, Vec<u8>>,
-    /// Members at whose door a bell is being rung, and what to ring next.
-    ringing: BTreeMap<SiteKey, Option<Vec<u8>>>,
+    /// The last announcement of each member that has not been handed over.
+    announced: BTreeMap<SiteKey, Vec<u8>>,
+    /// Members to whom an announcement is under way, and what to announce next.
+    announcing: BTreeMap<SiteKey, Option<Vec<u8>>>,
     desk: Desk,
     /// How much each stranger has asked.
     asked: BTreeMap<SiteKey, u32>,
@@ -71,8 +71,8 @@ impl Driver {
             swarm,
             outbox: VecDeque::new(),
             held: VecDeque::new(),
-            rung: BTreeMap::new(),
-            ringing: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            announcing: BTreeMap::new(),
             desk: Desk::default(),
             asked: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -116,10 +116,10 @@ impl Driver {
         let _ = events.try_send(NetEvent::Stopped);
     }
 
-    /// Whether there is something for the owner. Doorbells and questions wait where they are
+    /// Whether there is something for the owner. Announcements and questions wait where they are
     /// bounded, and do not keep the swarm from being polled; everything else does.
     fn has_event(&self) -> bool {
-        !self.outbox.is_empty() || !self.rung.is_empty() || self.desk.has_next()
+        !self.outbox.is_empty() || !self.announced.is_empty() || self.desk.has_next()
     }
 
     fn next_event(&mut self) -> Option<NetEvent> {
@@ -129,8 +129,8 @@ impl Driver {
             }
             return Some(event);
         }
-        if let Some((from, body)) = self.rung.pop_first() {
-            return Some(NetEvent::Rang { from, body });
+        if let Some((from, body)) = self.announced.pop_first() {
+            return Some(NetEvent::Announced { from, body });
         }
         self.desk
             .next()
@@ -151,7 +151,7 @@ impl Driver {
             Err(_) => {
                 self.outbox.clear();
                 self.held.clear();
-                self.rung.clear();
+                self.announced.clear();
                 self.desk = Desk::default();
             }
         }
@@ -167,7 +167,7 @@ impl Driver {
     fn obey(&mut self, command: NetCommand) {
         match command {
             NetCommand::Dial(address) => self.dial(address),
-            NetCommand::Ring(body) => self.ring_all(&body),
+            NetCommand::Announce(body) => self.announce_to_all(&body),
             NetCommand::Trust(members) => self.trust(members),
             NetCommand::LetStay { peer, for_ms } => {
                 self.swarm.behaviour_mut().gate.let_stay(peer, for_ms)
@@ -231,42 +231,42 @@ impl Driver {
         }
     }
 
-    /// Rings at every member. Where a bell is still ringing, the newest is rung next: what it
-    /// announces includes the others.
-    fn ring_all(&mut self, body: &[u8]) {
+    /// Announces to every member. Where an announcement is still under way, the newest follows it:
+    /// what it announces includes the others.
+    fn announce_to_all(&mut self, body: &[u8]) {
         let connected: Vec<SiteKey> = self.swarm.connected_peers().filter_map(site_key).collect();
         for peer in connected {
             if !self.swarm.behaviour().gate.is_member(&peer) {
                 continue;
             }
-            match self.ringing.entry(peer) {
-                Entry::Occupied(mut ringing) => *ringing.get_mut() = Some(body.to_vec()),
-                Entry::Vacant(ringing) => {
-                    ringing.insert(None);
-                    self.ring(&peer, body.to_vec());
+            match self.announcing.entry(peer) {
+                Entry::Occupied(mut announcing) => *announcing.get_mut() = Some(body.to_vec()),
+                Entry::Vacant(announcing) => {
+                    announcing.insert(None);
+                    self.announce(&peer, body.to_vec());
                 }
             }
         }
     }
 
-    fn ring(&mut self, peer: &SiteKey, body: Vec<u8>) {
-        let bell = Question {
+    fn announce(&mut self, peer: &SiteKey, body: Vec<u8>) {
+        let announcement = Question {
             body,
             answer_len_max: 0,
         };
         self.swarm
             .behaviour_mut()
-            .bells
-            .send_request(&peer_id(peer), bell);
+            .announcements
+            .send_request(&peer_id(peer), announcement);
     }
 
-    /// A bell was heard, or was not: either way the next one may ring.
-    fn rung_out(&mut self, peer: PeerId) {
+    /// An announcement was received, or was not: either way the next one may follow.
+    fn announcement_ended(&mut self, peer: PeerId) {
         let Some(site) = site_key(&peer) else { return };
-        match self.ringing.remove(&site).flatten() {
+        match self.announcing.remove(&site).flatten() {
             Some(next) if self.swarm.is_connected(&peer) => {
-                self.ringing.insert(site, None);
-                self.ring(&site, next);
+                self.announcing.insert(site, None);
+                self.announce(&site, next);
             }
             _ => {}
         }
@@ -274,7 +274,7 @@ impl Driver {
 
     fn trust(&mut self, members: BTreeSet<SiteKey>) {
         self.asked.retain(|peer, _| !members.contains(peer));
-        self.rung.retain(|peer, _| members.contains(peer));
+        self.announced.retain(|peer, _| members.contains(peer));
         self.swarm.behaviour_mut().gate.trust(members);
     }
 
@@ -336,7 +336,9 @@ impl Driver {
 impl Driver {
     fn report(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Bells(event)) => self.bell_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Announcements(event)) => {
+                self.announcement_event(event)
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.request_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.ping_event(&event),
             SwarmEvent::ConnectionEstablished {
@@ -358,7 +360,7 @@ impl Driver {
             } => {
                 if let Some(peer) = site_key(&peer_id) {
                     self.asked.remove(&peer);
-                    self.rung.remove(&peer);
+                    self.announced.remove(&peer);
                 }
                 self.tell_of(peer_id, |peer| NetEvent::Disconnected { peer });
             }
@@ -414,7 +416,7 @@ impl Driver {
         });
     }
 
-    fn bell_event(&mut self, event: RequestEvent) {
+    fn announcement_event(&mut self, event: RequestEvent) {
         match event {
             RequestEvent::Message {
                 peer,
@@ -425,20 +427,20 @@ impl Driver {
                 ..
             } => {
                 let Some(site) = site_key(&peer) else { return };
-                // A stranger that rings is not answered: the stream is closed.
+                // A stranger that announces something is not answered: the stream is closed.
                 if self.swarm.behaviour().gate.is_member(&site)
-                    && request.body.len() <= DOORBELL_LEN_MAX
+                    && request.body.len() <= ANNOUNCEMENT_LEN_MAX
                 {
-                    let heard = Answer {
+                    let received = Answer {
                         body: Vec::new(),
                         held: None,
                     };
                     let _ = self
                         .swarm
                         .behaviour_mut()
-                        .bells
-                        .send_response(channel, heard);
-                    self.rung.insert(site, request.body);
+                        .announcements
+                        .send_response(channel, received);
+                    self.announced.insert(site, request.body);
                 }
             }
             RequestEvent::Message {
@@ -446,8 +448,8 @@ impl Driver {
                 message: request_response::Message::Response { .. },
                 ..
             }
-            | RequestEvent::OutboundFailure { peer, .. } => self.rung_out(peer),
-            // Doorbells promise no delivery.
+            | RequestEvent::OutboundFailure { peer, .. } => self.announcement_ended(peer),
+            // Announcements promise no delivery.
             RequestEvent::InboundFailure { .. } | RequestEvent::ResponseSent { .. } => {}
         }
     }
