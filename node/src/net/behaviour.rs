@@ -19,10 +19,10 @@ use tokio::sync::Semaphore;
 
 use super::accepting::Accepting;
 use super::codec::{ANNOUNCEMENT_PROTOCOL, DELTA_PROTOCOL, FrameCodec};
+use super::config::NetConfig;
+use super::error::NetError;
 use super::gate::Gate;
-use super::{
-    ANNOUNCEMENT_LEN_MAX, NetConfig, NetError, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX,
-};
+use super::limits::{ANNOUNCEMENT_LEN_MAX, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX};
 
 /// Links between sites are permanent: nothing but a fault, a cut, a command or the gate closes one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
