@@ -28,9 +28,9 @@ use uor_node::site::{
 };
 use uor_pel::run::RunError as PelError;
 
-use crate::audit::store::OpenError as AuditOpenError;
+use crate::audit::error::OpenError as AuditOpenError;
 use crate::code::Code;
-use crate::console::OutputFailed;
+use crate::console::output::OutputFailed;
 
 /// What there is to know of an error beside its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -357,7 +357,7 @@ fn opening(error: &(dyn Error + 'static)) -> Known {
                 help(Code::SiteExists, "--data names another directory, which has to be empty")
             }
             InitError::HasHistory { .. } => help(Code::SiteExists, "join from an empty directory: --data names one"),
-            InitError::AlreadyMember { .. } => help(Code::SiteExists, "`uor node` keeps it level with the others"),
+            InitError::AlreadyMember { .. } => help(Code::SiteExists, "`uor node` keeps it caught up with the others"),
             InitError::InUse { .. } => help(Code::InUse, "stop it, or name another directory with --data"),
             InitError::Name { .. } => code(Code::BadName),
             InitError::File(error) => of(error),
@@ -451,7 +451,7 @@ fn storing(error: &(dyn Error + 'static)) -> Known {
         })
         .or_else(|| {
             if_is(error, |_: &IndexError| {
-                help(Code::Damaged, "the directory `index` of the store may be removed: it is written anew")
+                help(Code::Damaged, "the directory `index` of the store may be removed: it is rebuilt")
             })
         })
     })
