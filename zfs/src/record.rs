@@ -1,4 +1,4 @@
-//! Records: 312 bytes of header each, and what they say. [`fields`] reads and checks the bytes.
+//! Records: 312 bytes of header each, and what they say. `fields` reads and checks the bytes.
 
 pub(crate) mod fields;
 
