@@ -9,7 +9,7 @@ use libp2p::multihash::Multihash;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 use uor_node::net::{
-    CommandError, DOORBELL_LEN_MAX, NetCommand, NetConfig, NetError, NetEvent, NetHandle,
+    ANNOUNCEMENT_LEN_MAX, CommandError, NetCommand, NetConfig, NetError, NetEvent, NetHandle,
     REQUESTS_PER_PEER_MAX, SiteKey, peer_id, site_key, spawn,
 };
 
@@ -94,9 +94,9 @@ impl Node {
         .await
     }
 
-    async fn rang(&mut self) -> (SiteKey, Vec<u8>) {
+    async fn announced(&mut self) -> (SiteKey, Vec<u8>) {
         self.until(|event| match event {
-            NetEvent::Rang { from, body } => Some((from, body)),
+            NetEvent::Announced { from, body } => Some((from, body)),
             _ => None,
         })
         .await
@@ -171,7 +171,7 @@ async fn pair(listen: &str) -> (Node, Node) {
     (a, b)
 }
 
-/// Twice, because links, requests and doorbells must all come back, and go again.
+/// Twice, because links, requests and announcements must all come back, and go again.
 async fn cut_and_heal(listen: &str) {
     let (mut a, mut b) = pair(listen).await;
     for round in 0..2 {
@@ -207,8 +207,8 @@ async fn cut_and_heal(listen: &str) {
     b.disconnected(a.site).await;
     b.dial(&a).await;
     a.connected(b.site).await;
-    a.send(NetCommand::Ring(b"here again".to_vec())).await;
-    assert_eq!(b.rang().await, (a.site, b"here again".to_vec()));
+    a.send(NetCommand::Announce(b"here again".to_vec())).await;
+    assert_eq!(b.announced().await, (a.site, b"here again".to_vec()));
 }
 
 #[tokio::test]
@@ -221,9 +221,9 @@ async fn two_nodes_connect_over_quic() {
     pair(QUIC).await;
 }
 
-/// A line of three: whoever rings is heard by those it is connected with, and by no others.
+/// A line of three: whoever announces something is heard by those it is connected with, and by no others.
 #[tokio::test]
-async fn a_doorbell_is_heard_next_door() {
+async fn an_announcement_is_heard_by_neighbours_only() {
     let (mut a, mut b) = (Node::start(1, TCP).await, Node::start(2, TCP).await);
     let mut c = Node::start(3, QUIC).await;
     a.dial(&b).await;
@@ -233,48 +233,49 @@ async fn a_doorbell_is_heard_next_door() {
     b.connected(c.site).await;
     c.connected(b.site).await;
 
-    a.send(NetCommand::Ring(b"from a".to_vec())).await;
-    assert_eq!(b.rang().await, (a.site, b"from a".to_vec()));
-    b.send(NetCommand::Ring(vec![7; DOORBELL_LEN_MAX])).await;
-    assert_eq!(a.rang().await, (b.site, vec![7; DOORBELL_LEN_MAX]));
+    a.send(NetCommand::Announce(b"from a".to_vec())).await;
+    assert_eq!(b.announced().await, (a.site, b"from a".to_vec()));
+    b.send(NetCommand::Announce(vec![7; ANNOUNCEMENT_LEN_MAX]))
+        .await;
+    assert_eq!(a.announced().await, (b.site, vec![7; ANNOUNCEMENT_LEN_MAX]));
     assert_eq!(
-        c.rang().await,
-        (b.site, vec![7; DOORBELL_LEN_MAX]),
-        "it hears its neighbour, and not who rang there"
+        c.announced().await,
+        (b.site, vec![7; ANNOUNCEMENT_LEN_MAX]),
+        "it hears its neighbour, and not what that one heard"
     );
 }
 
 /// A head is announced again after a cut has healed, in the same bytes.
 #[tokio::test]
-async fn the_same_doorbell_rings_twice() {
+async fn the_same_announcement_arrives_twice() {
     let (a, mut b) = pair(TCP).await;
     for _ in 0..2 {
-        a.send(NetCommand::Ring(b"head 1".to_vec())).await;
-        assert_eq!(b.rang().await, (a.site, b"head 1".to_vec()));
+        a.send(NetCommand::Announce(b"head 1".to_vec())).await;
+        assert_eq!(b.announced().await, (a.site, b"head 1".to_vec()));
     }
 }
 
 /// Of many in a row the last arrives, whatever became of the others.
 #[tokio::test]
-async fn the_last_of_many_doorbells_is_heard() {
+async fn the_last_of_many_announcements_is_heard() {
     let (a, mut b) = pair(TCP).await;
     for number in 0..=200_u8 {
-        a.send(NetCommand::Ring(vec![number])).await;
+        a.send(NetCommand::Announce(vec![number])).await;
     }
-    while b.rang().await.1 != [200] {}
+    while b.announced().await.1 != [200] {}
 }
 
 #[tokio::test]
-async fn a_doorbell_is_short() {
+async fn an_announcement_is_short() {
     let alone = Node::start(1, TCP).await;
     let error = alone
         .net
-        .send(NetCommand::Ring(vec![0; DOORBELL_LEN_MAX + 1]))
+        .send(NetCommand::Announce(vec![0; ANNOUNCEMENT_LEN_MAX + 1]))
         .await
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "doorbell of 1001 bytes exceeds the bound of 1000 bytes"
+        "announcement of 1001 bytes exceeds the bound of 1000 bytes"
     );
 }
 

@@ -480,7 +480,8 @@ fn a_site_that_was_admitted_twice_is_heard_though_its_inviter_forked() {
     assert_eq!(here, there);
 }
 
-/// A frontier that comes a head at a time arrives whole, and the peer is noted as level in the end.
+/// A frontier that comes a head at a time arrives whole, and in the end the peer is noted as caught up
+/// with.
 #[test]
 fn a_frontier_of_several_pages_arrives_whole() {
     let mut world = World::new(3);
@@ -568,11 +569,11 @@ fn a_frontier_of_several_pages_arrives_whole() {
         *world.nodes[1].store.view().head(),
         *world.nodes[0].store.view().head()
     );
-    let level = world.nodes[1].core.federation_log_table()[&peer];
-    assert_eq!(level.snapshot, world.nodes[0].store.view().head().id());
+    let applied = world.nodes[1].core.federation_log_table()[&peer];
+    assert_eq!(applied.snapshot, world.nodes[0].store.view().head().id());
 }
 
-/// A liar that stands nowhere we stand is not noted as level.
+/// A liar that stands nowhere we stand is not noted as caught up with.
 #[test]
 fn an_empty_frontier_at_another_snapshot_is_not_believed() {
     let mut world = World::new(2);
@@ -944,7 +945,7 @@ fn garbage_and_odd_questions_are_refused() {
 }
 
 #[test]
-fn only_a_members_doorbell_of_this_federation_is_heeded() {
+fn only_a_members_announcement_of_this_federation_is_heeded() {
     let mut world = World::new(2);
     for (peer, federation, asked) in [
         (stranger(), *world.federation.as_bytes(), 0),
@@ -954,7 +955,7 @@ fn only_a_members_doorbell_of_this_federation_is_heeded() {
         world.meet(1, peer.site_id(), claims(nowhere(), nothing(0)));
         world.carry();
         world.asked.clear();
-        let bell = Doorbell {
+        let announcement = Doorbell {
             federation,
             domain: [1; 32],
             number: 1,
@@ -965,10 +966,15 @@ fn only_a_members_doorbell_of_this_federation_is_heeded() {
         };
         let node = &mut world.nodes[1];
         node.core
-            .handle_doorbell(&node.store, peer.site_id(), &bell.encode(), world.now_ms)
+            .handle_announcement(
+                &node.store,
+                peer.site_id(),
+                &announcement.encode(),
+                world.now_ms,
+            )
             .unwrap();
         node.core
-            .handle_doorbell(&node.store, peer.site_id(), b"garbage", world.now_ms)
+            .handle_announcement(&node.store, peer.site_id(), b"garbage", world.now_ms)
             .unwrap();
         world.carry();
         assert_eq!(world.asked.len(), asked);
@@ -989,7 +995,7 @@ fn an_answer_of_the_wrong_kind_ends_the_conversation() {
 }
 
 #[test]
-fn a_level_peer_has_a_line_in_the_table_that_survives_as_text() {
+fn a_peer_that_was_caught_up_with_has_a_line_in_the_table_that_survives_as_text() {
     let mut world = World::new(2);
     honest_replication_goes_on(&mut world);
     let known = world.nodes[1].core.federation_log_table();

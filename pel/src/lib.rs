@@ -1,7 +1,7 @@
 //! PEL: programs, the engine that runs them, and the receipts they leave.
 //!
 //! Modules in the order data flows: `program → plan → gate → engine, kernel → run → replay`, on
-//! blobs and a shelf.
+//! blobs and an artifact store.
 //!
 //! Invariants: this crate reads no clock, no network and no entropy, and holds no hash-ordered
 //! collection. The same program on the same inputs leaves the same receipt, byte for byte, on every
@@ -17,5 +17,5 @@ pub mod program;
 pub mod replay;
 pub mod run;
 
+pub mod artifact_store;
 pub mod blob;
-pub mod shelf;

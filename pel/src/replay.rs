@@ -12,11 +12,11 @@ use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::program::{Program, Source};
 use uor_index_format::receipt::{Derivation, Outcome, Status, Step};
 
+use crate::artifact_store::{ArtifactStore, ArtifactStoreError, Found, key_of};
 use crate::blob::{Blob, checksum, first_difference};
 use crate::engine::{Engine, Limits};
 use crate::run::atom::relabel;
 use crate::run::{Options, Progress, RunError, Task, perform};
-use crate::shelf::{Found, Shelf, ShelfError, key_of};
 
 /// What a replay says about a claimed outcome.
 #[derive(Debug)]
@@ -97,21 +97,21 @@ pub struct Side {
     pub len: Option<u64>,
 }
 
-/// Runs a derivation again and compares with the claimed outcome. The shelf is only read.
+/// Runs a derivation again and compares with the claimed outcome. The store is only read.
 pub fn replay(
-    shelf: &dyn Shelf,
+    store: &dyn ArtifactStore,
     engine: &dyn Engine,
     derivation: &Derivation,
     claimed: &Outcome,
     limits: Limits,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Verdict {
-    let scratch = Scratch::over(shelf);
+    let scratch = Scratch::over(store);
     let options = Options {
         limits,
         recompute: true,
     };
-    let verdict = Task::of(shelf, derivation.clone()).and_then(|task| {
+    let verdict = Task::of(store, derivation.clone()).and_then(|task| {
         let report = perform(&scratch, engine, &task, options, progress)?;
         if report.outcome == *claimed {
             return Ok(Verdict::Identical {
@@ -262,13 +262,13 @@ fn compare_outputs(
     })
 }
 
-fn unreadable(error: std::io::Error) -> ShelfError {
-    ShelfError::new("read an output", error)
+fn unreadable(error: std::io::Error) -> ArtifactStoreError {
+    ArtifactStoreError::new("read an output", error)
 }
 
-/// A shelf that reads another and keeps what is put to itself. No receipt of the other counts.
+/// A store that reads another and keeps what is put to itself. No receipt of the other counts.
 struct Scratch<'a> {
-    base: &'a dyn Shelf,
+    base: &'a dyn ArtifactStore,
     kept: Mutex<Kept>,
 }
 
@@ -279,7 +279,7 @@ struct Kept {
 }
 
 impl<'a> Scratch<'a> {
-    fn over(base: &'a dyn Shelf) -> Self {
+    fn over(base: &'a dyn ArtifactStore) -> Self {
         Self {
             base,
             kept: Mutex::default(),
@@ -290,7 +290,7 @@ impl<'a> Scratch<'a> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The outcome that the other shelf has for a receipt, if it is the one with this checksum.
+    /// The outcome that the other store has for a receipt, if it is the one with this checksum.
     fn claim(
         &self,
         receipt: &ArtifactKey,
@@ -335,26 +335,34 @@ impl<'a> Scratch<'a> {
     }
 }
 
-impl Shelf for Scratch<'_> {
-    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
+impl ArtifactStore for Scratch<'_> {
+    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ArtifactStoreError> {
         let kept = self.lock().artifacts.get(key).cloned();
         kept.map_or_else(|| self.base.find(key), |found| Ok(Some(found)))
     }
 
-    fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
+    fn put(
+        &self,
+        type_tag: Option<u32>,
+        blob: Arc<dyn Blob>,
+    ) -> Result<ArtifactKey, ArtifactStoreError> {
         let key = key_of(type_tag, &*blob)?;
-        // What the other shelf has under this key is these bytes; an honest replay keeps nothing.
+        // What the other store has under this key is these bytes; an honest replay keeps nothing.
         if self.base.find(&key)?.is_none() {
             self.lock().artifacts.insert(key, Found { type_tag, blob });
         }
         Ok(key)
     }
 
-    fn receipt(&self, _: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
+    fn receipt(&self, _: &ArtifactKey) -> Result<Option<Outcome>, ArtifactStoreError> {
         Ok(None)
     }
 
-    fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
+    fn put_receipt(
+        &self,
+        derivation: &Derivation,
+        outcome: &Outcome,
+    ) -> Result<(), ArtifactStoreError> {
         self.lock().receipts.insert(
             derivation.receipt_key(),
             (derivation.program, outcome.clone()),

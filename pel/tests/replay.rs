@@ -6,13 +6,13 @@ use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::program;
 use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status};
 use uor_index_format::tree::{self, EntryKind, Tree, TreeEntry};
+use uor_pel::artifact_store::{ArtifactStore, MemoryStore};
 use uor_pel::blob::to_vec;
 use uor_pel::engine::wasmtime::Wasmtime;
 use uor_pel::engine::{Limits, NoResult};
 use uor_pel::program::compile;
 use uor_pel::replay::{Difference, Divergence, Verdict, replay};
 use uor_pel::run::{Options, RunError, RunReport, bind, perform};
-use uor_pel::shelf::{MemoryShelf, Shelf};
 
 static ENGINE: LazyLock<Wasmtime> =
     LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
@@ -40,23 +40,23 @@ const PROGRAM: &str = r#"
     zoom = "zoom"
 "#;
 
-/// A shelf with one honest run over a directory of three files.
-fn honest() -> (MemoryShelf, Derivation, RunReport) {
-    let shelf = MemoryShelf::new();
+/// A store with one honest run over a directory of three files.
+fn honest() -> (MemoryStore, Derivation, RunReport) {
+    let store = MemoryStore::new();
     let compiled = compile(PROGRAM, |_| {
         Ok(wat::parse_str(include_str!("../guests/wordcount.wat")).expect("a module"))
     });
     let compiled = compiled.expect("it is a program");
     compiled.modules.values().for_each(|bytes| {
-        put(&shelf, bytes);
+        put(&store, bytes);
     });
-    let program = shelf
+    let program = store
         .put(Some(program::TYPE_TAG), Arc::new(compiled.program.encode()))
         .expect("memory");
     let files: [(&str, &[u8]); 3] = [("a", b"one\n"), ("b", b"two words\n"), ("c", b"")];
     let entries = files.map(|(name, bytes)| {
         let kind = EntryKind::File {
-            key: put(&shelf, bytes),
+            key: put(&store, bytes),
             len: bytes.len() as u64,
         };
         TreeEntry {
@@ -67,28 +67,28 @@ fn honest() -> (MemoryShelf, Derivation, RunReport) {
         }
     });
     let dir = Tree::new(entries.to_vec()).expect("names are good");
-    let dir = shelf
+    let dir = store
         .put(Some(tree::TYPE_TAG), Arc::new(dir.encode()))
         .expect("memory");
     let task = bind(
-        &shelf,
+        &store,
         program,
         &[("dir".to_owned(), dir)].into(),
         Vec::new(),
     )
     .expect("the inputs fit");
     let report =
-        perform(&shelf, &*ENGINE, &task, Options::default(), &mut |_| {}).expect("a result");
-    (shelf, task.derivation, report)
+        perform(&store, &*ENGINE, &task, Options::default(), &mut |_| {}).expect("a result");
+    (store, task.derivation, report)
 }
 
-fn put(shelf: &MemoryShelf, bytes: &[u8]) -> ArtifactKey {
-    shelf.put(None, Arc::new(bytes.to_vec())).expect("memory")
+fn put(store: &MemoryStore, bytes: &[u8]) -> ArtifactKey {
+    store.put(None, Arc::new(bytes.to_vec())).expect("memory")
 }
 
-fn check(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -> Verdict {
+fn check(store: &MemoryStore, derivation: &Derivation, claimed: &Outcome) -> Verdict {
     replay(
-        shelf,
+        store,
         &*ENGINE,
         derivation,
         claimed,
@@ -97,8 +97,8 @@ fn check(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -> Ver
     )
 }
 
-fn divergence(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -> Divergence {
-    match check(shelf, derivation, claimed) {
+fn divergence(store: &MemoryStore, derivation: &Derivation, claimed: &Outcome) -> Divergence {
+    match check(store, derivation, claimed) {
         Verdict::Diverged(divergence) => divergence,
         verdict => panic!("not diverged: {verdict:?}"),
     }
@@ -106,17 +106,17 @@ fn divergence(shelf: &MemoryShelf, derivation: &Derivation, claimed: &Outcome) -
 
 #[test]
 fn every_honest_receipt_replays_identically_and_nothing_is_written() {
-    let (shelf, derivation, report) = honest();
-    let (artifacts, receipts) = (shelf.artifacts(), shelf.receipts());
+    let (store, derivation, report) = honest();
+    let (artifacts, receipts) = (store.artifacts(), store.receipts());
     assert!(matches!(
-        check(&shelf, &derivation, &report.outcome),
+        check(&store, &derivation, &report.outcome),
         Verdict::Identical { operations: 5 }
     ));
     // The run, three nodes, three files.
     assert_eq!(receipts.len(), 7);
     for (derivation, outcome) in &receipts {
         assert!(matches!(
-            check(&shelf, derivation, outcome),
+            check(&store, derivation, outcome),
             Verdict::Identical { .. }
         ));
     }
@@ -125,11 +125,11 @@ fn every_honest_receipt_replays_identically_and_nothing_is_written() {
         outcome
             .outputs
             .iter()
-            .for_each(|(_, key)| shelf.forget(key));
+            .for_each(|(_, key)| store.forget(key));
     }
-    let left = shelf.artifacts();
+    let left = store.artifacts();
     for (derivation, outcome) in receipts.iter().chain([&(derivation, report.outcome)]) {
-        match check(&shelf, derivation, outcome) {
+        match check(&store, derivation, outcome) {
             Verdict::Identical { .. } => {}
             // A node's own inputs may be another's outputs.
             Verdict::Inconclusive {
@@ -145,14 +145,14 @@ fn every_honest_receipt_replays_identically_and_nothing_is_written() {
             verdict => panic!("{verdict:?}"),
         }
     }
-    assert_eq!((shelf.artifacts(), shelf.receipts()), (left, receipts));
+    assert_eq!((store.artifacts(), store.receipts()), (left, receipts));
 }
 
 /// Changes the claims of one file's execution, and of everything that follows from it, as a forger
 /// would.
-fn forge(shelf: &MemoryShelf, report: &RunReport, wrong: &[u8]) -> Outcome {
+fn forge(store: &MemoryStore, report: &RunReport, wrong: &[u8]) -> Outcome {
     let receipt = |key: &ArtifactKey| {
-        shelf
+        store
             .receipts()
             .into_iter()
             .find(|(derivation, _)| derivation.receipt_key() == *key)
@@ -160,10 +160,10 @@ fn forge(shelf: &MemoryShelf, report: &RunReport, wrong: &[u8]) -> Outcome {
     let (count, mut counts) =
         receipt(&report.outcome.trace[0].receipt).expect("the node has a receipt");
     let (file, mut outcome) = receipt(&counts.trace[1].receipt).expect("the file has a receipt");
-    outcome.outputs[0].1 = put(shelf, wrong);
-    shelf.put_receipt(&file, &outcome).expect("memory");
+    outcome.outputs[0].1 = put(store, wrong);
+    store.put_receipt(&file, &outcome).expect("memory");
     counts.trace[1].outcome = Checksum::of(&outcome.encode());
-    shelf.put_receipt(&count, &counts).expect("memory");
+    store.put_receipt(&count, &counts).expect("memory");
     let mut run = report.outcome.clone();
     run.trace[0].outcome = Checksum::of(&counts.encode());
     run
@@ -171,11 +171,11 @@ fn forge(shelf: &MemoryShelf, report: &RunReport, wrong: &[u8]) -> Outcome {
 
 #[test]
 fn a_forged_file_is_named_with_its_byte_and_both_checksums() {
-    let (shelf, derivation, report) = honest();
-    let claimed = forge(&shelf, &report, b"1 2 99\n");
+    let (store, derivation, report) = honest();
+    let claimed = forge(&store, &report, b"1 2 99\n");
     let Divergence {
         node, difference, ..
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!(node, "count[b]");
     let Difference::Output {
         name,
@@ -199,24 +199,24 @@ fn a_forged_file_is_named_with_its_byte_and_both_checksums() {
 
 #[test]
 fn a_forgery_whose_bytes_are_not_here_is_named_without_an_offset() {
-    let (shelf, derivation, report) = honest();
-    let claimed = forge(&shelf, &report, b"1 2 99\n");
-    let (_, forged) = shelf
+    let (store, derivation, report) = honest();
+    let claimed = forge(&store, &report, b"1 2 99\n");
+    let (_, forged) = store
         .receipts()
         .into_iter()
         .find(|(_, outcome)| {
             outcome.outputs.iter().any(|(_, key)| {
-                shelf
+                store
                     .find(key)
                     .expect("memory")
                     .is_some_and(|found| to_vec(&*found.blob, 99).expect("memory") == b"1 2 99\n")
             })
         })
         .expect("the forged receipt is there");
-    shelf.forget(&forged.outputs[0].1);
+    store.forget(&forged.outputs[0].1);
     let Divergence {
         node, difference, ..
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!(node, "count[b]");
     assert!(
         matches!(difference, Difference::Output { offset: None, claimed, .. } if claimed.checksum.is_none())
@@ -225,14 +225,14 @@ fn a_forgery_whose_bytes_are_not_here_is_named_without_an_offset() {
 
 #[test]
 fn a_forged_output_of_an_honest_trace_is_traced_to_its_node() {
-    let (shelf, derivation, report) = honest();
+    let (store, derivation, report) = honest();
     let mut claimed = report.outcome.clone();
-    claimed.outputs[1].1 = put(&shelf, b"1 4 and more");
+    claimed.outputs[1].1 = put(&store, b"1 4 and more");
     let Divergence {
         node,
         receipt,
         difference,
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!((node.as_str(), receipt), ("zoom", report.receipt));
     // The replay says `1 4`: the claim goes on where it ends.
     assert!(
@@ -242,7 +242,7 @@ fn a_forged_output_of_an_honest_trace_is_traced_to_its_node() {
 
 #[test]
 fn forged_statuses_names_and_traces_are_told() {
-    let (shelf, derivation, report) = honest();
+    let (store, derivation, report) = honest();
     let failed = Status::Failed {
         node: "table".to_owned(),
         kind: FailureKind::Unreachable,
@@ -254,7 +254,7 @@ fn forged_statuses_names_and_traces_are_told() {
     };
     let Divergence {
         node, difference, ..
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!(
         (node.as_str(), difference),
         (
@@ -268,7 +268,7 @@ fn forged_statuses_names_and_traces_are_told() {
 
     let mut claimed = report.outcome.clone();
     claimed.outputs[0].0 = "other".to_owned();
-    let Divergence { difference, .. } = divergence(&shelf, &derivation, &claimed);
+    let Divergence { difference, .. } = divergence(&store, &derivation, &claimed);
     assert!(
         matches!(difference, Difference::OutputNames { claimed, .. } if claimed == ["other", "zoom"])
     );
@@ -277,7 +277,7 @@ fn forged_statuses_names_and_traces_are_told() {
     claimed.trace[1].receipt = claimed.trace[0].receipt;
     let Divergence {
         node, difference, ..
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!(node, "table");
     assert!(matches!(
         difference,
@@ -292,7 +292,7 @@ fn forged_statuses_names_and_traces_are_told() {
     claimed.trace[1].outcome = Checksum::of(b"an outcome");
     let Divergence {
         node, difference, ..
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!(node, "table");
     let Difference::Step {
         claimed: Some(claimed),
@@ -310,7 +310,7 @@ fn forged_statuses_names_and_traces_are_told() {
     claimed.trace.push(claimed.trace[0].clone());
     let Divergence {
         node, difference, ..
-    } = divergence(&shelf, &derivation, &claimed);
+    } = divergence(&store, &derivation, &claimed);
     assert_eq!(node, "");
     assert!(matches!(
         difference,
@@ -323,13 +323,13 @@ fn forged_statuses_names_and_traces_are_told() {
 
 #[test]
 fn what_cannot_be_run_to_a_result_is_inconclusive() {
-    let (shelf, derivation, report) = honest();
+    let (store, derivation, report) = honest();
     let limits = Limits {
         fuel: 10,
         ..Limits::default()
     };
     let verdict = replay(
-        &shelf,
+        &store,
         &*ENGINE,
         &derivation,
         &report.outcome,
@@ -346,16 +346,16 @@ fn what_cannot_be_run_to_a_result_is_inconclusive() {
         (label.as_str(), source),
         ("count[a]", NoResult::Fuel { limit: 10 })
     );
-    shelf.forget(&derivation.inputs[0]);
-    let verdict = check(&shelf, &derivation, &report.outcome);
+    store.forget(&derivation.inputs[0]);
+    let verdict = check(&store, &derivation, &report.outcome);
     assert!(matches!(
         verdict,
         Verdict::Inconclusive {
             reason: RunError::Absent { .. }
         }
     ));
-    shelf.forget(&derivation.program);
-    let verdict = check(&shelf, &derivation, &report.outcome);
+    store.forget(&derivation.program);
+    let verdict = check(&store, &derivation, &report.outcome);
     assert!(matches!(
         verdict,
         Verdict::Inconclusive {

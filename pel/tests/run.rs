@@ -9,12 +9,12 @@ use uor_index_format::id::ArtifactKey;
 use uor_index_format::program::{self, Program};
 use uor_index_format::receipt::{FailureKind, Outcome, Status};
 use uor_index_format::tree::{self, EntryKind, Tree, TreeEntry};
+use uor_pel::artifact_store::{ArtifactStore, MemoryStore};
 use uor_pel::blob::to_vec;
 use uor_pel::engine::wasmtime::Wasmtime;
 use uor_pel::engine::{Limits, NoResult};
 use uor_pel::program::compile;
 use uor_pel::run::{Options, Progress, RunError, RunReport, Task, bind, pending, perform};
-use uor_pel::shelf::{MemoryShelf, Shelf};
 
 static ENGINE: LazyLock<Wasmtime> =
     LazyLock::new(|| Wasmtime::new().expect("this host runs wasmtime"));
@@ -41,62 +41,62 @@ fn modules(path: &str) -> std::io::Result<Vec<u8>> {
     Ok(wat::parse_str(text).expect("the test's text is a module"))
 }
 
-fn put(shelf: &MemoryShelf, bytes: &[u8]) -> ArtifactKey {
-    shelf.put(None, Arc::new(bytes.to_vec())).expect("memory")
+fn put(store: &MemoryStore, bytes: &[u8]) -> ArtifactKey {
+    store.put(None, Arc::new(bytes.to_vec())).expect("memory")
 }
 
-fn read(shelf: &MemoryShelf, key: &ArtifactKey) -> Vec<u8> {
+fn read(store: &MemoryStore, key: &ArtifactKey) -> Vec<u8> {
     to_vec(
-        &*shelf.find(key).expect("memory").expect("it is there").blob,
+        &*store.find(key).expect("memory").expect("it is there").blob,
         u64::MAX,
     )
     .expect("memory")
 }
 
-/// Compiles a program onto a shelf.
-fn add(shelf: &MemoryShelf, toml: &str) -> ArtifactKey {
+/// Compiles a program into a store.
+fn add(store: &MemoryStore, toml: &str) -> ArtifactKey {
     let compiled = compile(toml, modules).expect("it is a program");
     compiled.modules.values().for_each(|bytes| {
-        put(shelf, bytes);
+        put(store, bytes);
     });
-    shelf
+    store
         .put(Some(program::TYPE_TAG), Arc::new(compiled.program.encode()))
         .expect("memory")
 }
 
-fn task(shelf: &MemoryShelf, toml: &str, inputs: &[(&str, ArtifactKey)]) -> Task {
+fn task(store: &MemoryStore, toml: &str, inputs: &[(&str, ArtifactKey)]) -> Task {
     let inputs = inputs
         .iter()
         .map(|(name, key)| ((*name).to_owned(), *key))
         .collect();
-    bind(shelf, add(shelf, toml), &inputs, b"run".to_vec()).expect("the inputs fit")
+    bind(store, add(store, toml), &inputs, b"run".to_vec()).expect("the inputs fit")
 }
 
-fn try_run(shelf: &MemoryShelf, task: &Task, options: Options) -> Result<RunReport, RunError> {
-    perform(shelf, &*ENGINE, task, options, &mut |_| {})
+fn try_run(store: &MemoryStore, task: &Task, options: Options) -> Result<RunReport, RunError> {
+    perform(store, &*ENGINE, task, options, &mut |_| {})
 }
 
-fn run(shelf: &MemoryShelf, task: &Task) -> RunReport {
-    try_run(shelf, task, Options::default()).expect("a result")
+fn run(store: &MemoryStore, task: &Task) -> RunReport {
+    try_run(store, task, Options::default()).expect("a result")
 }
 
-fn output(shelf: &MemoryShelf, report: &RunReport, name: &str) -> Vec<u8> {
+fn output(store: &MemoryStore, report: &RunReport, name: &str) -> Vec<u8> {
     let (_, key) = report
         .outcome
         .outputs
         .iter()
         .find(|(output, _)| output == name)
         .expect("the output is named");
-    read(shelf, key)
+    read(store, key)
 }
 
 /// A directory with a file, a subdirectory, a symlink and a second file.
-fn tree(shelf: &MemoryShelf, files: &[(&str, &[u8])]) -> ArtifactKey {
+fn tree(store: &MemoryStore, files: &[(&str, &[u8])]) -> ArtifactKey {
     let mut directories: BTreeMap<&str, Vec<TreeEntry>> = BTreeMap::new();
     for (path, bytes) in files {
         let (directory, name) = path.split_once('/').unwrap_or(("", path));
         let kind = EntryKind::File {
-            key: put(shelf, bytes),
+            key: put(store, bytes),
             len: bytes.len() as u64,
         };
         directories.entry(directory).or_default().push(TreeEntry {
@@ -118,7 +118,7 @@ fn tree(shelf: &MemoryShelf, files: &[(&str, &[u8])]) -> ArtifactKey {
     });
     for (name, entries) in directories {
         let kind = EntryKind::Directory {
-            key: put_tree(shelf, entries),
+            key: put_tree(store, entries),
         };
         root.push(TreeEntry {
             name: name.into(),
@@ -127,12 +127,12 @@ fn tree(shelf: &MemoryShelf, files: &[(&str, &[u8])]) -> ArtifactKey {
             attributes: None,
         });
     }
-    put_tree(shelf, root)
+    put_tree(store, root)
 }
 
-fn put_tree(shelf: &MemoryShelf, entries: Vec<TreeEntry>) -> ArtifactKey {
+fn put_tree(store: &MemoryStore, entries: Vec<TreeEntry>) -> ArtifactKey {
     let tree = Tree::new(entries).expect("names are good");
-    shelf
+    store
         .put(Some(tree::TYPE_TAG), Arc::new(tree.encode()))
         .expect("memory")
 }
@@ -169,21 +169,21 @@ const FIVE_KERNELS: &str = r#"
 
 #[test]
 fn the_kernels_do_what_they_say() {
-    let shelf = MemoryShelf::new();
-    let (a, b) = (put(&shelf, b"one"), put(&shelf, b"two"));
-    let report = run(&shelf, &task(&shelf, FIVE_KERNELS, &[("a", a), ("b", b)]));
+    let store = MemoryStore::new();
+    let (a, b) = (put(&store, b"one"), put(&store, b"two"));
+    let report = run(&store, &task(&store, FIVE_KERNELS, &[("a", a), ("b", b)]));
     assert_eq!(
         (report.executed, report.reused, report.operations),
         (5, 0, 5)
     );
     assert_eq!(report.outcome.status, Status::Ok);
-    assert_eq!(output(&shelf, &report, "joined"), b"one-two-run");
-    assert_eq!(output(&shelf, &report, "head"), b"ne-t");
+    assert_eq!(output(&store, &report, "joined"), b"one-two-run");
+    assert_eq!(output(&store, &report, "head"), b"ne-t");
     assert_eq!(
-        output(&shelf, &report, "digest"),
+        output(&store, &report, "digest"),
         format!("{}\n", blake3::hash(b"ne-t")).into_bytes()
     );
-    assert_eq!(output(&shelf, &report, "b"), b"two");
+    assert_eq!(output(&store, &report, "b"), b"two");
     let labels: Vec<&str> = report
         .outcome
         .trace
@@ -191,22 +191,22 @@ fn the_kernels_do_what_they_say() {
         .map(|step| step.label.as_str())
         .collect();
     assert_eq!(labels, ["run", "sep", "joined", "head", "digest"]);
-    // Six receipts: the run's and its nodes', each the run of a program that is on the shelf.
-    let receipts = shelf.receipts();
+    // Six receipts: the run's and its nodes', each the run of a program that is in the store.
+    let receipts = store.receipts();
     assert_eq!(receipts.len(), 6);
     for (derivation, outcome) in receipts {
-        assert!(shelf.find(&derivation.program).expect("memory").is_some());
+        assert!(store.find(&derivation.program).expect("memory").is_some());
         assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
     }
 }
 
 #[test]
 fn the_same_run_is_found_and_nothing_runs() {
-    let shelf = MemoryShelf::new();
-    let inputs = [("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))];
-    let task = task(&shelf, FIVE_KERNELS, &inputs);
-    let first = run(&shelf, &task);
-    let second = run(&shelf, &task);
+    let store = MemoryStore::new();
+    let inputs = [("a", put(&store, b"1")), ("b", put(&store, b"22"))];
+    let task = task(&store, FIVE_KERNELS, &inputs);
+    let first = run(&store, &task);
+    let second = run(&store, &task);
     assert_eq!(
         (second.executed, second.reused, second.operations),
         (0, 5, 0)
@@ -216,7 +216,7 @@ fn the_same_run_is_found_and_nothing_runs() {
         (first.receipt, &first.outcome)
     );
     let again = try_run(
-        &shelf,
+        &store,
         &task,
         Options {
             recompute: true,
@@ -233,21 +233,21 @@ fn the_same_run_is_found_and_nothing_runs() {
 
 #[test]
 fn an_outcome_whose_bytes_are_gone_is_not_reused() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let task = task(
-        &shelf,
+        &store,
         FIVE_KERNELS,
-        &[("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))],
+        &[("a", put(&store, b"1")), ("b", put(&store, b"22"))],
     );
-    let first = run(&shelf, &task);
+    let first = run(&store, &task);
     let (_, head) = first
         .outcome
         .outputs
         .iter()
         .find(|(name, _)| name == "head")
         .expect("the output is named");
-    shelf.forget(head);
-    let second = run(&shelf, &task);
+    store.forget(head);
+    let second = run(&store, &task);
     assert_eq!(
         (second.executed, second.reused, second.outcome),
         (1, 4, first.outcome)
@@ -256,18 +256,18 @@ fn an_outcome_whose_bytes_are_gone_is_not_reused() {
 
 #[test]
 fn a_receipt_that_cannot_be_this_programs_is_not_reused() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let task = task(
-        &shelf,
+        &store,
         FIVE_KERNELS,
-        &[("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))],
+        &[("a", put(&store, b"1")), ("b", put(&store, b"22"))],
     );
-    let honest = run(&shelf, &task).outcome;
-    for (derivation, mut outcome) in shelf.receipts() {
+    let honest = run(&store, &task).outcome;
+    for (derivation, mut outcome) in store.receipts() {
         outcome.outputs[0].0.push('x');
-        shelf.put_receipt(&derivation, &outcome).expect("memory");
+        store.put_receipt(&derivation, &outcome).expect("memory");
     }
-    let report = run(&shelf, &task);
+    let report = run(&store, &task);
     assert_eq!(
         (report.executed, report.reused, report.outcome),
         (5, 0, honest)
@@ -276,9 +276,9 @@ fn a_receipt_that_cannot_be_this_programs_is_not_reused() {
 
 #[test]
 fn equal_work_meets_across_programs() {
-    let shelf = MemoryShelf::new();
-    let inputs = [("a", put(&shelf, b"1")), ("b", put(&shelf, b"22"))];
-    run(&shelf, &task(&shelf, FIVE_KERNELS, &inputs));
+    let store = MemoryStore::new();
+    let inputs = [("a", put(&store, b"1")), ("b", put(&store, b"22"))];
+    run(&store, &task(&store, FIVE_KERNELS, &inputs));
     // Other names, another program around it, the same work: slice of a concatenation of the same
     // three.
     let other = r#"
@@ -304,25 +304,25 @@ fn equal_work_meets_across_programs() {
         out = "upper"
     "#;
     let report = run(
-        &shelf,
-        &task(&shelf, other, &[("y", inputs[0].1), ("x", inputs[1].1)]),
+        &store,
+        &task(&store, other, &[("y", inputs[0].1), ("x", inputs[1].1)]),
     );
     assert_eq!((report.executed, report.reused), (1, 3));
-    assert_eq!(output(&shelf, &report, "out"), b"1-");
+    assert_eq!(output(&store, &report, "out"), b"1-");
 }
 
 #[test]
 fn parameters_of_the_run_matter_only_to_what_reads_them() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let mut work = task(
-        &shelf,
+        &store,
         FIVE_KERNELS,
-        &[("a", put(&shelf, b"one")), ("b", put(&shelf, b"two"))],
+        &[("a", put(&store, b"one")), ("b", put(&store, b"two"))],
     );
-    run(&shelf, &work);
+    run(&store, &work);
     work.derivation.params = b"walk".to_vec();
-    let report = run(&shelf, &work);
-    assert_eq!(output(&shelf, &report, "joined"), b"one-two-walk");
+    let report = run(&store, &work);
+    assert_eq!(output(&store, &report, "joined"), b"one-two-walk");
     // The constant does not read them, and the digest reads the same four bytes as before.
     assert_eq!((report.executed, report.reused), (3, 2));
 }
@@ -346,9 +346,9 @@ const MAPPED: &str = r#"
 
 #[test]
 fn a_mapped_node_runs_once_for_each_file_in_path_order() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let dir = tree(
-        &shelf,
+        &store,
         &[
             ("z", b"last\n"),
             ("a.txt", b"one two\n"),
@@ -356,10 +356,10 @@ fn a_mapped_node_runs_once_for_each_file_in_path_order() {
             ("sub/y", b"a b c"),
         ],
     );
-    let work = task(&shelf, MAPPED, &[("dir", dir)]);
+    let work = task(&store, MAPPED, &[("dir", dir)]);
     let mut files = Vec::new();
     let report = perform(
-        &shelf,
+        &store,
         &*ENGINE,
         &work,
         Options::default(),
@@ -375,11 +375,11 @@ fn a_mapped_node_runs_once_for_each_file_in_path_order() {
         ["count[a.txt]", "count[sub/x]", "count[sub/y]", "count[z]"]
     );
     assert_eq!(
-        output(&shelf, &report, "table"),
+        output(&store, &report, "table"),
         b"1 2 8\n0 0 0\n0 3 5\n1 1 5\n"
     );
-    let counts = Tree::decode(&output(&shelf, &report, "counts")).expect("a tree");
-    let original = Tree::decode(&read(&shelf, &dir)).expect("a tree");
+    let counts = Tree::decode(&output(&store, &report, "counts")).expect("a tree");
+    let original = Tree::decode(&read(&store, &dir)).expect("a tree");
     let names = |tree: &Tree| {
         tree.entries()
             .iter()
@@ -398,7 +398,7 @@ fn a_mapped_node_runs_once_for_each_file_in_path_order() {
 
     // One file changes: one execution, and what depends on it.
     let dir = tree(
-        &shelf,
+        &store,
         &[
             ("z", b"last\n"),
             ("a.txt", b"one two\n"),
@@ -406,23 +406,23 @@ fn a_mapped_node_runs_once_for_each_file_in_path_order() {
             ("sub/y", b"a b c"),
         ],
     );
-    let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", dir)]));
+    let report = run(&store, &task(&store, MAPPED, &[("dir", dir)]));
     assert_eq!((report.executed, report.operations), (2, 2));
     assert_eq!(
-        output(&shelf, &report, "table"),
+        output(&store, &report, "table"),
         b"1 2 8\n0 1 3\n0 3 5\n1 1 5\n"
     );
 }
 
 #[test]
 fn a_file_that_fails_is_named() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let toml = MAPPED.replace("wordcount", "picky");
     let dir = tree(
-        &shelf,
+        &store,
         &[("a", b"fine"), ("sub/x", b"!bad"), ("z", b"!worse")],
     );
-    let report = run(&shelf, &task(&shelf, &toml, &[("dir", dir)]));
+    let report = run(&store, &task(&store, &toml, &[("dir", dir)]));
     let status = Status::Failed {
         node: "count[sub/x]".to_owned(),
         kind: FailureKind::Explicit(9),
@@ -437,21 +437,21 @@ fn a_file_that_fails_is_named() {
         (0, 1, 1)
     );
     // A failure is a result: it is found again.
-    let again = run(&shelf, &task(&shelf, &toml, &[("dir", dir)]));
+    let again = run(&store, &task(&store, &toml, &[("dir", dir)]));
     assert_eq!((again.operations, again.outcome), (0, report.outcome));
 }
 
 #[test]
 fn what_is_no_tree_cannot_be_mapped() {
-    let shelf = MemoryShelf::new();
-    let not_a_tree = shelf
+    let store = MemoryStore::new();
+    let not_a_tree = store
         .put(
             Some(tree::TYPE_TAG),
             Arc::new(b"UORT and then nothing".to_vec()),
         )
         .expect("memory");
-    for input in [put(&shelf, b"a file"), not_a_tree] {
-        let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", input)]));
+    for input in [put(&store, b"a file"), not_a_tree] {
+        let report = run(&store, &task(&store, MAPPED, &[("dir", input)]));
         let status = Status::Failed {
             node: "count".to_owned(),
             kind: FailureKind::WrongInput,
@@ -459,7 +459,7 @@ fn what_is_no_tree_cannot_be_mapped() {
         assert_eq!(report.outcome.status, status);
     }
     // A tree that unfolds to 2^40 files out of forty small manifests.
-    let mut key = tree(&shelf, &[("f", b"x")]);
+    let mut key = tree(&store, &[("f", b"x")]);
     for _ in 0..40 {
         let entry = |name: &[u8]| TreeEntry {
             name: name.to_vec(),
@@ -467,9 +467,9 @@ fn what_is_no_tree_cannot_be_mapped() {
             kind: EntryKind::Directory { key },
             attributes: None,
         };
-        key = put_tree(&shelf, vec![entry(b"l"), entry(b"r")]);
+        key = put_tree(&store, vec![entry(b"l"), entry(b"r")]);
     }
-    let report = run(&shelf, &task(&shelf, MAPPED, &[("dir", key)]));
+    let report = run(&store, &task(&store, MAPPED, &[("dir", key)]));
     assert!(matches!(
         report.outcome.status,
         Status::Failed {
@@ -481,7 +481,7 @@ fn what_is_no_tree_cannot_be_mapped() {
 
 #[test]
 fn the_first_failure_in_the_one_order_ends_the_run() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let slice = |name: &str, source: &str, len: u64| {
         format!(
             "[[node]]\nname = \"{name}\"\nop = \"pel.bytes.slice/1\"\ninputs = [\"{source}\"]\noffset = 1\nlen = {len}\n"
@@ -498,8 +498,8 @@ fn the_first_failure_in_the_one_order_ends_the_run() {
         nodes.concat()
     );
     let report = run(
-        &shelf,
-        &task(&shelf, &toml, &[("in", put(&shelf, b"short"))]),
+        &store,
+        &task(&store, &toml, &[("in", put(&store, b"short"))]),
     );
     let status = Status::Failed {
         node: "b".to_owned(),
@@ -517,10 +517,10 @@ fn the_first_failure_in_the_one_order_ends_the_run() {
 
 #[test]
 fn running_out_leaves_nothing() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let toml = "[[node]]\nname = \"for-ever\"\nop = \"pel.wasm/1\"\nmodule = \"spin\"\n[outputs]\nout = \"for-ever\"\n";
-    let work = task(&shelf, toml, &[]);
-    let artifacts = shelf.artifacts();
+    let work = task(&store, toml, &[]);
+    let artifacts = store.artifacts();
     let options = Options {
         limits: Limits {
             fuel: 10_000,
@@ -528,7 +528,7 @@ fn running_out_leaves_nothing() {
         },
         recompute: false,
     };
-    let error = try_run(&shelf, &work, options).expect_err("no result");
+    let error = try_run(&store, &work, options).expect_err("no result");
     assert_eq!(
         error.to_string(),
         "node `for-ever` gave no result: out of fuel after 10000 units"
@@ -540,20 +540,20 @@ fn running_out_leaves_nothing() {
             ..
         }
     ));
-    assert_eq!((shelf.receipts().len(), shelf.artifacts()), (0, artifacts));
+    assert_eq!((store.receipts().len(), store.artifacts()), (0, artifacts));
 }
 
 #[test]
 fn what_is_missing_or_wrong_is_named() {
-    let shelf = MemoryShelf::new();
-    let program = add(&shelf, FIVE_KERNELS);
+    let store = MemoryStore::new();
+    let program = add(&store, FIVE_KERNELS);
     let gone = ArtifactKey::from_bytes([7; 32]);
     let bind = |inputs: &[(&str, ArtifactKey)]| {
         let inputs = inputs
             .iter()
             .map(|(name, key)| ((*name).to_owned(), *key))
             .collect();
-        bind(&shelf, program, &inputs, Vec::new())
+        bind(&store, program, &inputs, Vec::new())
     };
     assert!(matches!(bind(&[("a", gone)]), Err(RunError::InputUnbound { name }) if name == "b"));
     let error = bind(&[("a", gone), ("b", gone), ("c", gone)]).expect_err("there is no `c`");
@@ -562,35 +562,35 @@ fn what_is_missing_or_wrong_is_named() {
         "the program has no input `c`; it has a, b"
     );
     let task = bind(&[("a", gone), ("b", gone)]).expect("all are bound");
-    let absent = try_run(&shelf, &task, Options::default());
+    let absent = try_run(&store, &task, Options::default());
     assert!(
         matches!(absent, Err(RunError::Absent { label, key }) if label == "joined" && key == gone)
     );
     let mut foreign = task.clone();
     foreign.derivation.profile = "uor.pel/2".to_owned();
     assert!(matches!(
-        try_run(&shelf, &foreign, Options::default()),
+        try_run(&store, &foreign, Options::default()),
         Err(RunError::Profile { .. })
     ));
     let mut short = task;
     short.derivation.inputs.pop();
     assert!(matches!(
-        try_run(&shelf, &short, Options::default()),
+        try_run(&store, &short, Options::default()),
         Err(RunError::InputCount { have: 1, need: 2 })
     ));
-    let file = put(&shelf, b"a file");
-    let error = uor_pel::run::bind(&shelf, file, &BTreeMap::new(), Vec::new());
+    let file = put(&store, b"a file");
+    let error = uor_pel::run::bind(&store, file, &BTreeMap::new(), Vec::new());
     assert!(matches!(error, Err(RunError::NotAProgram { .. })));
 }
 
 #[test]
 fn pending_tasks_done_by_others_leave_only_the_receipt_of_the_run() {
-    let shelf = MemoryShelf::new();
-    let dir = tree(&shelf, &[("a", b"one"), ("sub/x", b"two"), ("z", b"one")]);
-    let work = task(&shelf, MAPPED, &[("dir", dir)]);
+    let store = MemoryStore::new();
+    let dir = tree(&store, &[("a", b"one"), ("sub/x", b"two"), ("z", b"one")]);
+    let work = task(&store, MAPPED, &[("dir", dir)]);
     let mut rounds = Vec::new();
     loop {
-        let tasks = pending(&shelf, &work).expect("memory");
+        let tasks = pending(&store, &work).expect("memory");
         if tasks.is_empty() {
             break;
         }
@@ -601,7 +601,7 @@ fn pending_tasks_done_by_others_leave_only_the_receipt_of_the_run() {
                 .collect::<Vec<_>>(),
         );
         for task in tasks.iter().rev() {
-            try_run(&shelf, task, Options::default()).expect("a result");
+            try_run(&store, task, Options::default()).expect("a result");
         }
     }
     let expected: [&[&str]; 3] = [
@@ -610,45 +610,45 @@ fn pending_tasks_done_by_others_leave_only_the_receipt_of_the_run() {
         &["table"],
     ];
     assert_eq!(rounds, expected);
-    let report = run(&shelf, &work);
+    let report = run(&store, &work);
     assert_eq!(
         (report.executed, report.reused, report.operations),
         (0, 2, 0)
     );
 
-    let alone = MemoryShelf::new();
+    let alone = MemoryStore::new();
     tree(&alone, &[("a", b"one"), ("sub/x", b"two"), ("z", b"one")]);
     assert_eq!(
         run(&alone, &task(&alone, MAPPED, &[("dir", dir)])).outcome,
         report.outcome
     );
-    assert_eq!(alone.receipts(), shelf.receipts());
+    assert_eq!(alone.receipts(), store.receipts());
 }
 
 #[test]
 fn nothing_after_a_failure_is_pending() {
-    let shelf = MemoryShelf::new();
+    let store = MemoryStore::new();
     let toml = MAPPED.replace("wordcount", "picky");
     let dir = tree(
-        &shelf,
+        &store,
         &[("a", b"fine"), ("sub/x", b"!bad"), ("z", b"never read")],
     );
-    let work = task(&shelf, &toml, &[("dir", dir)]);
+    let work = task(&store, &toml, &[("dir", dir)]);
     let labels = || {
-        pending(&shelf, &work)
+        pending(&store, &work)
             .expect("memory")
             .into_iter()
             .map(|task| task.label)
             .collect::<Vec<_>>()
     };
-    let tasks = pending(&shelf, &work).expect("memory");
-    try_run(&shelf, &tasks[1], Options::default()).expect("a result");
+    let tasks = pending(&store, &work).expect("memory");
+    try_run(&store, &tasks[1], Options::default()).expect("a result");
     assert_eq!(labels(), ["count[a]"]);
-    try_run(&shelf, &tasks[0], Options::default()).expect("a result");
+    try_run(&store, &tasks[0], Options::default()).expect("a result");
     assert_eq!(labels(), ["count"]);
-    let count = pending(&shelf, &work).expect("memory").remove(0);
+    let count = pending(&store, &work).expect("memory").remove(0);
     assert_eq!(
-        try_run(&shelf, &count, Options::default())
+        try_run(&store, &count, Options::default())
             .expect("a result")
             .operations,
         0
@@ -658,7 +658,7 @@ fn nothing_after_a_failure_is_pending() {
         node: "count[sub/x]".to_owned(),
         kind: FailureKind::Explicit(9),
     };
-    assert_eq!(run(&shelf, &work).outcome.status, status);
+    assert_eq!(run(&store, &work).outcome.status, status);
 }
 
 /// Programs of slices and concatenations over two inputs.
@@ -717,8 +717,8 @@ proptest! {
         b in proptest::collection::vec(any::<u8>(), 0..12),
         first_work in programs(),
     ) {
-        let (here, there) = (MemoryShelf::new(), MemoryShelf::new());
-        let inputs = |shelf: &MemoryShelf| [("a", put(shelf, &a)), ("b", put(shelf, &b))];
+        let (here, there) = (MemoryStore::new(), MemoryStore::new());
+        let inputs = |store: &MemoryStore| [("a", put(store, &a)), ("b", put(store, &b))];
         // One site has done other work before, of which some may be the same.
         run(&there, &task(&there, &first_work, &inputs(&there)));
         let one = run(&here, &task(&here, &toml, &inputs(&here)));

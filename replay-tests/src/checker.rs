@@ -30,7 +30,7 @@ pub fn check(world: &World) -> Result<(), String> {
             Notice::Diverged { .. } | Notice::WrongPayload { .. } | Notice::Malformed { .. } => {
                 return Err(format!("node {index} noticed: {notice}"));
             }
-            Notice::Refused { .. } | Notice::Forked { .. } if !restored => {
+            Notice::Rejected { .. } | Notice::Forked { .. } if !restored => {
                 return Err(format!(
                     "node {index}, though nobody was restored, noticed: {notice}"
                 ));

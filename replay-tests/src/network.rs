@@ -1,4 +1,4 @@
-//! The virtual network: links that carry doorbells, questions and answers with delay, reordering,
+//! The virtual network: links that carry announcements, questions and answers with delay, reordering,
 //! duplication and loss, and that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,8 @@ use crate::random::Random;
 /// What travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// A doorbell.
-    Doorbell(Vec<u8>),
+    /// An announcement.
+    Announcement(Vec<u8>),
     /// A question, under the asker's id for it.
     Request(u64, Vec<u8>),
     /// The answer to the question with this id.
@@ -34,7 +34,7 @@ pub struct Parcel {
 pub struct Weather {
     /// A message is lost.
     pub loss: u64,
-    /// A doorbell comes twice.
+    /// An announcement comes twice.
     pub duplication: u64,
     /// Longest delay of a message, in milliseconds; different delays reorder.
     pub delay_ms_max: u64,
@@ -145,7 +145,7 @@ impl Network {
             return;
         };
         let copies = match message {
-            Message::Doorbell(_) if random.percent(self.weather.duplication) => 2,
+            Message::Announcement(_) if random.percent(self.weather.duplication) => 2,
             _ => 1,
         };
         for _ in 0..copies {

@@ -358,7 +358,9 @@ impl World {
         while let Some(parcel) = self.network.arrive(self.now_ms) {
             let from = self.nodes[parcel.from].site();
             self.with(parcel.to, |store, core, now_ms| match &parcel.message {
-                Message::Doorbell(frame) => core.handle_doorbell(store, from, frame, now_ms),
+                Message::Announcement(frame) => {
+                    core.handle_announcement(store, from, frame, now_ms)
+                }
                 Message::Request(id, frame) => {
                     let token = *id << 8 | parcel.from as u64;
                     core.handle_request(store, from, token, frame, now_ms)
@@ -397,12 +399,12 @@ impl World {
                 self.network
                     .send(node, to, message, self.now_ms, &mut self.random);
             }
-            Effect::Ring { frame } => {
+            Effect::Announce { frame } => {
                 for to in self.network.neighbours(node) {
                     self.network.send(
                         node,
                         to,
-                        Message::Doorbell(frame.clone()),
+                        Message::Announcement(frame.clone()),
                         self.now_ms,
                         &mut self.random,
                     );

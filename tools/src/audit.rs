@@ -4,6 +4,7 @@
 //! verdict; text and JSON are two renderings of it.
 
 pub mod diff;
+pub mod error;
 pub mod exec;
 pub mod sites;
 pub mod state;

@@ -1,11 +1,19 @@
 //! The command lines of both programs: names, arguments and help, and nothing else.
 
+pub mod artifact;
+pub mod graph;
+pub mod program;
 pub mod replay;
+pub mod site;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub use self::artifact::{Add, Cat, Get, Ls, Ref, Rm};
+pub use self::graph::{Edge, EdgeAdd, Role, Trace, TraceFormat};
+pub use self::program::{Program, ProgramFormat, Receipt, Run};
+pub use self::site::{Backup, Demo, Init, Join, Node, Recover, Restore, Rule};
 
 /// A federated store of artifacts, provenance and deterministic computation.
 #[derive(Debug, Parser)]
@@ -109,170 +117,6 @@ pub enum Command {
     Receipt(Receipt),
 }
 
-/// `uor init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    /// The site's name [default: the host's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// What stands while claims about one receipt differ
-    #[arg(long, value_enum, default_value = "first", value_name = "RULE")]
-    pub conflict_rule: Rule,
-}
-
-/// `uor demo`.
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// Directory whose files are shared; what its .gitignore names is left out [default: the
-    /// current one]
-    pub dir: Option<PathBuf>,
-}
-
-/// Rules for conflicts.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Rule {
-    /// The first claim in the one order
-    First,
-    /// The claim of most sites
-    Quorum,
-    /// None, until somebody resolves
-    Manual,
-}
-
-/// `uor join`.
-#[derive(Debug, Args)]
-pub struct Join {
-    /// The ticket that `uor invite` printed; `-` reads it from standard input, so that no list of
-    /// processes shows it
-    #[arg(
-        required_unless_present = "ticket_file",
-        conflicts_with = "ticket_file"
-    )]
-    pub ticket: Option<String>,
-    /// Read the ticket from this file
-    #[arg(long, value_name = "FILE")]
-    pub ticket_file: Option<PathBuf>,
-    /// The site's name [default: the host's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Further addresses of members to try
-    #[arg(long, value_name = "MULTIADDR")]
-    pub peer: Vec<String>,
-}
-
-/// `uor node`.
-#[derive(Debug, Args)]
-pub struct Node {
-    /// Addresses to listen on [default: any free port, TCP and QUIC]
-    #[arg(long, value_name = "MULTIADDR")]
-    pub listen: Vec<String>,
-    /// Addresses of members to connect to
-    #[arg(long, value_name = "MULTIADDR")]
-    pub peer: Vec<String>,
-}
-
-/// `uor add`.
-#[derive(Debug, Args)]
-pub struct Add {
-    /// Files and directories; `-` is standard input
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-    /// Type tag of every file: a number, or 0x and hexadecimal
-    #[arg(long, value_name = "N", value_parser = type_tag)]
-    pub type_tag: Option<u32>,
-    /// Point this name at what is added
-    #[arg(long = "ref", value_name = "NAME")]
-    pub reference: Option<String>,
-    /// Read every file, also those that look unchanged since they were added
-    #[arg(long)]
-    pub checksum: bool,
-    /// Leave out what fits this pattern, written as in .gitignore
-    #[arg(long, value_name = "GLOB")]
-    pub exclude: Vec<String>,
-    /// Leave out what fits the patterns in this file, one in a line
-    #[arg(long, value_name = "FILE")]
-    pub exclude_from: Vec<PathBuf>,
-    /// Take what the files .uorignore in a directory say to leave out
-    #[arg(long)]
-    pub no_uorignore: bool,
-    /// Store files that keep changing as they were read last, and do without files that go away
-    #[arg(long)]
-    pub allow_changing: bool,
-    /// Say what would be added and what left out, and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-fn type_tag(text: &str) -> Result<u32, std::num::ParseIntError> {
-    text.strip_prefix("0x")
-        .map_or_else(|| text.parse(), |digits| u32::from_str_radix(digits, 16))
-}
-
-/// `uor get`.
-#[derive(Debug, Args)]
-pub struct Get {
-    /// What to write
-    pub key: String,
-    /// Where to; it must not exist [default: a file goes to standard output]
-    #[arg(long, short, value_name = "PATH")]
-    pub output: Option<PathBuf>,
-    /// As of this snapshot
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub at: Option<String>,
-}
-
-/// `uor ls`.
-#[derive(Debug, Args)]
-pub struct Ls {
-    /// A tree; all refs if absent
-    pub key: Option<String>,
-    /// As of this snapshot
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub at: Option<String>,
-}
-
-/// `uor cat`.
-#[derive(Debug, Args)]
-pub struct Cat {
-    /// A file, or a file in a tree
-    #[arg(value_name = "KEY[/PATH]")]
-    pub key: String,
-    /// As of this snapshot
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub at: Option<String>,
-}
-
-/// `uor ref`.
-#[derive(Debug, Subcommand)]
-pub enum Ref {
-    /// Point a name at an artifact
-    Set {
-        /// The name, such as data/iris
-        name: String,
-        /// What it points at from now on
-        key: String,
-    },
-    /// List all names
-    Ls {
-        /// As of this snapshot
-        #[arg(long, value_name = "SNAPSHOT")]
-        at: Option<String>,
-    },
-}
-
-/// `uor rm`.
-#[derive(Debug, Args)]
-pub struct Rm {
-    /// What is shadowed from now on; a bare name is the ref, not what it points at
-    pub key: String,
-    /// With a ref, what it points at too; of a tree, all that is in it and that nothing else shows
-    #[arg(long, short)]
-    pub recursive: bool,
-    /// Go on though something is not here that may show parts of it
-    #[arg(long, requires = "recursive")]
-    pub force: bool,
-}
-
 /// `uor log`.
 #[derive(Debug, Args)]
 pub struct Log {
@@ -292,85 +136,6 @@ pub struct Resolve {
     /// The claim that stands
     #[arg(long, value_name = "CHECKSUM")]
     pub keep: String,
-}
-
-/// `uor edge`.
-#[derive(Debug, Subcommand)]
-pub enum Edge {
-    /// Add an edge
-    Add(EdgeAdd),
-    /// List the edges that touch something
-    Ls {
-        /// An artifact, a receipt, or site:NAME
-        key: String,
-        /// As of this snapshot
-        #[arg(long, value_name = "SNAPSHOT")]
-        at: Option<String>,
-    },
-}
-
-/// `uor edge add`.
-#[derive(Debug, Args)]
-pub struct EdgeAdd {
-    /// What the edge says, such as derived-from
-    #[arg(long = "type", value_name = "NAME")]
-    pub edge_type: String,
-    /// Where it starts
-    #[arg(long, required = true, num_args = 1.., value_name = "KEY")]
-    pub from: Vec<String>,
-    /// Where it ends
-    #[arg(long, required = true, num_args = 1.., value_name = "KEY")]
-    pub to: Vec<String>,
-    /// Which side it speaks for
-    #[arg(long, value_enum, default_value = "both")]
-    pub role: Role,
-    /// An artifact that says more
-    #[arg(long, value_name = "KEY")]
-    pub attr: Option<String>,
-}
-
-/// Which side an edge speaks for.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Role {
-    /// About its from side
-    From,
-    /// About its to side
-    To,
-    /// About both
-    Both,
-}
-
-/// `uor trace`.
-#[derive(Debug, Args)]
-pub struct Trace {
-    /// Where to start: an artifact, a receipt, or site:NAME
-    pub key: String,
-    /// What it came from (the default)
-    #[arg(long, conflicts_with = "down")]
-    pub up: bool,
-    /// What came from it
-    #[arg(long)]
-    pub down: bool,
-    /// At most this many steps away
-    #[arg(long, value_name = "N")]
-    pub depth: Option<u32>,
-    /// As of this snapshot
-    #[arg(long, value_name = "SNAPSHOT")]
-    pub at: Option<String>,
-    /// How to show it
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: TraceFormat,
-}
-
-/// Forms of a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TraceFormat {
-    /// Indented lines
-    Text,
-    /// A graph for Graphviz
-    Dot,
-    /// W3C PROV in JSON
-    ProvJson,
 }
 
 /// `uor snapshot`.
@@ -426,35 +191,6 @@ pub struct Erase {
     pub at: Option<String>,
 }
 
-/// `uor recover`.
-#[derive(Debug, Args)]
-pub struct Recover {
-    /// Go on without what nobody gives back; refused while a site that may have it has not answered
-    #[arg(long)]
-    pub accept_loss: bool,
-    /// With --accept-loss: even if such a site has not answered. If it has later commits of this
-    /// site, this site is shut out
-    #[arg(long, requires = "accept_loss")]
-    pub force: bool,
-    /// Further addresses of members to ask
-    #[arg(long, value_name = "MULTIADDR")]
-    pub peer: Vec<String>,
-}
-
-/// `uor backup`.
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// Where the backups of this site are; made if it is not there
-    pub dir: PathBuf,
-}
-
-/// `uor restore`.
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// Where the backups of the site are
-    pub dir: PathBuf,
-}
-
 /// `uor import`.
 #[derive(Debug, Subcommand)]
 pub enum Import {
@@ -478,81 +214,6 @@ pub struct ImportZfs {
     /// Import a volume, as one file
     #[arg(long, conflicts_with = "mounted")]
     pub volume: bool,
-}
-
-/// `uor program`.
-#[derive(Debug, Subcommand)]
-pub enum Program {
-    /// Make artifacts of a program file and its modules
-    Add {
-        /// The DAG, in TOML
-        #[arg(value_name = "FILE.toml")]
-        file: PathBuf,
-        /// Point this name at the program
-        #[arg(long = "ref", value_name = "NAME")]
-        reference: Option<String>,
-    },
-    /// Check a program file and its modules, and write nothing
-    Check {
-        /// The DAG, in TOML
-        #[arg(value_name = "FILE.toml")]
-        file: PathBuf,
-    },
-    /// Show a program
-    Show {
-        /// The program
-        key: String,
-        /// How to show it
-        #[arg(long, value_enum, default_value = "text")]
-        format: ProgramFormat,
-    },
-}
-
-/// Forms of a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgramFormat {
-    /// A line for each node
-    Text,
-    /// A graph for Graphviz
-    Dot,
-}
-
-/// `uor run`.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// The program
-    pub program: String,
-    /// Bind an input: to a key, a ref, or a path that is added first (`./NAME` is always a path)
-    #[arg(long = "input", short, value_name = "NAME=KEY|REF|PATH", value_parser = binding)]
-    pub inputs: Vec<(String, OsString)>,
-    /// Run every node, even where its receipt is here
-    #[arg(long)]
-    pub recompute: bool,
-    /// Fuel of each node, roughly its instructions; a node that uses it up has no result
-    #[arg(long, value_name = "N")]
-    pub fuel: Option<u64>,
-}
-
-fn binding(text: &str) -> Result<(String, OsString), &'static str> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-            Ok((name.to_owned(), value.into()))
-        }
-        _ => Err("expected NAME=KEY, NAME=REF or NAME=PATH"),
-    }
-}
-
-/// `uor receipt`.
-#[derive(Debug, Subcommand)]
-pub enum Receipt {
-    /// Show a receipt with its trace, and which sites claim it
-    Show {
-        /// The receipt
-        key: String,
-        /// As of this snapshot
-        #[arg(long, value_name = "SNAPSHOT")]
-        at: Option<String>,
-    },
 }
 
 impl Command {

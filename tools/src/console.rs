@@ -1,10 +1,11 @@
 //! What a command writes to and reads from: the process's own terminal, or a client's through the
 //! control socket.
 
+pub mod output;
 pub mod terminal;
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -12,8 +13,9 @@ use uor_node::cancel::Cancel;
 use uor_node::clock::wall_ms;
 use uor_node::control::{Progress, Request, Session, Unit};
 
+pub use self::output::{Out, OutputFailed};
 use crate::exit::Failed;
-use crate::render::{Paint, plain_json};
+use crate::render::Paint;
 
 /// Progress is shown once something has taken this long.
 const PROGRESS_AFTER_MS: u64 = 1_000;
@@ -153,79 +155,6 @@ impl<'a> Console<'a> {
     }
 }
 
-/// Standard output, buffered, that remembers whether it could be written to.
-pub struct Out<'a> {
-    writer: BufWriter<Box<dyn Write + 'a>>,
-    closed: bool,
-    /// What the system said, when it was written to in vain.
-    problem: Option<String>,
-}
-
-/// Standard output cannot be written to.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write the output: {problem}")]
-pub struct OutputFailed {
-    /// What the system said.
-    pub problem: String,
-}
-
-impl<'a> Out<'a> {
-    fn new(writer: Box<dyn Write + 'a>) -> Self {
-        Self {
-            writer: BufWriter::with_capacity(64 << 10, writer),
-            closed: false,
-            problem: None,
-        }
-    }
-
-    /// Whether the reader has gone away: no failure of the command's.
-    pub const fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// Whether it was written to in vain.
-    pub const fn has_failed(&self) -> bool {
-        self.problem.is_some()
-    }
-
-    /// One line of JSON.
-    ///
-    /// # Errors
-    /// If standard output cannot be written to.
-    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let line = plain_json(serde_json::to_string(value).map_err(io::Error::other)?);
-        writeln!(self, "{line}")
-    }
-
-    /// Why it could not be written to, unless that is no failure.
-    pub fn failure(&self) -> Option<OutputFailed> {
-        let problem = self.problem.clone().filter(|_| !self.closed)?;
-        Some(OutputFailed { problem })
-    }
-
-    fn noting<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &result
-            && self.problem.is_none()
-        {
-            self.closed = error.kind() == io::ErrorKind::BrokenPipe;
-            self.problem = Some(error.to_string());
-        }
-        result
-    }
-}
-
-impl Write for Out<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.writer.write(bytes);
-        self.noting(result)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let result = self.writer.flush();
-        self.noting(result)
-    }
-}
-
 /// Something that shows progress.
 pub trait ProgressDisplay {
     /// Shows how far it is.
@@ -260,12 +189,12 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// Bytes done, of so many.
+    /// Bytes done, of `total` where that is known.
     pub fn bytes(&mut self, label: &str, position: u64, total: Option<u64>) {
         self.update(label, position, total, Unit::Bytes);
     }
 
-    /// Things done, of so many.
+    /// Things done, of `total` where that is known.
     pub fn items(&mut self, label: &str, position: u64, total: Option<u64>) {
         self.update(label, position, total, Unit::Items);
     }

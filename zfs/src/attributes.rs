@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::ByteOrder;
+use crate::bonus::{header_len, order_of};
 use crate::contents::Spool;
 use crate::objects::{BONUS_SA, BONUS_ZNODE, Object, ObjectSet};
 use crate::zap::{self, ZapError};
 
-const SA_MAGIC: u32 = 0x2F_505A;
 const ZNODE_LEN: usize = 264;
 
 /// What attributes say about an object, before it is known what of it makes sense.
@@ -61,18 +61,6 @@ impl Known {
             _ => Self::Other,
         }
     }
-}
-
-/// The byte order of an attribute buffer.
-pub(crate) fn order_of(buffer: &[u8]) -> Option<ByteOrder> {
-    [ByteOrder::Little, ByteOrder::Big]
-        .into_iter()
-        .find(|order| order.u32(buffer, 0) == Some(SA_MAGIC))
-}
-
-/// Length of the header of an attribute buffer.
-pub(crate) fn header_len(order: ByteOrder, buffer: &[u8]) -> Option<usize> {
-    Some(usize::from(order.u16(buffer, 4)? >> 10) * 8)
 }
 
 /// What numbers and layouts mean in one file system.

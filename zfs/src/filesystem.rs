@@ -4,14 +4,18 @@
 //! nothing is given out that is not there. That no directory is reached twice is for [`Visited`] to
 //! see.
 
-use std::collections::BTreeSet;
-use std::io;
+mod error;
+mod node;
+mod visited;
 
+pub use self::error::FilesystemError;
+pub use self::node::{Device, DirectoryEntry, Node, NodeKind, Xattrs};
+pub use self::visited::Visited;
 use crate::attributes::{Attributes, Layouts};
 use crate::contents::Spool;
 use crate::nvlist;
 use crate::objects::{KIND_DIRECTORY, KIND_FILE, Object, ObjectSet};
-use crate::zap::{self, ZapError};
+use crate::zap;
 
 /// The longest name, in bytes.
 pub const NAME_LEN_MAX: usize = 1023;
@@ -27,183 +31,6 @@ const MASTER_NODE: u64 = 1;
 /// The first version whose attributes are laid out by registries.
 const VERSION_SA: u64 = 5;
 const OBJECT_MASK: u64 = (1 << 48) - 1;
-
-/// What an object is to a file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeKind {
-    /// A file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink {
-        /// Where it points.
-        target: Vec<u8>,
-    },
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-    /// A character device.
-    CharDevice {
-        /// Its numbers.
-        device: Device,
-    },
-    /// A block device.
-    BlockDevice {
-        /// Its numbers.
-        device: Device,
-    },
-}
-
-/// The numbers of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
-    /// Which driver.
-    pub major: u32,
-    /// Which of its devices.
-    pub minor: u32,
-}
-
-impl Device {
-    /// From how it is stored: by Linux as `major << 20 | minor`, elsewhere as `major << 32 |
-    /// minor`.
-    fn of(rdev: u64) -> Self {
-        let low =
-            |value: u64, bits: u32| u32::try_from(value & ((1 << bits) - 1)).unwrap_or_default();
-        if rdev >> 32 == 0 {
-            Self {
-                major: low(rdev >> 20, 12),
-                minor: low(rdev, 20),
-            }
-        } else {
-            Self {
-                major: low(rdev >> 32, 32),
-                minor: low(rdev, 32),
-            }
-        }
-    }
-}
-
-/// An object and what its attributes say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Its number.
-    pub object: u64,
-    /// What it is.
-    pub kind: NodeKind,
-    /// Permission bits, setuid, setgid and sticky.
-    pub mode: u32,
-    /// Owner; above 2^32 an index into the sender's table of foreign ids.
-    pub uid: u64,
-    /// Group, likewise.
-    pub gid: u64,
-    /// When its contents last changed: seconds since 1970, and nanoseconds.
-    pub mtime: (i64, u32),
-    /// How many names it has.
-    pub links: u64,
-    /// Length of a file in bytes; entries and two of a directory.
-    pub size: u64,
-    xattr_list: Option<Vec<u8>>,
-    xattr_directory: u64,
-}
-
-/// One entry of a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectoryEntry {
-    /// Its name: bytes, with neither slash nor NUL.
-    pub name: Vec<u8>,
-    /// What it names.
-    pub object: u64,
-}
-
-/// Extended attributes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Xattrs {
-    /// Names with values, ascending by name.
-    pub values: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Names of those that were left out: no system gives out names or values like these, or they
-    /// are too many.
-    pub left_out: Vec<Vec<u8>>,
-}
-
-/// Why a snapshot's objects are no file system.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FilesystemError {
-    /// A table is damaged.
-    #[error(transparent)]
-    Zap(#[from] ZapError),
-    /// The master node lacks something.
-    #[error("the master node does not say {what}")]
-    Master {
-        /// What is missing.
-        what: &'static str,
-    },
-    /// The root is something else.
-    #[error("root is not a directory: object {object}")]
-    Root {
-        /// What it is.
-        object: u64,
-    },
-    /// A name cannot be one.
-    #[error("bad name `{}` in directory {directory}: {problem}", name.escape_ascii())]
-    Name {
-        /// The directory's object.
-        directory: u64,
-        /// The name.
-        name: Vec<u8>,
-        /// The rule it breaks.
-        problem: &'static str,
-    },
-    /// A name is there twice.
-    #[error("duplicate name `{}` in directory {directory}", name.escape_ascii())]
-    DuplicateName {
-        /// The directory's object.
-        directory: u64,
-        /// The name.
-        name: Vec<u8>,
-    },
-    /// An entry's object is not there.
-    #[error("missing object {object}, named `{}` in directory {directory}", name.escape_ascii())]
-    MissingObject {
-        /// The directory's object.
-        directory: u64,
-        /// The name.
-        name: Vec<u8>,
-        /// The object.
-        object: u64,
-    },
-    /// Attributes make no sense.
-    #[error("bad attributes of object {object}: {problem}")]
-    Attributes {
-        /// The object.
-        object: u64,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A directory is inside itself.
-    #[error("directory cycle: directory {object} is inside itself")]
-    Cycle {
-        /// Its object.
-        object: u64,
-    },
-    /// A directory has two names.
-    #[error("directory has two parents: object {object}")]
-    TwoParents {
-        /// Its object.
-        object: u64,
-    },
-    /// Contents could not be read.
-    #[error("could not read object {object}")]
-    Read {
-        /// The object.
-        object: u64,
-        /// What reading said.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// A file system.
 pub struct Filesystem<'a> {
@@ -511,34 +338,5 @@ fn problem_of(name: &[u8]) -> Option<&'static str> {
         Some("a name holds no slash and no NUL")
     } else {
         None
-    }
-}
-
-/// The directories of a walk: none is entered twice.
-#[derive(Debug, Default)]
-pub struct Visited {
-    all: BTreeSet<u64>,
-    open: Vec<u64>,
-}
-
-impl Visited {
-    /// Enters a directory.
-    ///
-    /// # Errors
-    /// [`FilesystemError::Cycle`] or [`FilesystemError::TwoParents`].
-    pub fn enter(&mut self, object: u64) -> Result<(), FilesystemError> {
-        if self.all.insert(object) {
-            self.open.push(object);
-            Ok(())
-        } else if self.open.contains(&object) {
-            Err(FilesystemError::Cycle { object })
-        } else {
-            Err(FilesystemError::TwoParents { object })
-        }
-    }
-
-    /// Leaves the directory that was entered last.
-    pub fn leave(&mut self) {
-        self.open.pop();
     }
 }

@@ -12,6 +12,7 @@
 //! * nothing is nameable before the END record has been verified, and nothing here makes anything
 //!   visible.
 
+mod bonus;
 mod bytes;
 pub mod contents;
 pub mod decompress;

@@ -5,9 +5,8 @@
 
 use std::io::{self, Read};
 
-use crate::record::{
-    BadField, Begin, CHECKSUM_AT, Fields, HEADER_LEN, Header, StreamKind, name_of,
-};
+use crate::record::fields::{CHECKSUM_AT, Fields, name_of};
+use crate::record::{BadField, Begin, HEADER_LEN, Header, StreamKind};
 use crate::{ByteOrder, Fletcher4};
 
 /// Why a stream cannot be read.

@@ -8,11 +8,8 @@ use uor_asl::store::Store;
 use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::receipt::{Derivation, Outcome};
 use uor_index_format::record::Kind;
+use uor_pel::artifact_store::{ArtifactStore, ArtifactStoreError, Found, OUTCOME_LEN_MAX};
 use uor_pel::blob::Blob;
-use uor_pel::shelf::{Found, Shelf, ShelfError};
-
-/// Largest outcome that is read, in bytes.
-const OUTCOME_LEN_MAX: u64 = 256 << 20;
 
 /// The receipts that are visible at a store's head, and every artifact whose bytes are here: what a
 /// run was fed proves the run even after a tombstone has shadowed it.
@@ -43,12 +40,12 @@ impl Blob for StoreBlob {
     }
 }
 
-fn unread(error: ReadError) -> ShelfError {
-    ShelfError::new("read the state", error)
+fn unread(error: ReadError) -> ArtifactStoreError {
+    ArtifactStoreError::new("read the state", error)
 }
 
-impl Shelf for StoreShelf {
-    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
+impl ArtifactStore for StoreShelf {
+    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ArtifactStoreError> {
         let versions = {
             let view = self.0.view();
             view.state()
@@ -75,14 +72,14 @@ impl Shelf for StoreShelf {
         }))
     }
 
-    fn put(&self, _: Option<u32>, _: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
-        Err(ShelfError::new(
+    fn put(&self, _: Option<u32>, _: Arc<dyn Blob>) -> Result<ArtifactKey, ArtifactStoreError> {
+        Err(ArtifactStoreError::new(
             "write to a store under audit",
             "it is only read",
         ))
     }
 
-    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
+    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ArtifactStoreError> {
         let checksum = {
             let view = self.0.view();
             let entry = view
@@ -96,8 +93,8 @@ impl Shelf for StoreShelf {
         checksum.map_or(Ok(None), |checksum| self.outcome(checksum))
     }
 
-    fn put_receipt(&self, _: &Derivation, _: &Outcome) -> Result<(), ShelfError> {
-        Err(ShelfError::new(
+    fn put_receipt(&self, _: &Derivation, _: &Outcome) -> Result<(), ArtifactStoreError> {
+        Err(ArtifactStoreError::new(
             "write to a store under audit",
             "it is only read",
         ))
@@ -108,15 +105,16 @@ impl StoreShelf {
     /// The outcome with this checksum, if its bytes are here.
     ///
     /// # Errors
-    /// [`ShelfError`] if its bytes are damaged, or are no outcome.
-    pub fn outcome(&self, checksum: Checksum) -> Result<Option<Outcome>, ShelfError> {
+    /// [`ArtifactStoreError`] if its bytes are damaged, or are no outcome.
+    pub fn outcome(&self, checksum: Checksum) -> Result<Option<Outcome>, ArtifactStoreError> {
         if !self.0.blocks().has(checksum) {
             return Ok(None);
         }
         let read = self.0.blocks().read_all(checksum, OUTCOME_LEN_MAX);
-        let bytes = read.map_err(|error| ShelfError::new("read a receipt's outcome", error))?;
+        let bytes =
+            read.map_err(|error| ArtifactStoreError::new("read a receipt's outcome", error))?;
         Outcome::decode(&bytes)
             .map(Some)
-            .map_err(|error| ShelfError::new("decode a receipt's outcome", error))
+            .map_err(|error| ArtifactStoreError::new("decode a receipt's outcome", error))
     }
 }

@@ -1,4 +1,4 @@
-//! Where the socket is. A Unix socket's path has room for some hundred bytes; data directories may
+//! Where the socket is. A Unix socket's path may have some hundred bytes; data directories may
 //! lie deeper, and are then reached through a descriptor of theirs.
 
 use std::fs::{self, DirBuilder, File};
@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use super::SOCKET_NAME;
+use super::protocol::SOCKET_NAME;
 
 /// Longest path that is used as it is, in bytes.
 const PATH_LEN_MAX: usize = 100;

@@ -9,14 +9,18 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::address;
+use super::error::ControlError;
 use super::frame::{self, Type};
-use super::{BODY_LEN_MAX, ControlError, Progress, Request, SILENCE_S, address};
+use super::progress::Progress;
+use super::protocol::{BODY_LEN_MAX, SILENCE_S};
+use super::request::Request;
 use crate::cancel::Cancel;
 
 /// Bytes of standard input sent at a time.
 const INPUT_LEN: usize = 256 << 10;
-/// While the node is awaited, so many times a second it is looked whether the command is still
-/// wanted.
+/// How many times a second it is looked whether the command is still wanted, while the node is
+/// awaited.
 const LOOKS_PER_SECOND: u64 = 10;
 const LOOK_EVERY: Timespec = Timespec {
     tv_sec: 0,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::BODY_LEN_MAX;
+use super::protocol::BODY_LEN_MAX;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{collections::BTreeMap, fs};
 
+use super::address;
+use super::error::ControlError;
 use super::frame::Type;
+use super::protocol::{SESSIONS_MAX, SOCKET_NAME, STATUS_CANCELLED};
+use super::request::Request;
 use super::session::{Session, listening};
-use super::{ControlError, Request, SESSIONS_MAX, SOCKET_NAME, STATUS_CANCELLED, address};
 
 /// Runs one command; the result is its exit status.
 pub type Handler = Arc<dyn Fn(Request, &Session) -> i32 + Send + Sync>;

@@ -12,7 +12,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::frame::{self, Type};
-use super::{BODY_LEN_MAX, Progress, Request};
+use super::progress::Progress;
+use super::protocol::BODY_LEN_MAX;
+use super::request::Request;
 use crate::cancel::{Cancel, Cancelled};
 
 /// How long a client may take to send its request.

@@ -18,11 +18,11 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, noise, ping, quic, tcp, y
 use tokio::sync::Semaphore;
 
 use super::accepting::Accepting;
-use super::codec::{BELL_PROTOCOL, DELTA_PROTOCOL, FrameCodec};
+use super::codec::{ANNOUNCEMENT_PROTOCOL, DELTA_PROTOCOL, FrameCodec};
+use super::config::NetConfig;
+use super::error::NetError;
 use super::gate::Gate;
-use super::{
-    DOORBELL_LEN_MAX, NetConfig, NetError, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX,
-};
+use super::limits::{ANNOUNCEMENT_LEN_MAX, PING_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_PER_PEER_MAX};
 
 /// Links between sites are permanent: nothing but a fault, a cut, a command or the gate closes one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -39,11 +39,11 @@ const ACCEPTING_MAX: usize = 128;
 /// far end.
 const REQUEST_STREAMS_MAX: usize = 4 * REQUESTS_PER_PEER_MAX;
 
-/// Doorbells in both directions on one connection.
-const BELL_STREAMS_MAX: usize = 8;
+/// Announcements in both directions on one connection.
+const ANNOUNCEMENT_STREAMS_MAX: usize = 8;
 
-/// How long a doorbell may ring unheard.
-const BELL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an announcement may wait to be received.
+const ANNOUNCEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Streams of all protocols a peer may open on one connection.
 const STREAMS_MAX: u32 = 64;
@@ -63,7 +63,7 @@ const QUIC_CONNECTION_LEN_MAX: u32 = 4 << 20;
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
     pub(super) requests: request_response::Behaviour<FrameCodec>,
-    pub(super) bells: request_response::Behaviour<FrameCodec>,
+    pub(super) announcements: request_response::Behaviour<FrameCodec>,
     ping: ping::Behaviour,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
     let behaviour = Behaviour {
         gate: Gate::new(config.limits, Arc::new(config.members.clone())),
         requests: requests(config.question_len_max, config.frame_len_max),
-        bells: bells(),
+        announcements: announcements(),
         ping: ping::Behaviour::new(
             ping::Config::new()
                 .with_interval(PING_INTERVAL)
@@ -163,14 +163,17 @@ fn requests(question_len_max: u32, answer_len_max: u32) -> request_response::Beh
     )
 }
 
-/// A doorbell is a question whose answer is empty.
-fn bells() -> request_response::Behaviour<FrameCodec> {
-    let len_max = u32::try_from(DOORBELL_LEN_MAX).unwrap_or(u32::MAX);
+/// An announcement is a question whose answer is empty.
+fn announcements() -> request_response::Behaviour<FrameCodec> {
+    let len_max = u32::try_from(ANNOUNCEMENT_LEN_MAX).unwrap_or(u32::MAX);
     request_response::Behaviour::with_codec(
         FrameCodec::new(len_max, 0, Arc::new(Semaphore::new(1))),
-        [(StreamProtocol::new(BELL_PROTOCOL), ProtocolSupport::Full)],
+        [(
+            StreamProtocol::new(ANNOUNCEMENT_PROTOCOL),
+            ProtocolSupport::Full,
+        )],
         request_response::Config::default()
-            .with_request_timeout(BELL_TIMEOUT)
-            .with_max_concurrent_streams(BELL_STREAMS_MAX),
+            .with_request_timeout(ANNOUNCEMENT_TIMEOUT)
+            .with_max_concurrent_streams(ANNOUNCEMENT_STREAMS_MAX),
     )
 }

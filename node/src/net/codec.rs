@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The name under which questions and answers are negotiated on the wire.
 pub const DELTA_PROTOCOL: &str = "/uor/delta/2";
 
-/// The name under which doorbells are negotiated on the wire.
-pub const BELL_PROTOCOL: &str = "/uor/bell/2";
+/// The name under which announcements are negotiated on the wire.
+pub const ANNOUNCEMENT_PROTOCOL: &str = "/uor/bell/2";
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]

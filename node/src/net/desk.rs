@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{REQUESTS_PER_PEER_MAX, ResponseToken, SiteKey};
+use super::command::ResponseToken;
+use super::key::SiteKey;
+use super::limits::REQUESTS_PER_PEER_MAX;
 
-/// A peer that has so many bytes of answers still to read is not answered further.
+/// Bytes of answers that a peer may have still to read; beyond, it is not answered further.
 const UNREAD_PER_PEER_MAX: usize = 2 << 20;
-/// Beyond so many bytes of answers still to be read by all peers, only peers are answered that have
-/// none.
+/// Bytes of answers that all peers together may have still to read; beyond, only peers are answered
+/// that have none.
 const UNREAD_MAX: usize = 64 << 20;
 
 /// Questions that wait, and answers under way.
@@ -22,7 +24,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Takes a question in; says whether there was room for it.
+    /// Takes a question in; says whether there was a place for it.
     pub(super) fn arrive(&mut self, peer: SiteKey, token: ResponseToken, body: Vec<u8>) -> bool {
         let waiting = self.waiting.entry(peer).or_default();
         let has_room = waiting.len() < REQUESTS_PER_PEER_MAX;
@@ -67,7 +69,7 @@ impl Desk {
         Some((peer, token, body))
     }
 
-    /// The owner has answered with so many bytes.
+    /// The owner has answered with `len` bytes.
     pub(super) fn answered(&mut self, token: ResponseToken, len: usize) {
         if let Some((_, answer)) = self.handed.get_mut(&token) {
             *answer = Some(len);

@@ -1,28 +1,28 @@
 //! The task that owns the swarm: it polls, matches and hands over.
 //!
 //! What it remembers is only what is under way: the address of a dial, the owner's name for a
-//! request, the channel of a response. Each entry leaves with the event that ends it.
+//! request, the channel of a response. Each entry leaves with the event that ends it. `commands`
+//! leads from the owner to the swarm, `events` from the swarm to the owner.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::error::Error;
+mod commands;
+mod events;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
-use libp2p::core::ConnectedPoint;
-use libp2p::multiaddr::Protocol;
+use libp2p::Multiaddr;
 use libp2p::request_response::{self, InboundRequestId, OutboundRequestId, ResponseChannel};
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, ping};
+use libp2p::swarm::{ConnectionId, Swarm};
 use tokio::sync::mpsc;
 
-use super::behaviour::{Behaviour, BehaviourEvent};
+use super::behaviour::Behaviour;
 use super::codec::{Answer, Question};
+use super::command::{NetCommand, ResponseToken};
 use super::desk::Desk;
-use super::key::{SiteKey, peer_id, site_key};
-use super::{DOORBELL_LEN_MAX, NetCommand, NetEvent, REQUESTS_PER_PEER_MAX, ResponseToken};
+use super::event::NetEvent;
+use super::key::SiteKey;
 
 /// Events that commands may cause while the owner takes none; then commands wait too.
 const OUTBOX_MAX: usize = 1024;
@@ -32,10 +32,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often connections are looked through for those whose time is over.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// Questions a stranger may ask while it is connected: enough to show a ticket or a credential, and
-/// be told to go.
-const STRANGER_QUESTIONS_MAX: u32 = 8;
 
 type RequestEvent = request_response::Event<Question, Answer>;
 
@@ -51,10 +47,10 @@ pub(super) struct Driver {
     outbox: VecDeque<NetEvent>,
     /// Answers in the outbox, and what they hold of the budget: the oldest first.
     held: VecDeque<Option<tokio::sync::OwnedSemaphorePermit>>,
-    /// The last doorbell of each member that has not been handed over.
-    rung: BTreeMap<SiteKey, Vec<u8>>,
-    /// Members at whose door a bell is being rung, and what to ring next.
-    ringing: BTreeMap<SiteKey, Option<Vec<u8>>>,
+    /// The last announcement of each member that has not been handed over.
+    announced: BTreeMap<SiteKey, Vec<u8>>,
+    /// Members to whom an announcement is under way, and what to announce next.
+    announcing: BTreeMap<SiteKey, Option<Vec<u8>>>,
     desk: Desk,
     /// How much each stranger has asked.
     asked: BTreeMap<SiteKey, u32>,
@@ -71,8 +67,8 @@ impl Driver {
             swarm,
             outbox: VecDeque::new(),
             held: VecDeque::new(),
-            rung: BTreeMap::new(),
-            ringing: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            announcing: BTreeMap::new(),
             desk: Desk::default(),
             asked: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -116,10 +112,10 @@ impl Driver {
         let _ = events.try_send(NetEvent::Stopped);
     }
 
-    /// Whether there is something for the owner. Doorbells and questions wait where they are
+    /// Whether there is something for the owner. Announcements and questions wait where they are
     /// bounded, and do not keep the swarm from being polled; everything else does.
     fn has_event(&self) -> bool {
-        !self.outbox.is_empty() || !self.rung.is_empty() || self.desk.has_next()
+        !self.outbox.is_empty() || !self.announced.is_empty() || self.desk.has_next()
     }
 
     fn next_event(&mut self) -> Option<NetEvent> {
@@ -129,8 +125,8 @@ impl Driver {
             }
             return Some(event);
         }
-        if let Some((from, body)) = self.rung.pop_first() {
-            return Some(NetEvent::Rang { from, body });
+        if let Some((from, body)) = self.announced.pop_first() {
+            return Some(NetEvent::Announced { from, body });
         }
         self.desk
             .next()
@@ -151,7 +147,7 @@ impl Driver {
             Err(_) => {
                 self.outbox.clear();
                 self.held.clear();
-                self.rung.clear();
+                self.announced.clear();
                 self.desk = Desk::default();
             }
         }
@@ -159,489 +155,5 @@ impl Driver {
 
     fn tell(&mut self, event: NetEvent) {
         self.outbox.push_back(event);
-    }
-}
-
-/// From the owner to the swarm.
-impl Driver {
-    fn obey(&mut self, command: NetCommand) {
-        match command {
-            NetCommand::Dial(address) => self.dial(address),
-            NetCommand::Ring(body) => self.ring_all(&body),
-            NetCommand::Trust(members) => self.trust(members),
-            NetCommand::LetStay { peer, for_ms } => {
-                self.swarm.behaviour_mut().gate.let_stay(peer, for_ms)
-            }
-            NetCommand::Request {
-                peer,
-                id,
-                body,
-                answer_len_max,
-            } => {
-                self.request(
-                    peer,
-                    id,
-                    Question {
-                        body,
-                        answer_len_max,
-                    },
-                );
-            }
-            NetCommand::Respond { token, body } => self.respond(token, body),
-            NetCommand::Disconnect(peer) => self.disconnect(peer_id(&peer)),
-            NetCommand::Cut(cut) => self.cut(cut),
-            NetCommand::Shutdown => {
-                self.cut(true);
-                self.stopping = true;
-            }
-        }
-    }
-
-    fn dial(&mut self, address: Multiaddr) {
-        let peer = match address.iter().last() {
-            Some(Protocol::P2p(peer)) => peer,
-            _ => {
-                let reason = "the address names no peer: it must end in /p2p/<peer id>".to_owned();
-                return self.tell(NetEvent::DialFailed {
-                    address: Some(address),
-                    peer: None,
-                    reason,
-                });
-            }
-        };
-        // A port of its own: a reused one may still be waiting out a connection that was closed a
-        // moment ago.
-        if self.dials.values().any(|dialled| *dialled == address) {
-            return;
-        }
-        // A peer may be dialled at several addresses at once: one that is silent does not hide the
-        // others.
-        let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::Disconnected)
-            .addresses(vec![address.clone()])
-            .allocate_new_port()
-            .build();
-        let connection = options.connection_id();
-        match self.swarm.dial(options) {
-            Ok(()) => {
-                self.dials.insert(connection, address);
-            }
-            Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.dial_failed(Some(address), Some(peer), &error),
-        }
-    }
-
-    /// Rings at every member. Where a bell is still ringing, the newest is rung next: what it
-    /// announces includes the others.
-    fn ring_all(&mut self, body: &[u8]) {
-        let connected: Vec<SiteKey> = self.swarm.connected_peers().filter_map(site_key).collect();
-        for peer in connected {
-            if !self.swarm.behaviour().gate.is_member(&peer) {
-                continue;
-            }
-            match self.ringing.entry(peer) {
-                Entry::Occupied(mut ringing) => *ringing.get_mut() = Some(body.to_vec()),
-                Entry::Vacant(ringing) => {
-                    ringing.insert(None);
-                    self.ring(&peer, body.to_vec());
-                }
-            }
-        }
-    }
-
-    fn ring(&mut self, peer: &SiteKey, body: Vec<u8>) {
-        let bell = Question {
-            body,
-            answer_len_max: 0,
-        };
-        self.swarm
-            .behaviour_mut()
-            .bells
-            .send_request(&peer_id(peer), bell);
-    }
-
-    /// A bell was heard, or was not: either way the next one may ring.
-    fn rung_out(&mut self, peer: PeerId) {
-        let Some(site) = site_key(&peer) else { return };
-        match self.ringing.remove(&site).flatten() {
-            Some(next) if self.swarm.is_connected(&peer) => {
-                self.ringing.insert(site, None);
-                self.ring(&site, next);
-            }
-            _ => {}
-        }
-    }
-
-    fn trust(&mut self, members: BTreeSet<SiteKey>) {
-        self.asked.retain(|peer, _| !members.contains(peer));
-        self.rung.retain(|peer, _| members.contains(peer));
-        self.swarm.behaviour_mut().gate.trust(members);
-    }
-
-    fn request(&mut self, peer: SiteKey, id: u64, question: Question) {
-        let remote = peer_id(&peer);
-        // Without a connection, libp2p would dial on its own account.
-        if !self.swarm.is_connected(&remote) {
-            let reason = "the peer is not connected".to_owned();
-            return self.tell(NetEvent::RequestFailed { id, peer, reason });
-        }
-        let behaviour = &mut self.swarm.behaviour_mut().requests;
-        let waiting = self
-            .requests
-            .keys()
-            .filter(|request| behaviour.is_pending_outbound(&remote, request))
-            .count();
-        if waiting >= REQUESTS_PER_PEER_MAX {
-            let reason =
-                format!("{waiting} requests to this peer are unanswered, the most there may be");
-            return self.tell(NetEvent::RequestFailed { id, peer, reason });
-        }
-        let request = behaviour.send_request(&remote, question);
-        self.requests.insert(request, id);
-    }
-
-    /// If the asker has gone, the owner has been told so, or is about to be.
-    fn respond(&mut self, token: ResponseToken, body: Vec<u8>) {
-        if let Some(channel) = self
-            .inbound
-            .get_mut(&token)
-            .and_then(|inbound| inbound.channel.take())
-        {
-            self.desk.answered(token, body.len());
-            let _ = self
-                .swarm
-                .behaviour_mut()
-                .requests
-                .send_response(channel, Answer { body, held: None });
-        }
-    }
-
-    fn cut(&mut self, cut: bool) {
-        self.swarm.behaviour_mut().gate.cut(cut);
-        if cut {
-            let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-            for peer in connected {
-                self.disconnect(peer);
-            }
-        }
-    }
-
-    /// A peer that is not connected is as disconnected as asked for.
-    fn disconnect(&mut self, peer: PeerId) {
-        let _ = self.swarm.disconnect_peer_id(peer);
-    }
-}
-
-/// From the swarm to the owner.
-impl Driver {
-    fn report(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Bells(event)) => self.bell_event(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Requests(event)) => self.request_event(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.ping_event(&event),
-            SwarmEvent::ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                num_established,
-                ..
-            } => {
-                self.dials.remove(&connection_id);
-                if num_established.get() == 1 {
-                    self.connected(peer_id, &endpoint);
-                }
-            }
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                num_established: 0,
-                ..
-            } => {
-                if let Some(peer) = site_key(&peer_id) {
-                    self.asked.remove(&peer);
-                    self.rung.remove(&peer);
-                }
-                self.tell_of(peer_id, |peer| NetEvent::Disconnected { peer });
-            }
-            SwarmEvent::OutgoingConnectionError {
-                connection_id,
-                peer_id,
-                error,
-            } => {
-                let address = self.dials.remove(&connection_id);
-                self.dial_failed(address, peer_id, &error);
-            }
-            SwarmEvent::NewListenAddr { address, .. } => {
-                let peer = Protocol::P2p(*self.swarm.local_peer_id());
-                self.tell(NetEvent::Listening(address.with(peer)));
-            }
-            SwarmEvent::ListenerClosed {
-                reason: Err(error), ..
-            }
-            | SwarmEvent::ListenerError { error, .. } => {
-                self.tell(NetEvent::ListenFailed {
-                    reason: chain(&error),
-                });
-            }
-            // Steps of what is reported when it ends, and refusals of connections nobody here asked
-            // for.
-            _ => {}
-        }
-    }
-
-    /// Reports what a site did. The gate admits no other peers, but a message may be signed by one.
-    fn tell_of(&mut self, peer: PeerId, event: impl FnOnce(SiteKey) -> NetEvent) {
-        if let Some(site) = site_key(&peer) {
-            self.tell(event(site));
-        }
-    }
-
-    fn connected(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        let address = endpoint.get_remote_address().clone();
-        let outbound = endpoint.is_dialer();
-        self.tell_of(peer, |peer| NetEvent::Connected {
-            peer,
-            address,
-            outbound,
-        });
-    }
-
-    fn dial_failed(&mut self, address: Option<Multiaddr>, peer: Option<PeerId>, error: &DialError) {
-        let peer = peer.as_ref().and_then(site_key);
-        self.tell(NetEvent::DialFailed {
-            address,
-            peer,
-            reason: dial_reason(error),
-        });
-    }
-
-    fn bell_event(&mut self, event: RequestEvent) {
-        match event {
-            RequestEvent::Message {
-                peer,
-                message:
-                    request_response::Message::Request {
-                        request, channel, ..
-                    },
-                ..
-            } => {
-                let Some(site) = site_key(&peer) else { return };
-                // A stranger that rings is not answered: the stream is closed.
-                if self.swarm.behaviour().gate.is_member(&site)
-                    && request.body.len() <= DOORBELL_LEN_MAX
-                {
-                    let heard = Answer {
-                        body: Vec::new(),
-                        held: None,
-                    };
-                    let _ = self
-                        .swarm
-                        .behaviour_mut()
-                        .bells
-                        .send_response(channel, heard);
-                    self.rung.insert(site, request.body);
-                }
-            }
-            RequestEvent::Message {
-                peer,
-                message: request_response::Message::Response { .. },
-                ..
-            }
-            | RequestEvent::OutboundFailure { peer, .. } => self.rung_out(peer),
-            // Doorbells promise no delivery.
-            RequestEvent::InboundFailure { .. } | RequestEvent::ResponseSent { .. } => {}
-        }
-    }
-
-    /// A connection whose far end has fallen silent is given up; TCP by itself would believe in it
-    /// for hours.
-    fn ping_event(&mut self, event: &ping::Event) {
-        if matches!(
-            event.result,
-            Err(ping::Failure::Timeout | ping::Failure::Other { .. })
-        ) {
-            self.swarm.close_connection(event.connection);
-        }
-    }
-
-    fn request_event(&mut self, event: RequestEvent) {
-        match event {
-            RequestEvent::Message { peer, message, .. } => match message {
-                request_response::Message::Request {
-                    request_id,
-                    request,
-                    channel,
-                } => {
-                    self.question_came(peer, request_id, request, channel);
-                }
-                request_response::Message::Response {
-                    request_id,
-                    response,
-                } => {
-                    if let (Some(id), Some(peer)) =
-                        (self.requests.remove(&request_id), site_key(&peer))
-                    {
-                        self.held.push_back(response.held);
-                        self.tell(NetEvent::Response {
-                            id,
-                            peer,
-                            body: response.body,
-                        });
-                    }
-                }
-            },
-            RequestEvent::OutboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => {
-                if let Some(id) = self.requests.remove(&request_id) {
-                    self.tell_of(peer, |peer| NetEvent::RequestFailed {
-                        id,
-                        peer,
-                        reason: chain(&error),
-                    });
-                }
-            }
-            RequestEvent::InboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => {
-                if let Some(token) = self
-                    .forget_inbound(request_id)
-                    .filter(|token| self.desk.ended(*token))
-                {
-                    self.tell_of(peer, |peer| NetEvent::RespondFailed {
-                        peer,
-                        token,
-                        reason: chain(&error),
-                    });
-                }
-            }
-            RequestEvent::ResponseSent { request_id, .. } => {
-                if let Some(token) = self.forget_inbound(request_id) {
-                    self.desk.ended(token);
-                }
-            }
-        }
-    }
-
-    /// A question waits for its turn. One too many is not answered; a stranger that asks on and on
-    /// is shown the door.
-    fn question_came(
-        &mut self,
-        peer: PeerId,
-        request: InboundRequestId,
-        question: Question,
-        channel: ResponseChannel<Answer>,
-    ) {
-        let Some(site) = site_key(&peer) else { return };
-        if self.swarm.behaviour().gate.is_stranger(&site) {
-            let asked = self.asked.entry(site).or_default();
-            *asked += 1;
-            if *asked > STRANGER_QUESTIONS_MAX {
-                return self.disconnect(peer);
-            }
-        }
-        let token = ResponseToken(self.token_next);
-        self.token_next += 1;
-        if self.desk.arrive(site, token, question.body) {
-            self.inbound.insert(
-                token,
-                Inbound {
-                    request,
-                    channel: Some(channel),
-                },
-            );
-        }
-    }
-
-    /// The few inbound requests under way are searched: libp2p names them by an id that nobody else
-    /// can make.
-    fn forget_inbound(&mut self, request: InboundRequestId) -> Option<ResponseToken> {
-        let token = self
-            .inbound
-            .iter()
-            .find(|(_, inbound)| inbound.request == request)
-            .map(|(token, _)| *token)?;
-        self.inbound.remove(&token);
-        Some(token)
-    }
-}
-
-/// Why no connection came of a dial, with what was expected and what was found.
-fn dial_reason(error: &DialError) -> String {
-    match error {
-        DialError::LocalPeerId { .. } => "the address leads back to this site".to_owned(),
-        DialError::NoAddresses => "the address is this site's own".to_owned(),
-        DialError::WrongPeerId { obtained, .. } => {
-            format!("another peer answers at this address: {obtained}")
-        }
-        DialError::Denied { cause } => chain(cause),
-        DialError::Transport(attempts) => {
-            let attempts = attempts
-                .iter()
-                .map(|(address, error)| format!("{address}: {}", chain(error)));
-            attempts.collect::<Vec<_>>().join("; ")
-        }
-        other => chain(other),
-    }
-}
-
-/// An error and its causes on one line. Some errors say nothing of their own, and some repeat their
-/// cause.
-fn chain(error: &dyn Error) -> String {
-    let mut line = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        let text =
-            text.trim_matches(|character: char| character == ':' || character.is_whitespace());
-        if line.is_empty() {
-            text.clone_into(&mut line);
-        } else if !text.is_empty() && !line.ends_with(text) {
-            line = format!("{line}: {text}");
-        }
-        next = error.source();
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::chain;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    struct Layer {
-        text: &'static str,
-        source: Box<dyn std::error::Error>,
-    }
-
-    #[test]
-    fn layers_that_say_nothing_leave_no_colons() {
-        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let said = refused.to_string();
-        let inner = Layer {
-            text: ": ",
-            source: Box::new(refused),
-        };
-        let outer = Layer {
-            text: "",
-            source: Box::new(Layer {
-                text: "",
-                source: Box::new(inner),
-            }),
-        };
-        assert_eq!(chain(&outer), said);
-        let told = Layer {
-            text: "could not dial",
-            source: Box::new(outer),
-        };
-        assert_eq!(chain(&told), format!("could not dial: {said}"));
     }
 }

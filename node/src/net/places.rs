@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use libp2p::swarm::ConnectionId;
 
-use super::SiteKey;
+use super::key::SiteKey;
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,19 +2,16 @@
 //! whatever is wrong with it, it is told one and the same thing. A member, and an auditor for whom
 //! one vouches, gets frontiers, deltas and payloads.
 
-use std::io::Read as _;
-use std::ops::Bound;
-
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{Checksum, CommitHash, FederationId, SiteId};
 use uor_index_format::key::vouches;
-use uor_index_format::snapshot::{Frontier, Head};
-use uor_index_format::wire::{
-    CONTACTS_MAX, Contact, DELTA_LEN_MAX, HEADS_MAX, PART_LEN_MAX, Position, Refusal, Request,
-    Response, WireHead,
-};
+use uor_index_format::wire::{CONTACTS_MAX, Contact, Position, Refusal, Request, Response};
 
-use super::{Effect, Notice, Replicator, forks, testimony};
+use super::effect::Effect;
+use super::notice::Notice;
+use super::replicator::Replicator;
+use super::serve;
+use super::timing::{ANTI_ENTROPY_MS, ASKED_BACK_MS};
 
 /// How long a credential of an auditor may be good for, in milliseconds: a day, and an hour for
 /// clocks that differ.
@@ -27,6 +24,7 @@ const INTRODUCTIONS_MAX: usize = 2;
 const INTRODUCTION_MS: u64 = 60_000;
 
 impl Replicator {
+    /// Answers a question, or has the site decide on a ticket.
     pub(super) fn answer(
         &mut self,
         store: &Store,
@@ -37,30 +35,10 @@ impl Replicator {
     ) -> Result<(), StoreError> {
         let is_member = store.view().members().contains(&peer);
         let may_read = is_member || self.may_read(&peer, now_ms);
-        let request = match Request::decode(frame) {
-            Ok(request) => request,
-            Err(error) => {
-                self.notice(Notice::Malformed {
-                    peer,
-                    problem: error.to_string(),
-                });
-                self.refuse(
-                    token,
-                    if may_read {
-                        Refusal::Malformed
-                    } else {
-                        Refusal::NotAdmitted
-                    },
-                );
-                return Ok(());
-            }
-        };
-        if FederationId::from_bytes(*federation_of(&request)) != store.federation() {
-            self.notice(Notice::Stranger { peer });
-            self.refuse(token, Refusal::NotAdmitted);
+        let Some(request) = self.decode_request(store, peer, token, frame, may_read) else {
             return Ok(());
-        }
-        let response = match request {
+        };
+        match request {
             Request::Join {
                 token: secret,
                 name,
@@ -72,41 +50,84 @@ impl Replicator {
                     secret,
                     name,
                 });
-                return Ok(());
+                Ok(())
             }
             Request::Read {
                 member,
                 expires_ms,
                 signature,
                 ..
-            } => self.admit_reader(
-                store,
-                peer,
-                SiteId::from_bytes(member),
-                expires_ms,
-                &signature,
-                now_ms,
-            ),
-            request if !may_read => {
+            } => {
+                let member = SiteId::from_bytes(member);
+                let response =
+                    self.admit_reader(store, peer, member, expires_ms, &signature, now_ms);
+                self.respond(token, &response);
+                Ok(())
+            }
+            request if may_read => {
+                if let Request::Frontier { position, .. } = &request
+                    && is_member
+                {
+                    self.heed_position(store, peer, position, now_ms)?;
+                }
+                let response = self.response_to(store, peer, request);
+                self.respond(token, &response);
+                Ok(())
+            }
+            request => {
                 self.notice(Notice::Stranger { peer });
                 self.refuse(token, Refusal::NotAdmitted);
-                return match request {
+                match request {
                     Request::Frontier { .. } => self.ask_stranger(store, peer, now_ms),
                     _ => Ok(()),
-                };
+                }
             }
+        }
+    }
+
+    /// Reads a question about this federation; whatever else comes is refused.
+    fn decode_request(
+        &mut self,
+        store: &Store,
+        peer: SiteId,
+        token: u64,
+        frame: &[u8],
+        may_read: bool,
+    ) -> Option<Request> {
+        let request = match Request::decode(frame) {
+            Ok(request) => request,
+            Err(error) => {
+                self.notice(Notice::Malformed {
+                    peer,
+                    problem: error.to_string(),
+                });
+                let reason = if may_read {
+                    Refusal::Malformed
+                } else {
+                    Refusal::NotAdmitted
+                };
+                self.refuse(token, reason);
+                return None;
+            }
+        };
+        if FederationId::from_bytes(*federation_of(&request)) != store.federation() {
+            self.notice(Notice::Stranger { peer });
+            self.refuse(token, Refusal::NotAdmitted);
+            return None;
+        }
+        Some(request)
+    }
+
+    /// What a peer gets that may read.
+    fn response_to(&mut self, store: &Store, peer: SiteId, request: Request) -> Response {
+        match request {
             Request::Frontier {
                 position, after, ..
-            } => {
-                if is_member {
-                    self.heed_position(store, peer, &position, now_ms)?;
-                }
-                self.frontier(store, &position, after)
-            }
-            Request::Forks { after, .. } => forks::page(store, after),
-            Request::Proofs { domains, .. } => forks::proofs(store, &domains),
+            } => self.frontier(store, &position, after),
+            Request::Forks { after, .. } => serve::forks(store, after),
+            Request::Proofs { domains, .. } => serve::proofs(store, &domains),
             Request::Testimony { sites, .. } => {
-                self.readable(peer, testimony::testimony(store, &sites))
+                self.readable(peer, serve::testimony(store, &sites))
             }
             Request::Delta {
                 domain,
@@ -114,21 +135,22 @@ impl Replicator {
                 after_hash,
                 ..
             } => {
-                let after_hash = CommitHash::from_bytes(after_hash);
-                self.readable(
-                    peer,
-                    delta(store, &SiteId::from_bytes(domain), after, &after_hash),
-                )
+                let (domain, after_hash) = (
+                    SiteId::from_bytes(domain),
+                    CommitHash::from_bytes(after_hash),
+                );
+                self.readable(peer, serve::delta(store, &domain, after, &after_hash))
             }
             Request::Payload {
                 checksum,
                 offset,
                 len_max,
                 ..
-            } => part(store, Checksum::from_bytes(checksum), offset, len_max),
-        };
-        self.respond(token, &response);
-        Ok(())
+            } => serve::part(store, Checksum::from_bytes(checksum), offset, len_max),
+            Request::Join { .. } | Request::Read { .. } => {
+                unreachable!("whoever may read already is answered elsewhere when it asks to")
+            }
+        }
     }
 
     /// What was read for a peer. Where the log is damaged, the peer is told that it is not here, so
@@ -140,7 +162,7 @@ impl Replicator {
                 peer,
                 problem: error.to_string(),
             });
-            refused(Refusal::NotHere)
+            serve::refused(Refusal::NotHere)
         })
     }
 
@@ -180,9 +202,7 @@ impl Replicator {
             && vouches(&member, &store.federation(), &peer, expires_ms, signature);
         if !is_good {
             self.notice(Notice::Stranger { peer });
-            return Response::Refused {
-                reason: Refusal::NotAdmitted,
-            };
+            return serve::refused(Refusal::NotAdmitted);
         }
         self.readers.insert(peer, expires_ms);
         self.effects.push_back(Effect::LetStay {
@@ -199,15 +219,13 @@ impl Replicator {
                 domain: *domain.as_bytes(),
                 commit: *commit.as_bytes(),
             },
-            None => Response::Refused {
-                reason: Refusal::NotAdmitted,
-            },
+            None => serve::refused(Refusal::NotAdmitted),
         };
         self.respond(token, &response);
     }
 
     /// A stranger that names this federation may be a member of whose admission we have not heard.
-    /// It is told nothing, but what it has is fetched: it cannot learn anything from being asked,
+    /// It learns nothing, but what it has is fetched: it cannot learn anything from being asked,
     /// and what it sends is judged like all else.
     fn ask_stranger(&mut self, store: &Store, peer: SiteId, now_ms: u64) -> Result<(), StoreError> {
         let view = store.view();
@@ -218,12 +236,10 @@ impl Replicator {
             .filter(|(site, peer)| !peer.is_idle() && is_stranger(site))
             .count();
         drop(view);
-        let is_due = self.peers.get(&peer).is_some_and(|state| {
-            state.is_idle()
-                && state
-                    .asked_last_ms
-                    .is_none_or(|last| now_ms >= last + super::ANTI_ENTROPY_MS)
-        });
+        let is_due = self
+            .peers
+            .get(&peer)
+            .is_some_and(|state| state.is_quiet_for(ANTI_ENTROPY_MS, now_ms));
         if busy >= INTRODUCTIONS_MAX || !is_due {
             return Ok(());
         }
@@ -244,12 +260,10 @@ impl Replicator {
     ) -> Result<(), StoreError> {
         let ours = self.position(store);
         let differs = ours.snapshot != theirs.snapshot || ours.forks != theirs.forks;
-        let is_due = self.peers.get(&peer).is_some_and(|state| {
-            state.is_idle()
-                && state
-                    .asked_last_ms
-                    .is_none_or(|last| now_ms >= last + super::ASKED_BACK_MS)
-        });
+        let is_due = self
+            .peers
+            .get(&peer)
+            .is_some_and(|state| state.is_quiet_for(ASKED_BACK_MS, now_ms));
         // One that has just been asked is not asked again: two that differ for good would never
         // fall silent.
         if differs && is_due {
@@ -275,7 +289,7 @@ impl Replicator {
                 contacts,
             };
         }
-        let (heads, has_more) = heads_after(&store.view().head().frontier, after);
+        let (heads, has_more) = serve::heads_after(&store.view().head().frontier, after);
         Response::Frontier {
             position,
             heads,
@@ -295,7 +309,7 @@ impl Replicator {
     }
 
     fn refuse(&mut self, token: u64, reason: Refusal) {
-        self.respond(token, &Response::Refused { reason });
+        self.respond(token, &serve::refused(reason));
     }
 
     fn respond(&mut self, token: u64, response: &Response) {
@@ -304,29 +318,6 @@ impl Replicator {
             frame: response.encode(),
         });
     }
-}
-
-/// Where a page begins that follows this domain.
-pub(super) fn beyond(after: Option<[u8; 32]>) -> Bound<SiteId> {
-    after.map_or(Bound::Unbounded, |after| {
-        Bound::Excluded(SiteId::from_bytes(after))
-    })
-}
-
-/// A page of a frontier, and whether there is more of it.
-fn heads_after(frontier: &Frontier, after: Option<[u8; 32]>) -> (Vec<WireHead>, bool) {
-    let mut rest = frontier.range((beyond(after), Bound::Unbounded));
-    let head = |(domain, head): (&SiteId, &Head)| WireHead {
-        domain: *domain.as_bytes(),
-        number: head.number,
-        hash: *head.hash.as_bytes(),
-    };
-    let heads = rest.by_ref().take(HEADS_MAX).map(head).collect();
-    (heads, rest.next().is_some())
-}
-
-const fn refused(reason: Refusal) -> Response {
-    Response::Refused { reason }
 }
 
 const fn federation_of(request: &Request) -> &[u8; 32] {
@@ -339,108 +330,5 @@ const fn federation_of(request: &Request) -> &[u8; 32] {
         | Request::Payload { federation, .. }
         | Request::Read { federation, .. }
         | Request::Join { federation, .. } => federation,
-    }
-}
-
-fn delta(
-    store: &Store,
-    domain: &SiteId,
-    after: u64,
-    after_hash: &CommitHash,
-) -> Result<Response, StoreError> {
-    let last = store
-        .view()
-        .head()
-        .frontier
-        .get(domain)
-        .map_or(0, |head| head.number);
-    if after > 0 && store.view().commit_hash(domain, after)? != Some(*after_hash) {
-        return Ok(refused(if after > last {
-            Refusal::NotHere
-        } else {
-            Refusal::Forked
-        }));
-    }
-    let mut commits: Vec<Vec<u8>> = Vec::new();
-    let mut len = 0;
-    let mut number = after;
-    while number < last && len < DELTA_LEN_MAX {
-        let bytes = match store.commit_bytes(domain, number + 1) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            // What lies before the damage is given.
-            Err(_) if !commits.is_empty() => break,
-            Err(error) => return Err(error),
-        };
-        if !commits.is_empty() && len + bytes.len() as u64 > DELTA_LEN_MAX {
-            break;
-        }
-        len += bytes.len() as u64;
-        number += 1;
-        commits.push(bytes);
-    }
-    Ok(Response::Delta {
-        commits,
-        commits_left: last.saturating_sub(number),
-    })
-}
-
-fn part(store: &Store, checksum: Checksum, offset: u64, len_max: u64) -> Response {
-    let blocks = store.blocks();
-    let Ok(total_len) = blocks.payload_len(checksum) else {
-        return refused(Refusal::NotHere);
-    };
-    let end = total_len.min(offset.saturating_add(len_max.min(PART_LEN_MAX)));
-    if offset > end {
-        return refused(Refusal::Malformed);
-    }
-    let mut bytes = Vec::new();
-    // Who asks for parts verifies the whole: reading all of it for each question would let a peer
-    // keep us busy.
-    let read = blocks
-        .read_part(checksum, offset..end)
-        .map(|mut reader| reader.read_to_end(&mut bytes));
-    match read {
-        Ok(Ok(_)) => Response::Payload { total_len, bytes },
-        // A damaged payload is not served; `uor-replay verify` names it, and others may have it.
-        Ok(Err(_)) | Err(_) => refused(Refusal::Failed),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_the_whole_frontier_each_head_once_and_fit_a_frame() {
-        for len in [0, 1, HEADS_MAX - 1, HEADS_MAX, HEADS_MAX + 1, 65_536] {
-            let head = |at: usize| {
-                let domain = *blake3::hash(&at.to_le_bytes()).as_bytes();
-                (
-                    SiteId::from_bytes(domain),
-                    Head {
-                        number: 1,
-                        hash: CommitHash::from_bytes(domain),
-                    },
-                )
-            };
-            let frontier: Frontier = (0..len).map(head).collect();
-            let (mut told, mut after, mut has_more) = (Vec::new(), None, true);
-            while has_more {
-                let (heads, more) = heads_after(&frontier, after);
-                has_more = more;
-                after = heads.last().map(|head| head.domain);
-                told.extend(heads.iter().map(|head| SiteId::from_bytes(head.domain)));
-                let frame = Response::Frontier {
-                    position: Position::NONE,
-                    heads,
-                    has_more,
-                    contacts: vec![],
-                }
-                .encode();
-                assert!(frame.len() <= HEADS_MAX * 72 + (1 << 16));
-            }
-            assert_eq!(told, frontier.keys().copied().collect::<Vec<_>>());
-        }
     }
 }

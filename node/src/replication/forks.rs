@@ -6,40 +6,19 @@ use std::collections::VecDeque;
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::commit::ForkProof;
 use uor_index_format::id::SiteId;
-use uor_index_format::wire::{FORKS_MAX, PROOFS_MAX, Request, Response, WireFork, fork_set};
+use uor_index_format::wire::{FORKS_MAX, PROOFS_MAX, Request, WireFork};
 
-use super::sync::{PAGES_MAX, Stage, Talk};
-use super::{Notice, Question, Replicator};
-
-/// What is still to be learned of frozen domains in one conversation.
-#[derive(Debug)]
-pub(super) struct Proving {
-    /// Domains of the page whose proofs are still to be asked for.
-    domains: VecDeque<SiteId>,
-    /// The last domain of the page.
-    after: Option<[u8; 32]>,
-    has_more: bool,
-    /// How many pages have come.
-    pages: usize,
-}
+use super::conversation::{Conversation, PAGES_MAX, Proving, Stage};
+use super::notice::Notice;
+use super::question::Question;
+use super::replicator::Replicator;
 
 impl Replicator {
-    /// Which domains are frozen here, and where, as a digest.
-    pub(super) fn fork_set(store: &Store) -> [u8; 32] {
-        fork_set(
-            store
-                .view()
-                .forks()
-                .iter()
-                .map(|(domain, proof)| (*domain, proof.number())),
-        )
-    }
-
     pub(super) fn ask_forks(
         &mut self,
         store: &Store,
         peer: SiteId,
-        talk: Talk,
+        conversation: Conversation,
         now_ms: u64,
     ) -> Result<(), StoreError> {
         let proving = Proving {
@@ -48,14 +27,14 @@ impl Replicator {
             has_more: false,
             pages: 0,
         };
-        self.ask_forks_page(store, peer, talk, proving, now_ms)
+        self.ask_forks_page(store, peer, conversation, proving, now_ms)
     }
 
     fn ask_forks_page(
         &mut self,
         store: &Store,
         peer: SiteId,
-        talk: Talk,
+        conversation: Conversation,
         proving: Proving,
         now_ms: u64,
     ) -> Result<(), StoreError> {
@@ -63,7 +42,7 @@ impl Replicator {
             federation: *store.federation().as_bytes(),
             after: proving.after,
         };
-        self.set_stage(peer, Stage::Forks(talk, proving));
+        self.set_stage(peer, Stage::Forks(conversation, proving));
         self.ask(peer, Question::Forks, &request, now_ms);
         Ok(())
     }
@@ -76,7 +55,7 @@ impl Replicator {
         has_more: bool,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Forks(talk, mut proving) = self.take_stage(peer) else {
+        let Stage::Forks(conversation, mut proving) = self.take_stage(peer) else {
             return Ok(());
         };
         let begins = forks
@@ -87,7 +66,7 @@ impl Replicator {
             let problem =
                 "a page of frozen domains is too long, does not ascend, or is empty and not the last".to_owned();
             self.notice(Notice::Malformed { peer, problem });
-            return self.work_on_page(store, peer, talk, now_ms);
+            return self.work_on_page(store, peer, conversation, now_ms);
         }
         let news = |fork: &&WireFork| is_news(store, &SiteId::from_bytes(fork.domain), fork.number);
         proving.domains = forks
@@ -98,14 +77,14 @@ impl Replicator {
         proving.after = forks.last().map(|fork| fork.domain).or(proving.after);
         proving.pages += 1;
         proving.has_more = has_more && proving.pages < PAGES_MAX;
-        self.ask_proofs(store, peer, talk, proving, now_ms)
+        self.ask_proofs(store, peer, conversation, proving, now_ms)
     }
 
     fn ask_proofs(
         &mut self,
         store: &Store,
         peer: SiteId,
-        talk: Talk,
+        conversation: Conversation,
         mut proving: Proving,
         now_ms: u64,
     ) -> Result<(), StoreError> {
@@ -116,7 +95,7 @@ impl Replicator {
             .map(|domain| *domain.as_bytes())
             .collect();
         if !domains.is_empty() {
-            self.set_stage(peer, Stage::Forks(talk, proving));
+            self.set_stage(peer, Stage::Forks(conversation, proving));
             let request = Request::Proofs {
                 federation: *store.federation().as_bytes(),
                 domains,
@@ -125,9 +104,9 @@ impl Replicator {
             return Ok(());
         }
         if proving.has_more {
-            return self.ask_forks_page(store, peer, talk, proving, now_ms);
+            return self.ask_forks_page(store, peer, conversation, proving, now_ms);
         }
-        self.work_on_page(store, peer, talk, now_ms)
+        self.work_on_page(store, peer, conversation, now_ms)
     }
 
     pub(super) fn proofs_came(
@@ -137,7 +116,7 @@ impl Replicator {
         proofs: &[Vec<u8>],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Forks(talk, proving) = self.take_stage(peer) else {
+        let Stage::Forks(conversation, proving) = self.take_stage(peer) else {
             return Ok(());
         };
         for bytes in proofs.iter().take(PROOFS_MAX) {
@@ -152,7 +131,7 @@ impl Replicator {
                 }
             }
         }
-        self.ask_proofs(store, peer, talk, proving, now_ms)
+        self.ask_proofs(store, peer, conversation, proving, now_ms)
     }
 
     /// Heeds a proof that says something of the commits here, or of the next.
@@ -180,36 +159,4 @@ fn is_news(store: &Store, domain: &SiteId, number: u64) -> bool {
             .forks()
             .get(domain)
             .is_none_or(|known| number < known.number())
-}
-
-/// A page of the domains that are frozen here.
-pub(super) fn page(store: &Store, after: Option<[u8; 32]>) -> Response {
-    let view = store.view();
-    let mut rest = view
-        .forks()
-        .range((super::answer::beyond(after), std::ops::Bound::Unbounded));
-    let forks: Vec<WireFork> = rest
-        .by_ref()
-        .take(FORKS_MAX)
-        .map(|(domain, proof)| WireFork {
-            domain: *domain.as_bytes(),
-            number: proof.number(),
-        })
-        .collect();
-    Response::Forks {
-        forks,
-        has_more: rest.next().is_some(),
-    }
-}
-
-/// The proofs against these domains.
-pub(super) fn proofs(store: &Store, domains: &[[u8; 32]]) -> Response {
-    let view = store.view();
-    let known = domains
-        .iter()
-        .take(PROOFS_MAX)
-        .filter_map(|domain| view.forks().get(&SiteId::from_bytes(*domain)));
-    Response::Proofs {
-        proofs: known.map(ForkProof::encode).collect(),
-    }
 }

@@ -13,8 +13,8 @@ pub enum Notice {
         /// How many.
         commits: u64,
     },
-    /// Everything the peer had is here.
-    Settled {
+    /// This site has caught up with a peer: everything that it had is here.
+    CaughtUp {
         /// The peer.
         peer: SiteId,
         /// The highest logseq that is applied from it.
@@ -28,7 +28,7 @@ pub enum Notice {
         commits: u64,
     },
     /// A commit can never count.
-    Refused {
+    Rejected {
         /// Who sent it.
         peer: SiteId,
         /// Whose it is.
@@ -116,7 +116,7 @@ impl Notice {
     /// What kind of notice this is, if peers can cause it as often as they like.
     pub const fn provoked(&self) -> Option<Provoked> {
         let (kind, by) = match self {
-            Self::Refused { .. } => ("commits refused", None),
+            Self::Rejected { .. } => ("commits refused", None),
             Self::Parked { .. } => ("commits that wait", None),
             Self::NoMember { .. } => ("peers that are not members", None),
             Self::Stranger { .. } => ("questions of strangers", None),
@@ -124,7 +124,7 @@ impl Notice {
             Self::Malformed { .. } => ("malformed messages", None),
             Self::WrongPayload { .. } => ("wrong payloads", None),
             Self::Unreadable { .. } => ("questions that damage left without an answer", None),
-            Self::Settled { peer, .. } => ("positions reached", Some(*peer)),
+            Self::CaughtUp { peer, .. } => ("positions reached", Some(*peer)),
             Self::Diverged { peer, .. } => ("state roots that differ", Some(*peer)),
             // Each costs its author a commit, or a proof that is kept; only this site's own key
             // makes its own.
@@ -150,10 +150,10 @@ impl std::fmt::Display for Notice {
                     peer.short()
                 )
             }
-            Self::Settled { peer, logseq } => {
-                write!(f, "level with {} at logseq {logseq}", peer.short())
+            Self::CaughtUp { peer, logseq } => {
+                write!(f, "caught up with {} at logseq {logseq}", peer.short())
             }
-            Self::Refused {
+            Self::Rejected {
                 peer,
                 domain,
                 number,

@@ -5,7 +5,7 @@
 //! under a clock that someone had jumped comes after as many rounds as there were jumps, and
 //! whoever sets its clock to the end of time waits for ages.
 
-use super::ANTI_ENTROPY_MS;
+use super::timing::ANTI_ENTROPY_MS;
 
 /// How long nothing has to be held back before patience is used up: some rounds, since peers answer
 /// when they can.

@@ -8,10 +8,12 @@ use uor_asl::judge::Verdict;
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::commit::Commit;
 use uor_index_format::id::SiteId;
-use uor_index_format::wire::{DELTA_LEN_MAX, Request, Response, TESTIMONY_SITES_MAX};
+use uor_index_format::wire::{Request, TESTIMONY_SITES_MAX};
 
-use super::sync::{Stage, Talk};
-use super::{Notice, Question, Replicator};
+use super::conversation::{Conversation, Stage};
+use super::notice::Notice;
+use super::question::Question;
+use super::replicator::Replicator;
 
 impl Replicator {
     /// Asks a peer how these sites became members: of as many of them as one question can name, of
@@ -21,7 +23,7 @@ impl Replicator {
         store: &Store,
         peer: SiteId,
         sites: &[SiteId],
-        talk: Talk,
+        conversation: Conversation,
         now_ms: u64,
     ) {
         let asked = self.peers.get_mut(&peer).map_or(0, |state| {
@@ -35,7 +37,7 @@ impl Replicator {
             federation: *store.federation().as_bytes(),
             sites,
         };
-        self.set_stage(peer, Stage::Testimony(talk));
+        self.set_stage(peer, Stage::Testimony(conversation));
         self.ask(peer, Question::Testimony, &request, now_ms);
     }
 
@@ -48,7 +50,7 @@ impl Replicator {
         commits: &[Vec<u8>],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Stage::Testimony(talk) = self.take_stage(peer) else {
+        let Stage::Testimony(conversation) = self.take_stage(peer) else {
             return Ok(());
         };
         let mut decoded = Vec::new();
@@ -73,9 +75,9 @@ impl Replicator {
         }
         let is_news = !decoded.is_empty() && store.merge(decoded)?.contains(&Verdict::Testifies);
         if is_news {
-            self.work_on_page(store, peer, talk, now_ms)
+            self.work_on_page(store, peer, conversation, now_ms)
         } else {
-            self.continue_talk(store, peer, talk, now_ms)
+            self.continue_conversation(store, peer, conversation, now_ms)
         }
     }
 
@@ -87,23 +89,13 @@ impl Replicator {
         now_ms: u64,
     ) -> Result<(), StoreError> {
         match self.take_stage(peer) {
-            Stage::Testimony(talk) => self.continue_talk(store, peer, talk, now_ms),
+            Stage::Testimony(conversation) => {
+                self.continue_conversation(store, peer, conversation, now_ms)
+            }
             stage => {
                 self.set_stage(peer, stage);
                 Ok(())
             }
         }
     }
-}
-
-/// What this site has of how others became members.
-pub(super) fn testimony(store: &Store, sites: &[[u8; 32]]) -> Result<Response, StoreError> {
-    let sites: Vec<SiteId> = sites
-        .iter()
-        .take(TESTIMONY_SITES_MAX)
-        .map(|site| SiteId::from_bytes(*site))
-        .collect();
-    Ok(Response::Testimony {
-        commits: store.testimony_for(&sites, DELTA_LEN_MAX)?,
-    })
 }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::Multiaddr;
 use uor_index_format::id::SiteId;
 
-use super::{ServiceError, parse_peer};
+use super::address::parse_peer;
+use super::error::ServiceError;
 use crate::replication::{Effect, Replicator};
 use crate::site::{FileError, Hold, Site};
 
@@ -54,7 +55,7 @@ pub(super) struct Start {
     own_commits: u64,
     is_done: bool,
     /// Whether it was said that the site is held, and why it still is.
-    is_hold_told: bool,
+    is_hold_reported: bool,
     /// Tickets that were shown meanwhile: to admit somebody is to write.
     tickets: Vec<Effect>,
 }
@@ -72,7 +73,7 @@ impl Start {
             asking,
             own_commits,
             is_done: false,
-            is_hold_told: false,
+            is_hold_reported: false,
             tickets: Vec::new(),
         })
     }
@@ -90,7 +91,7 @@ impl Start {
     /// Whether a ticket has to wait. One that is shown to a site that is held for longer is
     /// refused.
     pub(super) fn defers(&self) -> bool {
-        !self.is_done && !self.is_hold_told && self.tickets.len() < TICKETS_MAX
+        !self.is_done && !self.is_hold_reported && self.tickets.len() < TICKETS_MAX
     }
 
     /// Keeps a ticket until it is done.
@@ -108,7 +109,7 @@ impl Start {
     }
 
     /// Looks whether enough was asked: those who are known, or the time is over; of a copy, that
-    /// one has answered, and nobody has more. Gives what is to be told.
+    /// one has answered, and nobody has more. Gives the lines to report.
     ///
     /// # Errors
     /// [`FileError`] if it cannot be written down that the site is held no longer.
@@ -118,25 +119,25 @@ impl Start {
         core: &Replicator,
         now_ms: u64,
     ) -> Result<Vec<String>, FileError> {
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         if self.is_done || !self.asking.is_over(core, now_ms) {
-            return Ok(told);
+            return Ok(lines);
         }
         match site.hold() {
-            Some(hold) => self.look_at_copy(hold, site, core, &mut told)?,
-            None => told.extend(self.unasked(site, core)),
+            Some(hold) => self.look_at_copy(hold, site, core, &mut lines)?,
+            None => lines.extend(self.unasked(site, core)),
         }
         if site.hold().is_none() {
             let came = own_commits(site).saturating_sub(self.own_commits);
             if came > 0 {
-                told.push(format!(
+                lines.push(format!(
                     "took over {came} commits of this site from others: its data directory was older than what they have"
                 ));
             }
             self.is_done = true;
             site.end_asking();
         }
-        Ok(told)
+        Ok(lines)
     }
 
     fn look_at_copy(
@@ -144,18 +145,18 @@ impl Start {
         hold: Hold,
         site: &Site,
         core: &Replicator,
-        told: &mut Vec<String>,
+        lines: &mut Vec<String>,
     ) -> Result<(), FileError> {
         let (heard, here) = (core.heard(), own_commits(site));
         let claimed = heard.values().copied().max();
         if claimed.is_some_and(|claimed| claimed <= here) {
             site.release()?;
             let by = heard.len();
-            told.push(format!(
+            lines.push(format!(
                 "{hold}; other sites that were asked: {by}; none has more of its own log than its {here} commits: it writes again"
             ));
-        } else if !self.is_hold_told {
-            self.is_hold_told = true;
+        } else if !self.is_hold_reported {
+            self.is_hold_reported = true;
             let why = claimed.map_or_else(
                 || "no other site has answered yet".to_owned(),
                 |claimed| {
@@ -164,7 +165,7 @@ impl Start {
                     )
                 },
             );
-            told.push(format!(
+            lines.push(format!(
                 "{hold}; {why}: this site does not write, and goes on asking"
             ));
         }

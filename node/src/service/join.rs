@@ -11,9 +11,10 @@ use uor_index_format::id::{FederationId, SiteId};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::wire::{Refusal, Request, Response};
 
-use super::{
-    ANSWER_LEN_MAX, ServiceError, command_of, open_net_to_dial, parse_peer, runtime, shut_down,
-    with_peer,
+use super::address::{parse_peer, with_peer};
+use super::error::ServiceError;
+use super::network::{
+    ANSWER_LEN_MAX, SHUTDOWN, TICK, command_of, open_net_to_dial, runtime, shut_down,
 };
 use crate::cancel::{Cancel, Cancelled};
 use crate::net::{NetCommand, NetEvent, NetHandle};
@@ -186,7 +187,7 @@ fn admit(
             (error, may_be_admitted)
         })
     });
-    runtime.shutdown_timeout(super::SHUTDOWN);
+    runtime.shutdown_timeout(SHUTDOWN);
     result?;
     site.join_completed()
         .map_err(|error| (error.into(), true))?;
@@ -200,7 +201,7 @@ async fn cancelled(cancel: &Cancel) -> Cancelled {
         if let Err(cancelled) = cancel.check() {
             return cancelled;
         }
-        tokio::time::sleep(super::TICK).await;
+        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -1,5 +1,5 @@
 //! Keeps the node's log short where others decide how much there is to say: of each kind a few
-//! lines are told, the rest is counted.
+//! lines are reported, the rest is counted.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ struct Window {
     lines: u64,
 }
 
-/// What was told lately.
+/// What was reported lately.
 #[derive(Debug, Default)]
 pub(super) struct Quiet(BTreeMap<Provoked, Window>);
 
 impl Quiet {
-    /// Whether a line of this kind may be told now; if not, it is counted.
+    /// Whether a line of this kind may be reported now; if not, it is counted.
     pub(super) fn admit(&mut self, kind: Provoked, now_ms: u64) -> bool {
         let window = self.0.entry(kind).or_insert(Window {
             since_ms: now_ms,
@@ -31,7 +31,7 @@ impl Quiet {
         window.lines <= LINES_MAX
     }
 
-    /// For each kind whose window is over, what was not told.
+    /// For each kind whose window is over, what was not reported.
     pub(super) fn summaries(&mut self, now_ms: u64) -> Vec<String> {
         let mut summaries = Vec::new();
         self.0.retain(|kind, window| {
@@ -67,10 +67,10 @@ mod tests {
     #[test]
     fn a_flood_is_a_few_lines_and_a_count_for_each_kind() {
         let (mut quiet, questions) = (Quiet::default(), of("questions", None));
-        let told = (0..1000)
+        let reported = (0..1000)
             .filter(|now_ms| quiet.admit(questions, *now_ms))
             .count();
-        assert_eq!(told, 5);
+        assert_eq!(reported, 5);
         assert!(
             quiet.admit(of("tickets", None), 1000),
             "another kind is not silenced"

@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 use uor_index_format::id::SiteId;
 
+use super::address::with_peer;
 use super::asking::{Asking, known};
-use super::{ServiceError, TICK, command_of, open_net_to_dial, runtime, shut_down, with_peer};
+use super::error::ServiceError;
+use super::network::{SHUTDOWN, TICK, command_of, open_net_to_dial, runtime, shut_down};
 use crate::net::{CommandError, NetCommand, NetEvent, NetHandle};
 use crate::replication::{Effect, FederationLogTable, Replicator};
 use crate::site::Site;
@@ -39,8 +41,8 @@ impl Asked {
 }
 
 /// Asks every known site, and those at the addresses `peers`, for this site's own log, and waits
-/// for it and for payloads, as long as some come. `on_progress` is told how many own commits are
-/// here, and how many payloads are wanted.
+/// for it and for payloads, as long as some come. `on_progress` gets how many own commits are
+/// here, and how many payloads are missing.
 ///
 /// # Errors
 /// [`ServiceError`].
@@ -71,7 +73,7 @@ pub fn recover(
             shut_down(&recovery.net, &mut recovery.events).await;
             result
         });
-        runtime.shutdown_timeout(super::SHUTDOWN);
+        runtime.shutdown_timeout(SHUTDOWN);
         result?;
     }
     let heard: BTreeSet<SiteId> = core.heard().keys().copied().collect();
@@ -101,7 +103,7 @@ impl Recovery<'_> {
     async fn run(&mut self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<(), ServiceError> {
         let started = tokio::time::Instant::now();
         let mut ticks = tokio::time::interval(TICK);
-        let (mut last, mut changed_ms) = (self.stand(), 0);
+        let (mut last, mut changed_ms) = (self.progress(), 0);
         loop {
             let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let is_tick = tokio::select! {
@@ -118,21 +120,21 @@ impl Recovery<'_> {
             // more to give.
             let is_idle = is_tick && self.core.is_waiting_for_nothing();
             self.carry_out().await?;
-            let stand = self.stand();
-            on_progress(stand.0, stand.1);
-            if stand != last {
-                (last, changed_ms) = (stand, now_ms);
+            let progress = self.progress();
+            on_progress(progress.0, progress.1);
+            if progress != last {
+                (last, changed_ms) = (progress, now_ms);
             }
             let is_silent = now_ms.saturating_sub(changed_ms) > SILENCE_MS_MAX;
-            let is_complete = stand.1 == 0 || is_idle || is_silent;
+            let is_complete = progress.1 == 0 || is_idle || is_silent;
             if self.asking.is_over(self.core, now_ms) && is_complete {
                 return Ok(());
             }
         }
     }
 
-    /// Own commits that are here, and payloads that are wanted.
-    fn stand(&self) -> (u64, u64) {
+    /// Own commits that are here, and payloads that are missing.
+    fn progress(&self) -> (u64, u64) {
         let view = self.site.store().view();
         let own = view
             .head()

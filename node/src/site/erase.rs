@@ -12,7 +12,7 @@ use super::read::wrong_kind;
 use super::{FileError, ReadError, ResolveError, Site, json};
 use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
-use crate::replication::payloads::erase_staged;
+use crate::replication::staging::erase_staged;
 
 /// A payload that is no longer here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -17,6 +17,7 @@ use uor_index_format::id::{ArtifactKey, Checksum, SiteId};
 use uor_index_format::receipt::{Derivation, FailureKind, Outcome, Status};
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
+use uor_pel::artifact_store::OUTCOME_LEN_MAX;
 use uor_pel::engine::wasmtime::{StartError, Wasmtime};
 use uor_pel::engine::{FUEL_DEFAULT, Limits};
 use uor_pel::run::{Options, Progress, bind, perform};
@@ -29,8 +30,6 @@ use super::{
 };
 use crate::cancel::Cancelled;
 
-/// Largest outcome that is shown.
-const OUTCOME_LEN_MAX: u64 = 256 << 20;
 /// Most records of one commit of a run: less than the format's bound, which leaves room for the
 /// edges.
 const COMMIT_RECORDS_MAX: usize = 60_000;

@@ -16,13 +16,11 @@ use uor_index_format::receipt::{Derivation, Outcome};
 use uor_index_format::record::{Content, Kind, Payload, Record, artifact_key};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::state::Entry;
+use uor_pel::artifact_store::{ArtifactStore, ArtifactStoreError, Found, OUTCOME_LEN_MAX};
 use uor_pel::blob::{Blob, BlobReader};
-use uor_pel::shelf::{Found, Shelf, ShelfError};
 
 use crate::cancel::Cancel;
 
-/// Largest outcome that is read.
-const OUTCOME_LEN_MAX: u64 = 256 << 20;
 /// Chunks of payloads that are kept in memory, at most 4 MiB each.
 const CHUNKS_CACHED_MAX: usize = 4;
 
@@ -65,10 +63,10 @@ impl StoreShelf {
         Self { cancel, ..self }
     }
 
-    fn check(&self) -> Result<(), ShelfError> {
+    fn check(&self) -> Result<(), ArtifactStoreError> {
         self.cancel
             .check()
-            .map_err(|cancelled| ShelfError::new("go on", cancelled))
+            .map_err(|cancelled| ArtifactStoreError::new("go on", cancelled))
     }
 
     /// The records that the run left, each after what it names. None repeats what the writer has
@@ -100,7 +98,10 @@ impl StoreShelf {
     }
 
     /// Type tag and payload of a visible artifact.
-    fn artifact(&self, key: &ArtifactKey) -> Result<Option<(Option<u32>, Payload)>, ShelfError> {
+    fn artifact(
+        &self,
+        key: &ArtifactKey,
+    ) -> Result<Option<(Option<u32>, Payload)>, ArtifactStoreError> {
         let entry = self.entry(key, Kind::Artifact)?;
         Ok(entry.and_then(|entry| {
             let payload = Payload {
@@ -112,20 +113,24 @@ impl StoreShelf {
     }
 
     /// What is visible under a key, if it is of this kind.
-    fn entry(&self, key: &ArtifactKey, kind: Kind) -> Result<Option<Entry>, ShelfError> {
+    fn entry(&self, key: &ArtifactKey, kind: Kind) -> Result<Option<Entry>, ArtifactStoreError> {
         let entry = self.store.view().state().entry(&(*key).into(), &self.at);
         Ok(entry
-            .map_err(|error| ShelfError::new("read the state", error))?
+            .map_err(|error| ArtifactStoreError::new("read the state", error))?
             .filter(|entry| entry.kind == kind))
     }
 
     /// Whether the writer's own unshadowed claim about an id is this one.
-    fn is_claimed(&self, id: &CanonicalId, checksum: &Checksum) -> Result<bool, ShelfError> {
+    fn is_claimed(
+        &self,
+        id: &CanonicalId,
+        checksum: &Checksum,
+    ) -> Result<bool, ArtifactStoreError> {
         let claims = {
             let view = self.store.view();
             view.state()
                 .unshadowed(id, view.head())
-                .map_err(|error| ShelfError::new("read the state", error))?
+                .map_err(|error| ArtifactStoreError::new("read the state", error))?
         };
         let mut own = claims
             .iter()
@@ -138,14 +143,15 @@ impl StoreShelf {
         }))
     }
 
-    fn put_blob(&self, blob: &dyn Blob) -> Result<Payload, ShelfError> {
+    fn put_blob(&self, blob: &dyn Blob) -> Result<Payload, ArtifactStoreError> {
         let put = self
             .store
             .blocks()
             .put(&mut BlobReader::new(blob), &mut |_| {});
-        let put = put.map_err(|error| ShelfError::new("store the output of a node", error))?;
+        let put =
+            put.map_err(|error| ArtifactStoreError::new("store the output of a node", error))?;
         let arrived = self.store.payloads_arrived(&[put.checksum]);
-        arrived.map_err(|error| ShelfError::new("store the output of a node", error))?;
+        arrived.map_err(|error| ArtifactStoreError::new("store the output of a node", error))?;
         Ok(Payload {
             checksum: put.checksum,
             len: put.len,
@@ -153,8 +159,8 @@ impl StoreShelf {
     }
 }
 
-impl Shelf for StoreShelf {
-    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
+impl ArtifactStore for StoreShelf {
+    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ArtifactStoreError> {
         self.check()?;
         let left = self.left().artifacts.get(key).copied();
         let known = if left.is_some() {
@@ -165,7 +171,11 @@ impl Shelf for StoreShelf {
         Ok(known.and_then(|(type_tag, payload)| self.found(type_tag, payload)))
     }
 
-    fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
+    fn put(
+        &self,
+        type_tag: Option<u32>,
+        blob: Arc<dyn Blob>,
+    ) -> Result<ArtifactKey, ArtifactStoreError> {
         self.check()?;
         let payload = self.put_blob(&*blob)?;
         let key = artifact_key(type_tag, &payload);
@@ -177,7 +187,7 @@ impl Shelf for StoreShelf {
         Ok(key)
     }
 
-    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
+    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ArtifactStoreError> {
         self.check()?;
         if let Some(outcome) = self.left().receipts.get(key) {
             return Ok(Some(outcome.clone()));
@@ -189,12 +199,16 @@ impl Shelf for StoreShelf {
             return Ok(None);
         };
         let bytes = self.store.blocks().read_all(checksum, OUTCOME_LEN_MAX);
-        let bytes = bytes.map_err(|error| ShelfError::new("read a receipt", error))?;
+        let bytes = bytes.map_err(|error| ArtifactStoreError::new("read a receipt", error))?;
         // What is no outcome, whoever signed it, stands for nothing and is computed.
         Ok(Outcome::decode(&bytes).ok())
     }
 
-    fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
+    fn put_receipt(
+        &self,
+        derivation: &Derivation,
+        outcome: &Outcome,
+    ) -> Result<(), ArtifactStoreError> {
         self.check()?;
         let payload = self.put_blob(&outcome.encode())?;
         let key = derivation.receipt_key();

@@ -93,7 +93,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Nothing but a function with so many locals.
+    /// Nothing but a function with `locals` locals.
     const fn new(locals: u64) -> Self {
         Self {
             cost: FUNCTION_COST + locals,
@@ -160,13 +160,13 @@ impl Counted {
         self.kept = self.kept.saturating_add(ways * way);
     }
 
-    /// A block begins that takes and gives so many values.
+    /// A block begins that takes and gives `values` values.
     fn begin(&mut self, uses: Option<u64>, values: u32) {
         self.open.push(uses);
         self.pass_blocks(values);
     }
 
-    /// Another block follows, into which so many values go.
+    /// Another block follows, into which `values` values go.
     const fn pass_blocks(&mut self, values: u32) {
         self.blocks += 1;
         self.add(self.blocks * (1 + values as u64) / BLOCKS_PER_STEP);

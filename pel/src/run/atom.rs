@@ -1,15 +1,12 @@
 //! Atoms: canonical programs of one node. A node's own name, the names of what it reads and the
 //! program around it are not part of its work, so they are not part of its atom.
 
-use std::sync::Arc;
-
 use uor_index_format::id::ArtifactKey;
 use uor_index_format::program::{self, Node, Program, Source};
-use uor_index_format::receipt::{Derivation, Outcome, Status};
+use uor_index_format::receipt::Derivation;
 use uor_index_format::record::{Payload, artifact_key};
 
-use super::operate::Halt;
-use super::{PROFILE, RunError, Runner};
+use super::profile::PROFILE;
 use crate::op::Op;
 
 /// Name of an atom's node.
@@ -88,52 +85,4 @@ fn shape(node: &Node) -> Program {
     // checked across nodes.
     Program::new(inputs, vec![node], outputs)
         .unwrap_or_else(|error| unreachable!("an atom is a program: {error}"))
-}
-
-impl Runner<'_> {
-    /// Executes an atom.
-    pub(super) fn atom(
-        &mut self,
-        derivation: &Derivation,
-        program: &Program,
-        label: &str,
-    ) -> Result<Outcome, RunError> {
-        let Some(node) = program.nodes().first() else {
-            unreachable!("a program has a node")
-        };
-        if node.each {
-            return self.each(node, derivation, label);
-        }
-        match self.operate(node, derivation, label) {
-            Ok(blob) => {
-                let key = self.shelf.put(None, blob)?;
-                Ok(Outcome {
-                    status: Status::Ok,
-                    outputs: vec![(OUTPUT.to_owned(), key)],
-                    trace: Vec::new(),
-                })
-            }
-            Err(Halt::Failed(kind)) => {
-                let status = Status::Failed {
-                    node: NODE.to_owned(),
-                    kind,
-                };
-                Ok(Outcome {
-                    status,
-                    outputs: Vec::new(),
-                    trace: Vec::new(),
-                })
-            }
-            Err(Halt::Error(error)) => Err(error),
-        }
-    }
-
-    /// Puts an artifact that a run makes beside its outputs.
-    pub(super) fn put_tagged(
-        &self,
-        type_tag: u32,
-        bytes: Vec<u8>,
-    ) -> Result<ArtifactKey, RunError> {
-        Ok(self.shelf.put(Some(type_tag), Arc::new(bytes))?)
-    }
 }

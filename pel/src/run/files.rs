@@ -5,6 +5,7 @@
 //! bounded; what is beyond the bounds, and what is no tree, fails as a wrong input, on every site
 //! alike.
 
+use std::sync::Arc;
 use std::vec::IntoIter;
 
 use uor_index_format::id::ArtifactKey;
@@ -12,10 +13,10 @@ use uor_index_format::program::NAME_LEN_MAX;
 use uor_index_format::receipt::{FailureKind, LABEL_LEN_MAX, STEPS_MAX};
 use uor_index_format::tree::{self, EntryKind, TREE_LEN_MAX, Tree, TreeEntry};
 
-use super::operate::{Halt, found};
-use super::{RunError, Runner};
+use super::error::{Halt, RunError};
+use super::input::found;
+use crate::artifact_store::ArtifactStore;
 use crate::blob::to_vec;
-use crate::shelf::Shelf;
 
 /// Deepest nesting of directories.
 const DEPTH_MAX: usize = 256;
@@ -33,9 +34,13 @@ pub(super) struct File {
 }
 
 /// The files of the tree with this key.
-pub(super) fn list(shelf: &dyn Shelf, root: &ArtifactKey, label: &str) -> Result<Vec<File>, Halt> {
+pub(super) fn list(
+    store: &dyn ArtifactStore,
+    root: &ArtifactKey,
+    label: &str,
+) -> Result<Vec<File>, Halt> {
     let mut walk = Walk {
-        shelf,
+        store,
         label,
         files: Vec::new(),
         entries: 0,
@@ -45,17 +50,17 @@ pub(super) fn list(shelf: &dyn Shelf, root: &ArtifactKey, label: &str) -> Result
 }
 
 /// Whether an artifact is here, and if it is a tree, all that it holds.
-pub(super) fn is_whole(shelf: &dyn Shelf, key: &ArtifactKey) -> Result<bool, RunError> {
-    let Some(artifact) = shelf.find(key)? else {
+pub(super) fn is_whole(store: &dyn ArtifactStore, key: &ArtifactKey) -> Result<bool, RunError> {
+    let Some(artifact) = store.find(key)? else {
         return Ok(false);
     };
     if artifact.type_tag != Some(tree::TYPE_TAG) {
         return Ok(true);
     }
-    match list(shelf, key, "") {
+    match list(store, key, "") {
         Ok(files) => {
             for file in files {
-                if shelf.find(&file.key)?.is_none() {
+                if store.find(&file.key)?.is_none() {
                     return Ok(false);
                 }
             }
@@ -67,8 +72,43 @@ pub(super) fn is_whole(shelf: &dyn Shelf, key: &ArtifactKey) -> Result<bool, Run
     }
 }
 
+/// The tree with the contents of its files replaced, in path order; names, attributes and
+/// everything else stay.
+pub(super) fn rebuild(
+    store: &dyn ArtifactStore,
+    key: &ArtifactKey,
+    results: &mut IntoIter<ArtifactKey>,
+    label: &str,
+) -> Result<ArtifactKey, Halt> {
+    let before = load(store, key, label)?;
+    let mut entries = Vec::new();
+    for entry in before.entries() {
+        let kind = match &entry.kind {
+            EntryKind::File { .. } => {
+                // One result for each file that the list held.
+                let key = results.next().ok_or(FailureKind::WrongInput)?;
+                EntryKind::File {
+                    key,
+                    len: found(store, &key, label)?.blob.size(),
+                }
+            }
+            EntryKind::Directory { key } => EntryKind::Directory {
+                key: rebuild(store, key, results, label)?,
+            },
+            other => other.clone(),
+        };
+        entries.push(TreeEntry {
+            kind,
+            ..entry.clone()
+        });
+    }
+    let tree =
+        Tree::with_own(before.own().cloned(), entries).map_err(|_| FailureKind::WrongInput)?;
+    Ok(store.put(Some(tree::TYPE_TAG), Arc::new(tree.encode()))?)
+}
+
 struct Walk<'a> {
-    shelf: &'a dyn Shelf,
+    store: &'a dyn ArtifactStore,
     label: &'a str,
     files: Vec<File>,
     entries: usize,
@@ -76,7 +116,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn directory(&mut self, key: &ArtifactKey, path: &str, depth: usize) -> Result<(), Halt> {
-        let tree = load(self.shelf, key, self.label)?;
+        let tree = load(self.store, key, self.label)?;
         self.entries += tree.entries().len();
         if depth > DEPTH_MAX || self.entries > ENTRIES_MAX {
             return Err(FailureKind::WrongInput.into());
@@ -113,8 +153,8 @@ fn join(directory: &str, name: &[u8]) -> String {
     path
 }
 
-fn load(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Tree, Halt> {
-    let artifact = found(shelf, key, label)?;
+fn load(store: &dyn ArtifactStore, key: &ArtifactKey, label: &str) -> Result<Tree, Halt> {
+    let artifact = found(store, key, label)?;
     if artifact.type_tag != Some(tree::TYPE_TAG) || artifact.blob.size() > TREE_LEN_MAX {
         return Err(FailureKind::WrongInput.into());
     }
@@ -125,41 +165,4 @@ fn load(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Tree, Halt>
     };
     let payload = to_vec(&*artifact.blob, TREE_LEN_MAX).map_err(unreadable)?;
     Ok(Tree::decode(&payload).map_err(|_| FailureKind::WrongInput)?)
-}
-
-impl Runner<'_> {
-    /// The tree with the contents of its files replaced, in path order; names, attributes and
-    /// everything else stay.
-    pub(super) fn rebuild(
-        &self,
-        key: &ArtifactKey,
-        results: &mut IntoIter<ArtifactKey>,
-        label: &str,
-    ) -> Result<ArtifactKey, Halt> {
-        let before = load(self.shelf, key, label)?;
-        let mut entries = Vec::new();
-        for entry in before.entries() {
-            let kind = match &entry.kind {
-                EntryKind::File { .. } => {
-                    // One result for each file that the list held.
-                    let key = results.next().ok_or(FailureKind::WrongInput)?;
-                    EntryKind::File {
-                        key,
-                        len: found(self.shelf, &key, label)?.blob.size(),
-                    }
-                }
-                EntryKind::Directory { key } => EntryKind::Directory {
-                    key: self.rebuild(key, results, label)?,
-                },
-                other => other.clone(),
-            };
-            entries.push(TreeEntry {
-                kind,
-                ..entry.clone()
-            });
-        }
-        let tree =
-            Tree::with_own(before.own().cloned(), entries).map_err(|_| FailureKind::WrongInput)?;
-        Ok(self.put_tagged(tree::TYPE_TAG, tree.encode())?)
-    }
 }

@@ -5,15 +5,17 @@ use uor_index_format::program::{Node, Source};
 use uor_index_format::receipt::{Outcome, Status};
 
 use super::atom::{Atom, NODE, relabel};
-use super::operate::Halt;
-use super::{RunError, Task, files, known};
-use crate::shelf::Shelf;
+use super::error::{Halt, RunError};
+use super::files;
+use super::known::known;
+use super::task::Task;
+use crate::artifact_store::ArtifactStore;
 
 /// The tasks of a run that nobody has done yet and whose inputs are named, in the one order; each
 /// file of a mapped node is a task of its own. Empty when running the whole task would execute
 /// nothing but its own receipt.
-pub fn pending(shelf: &dyn Shelf, task: &Task) -> Result<Vec<Task>, RunError> {
-    if known(shelf, &task.derivation.receipt_key(), &task.program)?.is_some() {
+pub fn pending(store: &dyn ArtifactStore, task: &Task) -> Result<Vec<Task>, RunError> {
+    if known(store, &task.derivation.receipt_key(), &task.program)?.is_some() {
         return Ok(Vec::new());
     }
     let mut tasks = Vec::new();
@@ -28,7 +30,7 @@ pub fn pending(shelf: &dyn Shelf, task: &Task) -> Result<Vec<Task>, RunError> {
             keys.push(None);
             continue;
         };
-        match outcome(shelf, task, node, &inputs, &mut tasks)? {
+        match outcome(store, task, node, &inputs, &mut tasks)? {
             // Nothing after the first failure is ever run.
             Some(Outcome {
                 status: Status::Failed { .. },
@@ -43,7 +45,7 @@ pub fn pending(shelf: &dyn Shelf, task: &Task) -> Result<Vec<Task>, RunError> {
 
 /// The outcome of a node whose inputs are known, or what has to be done for it.
 fn outcome(
-    shelf: &dyn Shelf,
+    store: &dyn ArtifactStore,
     task: &Task,
     node: &Node,
     inputs: &[ArtifactKey],
@@ -51,12 +53,12 @@ fn outcome(
 ) -> Result<Option<Outcome>, RunError> {
     let atom = Atom::of(node);
     let derivation = atom.derivation(inputs.to_vec(), &task.derivation.params);
-    if let Some(outcome) = known(shelf, &derivation.receipt_key(), &atom.program)? {
+    if let Some(outcome) = known(store, &derivation.receipt_key(), &atom.program)? {
         return Ok(Some(outcome));
     }
     let before = tasks.len();
     if node.each {
-        file_tasks(shelf, task, node, inputs, tasks)?;
+        file_tasks(store, task, node, inputs, tasks)?;
     }
     if tasks.len() == before {
         tasks.push(Task {
@@ -69,7 +71,7 @@ fn outcome(
 }
 
 fn file_tasks(
-    shelf: &dyn Shelf,
+    store: &dyn ArtifactStore,
     task: &Task,
     node: &Node,
     inputs: &[ArtifactKey],
@@ -78,7 +80,7 @@ fn file_tasks(
     let Some((tree, others)) = inputs.split_first() else {
         return Ok(());
     };
-    let files = match files::list(shelf, tree, &node.name) {
+    let files = match files::list(store, tree, &node.name) {
         Ok(files) => files,
         // The node itself will say so.
         Err(Halt::Failed(_) | Halt::Error(RunError::Absent { .. })) => return Ok(()),
@@ -87,7 +89,7 @@ fn file_tasks(
     let atom = Atom::of_file(node);
     for file in files {
         let derivation = atom.derivation([&[file.key], others].concat(), &task.derivation.params);
-        match known(shelf, &derivation.receipt_key(), &atom.program)? {
+        match known(store, &derivation.receipt_key(), &atom.program)? {
             Some(Outcome {
                 status: Status::Failed { .. },
                 ..

@@ -16,7 +16,7 @@ use uor_index_format::record::{Payload, Record};
 use uor_index_format::wire::{
     Doorbell, PART_LEN_MAX, Position, Refusal, Request, Response, WireHead, fork_set,
 };
-use uor_node::net::{BELL_PROTOCOL, peer_id};
+use uor_node::net::{ANNOUNCEMENT_PROTOCOL, peer_id};
 use uor_node::replication::Notice;
 use uor_node::site::{RedeemError, Redeemed, Site};
 
@@ -89,7 +89,7 @@ fn silent_addresses_hide_no_peer() {
     federation.a.stop();
 }
 
-fn bell(federation: [u8; 32], snapshot: [u8; 32], state_root: [u8; 32]) -> Vec<u8> {
+fn announcement(federation: [u8; 32], snapshot: [u8; 32], state_root: [u8; 32]) -> Vec<u8> {
     let (domain, hash) = ([1; 32], [1; 32]);
     Doorbell {
         federation,
@@ -104,23 +104,30 @@ fn bell(federation: [u8; 32], snapshot: [u8; 32], state_root: [u8; 32]) -> Vec<u
 }
 
 /// Bounded: lines in the log, and writes of small files. A member that stands where we do claims
-/// another state root with every doorbell: each was a line in capitals, and another one.
+/// another state root with every announcement: each was a line in capitals, and another one.
 #[test]
 fn lies_about_the_state_are_a_few_lines() {
     let federation = Federation::new();
     let turned = federation.turned("m");
     let (id, snapshot) = (federation.id(), *federation.a.site.head().id().as_bytes());
     let _ = federation.told();
-    let bells = size(300, 10_000);
+    let announcements = size(300, 10_000);
     let root = |number: usize| *blake3::hash(&number.to_le_bytes()).as_bytes();
-    let lies = (0..bells).map(|number| framed(&bell(id, snapshot, root(number))));
-    let mut raw = Raw::new(turned.key().seed(), BELL_PROTOCOL, &federation.a.address);
-    // Whoever hangs up takes its last doorbell with it, so it stays.
+    let lies = (0..announcements).map(|number| framed(&announcement(id, snapshot, root(number))));
+    let mut raw = Raw::new(
+        turned.key().seed(),
+        ANNOUNCEMENT_PROTOCOL,
+        &federation.a.address,
+    );
+    // Whoever hangs up takes its last announcement with it, so it stays.
     let runtime = runtime();
     let tally = runtime.block_on(raw.one_by_one(lies));
-    assert_eq!((tally.answered, tally.failed, tally.refused), (bells, 0, 0));
+    assert_eq!(
+        (tally.answered, tally.failed, tally.refused),
+        (announcements, 0, 0)
+    );
     let table = federation.root.path().join("a/federation-log");
-    let last = blake3::Hash::from_bytes(root(bells - 1)).to_hex();
+    let last = blake3::Hash::from_bytes(root(announcements - 1)).to_hex();
     let told = federation.until("the last lie was heard", || {
         fs::read_to_string(&table).is_ok_and(|text| text.contains(last.as_str()))
     });
@@ -128,7 +135,11 @@ fn lies_about_the_state_are_a_few_lines() {
         told.iter().any(|line| line.contains("DIVERGED")),
         "it is told: {told:#?}"
     );
-    assert!(told.len() <= 12, "{} lines for {bells} lies", told.len());
+    assert!(
+        told.len() <= 12,
+        "{} lines for {announcements} lies",
+        told.len()
+    );
     federation.a.stop();
 }
 
@@ -150,28 +161,31 @@ fn stands_at(heads: Vec<WireHead>) -> Script {
     })
 }
 
-/// Bounded: questions. Doorbells without end, each of which says that there is something new, start
+/// Bounded: questions. Announcements without end, each of which says that there is something new, start
 /// one conversation at a time.
 #[test]
-fn doorbells_without_end_are_one_conversation_at_a_time() {
+fn announcements_without_end_are_one_conversation_at_a_time() {
     let mut world = World::new(2);
     let federation = *world.federation.as_bytes();
-    let ringer = mallory().site_id();
-    world.meet(1, ringer, stands_at(vec![]));
+    let announcer = mallory().site_id();
+    world.meet(1, announcer, stands_at(vec![]));
     world.carry();
     world.asked.clear();
     for number in 0..size(1000, 100_000) {
         let snapshot = *blake3::hash(&number.to_le_bytes()).as_bytes();
-        let (node, frame) = (&mut world.nodes[1], bell(federation, snapshot, [0; 32]));
+        let (node, frame) = (
+            &mut world.nodes[1],
+            announcement(federation, snapshot, [0; 32]),
+        );
         node.core
-            .handle_doorbell(&node.store, ringer, &frame, world.now_ms)
+            .handle_announcement(&node.store, announcer, &frame, world.now_ms)
             .unwrap();
     }
     world.carry();
     assert_eq!(
         world.asked.len(),
         2,
-        "the one that was begun, and one more for all that rang meanwhile"
+        "the one that was begun, and one more for all that came meanwhile"
     );
     assert!(
         world.nodes[1]
@@ -406,7 +420,7 @@ fn a_frontier_of_nothing_is_asked_for_once_a_round() {
         !world.nodes[1]
             .notices
             .iter()
-            .any(|notice| matches!(notice, Notice::Settled { .. }))
+            .any(|notice| matches!(notice, Notice::CaughtUp { .. }))
     );
 }
 

@@ -7,7 +7,7 @@ use uor_asl::disk::Mode;
 use uor_index_format::id::SiteId;
 use uor_index_format::ticket::Ticket;
 use uor_index_format::wire::{Position, Refusal, Request, Response};
-use uor_node::net::{BELL_PROTOCOL, DELTA_PROTOCOL, NetEvent};
+use uor_node::net::{ANNOUNCEMENT_PROTOCOL, DELTA_PROTOCOL, NetEvent};
 use uor_node::service::{self, JoinError};
 use uor_node::site::{Redeemed, Site};
 
@@ -179,7 +179,7 @@ fn a_stranger_that_asks_everything_learns_nothing() {
     federation.a.stop();
 }
 
-/// Bounded: silence. A stranger that listens hears no doorbell and no question while members talk.
+/// Bounded: silence. A stranger that listens hears no announcement and no question while members talk.
 #[test]
 fn a_listening_stranger_hears_nothing() {
     let federation = Federation::new();
@@ -192,7 +192,7 @@ fn a_listening_stranger_hears_nothing() {
         loop {
             match stranger.next().await {
                 NetEvent::Disconnected { .. } => break,
-                NetEvent::Rang { .. } | NetEvent::Request { .. } => {
+                NetEvent::Announced { .. } | NetEvent::Request { .. } => {
                     panic!("something was said to a stranger")
                 }
                 _ => {}
@@ -357,7 +357,7 @@ fn streams_by_the_thousand_are_a_few_questions() {
             hangs: number % 2 == 1,
         })
         .collect();
-    let storms = [(160, DELTA_PROTOCOL), (161, BELL_PROTOCOL)].map(|(seed, protocol)| {
+    let storms = [(160, DELTA_PROTOCOL), (161, ANNOUNCEMENT_PROTOCOL)].map(|(seed, protocol)| {
         let (mut raw, said) = (
             Raw::new([seed; 32], protocol, &federation.a.address),
             said.clone(),

@@ -5,51 +5,13 @@ use std::sync::Arc;
 
 use uor_asl::disk::real::RealDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::store::StoreError;
-use uor_node::audit::{self, Audited};
-use uor_node::service::{ReplicaError, replica};
+use uor_node::audit::Audited;
+use uor_node::service::replica;
 use uor_node::site::Site;
 
+use super::error::OpenError;
 use crate::console::Console;
 use crate::scratch::Scratch;
-
-/// Why a store could not be opened to be audited.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// A data directory.
-    #[error(transparent)]
-    Directory(#[from] audit::OpenError),
-    /// The running node gave no replica.
-    #[error("could not pull what the node at {name} holds")]
-    Node {
-        /// How the store was named.
-        name: String,
-        /// Why.
-        #[source]
-        source: ReplicaError,
-    },
-    /// There is no folder for the replica.
-    #[error("could not make a folder for temporary files")]
-    Scratch(#[source] std::io::Error),
-    /// A running node lets only those read for whom a member vouches.
-    #[error("a running node asks for a member's word: name the data directory of one with --as")]
-    NoVoucher,
-    /// The data directory of the member that is to vouch could not be opened.
-    #[error("could not open the data directory of the member that is to vouch")]
-    Voucher(#[source] uor_node::site::OpenError),
-}
-
-impl OpenError {
-    /// The damage, if bytes that had been durable are not what was written: a finding, not a
-    /// failure to look.
-    pub const fn damage(&self) -> Option<&StoreError> {
-        match self {
-            Self::Directory(error) => error.damage(),
-            _ => None,
-        }
-    }
-}
 
 /// Opens what STORE arguments name: data directories, and running nodes by their multiaddress.
 #[derive(Debug)]
@@ -93,8 +55,8 @@ impl Opener {
             member.federation(),
             member.key(),
             disk,
-            &mut |commits, payloads_wanted| {
-                let total = (payloads_wanted > 0).then_some(commits + payloads_wanted);
+            &mut |commits, payloads_missing| {
+                let total = (payloads_missing > 0).then_some(commits + payloads_missing);
                 console.meter.items("pulling", commits, total);
             },
         );

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    uor_tools::front::uor_replay()
+    uor_tools::dispatch::uor_replay()
 }

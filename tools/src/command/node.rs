@@ -11,10 +11,11 @@ use uor_node::service::{self, ServiceConfig, ServiceEvent};
 use uor_node::site::Site;
 use uor_node::site::text::count;
 
+use crate::beside;
 use crate::cli::{Join, Node};
+use crate::condition::say_what_is_damaged;
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
-use crate::front;
 use crate::render::plain;
 
 /// Longest text that is read as a ticket, in bytes: far more than any ticket has.
@@ -27,7 +28,7 @@ const TICKET_LEN_MAX: u64 = 64 << 10;
 pub fn node(args: &Node, site: Site, console: &mut Console<'_>) -> Outcome {
     let site = Arc::new(site);
     let (handle, control) = service::handle();
-    let server = Server::start(site.dir(), front::handler(Arc::clone(&site), Some(handle)))?;
+    let server = Server::start(site.dir(), beside::handler(Arc::clone(&site), Some(handle)))?;
     let config = ServiceConfig {
         listen: args.listen.clone(),
         peers: args.peer.clone(),
@@ -35,8 +36,8 @@ pub fn node(args: &Node, site: Site, console: &mut Console<'_>) -> Outcome {
     };
     let result = service::run(&site, &config, control, &mut |event| {
         // A node goes on when nobody reads what it says.
-        drop(tell(&event, console));
-        front::say_what_is_damaged(&site, console);
+        drop(report(&event, console));
+        say_what_is_damaged(&site, console);
     });
     server.stop();
     result?;
@@ -45,25 +46,25 @@ pub fn node(args: &Node, site: Site, console: &mut Console<'_>) -> Outcome {
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Told<'a> {
+enum Reported<'a> {
     Listening { address: &'a str },
     Ready,
 }
 
-fn tell(event: &ServiceEvent, console: &mut Console<'_>) -> io::Result<()> {
-    let (told, line) = match event {
+fn report(event: &ServiceEvent, console: &mut Console<'_>) -> io::Result<()> {
+    let (reported, line) = match event {
         ServiceEvent::Listening(address) => (
-            Told::Listening { address },
+            Reported::Listening { address },
             format!("listening {}", plain(address)),
         ),
-        ServiceEvent::Ready => (Told::Ready, "ready".to_owned()),
+        ServiceEvent::Ready => (Reported::Ready, "ready".to_owned()),
         ServiceEvent::Notice(text) => {
             console.note(plain(text));
             return Ok(());
         }
         _ => return Ok(()),
     };
-    console.show(&told, |console, _| console.line(line))?;
+    console.show(&reported, |console, _| console.line(line))?;
     console.out.flush()
 }
 
@@ -155,6 +156,6 @@ pub fn join(args: &Join, dir: &Path, console: &mut Console<'_>) -> Outcome {
         console.line(format!("data        {}", shown.data))?;
         console.line(format!("fetched     {}", count(shown.commits, "commit")))
     })?;
-    console.note("Hint: `uor node` keeps this site level with the others");
+    console.note("Hint: `uor node` keeps this site caught up with the others");
     Ok(Exit::Done)
 }

@@ -211,7 +211,13 @@ fn domains(console: &mut Console<'_>, shown: &Shown, paint: Paint) -> io::Result
     if shown.peers.is_empty() {
         return Ok(());
     }
-    let mut table = Table::new(&["peer", "connected", ">level at logseq", ">lag", "address"]);
+    let mut table = Table::new(&[
+        "peer",
+        "connected",
+        ">caught up at logseq",
+        ">lag",
+        "address",
+    ]);
     for PeerShown { peer, addresses } in &shown.peers {
         let name = site(peer.name.as_deref(), short(&peer.site_id));
         let connected = if peer.connected { "yes" } else { "no" };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uor_asl::disk::Mode;
 use uor_node::control::{SOCKET_NAME, Server};
 use uor_node::site::Site;
-use uor_tools::front;
+use uor_tools::beside;
 
 use crate::support::{Bench, text};
 use crate::walk::walk;
@@ -16,7 +16,7 @@ use crate::walk::walk;
 fn served() -> (Bench, Server) {
     let bench = Bench::new();
     let site = Arc::new(Site::open(&bench.data(), Mode::Write).unwrap());
-    let server = Server::start(&bench.data(), front::handler(site, None)).unwrap();
+    let server = Server::start(&bench.data(), beside::handler(site, None)).unwrap();
     (bench, server)
 }
 

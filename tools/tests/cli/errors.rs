@@ -10,7 +10,7 @@ use serde_json::Value;
 use uor_asl::disk::Mode;
 use uor_node::control::Server;
 use uor_node::site::Site;
-use uor_tools::front;
+use uor_tools::beside;
 
 use crate::support::{Bench, Ran, keys, text};
 
@@ -328,7 +328,7 @@ fn every_wrong_input_has_its_status_its_code_and_a_message_that_names_it() {
 fn a_node_answers_in_the_same_words() {
     let bench = bench();
     let site = Arc::new(Site::open(&bench.data(), Mode::Write).unwrap());
-    let _server = Server::start(&bench.data(), front::handler(site, None)).unwrap();
+    let _server = Server::start(&bench.data(), beside::handler(site, None)).unwrap();
     let own = ["init", "node", "join"];
     for (args, status, code, _) in WRONG.iter().filter(|(args, ..)| !own.contains(&args[0])) {
         let ran = bench.uor(&[*args, &["--json"]].concat()).exits(*status);

@@ -9,12 +9,10 @@ use uor_index_format::receipt::Outcome;
 use uor_index_format::record::{Content, Kind};
 use uor_index_format::reference::NAMESPACE_USER;
 use uor_index_format::tree::TYPE_TAG;
+use uor_pel::artifact_store::OUTCOME_LEN_MAX;
 use uor_pel::run::PROGRAM_LEN_MAX;
 
 use super::{Bounded, Looking, RemoveError, Set, Sort};
-
-/// Largest outcome that is read.
-const OUTCOME_LEN_MAX: u64 = 256 << 20;
 
 /// What of a data set something else shows.
 #[derive(Default)]

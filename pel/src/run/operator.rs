@@ -1,5 +1,6 @@
 //! One operation on its inputs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uor_index_format::id::ArtifactKey;
@@ -7,41 +8,46 @@ use uor_index_format::program::Node;
 use uor_index_format::receipt::{Derivation, FailureKind};
 use uor_index_format::tree;
 
-use super::{RunError, Runner, files};
+use super::error::{Halt, RunError};
+use super::files;
+use super::input::found;
+use crate::artifact_store::ArtifactStore;
 use crate::blob::{Blob, to_vec};
-use crate::engine::{Call, Ended};
+use crate::engine::{Call, Ended, Engine, Limits};
 use crate::gate::{self, MODULE_LEN_MAX, Module};
 use crate::kernel;
 use crate::op::Op;
-use crate::shelf::{Found, Shelf, ShelfError};
 
-/// Why an operation has no output: it failed, which is a result, or it could not be carried out.
-pub(super) enum Halt {
-    /// A result.
-    Failed(FailureKind),
-    /// None.
-    Error(RunError),
+/// Carries operations out.
+pub(super) struct Operator<'a> {
+    store: &'a dyn ArtifactStore,
+    engine: &'a dyn Engine,
+    limits: Limits,
+    /// Modules that passed the gate.
+    modules: BTreeMap<ArtifactKey, Module>,
+    operations: u64,
 }
 
-impl From<FailureKind> for Halt {
-    fn from(kind: FailureKind) -> Self {
-        Self::Failed(kind)
+impl<'a> Operator<'a> {
+    pub(super) fn new(
+        store: &'a dyn ArtifactStore,
+        engine: &'a dyn Engine,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            engine,
+            limits,
+            modules: BTreeMap::new(),
+            operations: 0,
+        }
     }
-}
 
-impl From<RunError> for Halt {
-    fn from(error: RunError) -> Self {
-        Self::Error(error)
+    /// How many were begun.
+    pub(super) const fn operations(&self) -> u64 {
+        self.operations
     }
-}
 
-impl From<ShelfError> for Halt {
-    fn from(error: ShelfError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-impl Runner<'_> {
     /// The output of a node that is not mapped.
     pub(super) fn operate(
         &mut self,
@@ -82,12 +88,12 @@ impl Runner<'_> {
         let module = self.module(node, label)?;
         let inputs = inputs
             .iter()
-            .map(|key| Ok(found(self.shelf, key, label)?.blob))
+            .map(|key| Ok(found(self.store, key, label)?.blob))
             .collect::<Result<_, RunError>>()?;
         let call = Call {
             inputs,
             params: node.params.clone(),
-            limits: self.options.limits,
+            limits: self.limits,
         };
         match self.engine.run(&module, call) {
             Ended::Returned(output) => Ok(output),
@@ -106,7 +112,7 @@ impl Runner<'_> {
         if let Some(module) = self.modules.get(&key) {
             return Ok(module.clone());
         }
-        let blob = found(self.shelf, &key, label)?.blob;
+        let blob = found(self.store, &key, label)?.blob;
         let refused = |source| RunError::Module {
             label: label.to_owned(),
             key,
@@ -134,7 +140,7 @@ impl Runner<'_> {
         label: &str,
     ) -> Result<(ArtifactKey, Arc<dyn Blob>), Halt> {
         match inputs {
-            [key] => Ok((*key, found(self.shelf, key, label)?.blob)),
+            [key] => Ok((*key, found(self.store, key, label)?.blob)),
             // The operation was checked: it has one input.
             _ => Err(FailureKind::WrongInput.into()),
         }
@@ -144,10 +150,10 @@ impl Runner<'_> {
     fn flat_inputs(&self, inputs: &[ArtifactKey], label: &str) -> Result<Vec<Arc<dyn Blob>>, Halt> {
         let mut blobs = Vec::new();
         for key in inputs {
-            let input = found(self.shelf, key, label)?;
+            let input = found(self.store, key, label)?;
             if input.type_tag == Some(tree::TYPE_TAG) {
-                for file in files::list(self.shelf, key, label)? {
-                    blobs.push(found(self.shelf, &file.key, label)?.blob);
+                for file in files::list(self.store, key, label)? {
+                    blobs.push(found(self.store, &file.key, label)?.blob);
                 }
             } else {
                 blobs.push(input.blob);
@@ -155,12 +161,4 @@ impl Runner<'_> {
         }
         Ok(blobs)
     }
-}
-
-/// An artifact that a node reads.
-pub(super) fn found(shelf: &dyn Shelf, key: &ArtifactKey, label: &str) -> Result<Found, RunError> {
-    shelf.find(key)?.ok_or_else(|| RunError::Absent {
-        label: label.to_owned(),
-        key: *key,
-    })
 }

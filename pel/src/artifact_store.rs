@@ -1,5 +1,5 @@
 //! What a run needs of a store: artifacts by key, and receipts. The node implements it;
-//! [`MemoryShelf`] is for tests and tools.
+//! [`MemoryStore`] is for tests and tools.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,9 @@ use uor_index_format::receipt::{Derivation, Outcome};
 use uor_index_format::record::{Payload, artifact_key};
 
 use crate::blob::{Blob, checksum, to_vec};
+
+/// Longest outcome of a run that is read, in bytes.
+pub const OUTCOME_LEN_MAX: u64 = 256 << 20;
 
 /// An artifact whose bytes are here.
 #[derive(Clone)]
@@ -22,14 +25,14 @@ pub struct Found {
 /// A store that failed, or a blob that could not be read while it was put.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}")]
-pub struct ShelfError {
+pub struct ArtifactStoreError {
     /// What was being done.
     pub doing: &'static str,
     /// Why it failed.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-impl ShelfError {
+impl ArtifactStoreError {
     /// A failure while `doing`.
     pub fn new(
         doing: &'static str,
@@ -43,24 +46,32 @@ impl ShelfError {
 }
 
 /// Artifacts and receipts at one state of a site.
-pub trait Shelf {
+pub trait ArtifactStore {
     /// The artifact with this key; `None` when it is unknown, shadowed, or its bytes are not here.
-    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError>;
+    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ArtifactStoreError>;
 
     /// Keeps an artifact and says its key. What is already there is not kept twice.
-    fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError>;
+    fn put(
+        &self,
+        type_tag: Option<u32>,
+        blob: Arc<dyn Blob>,
+    ) -> Result<ArtifactKey, ArtifactStoreError>;
 
     /// The outcome that stands for this receipt, if one does.
-    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError>;
+    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ArtifactStoreError>;
 
     /// Claims an outcome. Everything that it names has been put before.
-    fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError>;
+    fn put_receipt(
+        &self,
+        derivation: &Derivation,
+        outcome: &Outcome,
+    ) -> Result<(), ArtifactStoreError>;
 }
 
 /// The key of an artifact with these bytes.
-pub fn key_of(type_tag: Option<u32>, blob: &dyn Blob) -> Result<ArtifactKey, ShelfError> {
+pub fn key_of(type_tag: Option<u32>, blob: &dyn Blob) -> Result<ArtifactKey, ArtifactStoreError> {
     let checksum = checksum(blob)
-        .map_err(|error| ShelfError::new("read the bytes of a new artifact", error))?;
+        .map_err(|error| ArtifactStoreError::new("read the bytes of a new artifact", error))?;
     Ok(artifact_key(
         type_tag,
         &Payload {
@@ -70,9 +81,9 @@ pub fn key_of(type_tag: Option<u32>, blob: &dyn Blob) -> Result<ArtifactKey, She
     ))
 }
 
-/// A shelf in memory.
+/// An artifact store in memory.
 #[derive(Default)]
-pub struct MemoryShelf {
+pub struct MemoryStore {
     inner: Mutex<Inner>,
 }
 
@@ -82,8 +93,8 @@ struct Inner {
     receipts: BTreeMap<ArtifactKey, (Derivation, Outcome)>,
 }
 
-impl MemoryShelf {
-    /// An empty shelf.
+impl MemoryStore {
+    /// An empty store.
     pub fn new() -> Self {
         Self::default()
     }
@@ -108,8 +119,8 @@ impl MemoryShelf {
     }
 }
 
-impl Shelf for MemoryShelf {
-    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
+impl ArtifactStore for MemoryStore {
+    fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ArtifactStoreError> {
         let inner = self.lock();
         let found = inner.artifacts.get(key);
         Ok(found.map(|(type_tag, bytes)| Found {
@@ -118,17 +129,21 @@ impl Shelf for MemoryShelf {
         }))
     }
 
-    fn put(&self, type_tag: Option<u32>, blob: Arc<dyn Blob>) -> Result<ArtifactKey, ShelfError> {
+    fn put(
+        &self,
+        type_tag: Option<u32>,
+        blob: Arc<dyn Blob>,
+    ) -> Result<ArtifactKey, ArtifactStoreError> {
         let key = key_of(type_tag, &*blob)?;
         let bytes = to_vec(&*blob, u64::MAX)
-            .map_err(|error| ShelfError::new("copy a new artifact", error))?;
+            .map_err(|error| ArtifactStoreError::new("copy a new artifact", error))?;
         self.lock()
             .artifacts
             .insert(key, (type_tag, Arc::new(bytes)));
         Ok(key)
     }
 
-    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ShelfError> {
+    fn receipt(&self, key: &ArtifactKey) -> Result<Option<Outcome>, ArtifactStoreError> {
         Ok(self
             .lock()
             .receipts
@@ -136,7 +151,11 @@ impl Shelf for MemoryShelf {
             .map(|(_, outcome)| outcome.clone()))
     }
 
-    fn put_receipt(&self, derivation: &Derivation, outcome: &Outcome) -> Result<(), ShelfError> {
+    fn put_receipt(
+        &self,
+        derivation: &Derivation,
+        outcome: &Outcome,
+    ) -> Result<(), ArtifactStoreError> {
         self.lock().receipts.insert(
             derivation.receipt_key(),
             (derivation.clone(), outcome.clone()),
