@@ -1,0 +1,225 @@
+//! Directories being walked, and trees being built of them.
+//!
+//! The walk is a line of steps. A window slides along it: at its front end files are handed to the
+//! threads that read, at its rear end their results are taken and trees built, both in the order of
+//! the walk. So threads are busy with what lies in the window, whatever directory it is in, and no
+//! more than the window waits in memory.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use uor_index_format::id::ArtifactKey;
+use uor_index_format::record::Payload;
+use uor_index_format::tree::{EntryKind, MODE_MASK, TYPE_TAG, Tree, TreeEntry};
+
+use super::files::Begun;
+use super::left_out::{LeftOut, Obstacle};
+use super::{AddError, Adding, Sums, storing};
+use crate::site::ingest::walk::{Step, Walk, reading};
+
+/// How many steps lie between finding a file and taking its result.
+const WINDOW_STEPS: usize = 4096;
+
+/// A step of the walk inside the window.
+enum Pending {
+    /// A directory begins.
+    Directory(Building),
+    /// A file or a symlink.
+    File {
+        name: Vec<u8>,
+        mode: u32,
+        file: Begun,
+    },
+    Symlink {
+        name: Vec<u8>,
+        mode: u32,
+        target: Vec<u8>,
+    },
+    /// What cannot be in a tree.
+    Obstructed(PathBuf, Obstacle),
+    /// What is not wanted.
+    Excluded,
+    /// The innermost directory ends.
+    End,
+    /// The walk could not go on.
+    Failed(AddError),
+}
+
+/// A tree that does not have all of its entries yet.
+struct Building {
+    path: PathBuf,
+    name: Vec<u8>,
+    mode: u32,
+    entries: Vec<TreeEntry>,
+}
+
+impl Adding<'_, '_> {
+    pub(super) fn directory(
+        &mut self,
+        dir: &Path,
+        sums: &mut Sums,
+    ) -> Result<ArtifactKey, AddError> {
+        let mut walk = Walk::new(dir, self.taken)?.fuse();
+        let mut window = VecDeque::new();
+        let mut open = Vec::new();
+        let mut building = Building {
+            path: dir.to_owned(),
+            name: Vec::new(),
+            mode: 0,
+            entries: Vec::new(),
+        };
+        loop {
+            while window.len() < WINDOW_STEPS
+                && let Some(step) = walk.next()
+            {
+                window.push_back(self.begin(step));
+            }
+            match window.pop_front() {
+                Some(Pending::Directory(inner)) => {
+                    open.push(std::mem::replace(&mut building, inner))
+                }
+                Some(Pending::File { name, mode, file }) => {
+                    self.site.cancel.check()?;
+                    if let Some((key, len)) = self.file_in_tree(file, sums)? {
+                        let kind = EntryKind::File { key, len };
+                        building.entries.push(TreeEntry {
+                            name,
+                            mode,
+                            kind,
+                            attributes: None,
+                        });
+                    }
+                }
+                Some(Pending::Symlink { name, mode, target }) => {
+                    building.entries.push(TreeEntry {
+                        name,
+                        mode,
+                        kind: EntryKind::Symlink { target },
+                        attributes: None,
+                    });
+                }
+                Some(Pending::Obstructed(path, reason)) => {
+                    sums.left_out.push(LeftOut::new(&path, reason))
+                }
+                Some(Pending::Excluded) => sums.excluded += 1,
+                Some(Pending::End) | None => {
+                    let Building {
+                        path,
+                        name,
+                        mode,
+                        entries,
+                    } = building;
+                    let key = self.tree(&path, entries, sums)?;
+                    let Some(outer) = open.pop() else {
+                        return Ok(key);
+                    };
+                    building = outer;
+                    building.entries.push(TreeEntry {
+                        name,
+                        mode,
+                        kind: EntryKind::Directory { key },
+                        attributes: None,
+                    });
+                }
+                Some(Pending::Failed(error)) => {
+                    let (path, reason) = self.taken.go_on(error)?;
+                    sums.left_out.push(LeftOut::new(&path, reason));
+                }
+            }
+        }
+    }
+
+    /// Waits for a file and notes it: its key, and its length; nothing if it had to be left out.
+    fn file_in_tree(
+        &mut self,
+        file: Begun,
+        sums: &mut Sums,
+    ) -> Result<Option<(ArtifactKey, u64)>, AddError> {
+        let len = file.len();
+        match self.end_file(file, sums) {
+            Ok(payload) => Ok(Some((self.file_added(payload, sums)?, payload.len))),
+            Err(error) => {
+                let (path, reason) = self.taken.go_on(error)?;
+                sums.left_out.push(LeftOut::new(&path, reason));
+                // It had been counted, and is done with.
+                self.files.has_read(len);
+                self.progress.files += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    fn begin(&self, step: Result<Step, AddError>) -> Pending {
+        match step {
+            Ok(Step::Left) => Pending::End,
+            Ok(Step::Excluded(_)) => Pending::Excluded,
+            Ok(Step::Obstructed { path, reason }) => Pending::Obstructed(path, reason),
+            Ok(Step::Met {
+                path,
+                metadata,
+                is_entered,
+            }) => {
+                let name = path
+                    .file_name()
+                    .map(|name| name.as_bytes().to_vec())
+                    .unwrap_or_default();
+                let mode = metadata.permissions().mode() & MODE_MASK;
+                if is_entered {
+                    Pending::Directory(Building {
+                        path,
+                        name,
+                        mode,
+                        entries: Vec::new(),
+                    })
+                } else if metadata.is_symlink() {
+                    fs::read_link(&path).map_err(reading(&path)).map_or_else(
+                        Pending::Failed,
+                        |target| Pending::Symlink {
+                            name,
+                            mode,
+                            target: target.as_os_str().as_bytes().to_vec(),
+                        },
+                    )
+                } else {
+                    Pending::File {
+                        name,
+                        mode,
+                        file: self.begin_file(path, &metadata, false),
+                    }
+                }
+            }
+            Err(error) => Pending::Failed(error),
+        }
+    }
+
+    fn tree(
+        &mut self,
+        dir: &Path,
+        entries: Vec<TreeEntry>,
+        sums: &mut Sums,
+    ) -> Result<ArtifactKey, AddError> {
+        let tree = Tree::new(entries)
+            .map_err(|source| AddError::Tree {
+                path: dir.to_owned(),
+                source,
+            })?
+            .encode();
+        let put = self
+            .site
+            .store
+            .blocks()
+            .put_bytes(&tree)
+            .map_err(storing(&dir.to_string_lossy()))?;
+        sums.new_bytes += put.new_bytes;
+        self.record(
+            Some(TYPE_TAG),
+            Payload {
+                checksum: put.checksum,
+                len: put.len,
+            },
+        )
+    }
+}
