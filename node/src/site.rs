@@ -7,7 +7,7 @@
 //! [`handle`] is what every part shares: directory, key, store, the way to a commit, and the head.
 //! Everything else adds methods to it, by what people do. To be read in this order, in which each
 //! uses only what stands before it: `directory` (the data directory and its small files),
-//! `integrity` (whether it is all there), `handle`, `locks`, `setup` (how a site comes to be and is
+//! `locks`, `integrity` (whether it is all there), `handle`, `writing` (what writers go through), `setup` (how a site comes to be and is
 //! opened), `catalog` (what is here, and what is said about it), `ingest` and `export` (things on
 //! their way in and out), `compute` (what is computed from them), `retention` (what goes again),
 //! `backup` (what must not get lost). `text` and `json` say how names and ids look, to all of them.
@@ -29,6 +29,7 @@ mod locks;
 mod retention;
 mod setup;
 pub mod text;
+mod writing;
 
 pub use self::backup::{BackedUp, BackupError, RestoreError, Restored};
 pub use self::catalog::{

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::Arc;
 
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::log::Salvaged;
 use uor_asl::state::ReadError as StateError;
-use uor_asl::store::{CommitError, Committed, LogCut, MaintenanceThread, Store, StoreError};
+use uor_asl::store::{CommitError, Committed, MaintenanceThread, Store, StoreError};
 use uor_index_format::commit::BODY_LEN_MAX;
 use uor_index_format::id::{CanonicalId, FederationId, SiteId};
 use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use super::locks::Locks;
 use crate::cancel::Cancel;
-use crate::site::integrity::standing::{Loss, Standing, Witnessing};
+use crate::site::integrity::found::Found;
+use crate::site::integrity::permission::Permission;
+use crate::site::integrity::witness::SharedWitness;
 
 /// Most records of one commit of a run: less than the format's bound, which leaves room for the
 /// edges.
@@ -34,25 +36,15 @@ pub struct Site {
     /// Does the store's maintenance, unless it was opened to be read; writes its index when the
     /// site is let go of.
     pub(super) _maintenance: Option<Arc<MaintenanceThread>>,
-    /// Held while one of the small files is read and replaced.
-    pub(super) files: Arc<Mutex<()>>,
-    /// Shared from putting something until it is committed; held alone while garbage is collected.
-    pub(super) putting: Arc<RwLock<()>>,
-    pub(super) was_open_to_others: bool,
+    pub(super) locks: Arc<Locks>,
     /// Whether what is being done through this handle is still wanted.
     pub(super) cancel: Cancel,
     /// What was acknowledged, beside the log; of a site that is open to be written.
-    pub(super) witness: Arc<Witnessing>,
-    /// What is lost. Nothing of a site that may write.
-    pub(super) loss: Option<Loss>,
-    /// What was lost of other sites' commits when the site was opened.
-    pub(super) cut: Option<LogCut>,
-    /// Segments of the log that were written anew to recover it.
-    pub(super) salvaged: Vec<Salvaged>,
-    pub(super) is_lone_copy: bool,
-    pub(super) standing: Arc<Mutex<Standing>>,
-    /// Told when the others have been asked.
-    pub(super) asked: Arc<Condvar>,
+    pub(super) witness: Arc<SharedWitness>,
+    /// Whether the site may write now.
+    pub(super) permission: Arc<Permission>,
+    /// What was found when it was opened.
+    pub(super) found: Arc<Found>,
 }
 
 impl Site {
@@ -105,7 +97,8 @@ impl Site {
     pub(super) fn commit(&self, records: Vec<Record>) -> Result<Committed, CommitError> {
         let check = || self.cancel.check().map_err(|_| StoreError::Cancelled);
         check()?;
-        self.wait_to_write(&mut || {})
+        self.permission
+            .wait(&mut || {})
             .map_err(|held| CommitError::Parked {
                 reason: held.to_string(),
             })?;
@@ -113,7 +106,7 @@ impl Site {
         let committed = self
             .store
             .commit(&self.key, records, crate::clock::wall_ms())?;
-        self.witness(&committed);
+        self.witness.note(&committed);
         Ok(committed)
     }
 

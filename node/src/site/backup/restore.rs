@@ -1,9 +1,8 @@
 //! Restoring: a data directory from a backup. The site in it asks the others before it writes, so
 //! that what it wrote after the backup comes back from them and is not written over.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::Serialize;
 use uor_asl::disk::Mode;
@@ -14,7 +13,7 @@ use super::create::{BackupError, copy, last_complete, sync_dir};
 use super::manifest::{self, Manifest};
 use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
 use crate::site::handle::Site;
-use crate::site::integrity::standing;
+use crate::site::integrity::hold::mark_restored;
 use crate::site::json;
 use crate::site::setup::lifecycle::{Fresh, InitError, OpenError};
 
@@ -111,7 +110,7 @@ impl Site {
             let part = dir.join(part);
             fs::create_dir(&part).map_err(failed("make", &part))?;
         }
-        standing::mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
+        mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
             .map_err(InitError::from)?;
         let (total, mut bytes) = (manifest.files.iter().map(|line| line.len).sum(), 0);
         // What makes the directory a site comes last.

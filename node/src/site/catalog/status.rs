@@ -9,9 +9,11 @@ use uor_asl::store::StoreError;
 use uor_index_format::id::{CommitHash, FederationId, LogSeq, SiteId, StateRoot};
 use uor_index_format::snapshot::Frontier;
 
-use crate::site::directory::files::{self, FileError};
+use crate::site::directory::files;
+use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
-use crate::site::integrity::standing::{Hold, Loss};
+use crate::site::integrity::hold::Hold;
+use crate::site::integrity::loss::Loss;
 use crate::site::json;
 use crate::site::setup::invite::MemberListed;
 

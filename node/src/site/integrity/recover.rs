@@ -9,7 +9,7 @@ use uor_asl::state::ReadError as StateError;
 use uor_asl::store::StoreError;
 use uor_index_format::id::{CanonicalId, Checksum};
 
-use super::standing::{self, Loss, Witnessed};
+use super::loss::{Loss, Witnessed, accept, missing};
 use super::witness::Witness;
 use crate::cancel::Cancelled;
 use crate::site::directory::files::FileError;
@@ -67,7 +67,7 @@ impl Site {
     /// The segments of the log that were written anew when this site was opened, without bytes that
     /// were damaged.
     pub fn salvaged(&self) -> &[Salvaged] {
-        &self.salvaged
+        &self.found.salvaged
     }
 
     /// Judges commits again that did not count, for want of others that may have come.
@@ -111,7 +111,7 @@ impl Site {
     /// [`RecoverError`].
     pub fn remaining(&self) -> Result<Remaining, RecoverError> {
         let witnessed = Witnessed::read(self.disk.as_ref())?;
-        let (before, now) = (self.loss, witnessed.loss(&self.store)?);
+        let (before, now) = (self.found.loss, witnessed.loss(&self.store)?);
         let own = self
             .store
             .view()
@@ -125,7 +125,7 @@ impl Site {
             commits_acknowledged: acknowledged(before).max(acknowledged(now)),
             commits_here: here,
             is_other_log: now.is_some_and(|loss| loss.is_other_log),
-            payloads: witnessed.lost_payloads(&self.store, &standing::missing(&self.store)?)?,
+            payloads: witnessed.lost_payloads(&self.store, &missing(&self.store)?)?,
         })
     }
 
@@ -137,7 +137,7 @@ impl Site {
     /// [`FileError`]; the site is what it was then.
     pub fn recovered(&self, given_up: Option<&Remaining>) -> Result<(), FileError> {
         if let Some(given_up) = given_up.filter(|given_up| !given_up.payloads.is_empty()) {
-            standing::accept(self.disk.as_ref(), &given_up.payloads)?;
+            accept(self.disk.as_ref(), &given_up.payloads)?;
         }
         let accepted = self.store.blocks().accept_damage();
         accepted.map_err(|error| FileError::Blocks(Box::new(error)))?;

@@ -2,303 +2,34 @@
 //! lost are not taken for ones that never were; and where the data directory lay, so that a copy is
 //! recognised.
 //!
-//! File `acknowledged` has two slots that are written in turns, each with a number that rises and a
-//! check. A slot is written after each own commit has become durable, and not synced then: so the
-//! witness costs a commit one write to the page cache, survives the end of the process, may lag
-//! behind the log after a power failure, and is never ahead of it. It is synced when the site is
-//! let go of. Then a copy of the newest slot goes to `blocks/acknowledged` as well, so that log and
-//! witness do not vanish together.
+//! A slot of file `acknowledged` is written after each own commit has become durable, and not synced
+//! then: so the witness costs a commit one write to the page cache, survives the end of the process,
+//! may lag behind the log after a power failure, and is never ahead of it. It is synced when the site
+//! is let go of, and the copy beside the packs is written then.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use uor_asl::disk::{Disk, DiskError, DiskFile, Mode};
-use uor_asl::store::Store;
-use uor_index_format::id::{Checksum, CommitHash, FederationId, SiteId};
+use uor_asl::store::{Committed, Store};
+use uor_index_format::id::SiteId;
 use uor_index_format::snapshot::Head;
 
+use super::acknowledged::{Acknowledged, COPY_FILE, SLOT_LEN, read_newest};
+use super::packs::Packs;
+use super::place::Place;
 use crate::site::directory::files::WITNESS_FILE;
 
-/// Length of a slot in bytes: a page, so that the two have no block in common.
-const SLOT_LEN: usize = 4096;
-/// The copy beside the packs: one slot.
-const COPY_FILE: &str = "blocks/acknowledged";
-const TITLE: &str = "uor acknowledged 1";
-const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
-
-/// What a site has acknowledged, and where that was written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::site) struct Acknowledged {
-    /// The federation.
-    pub(in crate::site) federation: FederationId,
-    /// The site's own domain.
-    pub(in crate::site) domain: SiteId,
-    /// Its last commit, in the log whether or not it counts; number 0 if there is none.
-    pub(in crate::site) head: Head,
-    /// The packs of that time.
-    pub(in crate::site) packs: Packs,
-    /// The directory of that time.
-    pub(in crate::site) place: Place,
+/// The witness of a site that is open to be written.
+pub(in crate::site) struct Witness {
+    file: Arc<dyn DiskFile>,
+    state: Mutex<Noted>,
 }
 
-/// How far the packs reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::site) struct Packs {
-    /// The highest number of a pack; 0 if there is none.
-    pub(in crate::site) last: u32,
-    /// So many bytes of that pack are durable.
-    pub(in crate::site) len: u64,
-}
-
-/// What tells a data directory from a copy of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::site) struct Place {
-    /// Inode of the data directory.
-    directory: u64,
-    /// Inode of the witness.
-    file: u64,
-    /// When directory and witness were made, in nanoseconds since 1970, 0 where that is not known:
-    /// an inode that was freed is soon given to another file.
-    born: (u64, u64),
-    /// Device of the directory. It is the same for as long as the machine runs.
-    device: u64,
-    /// Which run of the machine that was.
-    boot: String,
-}
-
-impl Place {
-    /// Where the directory and its witness lie now.
-    fn of(dir: &Path) -> io::Result<Self> {
-        let (directory, file) = (fs::metadata(dir)?, fs::metadata(dir.join(WITNESS_FILE))?);
-        // A system that does not say gives every run the same name, and devices are compared then.
-        let boot = fs::read_to_string(BOOT_FILE).unwrap_or_default();
-        let boot = boot
-            .trim()
-            .chars()
-            .filter(char::is_ascii_graphic)
-            .take(64)
-            .collect();
-        let born = (born(&directory), born(&file));
-        Ok(Self {
-            directory: directory.ino(),
-            file: file.ino(),
-            born,
-            device: directory.dev(),
-            boot,
-        })
-    }
-
-    /// Whether what was noted at one place is now met at another: the directory, or the file in it,
-    /// was copied. Devices may have other numbers after the machine was started again.
-    fn is_left_by(&self, now: &Self) -> bool {
-        let is_same = |before: u64, now: u64| before == 0 || now == 0 || before == now;
-        let same_birth = is_same(self.born.0, now.born.0) && is_same(self.born.1, now.born.1);
-        let same_file = (self.directory, self.file) == (now.directory, now.file) && same_birth;
-        !same_file || (self.boot == now.boot && self.device != now.device)
-    }
-}
-
-fn born(metadata: &fs::Metadata) -> u64 {
-    let since_1970 = metadata
-        .created()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since_1970
-        .and_then(|time| u64::try_from(time.as_nanos()).ok())
-        .unwrap_or_default()
-}
-
-impl Packs {
-    /// The packs in a data directory, as their names and lengths say.
-    pub(in crate::site) fn of(disk: &dyn Disk) -> Result<Self, DiskError> {
-        let failed = |source| DiskError {
-            action: "look at",
-            path: "blocks".to_owned(),
-            source,
-        };
-        if !disk.exists("blocks").map_err(failed)? {
-            return Ok(Self::default());
-        }
-        let number = |name: &String| name.strip_suffix(".pack")?.parse::<u32>().ok();
-        let Some(last) = disk
-            .list("blocks")
-            .map_err(failed)?
-            .iter()
-            .filter_map(number)
-            .max()
-        else {
-            return Ok(Self::default());
-        };
-        let path = format!("blocks/{last:08}.pack");
-        let len = disk.open(&path, Mode::ReadOnly).and_then(|file| file.len());
-        Ok(Self {
-            last,
-            len: len.map_err(|source| DiskError {
-                action: "measure",
-                path,
-                source,
-            })?,
-        })
-    }
-
-    /// Whether packs that reached this far do so no longer: the last one is never removed, and
-    /// never cut.
-    pub(in crate::site) const fn are_cut_to(self, now: Self) -> bool {
-        now.last < self.last || (now.last == self.last && now.len < self.len)
-    }
-}
-
-impl Acknowledged {
-    /// What a store says of itself, with the packs and the place given.
-    fn of(store: &Store, domain: SiteId, packs: Packs, place: Place) -> Self {
-        Self {
-            federation: store.federation(),
-            domain,
-            head: own_head(store, &domain),
-            packs,
-            place,
-        }
-    }
-
-    /// What the witness in a data directory says; `None` if there is none, or none that can be
-    /// read.
-    pub(in crate::site) fn read(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
-        Ok(read_newest(disk)?.map(|(_, acknowledged)| acknowledged))
-    }
-
-    /// Whether it was written at another place than where it is met now.
-    pub(in crate::site) fn is_copied(&self, dir: &Path) -> bool {
-        Place::of(dir).is_ok_and(|now| self.place.is_left_by(&now))
-    }
-
-    fn encode(&self, sequence: u64) -> Vec<u8> {
-        let Self {
-            federation,
-            domain,
-            head,
-            packs,
-            place,
-        } = self;
-        let Place {
-            directory,
-            file,
-            born,
-            device,
-            boot,
-        } = place;
-        let text = format!(
-            "{TITLE}\nsequence {sequence}\nfederation {federation}\ndomain {domain}\nnumber {}\nhash {}\npacks {} {}\n\
-             directory {directory} {}\nfile {file} {}\ndevice {device}\nboot {boot}\n",
-            head.number, head.hash, packs.last, packs.len, born.0, born.1
-        );
-        let mut bytes = format!("{text}check {}\n", Checksum::of(text.as_bytes())).into_bytes();
-        assert!(bytes.len() <= SLOT_LEN, "a slot has room for all its lines");
-        bytes.resize(SLOT_LEN, b'\n');
-        bytes
-    }
-
-    /// The sequence number and content of a slot, if it is whole.
-    fn decode(slot: &[u8]) -> Option<(u64, Self)> {
-        let text = std::str::from_utf8(slot).ok()?;
-        let (said, check) = text.split_at_checked(text.find("check ")?)?;
-        if check.trim_end() != format!("check {}", Checksum::of(said.as_bytes())) {
-            return None;
-        }
-        let mut lines = said.lines();
-        (lines.next() == Some(TITLE)).then_some(())?;
-        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(' ');
-        let sequence = value("sequence")?.parse().ok()?;
-        let (federation, domain) = (
-            value("federation")?.parse().ok()?,
-            value("domain")?.parse().ok()?,
-        );
-        let (number, hash) = (
-            value("number")?.parse().ok()?,
-            value("hash")?.parse::<CommitHash>().ok()?,
-        );
-        let (last, len) = value("packs")?.split_once(' ')?;
-        let packs = Packs {
-            last: last.parse().ok()?,
-            len: len.parse().ok()?,
-        };
-        let mut file = |key: &str| -> Option<(u64, u64)> {
-            let (inode, born) = value(key)?.split_once(' ')?;
-            Some((inode.parse().ok()?, born.parse().ok()?))
-        };
-        let ((directory, directory_born), (file, file_born)) = (file("directory")?, file("file")?);
-        let place = Place {
-            directory,
-            file,
-            born: (directory_born, file_born),
-            device: value("device")?.parse().ok()?,
-            boot: value("boot")?.to_owned(),
-        };
-        Some((
-            sequence,
-            Self {
-                federation,
-                domain,
-                head: Head { number, hash },
-                packs,
-                place,
-            },
-        ))
-    }
-}
-
-/// The last commit of a domain in a store's log, be it that it does not count.
-fn own_head(store: &Store, domain: &SiteId) -> Head {
-    let view = store.view();
-    let counted = view.head().frontier.get(domain).copied();
-    let head = counted.unwrap_or(Head {
-        number: 0,
-        hash: CommitHash::NONE,
-    });
-    match view.uncounted_head(domain) {
-        Some(number) if number > head.number => Head {
-            number,
-            hash: CommitHash::NONE,
-        },
-        _ => head,
-    }
-}
-
-fn read_newest(disk: &dyn Disk) -> Result<Option<(u64, Acknowledged)>, DiskError> {
-    let found = read_file(disk, WITNESS_FILE)?
-        .into_iter()
-        .chain(read_file(disk, COPY_FILE)?);
-    Ok(found.max_by_key(|(sequence, _)| *sequence))
-}
-
-fn read_file(disk: &dyn Disk, path: &str) -> Result<Option<(u64, Acknowledged)>, DiskError> {
-    let failed = |source| DiskError {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    };
-    if !disk.exists(path).map_err(failed)? {
-        return Ok(None);
-    }
-    let file = disk.open(path, Mode::ReadOnly).map_err(failed)?;
-    let mut slot = vec![0; SLOT_LEN];
-    let mut newest: Option<(u64, Acknowledged)> = None;
-    for offset in [0, SLOT_LEN as u64] {
-        match file.read_at(offset, &mut slot) {
-            Ok(()) => {}
-            // It was being made when the machine stopped.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-            Err(error) => return Err(failed(error)),
-        }
-        newest = newest
-            .into_iter()
-            .chain(Acknowledged::decode(&slot))
-            .max_by_key(|(sequence, _)| *sequence);
-    }
-    Ok(newest)
+struct Noted {
+    sequence: u64,
+    last: Acknowledged,
+    is_synced: bool,
 }
 
 impl Noted {
@@ -311,18 +42,6 @@ impl Noted {
                 .and_then(|file| file.write_at(0, &bytes)),
         );
     }
-}
-
-/// The witness of a site that is open to be written.
-pub(in crate::site) struct Witness {
-    file: Arc<dyn DiskFile>,
-    state: Mutex<Noted>,
-}
-
-struct Noted {
-    sequence: u64,
-    last: Acknowledged,
-    is_synced: bool,
 }
 
 impl Witness {
@@ -444,123 +163,63 @@ impl Witness {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The witness of a site that is open, shared by all its handles: it is settled when the last of
+/// them is let go of.
+pub(in crate::site) struct SharedWitness {
+    witness: OnceLock<Witness>,
+    disk: Arc<dyn Disk>,
+    store: Arc<Store>,
+}
 
-    fn sample() -> Acknowledged {
-        Acknowledged {
-            federation: FederationId::from_bytes([1; 32]),
-            domain: SiteId::from_bytes([2; 32]),
-            head: Head {
-                number: u64::MAX,
-                hash: CommitHash::from_bytes([3; 32]),
-            },
-            packs: Packs {
-                last: u32::MAX,
-                len: u64::MAX,
-            },
-            place: Place {
-                directory: u64::MAX,
-                file: u64::MAX,
-                born: (1, 2),
-                device: u64::MAX,
-                boot: "b".repeat(64),
-            },
+impl SharedWitness {
+    /// Of a site that may write now, or may do so later.
+    pub(in crate::site) fn new(
+        witness: Option<Witness>,
+        disk: Arc<dyn Disk>,
+        store: Arc<Store>,
+    ) -> Self {
+        Self {
+            witness: witness.map_or_else(OnceLock::new, OnceLock::from),
+            disk,
+            store,
         }
     }
 
-    #[test]
-    fn a_slot_is_read_as_it_was_written_and_no_other_byte_passes() {
-        let slot = sample().encode(u64::MAX);
-        assert_eq!(Acknowledged::decode(&slot), Some((u64::MAX, sample())));
-        let said = slot
-            .iter()
-            .rposition(|byte| *byte != b'\n')
-            .expect("it says something")
-            + 1;
-        for at in 0..said {
-            let mut broken = slot.clone();
-            broken[at] ^= 1;
-            assert_eq!(Acknowledged::decode(&broken), None, "byte {at}");
-        }
-        for len in 0..said {
-            assert_eq!(Acknowledged::decode(&slot[..len]), None, "{len} bytes");
+    pub(in crate::site) fn get(&self) -> Option<&Witness> {
+        self.witness.get()
+    }
+
+    /// Notes a commit of this site that has become durable. A witness that cannot be written lags:
+    /// the next one tells all.
+    pub(in crate::site) fn note(&self, committed: &Committed) {
+        if let Some(witness) = self.get() {
+            drop(witness.note(Head {
+                number: committed.number,
+                hash: committed.hash,
+            }));
         }
     }
 
-    #[test]
-    fn the_layout_is_what_the_page_says() {
-        let text = String::from_utf8(sample().encode(7)).expect("it is text");
-        let lines: Vec<&str> = text.trim_end().lines().collect();
-        let said = &text[..text.find("check ").expect("it ends in a check")];
-        let (boot, max) = ("b".repeat(64), u64::MAX);
-        let expected = [
-            "uor acknowledged 1".to_owned(),
-            "sequence 7".to_owned(),
-            format!("federation {}", "01".repeat(32)),
-            format!("domain {}", "02".repeat(32)),
-            format!("number {max}"),
-            format!("hash {}", "03".repeat(32)),
-            format!("packs {} {max}", u32::MAX),
-            format!("directory {max} 1"),
-            format!("file {max} 2"),
-            format!("device {max}"),
-            format!("boot {boot}"),
-            format!("check {}", Checksum::of(said.as_bytes())),
-        ];
-        assert_eq!(
-            (text.len(), lines),
-            (SLOT_LEN, expected.iter().map(String::as_str).collect())
-        );
+    /// Begins to witness.
+    pub(in crate::site) fn set(&self, witness: Witness) {
+        // One that is there already goes on.
+        drop(self.witness.set(witness));
     }
+}
 
-    #[test]
-    fn a_place_is_left_with_another_inode_and_not_with_a_reboot() {
-        let here = sample().place;
-        let rebooted = Place {
-            boot: "c".to_owned(),
-            device: 7,
-            ..here.clone()
+impl Drop for SharedWitness {
+    fn drop(&mut self) {
+        // While a loss stands there is none, and what was acknowledged before goes on being said.
+        // What cannot be written lags.
+        let Some(witness) = self
+            .witness
+            .get()
+            .filter(|_| self.store.mode() == Mode::Write)
+        else {
+            return;
         };
-        assert!(!here.is_left_by(&here) && !here.is_left_by(&rebooted));
-        let (copied, replaced) = (
-            Place {
-                directory: 1,
-                ..here.clone()
-            },
-            Place {
-                file: 1,
-                ..here.clone()
-            },
-        );
-        let elsewhere = Place {
-            device: 7,
-            ..here.clone()
-        };
-        // The inode of what was removed is given again.
-        let reused = Place {
-            born: (1, 3),
-            ..here.clone()
-        };
-        assert!(
-            here.is_left_by(&reused)
-                && !here.is_left_by(&Place {
-                    born: (0, 0),
-                    ..here.clone()
-                })
-        );
-        assert!(
-            [copied, replaced, elsewhere]
-                .iter()
-                .all(|other| here.is_left_by(other))
-        );
-    }
-
-    #[test]
-    fn packs_are_cut_if_the_last_is_gone_or_shorter() {
-        let packs = |last, len| Packs { last, len };
-        assert!(packs(2, 10).are_cut_to(packs(1, 99)) && packs(2, 10).are_cut_to(packs(2, 9)));
-        assert!(!packs(2, 10).are_cut_to(packs(2, 10)) && !packs(2, 10).are_cut_to(packs(3, 0)));
+        if self.store.blocks().sync().is_ok() {
+            drop(witness.settle(self.disk.as_ref(), &self.store, None));
+        }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::TryLockError;
 
 use serde::Serialize;
 use uor_asl::disk::Mode;
@@ -78,11 +77,7 @@ impl Site {
         if self.mode == Mode::ReadOnly {
             return Err(FileError::ReadOnly.into());
         }
-        let _alone = match self.putting.try_write() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(GcError::Busy),
-        };
+        let _alone = self.freeing().ok_or(GcError::Busy)?;
         self.cancel.check()?;
         self.reopen_alone()?;
         let kept = self.kept()?.into_iter().map(|id| {

@@ -18,7 +18,6 @@
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::TryLockError;
 
 use serde::Serialize;
 use uor_asl::blocks::BlocksError;
@@ -210,11 +209,7 @@ impl Site {
             });
         }
         // What is added counts on what is visible: nothing may vanish under it.
-        let _alone = match self.putting.try_write() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(RemoveError::Busy),
-        };
+        let _alone = self.freeing().ok_or(RemoveError::Busy)?;
         self.reopen_alone().map_err(CommitError::from)?;
         let at = self.head();
         let mut looking = Looking::new(self, &at, on_progress);

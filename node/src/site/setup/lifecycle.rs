@@ -21,13 +21,14 @@ use uor_index_format::record::Record;
 use uor_index_format::ticket::Ticket;
 
 use super::opening::Opening;
+use crate::site::directory::files;
 use crate::site::directory::files::{
-    self, ADDRESSES_FILE, FileError, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE,
+    ADDRESSES_FILE, FileError, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE,
     RESTORED_FILE, SITE_FILE, TABLE_FILE, WITNESS_FILE,
 };
 use crate::site::directory::listing;
 use crate::site::handle::Site;
-use crate::site::integrity::standing::Loss;
+use crate::site::integrity::loss::Loss;
 use crate::site::json;
 
 /// How far a commit's logseq may lie above everything its receiver has seen, in a federation
@@ -351,8 +352,8 @@ impl Site {
 
     /// Whether other users could look into the data directory until it was opened now, as earlier
     /// releases had made it.
-    pub const fn was_open_to_others(&self) -> bool {
-        self.was_open_to_others
+    pub fn was_open_to_others(&self) -> bool {
+        self.found.was_open_to_others
     }
 
     /// Refuses a data directory of a newer format, for whoever reads the store in it and not the

@@ -1,7 +1,7 @@
 //! Opening a data directory: its small files, its store, and whether it is all there.
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::store::{self, MaintenanceThread, Store, StoreError};
@@ -9,11 +9,15 @@ use uor_index_format::key::SiteKey;
 
 use super::lifecycle::{OpenError, disk_in};
 use crate::cancel::Cancel;
-use crate::site::directory::files::{self, SITE_FILE};
+use crate::site::directory::files;
+use crate::site::directory::files::{FileError, SITE_FILE};
 use crate::site::directory::private;
 use crate::site::handle::Site;
-use crate::site::integrity::standing::{self, Loss, Standing, Witnessed, Witnessing};
-use crate::site::integrity::witness::Witness;
+use crate::site::integrity::found::Found;
+use crate::site::integrity::hold::{hold_of, unmark_restored};
+use crate::site::integrity::loss::{Loss, Witnessed};
+use crate::site::integrity::permission::Permission;
+use crate::site::integrity::witness::{SharedWitness, Witness};
 
 /// What is kept of the disk so that things can be removed when it is full. Little beside a pack,
 /// much beside what removing writes.
@@ -26,8 +30,6 @@ pub(in crate::site) struct Opening<'a> {
     name: String,
     key: SiteKey,
     witnessed: Witnessed,
-    /// Whether other users could look into the directory until now.
-    was_open_to_others: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -51,12 +53,11 @@ impl<'a> Opening<'a> {
             name,
             key,
             witnessed,
-            was_open_to_others: false,
         })
     }
 
-    pub(in crate::site) fn open(mut self, mode: Mode) -> Result<Site, OpenError> {
-        self.was_open_to_others = mode == Mode::Write && private::tighten(self.dir);
+    pub(in crate::site) fn open(self, mode: Mode) -> Result<Site, OpenError> {
+        let was_open_to_others = mode == Mode::Write && private::tighten(self.dir);
         let (store, cut) = match self.store(mode, false) {
             // What others wrote comes again by itself; what this site wrote must not be forgotten.
             Err(OpenError::Store {
@@ -72,9 +73,15 @@ impl<'a> Opening<'a> {
         if mode == Mode::Write {
             self.refuse_loss(&store)?;
         }
-        let mut site = self.site(store, mode)?;
-        site.cut = cut;
-        Ok(site)
+        let loss = self.loss(&store)?;
+        let found = Found {
+            was_open_to_others,
+            loss,
+            cut,
+            salvaged: Vec::new(),
+            is_lone_copy: false,
+        };
+        self.site(store, mode, loss, found)
     }
 
     /// Opens it whatever was lost. Damaged segments of the log are written anew, and with
@@ -87,9 +94,15 @@ impl<'a> Opening<'a> {
         }
         let loss = self.loss(&self.store(Mode::ReadOnly, false)?)?;
         let store = self.store(Mode::Write, loss.is_some())?;
-        let mut site = self.site(store, Mode::Write)?;
-        (site.loss, site.salvaged) = (loss, salvaged);
-        Ok(site)
+        let loss_now = self.loss(&store)?;
+        let found = Found {
+            was_open_to_others: false,
+            loss,
+            cut: None,
+            salvaged,
+            is_lone_copy: false,
+        };
+        self.site(store, Mode::Write, loss_now, found)
     }
 
     fn store(&self, mode: Mode, anew: bool) -> Result<Store, OpenError> {
@@ -136,71 +149,79 @@ impl<'a> Opening<'a> {
         self.loss(store)?.map_or(Ok(()), lost)
     }
 
-    fn site(self, store: Store, mode: Mode) -> Result<Site, OpenError> {
-        let loss = self.loss(&store)?;
-        let Self {
-            dir,
-            disk,
-            name,
-            key,
-            witnessed,
-            was_open_to_others,
-        } = self;
-        let failed = |source| OpenError::File {
-            dir: dir.to_owned(),
-            source,
-        };
-        let me = key.site_id();
-        let is_alone = store.view().members().iter().all(|member| *member == me) && loss.is_none();
-        let held = standing::hold_of(dir, disk.as_ref(), &witnessed).map_err(failed)?;
-        let hold = held.filter(|_| !is_alone);
-        let is_kept = mode == Mode::Write;
+    /// The site in the store, which has lost `loss_now`.
+    fn site(
+        self,
+        store: Store,
+        mode: Mode,
+        loss_now: Option<Loss>,
+        found: Found,
+    ) -> Result<Site, OpenError> {
+        let has_lost_nothing = loss_now.is_none();
+        let is_alone = has_lost_nothing && self.is_only_member(&store);
+        let copied = hold_of(self.dir, self.disk.as_ref(), &self.witnessed)
+            .map_err(|source| self.unread(source))?;
+        let hold = copied.filter(|_| !is_alone);
         // While something is lost, the witness goes on saying what there was.
-        let witness = (is_kept && loss.is_none())
-            .then(|| Witness::open(dir, disk.as_ref(), &store, me, hold.is_none()));
-        let witness = match witness.transpose() {
-            // It lags until there is room: no reason not to make some.
-            Err(error) if error.is_out_of_space() => None,
-            witness => witness.map_err(|error| failed(error.into()))?,
+        let witness = if mode == Mode::Write && has_lost_nothing {
+            self.witness(&store, hold.is_none())?
+        } else {
+            None
         };
-        if is_kept && is_alone && loss.is_none() {
-            standing::unmark_restored(disk.as_ref()).map_err(failed)?;
+        if mode == Mode::Write && is_alone {
+            unmark_restored(self.disk.as_ref()).map_err(|source| self.unread(source))?;
         }
         let store = Arc::new(store);
-        let witness = Arc::new(Witnessing::new(
-            witness,
-            Arc::clone(&disk),
-            Arc::clone(&store),
-        ));
-        let maintenance = is_kept
-            .then(|| MaintenanceThread::start(Arc::clone(&store)))
-            .transpose();
-        let maintenance = maintenance
-            .map_err(|source| OpenError::Thread {
-                dir: dir.to_owned(),
-                source,
-            })?
-            .map(Arc::new);
-        let site = Site {
-            dir: dir.to_owned(),
-            disk,
+        let witness = SharedWitness::new(witness, Arc::clone(&self.disk), Arc::clone(&store));
+        let maintenance = (mode == Mode::Write)
+            .then(|| self.maintenance(&store))
+            .transpose()?;
+        Ok(Site {
+            dir: self.dir.to_owned(),
+            disk: self.disk,
             mode,
-            name,
-            key,
+            name: self.name,
+            key: self.key,
             store,
-            _maintenance: maintenance,
-            files: Arc::default(),
-            putting: Arc::default(),
-            was_open_to_others,
+            _maintenance: maintenance.map(Arc::new),
+            locks: Arc::default(),
             cancel: Cancel::default(),
-            witness,
-            loss,
-            cut: None,
-            salvaged: Vec::new(),
-            is_lone_copy: held.is_some() && is_alone,
-            standing: Arc::new(Mutex::new(hold.map_or(Standing::Free, Standing::Held))),
-            asked: Arc::new(Condvar::new()),
-        };
-        Ok(site)
+            witness: Arc::new(witness),
+            permission: Arc::new(Permission::new(hold)),
+            found: Arc::new(Found {
+                is_lone_copy: copied.is_some() && is_alone,
+                ..found
+            }),
+        })
+    }
+
+    fn is_only_member(&self, store: &Store) -> bool {
+        let me = self.key.site_id();
+        store.view().members().iter().all(|member| *member == me)
+    }
+
+    /// Takes up the witness, unless there is no room for it: then it lags until there is, which is
+    /// no reason not to make some.
+    fn witness(&self, store: &Store, here_now: bool) -> Result<Option<Witness>, OpenError> {
+        let disk = self.disk.as_ref();
+        match Witness::open(self.dir, disk, store, self.key.site_id(), here_now) {
+            Err(error) if error.is_out_of_space() => Ok(None),
+            Err(error) => Err(self.unread(error.into())),
+            Ok(witness) => Ok(Some(witness)),
+        }
+    }
+
+    fn maintenance(&self, store: &Arc<Store>) -> Result<MaintenanceThread, OpenError> {
+        MaintenanceThread::start(Arc::clone(store)).map_err(|source| OpenError::Thread {
+            dir: self.dir.to_owned(),
+            source,
+        })
+    }
+
+    fn unread(&self, source: FileError) -> OpenError {
+        OpenError::File {
+            dir: self.dir.to_owned(),
+            source,
+        }
     }
 }
