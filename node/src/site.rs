@@ -34,9 +34,10 @@ mod writing;
 pub use self::backup::{BackedUp, BackupError, RestoreError, Restored};
 pub use self::catalog::{
     Applied, Candidate, Change, ClaimListed, ConflictListed, DiskUse, DomainApplied, DomainStatus,
-    EdgeAdded, EdgeDraft, EdgeError, EdgeListed, EntryListed, HistoryError, LogListed, RefError,
-    RefListed, RefSet, ResolutionError, ResolveError, Resolved, SnapshotCreated, SnapshotDiff,
-    SnapshotError, SnapshotListed, SnapshotShown, Sort, Status, StatusError, Target,
+    EdgeAdded, EdgeDraft, EdgeError, EdgeListed, EntryListed, HistoryError, LogListed,
+    MemberListed, RefError, RefListed, RefSet, ResolutionError, ResolveError, Resolved,
+    SnapshotCreated, SnapshotDiff, SnapshotError, SnapshotListed, SnapshotShown, Sort, Status,
+    StatusError, Target,
 };
 pub use self::compute::{
     Binding, Failure, ProgramAdded, ProgramChecked, ProgramError, ProgramShown, Ran, ReceiptShown,
@@ -57,6 +58,4 @@ pub use self::integrity::{Damaged, Hold, HoldError, Loss, RecoverError, Remainin
 pub use self::retention::{
     EraseError, ErasedPayload, Gathered, GcError, RemoveError, Removed, RemovedAll,
 };
-pub use self::setup::{
-    InitError, Initialised, InviteError, MemberListed, OpenError, RedeemError, Redeemed,
-};
+pub use self::setup::{InitError, Initialised, InviteError, OpenError, RedeemError, Redeemed};

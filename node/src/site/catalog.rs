@@ -1,9 +1,10 @@
 //! What is here, and what is said about it: names, ids, edges, snapshots, the log.
 //!
-//! To be read in this order: `resolve`, `names`, `history`, `edges`, `snapshots`, `status`.
+//! To be read in this order: `resolve`, `names`, `members`, `history`, `edges`, `snapshots`, `status`.
 
 mod edges;
 pub(super) mod history;
+mod members;
 mod names;
 pub(super) mod resolve;
 pub(super) mod snapshots;
@@ -13,6 +14,7 @@ pub use self::edges::{EdgeAdded, EdgeDraft, EdgeError, EdgeListed};
 pub use self::history::{
     ClaimListed, ConflictListed, HistoryError, LogListed, ResolutionError, Resolved,
 };
+pub use self::members::MemberListed;
 pub use self::names::{RefError, RefListed, RefSet};
 pub use self::resolve::{Candidate, ResolveError, Sort, Target};
 pub use self::snapshots::{

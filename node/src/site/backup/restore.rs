@@ -1,8 +1,9 @@
 //! Restoring: a data directory from a backup. The site in it asks the others before it writes, so
 //! that what it wrote after the backup comes back from them and is not written over.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use serde::Serialize;
 use uor_asl::disk::Mode;
@@ -15,7 +16,8 @@ use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
 use crate::site::handle::Site;
 use crate::site::integrity::hold::mark_restored;
 use crate::site::json;
-use crate::site::setup::lifecycle::{Fresh, InitError, OpenError};
+use crate::site::setup::error::{InitError, OpenError};
+use crate::site::setup::fresh::Fresh;
 
 /// A site that was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

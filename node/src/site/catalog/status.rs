@@ -9,13 +9,13 @@ use uor_asl::store::StoreError;
 use uor_index_format::id::{CommitHash, FederationId, LogSeq, SiteId, StateRoot};
 use uor_index_format::snapshot::Frontier;
 
+use super::members::MemberListed;
 use crate::site::directory::files;
 use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
 use crate::site::integrity::hold::Hold;
 use crate::site::integrity::loss::Loss;
 use crate::site::json;
-use crate::site::setup::invite::MemberListed;
 
 /// What a site amounts to. Peers and lag are the node's to add.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

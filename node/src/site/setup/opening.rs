@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use uor_asl::disk::{Disk, Mode};
 use uor_asl::store::{self, MaintenanceThread, Store, StoreError};
+use uor_index_format::id::SiteId;
 use uor_index_format::key::SiteKey;
 
-use super::lifecycle::{OpenError, disk_in};
+use super::error::OpenError;
+use super::parts::disk_in;
 use crate::cancel::Cancel;
-use crate::site::directory::files;
-use crate::site::directory::files::{FileError, SITE_FILE};
+use crate::site::directory::files::{self, FileError, SITE_FILE};
 use crate::site::directory::private;
 use crate::site::handle::Site;
 use crate::site::integrity::found::Found;
@@ -23,8 +24,66 @@ use crate::site::integrity::witness::{SharedWitness, Witness};
 /// much beside what removing writes.
 const RESERVE_BYTES: u64 = 8 << 20;
 
+impl Site {
+    /// Opens a data directory: for reading beside any writer, or as its one writer. A site that has
+    /// lost what it had acknowledged is opened to be read only, until [`Site::open_to_recover`] has
+    /// brought it back or given it up.
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the directory.
+    pub fn open(dir: &Path, mode: Mode) -> Result<Self, OpenError> {
+        Opening::begin(dir)?.open(mode)
+    }
+
+    /// Opens the data directory of a site that has lost something, or has to ask before it writes,
+    /// as its one writer. It is not to write before [`Site::recovered`]. Segments of the log that
+    /// lost bytes are written anew, out of what is left.
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the directory.
+    pub fn open_to_recover(dir: &Path) -> Result<Self, OpenError> {
+        Opening::begin(dir)?.open_to_recover(false)
+    }
+
+    /// As [`Site::open_to_recover`], giving up the own commits that are lost: those that follow
+    /// them are taken out of the log, since they count for nobody. Nobody else may have any of
+    /// them: their numbers are used again.
+    ///
+    /// # Errors
+    /// [`OpenError`], naming the directory.
+    pub fn open_giving_up(dir: &Path) -> Result<Self, OpenError> {
+        Opening::begin(dir)?.open_to_recover(true)
+    }
+
+    /// Whose data directory this is, for whoever reads the store in it and not the site.
+    ///
+    /// # Errors
+    /// [`FileError`] if its key cannot be read.
+    pub fn owner(dir: &Path) -> Result<SiteId, FileError> {
+        Ok(files::read_key(disk_in(dir).as_ref())?.site_id())
+    }
+
+    /// Whether other users could look into the data directory until it was opened now, as earlier
+    /// releases had made it.
+    pub fn was_open_to_others(&self) -> bool {
+        self.found.was_open_to_others
+    }
+
+    /// Refuses a data directory of a newer format, for whoever reads the store in it and not the
+    /// site.
+    ///
+    /// # Errors
+    /// [`FileError::Newer`] alone: what else may be wrong with the small files is not the store's.
+    pub fn refuse_newer(dir: &Path) -> Result<(), FileError> {
+        match files::read_name(disk_in(dir).as_ref()) {
+            Err(error @ FileError::Newer { .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A data directory whose small files have been read.
-pub(in crate::site) struct Opening<'a> {
+struct Opening<'a> {
     dir: &'a Path,
     disk: Arc<dyn Disk>,
     name: String,
@@ -33,7 +92,7 @@ pub(in crate::site) struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    pub(in crate::site) fn begin(dir: &'a Path) -> Result<Self, OpenError> {
+    fn begin(dir: &'a Path) -> Result<Self, OpenError> {
         let disk = disk_in(dir);
         let failed = |source| OpenError::File {
             dir: dir.to_owned(),
@@ -56,7 +115,7 @@ impl<'a> Opening<'a> {
         })
     }
 
-    pub(in crate::site) fn open(self, mode: Mode) -> Result<Site, OpenError> {
+    fn open(self, mode: Mode) -> Result<Site, OpenError> {
         let was_open_to_others = mode == Mode::Write && private::tighten(self.dir);
         let (store, cut) = match self.store(mode, false) {
             // What others wrote comes again by itself; what this site wrote must not be forgotten.
@@ -86,7 +145,7 @@ impl<'a> Opening<'a> {
 
     /// Opens it whatever was lost. Damaged segments of the log are written anew, and with
     /// `gives_up` without what follows own commits that are lost.
-    pub(in crate::site) fn open_to_recover(self, gives_up: bool) -> Result<Site, OpenError> {
+    fn open_to_recover(self, gives_up: bool) -> Result<Site, OpenError> {
         let mut salvaged = Store::salvage(&self.disk).map_err(|source| self.failed(source))?;
         if gives_up {
             let dropped = Store::drop_uncounted(&self.disk, &self.key.site_id());
