@@ -35,9 +35,9 @@ pub use self::backup::{BackedUp, BackupError, RestoreError, Restored};
 pub use self::catalog::{
     Applied, Candidate, Change, ClaimListed, ConflictListed, DiskUse, DomainApplied, DomainStatus,
     EdgeAdded, EdgeDraft, EdgeError, EdgeListed, EntryListed, HistoryError, LogListed,
-    MemberListed, RefError, RefListed, RefSet, ResolutionError, ResolveError, Resolved,
-    SnapshotCreated, SnapshotDiff, SnapshotError, SnapshotListed, SnapshotShown, Sort, Status,
-    StatusError, Target,
+    MemberListed, OpenedPayload, ReadError, RefError, RefListed, RefSet, ResolutionError,
+    ResolveError, Resolved, SnapshotCreated, SnapshotDiff, SnapshotError, SnapshotListed,
+    SnapshotShown, Sort, Status, StatusError, Target, ZfsIdentity,
 };
 pub use self::compute::{
     Binding, Failure, ProgramAdded, ProgramChecked, ProgramError, ProgramShown, Ran, ReceiptShown,
@@ -45,14 +45,12 @@ pub use self::compute::{
 };
 pub(crate) use self::directory::TABLE_FILE;
 pub use self::directory::{FileError, Peer};
-pub use self::export::{
-    Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError,
-};
+pub use self::export::{Listed, ListedAttributes, ListedKind, Materialised};
 pub use self::handle::Site;
 pub use self::ingest::{
     AddError, AddEvent, AddOptions, Added, Bounded, ExcludeError, Excludes, Fate, ImportError,
     ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, LeftOut, Obstacle,
-    Planned, Progress, Source, ZfsIdentity,
+    Planned, Progress, Source,
 };
 pub use self::integrity::{Damaged, Hold, HoldError, Loss, RecoverError, Remaining, Witnessed};
 pub use self::retention::{

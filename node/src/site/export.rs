@@ -1,11 +1,12 @@
 //! Payloads and trees on their way out.
 //!
-//! To be read in this order: `read`, `spread`, `out`.
+//! To be read in this order: `list`, `spread` (how many entries a tree stands for), `out`,
+//! `materialise`.
 
+mod list;
+mod materialise;
 mod out;
-pub(super) mod read;
 mod spread;
 
-pub use self::read::{
-    Listed, ListedAttributes, ListedKind, Materialised, OpenedPayload, ReadError,
-};
+pub use self::list::{Listed, ListedAttributes, ListedKind};
+pub use self::materialise::Materialised;

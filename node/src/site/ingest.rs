@@ -12,5 +12,5 @@ pub use self::add::{
     Obstacle, Planned, Progress, Source,
 };
 pub use self::import::{
-    ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, ZfsIdentity,
+    ImportError, ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported,
 };

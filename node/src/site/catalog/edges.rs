@@ -10,7 +10,8 @@ use uor_index_format::snapshot::Snapshot;
 use uor_tgk::graph::{Graph, PlacedEdge};
 use uor_tgk::trace::{Direction, Trace, trace};
 
-use super::resolve::{ResolveError, Sort};
+use super::resolve::ResolveError;
+use super::sort::Sort;
 use crate::site::handle::Site;
 use crate::site::json;
 

@@ -9,7 +9,9 @@ use uor_index_format::id::{CanonicalId, FederationId, SiteId};
 use uor_index_format::membership::Admission;
 use uor_index_format::record::Content;
 
-use crate::site::catalog::resolve::{Candidate, PREFIX_LEN_MIN, ResolveError, Sort};
+use super::resolve::{PREFIX_LEN_MIN, ResolveError};
+use super::sort::Sort;
+use super::target::Candidate;
 use crate::site::handle::Site;
 use crate::site::json;
 

@@ -8,7 +8,8 @@ use uor_index_format::record::{Content, Kind, Record};
 use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, check_name};
 use uor_index_format::snapshot::Snapshot;
 
-use super::resolve::{Sort, Target};
+use super::sort::Sort;
+use super::target::Target;
 use crate::site::handle::Site;
 use crate::site::json;
 

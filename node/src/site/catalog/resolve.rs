@@ -3,181 +3,29 @@
 //! A name wins over an id: names that look like ids cannot be given. Whatever is not visible at the
 //! snapshot is not found, but what is known otherwise is said.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
 use uor_asl::state::ReadError as StateError;
-use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum};
-use uor_index_format::record::{Content, Kind};
+use uor_index_format::id::{ArtifactKey, CanonicalId};
+use uor_index_format::record::Content;
 use uor_index_format::reference::{ID_PREFIX_LEN_MIN, NAMESPACE_USER, RefAssignment, is_like_id};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::state::Entry;
 use uor_index_format::tree::EntryKind;
-use uor_index_format::{program, snapshot, tree};
 
-use crate::site::export::read::ReadError;
+use super::payload::ReadError;
+use super::sort::Sort;
+use super::target::{Candidate, Target};
 use crate::site::handle::Site;
-use crate::site::json;
 use crate::site::text;
 
 /// Fewest digits of an id that a person may give.
 pub(in crate::site) const PREFIX_LEN_MIN: usize = ID_PREFIX_LEN_MIN;
+
 const ID_DIGITS: usize = 64;
 /// How many candidates of an ambiguous prefix are named.
 const CANDIDATES_MAX: usize = 16;
 /// How many ids that begin alike are looked at. Records may shadow any ids, so that those that are
 /// visible are among others.
 const LOOKS_MAX: usize = 4096;
-
-/// What something is, in the words of the command line. Artifacts are told apart by their type tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sort {
-    /// An artifact that is none of the following.
-    File,
-    /// A directory.
-    Tree,
-    /// A PEL program.
-    Program,
-    /// A snapshot.
-    Snapshot,
-    /// An execution receipt.
-    Receipt,
-    /// An edge.
-    Edge,
-    /// A name.
-    Ref,
-    /// The founding record of the federation.
-    Genesis,
-    /// The admission of a site.
-    Admission,
-}
-
-impl Sort {
-    /// The word used on the command line and in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Tree => "tree",
-            Self::Program => "program",
-            Self::Snapshot => "snapshot",
-            Self::Receipt => "receipt",
-            Self::Edge => "edge",
-            Self::Ref => "ref",
-            Self::Genesis => "genesis",
-            Self::Admission => "admission",
-        }
-    }
-
-    /// The word with its article, for messages.
-    pub(in crate::site) const fn with_article(self) -> &'static str {
-        match self {
-            Self::File => "a file",
-            Self::Tree => "a tree",
-            Self::Program => "a program",
-            Self::Snapshot => "a snapshot",
-            Self::Receipt => "a receipt",
-            Self::Edge => "an edge",
-            Self::Ref => "a ref",
-            Self::Genesis => "a genesis",
-            Self::Admission => "an admission",
-        }
-    }
-
-    /// Whether it has a payload in blocks.
-    pub const fn has_payload(self) -> bool {
-        matches!(
-            self,
-            Self::File | Self::Tree | Self::Program | Self::Snapshot | Self::Receipt
-        )
-    }
-
-    /// What a visible entry is.
-    pub const fn of(entry: &Entry) -> Self {
-        match (entry.kind, entry.type_tag) {
-            (Kind::Receipt, _) => Self::Receipt,
-            (Kind::Edge, _) => Self::Edge,
-            (Kind::Ref, _) => Self::Ref,
-            (Kind::Genesis, _) => Self::Genesis,
-            (Kind::Admission, _) => Self::Admission,
-            (_, Some(tree::TYPE_TAG)) => Self::Tree,
-            (_, Some(program::TYPE_TAG)) => Self::Program,
-            (_, Some(snapshot::TYPE_TAG)) => Self::Snapshot,
-            _ => Self::File,
-        }
-    }
-}
-
-impl fmt::Display for Sort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl Serialize for Sort {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-/// What a text was resolved to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The text as it was given.
-    pub text: String,
-    /// The id.
-    pub id: CanonicalId,
-    /// What it is.
-    pub sort: Sort,
-    /// Its type tag.
-    pub type_tag: Option<u32>,
-    /// Checksum of the payload or body that stands; `None` while a conflict withholds all.
-    pub checksum: Option<Checksum>,
-    /// Length of that in bytes.
-    pub len: u64,
-    /// Whether there is an open conflict about it.
-    pub conflict: bool,
-    /// The ref it was reached by (before any `/path`), if it was.
-    pub via_ref: Option<String>,
-    /// Whether a path into a tree was followed.
-    pub via_path: bool,
-}
-
-impl Target {
-    /// The id as a key.
-    pub fn key(&self) -> ArtifactKey {
-        self.id.into()
-    }
-
-    pub(in crate::site) fn of(text: &str, entry: &Entry) -> Self {
-        Self {
-            text: text.to_owned(),
-            id: entry.id,
-            sort: Sort::of(entry),
-            type_tag: entry.type_tag,
-            checksum: entry.checksum,
-            len: entry.payload_len,
-            conflict: entry.conflict,
-            via_ref: None,
-            via_path: false,
-        }
-    }
-}
-
-/// One of several things a prefix may mean.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Candidate {
-    /// Its id.
-    #[serde(serialize_with = "json::text")]
-    pub id: CanonicalId,
-    /// What it is.
-    pub sort: Sort,
-}
-
-impl fmt::Display for Candidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.id, self.sort)
-    }
-}
 
 /// Why a text means nothing here, or too much.
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,9 @@ use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, chec
 use uor_pel::program::{CompileError, Compiled, compile, dot, text};
 use uor_pel::run::PROGRAM_LEN_MAX;
 
-use crate::site::catalog::resolve::{Sort, Target};
-use crate::site::export::read::{ReadError, wrong_kind};
+use crate::site::catalog::payload::{ReadError, wrong_kind};
+use crate::site::catalog::sort::Sort;
+use crate::site::catalog::target::Target;
 use crate::site::handle::Site;
 use crate::site::json;
 

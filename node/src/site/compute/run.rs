@@ -24,12 +24,13 @@ use uor_tgk::export::{GENERATED, USED};
 use super::artifacts::{self, StoreShelf};
 use crate::cancel::Cancelled;
 use crate::site::catalog::history::ClaimListed;
-use crate::site::catalog::resolve::{ResolveError, Sort, Target};
-use crate::site::export::read::{ReadError, wrong_kind};
+use crate::site::catalog::payload::{ReadError, wrong_kind};
+use crate::site::catalog::resolve::ResolveError;
+use crate::site::catalog::sort::Sort;
+use crate::site::catalog::target::Target;
 use crate::site::handle::Site;
-use crate::site::ingest::add::Source;
 use crate::site::ingest::add::left_out::Obstacle;
-use crate::site::ingest::add::{AddError, AddOptions};
+use crate::site::ingest::add::{AddError, AddOptions, Source};
 use crate::site::json;
 
 /// Largest outcome that is shown.

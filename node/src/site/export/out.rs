@@ -19,9 +19,11 @@ use uor_index_format::id::ArtifactKey;
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{Attributes, EntryKind, LinkId, Tree, TreeEntry};
 
-use super::read::{ReadError, writing};
 use super::spread;
-use crate::site::catalog::resolve::{ResolveError, Sort, Target};
+use crate::site::catalog::payload::ReadError;
+use crate::site::catalog::resolve::ResolveError;
+use crate::site::catalog::sort::Sort;
+use crate::site::catalog::target::Target;
 use crate::site::handle::Site;
 use crate::site::text::escaped;
 
@@ -383,4 +385,11 @@ fn give(to: &Path, attributes: &Attributes) -> bool {
         AtFlags::SYMLINK_NOFOLLOW,
     );
     given.is_ok()
+}
+
+pub(super) fn writing(path: &Path) -> impl Fn(io::Error) -> ReadError {
+    move |source| ReadError::Write {
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -10,8 +10,9 @@ use uor_index_format::id::{ArtifactKey, CanonicalId};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, Tree};
 
-use super::read::ReadError;
-use crate::site::catalog::resolve::{ResolveError, Sort};
+use crate::site::catalog::payload::ReadError;
+use crate::site::catalog::resolve::ResolveError;
+use crate::site::catalog::sort::Sort;
 use crate::site::handle::Site;
 
 /// So many entries any tree may stand for.

@@ -44,7 +44,7 @@ pub use self::plan::{Fate, Planned};
 use super::stat_cache::{Seen, StatCache};
 use super::walk::{Step, Taken, Walk, reading};
 use crate::cancel::Cancelled;
-use crate::site::catalog::resolve::Sort;
+use crate::site::catalog::sort::Sort;
 use crate::site::directory::private::{self, DataDirs};
 use crate::site::handle::Site;
 use crate::site::json;

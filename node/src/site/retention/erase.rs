@@ -11,9 +11,9 @@ use uor_index_format::snapshot::Snapshot;
 use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
 use crate::replication::payloads::erase_staged;
+use crate::site::catalog::payload::{ReadError, wrong_kind};
 use crate::site::catalog::resolve::ResolveError;
 use crate::site::directory::files::FileError;
-use crate::site::export::read::{ReadError, wrong_kind};
 use crate::site::handle::Site;
 use crate::site::json;
 

@@ -11,10 +11,10 @@ use uor_asl::disk::Mode;
 use uor_asl::store::StoreError;
 use uor_index_format::id::SnapshotId;
 
-use super::retain::Kept;
 use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
-use crate::site::catalog::snapshots::SnapshotError;
+use crate::site::catalog::snapshots::error::SnapshotError;
+use crate::site::catalog::snapshots::retained::Kept;
 use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
 

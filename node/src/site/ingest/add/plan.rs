@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::left_out::{Bounded, LeftOut, Obstacle};
 use super::{AddError, AddOptions, Source, check_options};
-use crate::site::catalog::resolve::Sort;
+use crate::site::catalog::sort::Sort;
 use crate::site::directory::private::{DataDirs, open_file};
 use crate::site::handle::Site;
 use crate::site::ingest::walk::{Step, Taken, Walk};

@@ -15,8 +15,8 @@ use uor_index_format::id::Checksum;
 use uor_zfs::contents::{Segment, Source, Spool as _, Stored};
 use uor_zfs::objects::ObjectSet;
 
+use super::error::{ImportError, storing};
 use super::spool::FileSpool;
-use super::{ImportError, storing};
 
 /// How many bytes of holes the files of one stream may have: reading them takes time, though not
 /// room.

@@ -12,9 +12,10 @@ use uor_index_format::record::Payload;
 use uor_index_format::snapshot::{ORIGIN_NAME_LEN_MAX, Origin};
 use uor_index_format::tree::{Attributes, EntryKind, MODE_MASK};
 
+use super::error::{ImportError, storing};
 use super::publish::Staged;
-use super::tree::{Entries, Identity, Node, NodeKind, Source};
-use super::{ImportError, ImportOptions, ImportProgress, storing, tree};
+use super::report::{ImportOptions, ImportProgress};
+use super::tree::{self, Entries, Identity, Node, NodeKind, Source};
 use crate::site::directory::listing;
 use crate::site::directory::private::{DataDirs, open_file};
 use crate::site::handle::Site;

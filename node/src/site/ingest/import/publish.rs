@@ -13,8 +13,10 @@ use uor_index_format::record::{Payload, Record};
 use uor_index_format::reference::{NAMESPACE_USER, RefAssignment, check_name};
 use uor_index_format::snapshot::{Origin, Snapshot, TYPE_TAG};
 
-use super::{ImportError, Imported, ZfsIdentity, storing};
-use crate::site::catalog::snapshots::SNAPSHOT_LEN_MAX;
+use super::error::{ImportError, storing};
+use super::report::Imported;
+use crate::site::catalog::origin::ZfsIdentity;
+use crate::site::catalog::snapshots::find::SNAPSHOT_LEN_MAX;
 use crate::site::handle::Site;
 
 /// The edge from the import that another rests on.

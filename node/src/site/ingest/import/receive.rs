@@ -17,12 +17,13 @@ use uor_zfs::state::{self, StateError};
 use uor_zfs::stream::StreamReader;
 use uor_zfs::volume;
 
-use super::contents::HOLES_MAX;
+use super::contents::{self, HOLES_MAX};
 use super::direct::Incoming;
+use super::error::{ImportError, storing};
 use super::publish::{Base, Staged, known_snapshots, reference_below};
+use super::report::{ImportOptions, ImportProgress};
 use super::spool::{FileSpool, nameless};
-use super::tree::{Built, Entries, Links, Node, NodeKind, Source};
-use super::{ImportError, ImportOptions, ImportProgress, contents, storing, tree};
+use super::tree::{self, Built, Entries, Links, Node, NodeKind, Source};
 use crate::site::handle::Site;
 
 /// Streams are read in portions of this many bytes.

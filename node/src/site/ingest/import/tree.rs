@@ -11,7 +11,7 @@ use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_index_format::tree::{Attributes, EntryKind, LinkId, Own, TYPE_TAG, Tree, TreeEntry};
 
-use super::{ImportError, storing};
+use super::error::{ImportError, storing};
 
 /// What makes several names one file.
 pub(super) type Identity = (u64, u64);
