@@ -10,13 +10,15 @@
 //! `locks`, `integrity` (whether it is all there), `handle`, `writing` (what writers go through), `setup` (how a site comes to be and is
 //! opened), `catalog` (what is here, and what is said about it), `ingest` and `export` (things on
 //! their way in and out), `compute` (what is computed from them), `retention` (what goes again),
-//! `backup` (what must not get lost). `text` and `json` say how names and ids look, to all of them.
+//! `backup` (what must not get lost). `text`,
+//! `json` and `bounded` say how names, ids and long lists look, to all of them.
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing
 //! visible but what it had reported before; every read takes the snapshot it is to see, so a report
 //! never mixes two states; what is cancelled ([`Site::cancellable`]) commits nothing from then on.
 
 mod backup;
+mod bounded;
 mod catalog;
 mod compute;
 mod directory;
@@ -32,6 +34,7 @@ pub mod text;
 mod writing;
 
 pub use self::backup::{BackedUp, BackupError, RestoreError, Restored};
+pub use self::bounded::Bounded;
 pub use self::catalog::{
     Applied, Candidate, Change, ClaimListed, ConflictListed, DiskUse, DomainApplied, DomainStatus,
     EdgeAdded, EdgeDraft, EdgeError, EdgeListed, EntryListed, HistoryError, LogListed,
@@ -48,7 +51,7 @@ pub use self::directory::{FileError, Peer};
 pub use self::export::{Listed, ListedAttributes, ListedKind, Materialised};
 pub use self::handle::Site;
 pub use self::ingest::{
-    AddError, AddEvent, AddOptions, Added, Bounded, ExcludeError, Excludes, Fate, ImportError,
+    AddError, AddEvent, AddOptions, Added, ExcludeError, Excludes, Fate, ImportError,
     ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, LeftOut, Obstacle,
     Planned, Progress, Source,
 };

@@ -29,8 +29,9 @@ use crate::site::catalog::resolve::ResolveError;
 use crate::site::catalog::sort::Sort;
 use crate::site::catalog::target::Target;
 use crate::site::handle::Site;
+use crate::site::ingest::add::error::AddError;
 use crate::site::ingest::add::left_out::Obstacle;
-use crate::site::ingest::add::{AddError, AddOptions, Source};
+use crate::site::ingest::add::source::{AddOptions, Source};
 use crate::site::json;
 
 /// Largest outcome that is shown.

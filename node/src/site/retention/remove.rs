@@ -29,10 +29,10 @@ use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, TYPE_TAG, Tree};
 
+use crate::site::bounded::Bounded;
 use crate::site::catalog::sort::Sort;
 use crate::site::catalog::target::Target;
 use crate::site::handle::Site;
-use crate::site::ingest::add::left_out::Bounded;
 use crate::site::json;
 
 /// Most tombstones of one commit.

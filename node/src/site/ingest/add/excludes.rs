@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::AddError;
 use crate::site::directory::private::open_file;
 
 /// The file in a directory that says what of it is left out.
-pub(in crate::site) const UORIGNORE: &str = ".uorignore";
+pub(super) const UORIGNORE: &str = ".uorignore";
 /// The longest such file that is read, in bytes.
 const UORIGNORE_LEN_MAX: u64 = 1 << 20;
 
@@ -101,7 +100,7 @@ impl Excludes {
     }
 
     /// The patterns, for a tree whose topmost directory is `root`.
-    pub(in crate::site) fn below(&self, root: &Path) -> Result<Gitignore, AddError> {
+    pub(super) fn below(&self, root: &Path) -> Result<Gitignore, ExcludeError> {
         let mut builder = GitignoreBuilder::new(root);
         for line in &self.lines {
             check(line, None, 1, &mut builder)?;
@@ -125,14 +124,14 @@ fn check(
     builder.add_line(None, pattern).map(drop).map_err(refused)
 }
 
-fn build(builder: &GitignoreBuilder, what: &str) -> Result<Gitignore, AddError> {
+fn build(builder: &GitignoreBuilder, what: &str) -> Result<Gitignore, ExcludeError> {
     let refused = |error: ignore::Error| ExcludeError::Pattern {
         pattern: what.to_owned(),
         file: None,
         line: 1,
         problem: error.to_string(),
     };
-    Ok(builder.build().map_err(refused)?)
+    builder.build().map_err(refused)
 }
 
 fn read(path: &Path, follow: bool) -> Result<String, ExcludeError> {
@@ -168,7 +167,7 @@ fn read(path: &Path, follow: bool) -> Result<String, ExcludeError> {
 }
 
 /// What the `.uorignore` of a directory says.
-pub(in crate::site) fn in_directory(dir: &Path) -> Result<Gitignore, AddError> {
+pub(super) fn in_directory(dir: &Path) -> Result<Gitignore, ExcludeError> {
     let file = dir.join(UORIGNORE);
     let text = read(&file, false)?;
     let mut builder = GitignoreBuilder::new(dir);
@@ -179,7 +178,7 @@ pub(in crate::site) fn in_directory(dir: &Path) -> Result<Gitignore, AddError> {
 }
 
 /// Whether the first of these that says anything says that a path is left out.
-pub(in crate::site) fn leave_out<'a>(
+pub(super) fn leave_out<'a>(
     mut rules: impl Iterator<Item = &'a Gitignore>,
     path: &Path,
     is_dir: bool,

@@ -6,32 +6,26 @@
 //! that had changed just before. (A writer through a mapping leaves a trace only when it first
 //! touches a page: like every tool that goes by these, this one may be deceived by it.)
 
-use std::fs::Metadata;
-use std::io::Read;
+use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
-use std::time::Duration;
 
 use crossbeam::channel::{Receiver as Queue, Sender, unbounded};
 use uor_asl::blocks::{CHUNK_LEN_MAX, PutOptions};
 use uor_index_format::record::Payload;
 
+use super::error::{AddError, reading, storing};
 use super::left_out::Obstacle;
-use super::{AddError, Adding, Sums, storing};
+use super::stat_cache::{Seen, Stamp};
 use crate::clock::wall_ms;
 use crate::site::directory::listing;
-use crate::site::directory::private::{may_be_key, open_file};
+use crate::site::directory::private::open_file;
 use crate::site::handle::Site;
-use crate::site::ingest::stat_cache::{Seen, Stamp};
-use crate::site::ingest::walk::reading;
 use crate::site::text;
-
-/// While a file is awaited, progress is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A file that has changed while it was read is read again so often.
 const CHANGES_MAX: u32 = 1;
@@ -80,11 +74,11 @@ struct Job {
 
 /// A file whose bytes are in the blocks.
 pub(super) struct FileRead {
-    payload: Payload,
-    new_bytes: u64,
-    seen: Option<Seen>,
+    pub(super) payload: Payload,
+    pub(super) new_bytes: u64,
+    pub(super) seen: Option<Seen>,
     /// Its path, if it was changing all the while.
-    changing: Option<String>,
+    pub(super) changing: Option<String>,
 }
 
 /// A file whose bytes are in the blocks, or will be.
@@ -134,7 +128,7 @@ impl<'scope> Files<'scope> {
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn begin(&self, path: PathBuf, len: u64, follow: bool) -> Begun {
+    pub(super) fn begin(&self, path: PathBuf, len: u64, follow: bool) -> Begun {
         let (answer, coming) = sync_channel(1);
         // Should every thread have panicked, the answer is missed where it is awaited.
         drop(self.jobs.send(Job {
@@ -148,7 +142,7 @@ impl<'scope> Files<'scope> {
 
     /// Reads a queued file in place of waiting for one; says whether there was one. A long one is
     /// left to the others.
-    fn help(&mut self) -> bool {
+    pub(super) fn help(&mut self) -> bool {
         let Ok(job) = self.queue.try_recv() else {
             return false;
         };
@@ -311,77 +305,6 @@ fn until_it_rests(
             return Ok((attempt, true));
         }
         before = checksum;
-    }
-}
-
-impl Adding<'_, '_> {
-    /// Has a file read, unless it looks as it did when it was last read and its bytes are still
-    /// here.
-    pub(super) fn begin_file(&self, path: PathBuf, metadata: &Metadata, follow: bool) -> Begun {
-        // What may be a key is looked at, whatever an earlier release thought of it.
-        let known = Stamp::of(metadata)
-            .filter(|stamp| !may_be_key(stamp.len))
-            .and_then(|stamp| {
-                let checksum = self
-                    .cache
-                    .find(&path, &stamp)
-                    .filter(|it| self.site.store.blocks().has(*it))?;
-                Some(Payload {
-                    checksum,
-                    len: stamp.len,
-                })
-            });
-        known.map_or_else(
-            || self.files.begin(path, metadata.len(), follow),
-            Begun::Known,
-        )
-    }
-
-    /// Waits for a file, whose bytes are then in the blocks.
-    pub(super) fn end_file(&mut self, file: Begun, sums: &mut Sums) -> Result<Payload, AddError> {
-        match file {
-            Begun::Known(payload) => {
-                self.files.has_read(payload.len);
-                Ok(payload)
-            }
-            Begun::Queued(_, coming) => {
-                let FileRead {
-                    payload,
-                    new_bytes,
-                    seen,
-                    changing,
-                } = self.wait_for(&coming)?;
-                sums.new_bytes += new_bytes;
-                self.read.extend(seen);
-                changing
-                    .into_iter()
-                    .for_each(|path| sums.changing.push(path));
-                Ok(payload)
-            }
-        }
-    }
-
-    fn wait_for(
-        &mut self,
-        coming: &Receiver<Result<FileRead, AddError>>,
-    ) -> Result<FileRead, AddError> {
-        loop {
-            // The files that are queued are behind this one: whoever has to wait may as well read
-            // one of them.
-            let answer = match coming.try_recv() {
-                Err(TryRecvError::Empty) if self.files.help() => continue,
-                Err(TryRecvError::Empty) => coming.recv_timeout(LOOK_EVERY),
-                Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
-                Ok(read) => return read,
-            };
-            match answer {
-                Ok(read) => return read,
-                Err(RecvTimeoutError::Timeout) => self.tell_bytes(self.files.bytes()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("a thread that reads files has panicked")
-                }
-            }
-        }
     }
 }
 

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::left_out::{Bounded, LeftOut, Obstacle};
-use super::{AddError, AddOptions, Source, check_options};
+use super::error::AddError;
+use super::left_out::{LeftOut, Obstacle};
+use super::source::{AddOptions, Source, check_options};
+use super::walk::{Step, Taken, Walk};
+use crate::site::bounded::Bounded;
 use crate::site::catalog::sort::Sort;
 use crate::site::directory::private::{DataDirs, open_file};
 use crate::site::handle::Site;
-use crate::site::ingest::walk::{Step, Taken, Walk};
 
 /// What would become of something.
 #[derive(Debug, Clone, PartialEq, Eq)]

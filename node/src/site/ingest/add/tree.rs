@@ -15,10 +15,11 @@ use uor_index_format::id::ArtifactKey;
 use uor_index_format::record::Payload;
 use uor_index_format::tree::{EntryKind, MODE_MASK, TYPE_TAG, Tree, TreeEntry};
 
+use super::adding::{Adding, Sums};
+use super::error::{AddError, reading, storing};
 use super::files::Begun;
 use super::left_out::{LeftOut, Obstacle};
-use super::{AddError, Adding, Sums, storing};
-use crate::site::ingest::walk::{Step, Walk, reading};
+use super::walk::{Step, Walk};
 
 /// How many steps lie between finding a file and taking its result.
 const WINDOW_STEPS: usize = 4096;

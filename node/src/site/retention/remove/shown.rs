@@ -12,8 +12,8 @@ use uor_index_format::tree::TYPE_TAG;
 use uor_pel::run::PROGRAM_LEN_MAX;
 
 use super::{Looking, RemoveError, Set};
+use crate::site::bounded::Bounded;
 use crate::site::catalog::sort::Sort;
-use crate::site::ingest::add::left_out::Bounded;
 
 /// Largest outcome that is read.
 const OUTCOME_LEN_MAX: u64 = 256 << 20;

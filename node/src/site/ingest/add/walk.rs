@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::Gitignore;
 
-use super::add::{AddError, excludes};
+use super::error::{AddError, reading};
+use super::excludes::{self, Excludes, UORIGNORE};
+use super::left_out::Obstacle;
 use crate::site::directory::listing::sorted;
 use crate::site::directory::private::DataDirs;
-use crate::site::ingest::add::excludes::{Excludes, UORIGNORE};
-use crate::site::ingest::add::left_out::Obstacle;
 
 /// Which entries a walk takes.
 #[derive(Clone, Copy, Default)]
@@ -178,13 +178,5 @@ impl Iterator for Walk<'_> {
                 Ok(Step::Left)
             }
         })
-    }
-}
-
-/// Names what could not be read.
-pub(in crate::site) fn reading(path: &Path) -> impl FnOnce(io::Error) -> AddError {
-    move |source| AddError::Read {
-        path: path.to_owned(),
-        source,
     }
 }
