@@ -1,10 +1,21 @@
-//! What must not get lost: backups, and data directories made from them.
+//! Backups: copies of a site that are consistent, although the site goes on writing, and share what
+//! has not changed; and data directories made from them.
 //!
-//! To be read in this order: `manifest`, `create`, `restore`.
+//! Each is laid out as a data directory is, with a `manifest`. What is appended while one is made is
+//! not in it.
+//!
+//! To be read in this order: `error`, `files`, `manifest`, `series` (the directory of backups),
+//! `sources` (what is taken), `making`, `create`, `restore`.
 
 mod create;
-pub(super) mod manifest;
+mod error;
+mod files;
+mod making;
+mod manifest;
 mod restore;
+mod series;
+mod sources;
 
-pub use self::create::{BackedUp, BackupError};
+pub use self::create::BackedUp;
+pub use self::error::BackupError;
 pub use self::restore::{RestoreError, Restored};

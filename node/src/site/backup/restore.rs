@@ -10,8 +10,10 @@ use uor_asl::disk::Mode;
 use uor_asl::disk::real::RealDisk;
 use uor_index_format::id::SiteId;
 
-use super::create::{BackupError, copy, last_complete, sync_dir};
+use super::error::BackupError;
+use super::files::{copy, sync_dir};
 use super::manifest::{self, Manifest};
+use super::series::last_complete;
 use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
 use crate::site::handle::Site;
 use crate::site::integrity::hold::mark_restored;

@@ -19,7 +19,6 @@ use crate::site::text;
 
 /// Fewest digits of an id that a person may give.
 pub(in crate::site) const PREFIX_LEN_MIN: usize = ID_PREFIX_LEN_MIN;
-
 const ID_DIGITS: usize = 64;
 /// How many candidates of an ambiguous prefix are named.
 const CANDIDATES_MAX: usize = 16;

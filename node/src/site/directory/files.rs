@@ -42,7 +42,6 @@ pub(in crate::site) const RESTORED_FILE: &str = "restored";
 pub(in crate::site) const LOST_FILE: &str = "lost";
 /// Where the node keeps its federation log table.
 pub(crate) const TABLE_FILE: &str = "federation-log";
-
 /// Format of the data directory as a whole; log, blocks and records have versions of their own.
 const FORMAT: u64 = 1;
 

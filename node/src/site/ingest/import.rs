@@ -20,6 +20,7 @@ mod publish;
 mod receive;
 mod report;
 mod spool;
+mod stream_tree;
 mod tree;
 
 use std::io::Read;

@@ -20,7 +20,6 @@ use crate::site::directory::files::WITNESS_FILE;
 pub(super) const SLOT_LEN: usize = 4096;
 /// The copy beside the packs: one slot.
 pub(super) const COPY_FILE: &str = "blocks/acknowledged";
-
 const TITLE: &str = "uor acknowledged 1";
 
 /// What a site has acknowledged, and where that was written down.

@@ -14,21 +14,25 @@
 //! last: what was interrupted is done by asking again. Nothing is added here meanwhile. What
 //! another site adds meanwhile may name what is shadowed here: then `get` says so, and adding it
 //! once more mends it.
+//!
+//! To be read in this order: `error`, `looking`, `shown`, then this.
 
+mod error;
+mod looking;
 mod shown;
 
-use std::collections::{BTreeMap, BTreeSet};
+pub use self::error::RemoveError;
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
-use uor_asl::blocks::BlocksError;
-use uor_asl::state::ReadError as StateError;
 use uor_asl::store::CommitError;
-use uor_index_format::id::{ArtifactKey, CanonicalId, Checksum, LogSeq};
-use uor_index_format::record::{Content, Record};
+use uor_index_format::id::{ArtifactKey, CanonicalId, LogSeq};
+use uor_index_format::record::Record;
 use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
 use uor_index_format::snapshot::Snapshot;
-use uor_index_format::tree::{EntryKind, TREE_LEN_MAX, TYPE_TAG, Tree};
 
+use self::looking::{Looking, Part};
 use crate::site::bounded::Bounded;
 use crate::site::catalog::sort::Sort;
 use crate::site::catalog::target::Target;
@@ -85,77 +89,8 @@ pub struct RemovedAll {
     pub unread: u64,
 }
 
-/// Why nothing was tombstoned.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RemoveError {
-    /// Membership does not end by tombstone.
-    #[error("`{text}` is {}; only artifacts, receipts, refs and edges can be removed", found.with_article())]
-    WrongKind {
-        /// The text as it was given.
-        text: String,
-        /// What it is.
-        found: Sort,
-    },
-    /// Nothing is inside of it.
-    #[error("`{text}` is {}, which holds nothing: remove it by itself", found.with_article())]
-    NotASet {
-        /// The text as it was given.
-        text: String,
-        /// What it is.
-        found: Sort,
-    },
-    /// It is in a tree, which is what it is by what is in it.
-    #[error(
-        "`{text}` is inside a tree, and a tree cannot lose a part: shadowing {key} would take it from every tree and name \
-         that has the same bytes"
-    )]
-    InsideTree {
-        /// The text as it was given.
-        text: String,
-        /// The key of what is there.
-        key: ArtifactKey,
-    },
-    /// Something else shows it.
-    #[error("`{text}` is still shown by {by}")]
-    StillShown {
-        /// The text as it was given.
-        text: String,
-        /// What shows it.
-        by: Bounded<String>,
-    },
-    /// What shows it is not known.
-    #[error(
-        "{count} that are visible are not here, the first {first}, so what they show is not known"
-    )]
-    NotHere {
-        /// How many trees, programs and receipts.
-        count: u64,
-        /// The first of them.
-        first: ArtifactKey,
-    },
-    /// Something is being added or run.
-    #[error("something is being added or run here: remove it when that is done")]
-    Busy,
-    /// A tree could not be read.
-    #[error("could not read {key}")]
-    Blocks {
-        /// The tree.
-        key: ArtifactKey,
-        /// What is wrong.
-        #[source]
-        source: BlocksError,
-    },
-    /// The state could not be read.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// It could not be written.
-    #[error("could not write the tombstone")]
-    Commit(#[from] CommitError),
-}
-
 /// What is to be removed, and the name that goes with it.
-struct Wanted<'a> {
+struct Removal<'a> {
     id: CanonicalId,
     kind: Sort,
     /// The name, if a bare one was given.
@@ -174,7 +109,7 @@ impl Site {
         target: &Target,
         on_progress: &mut dyn FnMut(u64),
     ) -> Result<Removed, RemoveError> {
-        let Wanted { id, kind, .. } = wanted(target)?;
+        let Removal { id, kind, .. } = removal(target)?;
         self.reopen().map_err(CommitError::from)?;
         let (broken, unread) = match kind {
             Sort::Ref | Sort::Edge => (Bounded::default(), 0),
@@ -202,7 +137,7 @@ impl Site {
         force: bool,
         on_progress: &mut dyn FnMut(u64),
     ) -> Result<RemovedAll, RemoveError> {
-        let Wanted { id, kind, name } = wanted(target)?;
+        let Removal { id, kind, name } = removal(target)?;
         if !target.sort.has_payload() {
             return Err(RemoveError::NotASet {
                 text: target.text.clone(),
@@ -228,48 +163,41 @@ impl Site {
                 by: shown.by,
             });
         }
-        let mut all = RemovedAll {
-            id,
-            kind,
-            logseq: LogSeq(0),
-            reference: name.map(str::to_owned),
-            trees: 0,
-            files: 0,
-            bytes: 0,
-            kept: shown.keys.len() as u64,
-            kept_by: shown.by,
-            commits: 0,
-            unread: looking.unread.len() as u64,
-        };
-        let mut tombstones = Vec::new();
-        for part in set
-            .parts
-            .iter()
-            .filter(|part| part.is_visible && !shown.keys.contains(&part.key))
-        {
-            *(if part.is_tree {
-                &mut all.trees
-            } else {
-                &mut all.files
-            }) += 1;
-            all.bytes += part.len;
+        let goes = |part: &&Part| part.is_visible && !shown.keys.contains(&part.key);
+        let going: Vec<&Part> = set.parts.iter().filter(goes).collect();
+        let (mut tombstones, mut trees, mut bytes) = (Vec::new(), 0, 0);
+        for part in &going {
             tombstones.push(CanonicalId::from(part.key));
+            trees += u64::from(part.is_tree);
+            bytes += part.len;
         }
         tombstones.extend(name.map(|_| id));
-        for batch in tombstones.chunks(BATCH_RECORDS_MAX) {
-            let records: BTreeSet<&CanonicalId> = batch.iter().collect();
-            all.logseq = self
-                .commit(
-                    records
-                        .into_iter()
-                        .copied()
-                        .map(Record::tombstone)
-                        .collect(),
-                )?
-                .logseq;
-            all.commits += 1;
+        let (logseq, commits) = self.tombstone(&tombstones)?;
+        Ok(RemovedAll {
+            id,
+            kind,
+            logseq,
+            reference: name.map(str::to_owned),
+            trees,
+            files: going.len() as u64 - trees,
+            bytes,
+            kept: shown.keys.len() as u64,
+            kept_by: shown.by,
+            commits,
+            unread: looking.unread.len() as u64,
+        })
+    }
+
+    /// Tombstones ids in their order; says when the last commit was, and how many there were.
+    fn tombstone(&self, ids: &[CanonicalId]) -> Result<(LogSeq, u64), CommitError> {
+        let (mut logseq, mut commits) = (LogSeq(0), 0);
+        for batch in ids.chunks(BATCH_RECORDS_MAX) {
+            let ascending: BTreeSet<CanonicalId> = batch.iter().copied().collect();
+            let records = ascending.into_iter().map(Record::tombstone).collect();
+            logseq = self.commit(records)?.logseq;
+            commits += 1;
         }
-        Ok(all)
+        Ok((logseq, commits))
     }
 
     /// The names that people gave whose trees show an artifact, or that point at it, and how many
@@ -291,7 +219,7 @@ impl Site {
     }
 }
 
-fn wanted(target: &Target) -> Result<Wanted<'_>, RemoveError> {
+fn removal(target: &Target) -> Result<Removal<'_>, RemoveError> {
     if target.via_path {
         return Err(RemoveError::InsideTree {
             text: target.text.clone(),
@@ -309,181 +237,5 @@ fn wanted(target: &Target) -> Result<Wanted<'_>, RemoveError> {
             found: kind,
         });
     }
-    Ok(Wanted { id, kind, name })
-}
-
-/// A data set: what a tree holds, at any depth.
-struct Set {
-    /// Each once, what is inside before what it is in.
-    parts: Vec<Part>,
-    keys: BTreeSet<ArtifactKey>,
-}
-
-struct Part {
-    key: ArtifactKey,
-    is_tree: bool,
-    is_visible: bool,
-    len: u64,
-}
-
-/// Trees being looked into.
-struct Looking<'a> {
-    site: &'a Site,
-    at: &'a Snapshot,
-    looked: u64,
-    /// What could not be looked into, because it is not here.
-    unread: BTreeSet<ArtifactKey>,
-    on_progress: &'a mut dyn FnMut(u64),
-}
-
-impl<'a> Looking<'a> {
-    fn new(site: &'a Site, at: &'a Snapshot, on_progress: &'a mut dyn FnMut(u64)) -> Self {
-        Self {
-            site,
-            at,
-            looked: 0,
-            unread: BTreeSet::new(),
-            on_progress,
-        }
-    }
-
-    /// What stands under a key, or stood there last: whether it is a tree, whether it is visible,
-    /// and its payload.
-    fn part(&self, key: ArtifactKey) -> Result<Option<(Part, Checksum)>, RemoveError> {
-        let view = self.site.store.view();
-        let part = |is_visible, type_tag, len| Part {
-            key,
-            is_tree: type_tag == Some(TYPE_TAG),
-            is_visible,
-            len,
-        };
-        if let Some(entry) = view.state().entry(&key.into(), self.at)? {
-            let (type_tag, len) = (entry.type_tag, entry.payload_len);
-            return Ok(entry
-                .checksum
-                .map(|checksum| (part(true, type_tag, len), checksum)));
-        }
-        // Shadowed by itself, with what is in it visible.
-        let versions = view.state().versions(&key.into(), self.at)?;
-        Ok(versions
-            .iter()
-            .rev()
-            .find_map(|version| match version.record.content() {
-                Content::Artifact { type_tag, payload } => {
-                    Some((part(false, *type_tag, payload.len), payload.checksum))
-                }
-                _ => None,
-            }))
-    }
-
-    /// A payload, if it is here.
-    fn payload(
-        &mut self,
-        key: ArtifactKey,
-        checksum: Checksum,
-        len_max: u64,
-    ) -> Result<Option<Vec<u8>>, RemoveError> {
-        self.looked += 1;
-        (self.on_progress)(self.looked);
-        let blocks = self.site.store.blocks();
-        if !blocks.has(checksum) {
-            self.unread.insert(key);
-            return Ok(None);
-        }
-        match blocks.read_all(checksum, len_max) {
-            Ok(payload) => Ok(Some(payload)),
-            // What is longer than it may be is not what it is called, and shows nothing.
-            Err(BlocksError::TooLarge { .. }) => Ok(None),
-            Err(source) => Err(RemoveError::Blocks { key, source }),
-        }
-    }
-
-    /// What is directly in a tree, each once. What is called a tree and is none holds nothing.
-    fn inside(
-        &mut self,
-        key: ArtifactKey,
-        checksum: Checksum,
-    ) -> Result<BTreeSet<ArtifactKey>, RemoveError> {
-        let tree = self
-            .payload(key, checksum, TREE_LEN_MAX)?
-            .and_then(|payload| Tree::decode(&payload).ok());
-        let key_of = |kind: &EntryKind| match kind {
-            EntryKind::File { key, .. } | EntryKind::Directory { key } => Some(*key),
-            _ => None,
-        };
-        Ok(tree
-            .iter()
-            .flat_map(|tree| tree.entries())
-            .filter_map(|entry| key_of(&entry.kind))
-            .collect())
-    }
-
-    /// Everything that `root` holds, and `root`.
-    fn collect(&mut self, root: ArtifactKey) -> Result<Set, RemoveError> {
-        let mut set = Set {
-            parts: Vec::new(),
-            keys: BTreeSet::new(),
-        };
-        // What is open, each with what is still to be looked at in it: trees may lie deep, so
-        // nothing recurses.
-        let mut open: Vec<(Part, std::collections::btree_set::IntoIter<ArtifactKey>)> = Vec::new();
-        let mut next = Some(root);
-        loop {
-            if let Some(key) = next.take().filter(|key| set.keys.insert(*key))
-                && let Some((part, checksum)) = self.part(key)?
-            {
-                let inside = if part.is_tree {
-                    self.inside(key, checksum)?
-                } else {
-                    BTreeSet::new()
-                };
-                open.push((part, inside.into_iter()));
-            }
-            let Some((_, inside)) = open.last_mut() else {
-                return Ok(set);
-            };
-            next = inside.next();
-            if next.is_none() {
-                set.parts.extend(open.pop().map(|(part, _)| part));
-            }
-        }
-    }
-
-    /// Of the trees that these roots lead to, those in which an artifact is, at any depth; and the
-    /// artifact.
-    fn trees_showing(
-        &mut self,
-        key: ArtifactKey,
-        roots: impl Iterator<Item = ArtifactKey>,
-    ) -> Result<BTreeSet<ArtifactKey>, RemoveError> {
-        let mut above: BTreeMap<ArtifactKey, Vec<ArtifactKey>> = BTreeMap::new();
-        let mut open: Vec<ArtifactKey> = roots.collect();
-        let mut looked: BTreeSet<ArtifactKey> = BTreeSet::new();
-        while let Some(tree) = open.pop() {
-            if !looked.insert(tree) {
-                continue;
-            }
-            let Some((part, checksum)) = self
-                .part(tree)?
-                .filter(|(part, _)| part.is_tree && part.is_visible)
-            else {
-                continue;
-            };
-            for inner in self.inside(part.key, checksum)? {
-                // Files are many: only the one that is asked for is noted.
-                if inner == key || self.part(inner)?.is_some_and(|(part, _)| part.is_tree) {
-                    above.entry(inner).or_default().push(tree);
-                    open.push(inner);
-                }
-            }
-        }
-        let mut showing = BTreeSet::new();
-        let mut open = vec![key];
-        while let Some(inner) = open.pop() {
-            if showing.insert(inner) {
-                open.extend(above.remove(&inner).unwrap_or_default());
-            }
-        }
-        Ok(showing)
-    }
+    Ok(Removal { id, kind, name })
 }

@@ -86,7 +86,6 @@ impl Site {
 
 /// Progress is told at least this often, in bytes, and after every so many files.
 const TELL_BYTES: u64 = 4 << 20;
-
 const TELL_FILES: u64 = 64;
 
 /// Sources on their way in.

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::mem;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,23 @@ struct Building {
     entries: Vec<TreeEntry>,
 }
 
+impl Building {
+    fn add(&mut self, name: Vec<u8>, mode: u32, kind: EntryKind) {
+        self.entries.push(TreeEntry {
+            name,
+            mode,
+            kind,
+            attributes: None,
+        });
+    }
+}
+
+/// Trees that do not have all of their entries yet, each in the one before.
+struct Open {
+    outer: Vec<Building>,
+    innermost: Building,
+}
+
 impl Adding<'_, '_> {
     pub(super) fn directory(
         &mut self,
@@ -65,12 +83,14 @@ impl Adding<'_, '_> {
     ) -> Result<ArtifactKey, AddError> {
         let mut walk = Walk::new(dir, self.taken)?.fuse();
         let mut window = VecDeque::new();
-        let mut open = Vec::new();
-        let mut building = Building {
-            path: dir.to_owned(),
-            name: Vec::new(),
-            mode: 0,
-            entries: Vec::new(),
+        let mut open = Open {
+            outer: Vec::new(),
+            innermost: Building {
+                path: dir.to_owned(),
+                name: Vec::new(),
+                mode: 0,
+                entries: Vec::new(),
+            },
         };
         loop {
             while window.len() < WINDOW_STEPS
@@ -78,59 +98,60 @@ impl Adding<'_, '_> {
             {
                 window.push_back(self.begin(step));
             }
-            match window.pop_front() {
-                Some(Pending::Directory(inner)) => {
-                    open.push(std::mem::replace(&mut building, inner))
-                }
-                Some(Pending::File { name, mode, file }) => {
-                    self.site.cancel.check()?;
-                    if let Some((key, len)) = self.file_in_tree(file, sums)? {
-                        let kind = EntryKind::File { key, len };
-                        building.entries.push(TreeEntry {
-                            name,
-                            mode,
-                            kind,
-                            attributes: None,
-                        });
-                    }
-                }
-                Some(Pending::Symlink { name, mode, target }) => {
-                    building.entries.push(TreeEntry {
-                        name,
-                        mode,
-                        kind: EntryKind::Symlink { target },
-                        attributes: None,
-                    });
-                }
-                Some(Pending::Obstructed(path, reason)) => {
-                    sums.left_out.push(LeftOut::new(&path, reason))
-                }
-                Some(Pending::Excluded) => sums.excluded += 1,
-                Some(Pending::End) | None => {
-                    let Building {
-                        path,
-                        name,
-                        mode,
-                        entries,
-                    } = building;
-                    let key = self.tree(&path, entries, sums)?;
-                    let Some(outer) = open.pop() else {
-                        return Ok(key);
-                    };
-                    building = outer;
-                    building.entries.push(TreeEntry {
-                        name,
-                        mode,
-                        kind: EntryKind::Directory { key },
-                        attributes: None,
-                    });
-                }
-                Some(Pending::Failed(error)) => {
-                    let (path, reason) = self.taken.go_on(error)?;
-                    sums.left_out.push(LeftOut::new(&path, reason));
-                }
+            // A walk ends by leaving the directory that it began with.
+            let pending = window.pop_front().unwrap_or(Pending::End);
+            if let Some(key) = self.end(pending, &mut open, sums)? {
+                return Ok(key);
             }
         }
+    }
+
+    /// Takes the result of a step; gives the key of the topmost tree once it has all of its entries.
+    fn end(
+        &mut self,
+        pending: Pending,
+        open: &mut Open,
+        sums: &mut Sums,
+    ) -> Result<Option<ArtifactKey>, AddError> {
+        match pending {
+            Pending::Directory(inner) => {
+                open.outer.push(mem::replace(&mut open.innermost, inner));
+            }
+            Pending::File { name, mode, file } => {
+                self.site.cancel.check()?;
+                if let Some((key, len)) = self.file_in_tree(file, sums)? {
+                    open.innermost.add(name, mode, EntryKind::File { key, len });
+                }
+            }
+            Pending::Symlink { name, mode, target } => {
+                open.innermost
+                    .add(name, mode, EntryKind::Symlink { target });
+            }
+            Pending::Obstructed(path, reason) => sums.left_out.push(LeftOut::new(&path, reason)),
+            Pending::Excluded => sums.excluded += 1,
+            Pending::End => return self.end_directory(open, sums),
+            Pending::Failed(error) => {
+                let (path, reason) = self.taken.go_on(error)?;
+                sums.left_out.push(LeftOut::new(&path, reason));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the innermost tree an entry of the one around it; gives its key if there is none.
+    fn end_directory(
+        &mut self,
+        open: &mut Open,
+        sums: &mut Sums,
+    ) -> Result<Option<ArtifactKey>, AddError> {
+        let entries = mem::take(&mut open.innermost.entries);
+        let key = self.tree(&open.innermost.path, entries, sums)?;
+        let Some(outer) = open.outer.pop() else {
+            return Ok(Some(key));
+        };
+        let Building { name, mode, .. } = mem::replace(&mut open.innermost, outer);
+        open.innermost.add(name, mode, EntryKind::Directory { key });
+        Ok(None)
     }
 
     /// Waits for a file and notes it: its key, and its length; nothing if it had to be left out.

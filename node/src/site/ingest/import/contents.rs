@@ -107,16 +107,16 @@ impl Read for Contents<'_> {
 }
 
 /// Contents that have to be put: object and length.
-pub(super) type Wanted = (u64, u64);
+pub(super) type Unstored = (u64, u64);
 
 /// Puts contents, and says where they are and by how many bytes the blocks grew.
 pub(super) fn put(
     set: &ObjectSet,
     spool: &FileSpool<'_>,
-    wanted: Vec<Wanted>,
+    unstored: Vec<Unstored>,
     on_stored: &mut dyn FnMut(u64),
 ) -> Result<(BTreeMap<u64, Stored>, u64), ImportError> {
-    let (short, long): (Vec<Wanted>, Vec<Wanted>) = wanted
+    let (short, long): (Vec<Unstored>, Vec<Unstored>) = unstored
         .into_iter()
         .partition(|(_, len)| *len <= CHUNK_LEN_MAX as u64);
     let (mut stored, mut new_bytes) = put_short(set, spool, &short)?;
@@ -140,13 +140,13 @@ pub(super) fn put(
 fn put_short(
     set: &ObjectSet,
     spool: &FileSpool<'_>,
-    wanted: &[Wanted],
+    unstored: &[Unstored],
 ) -> Result<(BTreeMap<u64, Stored>, u64), ImportError> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new((BTreeMap::new(), 0));
     let failed = Mutex::new(None);
     let work = || {
-        while let Some(&(number, len)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&(number, len)) = unstored.get(next.fetch_add(1, Ordering::Relaxed)) {
             match put_one(set, spool, spool.blocks, number, len) {
                 Ok(put) => {
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +154,7 @@ fn put_short(
                     done.1 += put.new_bytes;
                 }
                 Err(error) => {
-                    next.store(wanted.len(), Ordering::Relaxed);
+                    next.store(unstored.len(), Ordering::Relaxed);
                     *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }
             }
@@ -162,7 +162,7 @@ fn put_short(
     };
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
-        .min(wanted.len());
+        .min(unstored.len());
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),

@@ -29,24 +29,7 @@ pub(super) fn stage(
     options: &ImportOptions<'_>,
     on_progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<(Staged, Vec<String>), ImportError> {
-    let read = |source| ImportError::Read {
-        path: directory.to_owned(),
-        source,
-    };
-    let root = fs::canonicalize(directory).map_err(read)?;
-    let metadata = fs::symlink_metadata(&root).map_err(read)?;
-    if !metadata.is_dir() {
-        return Err(ImportError::NotADirectory {
-            path: directory.to_owned(),
-        });
-    }
-    let data_dirs = DataDirs::beside(site.dir());
-    if let Some(dir) = data_dirs.around(&root).map_err(read)? {
-        return Err(ImportError::DataDirectory {
-            path: directory.to_owned(),
-            dir,
-        });
-    }
+    let (root, metadata, data_dirs) = root_of(site, directory)?;
     let mut source = Mounted {
         site,
         data_dirs,
@@ -85,6 +68,30 @@ pub(super) fn stage(
         new_bytes,
     };
     Ok((staged, warnings))
+}
+
+/// Where symlinks lead from `directory`, which is one that may be imported, and the data
+/// directories that may not.
+fn root_of(site: &Site, directory: &Path) -> Result<(PathBuf, Metadata, DataDirs), ImportError> {
+    let read = |source| ImportError::Read {
+        path: directory.to_owned(),
+        source,
+    };
+    let root = fs::canonicalize(directory).map_err(read)?;
+    let metadata = fs::symlink_metadata(&root).map_err(read)?;
+    if !metadata.is_dir() {
+        return Err(ImportError::NotADirectory {
+            path: directory.to_owned(),
+        });
+    }
+    let data_dirs = DataDirs::beside(site.dir());
+    if let Some(dir) = data_dirs.around(&root).map_err(read)? {
+        return Err(ImportError::DataDirectory {
+            path: directory.to_owned(),
+            dir,
+        });
+    }
+    Ok((root, metadata, data_dirs))
 }
 
 /// Name, GUID and creation of the snapshot that is mounted at `root`, as far as `zfs` tells;

@@ -4,7 +4,7 @@
 //! commit, the snapshots that show them, the names, and the edges. A crash between the two leaves
 //! files and trees that nothing names, and importing again writes only the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uor_asl::state::Filter;
 use uor_index_format::edge::{Edge, Endpoint, Role};
@@ -115,93 +115,42 @@ pub(super) fn publish(site: &Site, staged: Vec<Staged>) -> Result<Vec<Imported>,
     for one in &staged {
         known.push(known_already(site, &one.origin)?);
     }
-    let (mut records, mut arrived) = (Vec::new(), Vec::new());
-    let mut noted = std::collections::BTreeSet::new();
-    for (one, _) in staged
-        .iter()
-        .zip(&known)
-        .filter(|(_, known)| known.is_none())
-    {
-        for record in &one.records {
-            if !noted.insert(record.id()) {
-                continue;
-            }
-            if site.is_visible(&record.id())? {
-                arrived.extend(record.block_payload().map(|payload| payload.checksum));
-            } else {
-                records.push(record.clone());
-            }
+    let new = staged.iter().zip(&known);
+    let new = new.filter_map(|(one, known)| known.is_none().then_some(one));
+    write_artifacts(site, new)?;
+    let mut publication = Publication {
+        site,
+        position: site.head(),
+        batch: BTreeMap::new(),
+        imported: Vec::new(),
+    };
+    for (one, known) in staged.into_iter().zip(known) {
+        publication.add(one, known)?;
+    }
+    publication.commit()
+}
+
+/// Writes the artifacts of what was staged, as far as they are not visible.
+fn write_artifacts<'a>(
+    site: &Site,
+    staged: impl Iterator<Item = &'a Staged>,
+) -> Result<(), ImportError> {
+    let (mut records, mut arrived, mut noted) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for record in staged.flat_map(|one| &one.records) {
+        if !noted.insert(record.id()) {
+            continue;
+        }
+        if site.is_visible(&record.id())? {
+            arrived.extend(record.block_payload().map(|payload| payload.checksum));
+        } else {
+            records.push(record.clone());
         }
     }
     site.store
         .payloads_arrived(&arrived)
         .map_err(storing("payloads"))?;
     site.commit_in_order(records)?;
-    site.store.blocks().sync().map_err(storing("payloads"))?;
-
-    let position = site.head();
-    let mut batch = BTreeMap::new();
-    let mut imported: Vec<Imported> = Vec::new();
-    for (one, known) in staged.into_iter().zip(known) {
-        let predecessor = match one.base {
-            Some(Base::Known(id)) => Some(id),
-            Some(Base::Staged(at)) => imported.get(at).map(|imported| imported.snapshot_id),
-            None => None,
-        };
-        let origin = Origin {
-            predecessor,
-            ..one.origin
-        };
-        let zfs = ZfsIdentity::of(&origin);
-        let tree = origin.contents;
-        let named = name(site, one.reference.as_deref(), tree, &mut batch)?;
-        let snapshot_id = match known {
-            Some(id) => id,
-            None => {
-                let id = snapshot(site, &position, origin, &mut batch)?;
-                let ends = [CanonicalId::from(tree)].into_iter().chain(named);
-                edge(site, GENERATED, vec![id.into()], ends.collect(), &mut batch)?;
-                if let Some(predecessor) = predecessor {
-                    edge(
-                        site,
-                        USED,
-                        vec![predecessor.into()],
-                        vec![id.into()],
-                        &mut batch,
-                    )?;
-                }
-                id
-            }
-        };
-        let (files, bytes, new_bytes) = (
-            one.files,
-            one.bytes,
-            if known.is_some() { 0 } else { one.new_bytes },
-        );
-        let reference = one.reference;
-        imported.push(Imported {
-            snapshot_id,
-            reference,
-            tree,
-            files,
-            bytes,
-            new_bytes,
-            zfs,
-            known: known.is_some(),
-        });
-    }
-    site.commit_in_order(batch.into_values().collect())?;
-    site.change_kept(|kept| {
-        let before = kept.len();
-        kept.extend(
-            imported
-                .iter()
-                .filter(|imported| !imported.known)
-                .map(|imported| imported.snapshot_id),
-        );
-        kept.len() > before
-    })?;
-    Ok(imported)
+    site.store.blocks().sync().map_err(storing("payloads"))
 }
 
 /// The snapshot that has been made of the same ZFS snapshot.
@@ -226,77 +175,142 @@ fn known_already(site: &Site, origin: &Origin) -> Result<Option<SnapshotId>, Imp
         .map(|(id, _)| id))
 }
 
-/// The record of a snapshot of everything at `position`, made by an import from `origin`.
-fn snapshot(
-    site: &Site,
-    position: &Snapshot,
-    origin: Origin,
-    batch: &mut BTreeMap<CanonicalId, Record>,
-) -> Result<SnapshotId, ImportError> {
-    let bytes = Snapshot {
-        origin: Some(Box::new(origin)),
-        ..position.clone()
-    }
-    .encode();
-    site.store
-        .blocks()
-        .put_bytes(&bytes)
-        .map_err(storing("the snapshot"))?;
-    let record = Record::artifact(Some(TYPE_TAG), Payload::of(&bytes));
-    let id = record.id();
-    if !site.is_visible(&id)? {
-        batch.insert(id, record);
-    }
-    Ok(id.into())
+/// The one commit that makes an import visible.
+struct Publication<'a> {
+    site: &'a Site,
+    /// What the snapshots show: everything of before, and the artifacts.
+    position: Snapshot,
+    batch: BTreeMap<CanonicalId, Record>,
+    imported: Vec<Imported>,
 }
 
-/// Points a name at what was imported, unless it does already; says which ref that is.
-fn name(
-    site: &Site,
-    reference: Option<&str>,
-    target: ArtifactKey,
-    batch: &mut BTreeMap<CanonicalId, Record>,
-) -> Result<Option<CanonicalId>, ImportError> {
-    let Some(name) = reference else {
-        return Ok(None);
-    };
-    let assignment = RefAssignment {
-        namespace: NAMESPACE_USER.to_owned(),
-        name: name.to_owned(),
-        target,
-    };
-    let id = assignment.id();
-    // A later snapshot of the same file system takes the name over.
-    if site.ref_target(name, &site.head())? == Some(target) {
-        batch.remove(&id);
-    } else {
-        batch.insert(id, Record::reference(assignment));
+impl Publication<'_> {
+    /// Notes what names a snapshot that was staged; `known` is the one that is here already.
+    fn add(&mut self, one: Staged, known: Option<SnapshotId>) -> Result<(), ImportError> {
+        let predecessor = match one.base {
+            Some(Base::Known(id)) => Some(id),
+            Some(Base::Staged(at)) => self.imported.get(at).map(|imported| imported.snapshot_id),
+            None => None,
+        };
+        let origin = Origin {
+            predecessor,
+            ..one.origin
+        };
+        let zfs = ZfsIdentity::of(&origin);
+        let tree = origin.contents;
+        let named = self.name(one.reference.as_deref(), tree)?;
+        let snapshot_id = match known {
+            Some(id) => id,
+            None => self.snapshot(origin, named)?,
+        };
+        self.imported.push(Imported {
+            snapshot_id,
+            reference: one.reference,
+            tree,
+            files: one.files,
+            bytes: one.bytes,
+            new_bytes: if known.is_some() { 0 } else { one.new_bytes },
+            zfs,
+            known: known.is_some(),
+        });
+        Ok(())
     }
-    Ok(Some(id))
-}
 
-fn edge(
-    site: &Site,
-    edge_type: &str,
-    from: Vec<CanonicalId>,
-    to: Vec<CanonicalId>,
-    batch: &mut BTreeMap<CanonicalId, Record>,
-) -> Result<(), ImportError> {
-    let ends = |ids: Vec<CanonicalId>| {
-        ids.into_iter()
-            .map(|id| Endpoint::Artifact(id.into()))
-            .collect()
-    };
-    let (edge_type, role) = (edge_type.to_owned(), Role::Both);
-    let edge = Edge {
-        edge_type,
-        from: ends(from),
-        to: ends(to),
-        role,
-        attribute: None,
-    };
-    if !site.is_visible(&edge.id())? {
-        batch.insert(edge.id(), Record::edge(edge));
+    /// The snapshot of everything at the position, made by an import from `origin`, with the edges
+    /// to what it brought and from what it rests on.
+    fn snapshot(
+        &mut self,
+        origin: Origin,
+        named: Option<CanonicalId>,
+    ) -> Result<SnapshotId, ImportError> {
+        let (tree, predecessor) = (origin.contents, origin.predecessor);
+        let id = self.artifact(&Snapshot {
+            origin: Some(Box::new(origin)),
+            ..self.position.clone()
+        })?;
+        let ends = [CanonicalId::from(tree)].into_iter().chain(named);
+        self.edge(GENERATED, id.into(), ends.collect())?;
+        if let Some(predecessor) = predecessor {
+            self.edge(USED, predecessor.into(), vec![id.into()])?;
+        }
+        Ok(id)
     }
-    Ok(())
+
+    fn artifact(&mut self, snapshot: &Snapshot) -> Result<SnapshotId, ImportError> {
+        let bytes = snapshot.encode();
+        self.site
+            .store
+            .blocks()
+            .put_bytes(&bytes)
+            .map_err(storing("the snapshot"))?;
+        let record = Record::artifact(Some(TYPE_TAG), Payload::of(&bytes));
+        let id = record.id();
+        if !self.site.is_visible(&id)? {
+            self.batch.insert(id, record);
+        }
+        Ok(id.into())
+    }
+
+    /// Points a name at what was imported, unless it does already; says which ref that is.
+    fn name(
+        &mut self,
+        reference: Option<&str>,
+        target: ArtifactKey,
+    ) -> Result<Option<CanonicalId>, ImportError> {
+        let Some(name) = reference else {
+            return Ok(None);
+        };
+        let assignment = RefAssignment {
+            namespace: NAMESPACE_USER.to_owned(),
+            name: name.to_owned(),
+            target,
+        };
+        let id = assignment.id();
+        // A later snapshot of the same file system takes the name over.
+        if self.site.ref_target(name, &self.site.head())? == Some(target) {
+            self.batch.remove(&id);
+        } else {
+            self.batch.insert(id, Record::reference(assignment));
+        }
+        Ok(Some(id))
+    }
+
+    fn edge(
+        &mut self,
+        edge_type: &str,
+        from: CanonicalId,
+        to: Vec<CanonicalId>,
+    ) -> Result<(), ImportError> {
+        let end = |id: CanonicalId| Endpoint::Artifact(id.into());
+        let edge = Edge {
+            edge_type: edge_type.to_owned(),
+            from: vec![end(from)],
+            to: to.into_iter().map(end).collect(),
+            role: Role::Both,
+            attribute: None,
+        };
+        if !self.site.is_visible(&edge.id())? {
+            self.batch.insert(edge.id(), Record::edge(edge));
+        }
+        Ok(())
+    }
+
+    /// Writes what was noted, and retains the snapshots that are new.
+    fn commit(self) -> Result<Vec<Imported>, ImportError> {
+        let Self {
+            site,
+            batch,
+            imported,
+            ..
+        } = self;
+        site.commit_in_order(batch.into_values().collect())?;
+        let new = imported.iter().filter(|imported| !imported.known);
+        let new: Vec<SnapshotId> = new.map(|imported| imported.snapshot_id).collect();
+        site.change_kept(|kept| {
+            let before = kept.len();
+            kept.extend(new);
+            kept.len() > before
+        })?;
+        Ok(imported)
+    }
 }

@@ -8,9 +8,8 @@ use std::thread::{self, Scope};
 use uor_index_format::id::{ArtifactKey, Checksum};
 use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_index_format::snapshot::Origin;
-use uor_index_format::tree::{Attributes, EntryKind};
 use uor_zfs::contents::Stored;
-use uor_zfs::filesystem::{Filesystem, NodeKind as ZfsKind, Visited};
+use uor_zfs::filesystem::Filesystem;
 use uor_zfs::objects::ObjectSet;
 use uor_zfs::record::{Begin, Header, Refusal, StreamKind};
 use uor_zfs::state::{self, StateError};
@@ -23,7 +22,8 @@ use super::error::{ImportError, storing};
 use super::publish::{Base, Staged, known_snapshots, reference_below};
 use super::report::{ImportOptions, ImportProgress};
 use super::spool::{FileSpool, nameless};
-use super::tree::{self, Built, Entries, Links, Node, NodeKind, Source};
+use super::stream_tree::{NOTHING_STORED, StreamTree, payload_of};
+use super::tree::{self, Built, Links};
 use crate::site::handle::Site;
 
 /// Streams are read in portions of this many bytes.
@@ -102,6 +102,40 @@ struct Receiver<'scope, 'env> {
     set: ObjectSet,
     incoming: Incoming<'scope, 'env>,
     base: Option<Base>,
+}
+
+/// What the objects of a snapshot are, once they are whole.
+enum Dataset<'a> {
+    Filesystem(Filesystem<'a>),
+    /// A volume of so many bytes.
+    Volume {
+        len: u64,
+    },
+}
+
+impl<'a> Dataset<'a> {
+    fn open(
+        begin: &Begin,
+        set: &'a ObjectSet,
+        spool: &'a FileSpool<'_>,
+    ) -> Result<Self, ImportError> {
+        Ok(if begin.objset_type == Begin::VOLUME {
+            Self::Volume {
+                len: volume::len(set, spool)?,
+            }
+        } else {
+            Self::Filesystem(Filesystem::open(set, spool)?)
+        })
+    }
+
+    /// Length of an object's contents in bytes.
+    fn content_len(&self, set: &ObjectSet, number: u64) -> u64 {
+        match self {
+            Self::Filesystem(filesystem) => filesystem.content_len(number),
+            Self::Volume { len } if number == volume::CONTENTS => *len,
+            Self::Volume { .. } => set.end(number),
+        }
+    }
 }
 
 impl<'env> Receiving<'env, '_> {
@@ -204,71 +238,47 @@ impl<'env> Receiving<'env, '_> {
             set.adopt(direct.object, direct.stored, direct.taken);
         }
         let set = set;
-        let is_volume = begin.objset_type == Begin::VOLUME;
-        let filesystem = if is_volume {
-            None
-        } else {
-            Some(Filesystem::open(&set, &spool)?)
-        };
-        let volume_len = if is_volume {
-            volume::len(&set, &spool)?
-        } else {
-            0
-        };
-        let len_of = |number| match &filesystem {
-            Some(filesystem) => filesystem.content_len(number),
-            None if number == volume::CONTENTS => volume_len,
-            None => set.end(number),
-        };
-        let (mut stored, wanted) = sort_out(&set, len_of)?;
+        let dataset = Dataset::open(&begin, &set, &spool)?;
+        let (mut stored, unstored) = sort_out(&set, |number| dataset.content_len(&set, number))?;
         // What cannot be a tree is found before anything is stored.
-        let links = filesystem
-            .as_ref()
-            .map(|filesystem| self.find_links(filesystem))
-            .transpose()?
-            .unwrap_or_default();
+        let links = match &dataset {
+            Dataset::Filesystem(filesystem) => self.find_links(filesystem)?,
+            Dataset::Volume { .. } => Links::default(),
+        };
         let progress = &mut self.progress;
-        let (put, put_bytes) = contents::put(&set, &spool, wanted, &mut |bytes| {
+        let (put, put_bytes) = contents::put(&set, &spool, unstored, &mut |bytes| {
             progress.stored += bytes;
             on_progress(*progress);
         })?;
         stored.extend(put);
-        let mut records: Vec<Record> = stored
-            .values()
-            .map(|stored| Record::artifact(None, payload_of(stored)))
-            .collect();
-        let (contents, built) = match &filesystem {
-            Some(filesystem) => self.tree(filesystem, &links, &stored)?,
-            None => self.volume(volume_len, &stored)?,
+        let (contents, built) = match &dataset {
+            Dataset::Filesystem(filesystem) => self.tree(filesystem, &links, &stored)?,
+            Dataset::Volume { len } => self.volume(*len, &stored)?,
         };
+        let (state, state_bytes) = self.put_state(&begin, &set, &stored, &spool)?;
+        let artifact = |payload| Record::artifact(None, payload);
+        let mut records: Vec<Record> = stored.values().map(payload_of).map(artifact).collect();
         records.extend(built.records);
-        let state = self.put_state(&begin, &set, &stored, &spool)?;
-        new_bytes += put_bytes + built.new_bytes + state.1;
-        records.push(Record::artifact(None, state.0));
-        let (name, to_guid, from_guid) = (begin.to_name, begin.to_guid, begin.from_guid);
-        let reference = reference_below(self.options.reference, self.staged.first(), &name)?;
-        let state_key = Some(artifact_key(None, &state.0));
-        let creation = begin.creation;
-        let predecessor = None;
-        let origin = Origin {
-            name,
-            to_guid,
-            from_guid,
-            creation,
-            contents,
-            state: state_key,
-            predecessor,
-        };
-        let (files, bytes, state) = (built.files, built.bytes, Some(state.0.checksum));
+        records.push(artifact(state));
+        let first = self.staged.first();
+        let reference = reference_below(self.options.reference, first, &begin.to_name)?;
         self.staged.push(Staged {
-            origin,
-            state,
+            origin: Origin {
+                name: begin.to_name,
+                to_guid: begin.to_guid,
+                from_guid: begin.from_guid,
+                creation: begin.creation,
+                contents,
+                state: Some(artifact_key(None, &state)),
+                predecessor: None,
+            },
+            state: Some(state.checksum),
             base,
             records,
             reference,
-            files,
-            bytes,
-            new_bytes,
+            files: built.files,
+            bytes: built.bytes,
+            new_bytes: new_bytes + put_bytes + built.new_bytes + state_bytes,
         });
         Ok(())
     }
@@ -362,8 +372,8 @@ impl<'env> Receiving<'env, '_> {
 fn sort_out(
     set: &ObjectSet,
     len_of: impl Fn(u64) -> u64,
-) -> Result<(BTreeMap<u64, Stored>, Vec<contents::Wanted>), ImportError> {
-    let (mut stored, mut wanted, mut holes) = (BTreeMap::new(), Vec::new(), 0_u64);
+) -> Result<(BTreeMap<u64, Stored>, Vec<contents::Unstored>), ImportError> {
+    let (mut stored, mut unstored, mut holes) = (BTreeMap::new(), Vec::new(), 0_u64);
     for (number, object) in set.objects() {
         let len = len_of(number);
         if !state::is_stored_apart(object, len) {
@@ -381,16 +391,9 @@ fn sort_out(
                 max: HOLES_MAX,
             });
         }
-        wanted.push((number, len));
+        unstored.push((number, len));
     }
-    Ok((stored, wanted))
-}
-
-fn payload_of(stored: &Stored) -> Payload {
-    Payload {
-        checksum: Checksum::from_bytes(stored.name),
-        len: stored.len,
-    }
+    Ok((stored, unstored))
 }
 
 /// The snapshot with this GUID whose state is here.
@@ -407,101 +410,4 @@ fn known_base(site: &Site, guid: u64) -> Result<Option<(Base, Checksum)>, Import
         }
     }
     Ok(None)
-}
-
-/// The directories of a received snapshot.
-struct StreamTree<'a> {
-    filesystem: &'a Filesystem<'a>,
-    stored: &'a BTreeMap<u64, Stored>,
-    empty: Payload,
-    visited: Visited,
-    /// One for each object, however often it is looked at.
-    warnings: BTreeMap<u64, String>,
-}
-
-static NOTHING_STORED: BTreeMap<u64, Stored> = BTreeMap::new();
-
-impl<'a> StreamTree<'a> {
-    fn new(
-        filesystem: &'a Filesystem<'a>,
-        stored: &'a BTreeMap<u64, Stored>,
-        empty: Payload,
-    ) -> Self {
-        Self {
-            filesystem,
-            stored,
-            empty,
-            visited: Visited::default(),
-            warnings: BTreeMap::new(),
-        }
-    }
-}
-
-impl Source for StreamTree<'_> {
-    type Handle = u64;
-
-    fn root(&mut self) -> u64 {
-        // Each walk begins here.
-        self.visited = Visited::default();
-        self.filesystem.root()
-    }
-
-    fn node(&mut self, object: &u64) -> Result<Node, ImportError> {
-        let node = self.filesystem.node(*object)?;
-        let xattrs = self.filesystem.xattrs(&node)?;
-        if let Some(name) = xattrs.left_out.first() {
-            let name = String::from_utf8_lossy(name);
-            let warning = format!(
-                "left out extended attribute `{name}` of object {object}: its name or value is too long"
-            );
-            self.warnings.insert(*object, warning);
-        }
-        let (mtime_s, mtime_ns) = node.mtime;
-        let attributes = Attributes {
-            uid: node.uid,
-            gid: node.gid,
-            mtime_s,
-            mtime_ns,
-            link: None,
-            xattrs: xattrs.values,
-        };
-        let kind = match node.kind {
-            ZfsKind::Directory => NodeKind::Directory,
-            ZfsKind::File => NodeKind::File,
-            ZfsKind::Symlink { target } => NodeKind::Other(EntryKind::Symlink { target }),
-            ZfsKind::Fifo => NodeKind::Other(EntryKind::Fifo),
-            ZfsKind::Socket => NodeKind::Other(EntryKind::Socket),
-            ZfsKind::CharDevice { device } => NodeKind::Other(EntryKind::CharDevice {
-                major: device.major,
-                minor: device.minor,
-            }),
-            ZfsKind::BlockDevice { device } => NodeKind::Other(EntryKind::BlockDevice {
-                major: device.major,
-                minor: device.minor,
-            }),
-        };
-        Ok(Node {
-            kind,
-            mode: node.mode,
-            attributes,
-            identity: Some((0, *object)),
-        })
-    }
-
-    fn enter(&mut self, object: &u64) -> Result<Entries<u64>, ImportError> {
-        self.visited.enter(*object)?;
-        let entries = self.filesystem.entries(*object)?;
-        Ok(entries
-            .into_iter()
-            .map(|entry| (entry.name, entry.object))
-            .collect())
-    }
-
-    fn leave(&mut self) {
-        self.visited.leave();
-    }
-
-    fn contents(&mut self, object: &u64) -> Result<Payload, ImportError> {
-        Ok(self.stored.get(object).map_or(self.empty, payload_of))
-    }
 }

@@ -11,7 +11,8 @@ use uor_index_format::reference::NAMESPACE_USER;
 use uor_index_format::tree::TYPE_TAG;
 use uor_pel::run::PROGRAM_LEN_MAX;
 
-use super::{Looking, RemoveError, Set};
+use super::error::RemoveError;
+use super::looking::{Looking, Set};
 use crate::site::bounded::Bounded;
 use crate::site::catalog::sort::Sort;
 
