@@ -4,14 +4,14 @@
 //! parses, calls one of these methods and renders the plain struct it returns; the node shell
 //! serves the same methods to programs beside it.
 //!
-//! [`handle`] is what every part shares: directory, key, store, the way to a commit, and the head.
+//! `handle` is what every part shares: directory, key, store, the way to a commit, and the head.
 //! Everything else adds methods to it, by what people do. To be read in this order, in which each
-//! uses only what stands before it: `directory` (the data directory and its small files),
-//! `locks`, `integrity` (whether it is all there), `handle`, `writing` (what writers go through), `setup` (how a site comes to be and is
-//! opened), `catalog` (what is here, and what is said about it), `ingest` and `export` (things on
+//! uses only what stands before it: `text`, `json`, `bounded` (how names, ids and long lists look);
+//! `locks`, `directory` (the data directory and its small files), `integrity` (whether it is all
+//! there); `handle`, `writing` (what every writer goes through); `setup` (how a site comes to be and
+//! is opened), `catalog` (what is here, and what is said about it), `ingest` and `export` (things on
 //! their way in and out), `compute` (what is computed from them), `retention` (what goes again),
-//! `backup` (what must not get lost). `text`,
-//! `json` and `bounded` say how names, ids and long lists look, to all of them.
+//! `backup` (what must not get lost).
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing
 //! visible but what it had reported before; every read takes the snapshot it is to see, so a report
@@ -46,8 +46,8 @@ pub use self::compute::{
     Binding, Failure, ProgramAdded, ProgramChecked, ProgramError, ProgramShown, Ran, ReceiptShown,
     RunError, RunOptions, RunProgress, StepShown, StoreShelf,
 };
+pub use self::directory::FileError;
 pub(crate) use self::directory::TABLE_FILE;
-pub use self::directory::{FileError, Peer};
 pub use self::export::{Listed, ListedAttributes, ListedKind, Materialised};
 pub use self::handle::Site;
 pub use self::ingest::{
@@ -55,8 +55,11 @@ pub use self::ingest::{
     ImportOptions, ImportProgress, ImportRefusal, ImportReport, Imported, LeftOut, Obstacle,
     Planned, Progress, Source,
 };
-pub use self::integrity::{Damaged, Hold, HoldError, Loss, RecoverError, Remaining, Witnessed};
+pub use self::integrity::{Hold, HoldError, Loss, Witnessed};
 pub use self::retention::{
     EraseError, ErasedPayload, Gathered, GcError, RemoveError, Removed, RemovedAll,
 };
-pub use self::setup::{InitError, Initialised, InviteError, OpenError, RedeemError, Redeemed};
+pub use self::setup::{
+    Damaged, InitError, Initialised, InviteError, OpenError, Peer, RecoverError, RedeemError,
+    Redeemed, Remaining,
+};

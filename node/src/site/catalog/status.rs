@@ -10,8 +10,7 @@ use uor_index_format::id::{CommitHash, FederationId, LogSeq, SiteId, StateRoot};
 use uor_index_format::snapshot::Frontier;
 
 use super::members::MemberListed;
-use crate::site::directory::files;
-use crate::site::directory::files::FileError;
+use crate::site::directory::files::{self, FileError};
 use crate::site::handle::Site;
 use crate::site::integrity::hold::Hold;
 use crate::site::integrity::loss::Loss;

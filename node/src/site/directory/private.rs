@@ -16,11 +16,11 @@ use rustix::fs::OFlags;
 use uor_asl::disk::real::DIR_MODE;
 use uor_asl::store::Store;
 use uor_index_format::codec::from_hex;
+use uor_index_format::id::SiteId;
 use uor_index_format::key::SiteKey;
 
 use super::files::{KEY_FILE, SITE_FILE};
 use super::listing;
-use crate::site::handle::Site;
 
 /// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
@@ -114,35 +114,35 @@ pub(in crate::site) fn may_be_key(len: u64) -> bool {
     (KEY_LEN_MIN..=KEY_LEN_MAX).contains(&len)
 }
 
-impl Site {
-    /// Whether these are the bytes of a site's key. `file` is where they came from and what it
-    /// looks like; what came from elsewhere is known only if it is a member's.
-    pub(in crate::site) fn is_key(&self, content: &[u8], file: Option<(&Path, &Metadata)>) -> bool {
-        let seed = std::str::from_utf8(content)
-            .ok()
-            .filter(|_| may_be_key(content.len() as u64));
-        let seed = seed.and_then(|text| <[u8; 32]>::try_from(from_hex(text.trim_end())?).ok());
-        seed.is_some_and(|seed| {
-            let looks_private = file.is_some_and(|(path, metadata)| {
-                path.file_name().is_some_and(|name| name == KEY_FILE)
-                    || metadata.mode() & OTHERS == 0
-            });
-            looks_private
-                || self
-                    .store
-                    .view()
-                    .members()
-                    .contains(&SiteKey::from_seed(&seed).site_id())
-        })
-    }
+/// Whether these are the bytes of a site's key. `file` is where they came from and what it looks
+/// like; what came from elsewhere is known only if it is a member's.
+pub(in crate::site) fn is_key(
+    content: &[u8],
+    file: Option<(&Path, &Metadata)>,
+    is_member: impl FnOnce(&SiteId) -> bool,
+) -> bool {
+    let seed = std::str::from_utf8(content)
+        .ok()
+        .filter(|_| may_be_key(content.len() as u64));
+    let seed = seed.and_then(|text| <[u8; 32]>::try_from(from_hex(text.trim_end())?).ok());
+    seed.is_some_and(|seed| {
+        let looks_private = file.is_some_and(|(path, metadata)| {
+            path.file_name().is_some_and(|name| name == KEY_FILE) || metadata.mode() & OTHERS == 0
+        });
+        looks_private || is_member(&SiteKey::from_seed(&seed).site_id())
+    })
+}
 
-    /// As [`Site::is_key`], of a file that is to be read first. One that cannot be read is none
-    /// that can be published.
-    pub(in crate::site) fn is_key_file(&self, path: &Path, metadata: &Metadata) -> bool {
-        metadata.is_file()
-            && may_be_key(metadata.len())
-            && begin_of(path).is_some_and(|content| self.is_key(&content, Some((path, metadata))))
-    }
+/// As [`is_key`], of a file that is to be read first. One that cannot be read is none that can be
+/// published.
+pub(in crate::site) fn is_key_file(
+    path: &Path,
+    metadata: &Metadata,
+    is_member: impl FnOnce(&SiteId) -> bool,
+) -> bool {
+    metadata.is_file()
+        && may_be_key(metadata.len())
+        && begin_of(path).is_some_and(|content| is_key(&content, Some((path, metadata)), is_member))
 }
 
 /// Takes a data directory, and what is in it, from everybody but its owner; says whether anybody

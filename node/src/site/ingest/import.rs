@@ -30,11 +30,12 @@ use std::sync::RwLockReadGuard;
 use uor_asl::disk::Mode;
 use uor_index_format::reference::check_name;
 
-pub use self::error::{ImportError, ImportRefusal};
 use self::publish::Staged;
-pub use self::report::{ImportOptions, ImportProgress, ImportReport, Imported};
 use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
+
+pub use self::error::{ImportError, ImportRefusal};
+pub use self::report::{ImportOptions, ImportProgress, ImportReport, Imported};
 
 impl Site {
     /// Imports what a `zfs send` stream holds. Nothing of it is visible before all of it has been

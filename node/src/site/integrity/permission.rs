@@ -39,7 +39,7 @@ impl Permission {
     }
 
     /// Why the site may not write before it has asked.
-    pub(super) fn hold(&self) -> Option<Hold> {
+    pub(in crate::site) fn hold(&self) -> Option<Hold> {
         match *self.state() {
             State::Held(hold) => Some(hold),
             State::Free | State::Asking => None,
@@ -47,12 +47,12 @@ impl Permission {
     }
 
     /// From now on nothing is written, until [`Permission::release`].
-    pub(super) fn hold_as(&self, hold: Hold) {
+    pub(in crate::site) fn hold_as(&self, hold: Hold) {
         *self.state() = State::Held(hold);
     }
 
     /// Writers wait until [`Permission::end_asking`], unless the site is held.
-    pub(super) fn begin_asking(&self) {
+    pub(in crate::site) fn begin_asking(&self) {
         let mut state = self.state();
         if *state == State::Free {
             *state = State::Asking;
@@ -60,7 +60,7 @@ impl Permission {
     }
 
     /// Writers go on, unless the site is held.
-    pub(super) fn end_asking(&self) {
+    pub(in crate::site) fn end_asking(&self) {
         let mut state = self.state();
         if *state == State::Asking {
             *state = State::Free;
@@ -69,7 +69,7 @@ impl Permission {
     }
 
     /// From now on the site writes.
-    pub(super) fn release(&self) {
+    pub(in crate::site) fn release(&self) {
         *self.state() = State::Free;
         self.asked.notify_all();
     }

@@ -4,21 +4,16 @@
 //! by a commit, before which the digest is forgotten for good. So a token never admits two sites; a
 //! crash between the two costs a new ticket.
 
-use crate::site::directory::files;
-use crate::site::directory::files::FileError;
-use crate::site::directory::files::INVITES_FILE;
-use crate::site::handle::Site;
 use std::collections::BTreeSet;
-use uor_asl::store::CommitError;
-use uor_asl::store::Committed;
-use uor_index_format::id::Checksum;
-use uor_index_format::id::SiteId;
-use uor_index_format::membership::Admission;
-use uor_index_format::membership::SITE_NAME_LEN_MAX;
+
+use uor_asl::store::{CommitError, Committed};
+use uor_index_format::id::{Checksum, SiteId};
+use uor_index_format::membership::{Admission, SITE_NAME_LEN_MAX};
 use uor_index_format::record::Record;
-use uor_index_format::ticket::ADDRESS_LEN_MAX;
-use uor_index_format::ticket::ADDRESSES_MAX;
-use uor_index_format::ticket::Ticket;
+use uor_index_format::ticket::{ADDRESS_LEN_MAX, ADDRESSES_MAX, Ticket};
+
+use crate::site::directory::files::{self, FileError, INVITES_FILE};
+use crate::site::handle::Site;
 
 /// What became of a shown ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]

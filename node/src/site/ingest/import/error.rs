@@ -12,13 +12,14 @@ use uor_index_format::reference::NameError;
 use uor_index_format::tree::TreeError;
 use uor_zfs::filesystem::FilesystemError;
 use uor_zfs::objects::ObjectError;
-pub use uor_zfs::record::Refusal as ImportRefusal;
 use uor_zfs::state::StateError as ObjectsError;
 use uor_zfs::stream::StreamError;
 use uor_zfs::volume::VolumeError;
 
 use crate::cancel::Cancelled;
 use crate::site::directory::files::FileError;
+
+pub use uor_zfs::record::Refusal as ImportRefusal;
 
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]

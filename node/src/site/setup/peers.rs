@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uor_asl::disk::replace;
 use uor_index_format::id::SiteId;
 
-use super::files::{self, ADDRESSES_FILE, FileError, PEERS_FILE};
+use crate::site::directory::files::{self, ADDRESSES_FILE, FileError, PEERS_FILE};
 use crate::site::handle::Site;
 
 /// Addresses remembered per peer; the oldest are forgotten.

@@ -9,11 +9,11 @@ use uor_asl::state::ReadError as StateError;
 use uor_asl::store::StoreError;
 use uor_index_format::id::{CanonicalId, Checksum};
 
-use super::loss::{Loss, Witnessed, accept, missing};
-use super::witness::Witness;
 use crate::cancel::Cancelled;
 use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
+use crate::site::integrity::loss::{Loss, Witnessed, accept, missing};
+use crate::site::integrity::witness::Witness;
 use crate::site::json;
 
 /// Why it cannot be said what is lost, or a site cannot go on.

@@ -4,10 +4,10 @@
 
 use uor_index_format::id::SiteId;
 
-use super::hold::{Hold, HoldError, unmark_restored};
-use super::loss::Loss;
 use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
+use crate::site::integrity::hold::{Hold, HoldError, unmark_restored};
+use crate::site::integrity::loss::Loss;
 
 impl Site {
     /// What the site had acknowledged and has no longer. A site that was opened to be written has
