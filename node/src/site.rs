@@ -44,7 +44,7 @@ pub use self::catalog::{
 };
 pub use self::compute::{
     Binding, Failure, ProgramAdded, ProgramChecked, ProgramError, ProgramShown, Ran, ReceiptShown,
-    RunError, RunOptions, RunProgress, StepShown, StoreShelf,
+    RunArtifacts, RunError, RunOptions, RunProgress, StepShown,
 };
 pub use self::directory::FileError;
 pub(crate) use self::directory::TABLE_FILE;

@@ -21,7 +21,7 @@ use uor_pel::engine::{FUEL_DEFAULT, Limits};
 use uor_pel::run::{Options, Progress, bind, perform};
 use uor_tgk::export::{GENERATED, USED};
 
-use super::artifacts::{self, StoreShelf};
+use super::run_artifacts::{RunArtifacts, derivation};
 use crate::cancel::Cancelled;
 use crate::site::catalog::history::ClaimListed;
 use crate::site::catalog::payload::{ReadError, wrong_kind};
@@ -229,9 +229,9 @@ impl Site {
         let program = self.resolve(program, &self.head())?;
         self.read_program(&program)?;
         let inputs = self.bind_inputs(inputs)?;
-        let shelf = StoreShelf::new(self.store.clone(), self.head(), self.site_id())
+        let artifacts = RunArtifacts::new(self.store.clone(), self.head(), self.site_id())
             .cancellable(self.cancel.clone());
-        let task = bind(&shelf, program.key(), &inputs, Vec::new())?;
+        let task = bind(&artifacts, program.key(), &inputs, Vec::new())?;
         let limits = Limits {
             fuel: options.fuel.unwrap_or(FUEL_DEFAULT),
             ..Limits::default()
@@ -242,7 +242,7 @@ impl Site {
         };
         let mut told = RunProgress::default();
         let report = perform(
-            &shelf,
+            &artifacts,
             Wasmtime::shared()?,
             &task,
             options,
@@ -254,7 +254,7 @@ impl Site {
         // Whatever it failed of, once it was cancelled: that is why.
         self.cancel.check()?;
         let report = report?;
-        let mut records = shelf.into_records();
+        let mut records = artifacts.into_records();
         records.extend(self.new_edges(&task.derivation, &report.outcome)?);
         self.commit_in_order(records)?;
         let (status, failure) = status(&report.outcome.status);
@@ -276,8 +276,8 @@ impl Site {
     /// # Errors
     /// [`ReadError::WrongKind`] if it is none; [`ReadError`].
     pub fn receipt_show(&self, target: &Target, at: &Snapshot) -> Result<ReceiptShown, ReadError> {
-        let derivation = artifacts::derivation(&self.store, &target.key(), at)?
-            .filter(|_| target.sort == Sort::Receipt);
+        let derivation =
+            derivation(&self.store, &target.key(), at)?.filter(|_| target.sort == Sort::Receipt);
         let Some(Derivation {
             program,
             inputs,

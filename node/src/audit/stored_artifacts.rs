@@ -1,4 +1,4 @@
-//! A store as a shelf for replaying runs: it gives, and takes nothing.
+//! The artifacts of a store as replaying runs sees them: it gives, and takes nothing.
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const OUTCOME_LEN_MAX: u64 = 256 << 20;
 /// The receipts that are visible at a store's head, and every artifact whose bytes are here: what a
 /// run was fed proves the run even after a tombstone has shadowed it.
 #[derive(Clone)]
-pub struct StoreShelf(pub Arc<Store>);
+pub struct StoredArtifacts(pub Arc<Store>);
 
 struct StoreBlob {
     store: Arc<Store>,
@@ -47,7 +47,7 @@ fn unread(error: ReadError) -> ShelfError {
     ShelfError::new("read the state", error)
 }
 
-impl Shelf for StoreShelf {
+impl Shelf for StoredArtifacts {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
         let versions = {
             let view = self.0.view();
@@ -104,7 +104,7 @@ impl Shelf for StoreShelf {
     }
 }
 
-impl StoreShelf {
+impl StoredArtifacts {
     /// The outcome with this checksum, if its bytes are here.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ const CHUNKS_CACHED_MAX: usize = 4;
 
 /// A store at one snapshot as a run sees it. Receipts are no inputs: what one stands for may still
 /// change.
-pub struct StoreShelf {
+pub struct RunArtifacts {
     store: Arc<Store>,
     at: Snapshot,
     writer: SiteId,
@@ -46,7 +46,7 @@ struct Left {
     receipts: BTreeMap<ArtifactKey, Outcome>,
 }
 
-impl StoreShelf {
+impl RunArtifacts {
     /// The store at a snapshot; `writer` is the site on whose behalf things are run.
     pub fn new(store: Arc<Store>, at: Snapshot, writer: SiteId) -> Self {
         Self {
@@ -153,7 +153,7 @@ impl StoreShelf {
     }
 }
 
-impl Shelf for StoreShelf {
+impl Shelf for RunArtifacts {
     fn find(&self, key: &ArtifactKey) -> Result<Option<Found>, ShelfError> {
         self.check()?;
         let left = self.left().artifacts.get(key).copied();
