@@ -259,7 +259,9 @@ fn importing(error: &(dyn Error + 'static)) -> Known {
 fn freeing(error: &(dyn Error + 'static)) -> Known {
     if_is(error, |error: &GcError| match error {
         GcError::Busy => code(Code::Busy),
-        GcError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
+        GcError::Retained { .. } => {
+            help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot")
+        }
         GcError::File(error) => of(error),
         GcError::Store(error) => of(error),
         GcError::Cancelled(_) => code(Code::Interrupted),
@@ -276,7 +278,7 @@ fn freeing(error: &(dyn Error + 'static)) -> Known {
     })
     .or_else(|| {
         if_is(error, |error: &EraseError| match error {
-            EraseError::Kept { .. } => {
+            EraseError::Retained { .. } => {
                 help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot")
             }
             EraseError::Resolve(error) => of(error),

@@ -101,7 +101,7 @@ impl Recovery<'_> {
     async fn run(&mut self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<(), ServiceError> {
         let started = tokio::time::Instant::now();
         let mut ticks = tokio::time::interval(TICK);
-        let (mut last, mut changed_ms) = (self.stand(), 0);
+        let (mut last, mut changed_ms) = (self.progress(), 0);
         loop {
             let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let is_tick = tokio::select! {
@@ -118,21 +118,22 @@ impl Recovery<'_> {
             // more to give.
             let is_idle = is_tick && self.core.is_waiting_for_nothing();
             self.carry_out().await?;
-            let stand = self.stand();
-            on_progress(stand.0, stand.1);
-            if stand != last {
-                (last, changed_ms) = (stand, now_ms);
+            let progress = self.progress();
+            let (own_commits, missing_payloads) = progress;
+            on_progress(own_commits, missing_payloads);
+            if progress != last {
+                (last, changed_ms) = (progress, now_ms);
             }
             let is_silent = now_ms.saturating_sub(changed_ms) > SILENCE_MS_MAX;
-            let is_complete = stand.1 == 0 || is_idle || is_silent;
+            let is_complete = missing_payloads == 0 || is_idle || is_silent;
             if self.asking.is_over(self.core, now_ms) && is_complete {
                 return Ok(());
             }
         }
     }
 
-    /// Own commits that are here, and payloads that are wanted.
-    fn stand(&self) -> (u64, u64) {
+    /// How many own commits are here, and how many payloads are missing.
+    fn progress(&self) -> (u64, u64) {
         let view = self.site.store().view();
         let own = view
             .head()

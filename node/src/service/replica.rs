@@ -105,7 +105,7 @@ pub fn replica(
             net,
             events,
             core,
-            is_level: false,
+            is_caught_up: false,
         };
         pull.send(NetCommand::Dial(dial)).await?;
         let result = pull.run(on_progress).await;
@@ -125,20 +125,20 @@ struct Pull<'a> {
     events: mpsc::Receiver<NetEvent>,
     core: Replicator,
     /// Whether everything the node had when it was last asked is here.
-    is_level: bool,
+    is_caught_up: bool,
 }
 
 impl Pull<'_> {
     async fn run(&mut self, on_progress: &mut dyn FnMut(u64, u64)) -> Result<(), ReplicaError> {
         loop {
-            let (commits, wanted) = {
+            let (commits, missing) = {
                 let view = self.store.view();
                 (view.commits_len(), view.wanted().len() as u64)
             };
-            on_progress(commits, wanted);
+            on_progress(commits, missing);
             // A payload that the node does not have either is not waited for: the core has no
             // question out then.
-            if self.is_level && self.core.is_waiting_for_nothing() {
+            if self.is_caught_up && self.core.is_waiting_for_nothing() {
                 return Ok(());
             }
             let silent = || ReplicaError::Silent {
@@ -211,7 +211,7 @@ impl Pull<'_> {
                 self.send(command).await?;
             }
         }
-        self.is_level = self.core.federation_log_table().contains_key(&self.peer);
+        self.is_caught_up = self.core.federation_log_table().contains_key(&self.peer);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What goes again, and what is kept from going.
+//! What goes again, and what is retained.
 //!
 //! To be read in this order: `retain`, `gc`, `erase`, `remove`.
 

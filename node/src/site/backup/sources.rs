@@ -10,7 +10,7 @@ use std::fs;
 use super::error::{BackupError, during};
 use super::manifest::Stamp;
 use crate::site::directory::files::{
-    ADDRESSES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, SITE_FILE, TABLE_FILE,
+    ADDRESSES_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RETAINED_FILE, SITE_FILE, TABLE_FILE,
 };
 use crate::site::directory::listing;
 use crate::site::handle::Site;
@@ -21,7 +21,7 @@ const SMALL_FILES: [&str; 8] = [
     SITE_FILE,
     KEY_FILE,
     "store",
-    KEPT_FILE,
+    RETAINED_FILE,
     PEERS_FILE,
     ADDRESSES_FILE,
     LOST_FILE,

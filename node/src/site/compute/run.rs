@@ -240,15 +240,15 @@ impl Site {
             limits,
             recompute: options.recompute,
         };
-        let mut told = RunProgress::default();
+        let mut counted = RunProgress::default();
         let report = perform(
             &artifacts,
             Wasmtime::shared()?,
             &task,
             options,
             &mut |progress| {
-                tell(&mut told, progress);
-                on_progress(told);
+                count(&mut counted, progress);
+                on_progress(counted);
             },
         );
         // Whatever it failed of, once it was cancelled: that is why.
@@ -433,12 +433,12 @@ impl Site {
     }
 }
 
-fn tell(told: &mut RunProgress, progress: Progress<'_>) {
+fn count(counted: &mut RunProgress, progress: Progress<'_>) {
     let (Progress::Node { reused, .. } | Progress::File { reused, .. }) = progress;
     if reused {
-        told.reused += 1;
+        counted.reused += 1;
     } else {
-        told.executed += 1;
+        counted.executed += 1;
     }
 }
 

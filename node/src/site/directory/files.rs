@@ -5,7 +5,7 @@
 //! | `site.toml` | format version and name; its presence makes the directory a site |
 //! | `key` | the seed of the site's key in hexadecimal, readable by its owner alone |
 //! | `invites` | digests of ticket tokens that have not been used, one per line |
-//! | `kept` | ids of snapshots that are kept, one per line |
+//! | `kept` | ids of snapshots that are retained, one per line |
 //! | `peers` | where other sites can be reached, as JSON |
 //! | `addresses` | where this site's node last listened, one multiaddress per line |
 //! | `acknowledged` | the site's last own commit, how far packs reach, and where this directory lies (`witness`) |
@@ -34,7 +34,7 @@ use uor_index_format::key::SiteKey;
 pub(in crate::site) const SITE_FILE: &str = "site.toml";
 pub(in crate::site) const KEY_FILE: &str = "key";
 pub(in crate::site) const INVITES_FILE: &str = "invites";
-pub(in crate::site) const KEPT_FILE: &str = "kept";
+pub(in crate::site) const RETAINED_FILE: &str = "kept";
 pub(in crate::site) const PEERS_FILE: &str = "peers";
 pub(in crate::site) const ADDRESSES_FILE: &str = "addresses";
 pub(in crate::site) const WITNESS_FILE: &str = "acknowledged";

@@ -43,16 +43,16 @@ pub enum EraseError {
     /// What it means has no payload, or none that stands.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It is a snapshot that is kept.
+    /// It is a snapshot that is retained.
     #[error("snapshot {key} is kept: drop it first")]
-    Kept {
+    Retained {
         /// The snapshot.
         key: ArtifactKey,
     },
     /// The state could not be read.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The list of kept snapshots could not be read, or the site was opened to be read.
+    /// The list of retained snapshots could not be read, or the site was opened to be read.
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not wanted any more.
@@ -87,8 +87,8 @@ impl Site {
             Err(ResolveError::Removed { id }) => (id.into(), self.last_payload(&id, at)?),
             Err(error) => return Err(error.into()),
         };
-        if self.kept()?.contains(&key) {
-            return Err(EraseError::Kept { key });
+        if self.retained()?.contains(&key) {
+            return Err(EraseError::Retained { key });
         }
         self.cancel.check()?;
         self.reopen()?;

@@ -1,4 +1,4 @@
-//! Collecting garbage: payloads that neither the head nor a kept snapshot shows are freed.
+//! Collecting garbage: payloads that neither the head nor a retained snapshot shows are freed.
 //!
 //! What is put and not committed yet belongs to nobody, so nothing is collected while something is
 //! being added or run; and nothing is added or run while garbage is collected.
@@ -14,7 +14,7 @@ use uor_index_format::id::SnapshotId;
 use crate::cancel::Cancelled;
 use crate::clock::wall_ms;
 use crate::site::catalog::snapshots::error::SnapshotError;
-use crate::site::catalog::snapshots::retained::Kept;
+use crate::site::catalog::snapshots::retained::Retained;
 use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
 
@@ -30,8 +30,9 @@ pub struct Gathered {
     pub bytes_held: u64,
     /// How many packs are written anew.
     pub packs_rewritten: u32,
-    /// How many snapshots are kept.
-    pub snapshots_kept: u64,
+    /// How many snapshots are retained.
+    #[serde(rename = "snapshots_kept")]
+    pub snapshots_retained: u64,
     /// Whether nothing was modified.
     pub dry_run: bool,
 }
@@ -43,16 +44,16 @@ pub enum GcError {
     /// Something is being added or run.
     #[error("something is being added or run here: collect garbage when that is done")]
     Busy,
-    /// What a kept snapshot shows is not known.
+    /// What a retained snapshot shows is not known.
     #[error("snapshot {id} is kept, and what it shows cannot be told: nothing was freed")]
-    Kept {
+    Retained {
         /// The snapshot.
         id: SnapshotId,
         /// Why not.
         #[source]
         source: SnapshotError,
     },
-    /// The list of kept snapshots could not be read, or the site was opened to be read.
+    /// The list of retained snapshots could not be read, or the site was opened to be read.
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not wanted any more.
@@ -64,7 +65,7 @@ pub enum GcError {
 }
 
 impl Site {
-    /// Frees what neither the head nor a kept snapshot shows; with `dry_run`, says what that would
+    /// Frees what neither the head nor a retained snapshot shows; with `dry_run`, says what that would
     /// be. `on_progress` is told at how many snapshots, of how many, was looked.
     ///
     /// # Errors
@@ -80,13 +81,16 @@ impl Site {
         let _alone = self.freeing().ok_or(GcError::Busy)?;
         self.cancel.check()?;
         self.reopen_alone()?;
-        let kept = self.kept()?.into_iter().map(|id| {
-            let failed = |source| GcError::Kept { id, source };
-            self.kept_snapshot(&id).map_err(failed)
+        let retained = self.retained()?.into_iter().map(|id| {
+            let failed = |source| GcError::Retained { id, source };
+            self.retained_snapshot(&id).map_err(failed)
         });
-        let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
-        let own: BTreeSet<_> = kept.iter().map(|kept| kept.checksum).collect();
-        let snapshots: Vec<_> = kept.into_iter().map(|kept| kept.snapshot).collect();
+        let retained = retained.collect::<Result<Vec<Retained>, _>>()?;
+        let own: BTreeSet<_> = retained.iter().map(|retained| retained.checksum).collect();
+        let snapshots: Vec<_> = retained
+            .into_iter()
+            .map(|retained| retained.snapshot)
+            .collect();
         let collected =
             self.store
                 .collect(&snapshots, &own, dry_run, wall_ms(), &mut |at, of| {
@@ -102,7 +106,7 @@ impl Site {
             bytes_freed: collected.bytes_freed,
             bytes_held: collected.bytes_held,
             packs_rewritten: collected.packs_rewritten,
-            snapshots_kept: snapshots.len() as u64,
+            snapshots_retained: snapshots.len() as u64,
             dry_run,
         })
     }

@@ -11,8 +11,8 @@ use uor_asl::store::RESERVE_FILE;
 
 use super::error::InitError;
 use crate::site::directory::files::{
-    ADDRESSES_FILE, FileError, INVITES_FILE, KEPT_FILE, KEY_FILE, LOST_FILE, PEERS_FILE,
-    RESTORED_FILE, SITE_FILE, TABLE_FILE, WITNESS_FILE,
+    ADDRESSES_FILE, FileError, INVITES_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE,
+    RETAINED_FILE, SITE_FILE, TABLE_FILE, WITNESS_FILE,
 };
 
 const LOCK_FILE: &str = "lock";
@@ -22,7 +22,7 @@ pub(super) const STORE_PARTS: [&str; 3] = ["store", "log", "blocks"];
 /// What else belongs to one federation and is of no use in another.
 pub(super) const FEDERATION_FILES: [&str; 8] = [
     INVITES_FILE,
-    KEPT_FILE,
+    RETAINED_FILE,
     PEERS_FILE,
     ADDRESSES_FILE,
     WITNESS_FILE,

@@ -32,7 +32,7 @@ pub struct SnapshotCreated {
 }
 
 impl Site {
-    /// Stores the snapshot of everything here, without the commit that stores it; kept until
+    /// Stores the snapshot of everything here, without the commit that stores it; retained until
     /// dropped.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Site {
         if !records.is_empty() {
             self.commit(records)?;
         }
-        self.change_kept(|kept| kept.insert(snapshot_id))?;
+        self.change_retained(|retained| retained.insert(snapshot_id))?;
         let Snapshot {
             frontier,
             logseq_max,

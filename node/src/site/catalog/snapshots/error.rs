@@ -72,7 +72,7 @@ pub enum SnapshotError {
     /// The records could not be written.
     #[error("could not write the snapshot")]
     Commit(#[from] CommitError),
-    /// The list of kept snapshots could not be read or changed.
+    /// The list of retained snapshots could not be read or changed.
     #[error(transparent)]
     File(#[from] FileError),
 }

@@ -29,8 +29,9 @@ pub struct SnapshotListed {
     pub logseq_max: Option<LogSeq>,
     /// How many commits are inside.
     pub commits: Option<u64>,
-    /// Whether this site keeps it.
-    pub kept: bool,
+    /// Whether this site retains it.
+    #[serde(rename = "kept")]
+    pub retained: bool,
     /// The ZFS snapshot that it was imported from, if it was.
     pub zfs: Option<ZfsIdentity>,
 }
@@ -40,7 +41,7 @@ impl SnapshotListed {
         snapshot_id: SnapshotId,
         labels: &BTreeMap<SnapshotId, Vec<String>>,
         snapshot: Option<&Snapshot>,
-        kept: bool,
+        retained: bool,
     ) -> Self {
         Self {
             snapshot_id,
@@ -48,7 +49,7 @@ impl SnapshotListed {
             logseq_max: snapshot.map(|snapshot| snapshot.logseq_max),
             commits: snapshot
                 .map(|snapshot| snapshot.frontier.values().map(|head| head.number).sum()),
-            kept,
+            retained,
             zfs: snapshot
                 .and_then(|snapshot| snapshot.origin.as_deref())
                 .map(ZfsIdentity::of),
@@ -64,7 +65,7 @@ impl Site {
     /// listed without it.
     pub fn snapshots(&self) -> Result<Vec<SnapshotListed>, SnapshotError> {
         let head = self.head();
-        let kept = self.kept()?;
+        let retained = self.retained()?;
         let labels = self.labels(&head)?;
         let targets = {
             let view = self.store.view();
@@ -82,24 +83,24 @@ impl Site {
                 other => Some(other?),
             };
             let snapshot_id = target.key();
-            let is_kept = kept.contains(&snapshot_id);
+            let is_retained = retained.contains(&snapshot_id);
             listed.push(SnapshotListed::of(
                 snapshot_id,
                 &labels,
                 snapshot.as_ref(),
-                is_kept,
+                is_retained,
             ));
         }
-        // What was removed, and is kept nevertheless.
-        for snapshot_id in kept
+        // What was removed, and is retained nevertheless.
+        for snapshot_id in retained
             .into_iter()
             .filter(|id| listed.iter().all(|listed| listed.snapshot_id != *id))
             .collect::<Vec<_>>()
         {
             let snapshot = self
-                .kept_snapshot(&snapshot_id)
+                .retained_snapshot(&snapshot_id)
                 .ok()
-                .map(|kept| kept.snapshot);
+                .map(|retained| retained.snapshot);
             listed.push(SnapshotListed::of(
                 snapshot_id,
                 &labels,

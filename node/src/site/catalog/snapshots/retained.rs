@@ -12,11 +12,11 @@ use super::error::SnapshotError;
 use super::find::SNAPSHOT_LEN_MAX;
 use crate::site::catalog::payload::ReadError;
 use crate::site::catalog::resolve::ResolveError;
-use crate::site::directory::files::{self, FileError, KEPT_FILE};
+use crate::site::directory::files::{self, FileError, RETAINED_FILE};
 use crate::site::handle::Site;
 
-/// A snapshot that is kept.
-pub(in crate::site) struct Kept {
+/// A snapshot that is retained.
+pub(in crate::site) struct Retained {
     /// Its own payload.
     pub(in crate::site) checksum: Checksum,
     /// What it shows.
@@ -24,12 +24,15 @@ pub(in crate::site) struct Kept {
 }
 
 impl Site {
-    pub(in crate::site) fn kept(&self) -> Result<BTreeSet<SnapshotId>, FileError> {
-        files::read_set(self.disk.as_ref(), KEPT_FILE)
+    pub(in crate::site) fn retained(&self) -> Result<BTreeSet<SnapshotId>, FileError> {
+        files::read_set(self.disk.as_ref(), RETAINED_FILE)
     }
 
-    /// A kept snapshot, all of whose commits are here.
-    pub(in crate::site) fn kept_snapshot(&self, id: &SnapshotId) -> Result<Kept, SnapshotError> {
+    /// A retained snapshot, all of whose commits are here.
+    pub(in crate::site) fn retained_snapshot(
+        &self,
+        id: &SnapshotId,
+    ) -> Result<Retained, SnapshotError> {
         let versions = {
             let view = self.store.view();
             view.state().versions(&(*id).into(), view.head())?
@@ -59,20 +62,20 @@ impl Site {
         };
         let snapshot = Snapshot::decode(&bytes).map_err(failed)?;
         self.check_commits(id, &snapshot)?;
-        Ok(Kept {
+        Ok(Retained {
             checksum: payload.checksum,
             snapshot,
         })
     }
 
-    pub(in crate::site) fn change_kept(
+    pub(in crate::site) fn change_retained(
         &self,
         change: impl FnOnce(&mut BTreeSet<SnapshotId>) -> bool,
     ) -> Result<(), FileError> {
         let _guard = self.files_for_writing()?;
-        let mut kept = self.kept()?;
-        if change(&mut kept) {
-            files::write_lines(self.disk.as_ref(), KEPT_FILE, kept)?;
+        let mut retained = self.retained()?;
+        if change(&mut retained) {
+            files::write_lines(self.disk.as_ref(), RETAINED_FILE, retained)?;
         }
         Ok(())
     }

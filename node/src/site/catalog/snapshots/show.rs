@@ -25,8 +25,9 @@ pub struct SnapshotShown {
     pub snapshot_id: SnapshotId,
     /// Its labels, ascending.
     pub labels: Vec<String>,
-    /// Whether this site keeps it.
-    pub kept: bool,
+    /// Whether this site retains it.
+    #[serde(rename = "kept")]
+    pub retained: bool,
     /// The highest logseq inside.
     #[serde(serialize_with = "json::logseq")]
     pub logseq_max: LogSeq,
@@ -100,7 +101,7 @@ impl Site {
     pub fn snapshot_show(&self, text: &str) -> Result<SnapshotShown, SnapshotError> {
         let snapshot = self.at(Some(text))?;
         let snapshot_id = snapshot.id();
-        let kept = self.kept()?.contains(&snapshot_id);
+        let retained = self.retained()?.contains(&snapshot_id);
         let labels = self
             .labels(&self.head())?
             .remove(&snapshot_id)
@@ -109,27 +110,16 @@ impl Site {
         let view = self.store.view();
         let applied = applied(&view, &snapshot)?;
         let mut kinds = BTreeMap::new();
-        let mut records: BTreeMap<SiteId, u64> = BTreeMap::new();
         for record in &applied {
             *kinds.entry(record.kind.name()).or_default() += 1;
-            *records.entry(record.domain).or_default() += 1;
         }
+        let domains = domains_applied(&snapshot, &applied, &names);
         let (mut sum, mut conflicts) = (StateHash::default(), 0);
         for entry in view.state().entries(&snapshot, &Filter::ALL) {
             let entry = entry?;
             conflicts += u64::from(entry.conflict);
             sum.add(&entry);
         }
-        let domains = snapshot.frontier.iter().map(|(domain, head)| {
-            Ok(DomainApplied {
-                domain: *domain,
-                name: names.get(domain).cloned(),
-                number: head.number,
-                hash: head.hash,
-                records: records.get(domain).copied().unwrap_or(0),
-            })
-        });
-        let domains = domains.collect::<Result<_, StateError>>()?;
         let (state_root, entries) = (sum.root(&snapshot), sum.entries());
         let Snapshot {
             frontier,
@@ -144,7 +134,7 @@ impl Site {
         Ok(SnapshotShown {
             snapshot_id,
             labels,
-            kept,
+            retained,
             logseq_max,
             zfs,
             tree,
@@ -158,6 +148,28 @@ impl Site {
             applied,
         })
     }
+}
+
+/// What a snapshot applied of each domain inside it.
+fn domains_applied(
+    snapshot: &Snapshot,
+    applied: &[Applied],
+    names: &BTreeMap<SiteId, String>,
+) -> Vec<DomainApplied> {
+    let mut records: BTreeMap<SiteId, u64> = BTreeMap::new();
+    for record in applied {
+        *records.entry(record.domain).or_default() += 1;
+    }
+    let domains = snapshot.frontier.iter();
+    domains
+        .map(|(domain, head)| DomainApplied {
+            domain: *domain,
+            name: names.get(domain).cloned(),
+            number: head.number,
+            hash: head.hash,
+            records: records.get(domain).copied().unwrap_or(0),
+        })
+        .collect()
 }
 
 /// Every record inside a snapshot, in the one order.

@@ -59,8 +59,8 @@ impl Site {
                 arrived: Vec::new(),
                 read: Vec::new(),
                 seen: &mut seen,
-                told_files: 0,
-                told_bytes: 0,
+                reported_files: 0,
+                reported_bytes: 0,
                 on_event,
             };
             adding.all(sources)
@@ -84,9 +84,9 @@ impl Site {
     }
 }
 
-/// Progress is told at least this often, in bytes, and after every so many files.
-const TELL_BYTES: u64 = 4 << 20;
-const TELL_FILES: u64 = 64;
+/// Progress is reported at least this often, in bytes, and after every so many files.
+const REPORT_BYTES: u64 = 4 << 20;
+const REPORT_FILES: u64 = 64;
 
 /// Sources on their way in.
 pub(super) struct Adding<'a, 'scope> {
@@ -103,9 +103,9 @@ pub(super) struct Adding<'a, 'scope> {
     pub(super) read: Vec<Seen>,
     /// Files that were read, and whose records are.
     seen: &'a mut Vec<Seen>,
-    /// What progress was told last.
-    told_files: u64,
-    told_bytes: u64,
+    /// What progress was reported last.
+    reported_files: u64,
+    reported_bytes: u64,
     on_event: &'a mut dyn FnMut(AddEvent<'_>),
 }
 
@@ -237,7 +237,7 @@ impl Adding<'_, '_> {
         if self.site.is_key(&begin, None) {
             return Err(AddError::Key { path: label.into() });
         }
-        let on_progress = &mut |bytes| self.tell_bytes(before + bytes);
+        let on_progress = &mut |bytes| self.report_bytes(before + bytes);
         let put = blocks
             .put_with(
                 &put_options,
@@ -265,7 +265,7 @@ impl Adding<'_, '_> {
         sums.bytes += payload.len;
         sums.files += 1;
         self.progress.files += 1;
-        self.tell_bytes(self.files.bytes());
+        self.report_bytes(self.files.bytes());
         self.record(self.options.type_tag, payload)
     }
 
@@ -321,22 +321,22 @@ impl Adding<'_, '_> {
         }
         self.seen.append(&mut self.read);
         self.progress.records_durable += count;
-        self.tell();
+        self.report();
         Ok(())
     }
 
-    /// Tells progress if there is enough to tell.
-    pub(super) fn tell_bytes(&mut self, bytes: u64) {
+    /// Reports progress if enough has been made.
+    pub(super) fn report_bytes(&mut self, bytes: u64) {
         self.progress.bytes = bytes;
-        if bytes - self.told_bytes >= TELL_BYTES
-            || self.progress.files - self.told_files >= TELL_FILES
+        if bytes - self.reported_bytes >= REPORT_BYTES
+            || self.progress.files - self.reported_files >= REPORT_FILES
         {
-            self.tell();
+            self.report();
         }
     }
 
-    fn tell(&mut self) {
-        (self.told_bytes, self.told_files) = (self.progress.bytes, self.progress.files);
+    fn report(&mut self) {
+        (self.reported_bytes, self.reported_files) = (self.progress.bytes, self.progress.files);
         (self.on_event)(AddEvent::Progress(self.progress));
     }
 }

@@ -78,7 +78,7 @@ impl Adding<'_, '_> {
             };
             match answer {
                 Ok(read) => return read,
-                Err(RecvTimeoutError::Timeout) => self.tell_bytes(self.files.bytes()),
+                Err(RecvTimeoutError::Timeout) => self.report_bytes(self.files.bytes()),
                 Err(RecvTimeoutError::Disconnected) => {
                     panic!("a thread that reads files has panicked")
                 }

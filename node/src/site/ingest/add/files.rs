@@ -179,13 +179,13 @@ impl Job {
 
     /// Puts the file into the blocks; `buffer` is of the thread that does it.
     fn read(&self, buffer: &mut Vec<u8>, shared: &Shared<'_>) -> Result<FileRead, AddError> {
-        let mut told = 0;
+        let mut reported = 0;
         // What is read again is no progress.
         let mut on_progress = |bytes: u64| {
             shared
                 .bytes
-                .fetch_add(bytes.saturating_sub(told), Ordering::Relaxed);
-            told = told.max(bytes);
+                .fetch_add(bytes.saturating_sub(reported), Ordering::Relaxed);
+            reported = reported.max(bytes);
         };
         let (attempt, is_changing) =
             until_it_rests(|| self.attempt(buffer, shared, &mut on_progress))?;

@@ -306,10 +306,10 @@ impl Publication<'_> {
         site.commit_in_order(batch.into_values().collect())?;
         let new = imported.iter().filter(|imported| !imported.known);
         let new: Vec<SnapshotId> = new.map(|imported| imported.snapshot_id).collect();
-        site.change_kept(|kept| {
-            let before = kept.len();
-            kept.extend(new);
-            kept.len() > before
+        site.change_retained(|retained| {
+            let before = retained.len();
+            retained.extend(new);
+            retained.len() > before
         })?;
         Ok(imported)
     }

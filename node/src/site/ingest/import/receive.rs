@@ -17,7 +17,7 @@ use uor_zfs::stream::StreamReader;
 use uor_zfs::volume;
 
 use super::contents::{self, HOLES_MAX};
-use super::direct::Incoming;
+use super::direct::{Direct, Incoming};
 use super::error::{ImportError, storing};
 use super::publish::{Base, Staged, known_snapshots, reference_below};
 use super::report::{ImportOptions, ImportProgress};
@@ -28,8 +28,8 @@ use crate::site::handle::Site;
 
 /// Streams are read in portions of this many bytes.
 const READ_LEN: usize = 1 << 20;
-/// Progress is told at least this often, in bytes.
-const TELL_BYTES: u64 = 8 << 20;
+/// Progress is reported at least this often, in bytes.
+const REPORT_BYTES: u64 = 8 << 20;
 
 /// Receives all snapshots of a stream; nothing of them is visible yet.
 pub(super) fn receive(
@@ -61,7 +61,7 @@ fn receive_in<'scope, 'env>(
     let mut current: Option<Receiver<'_, '_>> = None;
     while let Some(record) = reader.next_record()? {
         let read = record.offset + record.payload.len() as u64;
-        if read - receiving.progress.bytes >= TELL_BYTES {
+        if read - receiving.progress.bytes >= REPORT_BYTES {
             receiving.progress.bytes = read;
             on_progress(receiving.progress);
         }
@@ -232,11 +232,7 @@ impl<'env> Receiving<'env, '_> {
             base,
         } = received;
         let (spool, direct) = incoming.finish().map_err(ImportError::Spool)?;
-        let mut new_bytes = 0;
-        for direct in direct {
-            new_bytes += direct.new_bytes;
-            set.adopt(direct.object, direct.stored, direct.taken);
-        }
+        let direct_bytes = adopt(&mut set, direct);
         let set = set;
         let dataset = Dataset::open(&begin, &set, &spool)?;
         let (mut stored, unstored) = sort_out(&set, |number| dataset.content_len(&set, number))?;
@@ -278,7 +274,7 @@ impl<'env> Receiving<'env, '_> {
             reference,
             files: built.files,
             bytes: built.bytes,
-            new_bytes: new_bytes + put_bytes + built.new_bytes + state_bytes,
+            new_bytes: direct_bytes + put_bytes + built.new_bytes + state_bytes,
         });
         Ok(())
     }
@@ -366,6 +362,16 @@ impl<'env> Receiving<'env, '_> {
             put.new_bytes,
         ))
     }
+}
+
+/// Notes which files were stored at once; says by how many bytes the blocks grew.
+fn adopt(set: &mut ObjectSet, direct: Vec<Direct>) -> u64 {
+    let mut new_bytes = 0;
+    for file in direct {
+        new_bytes += file.new_bytes;
+        set.adopt(file.object, file.stored, file.taken);
+    }
+    new_bytes
 }
 
 /// Of all contents that are stored apart: those that are stored, and those that are not.
