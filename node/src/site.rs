@@ -8,10 +8,10 @@
 //! Everything else adds methods to it, by what people do. To be read in this order, in which each
 //! uses only what stands before it: `text`, `json`, `bounded` (how names, ids and long lists look);
 //! `locks`, `directory` (the data directory and its small files), `integrity` (whether it is all
-//! there); `handle`, `writing` (what every writer goes through); `setup` (how a site comes to be and
-//! is opened), `catalog` (what is here, and what is said about it), `ingest` and `export` (things on
-//! their way in and out), `compute` (what is computed from them), `retention` (what goes again),
-//! `backup` (what must not get lost).
+//! there); `handle`, `writing` (what every writer goes through); `setup` (how a site comes to be
+//! and is opened), `catalog` (what is here, and what is said about it), `ingest` and `export`
+//! (things on their way in and out), `compute` (what is computed from them), `retention` (what goes
+//! again), `backup` (what must not get lost).
 //!
 //! Invariants: what a method reports as written to the site is durable; what fails makes nothing
 //! visible but what it had reported before; every read takes the snapshot it is to see, so a report

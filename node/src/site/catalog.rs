@@ -1,7 +1,8 @@
 //! What is here, and what is said about it: ids, names, payloads, snapshots, the log, edges.
 //!
-//! To be read in this order: `sort`, `target`, `payload`, `resolve` (from what a person types to the
-//! one thing it means), `names`, `members`, `origin`, `snapshots`, `history`, `edges`, `status`.
+//! To be read in this order: `sort`, `target`, `payload`, `resolve` (from what a person types to
+//! the one thing it means), `names`, `members`, `origin`, `snapshots`, `history`, `edges`,
+//! `status`.
 
 mod edges;
 pub(super) mod history;

@@ -1,7 +1,8 @@
 //! Whether everything is there that the site had acknowledged, and whether it may write.
 //!
-//! To be read in this order: `place`, `packs`, `acknowledged` (what is written down beside the log),
-//! `witness` (who writes it), `loss`, `hold`, `permission` (why a site may not write), `found`.
+//! To be read in this order: `place`, `packs`, `acknowledged` (what is written down beside the
+//! log), `witness` (who writes it), `loss`, `hold`, `permission` (why a site may not write),
+//! `found`.
 
 mod acknowledged;
 pub(super) mod found;

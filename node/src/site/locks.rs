@@ -4,8 +4,8 @@ use std::sync::{
     Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
 };
 
-/// The locks of a site, shared by all its handles. Nothing that they guard is in memory, so one that
-/// a panic left poisoned is taken all the same.
+/// The locks of a site, shared by all its handles. Nothing that they guard is in memory, so one
+/// that a panic left poisoned is taken all the same.
 #[derive(Default)]
 pub(super) struct Locks {
     /// Held while one of the small files is read and replaced.

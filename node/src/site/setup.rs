@@ -1,7 +1,7 @@
 //! How a site comes to be, joins a federation, is opened, may write, and lets others join.
 //!
-//! To be read in this order: `error`, `parts` (what a data directory is made of), `fresh`, `opening`,
-//! `may_write`, `recover` (going on after a loss), `init`, `join`, `peers`, `invite`.
+//! To be read in this order: `error`, `parts` (what a data directory is made of), `fresh`,
+//! `opening`, `may_write`, `recover` (going on after a loss), `init`, `join`, `peers`, `invite`.
 
 pub(super) mod error;
 pub(super) mod fresh;

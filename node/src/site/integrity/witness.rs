@@ -2,10 +2,10 @@
 //! lost are not taken for ones that never were; and where the data directory lay, so that a copy is
 //! recognised.
 //!
-//! A slot of file `acknowledged` is written after each own commit has become durable, and not synced
-//! then: so the witness costs a commit one write to the page cache, survives the end of the process,
-//! may lag behind the log after a power failure, and is never ahead of it. It is synced when the site
-//! is let go of, and the copy beside the packs is written then.
+//! A slot of file `acknowledged` is written after each own commit has become durable, and not
+//! synced then: so the witness costs a commit one write to the page cache, survives the end of the
+//! process, may lag behind the log after a power failure, and is never ahead of it. It is synced
+//! when the site is let go of, and the copy beside the packs is written then.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

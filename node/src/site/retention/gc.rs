@@ -65,8 +65,8 @@ pub enum GcError {
 }
 
 impl Site {
-    /// Frees what neither the head nor a retained snapshot shows; with `dry_run`, says what that would
-    /// be. `on_progress` is told at how many snapshots, of how many, was looked.
+    /// Frees what neither the head nor a retained snapshot shows; with `dry_run`, says what that
+    /// would be. `on_progress` is told at how many snapshots, of how many, was looked.
     ///
     /// # Errors
     /// [`GcError`]; nothing was freed, unless the disk refused in between.

@@ -1,7 +1,7 @@
 //! How a site comes into the federation of a ticket.
 //!
-//! The store of a site that had been a federation of one goes into `aside`, from where it comes back
-//! if nobody admits the site.
+//! The store of a site that had been a federation of one goes into `aside`, from where it comes
+//! back if nobody admits the site.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;

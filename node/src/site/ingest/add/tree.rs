@@ -106,7 +106,8 @@ impl Adding<'_, '_> {
         }
     }
 
-    /// Takes the result of a step; gives the key of the topmost tree once it has all of its entries.
+    /// Takes the result of a step; gives the key of the topmost tree once it has all of its
+    /// entries.
     fn end(
         &mut self,
         pending: Pending,
