@@ -13,14 +13,13 @@ use uor_index_format::key::SiteKey;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
+use super::integrity::found::Found;
+use super::integrity::permission::Permission;
+use super::integrity::witness::SharedWitness;
 use super::locks::Locks;
 use crate::cancel::Cancel;
-use crate::site::integrity::found::Found;
-use crate::site::integrity::permission::Permission;
-use crate::site::integrity::witness::SharedWitness;
 
-/// Most records of one commit of a run: less than the format's bound, which leaves room for the
-/// edges.
+/// Most records of one commit of many: less than the format's bound.
 const COMMIT_RECORDS_MAX: usize = 60_000;
 const COMMIT_BYTES_MAX: usize = BODY_LEN_MAX as usize / 2;
 

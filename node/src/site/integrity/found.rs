@@ -15,6 +15,4 @@ pub(in crate::site) struct Found {
     pub(in crate::site) cut: Option<LogCut>,
     /// Segments of the log that were written anew to recover it.
     pub(in crate::site) salvaged: Vec<Salvaged>,
-    /// Whether the data directory is a copy, of a site that has no others to ask.
-    pub(in crate::site) is_lone_copy: bool,
 }

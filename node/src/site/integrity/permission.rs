@@ -23,15 +23,24 @@ pub(in crate::site) struct Permission {
     state: Mutex<State>,
     /// Notified when the state is no longer [`State::Asking`].
     asked: Condvar,
+    /// Whether the data directory is a copy, of a site that has no others to ask.
+    is_lone_copy: bool,
 }
 
 impl Permission {
-    /// To write, unless there is a reason to ask first.
-    pub(in crate::site) fn new(hold: Option<Hold>) -> Self {
+    /// To write, unless there is a reason to ask first, and anybody to ask.
+    pub(in crate::site) fn new(reason: Option<Hold>, is_alone: bool) -> Self {
+        let hold = reason.filter(|_| !is_alone);
         Self {
             state: Mutex::new(hold.map_or(State::Free, State::Held)),
             asked: Condvar::new(),
+            is_lone_copy: reason.is_some() && is_alone,
         }
+    }
+
+    /// Whether there would be a reason to ask, and nobody is there.
+    pub(in crate::site) const fn is_lone_copy(&self) -> bool {
+        self.is_lone_copy
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

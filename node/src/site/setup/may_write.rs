@@ -35,7 +35,7 @@ impl Site {
 
     /// Whether this is a copy of a site's data directory, of a site that has no others to ask.
     pub fn is_lone_copy(&self) -> bool {
-        self.found.is_lone_copy
+        self.permission.is_lone_copy()
     }
 
     /// Why the site may not write before it has asked the others for its own log.

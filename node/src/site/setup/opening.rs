@@ -138,7 +138,6 @@ impl<'a> Opening<'a> {
             loss,
             cut,
             salvaged: Vec::new(),
-            is_lone_copy: false,
         };
         self.site(store, mode, loss, found)
     }
@@ -159,7 +158,6 @@ impl<'a> Opening<'a> {
             loss,
             cut: None,
             salvaged,
-            is_lone_copy: false,
         };
         self.site(store, Mode::Write, loss_now, found)
     }
@@ -218,12 +216,12 @@ impl<'a> Opening<'a> {
     ) -> Result<Site, OpenError> {
         let has_lost_nothing = loss_now.is_none();
         let is_alone = has_lost_nothing && self.is_only_member(&store);
-        let copied = hold_of(self.dir, self.disk.as_ref(), &self.witnessed)
+        let reason = hold_of(self.dir, self.disk.as_ref(), &self.witnessed)
             .map_err(|source| self.unread(source))?;
-        let hold = copied.filter(|_| !is_alone);
+        let permission = Permission::new(reason, is_alone);
         // While something is lost, the witness goes on saying what there was.
         let witness = if mode == Mode::Write && has_lost_nothing {
-            self.witness(&store, hold.is_none())?
+            self.witness(&store, permission.hold().is_none())?
         } else {
             None
         };
@@ -246,11 +244,8 @@ impl<'a> Opening<'a> {
             locks: Arc::default(),
             cancel: Cancel::default(),
             witness: Arc::new(witness),
-            permission: Arc::new(Permission::new(hold)),
-            found: Arc::new(Found {
-                is_lone_copy: copied.is_some() && is_alone,
-                ..found
-            }),
+            permission: Arc::new(permission),
+            found: Arc::new(found),
         })
     }
 
