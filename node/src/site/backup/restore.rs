@@ -1,19 +1,20 @@
 //! Restoring: a data directory from a backup. The site in it asks the others before it writes, so
 //! that what it wrote after the backup comes back from them and is not written over.
 
-use std::fs;
-use std::io;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_asl::disk::Mode;
-use uor_asl::disk::real::RealDisk;
+use uor_asl::disk::real::{DIR_MODE, RealDisk};
 use uor_index_format::id::SiteId;
 
-use super::error::BackupError;
+use super::error::{BackupError, during};
 use super::files::{copy, sync_dir};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Line, Manifest};
 use super::series::last_complete;
+use super::sources::commits_of;
 use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
 use crate::site::handle::Site;
 use crate::site::integrity::hold::mark_restored;
@@ -100,43 +101,10 @@ impl Site {
     ) -> Result<Restored, RestoreError> {
         let (path, manifest) = find(from)?;
         let fresh = Fresh::begin(dir)?;
-        let failed = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source: io::Error| BackupError::File {
-                action,
-                path,
-                source,
-            }
-        };
-        let owner_only = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
-        fs::set_permissions(dir, owner_only).map_err(failed("protect", dir))?;
-        for part in ["log", "blocks"] {
-            let part = dir.join(part);
-            fs::create_dir(&part).map_err(failed("make", &part))?;
-        }
+        prepare(dir)?;
         mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
             .map_err(InitError::from)?;
-        let (total, mut bytes) = (manifest.files.iter().map(|line| line.len).sum(), 0);
-        // What makes the directory a site comes last.
-        let (last, first): (Vec<_>, Vec<_>) = manifest
-            .files
-            .iter()
-            .partition(|line| line.path == SITE_FILE);
-        for line in first.into_iter().chain(last) {
-            if line.path != RESTORED_FILE {
-                let (source, expected) = (path.join(&line.path), line.digest);
-                let found = copy(&source, &dir.join(&line.path), line.len)?;
-                if found != expected {
-                    return Err(RestoreError::Damaged {
-                        path: source,
-                        expected,
-                        found,
-                    });
-                }
-            }
-            bytes += line.len;
-            on_progress(bytes, total);
-        }
+        let bytes = copy_all(&path, &manifest, dir, on_progress)?;
         for synced in [dir.join("log"), dir.join("blocks"), dir.to_owned()] {
             sync_dir(&synced)?;
         }
@@ -154,16 +122,50 @@ impl Site {
     }
 }
 
+/// Takes a new data directory from everybody but its owner, and makes the directories in it.
+fn prepare(dir: &Path) -> Result<(), BackupError> {
+    fs::set_permissions(dir, Permissions::from_mode(DIR_MODE)).map_err(during("protect", dir))?;
+    for part in ["log", "blocks"] {
+        let part = dir.join(part);
+        fs::create_dir(&part).map_err(during("make", &part))?;
+    }
+    Ok(())
+}
+
+/// Copies every file of a backup, and holds it against the manifest; says how many bytes that were.
+fn copy_all(
+    backup: &Path,
+    manifest: &Manifest,
+    dir: &Path,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<u64, RestoreError> {
+    let (total, mut bytes) = (manifest.files.iter().map(|line| line.len).sum(), 0);
+    // What makes the directory a site comes last.
+    let is_last = |line: &&Line| line.path == SITE_FILE;
+    let (last, first): (Vec<_>, Vec<_>) = manifest.files.iter().partition(is_last);
+    for line in first.into_iter().chain(last) {
+        // The new directory has a mark of its own.
+        if line.path != RESTORED_FILE {
+            let (source, expected) = (backup.join(&line.path), line.digest);
+            let found = copy(&source, &dir.join(&line.path), line.len)?;
+            if found != expected {
+                return Err(RestoreError::Damaged {
+                    path: source,
+                    expected,
+                    found,
+                });
+            }
+        }
+        bytes += line.len;
+        on_progress(bytes, total);
+    }
+    Ok(bytes)
+}
+
 /// Opens what was restored, to be read; says whether it has to ask before it writes.
 fn check(dir: &Path, manifest: &Manifest) -> Result<bool, RestoreError> {
     let site = Site::open(dir, Mode::ReadOnly)?;
-    let view = site.store().view();
-    let counted = view
-        .head()
-        .frontier
-        .get(&manifest.site)
-        .map_or(0, |head| head.number);
-    let found = counted.max(view.uncounted_head(&manifest.site).unwrap_or_default());
+    let found = commits_of(&site.store().view(), &manifest.site);
     if found != manifest.commits {
         return Err(RestoreError::Commits {
             expected: manifest.commits,

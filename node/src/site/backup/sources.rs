@@ -7,6 +7,9 @@
 
 use std::fs;
 
+use uor_asl::store::View;
+use uor_index_format::id::SiteId;
+
 use super::error::{BackupError, during};
 use super::manifest::Stamp;
 use crate::site::directory::files::{
@@ -28,6 +31,13 @@ const SMALL_FILES: [&str; 8] = [
     TABLE_FILE,
 ];
 
+/// How many commits of a site are in the log, whether or not they count.
+pub(super) fn commits_of(view: &View, site: &SiteId) -> u64 {
+    let head = view.head().frontier.get(site);
+    let counted = head.map_or(0, |head| head.number);
+    counted.max(view.uncounted_head(site).unwrap_or_default())
+}
+
 /// A file to be taken, and how much of it.
 pub(in crate::site) struct Source {
     pub(super) path: String,
@@ -41,15 +51,7 @@ impl Site {
     pub(super) fn sources(&self) -> Result<(Vec<Source>, u64), BackupError> {
         let (end, commits) = {
             let view = self.store.view();
-            let own = view
-                .head()
-                .frontier
-                .get(&self.site_id())
-                .map_or(0, |head| head.number);
-            (
-                view.log_end(),
-                own.max(view.uncounted_head(&self.site_id()).unwrap_or_default()),
-            )
+            (view.log_end(), commits_of(&view, &self.site_id()))
         };
         let mut sources = Vec::new();
         for segment in 1..end.segment {

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use uor_asl::disk::Disk;
 use uor_asl::state::{Filter, ReadError as StateError};
-use uor_asl::store::{LogCut, Store, StoreError};
-use uor_index_format::id::{CanonicalId, FederationId, SiteId};
+use uor_asl::store::{LogCut, Store, StoreError, View};
+use uor_index_format::id::{CanonicalId, CommitHash, FederationId, SiteId};
 use uor_index_format::record::Kind;
+use uor_index_format::snapshot::Head;
 
 use super::acknowledged::Acknowledged;
 use super::packs::Packs;
@@ -115,26 +116,12 @@ impl Witnessed {
         };
         let cut = store.opened().cut.as_ref();
         let known = |cut: &LogCut| cut.heads.get(&domain).copied().unwrap_or_default();
-        let view = store.view();
-        let counted = view
-            .head()
-            .frontier
-            .get(&domain)
-            .map_or(0, |head| head.number);
-        // What a fork took back is in the log; what follows a gap in it is worth nothing before
-        // that is filled.
-        let taken_back = view
-            .uncounted_head(&domain)
-            .filter(|_| view.forks().contains_key(&domain));
-        let here = counted.max(taken_back.unwrap_or_default());
         let head = self.of(store.federation()).map(|it| it.head);
-        let is_other = match head
-            .filter(|head| (1..=counted).contains(&head.number) && *head.hash.as_bytes() != [0; 32])
-        {
-            Some(head) => view.commit_hash(&domain, head.number)? != Some(head.hash),
-            None => false,
+        let (commits_here, is_other_log) = {
+            let view = store.view();
+            let is_other = head.map_or(Ok(false), |head| is_other_log(&view, &domain, head))?;
+            (own_commits(&view, &domain), is_other)
         };
-        drop(view);
         let packs_lost = self.are_packs_cut(store.federation()) || store.opened().blocks.has_lost();
         let payloads = if packs_lost {
             self.lost_payloads(store, &missing(store)?)?
@@ -143,8 +130,8 @@ impl Witnessed {
         };
         let loss = Loss {
             commits_acknowledged: head.map_or(0, |head| head.number).max(cut.map_or(0, known)),
-            commits_here: here,
-            is_other_log: is_other,
+            commits_here,
+            is_other_log,
             packs_lost,
             payloads_lost: payloads.len() as u64,
         };
@@ -183,6 +170,30 @@ impl Witnessed {
         }
         Ok(lost)
     }
+}
+
+fn counted_commits(view: &View, domain: &SiteId) -> u64 {
+    let head = view.head().frontier.get(domain);
+    head.map_or(0, |head| head.number)
+}
+
+/// How many commits of a domain are in the log. What a fork took back is; what follows a gap in it
+/// is worth nothing before that is filled.
+fn own_commits(view: &View, domain: &SiteId) -> u64 {
+    let taken_back = view
+        .uncounted_head(domain)
+        .filter(|_| view.forks().contains_key(domain));
+    counted_commits(view, domain).max(taken_back.unwrap_or_default())
+}
+
+/// Whether the log has another commit where `acknowledged` is, as far as its hash is known.
+fn is_other_log(view: &View, domain: &SiteId, acknowledged: Head) -> Result<bool, StoreError> {
+    let Head { number, hash } = acknowledged;
+    let is_counted = (1..=counted_commits(view, domain)).contains(&number);
+    if !is_counted || hash == CommitHash::NONE {
+        return Ok(false);
+    }
+    Ok(view.commit_hash(domain, number)? != Some(hash))
 }
 
 /// Visible artifacts and receipts whose payloads are not here and were not erased on request.

@@ -129,22 +129,7 @@ fn rejoin(
         });
     }
     let _lock = take_lock(dir, disk)?;
-    let aside = dir.join(ASIDE_DIR);
-    // What is aside already comes from an earlier attempt and is the site's own; what is here now
-    // is that attempt's.
-    if files::exists(disk.as_ref(), ASIDE_DIR)? {
-        STORE_PARTS
-            .iter()
-            .try_for_each(|part| remove_all(&dir.join(part)))?;
-    } else {
-        DirBuilder::new()
-            .mode(DIR_MODE)
-            .create(&aside)
-            .map_err(during("make", &aside))?;
-        STORE_PARTS
-            .iter()
-            .try_for_each(|part| move_if_there(&dir.join(part), &aside.join(part)))?;
-    }
+    put_store_aside(dir, disk)?;
     FEDERATION_FILES
         .iter()
         .try_for_each(|file| remove_all(&dir.join(file)))?;
@@ -156,6 +141,24 @@ fn rejoin(
         name,
         data: dir.to_owned(),
     })
+}
+
+fn put_store_aside(dir: &Path, disk: &Arc<dyn Disk>) -> Result<(), InitError> {
+    let aside = dir.join(ASIDE_DIR);
+    // What is aside already comes from an earlier attempt and is the site's own; what is here now
+    // is that attempt's.
+    if files::exists(disk.as_ref(), ASIDE_DIR)? {
+        return STORE_PARTS
+            .iter()
+            .try_for_each(|part| remove_all(&dir.join(part)));
+    }
+    DirBuilder::new()
+        .mode(DIR_MODE)
+        .create(&aside)
+        .map_err(during("make", &aside))?;
+    STORE_PARTS
+        .iter()
+        .try_for_each(|part| move_if_there(&dir.join(part), &aside.join(part)))
 }
 
 /// Whether the store in place belongs to another federation; refuses if anything would be lost.

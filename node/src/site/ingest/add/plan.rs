@@ -1,6 +1,6 @@
 //! What adding would do, said beforehand: the same walk, and nothing is read or written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -96,20 +96,8 @@ impl Site {
         (planned.kind, planned.files) = (Sort::Tree, 0);
         let mut bytes = 0;
         for step in Walk::new(path, taken)? {
-            let (path, fate) = match step? {
-                Step::Left => continue,
-                Step::Excluded(path) => (path, Fate::Excluded),
-                Step::Obstructed { path, reason } => (path, Fate::LeftOut(reason)),
-                Step::Met { path, metadata, .. } if self.is_key_file(&path, &metadata) => {
-                    (path, Fate::LeftOut(Obstacle::PrivateKey))
-                }
-                Step::Met { path, metadata, .. } if metadata.is_file() => {
-                    match may_be_read(&path) {
-                        Err(reason) => (path, Fate::LeftOut(reason)),
-                        Ok(()) => (path, Fate::Added(Some(metadata.len()))),
-                    }
-                }
-                Step::Met { path, .. } => (path, Fate::Added(None)),
+            let Some((path, fate)) = self.fate(step?) else {
+                continue;
             };
             match &fate {
                 Fate::Added(len) => {
@@ -123,6 +111,23 @@ impl Site {
         }
         planned.bytes = Some(bytes);
         Ok(planned)
+    }
+
+    /// What would become of what a step of the walk meets, if it meets anything.
+    fn fate(&self, step: Step) -> Option<(PathBuf, Fate)> {
+        Some(match step {
+            Step::Left => return None,
+            Step::Excluded(path) => (path, Fate::Excluded),
+            Step::Obstructed { path, reason } => (path, Fate::LeftOut(reason)),
+            Step::Met { path, metadata, .. } if self.is_key_file(&path, &metadata) => {
+                (path, Fate::LeftOut(Obstacle::PrivateKey))
+            }
+            Step::Met { path, metadata, .. } if metadata.is_file() => match may_be_read(&path) {
+                Err(reason) => (path, Fate::LeftOut(reason)),
+                Ok(()) => (path, Fate::Added(Some(metadata.len()))),
+            },
+            Step::Met { path, .. } => (path, Fate::Added(None)),
+        })
     }
 }
 
