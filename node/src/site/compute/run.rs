@@ -6,7 +6,7 @@
 //! outputs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_asl::state::ReadError as StateError;
@@ -325,43 +325,48 @@ impl Site {
         let mut bound = BTreeMap::new();
         for (name, binding) in inputs {
             let key = match binding {
-                Binding::Text(text) => {
-                    let target = self.resolve(text, &self.head())?;
-                    if target.sort == Sort::Receipt {
-                        return Err(wrong_kind(&target, "file or tree").into());
-                    }
-                    self.checksum_here(&target)?;
-                    target.key()
-                }
-                Binding::Path(path) => {
-                    let failed = |source| RunError::Add {
-                        name: name.clone(),
-                        source,
-                    };
-                    let sources = vec![Source::Path(path.clone())];
-                    let added = self
-                        .add(sources, &AddOptions::default(), &mut |_| {})
-                        .map_err(failed)?;
-                    let Some(added) = added.first() else {
-                        unreachable!("one source is added as one thing")
-                    };
-                    if let Some(first) = added.left_out.named.first() {
-                        let (name, count) = (name.clone(), added.left_out.total);
-                        return Err(RunError::LeftOut {
-                            name,
-                            count,
-                            path: first.path.clone(),
-                            reason: first.reason.clone(),
-                        });
-                    }
-                    added.key
-                }
+                Binding::Text(text) => self.bind_known(text)?,
+                Binding::Path(path) => self.bind_path(name, path)?,
             };
             if bound.insert(name.clone(), key).is_some() {
                 return Err(RunError::InputTwice { name: name.clone() });
             }
         }
         Ok(bound)
+    }
+
+    /// What a text means, with its bytes here.
+    fn bind_known(&self, text: &str) -> Result<ArtifactKey, RunError> {
+        let target = self.resolve(text, &self.head())?;
+        if target.sort == Sort::Receipt {
+            return Err(wrong_kind(&target, "file or tree").into());
+        }
+        self.checksum_here(&target)?;
+        Ok(target.key())
+    }
+
+    /// Adds a file or directory for the input `name`.
+    fn bind_path(&self, name: &str, path: &Path) -> Result<ArtifactKey, RunError> {
+        let failed = |source| RunError::Add {
+            name: name.to_owned(),
+            source,
+        };
+        let sources = vec![Source::Path(path.to_owned())];
+        let added = self
+            .add(sources, &AddOptions::default(), &mut |_| {})
+            .map_err(failed)?;
+        let Some(added) = added.first() else {
+            unreachable!("one source is added as one thing")
+        };
+        match added.left_out.named.first() {
+            None => Ok(added.key),
+            Some(first) => Err(RunError::LeftOut {
+                name: name.to_owned(),
+                count: added.left_out.total,
+                path: first.path.clone(),
+                reason: first.reason.clone(),
+            }),
+        }
     }
 
     /// The edges of a run that are not visible yet.

@@ -278,6 +278,9 @@ impl StoredBlob {
             .read_range(self.checksum, range.clone())
             .map_err(io::Error::other)?;
         io::Read::read_to_end(&mut reader, &mut bytes)?;
+        if bytes.len() as u64 != range.end - range.start {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let chunk = Arc::new(Cached {
             checksum: self.checksum,
             range,

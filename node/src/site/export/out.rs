@@ -12,7 +12,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, makedev,
+};
 use rustix::io::Errno;
 use uor_asl::disk::real::{DIR_MODE, FILE_MODE};
 use uor_index_format::id::ArtifactKey;
@@ -210,18 +212,10 @@ impl<'a> Out<'a> {
             EntryKind::Fifo => make(to, FileType::Fifo, 0)?,
             EntryKind::Socket => make(to, FileType::Socket, 0)?,
             EntryKind::CharDevice { major, minor } => {
-                make(
-                    to,
-                    FileType::CharacterDevice,
-                    rustix::fs::makedev(*major, *minor),
-                )?;
+                make(to, FileType::CharacterDevice, makedev(*major, *minor))?;
             }
             EntryKind::BlockDevice { major, minor } => {
-                make(
-                    to,
-                    FileType::BlockDevice,
-                    rustix::fs::makedev(*major, *minor),
-                )?;
+                make(to, FileType::BlockDevice, makedev(*major, *minor))?;
             }
         }
         if let Some(link) = link {

@@ -304,6 +304,10 @@ impl Adding<'_, '_> {
     fn flush(&mut self) -> Result<(), AddError> {
         self.site.cancel.check()?;
         let records: Vec<Record> = std::mem::take(&mut self.batch).into_values().collect();
+        assert!(
+            records.len() <= BATCH_RECORDS_MAX,
+            "a batch is written as soon as it is full"
+        );
         let count = records.len() as u64;
         self.site
             .store

@@ -6,7 +6,8 @@
 //! that had changed just before. (A writer through a mapping leaves a trace only when it first
 //! touches a page: like every tool that goes by these, this one may be deceived by it.)
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -228,19 +229,11 @@ impl Job {
                 reason: Obstacle::of_special(&before),
             });
         }
-        buffer.clear();
-        if before.len() <= CHUNK_LEN_MAX as u64 {
-            // All of it in one go, and a look for the end.
-            buffer.reserve(usize::try_from(before.len()).unwrap_or_default() + 1);
-            file.by_ref()
-                .take(CHUNK_LEN_MAX as u64)
-                .read_to_end(buffer)
-                .map_err(reading(path))?;
-            if shared.site.is_key(buffer, Some((path, &before))) {
-                return Err(AddError::Key {
-                    path: path.to_owned(),
-                });
-            }
+        read_if_short(&mut file, before.len(), buffer).map_err(reading(path))?;
+        if shared.site.is_key(buffer, Some((path, &before))) {
+            return Err(AddError::Key {
+                path: path.to_owned(),
+            });
         }
         // A file may have grown since.
         let mut bytes = shared
@@ -270,6 +263,18 @@ impl Job {
             would_show,
         })
     }
+}
+
+/// Reads a file whole if it is one chunk at most; of a longer one nothing.
+fn read_if_short(file: &mut File, len: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    if len > CHUNK_LEN_MAX as u64 {
+        return Ok(());
+    }
+    // All of it in one go, and a look for the end.
+    buffer.reserve(usize::try_from(len).expect("a chunk fits into memory") + 1);
+    file.take(CHUNK_LEN_MAX as u64).read_to_end(buffer)?;
+    Ok(())
 }
 
 /// A file that was read once.

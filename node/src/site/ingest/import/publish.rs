@@ -95,8 +95,9 @@ pub(super) fn reference_below(
         return Ok(reference.map(str::to_owned));
     };
     let dataset = |name: &[u8]| {
-        String::from_utf8_lossy(name.split(|byte| *byte == b'@').next().unwrap_or_default())
-            .into_owned()
+        let mut parts = name.split(|byte| *byte == b'@');
+        let dataset = parts.next().expect("splitting gives one part at least");
+        String::from_utf8_lossy(dataset).into_owned()
     };
     let (top, own) = (dataset(&first.origin.name), dataset(name));
     let below = if own == top {
