@@ -41,7 +41,7 @@ pub(in crate::site) fn copy(from: &Path, to: &Path, len: u64) -> Result<Checksum
 }
 
 /// Reads a file from the disk, as far as the system lets us, and holds it against its line.
-pub(in crate::site) fn verify(path: &Path, line: &Line) -> Result<(), BackupError> {
+pub(super) fn verify(path: &Path, line: &Line) -> Result<(), BackupError> {
     let mut file = File::open(path).map_err(during("open", path))?;
     // What was just written would be read from memory. Where that is not to be had, it is.
     let _ = fadvise(&file, 0, None, Advice::DontNeed);

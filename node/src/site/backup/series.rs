@@ -54,9 +54,7 @@ fn number_of(path: &Path) -> Option<u32> {
 }
 
 /// The newest backup in a directory whose manifest can be read.
-pub(in crate::site) fn last_complete(
-    dir: &Path,
-) -> Result<Option<(PathBuf, Manifest)>, BackupError> {
+pub(super) fn last_complete(dir: &Path) -> Result<Option<(PathBuf, Manifest)>, BackupError> {
     let entries = listing::sorted(dir).map_err(during("list", dir))?;
     let mut numbered: Vec<(u32, PathBuf)> = entries
         .iter()

@@ -192,7 +192,7 @@ impl Site {
         self.ref_target_in(NAMESPACE_USER, name, at)
     }
 
-    pub(in crate::site) fn ref_target_in(
+    pub(super) fn ref_target_in(
         &self,
         namespace: &str,
         name: &str,
@@ -246,7 +246,7 @@ impl Site {
     }
 
     /// What digits mean, among visible things that are `wanted`.
-    pub(in crate::site) fn resolve_digits(
+    pub(super) fn resolve_digits(
         &self,
         digits: &str,
         text: &str,

@@ -195,7 +195,7 @@ impl Site {
         })
     }
 
-    pub(in crate::site) fn read_program(&self, target: &Target) -> Result<Program, ReadError> {
+    pub(super) fn read_program(&self, target: &Target) -> Result<Program, ReadError> {
         if target.sort != Sort::Program {
             return Err(wrong_kind(target, "program"));
         }

@@ -24,17 +24,17 @@ const TITLE: &str = "uor acknowledged 1";
 
 /// What a site has acknowledged, and where that was written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::site) struct Acknowledged {
+pub(super) struct Acknowledged {
     /// The federation.
-    pub(in crate::site) federation: FederationId,
+    pub(super) federation: FederationId,
     /// The site's own domain.
-    pub(in crate::site) domain: SiteId,
+    pub(super) domain: SiteId,
     /// Its last commit, in the log whether or not it counts; number 0 if there is none.
-    pub(in crate::site) head: Head,
+    pub(super) head: Head,
     /// The packs of that time.
-    pub(in crate::site) packs: Packs,
+    pub(super) packs: Packs,
     /// The directory of that time.
-    pub(in crate::site) place: Place,
+    pub(super) place: Place,
 }
 
 impl Acknowledged {
@@ -51,12 +51,12 @@ impl Acknowledged {
 
     /// What the witness in a data directory says; `None` if there is none, or none that can be
     /// read.
-    pub(in crate::site) fn read(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
+    pub(super) fn read(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
         Ok(read_newest(disk)?.map(|(_, acknowledged)| acknowledged))
     }
 
     /// Whether it was written at another place than where it is met now.
-    pub(in crate::site) fn is_copied(&self, dir: &Path) -> bool {
+    pub(super) fn is_copied(&self, dir: &Path) -> bool {
         Place::of(dir).is_ok_and(|now| self.place.is_left_by(&now))
     }
 

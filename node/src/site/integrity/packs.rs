@@ -5,16 +5,16 @@ use uor_asl::disk::{Disk, DiskError, Mode};
 
 /// How far the packs reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::site) struct Packs {
+pub(super) struct Packs {
     /// The highest number of a pack; 0 if there is none.
-    pub(in crate::site) last: u32,
+    pub(super) last: u32,
     /// So many bytes of that pack are durable.
-    pub(in crate::site) len: u64,
+    pub(super) len: u64,
 }
 
 impl Packs {
     /// The packs in a data directory, as their names and lengths say.
-    pub(in crate::site) fn of(disk: &dyn Disk) -> Result<Self, DiskError> {
+    pub(super) fn of(disk: &dyn Disk) -> Result<Self, DiskError> {
         let failed = |source| DiskError {
             action: "look at",
             path: "blocks".to_owned(),
@@ -47,7 +47,7 @@ impl Packs {
 
     /// Whether packs that reached this far do so no longer: the last one is never removed, and
     /// never cut.
-    pub(in crate::site) const fn are_cut_to(self, now: Self) -> bool {
+    pub(super) const fn are_cut_to(self, now: Self) -> bool {
         now.last < self.last || (now.last == self.last && now.len < self.len)
     }
 }

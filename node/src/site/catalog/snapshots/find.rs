@@ -32,7 +32,7 @@ impl Site {
     }
 
     /// Whether every commit inside a snapshot is here.
-    pub(in crate::site) fn check_commits(
+    pub(super) fn check_commits(
         &self,
         id: &SnapshotId,
         snapshot: &Snapshot,

@@ -34,7 +34,7 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// What something is that is neither file, directory nor symlink.
-    pub(in crate::site) fn of_special(metadata: &Metadata) -> Self {
+    pub(super) fn of_special(metadata: &Metadata) -> Self {
         let file_type = metadata.file_type();
         if file_type.is_socket() {
             Self::Socket
@@ -48,7 +48,7 @@ impl Obstacle {
     }
 
     /// Why something could not be read, if that is a reason to go on without it.
-    pub(in crate::site) fn of_error(error: &io::Error) -> Option<Self> {
+    pub(super) fn of_error(error: &io::Error) -> Option<Self> {
         (error.kind() == io::ErrorKind::PermissionDenied)
             .then(|| Self::Unreadable(error.to_string()))
     }

@@ -67,7 +67,7 @@ impl Stamp {
 
     /// Whether a change from that moment on would make a difference: it would not in the tick of
     /// the last one.
-    pub(in crate::site) fn would_show_change(&self, from_ms: u64) -> bool {
+    pub(super) fn would_show_change(&self, from_ms: u64) -> bool {
         let is_coarse = self.mtime_ns % 1_000_000_000 == 0 && self.ctime_ns % 1_000_000_000 == 0;
         let tick_ms = if is_coarse { SETTLED_MS } else { TICK_MS };
         // No one sets this time but the system.
@@ -84,7 +84,7 @@ impl Stamp {
 
 /// A file that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::site) struct Seen {
+pub(super) struct Seen {
     path: [u8; 16],
     stamp: Stamp,
     read_ms: u64,
@@ -118,23 +118,19 @@ fn digest(path: &Path) -> [u8; 16] {
 
 /// Files that were read, ascending by path digest.
 #[derive(Debug, Default)]
-pub(in crate::site) struct StatCache {
+pub(super) struct StatCache {
     files: Vec<Seen>,
 }
 
 impl StatCache {
     /// What was remembered, if it is there and sound.
-    pub(in crate::site) fn load(disk: &dyn Disk) -> Self {
+    pub(super) fn load(disk: &dyn Disk) -> Self {
         let bytes = read_all(disk, FILE).unwrap_or_default();
         Self::decode(&bytes).unwrap_or_default()
     }
 
     /// Remembers these files too.
-    pub(in crate::site) fn save(
-        mut self,
-        files: Vec<Seen>,
-        disk: &dyn Disk,
-    ) -> Result<(), DiskError> {
+    pub(super) fn save(mut self, files: Vec<Seen>, disk: &dyn Disk) -> Result<(), DiskError> {
         self.files.extend(files);
         // The sort is stable: what was read last comes last, and stands.
         self.files.sort_by_key(|seen| seen.path);

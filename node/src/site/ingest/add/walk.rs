@@ -15,17 +15,17 @@ use crate::site::directory::private::DataDirs;
 
 /// Which entries a walk takes.
 #[derive(Clone, Copy, Default)]
-pub(in crate::site) struct Taken<'a> {
+pub(super) struct Taken<'a> {
     /// Says which paths are taken; all, if absent.
     pub(in crate::site) filter: Option<&'a dyn Fn(&Path) -> bool>,
     /// Directories that are met but not entered.
     pub(in crate::site) data_dirs: Option<&'a DataDirs>,
     /// What a person does not want.
-    pub(in crate::site) excludes: Option<&'a Excludes>,
+    pub(super) excludes: Option<&'a Excludes>,
     /// Takes what the files `.uorignore` on the way say to leave out.
-    pub(in crate::site) ignores_uorignore: bool,
+    pub(super) ignores_uorignore: bool,
     /// Goes on without what goes away meanwhile.
-    pub(in crate::site) allows_changing: bool,
+    pub(super) allows_changing: bool,
 }
 
 /// A step of a walk.
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
 
 impl Taken<'_> {
     /// Why it goes on without something that could not be read, if it does.
-    pub(in crate::site) fn go_on(&self, error: AddError) -> Result<(PathBuf, Obstacle), AddError> {
+    pub(super) fn go_on(&self, error: AddError) -> Result<(PathBuf, Obstacle), AddError> {
         match error {
             AddError::Read { path, source }
                 if self.allows_changing && source.kind() == io::ErrorKind::NotFound =>
