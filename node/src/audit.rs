@@ -7,7 +7,7 @@
 //!
 //! To be read in this order: `verdict`; `subject`, `snapshot` (what is audited, and as of when);
 //! `finding`; `verify` with `artifacts`, `replay` (one store); `compare` (two); `execute` with
-//! `shelf` (receipts); `report` (all of these across sites).
+//! `stored_artifacts` (receipts); `report` (all of these across sites).
 //!
 //! Invariant: nothing here modifies a store. Stores are open for reading beside any writer;
 //! evidence is left as found, and what is damaged is read as far as it can be.
@@ -19,8 +19,8 @@ mod execute;
 mod finding;
 mod replay;
 mod report;
-mod shelf;
 mod snapshot;
+mod stored_artifacts;
 mod subject;
 mod verdict;
 mod verify;
@@ -33,8 +33,8 @@ pub use self::execute::{Diverged, Executed, Inconclusive, Proven, Receipts, exec
 pub use self::finding::Finding;
 pub use self::replay::{Replayed, replay};
 pub use self::report::{Report, audit};
-pub use self::shelf::StoreShelf;
 pub use self::snapshot::{SnapshotBytesError, SnapshotError, snapshot_in};
+pub use self::stored_artifacts::StoredArtifacts;
 pub use self::subject::{Audited, OpenError, OtherFederation, one_federation};
 pub use self::verdict::{Progress, Verdict};
 pub use self::verify::{Verification, verify};

@@ -18,7 +18,7 @@ use uor_pel::engine::wasmtime::Wasmtime;
 use uor_pel::replay::{Difference, Divergence, Side, Verdict as Replayed, replay};
 
 use super::error::AuditError;
-use super::shelf::StoreShelf;
+use super::stored_artifacts::StoredArtifacts;
 use super::verdict::{Progress, Verdict};
 
 /// What running receipts again gave.
@@ -104,14 +104,14 @@ pub fn execute(
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Executed, AuditError> {
     let engine = Wasmtime::shared()?;
-    let shelf = StoreShelf(Arc::clone(&store));
+    let artifacts = StoredArtifacts(Arc::clone(&store));
     let mut claims = claims(&store, which)?;
     // Whole runs first: each proves the receipts in its trace.
     let mut outcomes = BTreeMap::new();
     for claim in &claims {
         outcomes.insert(
             (claim.receipt, claim.checksum),
-            shelf.outcome(claim.checksum),
+            artifacts.outcome(claim.checksum),
         );
     }
     let trace_len = |claim: &Claim| match outcomes.get(&(claim.receipt, claim.checksum)) {
@@ -142,7 +142,7 @@ pub fn execute(
         };
         let mut progress = |_: uor_pel::run::Progress<'_>| {};
         match replay(
-            &shelf,
+            &artifacts,
             engine,
             &claim.derivation,
             outcome,
@@ -152,7 +152,7 @@ pub fn execute(
             Replayed::Identical { operations } => {
                 executed.identical += 1;
                 executed.operations += operations;
-                prove(&shelf, claim.receipt, claim.checksum, proven);
+                prove(&artifacts, claim.receipt, claim.checksum, proven);
             }
             Replayed::Diverged(divergence) => executed.refute(claim, &divergence),
             Replayed::Inconclusive { reason } => executed.give_up(claim, chain(&reason)),
@@ -170,11 +170,16 @@ pub fn execute(
 }
 
 /// Notes a replayed claim and everything in its trace, down to the files of mapped nodes.
-fn prove(shelf: &StoreShelf, receipt: ArtifactKey, checksum: Checksum, proven: &mut Proven) {
+fn prove(
+    artifacts: &StoredArtifacts,
+    receipt: ArtifactKey,
+    checksum: Checksum,
+    proven: &mut Proven,
+) {
     let mut open = vec![(receipt, checksum)];
     while let Some((receipt, checksum)) = open.pop() {
         if proven.insert((receipt, checksum))
-            && let Ok(Some(outcome)) = shelf.outcome(checksum)
+            && let Ok(Some(outcome)) = artifacts.outcome(checksum)
         {
             open.extend(
                 outcome

@@ -121,19 +121,20 @@ impl Recovery<'_> {
             let is_idle = is_tick && self.core.is_waiting_for_nothing();
             self.carry_out().await?;
             let progress = self.progress();
-            on_progress(progress.0, progress.1);
+            let (own_commits, missing_payloads) = progress;
+            on_progress(own_commits, missing_payloads);
             if progress != last {
                 (last, changed_ms) = (progress, now_ms);
             }
             let is_silent = now_ms.saturating_sub(changed_ms) > SILENCE_MS_MAX;
-            let is_complete = progress.1 == 0 || is_idle || is_silent;
+            let is_complete = missing_payloads == 0 || is_idle || is_silent;
             if self.asking.is_over(self.core, now_ms) && is_complete {
                 return Ok(());
             }
         }
     }
 
-    /// Own commits that are here, and payloads that are missing.
+    /// How many own commits are here, and how many payloads are missing.
     fn progress(&self) -> (u64, u64) {
         let view = self.site.store().view();
         let own = view

@@ -93,7 +93,7 @@ fn an_import_is_shown_by_a_snapshot_that_says_where_it_came_from() {
     let shown = site.snapshot_show(&second.snapshot_id.to_string()).unwrap();
     assert_eq!(shown.zfs.as_ref(), Some(&second.zfs));
     assert_eq!(
-        (shown.tree, shown.predecessor, shown.kept),
+        (shown.tree, shown.predecessor, shown.retained),
         (Some(second.tree), Some(first.snapshot_id), true)
     );
     let at = site.at(Some(&second.snapshot_id.to_string())).unwrap();

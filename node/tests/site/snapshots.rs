@@ -25,7 +25,7 @@ fn a_snapshot_shows_for_ever_what_it_saw() {
             (created.snapshot_id, root, 3)
         );
         assert_eq!(
-            (shown.labels.as_slice(), shown.kept),
+            (shown.labels.as_slice(), shown.retained),
             (["before".to_owned()].as_slice(), true)
         );
         assert_eq!(
@@ -65,7 +65,7 @@ fn snapshots_are_listed_kept_and_dropped() {
     let listed = site.snapshots().unwrap();
     let brief: Vec<_> = listed
         .iter()
-        .map(|it| (it.snapshot_id, it.commits, it.kept))
+        .map(|it| (it.snapshot_id, it.commits, it.retained))
         .collect();
     assert_eq!(
         brief,
@@ -75,7 +75,7 @@ fn snapshots_are_listed_kept_and_dropped() {
         ]
     );
     assert_eq!(site.snapshot_drop("one").unwrap(), one.snapshot_id);
-    assert!(!site.snapshot_show("one").unwrap().kept);
+    assert!(!site.snapshot_show("one").unwrap().retained);
     assert_eq!(
         site.snapshot_keep(&one.snapshot_id.to_string()).unwrap(),
         one.snapshot_id
@@ -84,7 +84,7 @@ fn snapshots_are_listed_kept_and_dropped() {
         site.snapshots()
             .unwrap()
             .iter()
-            .all(|snapshot| snapshot.kept)
+            .all(|snapshot| snapshot.retained)
     );
 }
 

@@ -112,7 +112,7 @@ fn what_cannot_be_erased_is_named_and_nothing_is_erased() {
     let snapshot = site.snapshot_create(None).unwrap().snapshot_id.to_string();
     assert!(matches!(
         erase(&site, &snapshot),
-        Err(EraseError::Kept { .. })
+        Err(EraseError::Retained { .. })
     ));
     assert!(matches!(
         erase(&site, &"0".repeat(64)),

@@ -143,7 +143,7 @@ impl Kept {
                 site.snapshots()
                     .unwrap()
                     .iter()
-                    .any(|listed| listed.snapshot_id == *id && listed.kept)
+                    .any(|listed| listed.snapshot_id == *id && listed.retained)
             );
         }
         assert_eq!(stored(site), before.intersection(&live).copied().collect());
@@ -197,7 +197,7 @@ fn what_a_kept_snapshot_shows_stays_until_it_is_dropped() {
     site.snapshot_drop(&snapshot).unwrap();
     let dry = site.gc(true, &mut |_, _| {}).unwrap();
     assert_eq!(
-        (dry.payloads, dry.snapshots_kept, dry.dry_run),
+        (dry.payloads, dry.snapshots_retained, dry.dry_run),
         (1, 0, true)
     );
     assert!(
@@ -248,13 +248,13 @@ fn a_snapshot_whose_record_was_removed_stays_kept_and_can_be_dropped() {
             bytes_freed: 0,
             bytes_held: 0,
             packs_rewritten: 0,
-            snapshots_kept: 1,
+            snapshots_retained: 1,
             dry_run: false
         }
     );
     let listed = site.snapshots().unwrap();
     assert!(listed.iter().any(|listed| listed.snapshot_id == snapshot
-        && listed.kept
+        && listed.retained
         && listed.logseq_max.is_some()));
     assert!(matches!(
         site.snapshot_drop("00000000"),
@@ -288,7 +288,7 @@ fn nothing_is_collected_while_something_is_added_or_when_it_is_unclear_what_is_k
     remove(&site, &file);
     fs::write(site.dir().join("kept"), format!("{}\n", "0".repeat(64))).unwrap();
     let error = site.gc(false, &mut |_, _| {}).unwrap_err();
-    assert!(matches!(error, GcError::Kept { .. }), "{error}");
+    assert!(matches!(error, GcError::Retained { .. }), "{error}");
     fs::write(site.dir().join("kept"), "what\n").unwrap();
     assert!(matches!(
         site.gc(false, &mut |_, _| {}),

@@ -80,7 +80,7 @@ fn ls(context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
                 names(listed),
                 number(listed.commits),
                 number(listed.logseq_max.map(|logseq| logseq.0)),
-                if listed.kept { "yes" } else { "no" }.to_owned(),
+                if listed.retained { "yes" } else { "no" }.to_owned(),
             ]);
         }
         let paint = console.paint();
@@ -144,7 +144,7 @@ fn human_shown(console: &mut Console<'_>, shown: &SnapshotShown) -> io::Result<(
     console.line(format!("  applied     {}", kinds.join(", ")))?;
     console.line(format!(
         "  kept        {}",
-        if shown.kept { "yes" } else { "no" }
+        if shown.retained { "yes" } else { "no" }
     ))?;
     let mut table = Table::new(&["domain", ">commits", "head", ">records"]);
     for domain in &shown.domains {

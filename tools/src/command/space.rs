@@ -20,7 +20,7 @@ pub fn gc(dry_run: bool, context: &Context<'_>, console: &mut Console<'_>) -> Ou
     console.show(&gathered, |console, gathered| {
         let (payloads, bytes) = (count(gathered.payloads, "payload"), size(gathered.bytes_freed));
         let freed = if gathered.dry_run { "would be freed" } else { "freed" };
-        let kept = count(gathered.snapshots_kept, "kept snapshot");
+        let kept = count(gathered.snapshots_retained, "kept snapshot");
         console.line(format!("{payloads} {freed}, {bytes} on disk; {kept} and the present state stay as they are"))?;
         if gathered.bytes_held > 0 {
             let held = size(gathered.bytes_held);

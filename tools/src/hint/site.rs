@@ -202,7 +202,9 @@ fn import_error(error: &ImportError) -> Known<'_> {
 fn gc_error(error: &GcError) -> Known<'_> {
     match error {
         GcError::Busy => code(Code::Busy),
-        GcError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
+        GcError::Retained { .. } => {
+            help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot")
+        }
         GcError::File(error) => Known::Of(error),
         GcError::Store(error) => Known::Of(error),
         GcError::Cancelled(_) => code(Code::Interrupted),
@@ -222,7 +224,9 @@ fn recover_error(error: &RecoverError) -> Known<'_> {
 
 fn erase_error(error: &EraseError) -> Known<'_> {
     match error {
-        EraseError::Kept { .. } => help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot"),
+        EraseError::Retained { .. } => {
+            help(Code::Kept, "`uor snapshot drop` stops keeping a snapshot")
+        }
         EraseError::Resolve(error) => Known::Of(error),
         EraseError::Read(error) => Known::Of(error),
         EraseError::State(error) => Known::Of(error),

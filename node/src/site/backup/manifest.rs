@@ -6,41 +6,41 @@ use std::os::unix::fs::MetadataExt as _;
 
 use uor_index_format::id::{Checksum, FederationId, SiteId};
 
-pub(in crate::site) const FILE: &str = "manifest";
+pub(super) const FILE: &str = "manifest";
 const TITLE: &str = "uor backup 1";
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::site) struct Manifest {
-    pub(in crate::site) site: SiteId,
-    pub(in crate::site) federation: FederationId,
+pub(super) struct Manifest {
+    pub(super) site: SiteId,
+    pub(super) federation: FederationId,
     /// The site's own commits.
-    pub(in crate::site) commits: u64,
-    pub(in crate::site) files: Vec<Line>,
+    pub(super) commits: u64,
+    pub(super) files: Vec<Line>,
 }
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::site) struct Line {
+pub(super) struct Line {
     /// Inside the data directory.
-    pub(in crate::site) path: String,
-    pub(in crate::site) len: u64,
-    pub(in crate::site) digest: Checksum,
+    pub(super) path: String,
+    pub(super) len: u64,
+    pub(super) digest: Checksum,
     /// Of the file that was copied.
-    pub(in crate::site) stamp: Stamp,
+    pub(super) stamp: Stamp,
 }
 
 /// What changes when a file does: inode, and when it was modified last. Of a file that was not
 /// copied whole, zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::site) struct Stamp {
+pub(super) struct Stamp {
     inode: u64,
     seconds: i64,
     nanoseconds: i64,
 }
 
 impl Stamp {
-    pub(in crate::site) fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             inode: metadata.ino(),
             seconds: metadata.mtime(),
@@ -50,7 +50,7 @@ impl Stamp {
 }
 
 impl Manifest {
-    pub(in crate::site) fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         let mut text = format!(
             "{TITLE}\nsite {}\nfederation {}\ncommits {}\n",
             self.site, self.federation, self.commits
@@ -77,7 +77,7 @@ impl Manifest {
     }
 
     /// The manifest in a file, or what is wrong with it.
-    pub(in crate::site) fn decode(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
         let said = text
             .rfind("check ")
@@ -127,7 +127,7 @@ impl Manifest {
     }
 
     /// The line about a file.
-    pub(in crate::site) fn line(&self, path: &str) -> Option<&Line> {
+    pub(super) fn line(&self, path: &str) -> Option<&Line> {
         self.files.iter().find(|line| line.path == path)
     }
 }

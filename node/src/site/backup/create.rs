@@ -1,0 +1,123 @@
+//! A backup of a site that goes on writing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use uor_asl::disk::Mode;
+use uor_index_format::id::SiteId;
+
+use super::error::{BackupError, during};
+use super::files::make_dir;
+use super::making::Making;
+use super::manifest::Manifest;
+use super::series::{PARTIAL, last_complete, put_in_place, take};
+use crate::site::handle::Site;
+use crate::site::json;
+
+/// A backup that is complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackedUp {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose.
+    #[serde(serialize_with = "json::text")]
+    pub site_id: SiteId,
+    /// How many commits of the site's own it holds.
+    pub commits: u64,
+    /// How many files.
+    pub files: u64,
+    /// How many of them are shared with the backup before.
+    pub files_shared: u64,
+    /// Bytes in all; every one was read back.
+    pub bytes: u64,
+    /// Bytes that were copied.
+    pub new_bytes: u64,
+}
+
+impl Site {
+    /// Makes a backup of this site in `dir`, beside whatever the site does meanwhile; garbage is
+    /// not collected before it is done. `on_progress` is told how many bytes, of how many, have
+    /// been written and read back.
+    ///
+    /// # Errors
+    /// [`BackupError`]; the backup before is in place then.
+    pub fn backup(
+        &self,
+        dir: &Path,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<BackedUp, BackupError> {
+        if self.mode == Mode::ReadOnly {
+            return Err(BackupError::ReadOnly);
+        }
+        make_dir(dir)?;
+        self.must_be_outside(dir)?;
+        let _lock = take(dir)?;
+        let before = last_complete(dir)?;
+        let _collects_nothing = self.putting();
+        self.store.blocks().sync()?;
+        let (sources, commits) = self.sources()?;
+        if let Some((path, manifest)) = &before {
+            self.must_follow(path, manifest, commits)?;
+        }
+        let partial = dir.join(PARTIAL);
+        let before = before
+            .as_ref()
+            .map(|(path, manifest)| (path.as_path(), manifest));
+        let mut making = Making::begin(&self.dir, before, &partial)?;
+        let total = 2 * sources.iter().map(|source| source.len).sum::<u64>();
+        let mut done = 0;
+        let mut files = Vec::with_capacity(sources.len() + 1);
+        for source in &sources {
+            files.push(making.take(source)?);
+            done += source.len;
+            on_progress(done, total);
+        }
+        let manifest = Manifest {
+            site: self.site_id(),
+            federation: self.federation(),
+            commits,
+            files,
+        };
+        let manifest = making.finish(manifest, &mut |read| on_progress(done + read, total))?;
+        let path = put_in_place(dir, before.map(|(path, _)| path))?;
+        Ok(BackedUp {
+            path,
+            site_id: self.site_id(),
+            commits,
+            files: manifest.files.len() as u64,
+            files_shared: making.shared,
+            bytes: manifest.files.iter().map(|file| file.len).sum(),
+            new_bytes: making.new_bytes,
+        })
+    }
+
+    fn must_be_outside(&self, dir: &Path) -> Result<(), BackupError> {
+        let real = |path: &Path| path.canonicalize().map_err(during("look at", path));
+        if real(dir)?.starts_with(real(&self.dir)?) {
+            // What was made for it goes again, if it is empty.
+            drop(fs::remove_dir(dir));
+            return Err(BackupError::Inside {
+                dir: dir.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn must_follow(&self, path: &Path, before: &Manifest, here: u64) -> Result<(), BackupError> {
+        let (path, site) = (path.to_owned(), self.site_id());
+        if before.site != site || before.federation != self.federation() {
+            return Err(BackupError::OtherSite {
+                path,
+                found: before.site,
+                site,
+            });
+        }
+        let found = before.commits;
+        if found > here {
+            Err(BackupError::Older { path, found, here })
+        } else {
+            Ok(())
+        }
+    }
+}

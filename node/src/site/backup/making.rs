@@ -1,0 +1,114 @@
+//! A backup being made: files that have not changed since the one before are hard links to its.
+
+use std::fs;
+use std::path::Path;
+
+use uor_index_format::id::Checksum;
+
+use super::error::BackupError;
+use super::files::{copy, make_dir, remove, sync_dir, verify, write};
+use super::manifest::{self, Line, Manifest, Stamp};
+use super::sources::Source;
+use crate::site::directory::files::RESTORED_FILE;
+
+const RESTORED_TEXT: &str =
+    "This directory comes from a backup. Its site asks the others before it writes.\n";
+
+/// A backup that is being made.
+pub(super) struct Making<'a> {
+    site: &'a Path,
+    before: Option<(&'a Path, &'a Manifest)>,
+    to: &'a Path,
+    pub(super) shared: u64,
+    pub(super) new_bytes: u64,
+}
+
+impl<'a> Making<'a> {
+    /// Begins in the empty directory `to`, in place of what was begun there before.
+    pub(super) fn begin(
+        site: &'a Path,
+        before: Option<(&'a Path, &'a Manifest)>,
+        to: &'a Path,
+    ) -> Result<Self, BackupError> {
+        remove(to)?;
+        for made in [to.to_owned(), to.join("log"), to.join("blocks")] {
+            make_dir(&made)?;
+        }
+        Ok(Self {
+            site,
+            before,
+            to,
+            shared: 0,
+            new_bytes: 0,
+        })
+    }
+
+    /// Takes a file: as a link to what the backup before has of it, if it has not changed since.
+    pub(super) fn take(&mut self, source: &Source) -> Result<Line, BackupError> {
+        let to = self.to.join(&source.path);
+        let same = self
+            .before
+            .and_then(|(path, manifest)| Some((path, manifest.line(&source.path)?)));
+        let same = same.filter(|(_, line)| {
+            line.len == source.len && line.stamp == source.stamp && line.stamp != Stamp::default()
+        });
+        // Where links are not to be had, it is copied.
+        if let Some((path, line)) = same
+            && fs::hard_link(path.join(&source.path), &to).is_ok()
+        {
+            self.shared += 1;
+            return Ok(line.clone());
+        }
+        let digest = copy(&self.site.join(&source.path), &to, source.len)?;
+        self.new_bytes += source.len;
+        Ok(Line {
+            path: source.path.clone(),
+            len: source.len,
+            digest,
+            stamp: source.stamp,
+        })
+    }
+
+    /// Reads everything back, and writes the manifest.
+    pub(super) fn finish(
+        &mut self,
+        mut manifest: Manifest,
+        on_read: &mut dyn FnMut(u64),
+    ) -> Result<Manifest, BackupError> {
+        let to = self.to.join(RESTORED_FILE);
+        write(&to, RESTORED_TEXT.as_bytes())?;
+        let (len, digest) = (
+            RESTORED_TEXT.len() as u64,
+            Checksum::of(RESTORED_TEXT.as_bytes()),
+        );
+        manifest.files.push(Line {
+            path: RESTORED_FILE.to_owned(),
+            len,
+            digest,
+            stamp: Stamp::default(),
+        });
+        let mut read = 0;
+        for line in &mut manifest.files {
+            let path = self.to.join(&line.path);
+            if verify(&path, line).is_err() && line.path != RESTORED_FILE {
+                // A link to bytes that have gone bad since, perhaps: the site's own may be better.
+                remove(&path)?;
+                line.digest = copy(&self.site.join(&line.path), &path, line.len)?;
+                self.new_bytes += line.len;
+                verify(&path, line)?;
+            }
+            read += line.len;
+            on_read(read);
+        }
+        let path = self.to.join(manifest::FILE);
+        write(&path, manifest.encode().as_bytes())?;
+        for dir in [
+            self.to.join("log"),
+            self.to.join("blocks"),
+            self.to.to_owned(),
+        ] {
+            sync_dir(&dir)?;
+        }
+        Ok(manifest)
+    }
+}

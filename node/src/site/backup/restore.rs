@@ -1,0 +1,194 @@
+//! Restoring: a data directory from a backup. The site in it asks the others before it writes, so
+//! that what it wrote after the backup comes back from them and is not written over.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use uor_asl::disk::Mode;
+use uor_asl::disk::real::{DIR_MODE, RealDisk};
+use uor_index_format::id::SiteId;
+
+use super::error::{BackupError, during};
+use super::files::{copy, sync_dir};
+use super::manifest::{self, Line, Manifest};
+use super::series::last_complete;
+use super::sources::commits_of;
+use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
+use crate::site::handle::Site;
+use crate::site::integrity::hold::mark_restored;
+use crate::site::json;
+use crate::site::setup::error::{InitError, OpenError};
+use crate::site::setup::fresh::Fresh;
+
+/// A site that was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The site.
+    #[serde(serialize_with = "json::text")]
+    pub site_id: SiteId,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// The backup it comes from.
+    pub from: PathBuf,
+    /// How many commits of its own it has.
+    pub commits: u64,
+    /// Bytes that were copied.
+    pub bytes: u64,
+    /// Whether there are other sites, which it asks before it writes.
+    pub asks_first: bool,
+}
+
+/// Why nothing was restored; the data directory is as it was then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// There is no backup.
+    #[error("there is no complete backup in {}", dir.display())]
+    Absent {
+        /// Where one was looked for.
+        dir: PathBuf,
+    },
+    /// The list of its files cannot be read.
+    #[error("the manifest of the backup in {} is damaged: {problem}", path.display())]
+    Manifest {
+        /// The backup.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file of the backup is not what was backed up.
+    #[error("{} is damaged: its digest should be {expected}, it is {found}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// As the manifest says.
+        expected: uor_index_format::id::Checksum,
+        /// As it was read.
+        found: uor_index_format::id::Checksum,
+    },
+    /// The data directory is not empty, or could not be made.
+    #[error(transparent)]
+    Directory(#[from] InitError),
+    /// The backup could not be read, or the data directory not be written.
+    #[error(transparent)]
+    Copy(#[from] BackupError),
+    /// What was restored cannot be opened.
+    #[error("what was restored cannot be opened")]
+    Open(#[from] OpenError),
+    /// What was restored holds other commits than the backup says.
+    #[error("the backup says that it holds {expected} commits of its site, and {found} were found")]
+    Commits {
+        /// As the manifest says.
+        expected: u64,
+        /// As they were counted.
+        found: u64,
+    },
+}
+
+impl Site {
+    /// Makes the data directory `dir`, which is empty or not there, from the newest complete backup
+    /// in `from`, or from the backup that `from` itself is. Every byte is held against the backup's
+    /// manifest. `on_progress` is told how many bytes, of how many, have been copied.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the directory is as it was then.
+    pub fn restore(
+        from: &Path,
+        dir: &Path,
+        on_progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Restored, RestoreError> {
+        let (path, manifest) = find(from)?;
+        let fresh = Fresh::begin(dir)?;
+        prepare(dir)?;
+        mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
+            .map_err(InitError::from)?;
+        let bytes = copy_all(&path, &manifest, dir, on_progress)?;
+        for synced in [dir.join("log"), dir.join("blocks"), dir.to_owned()] {
+            sync_dir(&synced)?;
+        }
+        let asks_first = check(dir, &manifest)?;
+        fresh.keep()?;
+        let (site_id, commits) = (manifest.site, manifest.commits);
+        Ok(Restored {
+            site_id,
+            data: dir.to_owned(),
+            from: path,
+            commits,
+            bytes,
+            asks_first,
+        })
+    }
+}
+
+/// Takes a new data directory from everybody but its owner, and makes the directories in it.
+fn prepare(dir: &Path) -> Result<(), BackupError> {
+    fs::set_permissions(dir, Permissions::from_mode(DIR_MODE)).map_err(during("protect", dir))?;
+    for part in ["log", "blocks"] {
+        let part = dir.join(part);
+        fs::create_dir(&part).map_err(during("make", &part))?;
+    }
+    Ok(())
+}
+
+/// Copies every file of a backup, and holds it against the manifest; says how many bytes that were.
+fn copy_all(
+    backup: &Path,
+    manifest: &Manifest,
+    dir: &Path,
+    on_progress: &mut dyn FnMut(u64, u64),
+) -> Result<u64, RestoreError> {
+    let (total, mut bytes) = (manifest.files.iter().map(|line| line.len).sum(), 0);
+    // What makes the directory a site comes last.
+    let is_last = |line: &&Line| line.path == SITE_FILE;
+    let (last, first): (Vec<_>, Vec<_>) = manifest.files.iter().partition(is_last);
+    for line in first.into_iter().chain(last) {
+        // The new directory has a mark of its own.
+        if line.path != RESTORED_FILE {
+            let (source, expected) = (backup.join(&line.path), line.digest);
+            let found = copy(&source, &dir.join(&line.path), line.len)?;
+            if found != expected {
+                return Err(RestoreError::Damaged {
+                    path: source,
+                    expected,
+                    found,
+                });
+            }
+        }
+        bytes += line.len;
+        on_progress(bytes, total);
+    }
+    Ok(bytes)
+}
+
+/// Opens what was restored, to be read; says whether it has to ask before it writes.
+fn check(dir: &Path, manifest: &Manifest) -> Result<bool, RestoreError> {
+    let site = Site::open(dir, Mode::ReadOnly)?;
+    let found = commits_of(&site.store().view(), &manifest.site);
+    if found != manifest.commits {
+        return Err(RestoreError::Commits {
+            expected: manifest.commits,
+            found,
+        });
+    }
+    Ok(site.hold().is_some())
+}
+
+fn find(from: &Path) -> Result<(PathBuf, Manifest), RestoreError> {
+    match fs::read(from.join(manifest::FILE)) {
+        Ok(bytes) => {
+            let path = from.to_owned();
+            match Manifest::decode(&bytes) {
+                Ok(manifest) => Ok((path, manifest)),
+                Err(problem) => Err(RestoreError::Manifest { path, problem }),
+            }
+        }
+        Err(_) if from.is_dir() => last_complete(from)?.ok_or_else(|| RestoreError::Absent {
+            dir: from.to_owned(),
+        }),
+        Err(_) => Err(RestoreError::Absent {
+            dir: from.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,106 @@
+//! A data directory that is being made: it is as it was before, unless all of it is there.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use uor_asl::disk::real::DIR_MODE;
+
+use super::error::InitError;
+use super::parts::{clear, during};
+use crate::site::directory::files::SITE_FILE;
+use crate::site::directory::listing;
+
+/// A directory that is empty again unless what was begun in it is kept.
+pub(in crate::site) struct Fresh<'a> {
+    dir: &'a Path,
+    /// The uppermost directory that did not exist before.
+    made: Option<PathBuf>,
+    keep: bool,
+}
+
+impl<'a> Fresh<'a> {
+    pub(in crate::site) fn begin(dir: &'a Path) -> Result<Self, InitError> {
+        match listing::sorted(dir) {
+            Ok(entries) if entries.is_empty() => Ok(Self {
+                dir,
+                made: None,
+                keep: false,
+            }),
+            Ok(entries) if entries.iter().any(|entry| entry.file_name() == SITE_FILE) => {
+                Err(InitError::Exists {
+                    dir: dir.to_owned(),
+                })
+            }
+            Ok(_) => Err(InitError::NotEmpty {
+                dir: dir.to_owned(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let absent =
+                    |ancestor: &&Path| !ancestor.as_os_str().is_empty() && !ancestor.exists();
+                let made = dir
+                    .ancestors()
+                    .take_while(absent)
+                    .last()
+                    .map(Path::to_owned);
+                let fresh = Self {
+                    dir,
+                    made,
+                    keep: false,
+                };
+                let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+                above
+                    .map_or(Ok(()), fs::create_dir_all)
+                    .map_err(during("make", dir))?;
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(DIR_MODE)
+                    .create(dir)
+                    .map_err(during("make", dir))?;
+                Ok(fresh)
+            }
+            Err(error) => Err(during("read", dir)(error)),
+        }
+    }
+
+    /// Makes the names of the directories that were made durable, and keeps them.
+    pub(in crate::site) fn keep(mut self) -> Result<(), InitError> {
+        if let Some(made) = &self.made {
+            let above = self
+                .dir
+                .ancestors()
+                .skip(1)
+                .take_while(|ancestor| ancestor.starts_with(made));
+            for dir in above.chain(made.parent()) {
+                // The parent of a relative path is the working directory.
+                let dir = if dir.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    dir
+                };
+                fs::File::open(dir)
+                    .and_then(|dir| dir.sync_all())
+                    .map_err(during("sync", dir))?;
+            }
+        }
+        // One that was there before may belong to somebody else: what is in it is private all the
+        // same.
+        let _ = fs::set_permissions(self.dir, Permissions::from_mode(DIR_MODE));
+        self.keep = true;
+        Ok(())
+    }
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        clear(self.dir);
+        if let Some(made) = &self.made {
+            // The error that led here is the one to report.
+            let _ = fs::remove_dir_all(made);
+        }
+    }
+}
