@@ -17,7 +17,7 @@ use uor_index_format::snapshot::{Frontier, Head, Snapshot};
 use crate::disk::{Context as _, Disk, DiskError, DiskFile, Mode};
 use crate::index::CommitRef;
 use crate::log::LogPosition;
-use crate::state::ReadError;
+use crate::state::error::ReadError;
 
 /// Byte ranges of a row.
 mod field {

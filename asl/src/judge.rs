@@ -29,7 +29,7 @@ use uor_index_format::record::Content;
 use uor_index_format::snapshot::{DOMAINS_MAX, Frontier, Head};
 
 pub(crate) use self::memory::Memory;
-use crate::state::ReadError;
+use crate::state::error::ReadError;
 
 /// So many sites are admitted by the commits of one member; what it says of more admits nobody. One
 /// member's word alone can then not make a frontier that nobody can carry.

@@ -1,19 +1,23 @@
 //! Storage of one site: the append log, payload blocks, the state they amount to, and replay.
 //!
 //! Modules in the order data flows: `disk` under everything; `log` and `blocks` hold bytes, `damage`
-//! says which are not what was written; `judge` decides what counts; `state` what is visible; `replay` is the specification's sequential
-//! algorithm, against which `state` is held; `store` tells the whole story and is where to begin
-//! reading.
+//! says which are not what was written; `entry` is what lies in the log, `chain` how a domain's
+//! commits name each other; `judge` decides which commits count; `state` what is visible; `replay`
+//! is the specification's sequential algorithm, against which `state` is held; `store` tells the
+//! whole story and is where to begin reading.
 //!
 //! Invariants: no network, no clock, no knowledge of what programs do. Everything beside log and
 //! blocks can be rebuilt from them. What is acknowledged is durable, and nothing is visible that is
 //! not.
 
 pub mod blocks;
+pub mod chain;
 mod changes;
 mod commits;
 pub mod damage;
 pub mod disk;
+mod entry;
+mod error;
 mod file_header;
 pub mod group;
 pub mod index;

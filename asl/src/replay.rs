@@ -12,7 +12,6 @@
 //! is the same for any number of threads, and comes in ascending order of id.
 
 mod cell;
-pub mod chain;
 
 use std::borrow::Borrow;
 use std::num::NonZeroUsize;

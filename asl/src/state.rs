@@ -10,6 +10,7 @@
 
 mod at;
 mod change;
+pub(crate) mod error;
 mod many;
 mod stand;
 mod sum;
@@ -23,7 +24,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use uor_index_format::DecodeError;
 use uor_index_format::codec::Reader;
 use uor_index_format::commit::CommitHeader;
 use uor_index_format::id::{CanonicalId, Checksum, LogSeq, SiteId, StateRoot};
@@ -35,76 +35,17 @@ use uor_index_format::state::{Entry, StateHash};
 
 pub use self::at::At;
 pub use self::change::Change;
+pub use self::error::ReadError;
 use self::stand::{Seen, stand, unshadowed};
 use self::sum::Sum;
 use self::summaries::Summaries;
 pub(crate) use self::taken_back::TakenBack;
 use crate::commits::{self, Commits, Unstored};
-use crate::disk::{DiskError, DiskFile};
+use crate::disk::DiskFile;
 pub use crate::index::Filter;
-use crate::index::{Found, Ids, Index, IndexError, Memtable, Run};
+use crate::index::{Found, Ids, Index, Memtable, Run};
 use crate::judge::Past;
-use crate::log::{Appended, LogError, LogPosition, LogView};
-
-/// Why the state could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The log could not be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The index could not be read.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The disk refused.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// A row of a commit table is not what was written.
-    #[error("{file} is damaged at offset {offset}: the check should be {expected}, it is {found}")]
-    Damaged {
-        /// The file's path inside the store.
-        file: String,
-        /// Where the row begins.
-        offset: u64,
-        /// The check in the row.
-        expected: String,
-        /// The check of its bytes.
-        found: String,
-    },
-    /// There is no record where the index says.
-    #[error("the log holds no record in segment {} at offset {}, where the index has one", position.segment, position.offset)]
-    Record {
-        /// Where it should be.
-        position: LogPosition,
-        /// What is wrong with it.
-        #[source]
-        source: DecodeError,
-    },
-    /// The index names a commit that the commit table does not have.
-    #[error(
-        "the index names commit {number} of domain {domain}, which the commit table does not have"
-    )]
-    Commit {
-        /// The domain's ordinal.
-        domain: u32,
-        /// The commit's number.
-        number: u64,
-    },
-}
-
-impl ReadError {
-    /// Whether the index is to blame, which can be rebuilt from the log.
-    #[must_use]
-    pub fn is_of_index(&self) -> bool {
-        match self {
-            Self::Log(_) => false,
-            Self::Index(_) | Self::Damaged { .. } | Self::Record { .. } | Self::Commit { .. } => {
-                true
-            }
-            Self::Disk(error) => error.path.starts_with("index/"),
-        }
-    }
-}
+use crate::log::{Appended, LogPosition, LogView};
 
 /// One record about an id, with where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

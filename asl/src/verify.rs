@@ -9,25 +9,26 @@ mod commits;
 mod index;
 mod uncounted;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
-use uor_index_format::id::{CanonicalId, Checksum, SiteId, StateRoot};
+use uor_index_format::id::{CanonicalId, SiteId, StateRoot};
 use uor_index_format::record::Kind;
 use uor_index_format::state::Entry;
 
 use self::commits::{Commits, threads};
-pub(crate) use self::index::place_of;
 pub use self::uncounted::Uncounted;
 use crate::blocks::BlockDamage;
 use crate::damage::Damage;
 use crate::disk::{Context as _, DiskError, Mode, list_numbered};
+use crate::error::with_causes;
 use crate::log::{LogError, LogVerified};
 use crate::replay::{Reached, Replay};
 use crate::state::{Filter, ReadError};
-use crate::store::{Store, StoreError, View};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::naming::naming;
+use crate::store::view::View;
 
 /// How far verification has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +179,7 @@ impl Store {
                 findings.push(Finding::Log {
                     file,
                     offset,
-                    what: said(&error),
+                    what: with_causes(&error),
                 });
                 Vec::new()
             }
@@ -319,7 +320,7 @@ fn replay_and_compare(
             let found = Finding::Chain {
                 domain: noted.domain,
                 number: noted.number,
-                what: said(&error),
+                what: with_causes(&error),
             };
             broken
                 .lock()
@@ -388,40 +389,6 @@ impl<I: Iterator<Item = Result<Entry, ReadError>>> Kept<I> {
             Err(damage) => self.damage = Some(damage),
         }
     }
-}
-
-/// What artifacts and receipts say of a payload.
-#[derive(Default)]
-pub(crate) struct Naming {
-    /// Their ids.
-    pub(crate) keys: BTreeSet<CanonicalId>,
-    /// How long it is, by the longest claim.
-    pub(crate) len: u64,
-}
-
-/// What names each of these payloads: every version does, so that older snapshots are covered too,
-/// as far as they can be read.
-pub(crate) fn naming(view: &View, payloads: &BTreeSet<Checksum>) -> BTreeMap<Checksum, Naming> {
-    let mut naming: BTreeMap<Checksum, Naming> = BTreeMap::new();
-    if payloads.is_empty() {
-        return naming;
-    }
-    for version in view
-        .state()
-        .all_versions(view.head())
-        .filter_map(Result::ok)
-    {
-        if let Some(payload) = version
-            .record
-            .block_payload()
-            .filter(|payload| payloads.contains(&payload.checksum))
-        {
-            let named = naming.entry(payload.checksum).or_default();
-            named.keys.insert(version.place.id);
-            named.len = named.len.max(payload.len);
-        }
-    }
-    naming
 }
 
 /// Holds the payloads of visible artifacts and receipts against blocks.
@@ -504,12 +471,6 @@ impl Finding {
             },
         }
     }
-}
-
-/// An error and its causes.
-pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (*cause).source());
-    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 /// What is visible without its payload.

@@ -10,9 +10,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use uor_asl::chain::{self, Break, Noted};
 use uor_asl::disk::{Disk, Mode, real::RealDisk};
 use uor_asl::log::Log;
-use uor_asl::replay::chain::{self, Break, Noted};
 use uor_asl::replay::{Reached, Replay, Replayed, replay};
 use uor_asl::store::{Committed, Store};
 use uor_asl::verify::Finding;

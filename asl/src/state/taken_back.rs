@@ -11,8 +11,8 @@ use uor_index_format::state::{Entry, StateHash};
 
 use super::summaries::Summaries;
 use super::{At, ReadError, State};
+use crate::entry::for_each_record;
 use crate::log::LogPosition;
-use crate::store::for_each_record;
 
 /// So many records are looked at together. A domain that speaks of one id again and again has all
 /// versions of it read once for so many records, and not for each.

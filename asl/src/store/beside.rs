@@ -8,34 +8,16 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use super::attempt::Attempt;
 use super::checkpoint::{self, Stamp};
-use super::{Options, Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
+use super::options::Options;
 use crate::disk::{Disk, Mode};
 
 /// So many times a reader begins, at most. A writer would have to seal or merge between any two of
 /// them.
 pub(super) const ATTEMPTS_MAX: u32 = 16;
-
-/// One attempt to open a store that may change meanwhile.
-pub(super) struct Attempt {
-    before: Option<Stamp>,
-    /// Whether there will be no other: what does not fit is then taken as it is, and the index
-    /// found in the log.
-    is_last: bool,
-}
-
-impl Attempt {
-    /// The attempt of a writer, beside which nobody writes.
-    pub(super) const ALONE: Self = Self {
-        before: None,
-        is_last: true,
-    };
-
-    /// Whether the index was changed since the attempt began, and is worth being read again.
-    pub(super) fn is_worth_another(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
-        Ok(!self.is_last && checkpoint::stamp(disk)? != self.before)
-    }
-}
 
 /// What is there, by name: whoever sees the same twice was not disturbed.
 #[derive(PartialEq, Eq)]

@@ -13,8 +13,11 @@ use uor_index_format::id::Checksum;
 use uor_index_format::record::{Kind, Payload, Record};
 use uor_index_format::snapshot::Snapshot;
 
+use super::error::StoreError;
+use super::handle::Store;
+use super::options::Payloads;
 use super::removal::Reason;
-use super::{Payloads, Store, StoreError, View};
+use super::view::View;
 use crate::blocks::Collected;
 use crate::state::{Filter, ReadError};
 

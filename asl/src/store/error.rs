@@ -6,14 +6,14 @@ use uor_index_format::DecodeError;
 use uor_index_format::commit::SealError;
 use uor_index_format::id::{FederationId, SiteId};
 
-use super::{IDENTITY_FILE, IDENTITY_TITLE, IDENTITY_VERSION};
+use super::identity;
 use crate::blocks::BlocksError;
+use crate::chain::Break;
 use crate::disk::DiskError;
 use crate::group::GroupError;
 use crate::judge::Refusal;
 use crate::log::{LogError, LogPosition};
-use crate::replay::chain::Break;
-use crate::state::ReadError;
+use crate::state::error::ReadError;
 
 /// Why a store could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +30,16 @@ pub enum StoreError {
     InUse,
     /// The file that names the federation cannot be understood.
     #[error(
-        "file `{IDENTITY_FILE}` is damaged: expected `{IDENTITY_TITLE}{IDENTITY_VERSION}` and the federation's id"
+        "file `{}` is damaged: expected `{}{}` and the federation's id",
+        identity::FILE,
+        identity::TITLE,
+        identity::VERSION
     )]
     Identity,
     /// The file that names the federation names another than the log is of.
     #[error(
-        "file `{IDENTITY_FILE}` is damaged: it names federation {named}, the log is of federation {found}"
+        "file `{}` is damaged: it names federation {named}, the log is of federation {found}",
+        identity::FILE
     )]
     OtherFederation {
         /// The federation in the file.
@@ -45,7 +49,9 @@ pub enum StoreError {
     },
     /// The store was written by a newer release.
     #[error(
-        "file `{IDENTITY_FILE}` has format version {found}; this release reads up to {IDENTITY_VERSION}: upgrade uor"
+        "file `{}` has format version {found}; this release reads up to {}: upgrade uor",
+        identity::FILE,
+        identity::VERSION
     )]
     NewerVersion {
         /// Version found.

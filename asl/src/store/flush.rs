@@ -9,35 +9,21 @@ use uor_index_format::commit::{Commit, ForkProof, Link, Prepared};
 use uor_index_format::id::Checksum;
 use uor_index_format::key::SiteKey;
 
-use super::maintenance::MaintenanceState;
-use super::open::rebuild;
+use super::error::{CommitError, StoreError};
+use super::handle::Store;
+use super::maintenance::state::MaintenanceState;
+use super::recover::rebuild;
 use super::removal::{Reason, Removal};
-use super::{CommitError, Committed, Store, StoreError, View, entry};
+use super::view::View;
+use super::work::{Done, Work};
+use crate::chain::Committed;
+use crate::entry::kind;
 use crate::judge::{Judge, Refusal, Verdict};
 use crate::log::Appended;
 use crate::state::Change;
 
 /// So many records are looked up in more time than starting a thread takes.
 const PARALLEL_MIN: usize = 4096;
-
-pub(super) enum Work {
-    Local {
-        key: Box<SiteKey>,
-        prepared: Prepared,
-        wall_ms: u64,
-    },
-    Merge {
-        commits: Vec<Commit>,
-        patience: u64,
-    },
-    Freeze(Box<ForkProof>),
-}
-
-pub(super) enum Done {
-    Local(Result<Committed, CommitError>),
-    Merged(Vec<Verdict>),
-    Frozen(bool),
-}
 
 impl Store {
     pub(super) fn submit(&self, work: Work) -> Result<Done, StoreError> {
@@ -155,7 +141,8 @@ impl Store {
                     let change = first
                         .take()
                         .map_or_else(|| self.view().prepare(commit), Ok)?;
-                    write().apply(commit, position, change, self);
+                    let payloads = (self.options.payloads, &self.blocks);
+                    write().apply(commit, position, change, payloads);
                 }
                 Item::Testimony(commit) => write().testify(commit, position),
                 Item::Proof(proof) => {
@@ -219,10 +206,10 @@ impl Item {
     fn entry(&self) -> (u8, Cow<'_, [u8]>) {
         match self {
             Self::Commit(commit) | Self::Testimony(commit) => {
-                (entry::COMMIT, commit.as_bytes().into())
+                (kind::COMMIT, commit.as_bytes().into())
             }
-            Self::Proof(proof) => (entry::FORK_PROOF, proof.encode().into()),
-            Self::Removal(removal) => (entry::REMOVAL, removal.encode().into()),
+            Self::Proof(proof) => (kind::FORK_PROOF, proof.encode().into()),
+            Self::Removal(removal) => (kind::REMOVAL, removal.encode().into()),
         }
     }
 }

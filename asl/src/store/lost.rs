@@ -9,10 +9,13 @@ use uor_index_format::id::{CanonicalId, Checksum};
 use uor_index_format::record::Payload;
 
 use super::checkpoint::DIR;
-use super::{Options, StaleIndex, Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
+use super::naming::naming;
+use super::opened::StaleIndex;
+use super::options::Options;
 use crate::blocks::BlocksError;
 use crate::disk::{self, Context as _, Disk, DiskError, Mode};
-use crate::verify::naming;
 
 /// What the packs had lost when the log was last read for it, a line each.
 const FILE: &str = "index/packs.lost";

@@ -7,34 +7,35 @@
 //! them, and what it no longer names is removed after it; so a crash at any point leaves a
 //! checkpoint whose files are there, or none.
 //!
-//! What maintenance knows is owned by whoever is at it: [`Maintenance`] lends it to one at a time,
+//! What maintenance knows is owned by whoever is at it: [`Maintenance`](state::Maintenance) lends it to one at a time,
 //! for a whole piece, and nobody who holds the judge or the view can ask for it. So there is one
 //! order of locks: maintenance, judge, view. A writer that judges everything anew meanwhile leaves
 //! word in the view, by its generation; what was captured of another generation is of no use, and
 //! its capture says so itself.
 //!
-//! To be read in this order: this file (what is due), `runs` (the files), `seal`, `merge`,
-//! `thread` (who does it).
+//! To be read in this order: `beginning`, `capture`, `state` (what is remembered), this file (what
+//! is due), `runs` (the files), `source`, `seal`, `merge`, `wakeup`, `thread` (who does it).
 
+pub(super) mod beginning;
+mod capture;
 mod merge;
-mod runs;
+pub(crate) mod runs;
 mod seal;
-mod thread;
+mod source;
+pub(super) mod state;
+pub(super) mod thread;
+pub(super) mod wakeup;
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 
-pub(super) use self::runs::give_up;
-pub(crate) use self::runs::open_as_stored;
-use self::runs::{remove_files, sweep};
-use self::seal::Capture;
-pub use self::thread::MaintenanceThread;
-pub(super) use self::thread::Wakeup;
-use super::checkpoint::{Checkpoint, StoredRun};
-use super::{Store, StoreError, View};
-use crate::disk::{self, Disk, DiskError, Mode};
-use crate::index::{RunSize, merge_all, merge_due};
-use crate::log::LogPosition;
+use self::beginning::Beginning;
+use self::runs::{give_up, remove_files};
+use self::state::MaintenanceState;
+use super::error::StoreError;
+use super::handle::Store;
+use crate::disk::{self, Mode};
+use crate::index::{merge_all, merge_due};
 
 /// So many commits after a checkpoint are read again when a store is opened, at most: each has a
 /// signature to be checked.
@@ -43,40 +44,6 @@ const COMMITS_UNSEALED_MAX: u64 = 1024;
 /// A memtable is due when its records lie in this share, in percent, of the log that one run can
 /// name places of: few records can be long.
 const SHARE_DUE: usize = 25;
-
-/// What maintenance remembers, lent to one at a time.
-#[derive(Default)]
-pub(super) struct Maintenance(Mutex<MaintenanceState>);
-
-/// What maintenance remembers between its steps.
-#[derive(Default)]
-pub(super) struct MaintenanceState {
-    /// The runs, oldest first.
-    runs: Vec<StoredRun>,
-    checkpoint: Option<Checkpoint>,
-    /// What a seal has begun, of the same generation: it stays here until it is done, whatever
-    /// becomes of who was at it.
-    begun: Option<Capture>,
-    /// Of the view that all this belongs to.
-    generation: u64,
-    /// Whether no file is written, whoever writes the store.
-    is_apart: bool,
-}
-
-/// Where the index of a view began that was made by judging everything anew.
-#[derive(Clone, Default)]
-pub(super) struct Beginning {
-    /// Raised whenever everything is judged anew.
-    generation: u64,
-    /// Runs that were written meanwhile, and that no checkpoint names yet.
-    runs: Vec<StoredRun>,
-}
-
-impl Maintenance {
-    pub(super) fn of(maintenance: MaintenanceState) -> Self {
-        Self(Mutex::new(maintenance))
-    }
-}
 
 impl Store {
     /// Does the next piece of maintenance, if one is due, and says whether it was. Readers and
@@ -220,67 +187,5 @@ impl Store {
             any |= run.store_anew(|path, bytes| disk::replace(self.disk.as_ref(), path, bytes))?;
         }
         Ok(any)
-    }
-}
-
-impl MaintenanceState {
-    /// Takes up a checkpoint that was read.
-    pub(super) fn resume(&mut self, checkpoint: Checkpoint) {
-        self.runs.clone_from(&checkpoint.runs);
-        self.checkpoint = Some(checkpoint);
-    }
-
-    /// What belongs to a view that is made for comparison: no file is written for it.
-    pub(super) fn apart() -> Self {
-        Self {
-            is_apart: true,
-            ..Self::default()
-        }
-    }
-
-    /// What belongs to the view that replaces `view`, when everything is judged anew.
-    pub(super) fn after(view: &View) -> Self {
-        Self {
-            generation: view.beginning.generation + 1,
-            ..Self::default()
-        }
-    }
-
-    /// Where the index begins that was made while everything was judged anew.
-    pub(super) fn beginning(self) -> Beginning {
-        Beginning {
-            generation: self.generation,
-            runs: self.runs,
-        }
-    }
-
-    /// Removes files that an unfinished seal or merge has left behind.
-    pub(super) fn sweep(&self, disk: &dyn Disk) -> Result<(), DiskError> {
-        sweep(disk, &self.runs)
-    }
-
-    /// Whether the checkpoint names all runs. Those that were written while the log was read, when
-    /// the store was opened or everything judged anew, are named by the next one only.
-    fn are_runs_named(&self) -> bool {
-        let named = self.checkpoint.as_ref();
-        named.map_or(self.runs.is_empty(), |named| named.runs == self.runs)
-    }
-
-    /// Up to where in the log the runs reach.
-    fn end(&self) -> LogPosition {
-        self.runs
-            .last()
-            .map_or(LogPosition::START, |run| LogPosition::from_u64(run.range.1))
-    }
-
-    fn sizes(&self, view: &View) -> Vec<RunSize> {
-        let position = LogPosition::from_u64;
-        let sizes = self.runs.iter().zip(view.state().index().runs());
-        sizes
-            .map(|(stored, run)| RunSize {
-                records: run.records(),
-                range: (position(stored.range.0), position(stored.range.1)),
-            })
-            .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Mending the index: what is damaged of it is found in the log again, when it is first touched.
 //!
 //! Readers wait for that, and get the answer they asked for. A writer then puts what was found in
-//! the place of the damaged file (`keep.rs`). What cannot be had in this way makes a writer give up
+//! the place of the damaged file (`maintenance.rs`). What cannot be had in this way makes a writer give up
 //! the index and judge the log anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,20 +9,18 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use uor_index_format::DecodeError;
 use uor_index_format::chain::{Chain, History};
-use uor_index_format::codec::Reader;
 use uor_index_format::commit::CommitHeader;
 use uor_index_format::commit::unverified::UnverifiedHeader;
-use uor_index_format::id::{CommitHash, LogSeq, SiteId};
-use uor_index_format::record::RecordHeader;
+use uor_index_format::id::{CommitHash, SiteId};
 
-use super::maintenance::Wakeup;
-use super::{Store, StoreError, entry};
+use super::error::StoreError;
+use super::maintenance::wakeup::Wakeup;
 use crate::commits::{self, CommitRow};
+use crate::entry::{commit_header, for_each_record};
 use crate::index::{self, Class, CommitRef, IndexError, RunBuilder};
 use crate::log::{Entry, Log, LogError, LogPosition};
-use crate::state::ReadError;
+use crate::state::error::ReadError;
 
 /// Finds in the log what the index has lost.
 pub(super) struct Mender {
@@ -44,19 +42,6 @@ pub(super) struct RunSource {
     pub(super) ordinals: Arc<BTreeMap<SiteId, u32>>,
 }
 
-impl Store {
-    /// What was found to be damaged of the index since the store was opened, and what came of it, a
-    /// sentence each. No answer was wrong because of it.
-    pub fn index_damage(&self) -> Vec<String> {
-        self.mender.told().clone()
-    }
-
-    /// The same, but each only once: for whoever passes it on.
-    pub fn take_index_damage(&self) -> Vec<String> {
-        std::mem::take(&mut *self.mender.told())
-    }
-}
-
 impl Mender {
     pub(super) fn new(log: Arc<Log>, wakeup: Arc<Wakeup>) -> Self {
         Self {
@@ -72,7 +57,8 @@ impl Mender {
         self.is_beyond_mending.swap(false, Ordering::SeqCst)
     }
 
-    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+    /// What was damaged, in words, and what came of it.
+    pub(super) fn told(&self) -> MutexGuard<'_, Vec<String>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,8 +84,7 @@ impl Mender {
         let mut found: BTreeMap<u64, Vec<_>> = BTreeMap::new();
         for found_entry in self.log.entries() {
             let found_entry = found_entry?;
-            let (named, Entry { position, body, .. }) =
-                (Named::of_entry(&found_entry), found_entry);
+            let (named, Entry { position, body, .. }) = (commit_header(&found_entry), found_entry);
             if named.is_none_or(|named| named.domain != *site || named.number > len) {
                 continue;
             }
@@ -153,7 +138,7 @@ impl index::Source for RunSource {
                 .collect()
         });
         let mut builder = RunBuilder::for_shards(self.shards, shard..shard + 1);
-        let counted = |_, named: Named| {
+        let counted = |_, named: UnverifiedHeader| {
             let domain = self.ordinals.get(&named.domain).copied();
             let domain = domain.filter(|domain| {
                 known
@@ -230,43 +215,11 @@ impl Branches {
     }
 }
 
-/// What a commit says of itself, without a look at its signature.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Named {
-    pub(crate) domain: SiteId,
-    pub(crate) number: u64,
-    pub(crate) logseq: LogSeq,
-}
-
-impl Named {
-    /// What the commit in an entry says; `None` if there is none.
-    pub(crate) fn of_entry(entry: &Entry) -> Option<Self> {
-        (entry.kind == entry::COMMIT)
-            .then(|| Self::of(&entry.body))
-            .flatten()
-    }
-
-    /// What the commit in these bytes says; `None` if they do not begin like one.
-    pub(super) fn of(body: &[u8]) -> Option<Self> {
-        let UnverifiedHeader {
-            domain,
-            number,
-            logseq,
-            ..
-        } = UnverifiedHeader::read(body).ok()?;
-        Some(Self {
-            domain,
-            number,
-            logseq,
-        })
-    }
-}
-
 /// Reads the records of those commits in a range of the log that `counted` names.
 fn read_range(
     log: &Log,
     range: (LogPosition, LogPosition),
-    counted: impl Fn(LogPosition, Named) -> Result<Option<CommitRef>, StoreError>,
+    counted: impl Fn(LogPosition, UnverifiedHeader) -> Result<Option<CommitRef>, StoreError>,
     builder: &mut RunBuilder,
 ) -> Result<(), StoreError> {
     // A reader finds no first segment where nothing was ever written.
@@ -281,7 +234,7 @@ fn read_range(
             break;
         }
         let commit =
-            Named::of_entry(&found).map_or(Ok(None), |named| counted(found.position, named))?;
+            commit_header(&found).map_or(Ok(None), |named| counted(found.position, named))?;
         let Some(commit) = commit else { continue };
         take_records(commit, found.position, &found.body, builder)?;
     }
@@ -308,28 +261,4 @@ pub(super) fn take_records(
         );
     })
     .map_err(|source| StoreError::Entry { position, source })
-}
-
-/// Where each record lies of the commit in the entry at `position`, and its header. The commit was
-/// decoded before.
-///
-/// # Errors
-/// [`DecodeError`] if it cannot be one.
-pub(crate) fn for_each_record(
-    position: LogPosition,
-    body: &[u8],
-    mut on_record: impl FnMut(LogPosition, RecordHeader),
-) -> Result<(), DecodeError> {
-    let said = UnverifiedHeader::read(body)?;
-    let learned_len = said.learned_count as usize * CommitHash::LEN;
-    let mut reader = Reader::new(body);
-    reader.take("commit header", CommitHeader::LEN)?;
-    reader.take("membership commits", learned_len)?;
-    for _ in 0..said.record_count {
-        let at = position.body().plus(reader.offset());
-        let header = RecordHeader::read(&mut reader)?;
-        reader.take("record body", header.body_len as usize)?;
-        on_record(at, header);
-    }
-    Ok(())
 }

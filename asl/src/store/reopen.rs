@@ -1,7 +1,8 @@
 //! Opening the store's writer again in the same process, after a write has failed: a full disk,
 //! mostly, on which there has to be a way out.
 
-use super::{Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
 use crate::judge::Judge;
 
 impl Store {

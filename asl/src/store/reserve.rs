@@ -5,7 +5,6 @@
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::Store;
 use crate::disk::{Disk, Mode};
 
 /// Where it lies in the data directory.
@@ -31,7 +30,10 @@ struct State {
 }
 
 /// While this is held, the space of the reserve may be used.
-pub(super) struct Room<'a>(&'a Store);
+pub(super) struct Room<'a> {
+    reserve: &'a Reserve,
+    disk: &'a dyn Disk,
+}
 
 impl Reserve {
     /// A reserve of a store opened to be written, of `len_max` bytes, or as many as can be had:
@@ -43,6 +45,20 @@ impl Reserve {
         };
         reserve.fill(disk, released_len);
         reserve
+    }
+
+    /// Makes room for something that frees space, where little is left.
+    pub(super) fn make_room<'a>(&'a self, disk: &'a dyn Disk) -> Room<'a> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ample = free_space(disk).is_some_and(|free| free / 4 >= self.len_max);
+        if self.len_max > 0 && !is_ample {
+            state.released_len = state.released_len.max(release(disk));
+        }
+        state.rooms += 1;
+        Room {
+            reserve: self,
+            disk,
+        }
     }
 
     /// Makes the reserve as long as it is to be: at least as it was, and no longer than half of
@@ -103,30 +119,17 @@ fn free_space(disk: &dyn Disk) -> Option<u64> {
     disk.free_space().ok().flatten()
 }
 
-impl Store {
-    /// Makes room for something that frees space, where little is left.
-    pub(super) fn make_room(&self) -> Room<'_> {
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
         let mut state = self
             .reserve
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_ample = free_space(&*self.disk).is_some_and(|free| free / 4 >= self.reserve.len_max);
-        if self.reserve.len_max > 0 && !is_ample {
-            state.released_len = state.released_len.max(release(&*self.disk));
-        }
-        state.rooms += 1;
-        Room(self)
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        let reserve = &self.0.reserve;
-        let mut state = reserve.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.rooms -= 1;
         if state.rooms == 0 {
-            reserve.fill(&*self.0.disk, std::mem::take(&mut state.released_len));
+            let len_min = std::mem::take(&mut state.released_len);
+            self.reserve.fill(self.disk, len_min);
         }
     }
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use uor_index_format::id::SiteId;
 
-use super::maintenance::give_up;
-use super::mend::Named;
-use super::{LOCK_FILE, Options, Store, StoreError, entry};
+use super::error::StoreError;
+use super::handle::Store;
+use super::maintenance::runs::give_up;
+use super::open::LOCK_FILE;
+use super::options::Options;
 use crate::disk::{Context as _, Disk, Mode};
+use crate::entry;
 use crate::log::{self, Salvaged};
 
 impl Store {
@@ -52,7 +55,7 @@ impl Store {
                 .map_or(0, |head| head.number)
         };
         let is_dropped = |kind: u8, body: &[u8]| {
-            let named = (kind == entry::COMMIT).then(|| Named::of(body)).flatten();
+            let named = entry::header_in(kind, body);
             named.is_some_and(|named| named.domain == *domain && named.number > counted)
         };
         rewrite(disk, &is_dropped)

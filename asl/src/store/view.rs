@@ -9,10 +9,11 @@ use uor_index_format::membership::Genesis;
 use uor_index_format::record::Record;
 use uor_index_format::snapshot::Snapshot;
 
-use super::maintenance::Beginning;
+use super::maintenance::beginning::Beginning;
+use super::options::Payloads;
 use super::removal::{Reason, Removal};
-use super::{Committed, Payloads, Store};
 use crate::blocks::Blocks;
+use crate::chain::Committed;
 use crate::judge::{Judge, Membership, Memberships};
 use crate::log::{Appended, LogPosition};
 use crate::state::{Change, ReadError, State, TakenBack};
@@ -222,14 +223,14 @@ impl View {
         commit: &Commit,
         position: LogPosition,
         change: Change,
-        store: &Store,
+        (payloads, blocks): (Payloads, &Blocks),
     ) {
         self.state.apply(commit, position, change);
-        if store.options.payloads == Payloads::OnDemand {
+        if payloads == Payloads::OnDemand {
             return;
         }
         for payload in commit.records().iter().filter_map(Record::block_payload) {
-            if self.may_want(&payload.checksum, &store.blocks) {
+            if self.may_want(&payload.checksum, blocks) {
                 // A record that claims a shorter length must not keep the true payload out.
                 let len = self.wanted.entry(payload.checksum).or_default();
                 *len = (*len).max(payload.len);

@@ -8,11 +8,15 @@ use uor_index_format::commit::Commit;
 use uor_index_format::id::HistoryRoot;
 use uor_index_format::snapshot::Snapshot;
 
+use crate::chain::Committed;
+use crate::chain::{self, Noted};
+use crate::entry::decode_commit;
 use crate::log::{LogPosition, LogView};
-use crate::replay::chain::{self, Noted};
 use crate::replay::{Reached, Replay, Replayed};
-use crate::state::ReadError;
-use crate::store::{Committed, Store, StoreError, View, decode};
+use crate::state::error::ReadError;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::view::View;
 
 /// Commits that count, ascending by domain and number, and the log they are in.
 pub(super) struct Commits {
@@ -69,7 +73,7 @@ impl Commits {
     /// chain.
     pub(super) fn read(&self, index: u32) -> Result<Commit, StoreError> {
         let (noted, at) = self.noted[index as usize];
-        let commit = decode(at, &self.log.read(at)?.body)?;
+        let commit = decode_commit(at, &self.log.read(at)?.body)?;
         let before = index.checked_sub(1).map(|before| *self.noted(before));
         let (domain, number) = (noted.domain, noted.number);
         let noted = Noted {

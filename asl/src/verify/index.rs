@@ -6,13 +6,18 @@ use std::collections::BTreeMap;
 use uor_index_format::id::SiteId;
 
 use super::Finding;
-use crate::commits::{self, rows_as_stored};
-use crate::damage::Damage;
+use crate::commits::rows_as_stored;
 use crate::disk::{DiskError, Mode};
+use crate::entry::{commit_header, for_each_record};
+use crate::error::with_causes;
 use crate::index::{Class, CommitRef, Filter, IndexError};
 use crate::log::LogPosition;
-use crate::state::ReadError;
-use crate::store::{Named, Store, StoreError, View, for_each_record, open_as_stored};
+use crate::state::error::ReadError;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::maintenance::runs::open_as_stored;
+use crate::store::view::View;
+use uor_index_format::commit::unverified::UnverifiedHeader;
 
 /// More than this many records that are not where they belong are not named one by one.
 const NAMED_MAX: u64 = 16;
@@ -106,7 +111,7 @@ pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Find
         if entry.position >= end {
             break;
         }
-        let Some(named) = Named::of_entry(&entry) else {
+        let Some(named) = commit_header(&entry) else {
             continue;
         };
         if is_taken_back(view, &named) {
@@ -142,7 +147,7 @@ pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Find
 pub(super) fn counts(
     view: &View,
     ordinals: &BTreeMap<SiteId, u32>,
-    named: &Named,
+    named: &UnverifiedHeader,
     position: LogPosition,
 ) -> Option<CommitRef> {
     let row = view
@@ -160,7 +165,7 @@ pub(super) fn counts(
 }
 
 /// Whether a commit is beyond the point where its writer forked its log.
-fn is_taken_back(view: &View, named: &Named) -> bool {
+fn is_taken_back(view: &View, named: &UnverifiedHeader) -> bool {
     view.forks()
         .get(&named.domain)
         .is_some_and(|proof| proof.number() <= named.number)
@@ -264,27 +269,11 @@ impl Check<'_> {
 impl Finding {
     /// Damage of a file of the index.
     pub(super) fn of_index(damage: &ReadError) -> Self {
-        let (file, offset) = place_of(damage);
+        let (file, offset) = damage.place();
         Self::Index {
             file,
             offset,
-            what: super::said(damage),
+            what: with_causes(damage),
         }
-    }
-}
-
-/// The file that is to blame, and where in it.
-pub(crate) fn place_of(damage: &ReadError) -> (Option<String>, Option<u64>) {
-    match damage {
-        ReadError::Index(IndexError::Damaged(Damage { file, offset, .. }))
-        | ReadError::Damaged { file, offset, .. } => (Some(file.clone()), Some(*offset)),
-        ReadError::Index(
-            IndexError::Seal { file, .. }
-            | IndexError::Content { file, .. }
-            | IndexError::Version { file, .. },
-        ) => (Some(file.clone()), Some(0)),
-        ReadError::Disk(error) => (Some(error.path.clone()), None),
-        ReadError::Commit { domain, .. } => (Some(commits::path(*domain)), None),
-        ReadError::Log(_) | ReadError::Record { .. } => (None, None),
     }
 }

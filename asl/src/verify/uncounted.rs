@@ -11,10 +11,13 @@ use uor_index_format::id::{CommitHash, SiteId};
 
 use super::Finding;
 use super::index::counts;
+use crate::entry::{commit_header, decode_commit};
 use crate::judge::{Judge, Verdict};
 use crate::log::LogPosition;
-use crate::state::ReadError;
-use crate::store::{Named, Store, StoreError, View, decode};
+use crate::state::error::ReadError;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::view::View;
 
 /// A commit in the log that does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +50,11 @@ pub(super) fn verify(
     let ordinals = anew.state().commits().ordinals();
     for entry in store.log().entries() {
         let entry = entry?;
-        let Some(named) = Named::of_entry(&entry) else {
+        let Some(named) = commit_header(&entry) else {
             continue;
         };
         if counts(&anew, ordinals, &named, entry.position).is_none() {
-            let commit = decode(entry.position, &entry.body)?;
+            let commit = decode_commit(entry.position, &entry.body)?;
             // One that lies in the log twice counts once: it has come again to fill a gap.
             if anew.commit_hash(&named.domain, named.number)? == Some(commit.hash()) {
                 continue;
@@ -116,8 +119,8 @@ fn acceptable_without_forks(
     let mut acceptable = BTreeSet::new();
     for entry in store.log().entries() {
         let entry = entry?;
-        if Named::of_entry(&entry).is_some() {
-            let commit = decode(entry.position, &entry.body)?;
+        if commit_header(&entry).is_some() {
+            let commit = decode_commit(entry.position, &entry.body)?;
             if judge.judge(&commit, &())? == Verdict::Counts {
                 judge.admit(&commit);
                 acceptable.insert(entry.position);

@@ -4,14 +4,16 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::MaintenanceState;
 use super::runs::{open_run, remove_files, write_files};
+use super::state::MaintenanceState;
 use crate::index::{CommitRef, Run, RunBuilder};
 use crate::log::LogPosition;
-use crate::state::ReadError;
+use crate::state::error::ReadError;
 use crate::store::checkpoint::{Checkpoint, StoredRun};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
 use crate::store::mend::take_records;
-use crate::store::{Store, StoreError, View};
+use crate::store::view::View;
 
 /// So many records are laid out at once, at most: about a gigabyte of memory.
 const RECORDS_AT_ONCE: u64 = 1 << 25;

@@ -1,33 +1,20 @@
 //! A seal: what is in the index's memtable is written as a run, and a checkpoint that names it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use uor_index_format::id::SiteId;
-
+use super::SHARE_DUE;
+use super::capture::Capture;
 use super::runs::{open_run, path, write_files};
-use super::{MaintenanceState, SHARE_DUE};
+use super::state::MaintenanceState;
 use crate::commits::{self, Unstored};
 use crate::disk::{DiskFile, Mode};
-use crate::index::{Memtable, Run, RunBuilder, share_of_run};
-use crate::judge::{Judge, Memory};
-use crate::log::{LogPosition, LogView};
-use crate::store::checkpoint::{Checkpoint, Parts, StoredRun};
-use crate::store::{Store, StoreError, View};
-
-/// What a seal needs to know, taken while no writer is at work.
-pub(super) struct Capture {
-    memtable: Arc<Memtable>,
-    log: LogView,
-    through: LogPosition,
-    judge: Memory,
-    parts: Parts,
-    unstored: Vec<Unstored>,
-    ordinals: Arc<BTreeMap<SiteId, u32>>,
-    uncounted: u64,
-    uncounted_heads: Vec<([u8; 32], u64)>,
-}
+use crate::index::{Run, RunBuilder, share_of_run};
+use crate::log::LogPosition;
+use crate::store::checkpoint::StoredRun;
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
+use crate::store::view::View;
 
 /// What a seal has written: the run and what a checkpoint says of it, and the commit tables in the
 /// order of their domains.
@@ -120,66 +107,6 @@ impl Store {
                 .sealed(Arc::new(run), unstored.zip(tables), &source);
         }
         Ok(())
-    }
-}
-
-impl Capture {
-    /// The checkpoint that says what was captured, with these runs.
-    fn checkpoint(&self, shards: u32, next_run: u32, runs: Vec<StoredRun>) -> Checkpoint {
-        let domains = self
-            .unstored
-            .iter()
-            .map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
-        let uncounted = (self.uncounted, self.uncounted_heads.clone());
-        Checkpoint::new(
-            self.through,
-            shards,
-            next_run,
-            runs,
-            domains.collect(),
-            self.judge.clone(),
-            uncounted,
-            &self.parts,
-        )
-    }
-}
-
-impl View {
-    /// Sets aside what is to be sealed.
-    fn capture(&mut self, judge: &Judge) -> Capture {
-        let through = self.state.log().end();
-        self.memtable_from = through;
-        Capture {
-            log: self.state.log().clone(),
-            through,
-            judge: judge.memory(),
-            parts: Parts {
-                sum: self.state.sum(),
-                conflicts: self.state.conflicting().clone(),
-                wanted: self.wanted.clone(),
-                erased: self.erased.clone(),
-                testimony: self.testimony.clone(),
-            },
-            unstored: self.state.commits().unstored(),
-            ordinals: self.ordinals(),
-            uncounted: self.uncounted,
-            uncounted_heads: self
-                .uncounted_heads
-                .iter()
-                .map(|(site, number)| (*site.as_bytes(), *number))
-                .collect(),
-            memtable: self.state.rotate(),
-        }
-    }
-
-    /// In how large a share, in percent, the memtable's records lie of the log that one run can
-    /// name places of.
-    pub(super) fn memtable_share(&self) -> usize {
-        share_of_run(self.memtable_from, self.state.log().end())
-    }
-
-    pub(super) fn ordinals(&self) -> Arc<BTreeMap<SiteId, u32>> {
-        Arc::new(self.state.commits().ordinals().clone())
     }
 }
 

@@ -1,41 +1,17 @@
 //! A thread that does a store's maintenance.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::store::{Store, StoreError};
+use crate::store::error::StoreError;
+use crate::store::handle::Store;
 
 /// Maintains a store until it is dropped; then the index is written for what was added.
 pub struct MaintenanceThread {
     store: Arc<Store>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// Notified when maintenance may be due. What nobody waits for is kept for the next who does;
-/// nothing else is locked meanwhile.
-#[derive(Default)]
-pub(in crate::store) struct Wakeup {
-    is_due: Mutex<bool>,
-    notified: Condvar,
-}
-
-impl Wakeup {
-    pub(in crate::store) fn notify(&self) {
-        *self.is_due.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.notified.notify_all();
-    }
-
-    /// Returns when it has been notified since this returned last.
-    fn wait(&self) {
-        let is_due = self.is_due.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut is_due = self
-            .notified
-            .wait_while(is_due, |is_due| !*is_due)
-            .unwrap_or_else(PoisonError::into_inner);
-        *is_due = false;
-    }
 }
 
 /// So many records in the memtable are worth writing when a store is let go of; fewer are read

@@ -3,9 +3,33 @@
 use uor_index_format::chain::History;
 use uor_index_format::codec::hex;
 use uor_index_format::commit::Commit;
-use uor_index_format::id::{CommitHash, HistoryRoot, LogSeq};
+use uor_index_format::id::{CommitHash, HistoryRoot, LogSeq, SiteId};
 
-use crate::store::Committed;
+/// A commit that is durable and visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The domain.
+    pub domain: SiteId,
+    /// Its number there.
+    pub number: u64,
+    /// Its hash.
+    pub hash: CommitHash,
+    /// Its Lamport time.
+    pub logseq: LogSeq,
+}
+
+impl Committed {
+    /// What is noted of a commit.
+    pub(crate) fn of(commit: &Commit) -> Self {
+        let header = commit.header();
+        Self {
+            domain: header.domain,
+            number: header.number,
+            hash: commit.hash(),
+            logseq: header.logseq,
+        }
+    }
+}
 
 /// Where a commit is not the one that belongs at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

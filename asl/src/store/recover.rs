@@ -1,0 +1,437 @@
+//! What an opened store shows: from the checkpoint where there is one that fits, else from the start of the log.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use uor_index_format::commit::{Commit, ForkProof};
+use uor_index_format::membership::{ConflictRule, Genesis};
+use uor_index_format::record::Content;
+
+use super::attempt::Attempt;
+use super::checkpoint::{self, Checkpoint, Unusable};
+use super::error::StoreError;
+use super::handle::Store;
+use super::lost::PacksLost;
+use super::maintenance::state::MaintenanceState;
+use super::opened::{LogCut, StaleIndex};
+use super::removal::Removal;
+use super::view::View;
+use crate::commits::{self, Commits};
+use crate::disk::{self, Disk, DiskError, Mode};
+use crate::entry::{decode_commit, kind};
+use crate::error::with_causes;
+use crate::judge::{Judge, Verdict};
+use crate::log::{self, Entries, LogPosition};
+use crate::state::{ReadError, State};
+
+/// Why the log has to be read from its start.
+#[derive(Debug)]
+enum Stale {
+    /// The checkpoint, or a file it names, cannot be used.
+    Unusable(StaleIndex),
+    /// The log is shorter than it was when the checkpoint was written, and whoever opens it can do
+    /// with less.
+    Cut(LogCut),
+}
+
+/// What opening found out about index and log.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Why the index had to be written anew, if it had.
+    pub(super) rebuilt: Option<StaleIndex>,
+    /// What the log has lost, if the checkpoint knows of it.
+    pub(super) cut: Option<LogCut>,
+}
+
+impl StaleIndex {
+    /// It is of another kind than is asked for.
+    fn other(what: String) -> Self {
+        Self {
+            file: None,
+            offset: None,
+            what,
+            is_damage: false,
+        }
+    }
+
+    /// There is no checkpoint, though there are files that one would name: it was lost, or a crash
+    /// came before it was written.
+    fn without_checkpoint(disk: &dyn Disk) -> Result<Option<Self>, DiskError> {
+        let is_begun = !disk::list_numbered(disk, checkpoint::DIR, "commits")?.is_empty();
+        let file = Some(checkpoint::FILE.to_owned());
+        let what = format!(
+            "`{}` is not there, though files are that it would name",
+            checkpoint::FILE
+        );
+        Ok(is_begun.then_some(Self {
+            file,
+            offset: None,
+            what,
+            is_damage: false,
+        }))
+    }
+
+    /// The checkpoint is damaged.
+    fn checkpoint(what: String) -> Self {
+        Self {
+            file: Some(checkpoint::FILE.to_owned()),
+            offset: Some(0),
+            what,
+            is_damage: true,
+        }
+    }
+
+    /// A file that the checkpoint names is damaged.
+    fn file(error: &ReadError) -> Self {
+        let (file, offset) = error.place();
+        Self {
+            file,
+            offset,
+            what: with_causes(error),
+            is_damage: true,
+        }
+    }
+}
+
+impl From<Unusable> for StaleIndex {
+    fn from(unusable: Unusable) -> Self {
+        Self {
+            // A version that no release wrote may as well be a flipped bit.
+            is_damage: !matches!(unusable, Unusable::Older { .. }),
+            ..Self::checkpoint(unusable.to_string())
+        }
+    }
+}
+
+impl Store {
+    /// Judge and view as the whole log gives them, whatever the index says; nothing is kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub(crate) fn judged_anew(&self) -> Result<(Judge, View), StoreError> {
+        rebuild(self, &mut MaintenanceState::apart())
+    }
+}
+
+/// Judge and view of everything in the log; `None` if the index was changed while it was read, and
+/// is worth another attempt.
+pub(super) fn open(
+    store: &Store,
+    checkpoint: Option<Result<Checkpoint, Unusable>>,
+    maintenance: &mut MaintenanceState,
+    attempt: &Attempt,
+) -> Result<Option<(Judge, View, Found)>, StoreError> {
+    let mut found = Found::default();
+    let packs_lost = PacksLost::of(store)?;
+    match checkpoint {
+        None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
+        Some(_) if store.options.anew => {
+            found.rebuilt = Some(StaleIndex::other(
+                "the log was to be read from its start".to_owned(),
+            ));
+        }
+        Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
+        Some(Ok(checkpoint)) => match resume(store, maintenance, checkpoint)? {
+            Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
+            Ok((judge, view)) => return Ok(Some((judge, view, found))),
+            Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
+            Err(Stale::Cut(cut)) => found.cut = Some(cut),
+        },
+    }
+    if found.rebuilt.is_some() && attempt.is_worth_another(store.disk.as_ref())? {
+        return Ok(None);
+    }
+    *maintenance = MaintenanceState::default();
+    store.forget_index()?;
+    if store.mode == Mode::Write {
+        packs_lost.note(store.disk.as_ref())?;
+    }
+    let (judge, view) = rebuild(store, maintenance)?;
+    Ok(Some((judge, view, found)))
+}
+
+/// Takes up what the checkpoint says, and what came after it in the log.
+fn resume(
+    store: &Store,
+    maintenance: &mut MaintenanceState,
+    checkpoint: Checkpoint,
+) -> Result<Result<(Judge, View), Stale>, StoreError> {
+    let unusable = |stale: StaleIndex| Ok(Err(Stale::Unusable(stale)));
+    if checkpoint.shards != store.options.shards.get() {
+        let (found, wanted) = (checkpoint.shards, store.options.shards);
+        return unusable(StaleIndex::other(format!(
+            "the index has {found} shards, {wanted} are asked for"
+        )));
+    }
+    let parts = match checkpoint.parts() {
+        Ok(parts) => parts,
+        Err(damaged) => return unusable(damaged.into()),
+    };
+    let mut judge = match Judge::remembering(store.federation, &checkpoint.judge) {
+        Ok(judge) => judge,
+        Err(source) => {
+            return unusable(StaleIndex::checkpoint(format!(
+                "its judge cannot be read: {source}"
+            )));
+        }
+    };
+    judge
+        .genesis()
+        .map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
+    store
+        .run_numbers
+        .store(checkpoint.next_run, Ordering::SeqCst);
+    let source: Arc<dyn commits::Source> = store.mender.clone();
+    let commits = match Commits::open(
+        store.disk.as_ref(),
+        &checkpoint.domains(),
+        &judge.frontier(),
+        &source,
+    ) {
+        Ok(commits) => commits,
+        Err(error) => return unusable(StaleIndex::file(&error)),
+    };
+    let mut index = store.empty_index();
+    let ordinals = Arc::new(commits.ordinals().clone());
+    for stored in &checkpoint.runs {
+        match store.open_stored(stored, &ordinals) {
+            Ok(run) => index.push_run(Arc::new(run)),
+            Err(error) => return unusable(StaleIndex::file(&error)),
+        }
+    }
+    if commits.frontier() != judge.frontier() {
+        let what = "the commit tables end otherwise than it says";
+        return unusable(StaleIndex::checkpoint(what.to_owned()));
+    }
+    let through = match covered(&checkpoint, store.log.view().end()) {
+        // A reader shows what is there; a writer must not go on where others may know more.
+        Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
+            let heads = judge
+                .frontier()
+                .into_iter()
+                .map(|(domain, head)| (domain, head.number))
+                .collect();
+            return Ok(Err(Stale::Cut(LogCut {
+                end,
+                through,
+                heads,
+            })));
+        }
+        through => through?,
+    };
+    if let Err(error) = store.log.entries_from(through) {
+        return unusable(StaleIndex::checkpoint(format!(
+            "the log has nothing where it ends: {error}"
+        )));
+    }
+    let rule = judge
+        .genesis()
+        .map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
+    let logseq_max = commits.logseq_max();
+    let state = State::resume(
+        rule,
+        index,
+        store.log.view(),
+        commits,
+        parts.sum,
+        parts.conflicts,
+        logseq_max,
+    );
+    let mut view = View::new(state);
+    view.memtable_from = through;
+    view.genesis = judge.genesis().cloned();
+    view.erased = parts.erased;
+    view.testimony = parts.testimony;
+    view.wanted = parts
+        .wanted
+        .into_iter()
+        .filter(|(checksum, _)| view.may_want(checksum, &store.blocks))
+        .collect();
+    view.uncounted = checkpoint.uncounted;
+    view.uncounted_heads = checkpoint.uncounted_heads();
+    maintenance.resume(checkpoint);
+    match replay(store, through, &mut judge, &mut view, maintenance) {
+        Ok(()) => Ok(Ok((judge, view))),
+        Err(StoreError::Read(error)) if error.is_of_index() => unusable(StaleIndex::file(&error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the store's federation is the one that this genesis founds: no other gets into a log.
+fn is_founded_by(store: &Store, genesis: &Genesis) -> Result<(), StoreError> {
+    let (named, found) = (store.federation, genesis.federation_id());
+    if named == found {
+        Ok(())
+    } else {
+        Err(StoreError::OtherFederation { named, found })
+    }
+}
+
+/// Up to where in the log the checkpoint covers it.
+fn covered(checkpoint: &Checkpoint, end: LogPosition) -> Result<LogPosition, StoreError> {
+    let through = checkpoint.through();
+    // A crash may have lost the mark behind what was synced last; a reader does not write it again.
+    if through <= end || through == end.plus(log::MARK_LEN) {
+        return Ok(through.min(end));
+    }
+    Err(StoreError::LogCut { end, through })
+}
+
+/// Judges and applies the whole log.
+pub(super) fn rebuild(
+    store: &Store,
+    maintenance: &mut MaintenanceState,
+) -> Result<(Judge, View), StoreError> {
+    let mut judge = Judge::new(store.federation);
+    let state = State::new(
+        ConflictRule::default(),
+        store.empty_index(),
+        store.log.view(),
+    );
+    let mut view = View::new(state);
+    freeze_proven(&mut store.log.entries(), &mut judge)?;
+    replay(
+        store,
+        LogPosition::START,
+        &mut judge,
+        &mut view,
+        maintenance,
+    )?;
+    Ok((judge, view))
+}
+
+/// Takes in the fork proofs among these entries: what they disprove must not count from the start.
+fn freeze_proven(entries: &mut Entries, judge: &mut Judge) -> Result<(), StoreError> {
+    for found in entries {
+        let found = found?;
+        if found.kind == kind::FORK_PROOF {
+            let proof = ForkProof::decode(&found.body).map_err(|source| StoreError::Entry {
+                position: found.position,
+                source,
+            })?;
+            judge.freeze(proof, &())?;
+        }
+    }
+    Ok(())
+}
+
+/// Judges and applies the commits from a place in the log on, in the order they arrived; what
+/// cannot be judged because of a proof is tried again until nothing more counts.
+fn replay(
+    store: &Store,
+    from: LogPosition,
+    judge: &mut Judge,
+    view: &mut View,
+    maintenance: &mut MaintenanceState,
+) -> Result<(), StoreError> {
+    let mut waiting = Vec::new();
+    // A reader finds no first segment where nothing was ever written.
+    let entries = if from == LogPosition::START {
+        store.log.entries()
+    } else {
+        store.log.entries_from(from)?
+    };
+    for found in entries {
+        let found = found?;
+        maintenance.spill(store, view, found.position)?;
+        match found.kind {
+            kind::COMMIT => {
+                let commit = decode_commit(found.position, &found.body)?;
+                if !count(store, &commit, found.position, judge, view)? {
+                    waiting.push(found.position);
+                }
+            }
+            kind::FORK_PROOF => freeze(found.position, &found.body, judge, view)?,
+            kind::REMOVAL => {
+                let removal = Removal::decode(&found.body).map_err(|source| StoreError::Entry {
+                    position: found.position,
+                    source,
+                })?;
+                view.remove(&removal);
+            }
+            kind => {
+                return Err(StoreError::UnknownEntry {
+                    position: found.position,
+                    kind,
+                });
+            }
+        }
+    }
+    loop {
+        let before = waiting.len();
+        let mut still = Vec::new();
+        for position in waiting {
+            let commit = decode_commit(position, &store.log.read(position)?.body)?;
+            if !count(store, &commit, position, judge, view)? {
+                still.push(position);
+            }
+        }
+        waiting = still;
+        if waiting.len() == before {
+            break;
+        }
+    }
+    view.uncounted += waiting.len() as u64;
+    for position in waiting {
+        let commit = decode_commit(position, &store.log.read(position)?.body)?;
+        if judge.genesis().is_none() {
+            // Nothing counts: the federation may be another one's. Beside commits that count, a
+            // genesis proves nothing.
+            commit
+                .records()
+                .iter()
+                .try_for_each(|record| match record.content() {
+                    Content::Genesis(genesis) => is_founded_by(store, genesis),
+                    _ => Ok(()),
+                })?;
+        }
+        view.note_uncounted(commit.header().domain, commit.header().number);
+    }
+    view.settle(judge);
+    judge.forget_recent();
+    Ok(())
+}
+
+fn count(
+    store: &Store,
+    commit: &Commit,
+    position: LogPosition,
+    judge: &mut Judge,
+    view: &mut View,
+) -> Result<bool, ReadError> {
+    Ok(match judge.judge(commit, view.state())? {
+        Verdict::Counts => {
+            judge.admit(commit);
+            view.take_rule(judge);
+            let change = view.prepare(commit)?;
+            let payloads = (store.options.payloads, &store.blocks);
+            view.apply(commit, position, change, payloads);
+            judge.forget_recent();
+            true
+        }
+        Verdict::Known => true,
+        Verdict::Testifies => {
+            judge.testify(commit);
+            view.take_rule(judge);
+            view.testify(commit, position);
+            true
+        }
+        Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
+    })
+}
+
+/// Takes in a fork proof: what it disproves of what has counted is taken back.
+fn freeze(
+    position: LogPosition,
+    body: &[u8],
+    judge: &mut Judge,
+    view: &mut View,
+) -> Result<(), StoreError> {
+    let proof = ForkProof::decode(body).map_err(|source| StoreError::Entry { position, source })?;
+    let (domain, number) = (proof.domain(), proof.number());
+    judge.freeze(proof, view.state())?;
+    if let Some(taken) = view.state().prepare_take_back(&domain, number)? {
+        view.take_back(&domain, &taken, judge)?;
+    }
+    Ok(())
+}
