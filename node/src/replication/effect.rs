@@ -16,7 +16,7 @@ pub enum Effect {
         peer: SiteId,
         /// Which question.
         id: u64,
-        /// An encoded [`Request`].
+        /// An encoded [`Request`](uor_index_format::wire::Request).
         frame: Vec<u8>,
         /// The longest answer that makes sense, in bytes.
         answer_len_max: u32,
@@ -25,12 +25,12 @@ pub enum Effect {
     Respond {
         /// Which question: the token it came with.
         token: u64,
-        /// An encoded [`Response`].
+        /// An encoded [`Response`](uor_index_format::wire::Response).
         frame: Vec<u8>,
     },
     /// Announce to every connected member that this site has grown.
     Announce {
-        /// An encoded [`Doorbell`].
+        /// An encoded [`Doorbell`](uor_index_format::wire::Doorbell).
         frame: Vec<u8>,
     },
     /// Open a connection.
@@ -53,7 +53,7 @@ pub enum Effect {
     /// From now on, these are the peers that are spoken to.
     Trust(BTreeSet<SiteId>),
     /// A stranger shows a ticket. The site that holds the invitations decides; the answer goes to
-    /// [`Replicator::handle_redeemed`].
+    /// [`Replicator::handle_redeemed`](super::Replicator::handle_redeemed).
     Redeem {
         /// The question's token.
         token: u64,
