@@ -2,8 +2,8 @@
 //! effects come out into the network. Nothing is decided here.
 //!
 //! The swarm polls in a task of its own (`net`); this loop may wait for the disk without starving
-//! it. Commands of people run on other threads against the same [`Site`](crate::site::Site); the loop notices that the
-//! store has grown and announces it.
+//! it. Commands of people run on other threads against the same [`Site`](crate::site::Site); the
+//! loop notices that the store has grown and announces it.
 //!
 //! To be read in this order: `config`, `error`, `handle` (how a node is run); `node` (the loop);
 //! `asking` (what comes before its first own commit); `failing`, `reopening` (a full disk); `quiet`
