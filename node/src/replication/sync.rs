@@ -190,8 +190,10 @@ impl Replicator {
         match (question, reason) {
             (Question::Payload(checksum), Refusal::Malformed) => {
                 // The offset lies beyond the end: what is staged is longer than the payload.
-                self.discard(store, &checksum)?;
-                self.payload_missing(store, peer, checksum, now_ms)
+                // The question has ended even where the disk refuses.
+                let discarded = self.discard(store, &checksum);
+                let missing = self.payload_missing(store, peer, checksum, now_ms);
+                discarded.and(missing)
             }
             (Question::Payload(checksum), _) => self.payload_missing(store, peer, checksum, now_ms),
             (Question::Delta, Refusal::Forked) => {

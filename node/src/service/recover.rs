@@ -16,7 +16,7 @@ use crate::replication::{Effect, FederationLogTable, Replicator};
 use crate::site::Site;
 
 /// How long those who are known may take to answer at all, in milliseconds.
-const ANSWER_MS_MAX: u64 = 30_000;
+const RECOVERY_ANSWER_MS_MAX: u64 = 30_000;
 /// How long nothing may come before recovery goes on without it, in milliseconds.
 const SILENCE_MS_MAX: u64 = 60_000;
 
@@ -56,7 +56,7 @@ pub fn recover(
     addresses
         .iter()
         .for_each(|(id, address)| core.add_address(address.clone(), Some(*id)));
-    let mut asking = Asking::new(addresses.iter().cloned(), site.site_id(), ANSWER_MS_MAX);
+    let mut asking = Asking::new(addresses.iter().cloned(), site.site_id(), RECOVERY_ANSWER_MS_MAX);
     if !asking.is_empty() {
         let runtime = runtime()?;
         let result = runtime.block_on(async {
