@@ -6,8 +6,11 @@ mod rfc9162;
 
 use proptest::prelude::*;
 use uor_index_format::chain::{Chain, History};
-use uor_index_format::id::{CommitHash, HistoryRoot, context};
+use uor_index_format::commit::{Commit, Draft, RecordProof, record_leaf};
+use uor_index_format::id::{Checksum, CommitHash, FederationState, HistoryRoot, LogSeq, context};
+use uor_index_format::key::SiteKey;
 use uor_index_format::merkle::{Digest, HISTORY, MerkleTree, ProofError};
+use uor_index_format::record::{Payload, Record};
 
 const TREE: &MerkleTree = &HISTORY;
 
@@ -189,6 +192,52 @@ proptest! {
                 TREE.verify_consistency(before, after, &path),
                 Err(ProofError::Root)
             );
+        }
+    }
+}
+
+/// Commits of as many records as fill a subtree that is made at once, and a few more or less: every
+/// record is proven by the path that the RFC's text gives.
+#[test]
+fn records_are_proven_in_commits_of_any_size() {
+    let node = context::RECORDS_NODE.text();
+    let key = SiteKey::from_seed(&[7; 32]);
+    for count in [1, 2, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1000] {
+        let records = (0..count as u64)
+            .map(|number| Record::artifact(None, Payload::of(&number.to_le_bytes())))
+            .collect();
+        let draft = Draft {
+            number: 1,
+            history: Chain::default().history(),
+            logseq: LogSeq(1),
+            federation: FederationState::of([]),
+            wall_ms: 0,
+            learned: Vec::new(),
+            records,
+        };
+        let commit = Commit::seal(draft, &key).expect("a valid draft");
+        assert_eq!(Commit::decode(commit.as_bytes()).as_ref(), Ok(&commit));
+        let headers: Vec<_> = commit.record_headers().collect();
+        let leaves: Vec<_> = headers.iter().map(record_leaf).collect();
+        for index in [0, count / 3, count - 1] {
+            let proof = commit
+                .prove_record(&headers[index].id)
+                .expect("it is in it");
+            let path = rfc9162::Tree { node }.path(index, &leaves);
+            assert_eq!((proof.index as usize, &proof.path), (index, &path));
+            let header = commit.header();
+            assert_eq!(header.verify_record(&headers[index], &proof), Ok(()));
+            let other = &headers[(index + 1) % count];
+            if count > 1 {
+                header.verify_record(other, &proof).expect_err("another");
+            }
+            let elsewhere = RecordProof {
+                body: Checksum::of(b""),
+                ..proof
+            };
+            header
+                .verify_record(&headers[index], &elsewhere)
+                .expect_err("another body");
         }
     }
 }

@@ -95,7 +95,7 @@ fn play(source: &Path, root: &Path, began_ms: u64, console: &mut Console<'_>) ->
     let counted = steps::run_program(&federation, root, console)?;
     federation.agree("the results are everywhere", console)?;
     steps::write_apart(&mut federation, console)?;
-    federation.agree("the two sides are one again", console)?;
+    federation.agree("both sides have caught up", console)?;
     let ended = federation.stop()?;
 
     console.note("Auditing all three: every byte, the state of each, and every receipt executed again at every site …");
@@ -145,7 +145,7 @@ fn render(console: &mut Console<'_>, shown: &Shown) -> std::io::Result<()> {
         "state root",
         ">receipts verified",
         "every byte",
-        ">in step after",
+        ">caught up after",
     ]);
     for site in &shown.sites {
         table.row([

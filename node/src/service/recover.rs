@@ -56,7 +56,11 @@ pub fn recover(
     addresses
         .iter()
         .for_each(|(id, address)| core.add_address(address.clone(), Some(*id)));
-    let mut asking = Asking::new(addresses.iter().cloned(), site.site_id(), RECOVERY_ANSWER_MS_MAX);
+    let mut asking = Asking::new(
+        addresses.iter().cloned(),
+        site.site_id(),
+        RECOVERY_ANSWER_MS_MAX,
+    );
     if !asking.is_empty() {
         let runtime = runtime()?;
         let result = runtime.block_on(async {

@@ -1,13 +1,13 @@
 //! What the demo's people do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use uor_index_format::edge::Role;
 use uor_node::site::text::count;
-use uor_node::site::{AddEvent, AddOptions, Binding, EdgeDraft, RunOptions, Site, Source};
+use uor_node::site::{AddEvent, AddOptions, Binding, EdgeDraft, LeftOut, RunOptions, Site, Source};
 
 use crate::console::Console;
 use crate::exit::{Failed, Outcome};
@@ -93,13 +93,7 @@ pub(super) fn ingest(
         .into_iter()
         .next()
         .ok_or_else(|| Failed::new("nothing was added"))?;
-    for left_out in &added.left_out.named {
-        console.warn(format!(
-            "  left out {}: {}",
-            plain(&left_out.path),
-            left_out.reason
-        ));
-    }
+    warn_of_left_out(&added.left_out.named, console);
     console.note(format!(
         "  lab adds {}: {}, {} as {SOURCE}",
         dir.display(),
@@ -112,6 +106,25 @@ pub(super) fn ingest(
         bytes: added.bytes,
         new_bytes: added.new_bytes,
     })
+}
+
+/// Says what was left out of the directory: a line for each reason, with one of the paths.
+fn warn_of_left_out(left_out: &[LeftOut], console: &mut Console<'_>) {
+    let mut by_reason: BTreeMap<String, Vec<&LeftOut>> = BTreeMap::new();
+    for left_out in left_out {
+        let reason = left_out.reason.to_string();
+        by_reason.entry(reason).or_default().push(left_out);
+    }
+    for (reason, left_out) in by_reason {
+        let path = plain(&left_out[0].path);
+        console.warn(match left_out.len() {
+            1 => format!("  left out {path}: {reason}"),
+            paths => format!(
+                "  left out {}, such as {path}: {reason}",
+                count(paths as u64, "path")
+            ),
+        });
+    }
 }
 
 fn not_ignored(dir: &Path) -> Outcome<BTreeSet<PathBuf>> {
@@ -227,7 +240,7 @@ pub(super) fn write_apart(federation: &mut Federation, console: &mut Console<'_>
         here.logseq_max, there.logseq_max
     ));
     federation.heal();
-    console.note("  the network is mended");
+    console.note("  the network is back");
     Ok(())
 }
 
