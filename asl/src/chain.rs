@@ -74,8 +74,8 @@ pub struct Noted {
     pub commit: Committed,
     /// The one before it; `None` of the first.
     pub before: Option<Committed>,
-    /// The root over all before it.
-    pub history: HistoryRoot,
+    /// The root over all before it; `None` if that is not known, and not held against it.
+    pub history: Option<HistoryRoot>,
 }
 
 /// Holds a commit against what was noted of it and of those before it. Its own signature and
@@ -107,7 +107,7 @@ pub fn check(commit: &Commit, noted: &Noted) -> Result<(), Break> {
     }
     let before = match header.history {
         History::Previous(_) => History::Previous(last),
-        History::Root(_) => History::Root(*history),
+        History::Root(named) => History::Root(history.unwrap_or(named)),
     };
     if header.history != before {
         let named = header.history;

@@ -278,6 +278,20 @@ impl Commits {
         })
     }
 
+    /// The hashes of the commits of `site`, by number.
+    pub(crate) fn hashes_of(
+        &self,
+        site: &SiteId,
+    ) -> impl Iterator<Item = Result<CommitHash, ReadError>> {
+        let domain = self
+            .ordinals
+            .get(site)
+            .and_then(|ordinal| self.domains.get(*ordinal as usize));
+        domain
+            .into_iter()
+            .flat_map(|domain| domain.iter(1).map(|row| row.map(|(_, row)| row.hash)))
+    }
+
     /// For each domain, by ordinal, the number up to which its commits are inside `snapshot`:
     /// logseq rises within a domain, so the bound on it only cuts the end off.
     ///

@@ -20,7 +20,7 @@ mod memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use uor_index_format::chain::{Chain, History};
+use uor_index_format::chain::{Chain, History, Peaks};
 use uor_index_format::codec::hex;
 use uor_index_format::commit::{Commit, CommitHeader, ForkProof, LEARNED_MAX};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
@@ -167,9 +167,9 @@ impl Past for () {
 #[derive(Debug, Clone)]
 struct Domain {
     last: Option<CommitHeader>,
-    /// The commits up to `last`. `None` once a fork took some of them back: nothing continues the
+    /// The commits before `last`. `None` once a fork took some of them back: nothing continues the
     /// rest.
-    chain: Option<Chain>,
+    before: Option<Peaks>,
     /// The last commits, up to `last`, that `Past` may not hold yet.
     recent: Vec<CommitHeader>,
     /// The membership commits its writer knows.
@@ -284,13 +284,22 @@ impl Judge {
         })
     }
 
-    /// What the next commit of `domain` names as the commits before it. `None` if there can be no
-    /// next, because the domain forked.
+    /// What the next commit of `domain` names as the commits before it. `None` if commits of it
+    /// were taken back, so that there can be no next.
     pub fn history(&self, domain: &SiteId) -> Option<History> {
         match self.domains.get(domain) {
             None => Some(Chain::default().history()),
-            Some(domain) => domain.chain.as_ref().map(Chain::history),
+            Some(domain) => domain.chain().map(|chain| chain.history()),
         }
+    }
+
+    /// The domains of whose last commits no header says which were before all of them: a header of
+    /// version 1 names the one before it alone. What a memory says of those is to be made sure of.
+    pub(crate) fn unconfirmed(&self) -> impl Iterator<Item = (SiteId, &Peaks)> {
+        self.domains.iter().filter_map(|(site, domain)| {
+            let is_confirmed = !matches!(domain.last.as_ref()?.history, History::Previous(_));
+            Some((*site, domain.before.as_ref()?)).filter(|_| !is_confirmed)
+        })
     }
 
     /// The last commits that count, by domain.
@@ -436,11 +445,10 @@ impl Judge {
         if header.number > next {
             return Err(Verdict::Parked(Parked::Gap { next }).into());
         }
-        let expected = match domain.map(|domain| domain.chain.as_ref()) {
-            None => Chain::default().history_like(&header.history),
-            Some(Some(chain)) => chain.history_like(&header.history),
-            Some(None) => return Err(Verdict::Refused(Refusal::Frozen { number: next }).into()),
+        let Some(chain) = domain.map_or_else(|| Some(Chain::default()), Domain::chain) else {
+            return Err(Verdict::Refused(Refusal::Frozen { number: next }).into());
         };
+        let expected = chain.history_like(&header.history);
         if header.history != expected {
             let named = header.history;
             return Err(Verdict::Refused(Refusal::Chain { named, expected }).into());
@@ -618,12 +626,9 @@ impl Judge {
         if domain.knows.len() > knew {
             domain.federation = FederationState::of(&domain.knows);
         }
+        let chain = domain.chain();
+        domain.before = chain.map(|chain| chain.peaks().clone());
         domain.last = Some(header.clone());
-        domain
-            .chain
-            .as_mut()
-            .expect("a commit that counts continues its chain")
-            .push(hash);
         domain.recent.push(header.clone());
         self.logseq_max = self.logseq_max.max(header.logseq);
     }
@@ -699,7 +704,7 @@ impl Judge {
         if self.head(&site).is_some_and(|head| head.number >= number) {
             let last = self.header(&site, number - 1, past)?;
             if let Some(domain) = self.domains.get_mut(&site) {
-                (domain.last, domain.chain) = (last, None);
+                (domain.last, domain.before) = (last, None);
             }
             let clocks = self
                 .domains
@@ -716,7 +721,7 @@ impl Domain {
     fn new() -> Self {
         Self {
             last: None,
-            chain: Some(Chain::default()),
+            before: Some(Peaks::default()),
             recent: Vec::new(),
             knows: BTreeSet::new(),
             federation: FederationState::of([]),
@@ -724,6 +729,15 @@ impl Domain {
             readmissions: 0,
             testimony: 0,
         }
+    }
+
+    /// All its commits; `None` once some were taken back.
+    fn chain(&self) -> Option<Chain> {
+        let before = self.before.clone()?;
+        Some(match &self.last {
+            None => Chain::default(),
+            Some(last) => Chain::ending(before, last.hash()),
+        })
     }
 
     /// What a further commit of this domain says of membership.

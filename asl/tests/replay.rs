@@ -258,7 +258,7 @@ fn noted(commit: &Commit, before: &[&Commit]) -> Noted {
     Noted {
         commit: committed(commit),
         before: before.last().map(|before| committed(before)),
-        history: chain.root(),
+        history: Some(chain.root()),
     }
 }
 

@@ -40,37 +40,22 @@ impl fmt::Display for History {
     }
 }
 
-/// The commits of a domain up to one of them: as much of them as judging and writing the next
-/// takes, which is a digest for each bit that is set in their number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain {
+/// What is kept of a list of commits to name it and what continues it: the roots of the perfect
+/// trees that their hashes fill, the largest first. There is one for each bit that is set in the
+/// list's length.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peaks {
     len: u64,
-    last: CommitHash,
-    /// The roots of the perfect trees that the hashes fill, the largest first: one for each bit of
-    /// `len` that is set.
-    peaks: Vec<Digest>,
+    digests: Vec<Digest>,
 }
 
-impl Default for Chain {
-    fn default() -> Self {
-        Self {
-            len: 0,
-            last: CommitHash::NONE,
-            peaks: Vec::new(),
-        }
-    }
-}
-
-impl Chain {
-    /// The chain of these length, last commit and [`Chain::peaks`]. `None` if a chain of this
-    /// length does not have so many.
-    pub fn from_parts(len: u64, last: CommitHash, peaks: Vec<Digest>) -> Option<Self> {
-        let fits =
-            peaks.len() == len.count_ones() as usize && (len == 0) == (last == CommitHash::NONE);
-        fits.then_some(Self { len, last, peaks })
+impl Peaks {
+    /// The peaks of so many commits. `None` if there would be more or fewer.
+    pub fn from_parts(len: u64, digests: Vec<Digest>) -> Option<Self> {
+        (digests.len() == len.count_ones() as usize).then_some(Self { len, digests })
     }
 
-    /// How many commits there are, which is the number of the last.
+    /// How many commits there are.
     pub const fn len(&self) -> u64 {
         self.len
     }
@@ -80,14 +65,9 @@ impl Chain {
         self.len == 0
     }
 
-    /// The hash of the last commit; [`CommitHash::NONE`] if there is none.
-    pub const fn last(&self) -> CommitHash {
-        self.last
-    }
-
-    /// The roots of the perfect trees that the hashes fill, the largest first.
-    pub fn peaks(&self) -> &[Digest] {
-        &self.peaks
+    /// The peaks, the largest first.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
     }
 
     /// Takes in the next commit.
@@ -95,17 +75,16 @@ impl Chain {
         let mut peak = *commit.as_bytes();
         // Each tree that is as large as what is added becomes its left half.
         for _ in 0..self.len.trailing_ones() {
-            let left = self.peaks.pop().expect("a peak for each bit of the length");
+            let left = self.digests.pop().expect("one for each bit of the length");
             peak = HISTORY.node(&left, &peak);
         }
-        self.peaks.push(peak);
+        self.digests.push(peak);
         self.len += 1;
-        self.last = commit;
     }
 
     /// The root over the hashes of all commits.
     pub fn root(&self) -> HistoryRoot {
-        let root = match self.peaks.split_last() {
+        let root = match self.digests.split_last() {
             None => HISTORY.empty(),
             Some((last, larger)) => larger
                 .iter()
@@ -113,6 +92,64 @@ impl Chain {
                 .fold(*last, |right, left| HISTORY.node(left, &right)),
         };
         HistoryRoot::from_bytes(root)
+    }
+}
+
+/// The commits of a domain up to one of them, as far as judging and writing the next takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    peaks: Peaks,
+    last: CommitHash,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            peaks: Peaks::default(),
+            last: CommitHash::NONE,
+        }
+    }
+}
+
+impl Chain {
+    /// The chain whose last commit has this hash, behind those of `before`.
+    pub fn ending(mut before: Peaks, last: CommitHash) -> Self {
+        before.push(last);
+        Self {
+            peaks: before,
+            last,
+        }
+    }
+
+    /// How many commits there are, which is the number of the last.
+    pub const fn len(&self) -> u64 {
+        self.peaks.len
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.peaks.is_empty()
+    }
+
+    /// The hash of the last commit; [`CommitHash::NONE`] if there is none.
+    pub const fn last(&self) -> CommitHash {
+        self.last
+    }
+
+    /// What names all commits.
+    pub const fn peaks(&self) -> &Peaks {
+        &self.peaks
+    }
+
+    /// Takes in the next commit.
+    pub fn push(&mut self, commit: CommitHash) {
+        self.peaks.push(commit);
+        self.last = commit;
+    }
+
+    /// The root over the hashes of all commits.
+    pub fn root(&self) -> HistoryRoot {
+        self.peaks.root()
     }
 
     /// What the next commit names, as this release writes it.

@@ -200,11 +200,8 @@ impl MerkleTree {
         }
         let wrong_len = ProofError::Len { found: path.len() };
         if before == 0 || before == after {
-            let is_right = if before == 0 {
-                *root_before == self.empty()
-            } else {
-                root_before == root_after
-            };
+            let is_right = (before > 0 || *root_before == self.empty())
+                && (before < after || root_before == root_after);
             return match path {
                 [] if is_right => Ok(()),
                 [] => Err(ProofError::Root),

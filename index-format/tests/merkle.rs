@@ -5,7 +5,7 @@
 mod rfc9162;
 
 use proptest::prelude::*;
-use uor_index_format::chain::{Chain, History};
+use uor_index_format::chain::{Chain, History, Peaks};
 use uor_index_format::commit::{Commit, Draft, RecordProof, record_leaf};
 use uor_index_format::id::{Checksum, CommitHash, FederationState, HistoryRoot, LogSeq, context};
 use uor_index_format::key::SiteKey;
@@ -39,11 +39,13 @@ fn roots_are_those_of_the_definition_and_of_a_chain_that_grows() {
         assert_eq!(TREE.root(&leaves), root, "of {len}");
         assert_eq!(chain.root(), HistoryRoot::from_bytes(root), "of {len}");
         assert_eq!(chain.history(), History::Root(chain.root()));
-        let (peaks, last) = (chain.peaks().to_vec(), chain.last());
+        let peaks = chain.peaks().digests().to_vec();
         assert_eq!(peaks.len(), len.count_ones() as usize);
+        let one_more = [&peaks[..], &[[0; 32]]].concat();
+        assert_eq!(Peaks::from_parts(len as u64, one_more), None);
         assert_eq!(
-            Chain::from_parts(len as u64, last, peaks),
-            Some(chain.clone())
+            Peaks::from_parts(len as u64, peaks).as_ref(),
+            Some(chain.peaks())
         );
         let next = blake3::hash(&len.to_le_bytes());
         chain.push(CommitHash::from_bytes(*next.as_bytes()));
@@ -113,6 +115,10 @@ fn consistency_is_proven_of_every_beginning_and_of_no_other_list() {
         }
         assert_eq!(TREE.prove_consistency(leaves, 0), Some(Vec::new()));
         let empty = TREE.empty();
+        for path in [vec![], vec![[0; 32]]] {
+            TREE.verify_consistency((0, &empty), (0, &root), &path)
+                .expect_err("two lists of nothing have one root");
+        }
         let (nothing, all) = ((0, &empty), (len as u64, &root));
         assert_eq!(TREE.verify_consistency(nothing, all, &[]), Ok(()));
         assert_eq!(

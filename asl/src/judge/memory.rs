@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rkyv::{Archive, Deserialize, Serialize};
 use uor_index_format::DecodeError;
-use uor_index_format::chain::Chain;
+use uor_index_format::chain::{History, Peaks};
 use uor_index_format::codec::Reader;
 use uor_index_format::commit::{CommitHeader, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
@@ -29,7 +29,7 @@ struct DomainMemory {
     site: [u8; 32],
     /// The header of the last commit that counts.
     last: Option<Vec<u8>>,
-    /// The peaks of the chain up to it. `None` if a fork took commits back.
+    /// The peaks of the commits before it. `None` if a fork took commits back.
     peaks: Option<Vec<[u8; 32]>>,
     /// The membership commits its writer knows.
     knows: Vec<[u8; 32]>,
@@ -59,7 +59,7 @@ impl Judge {
         let domain = |(site, domain): (&SiteId, &Domain)| DomainMemory {
             site: *site.as_bytes(),
             last: domain.last.as_ref().map(CommitHeader::encode),
-            peaks: domain.chain.as_ref().map(|chain| chain.peaks().to_vec()),
+            peaks: domain.before.as_ref().map(|peaks| peaks.digests().to_vec()),
             knows: domain.knows.iter().map(|hash| *hash.as_bytes()).collect(),
             admitted: sites(&mut domain.admitted.iter()),
             readmissions: domain.readmissions as u64,
@@ -131,7 +131,30 @@ impl Judge {
             judge.forks.insert(proof.domain(), proof);
         }
         judge.logseq_max = LogSeq(memory.logseq_max);
+        judge.check_frozen()?;
         Ok(judge)
+    }
+}
+
+impl Judge {
+    /// Commits are taken back by a proof and by nothing else, and up to where it says.
+    fn check_frozen(&self) -> Result<(), DecodeError> {
+        let is_right = self.domains.iter().all(|(site, domain)| {
+            let len = domain.last.as_ref().map_or(0, |last| last.number);
+            match self.forks.get(site).map(ForkProof::number) {
+                None => domain.before.is_some(),
+                Some(number) => len < number && (domain.before.is_some() || len + 1 == number),
+            }
+        });
+        if is_right {
+            Ok(())
+        } else {
+            Err(Reader::invalid(
+                "fork proofs",
+                0,
+                "they are not those of the domains of which commits were taken back",
+            ))
+        }
     }
 }
 
@@ -144,7 +167,7 @@ impl DomainMemory {
             .collect();
         let last = self.last.as_deref().map(CommitHeader::decode).transpose()?;
         Ok(Domain {
-            chain: self.chain(last.as_ref())?,
+            before: self.before(last.as_ref())?,
             last,
             recent: Vec::new(),
             federation: FederationState::of(&knows),
@@ -155,18 +178,22 @@ impl DomainMemory {
         })
     }
 
-    fn chain(&self, last: Option<&CommitHeader>) -> Result<Option<Chain>, DecodeError> {
-        let Some(peaks) = &self.peaks else {
+    /// The commits before the last. What they are called is held against the header of the last,
+    /// which is signed, as far as it says so.
+    fn before(&self, last: Option<&CommitHeader>) -> Result<Option<Peaks>, DecodeError> {
+        let Some(digests) = &self.peaks else {
             return Ok(None);
         };
-        let (len, hash) = last.map_or((0, CommitHash::NONE), |last| (last.number, last.hash()));
-        match Chain::from_parts(len, hash, peaks.clone()) {
-            Some(chain) => Ok(Some(chain)),
-            None => Err(Reader::invalid(
-                "chain peaks",
-                0,
-                "they are not as many as its length needs",
-            )),
+        let invalid = |problem| Err(Reader::invalid("chain peaks", 0, problem));
+        let len = last.map_or(0, |last| last.number - 1);
+        let Some(before) = Peaks::from_parts(len, digests.clone()) else {
+            return invalid("they are not as many as its length needs");
+        };
+        match last.map(|last| last.history) {
+            Some(History::Root(signed)) if signed != before.root() => {
+                invalid("they are not those of the history that the last commit names")
+            }
+            _ => Ok(Some(before)),
         }
     }
 }

@@ -23,6 +23,10 @@ pub(crate) const DIR: &str = "index";
 pub(super) const FILE: &str = "index/checkpoint";
 const MAGIC: [u8; 8] = *b"UORCKPT\0";
 const VERSION: u16 = 3;
+/// The version before, whose root has the same length.
+const VERSION_WITHOUT_PEAKS: u16 = 2;
+/// Length of the root, which ends a body and begins with [`Checkpoint::through`].
+const ROOT_LEN: usize = 144;
 /// Magic, version, zeros up to 16, digest of the body.
 const HEADER_LEN: usize = 48;
 
@@ -99,7 +103,11 @@ pub(super) enum Unusable {
     #[error("`{FILE}` has format version {found}, this release reads {VERSION}")]
     Version { found: u16 },
     #[error("`{FILE}` has format version {found}, which an older release wrote")]
-    Older { found: u16 },
+    Older {
+        found: u16,
+        /// Up to where in the log it covers it, where that is known of its version.
+        through: Option<LogPosition>,
+    },
     #[error("`{FILE}` is damaged: its digest should be {expected}, it is {found}")]
     Damaged { expected: String, found: String },
     #[error("`{FILE}` is damaged: {what}")]
@@ -236,6 +244,13 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Up to where in the log a checkpoint with this body covers it.
+    fn through_in(body: &[u8]) -> Option<LogPosition> {
+        let root = body.get(body.len().checked_sub(ROOT_LEN)?..)?;
+        let through = root.first_chunk().copied().map(u64::from_le_bytes)?;
+        Some(LogPosition::from_u64(through))
+    }
+
     fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
         let Some((header, body)) = bytes
             .split_at_checked(HEADER_LEN)
@@ -250,7 +265,18 @@ impl Checkpoint {
         let is_whole = header[10..16] == [0; 6] && digest.as_bytes() == &header[16..];
         match found {
             VERSION => {}
-            1..VERSION if is_whole => return Err(Unusable::Older { found }),
+            1..VERSION if is_whole => {
+                let through = (found == VERSION_WITHOUT_PEAKS)
+                    .then(|| Self::through_in(body))
+                    .flatten();
+                return Err(Unusable::Older { found, through });
+            }
+            1..VERSION => {
+                return Err(Unusable::Damaged {
+                    expected: hex(&header[16..]),
+                    found: hex(digest.as_bytes()),
+                });
+            }
             _ => return Err(Unusable::Version { found }),
         }
         if header[10..16] != [0; 6] {

@@ -246,7 +246,7 @@ impl Batch {
             number: head.map_or(1, |head| head.number + 1),
             history: judge
                 .history(&domain)
-                .expect("a domain that is not frozen has a chain"),
+                .expect("commits are taken back by a proof, and there is none"),
             logseq: judge
                 .logseq_max()
                 .next()

@@ -98,7 +98,7 @@ impl Mender {
                 };
                 found
                     .entry(header.number)
-                    .or_default()
+                    .or_insert_with(|| Vec::with_capacity(1))
                     .push((row, header.history));
             }
         }
@@ -108,13 +108,13 @@ impl Mender {
 
 impl commits::Source for Mender {
     fn rows(&self, site: &SiteId, len: u64, last: CommitHash) -> Result<Vec<CommitRow>, String> {
-        let found = self
+        let mut found = self
             .commits_of(site, len)
             .map_err(|error| error.to_string())?;
         let is_missing = |number| format!("commit {number} of site {site} is not there");
         let mut branches = Branches::default();
         for number in 1..=len {
-            let found = found.get(&number).map_or(&[][..], Vec::as_slice);
+            let found = found.remove(&number).unwrap_or_default();
             if !branches.grow(found) {
                 return Err(is_missing(number));
             }
@@ -176,22 +176,31 @@ struct Branches {
 
 impl Branches {
     /// Takes in the commits of the next number. Returns whether one of them continues what is here.
-    fn grow(&mut self, found: &[(CommitRow, History)]) -> bool {
+    fn grow(&mut self, found: Vec<(CommitRow, History)>) -> bool {
         let before = match self.levels.is_empty() {
             true => vec![Chain::default()],
             false => std::mem::take(&mut self.tips),
         };
-        let mut level = Vec::new();
+        // Two chains with one history are the same.
+        let named: BTreeMap<History, usize> = (0..)
+            .zip(&before)
+            .flat_map(|(place, chain)| {
+                let previous = History::Previous(chain.last());
+                [(previous, place), (chain.history(), place)]
+            })
+            .collect();
+        let (mut level, mut taken) = (Vec::with_capacity(1), BTreeSet::new());
         for (row, history) in found {
-            let is_continued = |chain: &Chain| chain.history_like(history) == *history;
-            // Two chains with one history are the same.
-            let Some(place) = before.iter().position(is_continued) else {
+            let Some(place) = named.get(&history).copied() else {
                 continue;
             };
-            let mut chain = before[place].clone();
-            chain.push(row.hash);
-            level.push((*row, place));
-            self.tips.push(chain);
+            // What lies in the log twice is taken once.
+            if taken.insert(row.hash) {
+                let mut chain = before[place].clone();
+                chain.push(row.hash);
+                level.push((row, place));
+                self.tips.push(chain);
+            }
         }
         self.levels.push(level);
         !self.tips.is_empty()

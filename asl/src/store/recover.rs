@@ -1,9 +1,12 @@
 //! What an opened store shows: from the checkpoint where there is one that fits, else from the start of the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use uor_index_format::chain::Peaks;
 use uor_index_format::commit::{Commit, ForkProof};
+use uor_index_format::id::SiteId;
 use uor_index_format::membership::{ConflictRule, Genesis};
 use uor_index_format::record::Content;
 
@@ -20,6 +23,7 @@ use crate::commits::{self, Commits};
 use crate::disk::{self, Disk, DiskError, Mode};
 use crate::entry::{decode_commit, kind};
 use crate::error::with_causes;
+use crate::index::Index;
 use crate::judge::{Judge, Verdict};
 use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
@@ -123,6 +127,20 @@ pub(super) fn open(
 ) -> Result<Option<(Judge, View, Found)>, StoreError> {
     let mut found = Found::default();
     let packs_lost = PacksLost::of(store)?;
+    if let Some(through) = named_end(&checkpoint).filter(|_| !store.options.anew) {
+        match covered(through, store.log.view().end()) {
+            // A reader shows what is there; a writer must not go on where others may know more.
+            Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
+                let heads = BTreeMap::new();
+                found.cut = Some(LogCut {
+                    end,
+                    through,
+                    heads,
+                });
+            }
+            through => drop(through?),
+        }
+    }
     match checkpoint {
         None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
         Some(_) if store.options.anew => {
@@ -135,6 +153,7 @@ pub(super) fn open(
             Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
             Ok((judge, view)) => return Ok(Some((judge, view, found))),
             Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
+            // The same, with what the checkpoint knows of the domains.
             Err(Stale::Cut(cut)) => found.cut = Some(cut),
         },
     }
@@ -191,20 +210,19 @@ fn resume(
         Ok(commits) => commits,
         Err(error) => return unusable(StaleIndex::file(&error)),
     };
-    let mut index = store.empty_index();
-    let ordinals = Arc::new(commits.ordinals().clone());
-    for stored in &checkpoint.runs {
-        match store.open_stored(stored, &ordinals) {
-            Ok(run) => index.push_run(Arc::new(run)),
-            Err(error) => return unusable(StaleIndex::file(&error)),
-        }
-    }
+    let index = match open_runs(store, &checkpoint, &commits) {
+        Ok(index) => index,
+        Err(error) => return unusable(StaleIndex::file(&error)),
+    };
     if commits.frontier() != judge.frontier() {
         let what = "the commit tables end otherwise than it says";
         return unusable(StaleIndex::checkpoint(what.to_owned()));
     }
-    let through = match covered(&checkpoint, store.log.view().end()) {
-        // A reader shows what is there; a writer must not go on where others may know more.
+    if let Some(site) = unconfirmed(&judge, &commits)? {
+        let what = format!("the history of site {site} is not that of its commit table");
+        return unusable(StaleIndex::checkpoint(what));
+    }
+    let through = match covered(checkpoint.through(), store.log.view().end()) {
         Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
             let heads = judge
                 .frontier()
@@ -240,8 +258,7 @@ fn resume(
     let mut view = View::new(state);
     view.memtable_from = through;
     view.genesis = judge.genesis().cloned();
-    view.erased = parts.erased;
-    view.testimony = parts.testimony;
+    (view.erased, view.testimony) = (parts.erased, parts.testimony);
     view.wanted = parts
         .wanted
         .into_iter()
@@ -267,9 +284,50 @@ fn is_founded_by(store: &Store, genesis: &Genesis) -> Result<(), StoreError> {
     }
 }
 
-/// Up to where in the log the checkpoint covers it.
-fn covered(checkpoint: &Checkpoint, end: LogPosition) -> Result<LogPosition, StoreError> {
-    let through = checkpoint.through();
+/// The index that a checkpoint names.
+fn open_runs(
+    store: &Store,
+    checkpoint: &Checkpoint,
+    commits: &Commits,
+) -> Result<Index, ReadError> {
+    let mut index = store.empty_index();
+    let ordinals = Arc::new(commits.ordinals().clone());
+    for stored in &checkpoint.runs {
+        index.push_run(Arc::new(store.open_stored(stored, &ordinals)?));
+    }
+    Ok(index)
+}
+
+/// A domain whose history is another than its commit table gives, of those whose last commit does
+/// not confirm it.
+fn unconfirmed(judge: &Judge, commits: &Commits) -> Result<Option<SiteId>, ReadError> {
+    for (site, before) in judge.unconfirmed() {
+        let mut peaks = Peaks::default();
+        for hash in commits.hashes_of(&site).take(row_count(before.len())) {
+            peaks.push(hash?);
+        }
+        if peaks != *before {
+            return Ok(Some(site));
+        }
+    }
+    Ok(None)
+}
+
+fn row_count(len: u64) -> usize {
+    usize::try_from(len).expect("as many rows were read")
+}
+
+/// Up to where in the log a checkpoint says that it covers it, of whatever version it is.
+fn named_end(checkpoint: &Option<Result<Checkpoint, Unusable>>) -> Option<LogPosition> {
+    match checkpoint {
+        Some(Ok(checkpoint)) => Some(checkpoint.through()),
+        Some(Err(Unusable::Older { through, .. })) => *through,
+        _ => None,
+    }
+}
+
+/// Up to where in the log a checkpoint covers it that says so.
+fn covered(through: LogPosition, end: LogPosition) -> Result<LogPosition, StoreError> {
     // A crash may have lost the mark behind what was synced last; a reader does not write it again.
     if through <= end || through == end.plus(log::MARK_LEN) {
         return Ok(through.min(end));

@@ -22,8 +22,8 @@ use crate::store::view::View;
 pub(super) struct Commits {
     log: LogView,
     noted: Vec<(Committed, LogPosition)>,
-    /// Of each, the root over those before it in its domain.
-    histories: Vec<HistoryRoot>,
+    /// Of each, the root over those before it in its domain, where all of them could be read.
+    histories: Vec<Option<HistoryRoot>>,
     /// What could not be read of the table of commits; some are not here then.
     pub(super) damages: Vec<ReadError>,
 }
@@ -36,15 +36,22 @@ impl Commits {
             histories: Vec::new(),
             damages: Vec::new(),
         };
-        let mut chain = Chain::default();
+        // Those of one domain, unless one of them could not be read.
+        let mut chain = None;
         for row in view.state().commits().iter() {
             match row {
                 Ok((domain, number, row)) => {
                     if number == 1 {
-                        chain = Chain::default();
+                        chain = Some(Chain::default());
                     }
-                    this.histories.push(chain.root());
-                    chain.push(row.hash);
+                    let is_known = chain
+                        .as_ref()
+                        .is_some_and(|chain| chain.len() + 1 == number);
+                    chain = chain.filter(|_| is_known);
+                    this.histories.push(chain.as_ref().map(Chain::root));
+                    if let Some(chain) = &mut chain {
+                        chain.push(row.hash);
+                    }
                     this.noted.push((
                         Committed {
                             domain,
@@ -55,7 +62,10 @@ impl Commits {
                         row.at,
                     ));
                 }
-                Err(damage) => this.damages.push(damage),
+                Err(damage) => {
+                    chain = None;
+                    this.damages.push(damage);
+                }
             }
         }
         this

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use uor_asl::store::{Store, StoreError};
+use uor_index_format::DecodeError;
 use uor_index_format::commit::ForkProof;
 use uor_index_format::id::SiteId;
 use uor_index_format::wire::{FORKS_MAX, PROOFS_MAX, Request, WireFork};
@@ -122,6 +123,11 @@ impl Replicator {
         for bytes in proofs.iter().take(PROOFS_MAX) {
             match ForkProof::decode(bytes) {
                 Ok(proof) => self.freeze(store, proof)?,
+                // What a newer release wrote does not hide what is behind it.
+                Err(error @ DecodeError::NewerVersion { .. }) => self.notice(Notice::Malformed {
+                    peer,
+                    problem: error.to_string(),
+                }),
                 Err(error) => {
                     self.notice(Notice::Malformed {
                         peer,

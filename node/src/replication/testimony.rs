@@ -6,6 +6,7 @@
 
 use uor_asl::judge::Verdict;
 use uor_asl::store::{Store, StoreError};
+use uor_index_format::DecodeError;
 use uor_index_format::commit::Commit;
 use uor_index_format::id::SiteId;
 use uor_index_format::wire::{Request, TESTIMONY_SITES_MAX};
@@ -64,6 +65,11 @@ impl Replicator {
                     });
                     break;
                 }
+                // What a newer release wrote does not hide what is behind it.
+                Err(error @ DecodeError::NewerVersion { .. }) => self.notice(Notice::Malformed {
+                    peer,
+                    problem: error.to_string(),
+                }),
                 Err(error) => {
                     self.notice(Notice::Malformed {
                         peer,
