@@ -2,9 +2,10 @@
 //! longer one is cut by its content into chunks that payloads share, with a manifest that lists
 //! them. Layout, and every way a crash can fall: `FORMAT.md`, "Blocks"; design §6.
 //!
-//! To be read in this order: `frame` (a block's header), `manifest`, `record`, `pack` and `block`
-//! (one file, and one block in it), `tail` (appending); `run` and `index` (where every block is);
-//! `handle`, the open packs. The rest is what is done with them: `write` puts (`put`, `cut`,
+//! To be read in this order: `place`, `layout`, `damage`, `error`, `recovery` (what is said);
+//! `frame` (a block's header), `manifest`, `record`, `pack` and `block` (one file, and one block in
+//! it), `list` (which packs there are), `tail` (appending); `run` and `index` (where every block
+//! is); `pins` and `handle`, the open packs. The rest is what is done with them: `write` puts (`put`, `cut`,
 //! `compress`, `pipeline`), `read` and `lookup` read, `seal` writes runs, `erase`, `collect` and
 //! `give_up` free space, `lost` and `verify` deal with damage; `recover` opens (`present`, `scan`,
 //! `repair`), `reopen` does so again after a failure.

@@ -5,7 +5,7 @@
 //! places; whoever asks reads the whole id there before it believes them. Everything here can be
 //! rebuilt from the log, and is where it is damaged.
 //!
-//! To be read in this order: `row`, `lines` (one memory access), `segment` (a file), `mend` (a
+//! To be read in this order: `error`, `row`, `lines` (one memory access), `segment` (a file), `mend` (a
 //! damaged one), `filter` (many records at a time), `run`, `memtable`, and this file, which asks
 //! all of them.
 

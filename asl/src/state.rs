@@ -5,6 +5,10 @@
 //! idempotent, and any snapshot inside the frontier can be asked for at any time. `replay` holds
 //! the specification's sequential algorithm against this module.
 //!
+//! To be read in this order: `stand` (the rules: what a tombstone shadows, what of several versions
+//! is visible), `error`, `at` (a snapshot), `many`, `change` and `taken_back` (what a commit, or a
+//! fork proof, does), `sum` (the digest), `summary` and `summaries` (ids with many versions).
+//!
 //! A version is its record's bytes in the log; `index` says where they lie. So what is kept in
 //! memory is what has changed since the index was last written, and the digest of what is visible.
 

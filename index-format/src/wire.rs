@@ -1,4 +1,4 @@
-//! What nodes say to each other: doorbells, questions and answers of the delta protocol.
+//! What nodes say to each other: announcements, questions and answers of the delta protocol.
 //!
 //! Questions are small whoever asks, so that what an unknown peer sends costs next to nothing to
 //! read. Answers come in pages and parts, each bounded, and only to what was asked for. Frames are
@@ -27,8 +27,8 @@ pub const PART_LEN_MAX: u64 = 1 << 20;
 pub const FRAME_LEN_MAX: usize = (crate::commit::BODY_LEN_MAX as usize) + (1 << 16);
 /// Most bytes of a question.
 pub const REQUEST_LEN_MAX: usize = 4096;
-/// Most bytes of a doorbell.
-pub const DOORBELL_LEN_MAX: usize = 1000;
+/// Most bytes of an announcement.
+pub const ANNOUNCEMENT_LEN_MAX: usize = 1000;
 /// Most heads in one page of a frontier.
 pub const HEADS_MAX: usize = 4096;
 /// Most frozen domains in one page of them.
@@ -43,7 +43,7 @@ pub const CONTACTS_MAX: usize = 64;
 /// Announces the newest commit of the sender's own domain to a member. It may be lost, and nothing
 /// rests on it.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Doorbell {
+pub struct Announcement {
     /// The federation.
     pub federation: [u8; 32],
     /// The domain that has grown.
@@ -347,7 +347,7 @@ macro_rules! frames {
 }
 
 frames! {
-    Doorbell up to DOORBELL_LEN_MAX;
+    Announcement up to ANNOUNCEMENT_LEN_MAX;
     Request up to REQUEST_LEN_MAX;
     Response up to FRAME_LEN_MAX;
 }

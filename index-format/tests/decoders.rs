@@ -29,7 +29,7 @@ use uor_index_format::reference::RefAssignment;
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::ticket::{Ticket, TicketError};
 use uor_index_format::tree::Tree;
-use uor_index_format::wire::{Doorbell, Request, Response};
+use uor_index_format::wire::{Announcement, Request, Response};
 
 /// Decodes, and encodes again what was accepted.
 type Again = fn(&[u8]) -> Option<Vec<u8>>;
@@ -53,7 +53,7 @@ fn canonical() -> BTreeMap<&'static str, Again> {
 
 /// Decoders of frames: nothing in them is hashed, so a second spelling does no harm.
 fn frames() -> BTreeMap<&'static str, Again> {
-    BTreeMap::from(again!(Doorbell Request Response))
+    BTreeMap::from(again!(Announcement Request Response))
 }
 
 fn decode_record(bytes: &[u8]) -> Result<Record, DecodeError> {
@@ -193,8 +193,8 @@ proptest! {
     }
 
     #[test]
-    fn doorbells(value in strategies::doorbell(), damage in damage()) {
-        round_trip(&value, Doorbell::encode, Doorbell::decode, &damage)?;
+    fn announcements(value in strategies::announcement(), damage in damage()) {
+        round_trip(&value, Announcement::encode, Announcement::decode, &damage)?;
     }
 
     #[test]

@@ -27,7 +27,9 @@ use uor_index_format::snapshot::Snapshot;
 use uor_index_format::state::StateHash;
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::Tree;
-use uor_index_format::wire::{DOORBELL_LEN_MAX, Doorbell, Refusal, Request, Response, WireFork};
+use uor_index_format::wire::{
+    ANNOUNCEMENT_LEN_MAX, Announcement, Refusal, Request, Response, WireFork,
+};
 
 const GOLDEN_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden.txt");
 const FORMAT_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/FORMAT.md");
@@ -342,16 +344,16 @@ fn hold_frames(golden: &mut Golden) {
         *samples::founder().site_id().as_bytes(),
         *commit.hash().as_bytes(),
     );
-    let doorbell = samples::doorbell();
+    let announcement = samples::announcement();
     assert!(
-        doorbell.encode().len() < DOORBELL_LEN_MAX,
-        "a doorbell fits its frame"
+        announcement.encode().len() < ANNOUNCEMENT_LEN_MAX,
+        "an announcement fits its frame"
     );
     golden.both(
-        "wire.doorbell",
-        &doorbell,
-        Doorbell::encode,
-        Doorbell::decode,
+        "wire.announcement",
+        &announcement,
+        Announcement::encode,
+        Announcement::decode,
     );
     let checksum = *Checksum::of(samples::PAYLOAD).as_bytes();
     let expires_ms = 1_800_000_000_000;

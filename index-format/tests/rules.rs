@@ -15,7 +15,7 @@ use uor_index_format::reference::RefAssignment;
 use uor_index_format::snapshot::Snapshot;
 use uor_index_format::tree::Tree;
 use uor_index_format::wire::{
-    DOORBELL_LEN_MAX, Doorbell, FrameError, PROTOCOL_VERSION, Refusal, Response,
+    ANNOUNCEMENT_LEN_MAX, Announcement, FrameError, PROTOCOL_VERSION, Refusal, Response,
 };
 
 fn decode_record(bytes: &[u8]) -> Result<Record, DecodeError> {
@@ -154,10 +154,10 @@ fn frames_of_another_protocol_version_are_refused() {
             found: PROTOCOL_VERSION + 1
         })
     );
-    let long = vec![PROTOCOL_VERSION; DOORBELL_LEN_MAX + 1];
-    let (len, max) = (DOORBELL_LEN_MAX + 1, DOORBELL_LEN_MAX);
+    let long = vec![PROTOCOL_VERSION; ANNOUNCEMENT_LEN_MAX + 1];
+    let (len, max) = (ANNOUNCEMENT_LEN_MAX + 1, ANNOUNCEMENT_LEN_MAX);
     assert_eq!(
-        Doorbell::decode(&long),
+        Announcement::decode(&long),
         Err(FrameError::TooLong { len, max })
     );
 }

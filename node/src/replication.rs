@@ -5,10 +5,10 @@
 //! [`Replicator::poll_effect`]. Storage is the store's business, on whatever disk it was given. The
 //! libp2p shell and the simulator drive this same code.
 //!
-//! One conversation with a peer: it *announces* that it has grown (or a connection opens, or time passes); we
-//! ask for its *frontier*, page by page; we fetch a *delta* of every domain in which it is ahead,
-//! verified commit by commit; payloads follow. Nothing rests on an announcement arriving. What a peer
-//! sends is hostile until the store has judged it.
+//! One conversation with a peer: it *announces* that it has grown (or a connection opens, or time
+//! passes); we ask for its *frontier*, page by page; we fetch a *delta* of every domain in which it
+//! is ahead, verified commit by commit; payloads follow. Nothing rests on an announcement arriving.
+//! What a peer sends is hostile until the store has judged it.
 //!
 //! A connection proves the peer's key, so whether it is a member is known before a word is said.
 //! Only members are spoken to: whoever else connects hears nothing, not even which federation this
@@ -18,11 +18,12 @@
 //! `uor_asl::state`.
 //!
 //! To be read in this order: `effect`, `notice`, `timing` (what comes out, and when); `replicator`,
-//! `peer`, `conversation`, `question` (what is known); `events` (what comes in); `sync`, `forks`,
+//! `peer`, `conversation`, `question` (what is known); `events` (what comes in), `announce`; `sync`, `forks`,
 //! `testimony`, `merge` (a conversation, as the one who asks); `answer`, `serve` (as the one who is
 //! asked); `payloads`, `window`, `transfers`, `staging` (payloads); `book`, `caught_up`, `table`,
 //! `patience` (what is remembered of others).
 
+mod announce;
 pub mod answer;
 pub mod book;
 mod caught_up;

@@ -26,7 +26,7 @@ use uor_index_format::record::{Payload, Record};
 use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
 use uor_index_format::snapshot::Head;
 use uor_index_format::wire::{
-    Contact, Doorbell, HEADS_MAX, Position, Refusal, Request, Response, WireFork, WireHead,
+    Announcement, Contact, HEADS_MAX, Position, Refusal, Request, Response, WireFork, WireHead,
     fork_set,
 };
 use uor_node::replication::{Notice, READER_MS_MAX, table};
@@ -955,7 +955,7 @@ fn only_a_members_announcement_of_this_federation_is_heeded() {
         world.meet(1, peer.site_id(), claims(nowhere(), nothing(0)));
         world.carry();
         world.asked.clear();
-        let announcement = Doorbell {
+        let announcement = Announcement {
             federation,
             domain: [1; 32],
             number: 1,

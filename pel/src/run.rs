@@ -7,6 +7,9 @@
 //! one order; the first node that fails in that order ends the run. A mapped node (`each`) is
 //! traced likewise by the receipts of its files.
 //!
+//! To be read in this order: `profile`, `error`, `report` (what is said); `atom`, `task`, `input`,
+//! `files` (what is run, and on what); `known`, `pending`, `operator`, `runner`.
+//!
 //! A node that gives no result leaves nothing; nodes before it have left receipts that are true and
 //! will be reused.
 

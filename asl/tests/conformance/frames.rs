@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use uor_index_format::codec::{from_hex, hex};
-use uor_index_format::wire::{Doorbell, PROTOCOL_VERSION, Request, Response};
+use uor_index_format::wire::{Announcement, PROTOCOL_VERSION, Request, Response};
 
 const GOLDEN: &str = include_str!("../../../index-format/tests/golden.txt");
 
@@ -13,7 +13,7 @@ pub(crate) fn all() -> Value {
     let frames = vectors.map(|(name, text)| {
         let bytes = from_hex(text).unwrap();
         let shown = match name.split('.').next().unwrap() {
-            "doorbell" => format!("{:?}", Doorbell::decode(&bytes).unwrap()),
+            "announcement" => format!("{:?}", Announcement::decode(&bytes).unwrap()),
             "request" => format!("{:?}", Request::decode(&bytes).unwrap()),
             "response" => format!("{:?}", Response::decode(&bytes).unwrap()),
             other => panic!("no such kind of frame: {other}"),

@@ -88,7 +88,7 @@ ID, BYTES = ("bytes", 32), ("list", 1)
 HEAD = ("structure", "WireHead", [("domain", ID), ("number", 8), ("hash", ID)])
 CONTACT = ("structure", "Contact", [("site", ID), ("address", "text")])
 FORK = ("structure", "WireFork", [("domain", ID), ("number", 8)])
-DOORBELL = ("structure", "Doorbell", [("federation", ID), ("domain", ID), ("number", 8), ("hash", ID), ("logseq", 8),
+ANNOUNCEMENT = ("structure", "Announcement", [("federation", ID), ("domain", ID), ("number", 8), ("hash", ID), ("logseq", 8),
                                       ("snapshot", ID), ("state_root", ID)])
 DELTA = ("Delta", [("federation", ID), ("domain", ID), ("after", 8), ("after_hash", ID)])
 PAYLOAD = ("Payload", [("federation", ID), ("checksum", ID), ("offset", 8), ("len_max", 8)])
@@ -107,7 +107,7 @@ POSITION_2 = ("structure", "Position", [("snapshot", ID), ("logseq_max", 8), ("s
 # By version of the protocol.
 FRAMES = {
     1: {
-        "doorbell": DOORBELL,
+        "announcement": ANNOUNCEMENT,
         "request": ("choice", [
             ("Frontier", [("federation", ID), ("position", POSITION_1)]), DELTA, PAYLOAD,
             ("Read", [("federation", ID), ("member", ID), ("signature", ("bytes", 64))]), JOIN]),
@@ -115,7 +115,7 @@ FRAMES = {
             reasons("OtherFederation", "NotAMember", "NotHere", "Forked", "TicketUnknown", "Malformed", "Failed")]),
     },
     2: {
-        "doorbell": DOORBELL,
+        "announcement": ANNOUNCEMENT,
         "request": ("choice", [
             ("Frontier", [("federation", ID), ("position", POSITION_2), ("after", ("optional", ID))]),
             ("Forks", [("federation", ID), ("after", ("optional", ID))]),

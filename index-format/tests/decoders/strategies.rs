@@ -20,7 +20,7 @@ use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::{Attributes, EntryKind, MODE_MASK, Own, Tree, TreeEntry};
 use uor_index_format::wire::{
-    Contact, Doorbell, Position, Refusal, Request, Response, WireFork, WireHead,
+    Announcement, Contact, Position, Refusal, Request, Response, WireFork, WireHead,
 };
 
 type Bytes32 = [u8; 32];
@@ -412,9 +412,9 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
         })
 }
 
-pub(crate) fn doorbell() -> impl Strategy<Value = Doorbell> {
+pub(crate) fn announcement() -> impl Strategy<Value = Announcement> {
     (any::<[Bytes32; 5]>(), any::<[u64; 2]>()).prop_map(
-        |([federation, domain, hash, snapshot, state_root], [number, logseq])| Doorbell {
+        |([federation, domain, hash, snapshot, state_root], [number, logseq])| Announcement {
             federation,
             domain,
             number,

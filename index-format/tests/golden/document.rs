@@ -324,7 +324,10 @@ fn limits() -> String {
             wire::TESTIMONY_SITES_MAX as u64,
         ),
         ("addresses told with a frontier", wire::CONTACTS_MAX as u64),
-        ("bytes of a doorbell", wire::DOORBELL_LEN_MAX as u64),
+        (
+            "bytes of an announcement",
+            wire::ANNOUNCEMENT_LEN_MAX as u64,
+        ),
         (
             "bits of an entry's mode",
             tree::MODE_MASK.count_ones().into(),

@@ -16,7 +16,7 @@ use uor_index_format::snapshot::{Head, Origin, Snapshot};
 use uor_index_format::state::{Entry, StateHash};
 use uor_index_format::ticket::Ticket;
 use uor_index_format::tree::{self, Attributes, EntryKind, Own, Tree, TreeEntry};
-use uor_index_format::wire::{Contact, Doorbell, Position, WireHead, fork_set};
+use uor_index_format::wire::{Announcement, Contact, Position, WireHead, fork_set};
 
 /// What the sample artifact holds.
 pub(crate) const PAYLOAD: &[u8] = b"hello, federation\n";
@@ -432,9 +432,9 @@ pub(crate) fn ticket() -> Ticket {
     }
 }
 
-pub(crate) fn doorbell() -> Doorbell {
+pub(crate) fn announcement() -> Announcement {
     let commit = second_commit(0);
-    Doorbell {
+    Announcement {
         federation: *federation().as_bytes(),
         domain: *founder().site_id().as_bytes(),
         number: commit.header().number,

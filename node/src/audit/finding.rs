@@ -65,7 +65,7 @@ impl Finding {
             StoreFinding::Index { file, offset, what } => {
                 let message = format!(
                     "{what}; nothing is lost: while no node runs, remove the directory `index` of the store, and it is \
-                     made anew from the log"
+                     rebuilt from the log"
                 );
                 Self {
                     file: file.clone(),

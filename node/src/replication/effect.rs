@@ -30,7 +30,7 @@ pub enum Effect {
     },
     /// Announce to every connected member that this site has grown.
     Announce {
-        /// An encoded [`Doorbell`](uor_index_format::wire::Doorbell).
+        /// An encoded [`Announcement`](uor_index_format::wire::Announcement).
         frame: Vec<u8>,
     },
     /// Open a connection.

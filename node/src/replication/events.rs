@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use uor_asl::store::{Store, StoreError};
-use uor_index_format::id::{CommitHash, SiteId, SnapshotId, StateRoot};
-use uor_index_format::snapshot::Head;
-use uor_index_format::wire::{Doorbell, Response};
+use uor_index_format::id::{SiteId, SnapshotId, StateRoot};
+use uor_index_format::wire::{Announcement, Response};
 
 use super::conversation::Page;
 use super::effect::Effect;
@@ -77,7 +76,7 @@ impl Replicator {
         frame: &[u8],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Ok(announcement) = Doorbell::decode(frame) else {
+        let Ok(announcement) = Announcement::decode(frame) else {
             return Ok(());
         };
         let (is_ours, is_same, head_logseq, root) = {
@@ -298,34 +297,6 @@ impl Replicator {
         }
         self.trusted = Some(given.clone());
         self.effects.push_back(Effect::Trust(given));
-    }
-
-    /// Announces that the store has grown, if it has since that was last announced.
-    pub fn announce(&mut self, store: &Store) {
-        let announcement = {
-            let view = store.view();
-            if self.announced.as_ref() == Some(view.head()) || self.peers.is_empty() {
-                return;
-            }
-            self.announced = Some(view.head().clone());
-            let head = view.head().frontier.get(&self.me).copied();
-            let head = head.unwrap_or(Head {
-                number: 0,
-                hash: CommitHash::NONE,
-            });
-            Doorbell {
-                federation: *store.federation().as_bytes(),
-                domain: *self.me.as_bytes(),
-                number: head.number,
-                hash: *head.hash.as_bytes(),
-                logseq: view.state().logseq_max().0,
-                snapshot: *view.head().id().as_bytes(),
-                state_root: *view.state().root().as_bytes(),
-            }
-        };
-        self.effects.push_back(Effect::Announce {
-            frame: announcement.encode(),
-        });
     }
 
     fn question_failed(

@@ -14,7 +14,7 @@ use uor_index_format::id::{Checksum, SiteId};
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::record::{Payload, Record};
 use uor_index_format::wire::{
-    Doorbell, PART_LEN_MAX, Position, Refusal, Request, Response, WireHead, fork_set,
+    Announcement, PART_LEN_MAX, Position, Refusal, Request, Response, WireHead, fork_set,
 };
 use uor_node::net::{ANNOUNCEMENT_PROTOCOL, peer_id};
 use uor_node::replication::Notice;
@@ -91,7 +91,7 @@ fn silent_addresses_hide_no_peer() {
 
 fn announcement(federation: [u8; 32], snapshot: [u8; 32], state_root: [u8; 32]) -> Vec<u8> {
     let (domain, hash) = ([1; 32], [1; 32]);
-    Doorbell {
+    Announcement {
         federation,
         domain,
         number: 1,
