@@ -15,6 +15,7 @@ use uor_node::clock::wall_ms;
 use uor_node::site::text::count;
 
 use crate::audit::watch;
+use crate::code::Code;
 use crate::console::Console;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::render::{Table, short, size};
@@ -61,6 +62,12 @@ pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
         .path(dir.unwrap_or_else(|| Path::new(".")))
         .components()
         .collect();
+    if !source.is_dir() {
+        let missing = format!("{} is no directory", source.display());
+        return Err(Failed::new(missing)
+            .code(Code::FileNotFound)
+            .hint("`uor demo` takes a directory whose files it adds"));
+    }
     let root = Scratch::new("uor-demo")
         .map_err(|error| Failed::from(error).hint("set TMPDIR to a folder that can be written"))?;
     match play(&source, root.path(), began_ms, console) {

@@ -22,6 +22,25 @@ fn refuses(bench: &Bench, args: &[&str], status: i32, saying: &str) {
 }
 
 #[test]
+fn a_demo_of_what_is_no_directory_leaves_nothing() {
+    let bench = Bench::bare();
+    bench.write("file", "text");
+    fs::create_dir(bench.path("tmp")).unwrap();
+    for missing in ["missing", "file"] {
+        let output = bench
+            .command("uor")
+            .args(["--json", "demo", missing])
+            .env("TMPDIR", bench.path("tmp"))
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("file-not-found"), "{err}");
+    }
+    fs::remove_dir(bench.path("tmp")).expect("nothing was left in it");
+}
+
+#[test]
 fn wrong_usage_exits_2_and_64() {
     let bench = Bench::bare();
     for args in [
