@@ -5,10 +5,10 @@
 //! To be read in this order: `place`, `layout`, `damage`, `error`, `recovery` (what is said);
 //! `frame` (a block's header), `manifest`, `record`, `pack` and `block` (one file, and one block in
 //! it), `list` (which packs there are), `tail` (appending); `run` and `index` (where every block
-//! is); `pins` and `handle`, the open packs. The rest is what is done with them: `write` puts (`put`, `cut`,
-//! `compress`, `pipeline`), `read` and `lookup` read, `seal` writes runs, `erase`, `collect` and
-//! `give_up` free space, `lost` and `verify` deal with damage; `recover` opens (`present`, `scan`,
-//! `repair`), `reopen` does so again after a failure.
+//! is); `pins` and `handle`, the open packs. The rest is what is done with them: `write` puts
+//! (`put`, `cut`, `compress`, `pipeline`), `read` and `lookup` read, `seal` writes runs, `erase`,
+//! `collect` and `give_up` free space, `lost` and `verify` deal with damage; `recover` opens
+//! (`present`, `scan`, `repair`), `reopen` does so again after a failure.
 //!
 //! Invariants:
 //! * what is read has the digest it was asked by, or reading fails and names file, offset and both

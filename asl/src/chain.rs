@@ -1,6 +1,6 @@
 //! The chain of a domain: its commits are numbered, name those before them, and their logseq rises.
 
-use uor_index_format::chain::History;
+use uor_index_format::chain::{Chain, History};
 use uor_index_format::codec::hex;
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CommitHash, HistoryRoot, LogSeq, SiteId};
@@ -50,12 +50,12 @@ pub enum Break {
         before: u64,
     },
     /// It names other commits as the ones before it.
-    #[error("it names {named}; that is {}", hex(.before.as_bytes()))]
+    #[error("it names {named}; that is {}", hex(.expected.as_bytes()))]
     History {
         /// What it names.
         named: History,
         /// What it would have to name, in the same way.
-        before: History,
+        expected: History,
     },
     /// Its logseq does not rise.
     #[error("its logseq {logseq} is not above {before}")]
@@ -67,29 +67,29 @@ pub enum Break {
     },
 }
 
-/// A commit as it was noted when it was taken in, and those before it in its domain.
+/// What was noted of the commits before one in its domain.
 #[derive(Debug, Clone, Copy)]
-pub struct Noted {
-    /// The commit.
-    pub commit: Committed,
-    /// The one before it; `None` of the first.
-    pub before: Option<Committed>,
-    /// The root over all before it; `None` if that is not known, and not held against it.
-    pub history: Option<HistoryRoot>,
+pub enum Before {
+    /// There are none.
+    Nothing,
+    /// The last of them, and the root over all.
+    Known {
+        /// The commit before it.
+        last: Committed,
+        /// The root over all commits before it.
+        history: HistoryRoot,
+    },
+    /// Some of it could not be read: nothing is held against it.
+    Unknown,
 }
 
-/// Holds a commit against what was noted of it and of those before it. Its own signature and
-/// digests were checked when it was decoded. If this holds for every commit of a domain, they are
-/// one chain.
+/// Holds a commit against what was noted of it when it was taken in, and of those before it. Its
+/// own signature and digests were checked when it was decoded. If this holds for every commit of a
+/// domain, they are one chain.
 ///
 /// # Errors
 /// [`Break`].
-pub fn check(commit: &Commit, noted: &Noted) -> Result<(), Break> {
-    let Noted {
-        commit: noted,
-        before,
-        history,
-    } = noted;
+pub fn check(commit: &Commit, noted: &Committed, before: &Before) -> Result<(), Break> {
     let (header, hash) = (commit.header(), commit.hash());
     if (header.domain, header.number, header.logseq, hash)
         != (noted.domain, noted.number, noted.logseq, noted.hash)
@@ -99,19 +99,22 @@ pub fn check(commit: &Commit, noted: &Noted) -> Result<(), Break> {
             hash,
         });
     }
-    let (number, last, logseq) = before.map_or((0, CommitHash::NONE, LogSeq(0)), |before| {
-        (before.number, before.hash, before.logseq)
-    });
+    let (number, logseq, expected) = match (before, header.history) {
+        (Before::Unknown, _) => return Ok(()),
+        (Before::Nothing, named) => (0, LogSeq(0), Chain::default().history_like(&named)),
+        (Before::Known { last, .. }, History::Previous(_)) => {
+            (last.number, last.logseq, History::Previous(last.hash))
+        }
+        (Before::Known { last, history }, History::Root(_)) => {
+            (last.number, last.logseq, History::Root(*history))
+        }
+    };
     if header.number.checked_sub(1) != Some(number) {
         return Err(Break::Number { before: number });
     }
-    let before = match header.history {
-        History::Previous(_) => History::Previous(last),
-        History::Root(named) => History::Root(history.unwrap_or(named)),
-    };
-    if header.history != before {
+    if header.history != expected {
         let named = header.history;
-        return Err(Break::History { named, before });
+        return Err(Break::History { named, expected });
     }
     if header.logseq <= logseq {
         return Err(Break::LogSeq {

@@ -5,9 +5,9 @@
 //! places; whoever asks reads the whole id there before it believes them. Everything here can be
 //! rebuilt from the log, and is where it is damaged.
 //!
-//! To be read in this order: `error`, `row`, `lines` (one memory access), `segment` (a file), `mend` (a
-//! damaged one), `filter` (many records at a time), `run`, `memtable`, and this file, which asks
-//! all of them.
+//! To be read in this order: `error`, `row`, `lines` (one memory access), `segment` (a file),
+//! `mend` (a damaged one), `filter` (many records at a time), `run`, `memtable`, and this file,
+//! which asks all of them.
 
 mod error;
 mod filter;
@@ -46,8 +46,8 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index of `shards` shards, a power of two up to 65,536; others are rounded up. `seed`
-    /// is to be known to nobody who could choose ids.
+    /// An empty index of `shards` shards, a power of two up to 65,536; others are rounded up.
+    /// `seed` is to be known to nobody who could choose ids.
     #[must_use]
     pub fn new(shards: u32, seed: u64) -> Self {
         let shards = shards.clamp(1, 1 << 16).next_power_of_two();

@@ -293,12 +293,12 @@ impl Judge {
         }
     }
 
-    /// The domains of whose last commits no header says which were before all of them: a header of
-    /// version 1 names the one before it alone. What a memory says of those is to be made sure of.
-    pub(crate) fn unconfirmed(&self) -> impl Iterator<Item = (SiteId, &Peaks)> {
+    /// The commits before the last one of each domain whose last header does not sign them all,
+    /// since it has version 1.
+    pub(crate) fn unsigned_histories(&self) -> impl Iterator<Item = (SiteId, &Peaks)> {
         self.domains.iter().filter_map(|(site, domain)| {
-            let is_confirmed = !matches!(domain.last.as_ref()?.history, History::Previous(_));
-            Some((*site, domain.before.as_ref()?)).filter(|_| !is_confirmed)
+            let (last, before) = (domain.last.as_ref()?, domain.before.as_ref()?);
+            matches!(last.history, History::Previous(_)).then_some((*site, before))
         })
     }
 
@@ -626,8 +626,10 @@ impl Judge {
         if domain.knows.len() > knew {
             domain.federation = FederationState::of(&domain.knows);
         }
-        let chain = domain.chain();
-        domain.before = chain.map(|chain| chain.peaks().clone());
+        let chain = domain
+            .chain()
+            .expect("a commit that counts is behind none that was taken back");
+        domain.before = Some(chain.into_peaks());
         domain.last = Some(header.clone());
         domain.recent.push(header.clone());
         self.logseq_max = self.logseq_max.max(header.logseq);

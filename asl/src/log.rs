@@ -1,9 +1,9 @@
 //! The append log: opaque entries, in the order they were appended, each at a [`LogPosition`] that
 //! never changes. Layout, and every way a crash can fall: `FORMAT.md`, "Log"; design §6.
 //!
-//! To be read in this order: `position`, `layout`, `error`, `frame` (the unit of the log), `growing` and `tail`
-//! (appending to the last segment), `closed` (the others), `view` (reading); `scan` and `recover`
-//! (opening); `verify`, `salvage`. [`Log`] puts them together.
+//! To be read in this order: `position`, `layout`, `error`, `frame` (the unit of the log),
+//! `growing` and `tail` (appending to the last segment), `closed` (the others), `view` (reading);
+//! `scan` and `recover` (opening); `verify`, `salvage`. [`Log`] puts them together.
 //!
 //! Invariants:
 //! * an entry is durable once [`Log::sync`] has returned; entries are never reordered, and only

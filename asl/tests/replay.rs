@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use uor_asl::chain::{self, Break, Noted};
+use uor_asl::chain::{self, Before, Break};
 use uor_asl::disk::{Disk, Mode, real::RealDisk};
 use uor_asl::log::Log;
 use uor_asl::replay::{Reached, Replay, Replayed, replay};
@@ -252,21 +252,24 @@ fn committed(commit: &Commit) -> Committed {
     }
 }
 
-/// What is noted of a commit behind these.
-fn noted(commit: &Commit, before: &[&Commit]) -> Noted {
+/// What is noted of these commits, which are all before one.
+fn noted(before: &[&Commit]) -> Before {
     let chain: Chain = before.iter().map(|commit| commit.hash()).collect();
-    Noted {
-        commit: committed(commit),
-        before: before.last().map(|before| committed(before)),
-        history: Some(chain.root()),
+    match before.last() {
+        None => Before::Nothing,
+        Some(last) => Before::Known {
+            last: committed(last),
+            history: chain.root(),
+        },
     }
 }
 
 #[test]
 fn whatever_breaks_a_chain_is_named() {
     let artifact = |byte| Record::artifact(None, Payload::of(&[byte]));
-    let checked =
-        |commit: &Commit, before: &[&Commit]| chain::check(commit, &noted(commit, before));
+    let checked = |commit: &Commit, before: &[&Commit]| {
+        chain::check(commit, &committed(commit), &noted(before))
+    };
     let histories: [fn(&Chain) -> History; 2] =
         [|chain| History::Previous(chain.last()), Chain::history];
     for history in histories {
@@ -281,12 +284,14 @@ fn whatever_breaks_a_chain_is_named() {
         assert_eq!(checked(&second, &[&first]), Ok(()));
         assert_eq!(checked(&third, &[&first, &second]), Ok(()));
 
+        let unknown = |commit| chain::check(commit, &committed(commit), &Before::Unknown);
+        assert_eq!(unknown(&third), Ok(()), "nothing is known against it");
         assert_eq!(checked(&second, &[]), Err(Break::Number { before: 0 }));
         assert_eq!(checked(&third, &[&first]), Err(Break::Number { before: 1 }));
         let strange = write(2, &[&third], 5, 2);
         let broken = Break::History {
             named: history(&chain(&[&third])),
-            before: history(&chain(&[&first])),
+            expected: history(&chain(&[&first])),
         };
         assert_eq!(checked(&strange, &[&first]), Err(broken));
         for logseq in [1, 3] {
@@ -306,7 +311,7 @@ fn whatever_breaks_a_chain_is_named() {
                 hash: other.hash(),
             };
             assert_eq!(
-                chain::check(other, &noted(&second, &[&first])),
+                chain::check(other, &committed(&second), &noted(&[&first])),
                 Err(expected)
             );
         }

@@ -1,6 +1,6 @@
 //! The chain of a domain: each commit names all that were before it. A commit of version 2 names
-//! them by the root of a Merkle tree over their hashes; one of version 1 names the hash of the last,
-//! which names the one before it in turn.
+//! them by the root of a Merkle tree over their hashes; one of version 1 names the hash of the
+//! last, which names the one before it in turn.
 //!
 //! Either way nothing before a commit can be another without its hash being another. By a root, a
 //! single commit of a long history can be shown besides, and that a later history continues an
@@ -136,9 +136,14 @@ impl Chain {
         self.last
     }
 
-    /// What names all commits.
+    /// The peaks of all commits.
     pub const fn peaks(&self) -> &Peaks {
         &self.peaks
+    }
+
+    /// The peaks of all commits, for whoever continues them.
+    pub fn into_peaks(self) -> Peaks {
+        self.peaks
     }
 
     /// Takes in the next commit.

@@ -31,7 +31,8 @@ pub mod context {
     pub static ADMISSION: Context = Context::new("uor 2026-11 admission v1");
     /// [`CommitHash`](super::CommitHash).
     pub static COMMIT: Context = Context::new("uor 2026-11 commit v1");
-    /// A node of the tree over the hashes of a domain's commits: [`HistoryRoot`](super::HistoryRoot).
+    /// A node of the tree over the hashes of a domain's commits:
+    /// [`HistoryRoot`](super::HistoryRoot).
     pub static HISTORY_NODE: Context = Context::new("uor 2026-11 history node v1");
     /// What a commit of version 2 signs of its body.
     pub static CONTENT: Context = Context::new("uor 2026-11 commit content v1");

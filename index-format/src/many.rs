@@ -1,5 +1,6 @@
-//! `derive_key` digests of many inputs of one length, side by side in vector registers: four times
-//! as many in the same time as one after the other (`cargo bench`, "records root").
+//! `derive_key` digests of many inputs of one length, side by side in vector registers. A record of
+//! a commit takes three blocks (its leaf, and one node): some 60 ns of a processor with AVX2, and
+//! 250 one after the other.
 //!
 //! What does it is `blake3::platform`, which is public but not promised. `blake3::many` takes its
 //! place once that is released (BLAKE3 pull request 575); nothing outside of this file knows.

@@ -227,8 +227,8 @@ proptest! {
     }
 }
 
-/// What a commit's header has to say of the body behind it, from the words of `FORMAT.md`. Where the
-/// body is not what the header's counts say, the checksum alone.
+/// What a commit's header has to say of the body behind it, from the words of `FORMAT.md`. Where
+/// the body is not what the header's counts say, the checksum alone.
 fn content(bytes: &[u8]) -> [u8; 32] {
     let (header, body) = bytes.split_at(CommitHeader::LEN);
     let checksum = *blake3::hash(body).as_bytes();

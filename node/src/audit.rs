@@ -5,9 +5,9 @@
 //! returns a plain value that carries its verdict; `uor-replay` opens stores, calls one of these
 //! and renders what it gets, as text or as JSON.
 //!
-//! To be read in this order: `verdict`, `error`; `subject`, `snapshot` (what is audited, and as of when);
-//! `finding`; `verify` with `artifacts`, `replay` (one store); `compare` (two); `execute` with
-//! `stored_artifacts` (receipts); `report` (all of these across sites).
+//! To be read in this order: `verdict`, `error`; `subject`, `snapshot` (what is audited, and as of
+//! when); `finding`; `verify` with `artifacts`, `replay` (one store); `compare` (two); `execute`
+//! with `stored_artifacts` (receipts); `report` (all of these across sites).
 //!
 //! Invariant: nothing here modifies a store. Stores are open for reading beside any writer;
 //! evidence is left as found, and what is damaged is read as far as it can be.

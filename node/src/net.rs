@@ -7,9 +7,9 @@
 //!
 //! * **links** — dialled by address, reported once per peer: [`NetEvent::Connected`] when its first
 //!   connection opens, [`NetEvent::Disconnected`] when its last one closes;
-//! * **announcements** — at most [`ANNOUNCEMENT_LEN_MAX`] bytes to every connected member, and to nobody
-//!   else. They may be lost, and of several in a row only the last arrives; they say "come and
-//!   ask", and never carry what is asked for;
+//! * **announcements** — at most [`ANNOUNCEMENT_LEN_MAX`] bytes to every connected member, and to
+//!   nobody else. They may be lost, and of several in a row only the last arrives; they say "come
+//!   and ask", and never carry what is asked for;
 //! * **requests** — a short question, and an answer as long as the question allows. Every
 //!   [`NetCommand::Request`] ends in exactly one [`NetEvent::Response`] or
 //!   [`NetEvent::RequestFailed`], unless the shell stops first.

@@ -7,8 +7,8 @@
 //!
 //! To be read in this order: `config`, `error`, `handle` (how a node is run); `node` (the loop);
 //! `asking` (what comes before its first own commit); `failing`, `reopening` (a full disk); `quiet`
-//! (how much it says); `status` (what it shows); `join`, `recover`, `replica` (conversations without
-//! a node); `network`, `address`, `signals` (what all of these use).
+//! (how much it says); `status` (what it shows); `join`, `recover`, `replica` (conversations
+//! without a node); `network`, `address`, `signals` (what all of these use).
 
 mod address;
 mod asking;

@@ -221,7 +221,8 @@ async fn two_nodes_connect_over_quic() {
     pair(QUIC).await;
 }
 
-/// A line of three: whoever announces something is heard by those it is connected with, and by no others.
+/// A line of three: whoever announces something is heard by those it is connected with, and by no
+/// others.
 #[tokio::test]
 async fn an_announcement_is_heard_by_neighbours_only() {
     let (mut a, mut b) = (Node::start(1, TCP).await, Node::start(2, TCP).await);

@@ -480,8 +480,8 @@ fn a_site_that_was_admitted_twice_is_heard_though_its_inviter_forked() {
     assert_eq!(here, there);
 }
 
-/// A frontier that comes a head at a time arrives whole, and in the end the peer is noted as caught up
-/// with.
+/// A frontier that comes a head at a time arrives whole, and in the end the peer is noted as caught
+/// up with.
 #[test]
 fn a_frontier_of_several_pages_arrives_whole() {
     let mut world = World::new(3);

@@ -1,5 +1,5 @@
-//! The virtual network: links that carry announcements, questions and answers with delay, reordering,
-//! duplication and loss, and that can be cut.
+//! The virtual network: links that carry announcements, questions and answers with delay,
+//! reordering, duplication and loss, and that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 

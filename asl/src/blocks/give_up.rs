@@ -1,5 +1,5 @@
-//! Giving packs up: what lives in one is appended again, then the list says that it is no more, then
-//! its file goes.
+//! Giving packs up: what lives in one is appended again, then the list says that it is no more,
+//! then its file goes.
 //!
 //! Packs are given up one by one, those in which least lives first, so that no more room is needed
 //! at any time than for what lives in one, and what that frees is there for the next. Where even

@@ -195,8 +195,8 @@ impl Index {
         Ok(self.best(&self.payload_blocks_of(payload)?))
     }
 
-    /// The block by which a payload is visible when the packs are opened again, and nothing is known
-    /// of damage.
+    /// The block by which a payload is visible when the packs are opened again, and nothing is
+    /// known of damage.
     pub(super) fn last_payload(&self, payload: Checksum) -> Result<Option<Found>, Damage> {
         Ok(self
             .payload_blocks_of(payload)?

@@ -1,5 +1,5 @@
-//! Asking the index. A run that turns out to be damaged is replaced by what the headers of its packs
-//! say.
+//! Asking the index. A run that turns out to be damaged is replaced by what the headers of its
+//! packs say.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The end of the last pack: appending blocks, making them durable, closing a full pack and beginning
-//! the next.
+//! The end of the last pack: appending blocks, making them durable, closing a full pack and
+//! beginning the next.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 

@@ -144,9 +144,9 @@ fn read_last(disk: &dyn Disk, number: u32, mode: Mode) -> Result<Last, LogError>
     }
 }
 
-/// All bytes of a segment's file. A writer beside a reader may make it shorter while it is read: one
-/// that closes the segment cuts it to its content, once, and one that opens it cuts its torn tail;
-/// `cuts` counts these.
+/// All bytes of a segment's file. A writer beside a reader may make it shorter while it is read:
+/// one that closes the segment cuts it to its content, once, and one that opens it cuts its torn
+/// tail; `cuts` counts these.
 fn read_whole(
     file: &dyn DiskFile,
     number: u32,

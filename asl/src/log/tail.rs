@@ -152,7 +152,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Writes zeros behind entries of `len` bytes that end at `end`, unless there is space for a mark.
+    /// Writes zeros behind entries of `len` bytes that end at `end`, unless there is space for a
+    /// mark.
     fn allocate(&mut self, end: usize, len: usize, options: Options) -> Result<(), LogError> {
         let needed = end + MARK_LEN;
         if needed <= self.allocated {

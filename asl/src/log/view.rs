@@ -60,8 +60,8 @@ impl LogView {
         }
     }
 
-    /// Shows the last segment, of number `number`, up to where it ends now; those between it and the
-    /// one before have been closed.
+    /// Shows the last segment, of number `number`, up to where it ends now; those between it and
+    /// the one before have been closed.
     pub(super) fn advance(&mut self, disk: &Arc<dyn Disk>, number: u32, last: Arc<Growing>) {
         if self.end.segment < number {
             let closed = self.end.segment..number;

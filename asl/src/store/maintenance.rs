@@ -7,11 +7,11 @@
 //! them, and what it no longer names is removed after it; so a crash at any point leaves a
 //! checkpoint whose files are there, or none.
 //!
-//! What maintenance knows is owned by whoever is at it: [`Maintenance`](state::Maintenance) lends it to one at a time,
-//! for a whole piece, and nobody who holds the judge or the view can ask for it. So there is one
-//! order of locks: maintenance, judge, view. A writer that judges everything anew meanwhile leaves
-//! word in the view, by its generation; what was captured of another generation is of no use, and
-//! its capture says so itself.
+//! What maintenance knows is owned by whoever is at it: [`Maintenance`](state::Maintenance) lends
+//! it to one at a time, for a whole piece, and nobody who holds the judge or the view can ask for
+//! it. So there is one order of locks: maintenance, judge, view. A writer that judges everything
+//! anew meanwhile leaves word in the view, by its generation; what was captured of another
+//! generation is of no use, and its capture says so itself.
 //!
 //! To be read in this order: `beginning`, `capture`, `state` (what is remembered), this file (what
 //! is due), `runs` (the files), `source`, `seal`, `merge`, `wakeup`, `thread` (who does it).

@@ -1,8 +1,8 @@
 //! Mending the index: what is damaged of it is found in the log again, when it is first touched.
 //!
 //! Readers wait for that, and get the answer they asked for. A writer then puts what was found in
-//! the place of the damaged file (`maintenance.rs`). What cannot be had in this way makes a writer give up
-//! the index and judge the log anew.
+//! the place of the damaged file (`maintenance.rs`). What cannot be had in this way makes a writer
+//! give up the index and judge the log anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -29,11 +29,11 @@ pub(super) struct Mender {
     told: Mutex<Vec<String>>,
     /// Whether something could not be mended.
     is_beyond_mending: AtomicBool,
-    /// Rung when there is something to write.
+    /// Notified when there is something to write.
     wakeup: Arc<Wakeup>,
 }
 
-/// A run of the index, to be laid out anew.
+/// A run of the index, to be rebuilt.
 pub(super) struct RunSource {
     pub(super) mender: Arc<Mender>,
     pub(super) number: u32,
@@ -164,8 +164,8 @@ impl index::Source for RunSource {
     }
 }
 
-/// The commits of one domain as they name each other. Of a domain that forked, more than one can lie
-/// in the log under one number; what is named by the last that counts is the chain.
+/// The commits of one domain as they name each other. Of a domain that forked, more than one can
+/// lie in the log under one number; what is named by the last that counts is the chain.
 #[derive(Default)]
 struct Branches {
     /// By number: rows, and the place of each one's predecessor among those before.

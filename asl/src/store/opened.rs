@@ -32,7 +32,7 @@ pub struct LogCut {
     pub end: LogPosition,
     /// Up to where it was covered by the checkpoint.
     pub through: LogPosition,
-    /// How many commits of each domain the checkpoint knows.
+    /// How many commits of each domain the checkpoint knows; empty where its version is not read.
     pub heads: BTreeMap<SiteId, u64>,
 }
 

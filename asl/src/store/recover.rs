@@ -1,4 +1,5 @@
-//! What an opened store shows: from the checkpoint where there is one that fits, else from the start of the log.
+//! What an opened store shows: from the checkpoint where there is one that fits, else from the
+//! start of the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,16 +28,6 @@ use crate::index::Index;
 use crate::judge::{Judge, Verdict};
 use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
-
-/// Why the log has to be read from its start.
-#[derive(Debug)]
-enum Stale {
-    /// The checkpoint, or a file it names, cannot be used.
-    Unusable(StaleIndex),
-    /// The log is shorter than it was when the checkpoint was written, and whoever opens it can do
-    /// with less.
-    Cut(LogCut),
-}
 
 /// What opening found out about index and log.
 #[derive(Default)]
@@ -125,21 +116,16 @@ pub(super) fn open(
     maintenance: &mut MaintenanceState,
     attempt: &Attempt,
 ) -> Result<Option<(Judge, View, Found)>, StoreError> {
-    let mut found = Found::default();
     let packs_lost = PacksLost::of(store)?;
-    if let Some(through) = named_end(&checkpoint).filter(|_| !store.options.anew) {
-        match covered(through, store.log.view().end()) {
-            // A reader shows what is there; a writer must not go on where others may know more.
-            Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
-                let heads = BTreeMap::new();
-                found.cut = Some(LogCut {
-                    end,
-                    through,
-                    heads,
-                });
-            }
-            through => drop(through?),
-        }
+    let mut found = Found {
+        rebuilt: None,
+        cut: log_cut(&checkpoint, store.log.view().end()).filter(|_| !store.options.anew),
+    };
+    // A reader shows what is there; a writer must not go on where others may know more.
+    if let Some(LogCut { end, through, .. }) = found.cut
+        && store.mode == Mode::Write
+    {
+        return Err(StoreError::LogCut { end, through });
     }
     match checkpoint {
         None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
@@ -149,12 +135,11 @@ pub(super) fn open(
             ));
         }
         Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
+        Some(Ok(_)) if found.cut.is_some() => {}
         Some(Ok(checkpoint)) => match resume(store, maintenance, checkpoint)? {
             Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
             Ok((judge, view)) => return Ok(Some((judge, view, found))),
-            Err(Stale::Unusable(reason)) => found.rebuilt = Some(reason),
-            // The same, with what the checkpoint knows of the domains.
-            Err(Stale::Cut(cut)) => found.cut = Some(cut),
+            Err(reason) => found.rebuilt = Some(reason),
         },
     }
     if found.rebuilt.is_some() && attempt.is_worth_another(store.disk.as_ref())? {
@@ -169,13 +154,14 @@ pub(super) fn open(
     Ok(Some((judge, view, found)))
 }
 
-/// Takes up what the checkpoint says, and what came after it in the log.
+/// Takes up what the checkpoint says, and what came after it in the log, which is no shorter than
+/// it was.
 fn resume(
     store: &Store,
     maintenance: &mut MaintenanceState,
     checkpoint: Checkpoint,
-) -> Result<Result<(Judge, View), Stale>, StoreError> {
-    let unusable = |stale: StaleIndex| Ok(Err(Stale::Unusable(stale)));
+) -> Result<Result<(Judge, View), StaleIndex>, StoreError> {
+    let unusable = |stale: StaleIndex| Ok(Err(stale));
     if checkpoint.shards != store.options.shards.get() {
         let (found, wanted) = (checkpoint.shards, store.options.shards);
         return unusable(StaleIndex::other(format!(
@@ -218,25 +204,16 @@ fn resume(
         let what = "the commit tables end otherwise than it says";
         return unusable(StaleIndex::checkpoint(what.to_owned()));
     }
-    if let Some(site) = unconfirmed(&judge, &commits)? {
-        let what = format!("the history of site {site} is not that of its commit table");
-        return unusable(StaleIndex::checkpoint(what));
-    }
-    let through = match covered(checkpoint.through(), store.log.view().end()) {
-        Err(StoreError::LogCut { end, through }) if store.mode == Mode::ReadOnly => {
-            let heads = judge
-                .frontier()
-                .into_iter()
-                .map(|(domain, head)| (domain, head.number))
-                .collect();
-            return Ok(Err(Stale::Cut(LogCut {
-                end,
-                through,
-                heads,
-            })));
+    match wrong_history(&judge, &commits) {
+        Ok(None) => {}
+        Ok(Some(site)) => {
+            let what = format!("the history of site {site} is not that of its commit table");
+            return unusable(StaleIndex::checkpoint(what));
         }
-        through => through?,
-    };
+        Err(error) => return unusable(StaleIndex::file(&error)),
+    }
+    // The mark behind what was synced last may not be there.
+    let through = checkpoint.through().min(store.log.view().end());
     if let Err(error) = store.log.entries_from(through) {
         return unusable(StaleIndex::checkpoint(format!(
             "the log has nothing where it ends: {error}"
@@ -298,12 +275,16 @@ fn open_runs(
     Ok(index)
 }
 
-/// A domain whose history is another than its commit table gives, of those whose last commit does
-/// not confirm it.
-fn unconfirmed(judge: &Judge, commits: &Commits) -> Result<Option<SiteId>, ReadError> {
-    for (site, before) in judge.unconfirmed() {
+/// A site whose history in the checkpoint is another than its commit table gives. Most are held
+/// against the header of the last commit, which is cheaper: the whole table is read of those sites
+/// alone that have not gone over to version 2 of the header.
+fn wrong_history(judge: &Judge, commits: &Commits) -> Result<Option<SiteId>, ReadError> {
+    for (site, before) in judge.unsigned_histories() {
         let mut peaks = Peaks::default();
-        for hash in commits.hashes_of(&site).take(row_count(before.len())) {
+        for hash in commits.hashes_of(&site) {
+            if peaks.len() == before.len() {
+                break;
+            }
             peaks.push(hash?);
         }
         if peaks != *before {
@@ -313,26 +294,24 @@ fn unconfirmed(judge: &Judge, commits: &Commits) -> Result<Option<SiteId>, ReadE
     Ok(None)
 }
 
-fn row_count(len: u64) -> usize {
-    usize::try_from(len).expect("as many rows were read")
-}
-
-/// Up to where in the log a checkpoint says that it covers it, of whatever version it is.
-fn named_end(checkpoint: &Option<Result<Checkpoint, Unusable>>) -> Option<LogPosition> {
-    match checkpoint {
-        Some(Ok(checkpoint)) => Some(checkpoint.through()),
-        Some(Err(Unusable::Older { through, .. })) => *through,
-        _ => None,
-    }
-}
-
-/// Up to where in the log a checkpoint covers it that says so.
-fn covered(through: LogPosition, end: LogPosition) -> Result<LogPosition, StoreError> {
+/// What the log has lost, if the checkpoint says that it reached further: one of the version before
+/// too, which tells no more.
+fn log_cut(checkpoint: &Option<Result<Checkpoint, Unusable>>, end: LogPosition) -> Option<LogCut> {
+    let (through, heads) = match checkpoint {
+        Some(Ok(checkpoint)) => (
+            checkpoint.through(),
+            checkpoint.domains().into_iter().collect(),
+        ),
+        Some(Err(Unusable::Older { through, .. })) => ((*through)?, BTreeMap::new()),
+        _ => return None,
+    };
     // A crash may have lost the mark behind what was synced last; a reader does not write it again.
-    if through <= end || through == end.plus(log::MARK_LEN) {
-        return Ok(through.min(end));
-    }
-    Err(StoreError::LogCut { end, through })
+    let is_covered = through <= end || through == end.plus(log::MARK_LEN);
+    (!is_covered).then_some(LogCut {
+        end,
+        through,
+        heads,
+    })
 }
 
 /// Judges and applies the whole log.

@@ -8,8 +8,7 @@ use uor_index_format::commit::Commit;
 use uor_index_format::id::HistoryRoot;
 use uor_index_format::snapshot::Snapshot;
 
-use crate::chain::Committed;
-use crate::chain::{self, Noted};
+use crate::chain::{self, Before, Committed};
 use crate::entry::decode_commit;
 use crate::log::{LogPosition, LogView};
 use crate::replay::{Reached, Replay, Replayed};
@@ -84,14 +83,16 @@ impl Commits {
     pub(super) fn read(&self, index: u32) -> Result<Commit, StoreError> {
         let (noted, at) = self.noted[index as usize];
         let commit = decode_commit(at, &self.log.read(at)?.body)?;
-        let before = index.checked_sub(1).map(|before| *self.noted(before));
         let (domain, number) = (noted.domain, noted.number);
-        let noted = Noted {
-            commit: noted,
-            before: before.filter(|before| before.domain == domain),
-            history: self.histories[index as usize],
+        let before = match self.histories[index as usize] {
+            None => Before::Unknown,
+            Some(_) if number == 1 => Before::Nothing,
+            Some(history) => Before::Known {
+                last: *self.noted(index - 1),
+                history,
+            },
         };
-        chain::check(&commit, &noted).map_err(|source| StoreError::Chain {
+        chain::check(&commit, &noted, &before).map_err(|source| StoreError::Chain {
             domain,
             number,
             source,

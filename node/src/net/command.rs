@@ -14,7 +14,8 @@ pub struct ResponseToken(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetCommand {
     /// Connect to the peer at this address, which must end in `/p2p/<peer id>`. Ends in
-    /// [`NetEvent::Connected`](super::NetEvent::Connected) or [`NetEvent::DialFailed`](super::NetEvent::DialFailed); does nothing if the peer is connected
+    /// [`NetEvent::Connected`](super::NetEvent::Connected) or
+    /// [`NetEvent::DialFailed`](super::NetEvent::DialFailed); does nothing if the peer is connected
     /// or already being dialled at this address.
     Dial(Multiaddr),
     /// Announce to every connected member that there is something to ask for, in at most
@@ -52,7 +53,7 @@ pub enum NetCommand {
     /// `true` cuts the network: every connection is closed and every new one refused, in both
     /// directions, until `false`. Listening sockets stay open, so addresses survive the cut.
     Cut(bool),
-    /// Close every connection, report [`NetEvent::Stopped`](super::NetEvent::Stopped) and end. Commands behind this one are
-    /// dropped.
+    /// Close every connection, report [`NetEvent::Stopped`](super::NetEvent::Stopped) and end.
+    /// Commands behind this one are dropped.
     Shutdown,
 }

@@ -33,7 +33,8 @@ pub enum CommandError {
     FrameTooLarge {
         /// Bytes offered.
         len: usize,
-        /// [`NetConfig::question_len_max`](super::NetConfig::question_len_max), or [`NetConfig::frame_len_max`](super::NetConfig::frame_len_max) for an answer.
+        /// [`NetConfig::question_len_max`](super::NetConfig::question_len_max), or
+        /// [`NetConfig::frame_len_max`](super::NetConfig::frame_len_max) for an answer.
         len_max: u32,
     },
     /// The shell has ended, or is about to.

@@ -28,8 +28,8 @@ use super::staging::{Staged, staged_len};
 use super::transfers::ARRIVED_MAX;
 
 impl Replicator {
-    /// Makes what came durable once nothing more is on its way, or when it is much; asks for missing
-    /// payloads until every peer's window is full.
+    /// Makes what came durable once nothing more is on its way, or when it is much; asks for
+    /// missing payloads until every peer's window is full.
     pub(super) fn fetch_payloads(&mut self, store: &Store, now_ms: u64) -> Result<(), StoreError> {
         if self.payloads.arrived.len() >= ARRIVED_MAX {
             self.settle_payloads(store)?;

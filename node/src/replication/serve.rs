@@ -1,4 +1,5 @@
-//! What is read of the store for a peer that may read it: pages of lists, deltas, parts of payloads.
+//! What is read of the store for a peer that may read it: pages of lists, deltas, parts of
+//! payloads.
 
 use std::io::Read as _;
 use std::ops::Bound;

@@ -161,8 +161,8 @@ fn stands_at(heads: Vec<WireHead>) -> Script {
     })
 }
 
-/// Bounded: questions. Announcements without end, each of which says that there is something new, start
-/// one conversation at a time.
+/// Bounded: questions. Announcements without end, each of which says that there is something new,
+/// start one conversation at a time.
 #[test]
 fn announcements_without_end_are_one_conversation_at_a_time() {
     let mut world = World::new(2);

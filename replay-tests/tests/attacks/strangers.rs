@@ -179,7 +179,8 @@ fn a_stranger_that_asks_everything_learns_nothing() {
     federation.a.stop();
 }
 
-/// Bounded: silence. A stranger that listens hears no announcement and no question while members talk.
+/// Bounded: silence. A stranger that listens hears no announcement and no question while members
+/// talk.
 #[test]
 fn a_listening_stranger_hears_nothing() {
     let federation = Federation::new();

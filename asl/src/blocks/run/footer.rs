@@ -1,5 +1,5 @@
-//! The end of a run's file: which packs it is of, and how much of each is in it; `FORMAT.md`, "Index
-//! of blocks".
+//! The end of a run's file: which packs it is of, and how much of each is in it; `FORMAT.md`,
+//! "Index of blocks".
 
 use std::ops::Range;
 
