@@ -1,4 +1,4 @@
-//! The commits that count: for each domain, by number, where each lies in the log, its logseq and
+//! The accepted commits: for each domain, by number, where each lies in the log, its logseq and
 //! its hash.
 //!
 //! Rows of older commits lie in a file for each domain, in directory `index` (`FORMAT.md`, "Commit
@@ -45,7 +45,7 @@ pub(crate) struct CommitRow {
     pub(crate) hash: CommitHash,
 }
 
-/// All commits that count.
+/// All accepted commits.
 #[derive(Default)]
 pub(crate) struct Commits {
     /// By ordinal: the order in which their first commits came.
@@ -73,19 +73,19 @@ struct Stored {
     /// The hash of the last of them.
     last: CommitHash,
     source: Arc<dyn Source>,
-    anew: Arc<Anew>,
+    rebuilt: Arc<Rebuilt>,
 }
 
 /// What takes the place of a file's rows once one of them was found damaged.
 #[derive(Default)]
-struct Anew {
+struct Rebuilt {
     /// `None` if they could not be found again.
     rows: OnceLock<Option<Vec<CommitRow>>>,
     /// Whether they are on disk too.
     is_stored: AtomicBool,
 }
 
-/// Where rows can be had from anew.
+/// Where rows can be rebuilt from.
 pub(crate) trait Source: Send + Sync {
     /// The rows of the first `len` commits of `site`, the last of which has this hash.
     ///
@@ -125,7 +125,7 @@ impl Commits {
             let path = path(ordinal);
             let file = disk.open(&path, Mode::ReadOnly).during("open", &path)?;
             let last = heads.get(site).map_or(CommitHash::NONE, |head| head.hash);
-            let (source, anew) = (Arc::clone(source), Arc::default());
+            let (source, rebuilt) = (Arc::clone(source), Arc::default());
             let stored = Stored {
                 file,
                 path,
@@ -133,7 +133,7 @@ impl Commits {
                 len: *len,
                 last,
                 source,
-                anew,
+                rebuilt,
             };
             let domain = &mut commits.domains[ordinal as usize];
             domain.last = len.checked_sub(1).map(|_| stored.row(*len)).transpose()?;
@@ -170,7 +170,7 @@ impl Commits {
     }
 
     /// Takes back the commits of `site` behind number `len`, for good: it writes no others that
-    /// count.
+    /// are accepted.
     ///
     /// # Errors
     /// [`ReadError`] if the row of the last that stays is damaged; nothing is changed then.
@@ -196,7 +196,7 @@ impl Commits {
         Ok(())
     }
 
-    /// Whether a commit that the index names still counts.
+    /// Whether a commit that the index names is still accepted.
     #[inline]
     pub(crate) fn includes(&self, commit: CommitRef) -> bool {
         self.domains
@@ -231,7 +231,7 @@ impl Commits {
             .sum()
     }
 
-    /// How many commits count.
+    /// How many commits are accepted.
     pub(crate) fn len(&self) -> u64 {
         self.domains.iter().map(Domain::len).sum()
     }
@@ -360,7 +360,7 @@ impl Commits {
             } else {
                 domain.last.map_or(CommitHash::NONE, |last| last.hash)
             };
-            let (source, anew) = (Arc::clone(source), Arc::default());
+            let (source, rebuilt) = (Arc::clone(source), Arc::default());
             domain.stored = Some(Stored {
                 file,
                 path,
@@ -368,7 +368,7 @@ impl Commits {
                 len,
                 last,
                 source,
-                anew,
+                rebuilt,
             });
         }
     }
@@ -381,7 +381,7 @@ impl Commits {
             .iter()
             .filter_map(|domain| domain.stored.as_ref())
         {
-            if stored.anew.is_stored.load(Ordering::Relaxed) {
+            if stored.rebuilt.is_stored.load(Ordering::Relaxed) {
                 continue;
             }
             for damage in (1..=stored.len).filter_map(|number| stored.read(number).err()) {
@@ -394,26 +394,26 @@ impl Commits {
         }
     }
 
-    /// The files of which rows were damaged, to be written anew.
-    pub(crate) fn anew(&self) -> Vec<TableAnew> {
+    /// The files of which rows were damaged, to be rewritten.
+    pub(crate) fn rebuilt(&self) -> Vec<RebuiltTable> {
         self.domains
             .iter()
-            .filter_map(|domain| domain.stored.as_ref()?.anew())
+            .filter_map(|domain| domain.stored.as_ref()?.rebuilt())
             .collect()
     }
 }
 
 /// A file that is to be put in the place of a damaged one.
-pub(crate) struct TableAnew {
+pub(crate) struct RebuiltTable {
     pub(crate) path: String,
     pub(crate) bytes: Vec<u8>,
-    anew: Arc<Anew>,
+    rebuilt: Arc<Rebuilt>,
 }
 
-impl TableAnew {
+impl RebuiltTable {
     /// It is in its place.
     pub(crate) fn stored(self) {
-        self.anew.is_stored.store(true, Ordering::Relaxed);
+        self.rebuilt.is_stored.store(true, Ordering::Relaxed);
     }
 }
 
@@ -505,16 +505,16 @@ impl Stored {
                 assert_eq!(rows.len() as u64, self.len, "as many as were asked for")
             })
         };
-        self.anew.rows.get_or_init(mend).as_deref().ok_or(damage)
+        self.rebuilt.rows.get_or_init(mend).as_deref().ok_or(damage)
     }
 
-    fn anew(&self) -> Option<TableAnew> {
-        let rows = self.anew.rows.get()?.as_ref()?;
-        let is_stored = self.anew.is_stored.load(Ordering::Relaxed);
-        let file = || TableAnew {
+    fn rebuilt(&self) -> Option<RebuiltTable> {
+        let rows = self.rebuilt.rows.get()?.as_ref()?;
+        let is_stored = self.rebuilt.is_stored.load(Ordering::Relaxed);
+        let file = || RebuiltTable {
             path: self.path.clone(),
             bytes: encode(&self.site, (1..).zip(rows)),
-            anew: Arc::clone(&self.anew),
+            rebuilt: Arc::clone(&self.rebuilt),
         };
         (!is_stored).then(file)
     }

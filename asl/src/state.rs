@@ -48,8 +48,8 @@ use crate::commits::{self, Commits, Unstored};
 use crate::disk::DiskFile;
 pub use crate::index::Filter;
 use crate::index::{Found, Ids, Index, Memtable, Run};
-use crate::judge::Past;
 use crate::log::{Appended, LogPosition, LogView};
+use crate::validator::Past;
 
 /// One record about an id, with where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,7 +222,7 @@ impl State {
         self.index.merged(runs, run);
     }
 
-    /// The commits that count.
+    /// The accepted commits.
     pub(crate) const fn commits(&self) -> &Commits {
         &self.commits
     }

@@ -1,14 +1,14 @@
 //! The store of one site: log, blocks, and the state they amount to.
 //!
 //! The story of a commit: payloads go into blocks; records are handed to [`Store::commit`]; one
-//! thread of those waiting seals and judges every commit of the group, syncs the blocks, appends
+//! thread of those waiting seals and validates every commit of the group, syncs the blocks, appends
 //! the commits, syncs the log once, and only then makes them visible and acknowledges them. So what
 //! is acknowledged is durable, what is visible is durable, and a record never becomes durable
 //! before the payload it names.
 //!
-//! Commits of other sites take the same path through [`Store::merge`]. Opening a store judges and
-//! applies what its checkpoint does not cover; without one, the whole log: the log is the truth,
-//! everything else can be rebuilt from it.
+//! Commits of other sites take the same path through [`Store::merge`]. Opening a store validates
+//! and applies what its checkpoint does not cover; without one, the whole log: the log is the
+//! truth, everything else can be rebuilt from it.
 //!
 //! To be read in this order: `identity`, `options`, `opened`, `error`, `handle` (what an open store
 //! is); `work`, `write`, `flush` (commits, in); `view`, `read`, `naming` (and out); `removal`,

@@ -7,7 +7,7 @@
 
 mod commits;
 mod index;
-mod uncounted;
+mod unaccepted;
 
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
@@ -17,7 +17,7 @@ use uor_index_format::record::Kind;
 use uor_index_format::state::Entry;
 
 use self::commits::{Commits, threads};
-pub use self::uncounted::Uncounted;
+pub use self::unaccepted::Unaccepted;
 use crate::blocks::BlockDamage;
 use crate::damage::Damage;
 use crate::disk::{Context as _, DiskError, Mode, list_numbered};
@@ -67,7 +67,7 @@ pub enum Finding {
         what: String,
     },
     /// A commit lies in the log that could never have been accepted.
-    Uncounted(Uncounted),
+    Unaccepted(Unaccepted),
     /// A commit cannot be read, is not validly signed, or does not continue its domain's chain.
     Chain {
         /// The domain.
@@ -119,11 +119,11 @@ pub struct TornTail {
 /// What verification saw.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// Commits that count.
+    /// Commits that are accepted.
     pub commits: u64,
-    /// Commits in the log that do not count: those that a proven fork took back, and those that are
-    /// findings. Empty if the log cannot be read, which is a finding.
-    pub uncounted: Vec<Uncounted>,
+    /// Commits in the log that are not accepted: those that a proven fork took back, and those that
+    /// are findings. Empty if the log cannot be read, which is a finding.
+    pub unaccepted: Vec<Unaccepted>,
     /// Records that were replayed.
     pub records: u64,
     /// Visible entries.
@@ -162,15 +162,15 @@ impl Store {
             .blocks()
             .verify(&mut |read, total| on_progress(Progress::Payloads(read, total)))?;
         // While nothing is committed: everything is held against one log.
-        let judge = self.judge();
+        let validator = self.validator();
         let view = self.view();
         index::verify_records(self, &view, &mut findings);
-        let uncounted = match uncounted::verify(self, &view, &mut findings) {
-            Ok(uncounted) => uncounted,
+        let unaccepted = match unaccepted::verify(self, &view, &mut findings) {
+            Ok(unaccepted) => unaccepted,
             // What is wrong with the log was found before.
             Err(StoreError::Log(_) | StoreError::Read(_)) if !log.damages.is_empty() => Vec::new(),
-            // Every byte is as it was written, and it is no commit: nothing behind it can be judged
-            // anew.
+            // Every byte is as it was written, and it is no commit: nothing behind it can be
+            // validated.
             Err(error @ StoreError::Entry { position, .. }) => {
                 let (file, offset) = (
                     Some(format!("log/{:08}.log", position.segment)),
@@ -231,10 +231,10 @@ impl Store {
             let keys = named.flat_map(|named| &named.keys).copied().collect();
             findings.push(Finding::Block { damage, keys });
         }
-        drop(judge);
+        drop(validator);
         Ok(Verified {
             commits: view.commits_len(),
-            uncounted,
+            unaccepted,
             records,
             entries,
             payloads: blocks.payloads,

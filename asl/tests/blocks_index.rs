@@ -1,4 +1,4 @@
-//! The sealed index of blocks: opened without reading the packs, made anew where it is damaged, and
+//! The sealed index of blocks: opened without reading the packs, rebuilt where it is damaged, and
 //! what reading touches.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

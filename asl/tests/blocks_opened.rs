@@ -163,9 +163,9 @@ fn assert_missed(recovery: &Recovery) {
 }
 
 /// Which packs should be there is then not known; those that are there are read, and a writer
-/// writes the list anew.
+/// rewrites the list.
 #[test]
-fn a_damaged_list_of_packs_is_passed_over_and_made_anew() {
+fn a_damaged_list_of_packs_is_passed_over_and_rebuilt() {
     let disk = MemoryDisk::new();
     let (blocks, _) = open(&disk, Mode::Write).unwrap();
     let all = payloads(12);

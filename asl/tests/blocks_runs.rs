@@ -1,5 +1,5 @@
 //! The index of blocks while packs are given up: what is gone stays gone, and what lives is found,
-//! through runs that are merged, written anew, damaged or lost.
+//! through runs that are merged, rewritten, damaged or lost.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -160,7 +160,7 @@ fn merged_runs_leave_out_packs_that_are_gone() {
 }
 
 #[test]
-fn a_run_that_is_written_anew_still_says_what_is_gone_of_earlier_packs() {
+fn a_run_that_is_rewritten_still_says_what_is_gone_of_earlier_packs() {
     const PACK: u64 = 4 << 20;
     let disk = MemoryDisk::new();
     let blocks = open(&disk, Mode::Write, PACK);
@@ -176,7 +176,7 @@ fn a_run_that_is_written_anew_still_says_what_is_gone_of_earlier_packs() {
     // Most of its blocks go, and few of its bytes: the pack stays.
     drop_payloads(&blocks, &short);
     assert_eq!(files(&disk, ".pack").len(), 3);
-    assert!(blocks_of(&disk, &run(2, 2)) < before / 4, "written anew");
+    assert!(blocks_of(&disk, &run(2, 2)) < before / 4, "rewritten");
     assert_eq!(dead_of(&disk, &run(2, 2)), 10);
     let (there, gone) = (
         [&all[10..], &first, &second].concat(),

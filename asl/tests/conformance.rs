@@ -1,7 +1,7 @@
 //! The conformance set: small stores and single structures, with what they have to give, for other
 //! implementations.
 //!
-//! `index-format/conformance/` is made by this test and held to it: everything is generated anew
+//! `index-format/conformance/` is made by this test and held to it: everything is generated again
 //! and compared byte for byte, and the stores that lie there are opened, verified and replayed.
 //! After an intended change: `UPDATE_CONFORMANCE=1 cargo test -p uor-asl --test conformance`
 //! rewrites the set; read the difference.
@@ -14,12 +14,12 @@ mod damaged;
 mod expected;
 #[path = "conformance/frames.rs"]
 mod frames;
-#[path = "conformance/judged.rs"]
-mod judged;
 #[path = "conformance/shapes.rs"]
 mod shapes;
 #[path = "conformance/stores.rs"]
 mod stores;
+#[path = "conformance/validated.rs"]
+mod validated;
 #[path = "conformance/values.rs"]
 mod values;
 #[path = "conformance/world.rs"]
@@ -47,7 +47,7 @@ fn make(root: &Path) {
     let groups = [
         (
             "stores",
-            [stores::STORES.as_slice(), &judged::JUDGED].concat(),
+            [stores::STORES.as_slice(), &validated::VALIDATED].concat(),
         ),
         ("damaged", damaged::DAMAGED.to_vec()),
     ];
@@ -136,7 +136,7 @@ fn the_set_is_what_the_code_makes_of_it() {
 fn the_stores_that_lie_there_give_what_is_expected_of_them() {
     let root = set();
     for (group, cases) in [
-        ("stores", stores::STORES.len() + judged::JUDGED.len()),
+        ("stores", stores::STORES.len() + validated::VALIDATED.len()),
         ("damaged", damaged::DAMAGED.len()),
     ] {
         let mut seen = 0;
@@ -160,7 +160,7 @@ fn the_stores_that_lie_there_give_what_is_expected_of_them() {
                 "findings",
                 "torn_tails",
                 "commits",
-                "uncounted",
+                "unaccepted",
                 "members",
                 "forks",
             ] {

@@ -13,10 +13,10 @@ use lone::Lone;
 use proptest::prelude::*;
 use uor_asl::disk::Mode;
 use uor_asl::disk::memory::MemoryDisk;
-use uor_asl::judge::Verdict;
 use uor_asl::replay::replay;
 use uor_asl::state::{Filter, State};
 use uor_asl::store::{Options, Store};
+use uor_asl::validator::Verdict;
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CanonicalId, LogSeq};
 use uor_index_format::membership::ConflictRule;
@@ -58,9 +58,9 @@ fn store_of(federation: &Federation, commits: &[Commit], batch: usize) -> Store 
             let verdicts = store.merge(group.to_vec()).unwrap();
             for (commit, verdict) in group.iter().zip(verdicts) {
                 match verdict {
-                    Verdict::Counts | Verdict::Known => {}
+                    Verdict::Accepted | Verdict::Known => {}
                     Verdict::Parked(_) => still.push(commit.clone()),
-                    other => panic!("an honest commit was judged {other:?}"),
+                    other => panic!("an honest commit was validated {other:?}"),
                 }
             }
         }
@@ -186,7 +186,7 @@ proptest! {
         prop_assert_eq!(reader.view().state().root(), root);
         let elsewhere = Store::open_with(disk.clone(), Mode::ReadOnly, options(5)).unwrap();
         let was_sealed = disk.exists("index/checkpoint").unwrap();
-        prop_assert_eq!(elsewhere.opened().index.is_some(), was_sealed, "other shards are written anew");
+        prop_assert_eq!(elsewhere.opened().index.is_some(), was_sealed, "other shards are rewritten");
         prop_assert_eq!(elsewhere.view().state().root_at(elsewhere.view().head()).unwrap(), root);
         let reopened = Store::open_with(disk, Mode::Write, options(7)).unwrap();
         prop_assert_eq!(reopened.view().state().root(), root);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use uor_asl::blocks::{Blocks, BlocksError, Recovery};
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::Verdict;
 use uor_asl::store::{Options, Store};
+use uor_asl::validator::Verdict;
 use uor_asl::{blocks, log};
 use uor_index_format::id::{Checksum, SiteId};
 use uor_index_format::membership::ConflictRule;
@@ -480,8 +480,12 @@ fn a_damaged_log_is_salvaged_and_what_comes_again_counts_with_what_follows_it() 
             "{context}: something is lost"
         );
         // They are offered by domain: some wait for others.
-        while store.merge(all.clone()).unwrap().contains(&Verdict::Counts) {}
-        store.judge_again().unwrap();
+        while store
+            .merge(all.clone())
+            .unwrap()
+            .contains(&Verdict::Accepted)
+        {}
+        store.revalidate().unwrap();
         assert_eq!(
             (store.view().head(), store.view().state().root()),
             (&head, root),
@@ -520,7 +524,7 @@ fn what_follows_own_commits_that_are_given_up_is_taken_out_and_its_numbers_are_f
     let store = open_store(&disk, Mode::Write);
     let counted = store.view().head().frontier[&own()].number;
     assert!(
-        counted < last && store.view().uncounted_head(&own()) == Some(last),
+        counted < last && store.view().unaccepted_head(&own()) == Some(last),
         "{counted} of {last}"
     );
     assert!(
@@ -528,13 +532,13 @@ fn what_follows_own_commits_that_are_given_up_is_taken_out_and_its_numbers_are_f
         "not while numbers that were given lie in the log"
     );
     drop(store);
-    assert!(!Store::drop_uncounted(&shared, &own()).unwrap().is_empty());
-    assert_eq!(Store::drop_uncounted(&shared, &own()).unwrap(), []);
+    assert!(!Store::drop_unaccepted(&shared, &own()).unwrap().is_empty());
+    assert_eq!(Store::drop_unaccepted(&shared, &own()).unwrap(), []);
     let store = open_store(&disk, Mode::Write);
     assert_eq!(
         (
             store.view().head().frontier[&own()].number,
-            store.view().uncounted_head(&own())
+            store.view().unaccepted_head(&own())
         ),
         (counted, None)
     );

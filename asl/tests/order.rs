@@ -1,6 +1,6 @@
 //! Any set of commits and proofs, told in any order, leaves one state: the one that
-//! `index-format/FORMAT.md` says ("Which commits count", "What is visible"), here worked out a
-//! second time by `oracle`.
+//! `index-format/FORMAT.md` says ("Which commits are accepted", "What is visible"), here worked out
+//! a second time by `oracle`.
 //!
 //! Members do not behave: they fork their logs at any number, founders and inviters among them,
 //! jump clocks, flood the federation with admissions, and tombstone and resolve chosen ids. What a
@@ -54,9 +54,9 @@ fn check(seed: u64) -> Tally {
         two.verdicts(&case.commits()),
         "UOR_SEED={seed}: verdicts"
     );
-    let anew = one.judged_anew();
-    Amount::of(&anew.view()).assert_is(&expected, &format!("UOR_SEED={seed}, judged anew"));
-    drop(anew);
+    let rebuilt = one.revalidated();
+    Amount::of(&rebuilt.view()).assert_is(&expected, &format!("UOR_SEED={seed}, rebuilt"));
+    drop(rebuilt);
     two.store().seal_index().unwrap();
     let what = format!("UOR_SEED={seed}, reopened");
     for listener in [&mut one, &mut two] {
@@ -87,9 +87,9 @@ fn check(seed: u64) -> Tally {
 /// What there was in a case: a property says something only of what was tried.
 fn note(tally: &mut Tally, case: &Case, oracle: &Oracle, expected: &Amount) {
     let commits = case.commits();
-    let counts = |commit: &&Commit| {
+    let is_accepted = |commit: &&Commit| {
         oracle
-            .counted()
+            .accepted()
             .any(|counting| counting.hash() == commit.hash())
     };
     let is_beyond = |commit: &&Commit| {
@@ -128,7 +128,7 @@ fn note(tally: &mut Tally, case: &Case, oracle: &Oracle, expected: &Amount) {
         .collect();
     let writes_on = |site| oracle.counting.contains_key(site);
     tally.note(
-        "an invitee of a forker counts",
+        "an invitee of a forker is accepted",
         invited
             .iter()
             .flat_map(|admits| &admits.sites)
@@ -148,7 +148,7 @@ fn note(tally: &mut Tally, case: &Case, oracle: &Oracle, expected: &Amount) {
         "commits that never count",
         commits
             .iter()
-            .any(|commit| !counts(&commit) && !is_beyond(&commit)),
+            .any(|commit| !is_accepted(&commit) && !is_beyond(&commit)),
     );
 }
 
@@ -164,7 +164,7 @@ const HAPPENED: [(&str, u64); 24] = [
     ("a founder forks", 100),
     ("a founder forks its first commit", 20),
     ("an inviter forks below its invitation", 200),
-    ("an invitee of a forker counts", 100),
+    ("an invitee of a forker is accepted", 100),
     ("testimony taken", 100),
     ("a proof takes back", 100),
     ("two commits prove a fork", 100),
@@ -179,7 +179,7 @@ const HAPPENED: [(&str, u64); 24] = [
     ("a resolution of an id that looks like another", 300),
     ("ids of membership chosen", 100),
     ("reopened from a checkpoint", 300),
-    ("index written anew", 300),
+    ("index rewritten", 300),
     ("commits withheld", 50),
     ("commits that never count", 200),
 ];

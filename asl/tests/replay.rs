@@ -318,7 +318,7 @@ fn whatever_breaks_a_chain_is_named() {
     }
 }
 
-/// What verification finds of a store whose log was written anew with these changes to its six
+/// What verification finds of a store whose log was rewritten with these changes to its six
 /// commits, while its index stayed as it was: the numbers of the commits found broken, and what was
 /// said of each.
 fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
@@ -354,10 +354,11 @@ fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
     assert_eq!(
         store.opened().index,
         None,
-        "an index that is written anew notices nothing"
+        "an index that is rewritten notices nothing"
     );
     let verified = store.verify(&mut |_| {}).unwrap();
-    // The index is of another log, and what is no commit cannot be judged anew: that is found too.
+    // The index is of another log, and what is no commit cannot be validated again: that is found
+    // too.
     let found = verified
         .findings
         .into_iter()
@@ -367,7 +368,7 @@ fn broken_by(change: impl Fn(&mut Vec<Vec<u8>>)) -> Vec<(u64, String)> {
                 number,
                 what,
             } if domain == key.site_id() => Some((number, what)),
-            Finding::Index { .. } | Finding::Uncounted(_) | Finding::Log { .. } => None,
+            Finding::Index { .. } | Finding::Unaccepted(_) | Finding::Log { .. } => None,
             other => panic!("found {other:?}"),
         });
     let found: Vec<_> = found.collect();

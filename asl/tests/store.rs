@@ -17,8 +17,8 @@ use std::thread;
 
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::{Disk, Mode, replace};
-use uor_asl::judge::{Judge, Verdict};
 use uor_asl::store::{CommitError, Committed, Options, Store, StoreError};
+use uor_asl::validator::{CommitValidator, Verdict};
 use uor_asl::verify::Finding;
 use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
@@ -156,9 +156,9 @@ struct Workload {
 impl Workload {
     fn new() -> Self {
         let federation = young();
-        let mut judge = federation.judge(0).clone();
-        let (one, one_proof) = forked_log(&mut judge, 1);
-        let (two, two_proof) = forked_log(&mut judge, 2);
+        let mut validator = federation.validator(0).clone();
+        let (one, one_proof) = forked_log(&mut validator, 1);
+        let (two, two_proof) = forked_log(&mut validator, 2);
         let twin = two_proof.1;
         let actions = vec![
             Action::Merge(federation.commits().to_vec()),
@@ -217,16 +217,16 @@ impl Workload {
 }
 
 /// Three commits of a site, the proof that its second was one of two, and the other.
-fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commit)) {
+fn forked_log(validator: &mut CommitValidator, site: usize) -> (Vec<Commit>, (ForkProof, Commit)) {
     let mut commits = Vec::new();
     let mut other = None;
     for number in 0..3 {
-        let head = judge.head(&key(site).site_id());
-        let (learned, federation) = judge.membership_for(&key(site).site_id(), usize::MAX);
+        let head = validator.head(&key(site).site_id());
+        let (learned, federation) = validator.membership_for(&key(site).site_id(), usize::MAX);
         let draft = |text: String| Draft {
             number: head.unwrap().number + 1,
             history: History::Previous(head.unwrap().hash),
-            logseq: judge.logseq_max().next().unwrap(),
+            logseq: validator.logseq_max().next().unwrap(),
             federation,
             wall_ms: 0,
             learned: learned.clone(),
@@ -236,8 +236,8 @@ fn forked_log(judge: &mut Judge, site: usize) -> (Vec<Commit>, (ForkProof, Commi
         if number == 1 {
             other = Some(Commit::seal(draft("another story".to_owned()), &key(site)).unwrap());
         }
-        assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Counts);
-        judge.admit(&commit);
+        assert_eq!(validator.validate(&commit, &()).unwrap(), Verdict::Accepted);
+        validator.accept(&commit);
         commits.push(commit);
     }
     let other = other.unwrap();
@@ -809,15 +809,15 @@ fn a_sound_store_is_found_sound() {
         assert_eq!(verified.findings, []);
         let view = store.view();
         assert_eq!(
-            (verified.commits, verified.uncounted.len() as u64),
-            (view.commits().count() as u64, view.uncounted())
+            (verified.commits, verified.unaccepted.len() as u64),
+            (view.commits().count() as u64, view.unaccepted())
         );
         assert_eq!(
             (verified.state_root, verified.entries),
             (view.state().root(), view.state().entries_len())
         );
     }
-    assert!(store.view().uncounted() > 0);
+    assert!(store.view().unaccepted() > 0);
     assert_eq!(
         open(&disk, Mode::ReadOnly)
             .unwrap()

@@ -131,7 +131,7 @@ const DEEDS: [(&str, Deed); 3] = [
     ("closes a segment of the log", |store, written, _| {
         (0..12).for_each(|_| write(store, written));
     }),
-    ("judges everything anew", |store, written, proof| {
+    ("rebuilds everything", |store, written, proof| {
         store.freeze(proof.clone()).unwrap();
         write(store, written);
         store.settle().unwrap();

@@ -111,14 +111,14 @@ fn a_history_that_the_checkpoint_has_wrong_is_found_in_the_log() {
                 .values()
                 .map(|head| head.number)
                 .sum::<u64>();
-            assert_eq!(view.uncounted(), 0);
+            assert_eq!(view.unaccepted(), 0);
             drop(view);
             drop(store);
-            let anew = Options {
-                anew: true,
+            let options = Options {
+                rebuild_index: true,
                 ..Options::default()
             };
-            let store = Store::open_with(disk(dir.path()), Mode::ReadOnly, anew).unwrap();
+            let store = Store::open_with(disk(dir.path()), Mode::ReadOnly, options).unwrap();
             let counted = store
                 .view()
                 .head()

@@ -1,6 +1,6 @@
 //! Every way to damage a store's files, against every way to look at it: the right answer or an
 //! error that names the place, never another answer, a panic or a loop without end. Files that are
-//! derived may be written anew, and whatever becomes of packs, a store whose log is whole starts,
+//! derived may be rewritten, and whatever becomes of packs, a store whose log is whole starts,
 //! and keeps what is there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -138,7 +138,7 @@ fn look(sample: &Sample, cell: &Cell) -> (bool, Verdicts) {
     (look.is_told, verdicts)
 }
 
-/// What a writer has mended or written anew is no worse: what could be read still can, and what is
+/// What a writer has mended or rewritten is no worse: what could be read still can, and what is
 /// put back is found.
 fn look_again(look: &mut Look<'_>, disk: &MemoryDisk, readable_before: &BTreeSet<Checksum>) {
     let (sample, cell) = (look.sample, look.cell);

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::Verdict;
 use uor_asl::store::{Options, Store, StoreError};
+use uor_asl::validator::Verdict;
 use uor_asl::{blocks, log};
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{Checksum, StateRoot};
@@ -154,16 +154,16 @@ const ACTIONS: [Action; 28] = {
 
 /// Commits of another site, each with a record of a payload.
 fn foreign(federation: &Federation, payloads: [usize; 2]) -> BTreeMap<usize, Commit> {
-    let mut judge = federation.judge(0).clone();
+    let mut validator = federation.validator(0).clone();
     let mut commit = |number: usize| {
         let site = key(0).site_id();
         let mut draft = federation.draft(0, vec![artifact(number)]);
-        draft.number = judge.head(&site).unwrap().number + 1;
-        draft.history = judge.history(&site).unwrap();
-        draft.logseq = judge.logseq_max().next().unwrap();
+        draft.number = validator.head(&site).unwrap().number + 1;
+        draft.history = validator.history(&site).unwrap();
+        draft.logseq = validator.logseq_max().next().unwrap();
         let commit = Commit::seal(draft, &key(0)).unwrap();
-        assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Counts);
-        judge.admit(&commit);
+        assert_eq!(validator.validate(&commit, &()).unwrap(), Verdict::Accepted);
+        validator.accept(&commit);
         (number, commit)
     };
     payloads.into_iter().map(&mut commit).collect()

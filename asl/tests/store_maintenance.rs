@@ -174,7 +174,7 @@ fn what_no_checkpoint_names_any_more_is_removed() {
     is_sound(&disk, small(6));
 }
 
-/// Runs that are written while the log is judged anew are named by no checkpoint before
+/// Runs that are written while everything is rebuilt from the log are named by no checkpoint before
 /// maintenance has seen to it, however few records are left in memory.
 #[test]
 fn an_index_that_was_lost_is_named_by_a_checkpoint_again() {
@@ -234,10 +234,10 @@ fn proof(federation: &Federation, site: usize, commit: &Commit) -> ForkProof {
     .unwrap()
 }
 
-/// A run without what a fork took back is laid out anew by the commits that it names; where these
-/// cannot be read either, the log gives another, and everything is judged anew.
+/// A run without what a fork took back is rebuilt by the commits that it names; where these
+/// cannot be read either, the log gives another, and everything is rebuilt from the log.
 #[test]
-fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
+fn an_index_that_is_beyond_mending_is_rebuilt_from_the_log() {
     let steps: Vec<Step> = (0..12).map(|seed| Step::from_seed(mix(seed))).collect();
     let federation = Federation::build(ConflictRule::First, &steps);
     let (disk, options) = (MemoryDisk::new(), small(1 << 20));
@@ -254,7 +254,7 @@ fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
     write(&store, 250..500);
     store.settle().unwrap();
     assert!(
-        store.view().uncounted() > 0 && runs(&disk).len() == 2,
+        store.view().unaccepted() > 0 && runs(&disk).len() == 2,
         "merged without what was taken back"
     );
     let root = store.view().state().root();
@@ -294,7 +294,10 @@ fn an_index_that_is_beyond_mending_is_found_in_the_log_anew() {
 fn known(store: &Store) -> Vec<(&'static str, String)> {
     let view = store.view();
     let sites: Vec<_> = (0..SITES).map(|site| key(site).site_id()).collect();
-    let uncounted: Vec<_> = sites.iter().map(|site| view.uncounted_head(site)).collect();
+    let unaccepted: Vec<_> = sites
+        .iter()
+        .map(|site| view.unaccepted_head(site))
+        .collect();
     let testimony = store.testimony_for(&sites, u64::MAX).unwrap();
     vec![
         ("root", format!("{:?}", view.state().root())),
@@ -311,7 +314,10 @@ fn known(store: &Store) -> Vec<(&'static str, String)> {
             "erased",
             format!("{:?}", view.erased(&Checksum::of(b"gone"))),
         ),
-        ("uncounted", format!("{:?} {uncounted:?}", view.uncounted())),
+        (
+            "unaccepted",
+            format!("{:?} {unaccepted:?}", view.unaccepted()),
+        ),
         ("testimony", format!("{testimony:?}")),
     ]
 }
@@ -343,15 +349,22 @@ fn a_checkpoint_says_all_that_the_log_says() {
         None
     );
     drop((store, shared));
-    for (anew, mode) in [
+    for (rebuild_index, mode) in [
         (false, Mode::ReadOnly),
         (true, Mode::ReadOnly),
         (false, Mode::Write),
     ] {
-        let store =
-            Store::open_with(Arc::new(disk.clone()), mode, Options { anew, ..options }).unwrap();
-        assert_eq!(store.opened().index.is_some(), anew);
-        assert_eq!(known(&store), expected, "read anew: {anew}");
+        let store = Store::open_with(
+            Arc::new(disk.clone()),
+            mode,
+            Options {
+                rebuild_index,
+                ..options
+            },
+        )
+        .unwrap();
+        assert_eq!(store.opened().index.is_some(), rebuild_index);
+        assert_eq!(known(&store), expected, "rebuilt: {rebuild_index}");
     }
 }
 

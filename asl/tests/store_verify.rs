@@ -17,10 +17,10 @@ use std::thread;
 
 use uor_asl::disk::memory::{Fault, MemoryDisk};
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{Judge, Verdict};
 use uor_asl::log::{self, Log, LogPosition};
 use uor_asl::state::Filter;
 use uor_asl::store::{Options, Store, StoreError};
+use uor_asl::validator::{CommitValidator, Verdict};
 use uor_asl::verify::{Finding, Verified};
 use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
@@ -80,23 +80,23 @@ fn write(store: &Store, numbers: Range<u64>) {
     }
 }
 
-/// The next commit of a site, by what a judge knows, who takes it in.
-fn next(judge: &mut Judge, site: usize, records: Vec<Record>) -> Commit {
-    let draft = federation::draft(judge, &key(site).site_id(), records);
+/// The next commit of a site, by what a validator knows, who takes it in.
+fn next(validator: &mut CommitValidator, site: usize, records: Vec<Record>) -> Commit {
+    let draft = federation::draft(validator, &key(site).site_id(), records);
     let commit = Commit::seal(draft, &key(site)).unwrap();
-    assert_eq!(judge.judge(&commit, &()).unwrap(), Verdict::Counts);
-    judge.admit(&commit);
+    assert_eq!(validator.validate(&commit, &()).unwrap(), Verdict::Accepted);
+    validator.accept(&commit);
     commit
 }
 
-/// A judge who knows everything.
-fn judge_of_all(federation: &Federation) -> Judge {
-    let mut judge = Judge::new(federation.id());
+/// A validator who knows everything.
+fn validator_of_all(federation: &Federation) -> CommitValidator {
+    let mut validator = CommitValidator::new(federation.id());
     for commit in federation.commits() {
-        assert_eq!(judge.judge(commit, &()).unwrap(), Verdict::Counts);
-        judge.admit(commit);
+        assert_eq!(validator.validate(commit, &()).unwrap(), Verdict::Accepted);
+        validator.accept(commit);
     }
-    judge
+    validator
 }
 
 /// Another commit in the place of this one.
@@ -209,7 +209,7 @@ fn a_commit_that_could_never_count_is_a_finding_with_its_reason() {
             }
             let verified = verified(&disk);
             assert_eq!(verified.commits, counted);
-            let [Finding::Uncounted(found)] = verified.findings.as_slice() else {
+            let [Finding::Unaccepted(found)] = verified.findings.as_slice() else {
                 panic!("{reason}: {:?}", verified.findings)
             };
             assert_eq!(
@@ -221,7 +221,7 @@ fn a_commit_that_could_never_count_is_a_finding_with_its_reason() {
                 (commit.hash(), position, false)
             );
             assert!(found.reason.contains(reason), "{reason}: {}", found.reason);
-            assert_eq!(verified.uncounted.len(), 1);
+            assert_eq!(verified.unaccepted.len(), 1);
         }
     }
 }
@@ -237,7 +237,7 @@ fn a_commit_that_lies_in_the_log_twice_counts_once_and_is_no_finding() {
     smuggle(&disk, last_of(&federation, 2));
     let found = verified(&disk);
     assert_eq!(
-        (found.commits, found.state_root, found.uncounted.len()),
+        (found.commits, found.state_root, found.unaccepted.len()),
         (counted, root, 0)
     );
     assert_eq!(found.findings, []);
@@ -254,30 +254,30 @@ fn what_a_fork_took_back_is_listed_and_no_finding() {
         if sealed {
             store.settle().unwrap();
         }
-        let uncounted = store.view().uncounted();
+        let unaccepted = store.view().unaccepted();
         drop(store);
         let before = verified(&disk);
         assert_eq!(
-            (before.findings.as_slice(), before.uncounted.len() as u64),
-            (&[][..], uncounted)
+            (before.findings.as_slice(), before.unaccepted.len() as u64),
+            (&[][..], unaccepted)
         );
-        assert!(uncounted > 0 && before.uncounted.iter().all(|commit| commit.is_of_a_fork));
+        assert!(unaccepted > 0 && before.unaccepted.iter().all(|commit| commit.is_of_a_fork));
         assert!(
             before
-                .uncounted
+                .unaccepted
                 .iter()
                 .any(|commit| commit.reason.contains("frozen")),
             "{:?}",
-            before.uncounted
+            before.unaccepted
         );
         // A fork excuses nobody else.
         let (intruder, _) = impossible(&federation).swap_remove(1);
         smuggle(&disk, &intruder);
         let after = verified(&disk);
         assert!(
-            matches!(after.findings.as_slice(), [Finding::Uncounted(found)] if found.hash == intruder.hash())
+            matches!(after.findings.as_slice(), [Finding::Unaccepted(found)] if found.hash == intruder.hash())
         );
-        assert_eq!(after.uncounted.len() as u64, uncounted + 1);
+        assert_eq!(after.unaccepted.len() as u64, unaccepted + 1);
     }
 }
 
@@ -297,8 +297,8 @@ fn an_index_that_was_lost_is_written_again_whatever_was_due() {
     {
         disk.remove(&path).unwrap();
     }
-    // More runs are written while everything is judged anew than may stay apart, and none is named
-    // by a checkpoint.
+    // More runs are written while everything is rebuilt from the log than may stay apart, and none
+    // is named by a checkpoint.
     let store = open(&disk, Mode::Write).unwrap();
     let pieces = (0..100).take_while(|_| store.maintain().unwrap()).count();
     assert!(
@@ -315,29 +315,29 @@ fn an_index_that_was_lost_is_written_again_whatever_was_due() {
 }
 
 /// A commit of a site that is admitted twice, whose second admission comes after it; once a fork
-/// has taken back the first, it counts only when everything else has been judged.
+/// has taken back the first, it counts only when everything else has been validated.
 #[test]
 fn what_counts_only_because_of_what_came_later_stays_in_the_index() {
     let federation = Federation::build(ConflictRule::First, &[]);
-    let mut judge = judge_of_all(&federation);
+    let mut validator = validator_of_all(&federation);
     let again = Admission {
         federation: federation.id(),
         site: key(4).site_id(),
         name: "again".to_owned(),
     };
-    let second = next(&mut judge, 0, vec![Record::admission(again)]);
+    let second = next(&mut validator, 0, vec![Record::admission(again)]);
     let mut draft = federation.draft(4, artifacts(1000..1003));
     draft.learned.push(second.hash());
     draft.learned.sort();
     draft.federation = FederationState::of(&draft.learned);
     draft.logseq = LogSeq(second.header().logseq.0 + 1);
     let early = Commit::seal(draft, &key(4)).unwrap();
-    judge.admit(&early);
-    let large = next(&mut judge, 1, artifacts(0..200));
+    validator.accept(&early);
+    let large = next(&mut validator, 1, artifacts(0..200));
     let fill: Vec<Commit> = (0..60)
         .map(|number| {
             next(
-                &mut judge,
+                &mut validator,
                 1,
                 artifacts(2000 + 3 * number..2003 + 3 * number),
             )
@@ -353,7 +353,7 @@ fn what_counts_only_because_of_what_came_later_stays_in_the_index() {
         fill[..30].to_vec(),
         vec![second],
     ] {
-        let counts = vec![Verdict::Counts; commits.len()];
+        let counts = vec![Verdict::Accepted; commits.len()];
         assert_eq!(store.merge(commits).unwrap(), counts);
     }
     store.freeze(proof(&federation, 3)).unwrap();
@@ -429,13 +429,13 @@ fn commits_may_be_taken_back_in_the_middle_of_a_seal_or_merge() {
 }
 
 #[test]
-fn everything_may_be_judged_anew_in_the_middle_of_a_seal_or_merge() {
-    at_every_step_of_maintenance(1000, |store| store.judge_again().unwrap(), false);
+fn everything_may_be_rebuilt_in_the_middle_of_a_seal_or_merge() {
+    at_every_step_of_maintenance(1000, |store| store.revalidate().unwrap(), false);
 }
 
 #[test]
-fn runs_that_are_written_while_everything_is_judged_anew_in_the_middle_of_a_merge_are_merged_too() {
-    at_every_step_of_maintenance(6, |store| store.judge_again().unwrap(), false);
+fn runs_that_are_written_while_everything_is_rebuilt_in_the_middle_of_a_merge_are_merged_too() {
+    at_every_step_of_maintenance(6, |store| store.revalidate().unwrap(), false);
 }
 
 /// A writer that opens a long log writes runs while it reads it; no checkpoint names them yet.
@@ -497,7 +497,7 @@ enum Between {
 }
 
 /// Does something from another thread between any two steps of a seal and a merge; `takes_back`
-/// says whether commits do not count after it.
+/// says whether commits are not accepted after it.
 fn at_every_step_of_maintenance(
     memtable_records_max: u64,
     deed: impl Fn(&Store) + Clone + Send + Sync + 'static,
@@ -560,7 +560,7 @@ fn at_every_step_of_maintenance(
             [],
             "before step {at}"
         );
-        assert_eq!(store.view().uncounted() > 0, is_done && takes_back);
+        assert_eq!(store.view().unaccepted() > 0, is_done && takes_back);
         drop(store);
         is_sound(&disk);
         if !is_done {

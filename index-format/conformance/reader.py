@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A second reader of uor stores, written from two pages: index-format/FORMAT.md and asl/FORMAT.md.
 
-It reads a store's log, index and packs, judges commits, replays them, and computes entries, conflicts and state roots. It
+It reads a store's log, index and packs, validates commits, replays them, and computes entries, conflicts and state roots. It
 needs Python 3.8 and nothing else; it is slow and meant to be read beside the pages, as its modules in `pages/` are.
 
     reader.py DIR            checks a conformance set, such as the directory this file lies in
@@ -20,7 +20,7 @@ from pages.archive import FRAMES, root_of
 from pages.files import identity, read_log
 from pages.index import check_index
 from pages.packs import Packs, check_runs
-from pages.state import Judge, state_at
+from pages.state import CommitValidator, state_at
 from pages.structures import (RULES, Commit, Cursor, Damage, Refused, body_of, fork_proof, need, outcome_of, program_of,
                               record_of, record_proof, snapshot_of, ticket_of, tree_of)
 
@@ -47,11 +47,11 @@ def read_store(store):
         for record in commit.records:
             if record["kind"] == "genesis" and record["id"] != federation:
                 raise Damage("other_federation", "store")
-    judge = Judge(federation)
+    validator = CommitValidator(federation)
     for proof in proofs:
-        judge.freeze(proof)
-    uncounted = judge.judge_all(commits)
-    return {"judge": judge, "commits": commits, "proofs": proofs, "uncounted": uncounted, "torn": torn, "packs": packs,
+        validator.freeze(proof)
+    unaccepted = validator.validate_all(commits)
+    return {"validator": validator, "commits": commits, "proofs": proofs, "unaccepted": unaccepted, "torn": torn, "packs": packs,
             "erased": log_erased, "entries": entries}
 
 
@@ -89,19 +89,19 @@ def check_store(report, store, expected):
     report.same(f"{name}: opens", True, expected["opens"])
     if not expected["opens"]:
         return
-    judge = found["judge"]
-    rule = RULES[judge.genesis["conflict_rule"]] if judge.genesis else "first"
+    validator = found["validator"]
+    rule = RULES[validator.genesis["conflict_rule"]] if validator.genesis else "first"
     report.same(f"{name}: torn tails", [found["torn"]] if found["torn"] else [], expected["torn_tails"])
-    report.same(f"{name}: commits", len(judge.all()), expected["commits"])
-    report.same(f"{name}: uncounted", len(found["uncounted"]), expected["uncounted"])
-    report.same(f"{name}: members", judge.members(), expected["members"])
-    report.same(f"{name}: forks", [judge.forks[domain] for domain in sorted(judge.forks)], expected["forks"])
+    report.same(f"{name}: commits", len(validator.all()), expected["commits"])
+    report.same(f"{name}: unaccepted", len(found["unaccepted"]), expected["unaccepted"])
+    report.same(f"{name}: members", validator.members(), expected["members"])
+    report.same(f"{name}: forks", [validator.forks[domain] for domain in sorted(validator.forks)], expected["forks"])
     blocks = [finding for finding in expected["findings"] if finding["kind"] == "block"]
     report.same(f"{name}: damaged blocks", found["packs"].damages,
                 [{"file": finding["file"], "offset": finding["offset"]} for finding in blocks])
-    check_state(report, f"{name}: head", judge, judge.head(), rule, expected["head"])
+    check_state(report, f"{name}: head", validator, validator.head(), rule, expected["head"])
     for snapshot in expected["snapshots"]:
-        check_state(report, f"{name}: snapshot `{snapshot['about']}`", judge, snapshot, rule, snapshot)
+        check_state(report, f"{name}: snapshot `{snapshot['about']}`", validator, snapshot, rule, snapshot)
     if found["packs"].visible is None:
         print(f"skipped: payloads of {name}, which take zstd")
     else:
@@ -111,13 +111,13 @@ def check_store(report, store, expected):
     of_index = [finding for finding in expected["findings"] if finding["kind"] == "index"] or expected["index_is_unusable"]
     report.same(f"{name}: the index is sound", not wrong, not of_index)
     if checkpoint and not wrong:
-        report.same(f"{name}: judge of the checkpoint", checkpoint["judge"]["forks"], [])
+        report.same(f"{name}: validator of the checkpoint", checkpoint["validator"]["forks"], [])
         report.same(f"{name}: lanes of the checkpoint", len(checkpoint["lanes"]), 1024)
     check_offered(report, name, found, expected)
 
 
-def check_state(report, where, judge, snapshot, rule, expected):
-    found = state_at(judge.all(), snapshot, rule)
+def check_state(report, where, validator, snapshot, rule, expected):
+    found = state_at(validator.all(), snapshot, rule)
     bare = [{key: value for key, value in entry.items() if key != "about"} for entry in expected["entries"]]
     words = {entry["id"]: entry.get("about") for entry in expected["entries"]}
     for entry, other in zip(found["entries"], bare):
@@ -140,26 +140,26 @@ def check_payloads(report, name, found, expected):
 def check_offered(report, name, found, expected):
     """Offers once more what was offered to the store, after what was in it before."""
     offered = expected.get("offered", [])
-    taken = {offer["commit"] for offer in offered if offer.get("verdict") in ("counts", "testifies", "forks")}
-    judge = Judge(found["judge"].federation)
+    taken = {offer["commit"] for offer in offered if offer.get("verdict") in ("accepted", "testifies", "forks")}
+    validator = CommitValidator(found["validator"].federation)
     log = [(body.hex(), Commit(body)) for _, _, kind, body in found["entries"] if kind == 1]
     before = [commit for text, commit in log if text not in taken] if offered else []
-    judge.judge_all(before)
+    validator.validate_all(before)
     for offer in offered:
         if "fork_proof" in offer:
             proof = fork_proof(bytes.fromhex(offer["fork_proof"]))
-            report.same(f"{name}: {offer['about']}", judge.freeze(proof), offer["is_news"])
-            judge.judge_all(before)
+            report.same(f"{name}: {offer['about']}", validator.freeze(proof), offer["is_news"])
+            validator.validate_all(before)
             continue
         commit = Commit(bytes.fromhex(offer["commit"]))
-        verdict = judge.offer(commit)
+        verdict = validator.offer(commit)
         report.same(f"{name}: {offer['about']}", verdict, offer["verdict"])
-        if verdict in ("counts", "testifies", "forks"):
+        if verdict in ("accepted", "testifies", "forks"):
             before.append(commit)
         if verdict == "forks":
-            twin = judge.chains[commit.domain][commit.number - 1]
-            judge.freeze({"domain": commit.domain, "number": commit.number, "hashes": sorted([twin.hash, commit.hash])})
-            judge.judge_all(before)
+            twin = validator.chains[commit.domain][commit.number - 1]
+            validator.freeze({"domain": commit.domain, "number": commit.number, "hashes": sorted([twin.hash, commit.hash])})
+            validator.validate_all(before)
 
 
 def commit_of(data):
@@ -231,9 +231,9 @@ def check_set(root):
 
 def show_state(store):
     found = read_store(store)
-    judge = found["judge"]
-    rule = RULES[judge.genesis["conflict_rule"]] if judge.genesis else "first"
-    print(json.dumps(state_at(judge.all(), judge.head(), rule), indent=1))
+    validator = found["validator"]
+    rule = RULES[validator.genesis["conflict_rule"]] if validator.genesis else "first"
+    print(json.dumps(state_at(validator.all(), validator.head(), rule), indent=1))
     return 0
 
 

@@ -95,7 +95,7 @@ impl Peaks {
     }
 }
 
-/// The commits of a domain up to one of them, as far as judging and writing the next takes.
+/// The commits of a domain up to one of them, as far as validating and writing the next takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     peaks: Peaks,

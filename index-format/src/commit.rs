@@ -9,7 +9,7 @@
 //!
 //! Invariants of a decoded commit: the signature is the domain's; records ascend by id, each id
 //! once; every record's id and checksum follow from its content. What rests on other commits (the
-//! chain, the logseq, membership) is judged in `asl`.
+//! chain, the logseq, membership) is validated in `asl`.
 
 mod content;
 mod fork;

@@ -1,6 +1,6 @@
 //! Who belongs to a federation: one genesis record, then admissions. Both are records like any
-//! other, but who may write is judged from the commits themselves, never from what the merged order
-//! makes visible.
+//! other, but who may write is validated from the commits themselves, never from what the merged
+//! order makes visible.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{CanonicalId, FederationId, SiteId, context, derive};

@@ -4,7 +4,7 @@
 //! read. Answers come in pages and parts, each bounded, and only to what was asked for. Frames are
 //! laid out by `rkyv` and validated before a field is read; nothing in them is hashed or signed.
 //! The commits, proofs and digests they carry are the hand-laid bytes of the other modules, and are
-//! judged there.
+//! validated there.
 
 #![expect(
     missing_docs,
@@ -233,7 +233,7 @@ pub enum Response {
     },
     /// To [`Request::Testimony`].
     Testimony {
-        /// Encoded membership commits that do not count, each after what it rests on, of
+        /// Encoded membership commits that are not accepted, each after what it rests on, of
         /// [`DELTA_LEN_MAX`] in total; a single larger one travels alone.
         commits: Vec<Vec<u8>>,
     },

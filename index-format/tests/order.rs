@@ -243,8 +243,8 @@ proptest! {
         for variant in variants(&entry) {
             prop_assert_ne!(root(&variant), root(&entry), "{:?}", variant);
         }
-        let uncounted = Entry { payload_len: entry.payload_len + 1, domains: entry.domains + 1, ..entry };
-        prop_assert_eq!(root(&uncounted), root(&entry));
+        let unaccepted = Entry { payload_len: entry.payload_len + 1, domains: entry.domains + 1, ..entry };
+        prop_assert_eq!(root(&unaccepted), root(&entry));
     }
 }
 

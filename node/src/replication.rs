@@ -8,13 +8,13 @@
 //! One conversation with a peer: it *announces* that it has grown (or a connection opens, or time
 //! passes); we ask for its *frontier*, page by page; we fetch a *delta* of every domain in which it
 //! is ahead, verified commit by commit; payloads follow. Nothing rests on an announcement arriving.
-//! What a peer sends is hostile until the store has judged it.
+//! What a peer sends is hostile until the store has validated it.
 //!
 //! A connection proves the peer's key, so whether it is a member is known before a word is said.
 //! Only members are spoken to: whoever else connects hears nothing, not even which federation this
 //! is.
 //!
-//! This module never decides who may write or what is visible: that is `uor_asl::judge` and
+//! This module never decides who may write or what is visible: that is `uor_asl::validator` and
 //! `uor_asl::state`.
 //!
 //! To be read in this order: `effect`, `notice`, `timing` (what comes out, and when); `replicator`,

@@ -16,7 +16,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use uor_asl::judge::Verdict;
+use uor_asl::validator::Verdict;
 use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{ArtifactKey, CommitHash, FederationState, LogSeq, SiteId};
@@ -467,7 +467,7 @@ fn a_site_that_was_admitted_twice_is_heard_though_its_inviter_forked() {
     assert!(
         matches!(
             verdicts[..],
-            [Verdict::Counts, Verdict::Counts, Verdict::Forks(_)]
+            [Verdict::Accepted, Verdict::Accepted, Verdict::Forks(_)]
         ),
         "{verdicts:?}"
     );

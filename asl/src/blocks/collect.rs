@@ -43,7 +43,7 @@ struct Live {
 impl Blocks {
     /// Frees the payloads that are not `live`, and the space that no payload needs, but for a
     /// twentieth of what lives and a thirty-second of a pack. What was put since this began stays,
-    /// and so does what a put under way rests on; what was put before is judged by `live` alone.
+    /// and so does what a put under way rests on; what was put before is decided by `live` alone.
     /// With `dry_run` nothing is modified. Readers and writers go on meanwhile. On a disk that is
     /// full, what can be freed without room is, and then what fits.
     ///
@@ -63,7 +63,7 @@ impl Blocks {
         let watch = self.pins.watch();
         let start = tail.end()?;
         let mut walks = self.scan(start)?;
-        let (live, doomed) = self.judge(live, start, &walks)?;
+        let (live, doomed) = self.partition(live, start, &walks)?;
         let dead = self.bury(&watch, doomed, dry_run);
         let named = |at: &&Location| at.header.kind.is_payload() && dead.contains(&at.place);
         let gone: BTreeSet<Checksum> = walks
@@ -91,7 +91,7 @@ impl Blocks {
     }
 
     /// What lives, and which blocks before `start` do not.
-    fn judge(
+    fn partition(
         &self,
         is_live: &mut dyn FnMut(Checksum) -> bool,
         start: Place,

@@ -106,12 +106,12 @@ impl Blocks {
         thread::scope(|scope| {
             // As many blocks are in memory at once.
             let (to_verify, verifying) = bounded::<(Found, Task)>(self.threads);
-            let (to_judge, judging) = unbounded::<Verdict>();
+            let (to_report, verdicts) = unbounded::<Verdict>();
             for _ in 0..self.threads {
-                let (verifying, to_judge) = (verifying.clone(), to_judge.clone());
-                scope.spawn(move || verify_blocks(&verifying, &to_judge));
+                let (verifying, to_report) = (verifying.clone(), to_report.clone());
+                scope.spawn(move || verify_blocks(&verifying, &to_report));
             }
-            drop((verifying, to_judge));
+            drop((verifying, to_report));
             let last = ends.last().map(|(pack, _)| pack.number);
             // A reader may have met a pack that was only just begun.
             for (pack, end) in ends.iter().filter(|(_, end)| *end > 0) {
@@ -122,12 +122,12 @@ impl Blocks {
                         progress.verified.damages.push(unsealed);
                     }
                 }
-                self.verify_pack(pack, walk, &erased, &to_verify, &judging, &mut progress)?;
+                self.verify_pack(pack, walk, &erased, &to_verify, &verdicts, &mut progress)?;
             }
             drop(to_verify);
-            judging
+            verdicts
                 .iter()
-                .try_for_each(|verdict| self.judge_block(verdict?, &mut progress))
+                .try_for_each(|verdict| self.report_block(verdict?, &mut progress))
         })?;
         self.finish(progress)
     }
@@ -209,7 +209,7 @@ impl Blocks {
         walk: Walk,
         erased: &BTreeSet<Place>,
         to_verify: &Sender<(Found, Task)>,
-        judging: &Receiver<Verdict>,
+        verdicts: &Receiver<Verdict>,
         progress: &mut Progress<'_>,
     ) -> Result<(), BlocksError> {
         let mut blocks_len = 0;
@@ -235,9 +235,9 @@ impl Blocks {
                 },
                 task,
             ));
-            judging
+            verdicts
                 .try_iter()
-                .try_for_each(|verdict| self.judge_block(verdict?, progress))?;
+                .try_for_each(|verdict| self.report_block(verdict?, progress))?;
         }
         progress.tell(walk.end.saturating_sub(blocks_len))?;
         let known: BTreeSet<(String, u64)> = progress
@@ -254,7 +254,7 @@ impl Blocks {
         Ok(())
     }
 
-    fn judge_block(
+    fn report_block(
         &self,
         (at, damage): (Location, Option<BlockDamage>),
         progress: &mut Progress<'_>,
@@ -353,8 +353,8 @@ impl Blocks {
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Vec<BlockDamage>, BlocksError> {
         let next = AtomicUsize::new(0);
-        let (to_judge, judging) = unbounded();
-        let (to_judge, next) = (&to_judge, &next);
+        let (to_report, verdicts) = unbounded();
+        let (to_report, next) = (&to_report, &next);
         thread::scope(|scope| {
             for _ in 0..self.threads.min(manifests.len()) {
                 scope.spawn(move || {
@@ -364,13 +364,13 @@ impl Blocks {
                         let digest = self.digest(manifest.payload, &manifest.chunks);
                         let proven = digest.and_then(|digest| self.settle(found, digest));
                         // Where the caller has given up, it does not wait for an answer.
-                        let _ = to_judge.send((manifest.len, proven));
+                        let _ = to_report.send((manifest.len, proven));
                     }
                 });
             }
             let mut read = verified;
             let mut damages = Vec::new();
-            for (len, proven) in judging.iter().take(manifests.len()) {
+            for (len, proven) in verdicts.iter().take(manifests.len()) {
                 match proven {
                     Ok(()) => {}
                     Err(BlocksError::Damaged(damage)) => damages.push(damage),
@@ -418,11 +418,11 @@ impl Progress<'_> {
     }
 }
 
-fn verify_blocks(blocks: &Receiver<(Found, Task)>, to_judge: &Sender<Verdict>) {
+fn verify_blocks(blocks: &Receiver<(Found, Task)>, to_report: &Sender<Verdict>) {
     for (found, task) in blocks {
         let verdict = verify_block(&found, task).map(|damage| (found.at, damage));
         // Where the caller has given up, it does not wait for an answer.
-        let _ = to_judge.send(verdict);
+        let _ = to_report.send(verdict);
     }
 }
 

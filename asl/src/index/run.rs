@@ -178,7 +178,7 @@ impl Run {
     ///
     /// # Errors
     /// Those of `write`.
-    pub(crate) fn store_anew<E>(
+    pub(crate) fn store_rebuilt<E>(
         &self,
         mut write: impl FnMut(&str, &[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {

@@ -40,7 +40,7 @@ struct RecordChange {
 
 impl State {
     /// Looks up what taking in a commit, the next of its domain, changes. Whether it may be taken
-    /// in is `judge`'s affair.
+    /// in is `validator`'s affair.
     ///
     /// # Errors
     /// [`ReadError`].

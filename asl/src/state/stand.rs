@@ -85,7 +85,7 @@ pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Opt
     Some((entry, standing.copied()))
 }
 
-/// Puts versions into the one order. A commit that began to count late may be indexed twice, its
+/// Puts versions into the one order. A commit that was accepted late may be indexed twice, its
 /// records are still one each.
 pub(super) fn in_order(versions: &mut Vec<Seen>) {
     versions.sort_unstable_by_key(|version| version.place);

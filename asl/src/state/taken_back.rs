@@ -1,7 +1,7 @@
 //! What is visible without the commits that a fork proof takes back: the last commits of one
 //! domain.
 //!
-//! Their records stay where they are, in log and index, and are no longer counted. So a proof costs
+//! Their records stay where they are, in log and index, and are no longer visible. So a proof costs
 //! what its domain wrote behind the fork, and not what the others did.
 
 use std::collections::BTreeMap;

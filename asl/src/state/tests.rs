@@ -308,7 +308,7 @@ fn what_is_said_over_and_over_is_not_read_over_and_over() {
     }
 }
 
-/// Opened again, summaries are made anew: each version is read once.
+/// Opened again, summaries are rebuilt: each version is read once.
 #[test]
 fn tombstones_by_the_thousand_are_read_once() {
     const TIMES: u64 = 2000;

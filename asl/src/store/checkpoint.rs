@@ -4,7 +4,7 @@
 //! It says up to where in the log the index reaches, which files the index consists of, and what
 //! everything up to there amounts to. It is replaced as a whole. Where it is missing, damaged, of
 //! another version or does not fit the files beside it, the log is read from its start and the
-//! index written anew: nothing is lost but time.
+//! index rewritten: nothing is lost but time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -15,8 +15,8 @@ use uor_index_format::id::{CanonicalId, Checksum, CommitHash, SiteId};
 use uor_index_format::state::{LANES, StateHash};
 
 use crate::disk::{self, Context as _, Disk, DiskError};
-use crate::judge;
 use crate::log::LogPosition;
+use crate::validator;
 
 /// Directory of everything that can be rebuilt from log and blocks.
 pub(crate) const DIR: &str = "index";
@@ -74,9 +74,9 @@ pub(super) struct Checkpoint {
     pub(super) runs: Vec<StoredRun>,
     /// Domains by ordinal, and how many of their commits are in their tables.
     pub(super) domains: Vec<([u8; 32], u64)>,
-    pub(super) judge: judge::Memory,
-    pub(super) uncounted: u64,
-    pub(super) uncounted_heads: Vec<([u8; 32], u64)>,
+    pub(super) validator: validator::Memory,
+    pub(super) unaccepted: u64,
+    pub(super) unaccepted_heads: Vec<([u8; 32], u64)>,
     lanes: Vec<u16>,
     entries: u64,
     conflicts: Vec<[u8; 32]>,
@@ -131,8 +131,8 @@ impl Checkpoint {
         next_run: u32,
         runs: Vec<StoredRun>,
         domains: Vec<([u8; 32], u64)>,
-        judge: judge::Memory,
-        (uncounted, uncounted_heads): (u64, Vec<([u8; 32], u64)>),
+        validator: validator::Memory,
+        (unaccepted, unaccepted_heads): (u64, Vec<([u8; 32], u64)>),
         parts: &Parts,
     ) -> Self {
         let pairs = |map: &BTreeMap<Checksum, u64>| {
@@ -146,9 +146,9 @@ impl Checkpoint {
             next_run,
             runs,
             domains,
-            judge,
-            uncounted,
-            uncounted_heads,
+            validator,
+            unaccepted,
+            unaccepted_heads,
             lanes: parts.sum.lanes().to_vec(),
             entries: parts.sum.entries(),
             conflicts: parts.conflicts.iter().map(|id| *id.as_bytes()).collect(),
@@ -193,8 +193,8 @@ impl Checkpoint {
         })
     }
 
-    pub(super) fn uncounted_heads(&self) -> BTreeMap<SiteId, u64> {
-        self.uncounted_heads
+    pub(super) fn unaccepted_heads(&self) -> BTreeMap<SiteId, u64> {
+        self.unaccepted_heads
             .iter()
             .map(|(site, number)| (SiteId::from_bytes(*site), *number))
             .collect()

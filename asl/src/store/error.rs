@@ -11,9 +11,9 @@ use crate::blocks::BlocksError;
 use crate::chain::Break;
 use crate::disk::DiskError;
 use crate::group::GroupError;
-use crate::judge::Refusal;
 use crate::log::{LogError, LogPosition};
 use crate::state::error::ReadError;
+use crate::validator::Rejection;
 
 /// Why a store could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -162,8 +162,8 @@ pub enum CommitError {
     Seal(#[from] SealError),
     /// The federation would refuse the commit.
     #[error("this site may not write")]
-    Refused(#[from] Refusal),
-    /// The commit cannot be judged yet.
+    Rejected(#[from] Rejection),
+    /// The commit cannot be validated yet.
     #[error("this site cannot write yet: {reason}")]
     Parked {
         /// What is missing.

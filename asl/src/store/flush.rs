@@ -1,4 +1,4 @@
-//! What one group of writers does: seal and judge every commit, make them durable with one sync,
+//! What one group of writers does: seal and validate every commit, make them durable with one sync,
 //! then show them.
 
 use std::borrow::Cow;
@@ -18,9 +18,9 @@ use super::view::View;
 use super::work::{Done, Work};
 use crate::chain::Committed;
 use crate::entry::kind;
-use crate::judge::{Judge, Refusal, Verdict};
 use crate::log::Appended;
 use crate::state::Change;
+use crate::validator::{CommitValidator, Rejection, Verdict};
 
 /// So many records are looked up in more time than starting a thread takes.
 const PARALLEL_MIN: usize = 4096;
@@ -34,37 +34,42 @@ impl Store {
 
     /// Everything one group does; only one flush runs at a time.
     fn flush(&self, group: Vec<Work>) -> Result<Vec<Done>, StoreError> {
-        let mut kept = self.judge();
-        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
+        let mut kept = self.validator();
+        let mut validator = kept.take().ok_or(StoreError::Poisoned)?;
         let mut batch = Batch::default();
         let work = group
             .into_iter()
-            .map(|work| self.take(work, &mut batch, &mut judge));
+            .map(|work| self.take(work, &mut batch, &mut validator));
         let done = work.collect::<Result<_, _>>()?;
-        self.write(&mut batch, &mut judge)?;
-        *kept = Some(judge);
+        self.write(&mut batch, &mut validator)?;
+        *kept = Some(validator);
         drop(kept);
         self.maintain_if_due();
         Ok(done)
     }
 
-    fn take(&self, work: Work, batch: &mut Batch, judge: &mut Judge) -> Result<Done, StoreError> {
+    fn take(
+        &self,
+        work: Work,
+        batch: &mut Batch,
+        validator: &mut CommitValidator,
+    ) -> Result<Done, StoreError> {
         Ok(match work {
             Work::Local {
                 key,
                 prepared,
                 wall_ms,
-            } => Done::Local(batch.seal(&key, prepared, wall_ms, &self.view(), judge)),
+            } => Done::Local(batch.seal(&key, prepared, wall_ms, &self.view(), validator)),
             Work::Merge { commits, patience } => {
-                let merge = |commit| batch.merge(commit, patience, &self.view(), judge);
+                let merge = |commit| batch.merge(commit, patience, &self.view(), validator);
                 Done::Merged(commits.into_iter().map(merge).collect::<Result<_, _>>()?)
             }
-            Work::Freeze(proof) => Done::Frozen(batch.freeze(*proof, &self.view(), judge)?),
+            Work::Freeze(proof) => Done::Frozen(batch.freeze(*proof, &self.view(), validator)?),
         })
     }
 
     /// Makes a batch durable, then visible.
-    fn write(&self, batch: &mut Batch, judge: &mut Judge) -> Result<(), StoreError> {
+    fn write(&self, batch: &mut Batch, validator: &mut CommitValidator) -> Result<(), StoreError> {
         let batch = std::mem::take(batch);
         if batch.0.is_empty() {
             return Ok(());
@@ -81,7 +86,7 @@ impl Store {
         };
         let large = first.filter(|commit| self.is_worth_a_thread(commit));
         let Some(first) = large else {
-            return self.show(&batch, self.append(&entries)?, None, judge);
+            return self.show(&batch, self.append(&entries)?, None, validator);
         };
         // The disk and the index are two different things to wait for.
         let (appended, change) = thread::scope(|scope| {
@@ -93,7 +98,7 @@ impl Store {
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             )
         });
-        self.show(&batch, appended?, Some(change?), judge)
+        self.show(&batch, appended?, Some(change?), validator)
     }
 
     /// Whether looking up what a commit changes takes longer than starting a thread; nothing can be
@@ -108,13 +113,16 @@ impl Store {
         Ok(appended)
     }
 
-    /// Judges the whole log again: the index is beyond mending. What maintenance knows of the
+    /// Rebuilds everything from the log: the index is beyond mending. What maintenance knows of the
     /// index is given up when it is next at work.
-    pub(super) fn start_anew(&self, judge: &mut Judge) -> Result<(), StoreError> {
+    pub(super) fn rebuild_from_log(
+        &self,
+        validator: &mut CommitValidator,
+    ) -> Result<(), StoreError> {
         let mut maintenance = MaintenanceState::after(&self.view());
-        let (judged_anew, mut view) = rebuild(self, &mut maintenance)?;
+        let (revalidated, mut view) = rebuild(self, &mut maintenance)?;
         view.beginning = maintenance.beginning();
-        *judge = judged_anew;
+        *validator = revalidated;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
         Ok(())
     }
@@ -126,13 +134,13 @@ impl Store {
         batch: &Batch,
         appended: Appended,
         mut first: Option<Change>,
-        judge: &mut Judge,
+        validator: &mut CommitValidator,
     ) -> Result<(), StoreError> {
         let positions = appended.positions.clone();
         let write = || self.view.write().unwrap_or_else(PoisonError::into_inner);
         let mut view = write();
         view.take_log(appended);
-        view.take_rule(judge);
+        view.take_rule(validator);
         drop(view);
         for (item, position) in batch.0.iter().zip(positions) {
             match item {
@@ -151,14 +159,14 @@ impl Store {
                         .state()
                         .prepare_take_back(&proof.domain(), proof.number())?;
                     taken.map_or(Ok(()), |taken| {
-                        write().take_back(&proof.domain(), &taken, judge)
+                        write().take_back(&proof.domain(), &taken, validator)
                     })?;
                 }
                 Item::Removal(removal) => write().remove(removal),
             }
         }
-        write().settle(judge);
-        judge.forget_recent();
+        write().settle(validator);
+        validator.forget_recent();
         Ok(())
     }
 
@@ -170,9 +178,9 @@ impl Store {
         wall_ms: u64,
         choose: impl FnOnce() -> Result<Vec<Checksum>, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut kept = self.judge();
+        let mut kept = self.validator();
         let checksums = choose()?;
-        let mut judge = kept.take().ok_or(StoreError::Poisoned)?;
+        let mut validator = kept.take().ok_or(StoreError::Poisoned)?;
         let removal = |checksums: &[Checksum]| Removal {
             reason,
             wall_ms,
@@ -182,20 +190,20 @@ impl Store {
             .chunks(Removal::COUNT_MAX)
             .map(removal)
             .map(Item::Removal);
-        self.write(&mut Batch(removals.collect()), &mut judge)?;
-        *kept = Some(judge);
+        self.write(&mut Batch(removals.collect()), &mut validator)?;
+        *kept = Some(validator);
         Ok(())
     }
 }
 
-/// What one flush appends, in the order in which it was judged: whoever reads the log judges in the
-/// same order.
+/// What one flush appends, in the order in which it was validated: whoever reads the log validates
+/// in the same order.
 #[derive(Default)]
 struct Batch(Vec<Item>);
 
 enum Item {
     Commit(Commit),
-    /// A commit that does not count, for what it says of membership.
+    /// A commit that is not accepted, for what it says of membership.
     Testimony(Commit),
     Proof(ForkProof),
     Removal(Removal),
@@ -221,33 +229,33 @@ impl Batch {
         prepared: Prepared,
         wall_ms: u64,
         view: &View,
-        judge: &mut Judge,
+        validator: &mut CommitValidator,
     ) -> Result<Committed, CommitError> {
         let domain = key.site_id();
-        let head = judge.head(&domain);
-        // A number that others may know is never used again, be it that what had it no longer
-        // counts.
-        if let Some(proof) = judge.forks().get(&domain) {
-            return Err(Refusal::Frozen {
+        let head = validator.head(&domain);
+        // A number that others may know is never used again, be it that what had it is no longer
+        // accepted.
+        if let Some(proof) = validator.forks().get(&domain) {
+            return Err(Rejection::Frozen {
                 number: proof.number(),
             }
             .into());
         }
         if let Some(number) = view
-            .uncounted_head(&domain)
+            .unaccepted_head(&domain)
             .filter(|number| head.is_none_or(|head| head.number < *number))
         {
             let reason =
                 format!("its commits up to number {number} are in the log, and do not count");
             return Err(CommitError::Parked { reason });
         }
-        let (learned, federation) = judge.membership_for(&domain, prepared.learned_room());
+        let (learned, federation) = validator.membership_for(&domain, prepared.learned_room());
         let link = Link {
             number: head.map_or(1, |head| head.number + 1),
-            history: judge
+            history: validator
                 .history(&domain)
                 .expect("commits are taken back by a proof, and there is none"),
-            logseq: judge
+            logseq: validator
                 .logseq_max()
                 .next()
                 .ok_or(CommitError::ClockExhausted)?,
@@ -257,53 +265,53 @@ impl Batch {
         };
         let commit = prepared.seal(link, key)?;
         let committed = Committed::of(&commit);
-        match self.merge(commit, 1, view, judge)? {
-            Verdict::Counts | Verdict::Known => Ok(committed),
+        match self.merge(commit, 1, view, validator)? {
+            Verdict::Accepted | Verdict::Known => Ok(committed),
             Verdict::Testifies => unreachable!("a domain that is frozen seals nothing"),
-            Verdict::Refused(refusal) => Err(refusal.into()),
+            Verdict::Rejected(rejection) => Err(rejection.into()),
             Verdict::Parked(reason) => Err(CommitError::Parked {
                 reason: reason.to_string(),
             }),
-            Verdict::Forks(proof) => Err(Refusal::Frozen {
+            Verdict::Forks(proof) => Err(Rejection::Frozen {
                 number: proof.number(),
             }
             .into()),
         }
     }
 
-    /// Judges a commit, and keeps it if it counts or testifies. One that shows a fork may testify
-    /// as soon as that is proven.
+    /// Validates a commit, and keeps it if it is accepted or testifies. One that shows a fork may
+    /// testify as soon as that is proven.
     fn merge(
         &mut self,
         commit: Commit,
         patience: u64,
         view: &View,
-        judge: &mut Judge,
+        validator: &mut CommitValidator,
     ) -> Result<Verdict, StoreError> {
-        let verdict = judge.judge(&commit, view.state())?;
+        let verdict = validator.validate(&commit, view.state())?;
         match &verdict {
-            Verdict::Counts => {
-                if let Some(reason) = judge.hold_back(&commit, patience) {
+            Verdict::Accepted => {
+                if let Some(reason) = validator.hold_back(&commit, patience) {
                     return Ok(Verdict::Parked(reason));
                 }
-                judge.admit(&commit);
+                validator.accept(&commit);
                 self.0.push(Item::Commit(commit));
             }
-            Verdict::Testifies => self.testify(commit, judge),
+            Verdict::Testifies => self.testify(commit, validator),
             Verdict::Forks(proof) => {
-                self.freeze((**proof).clone(), view, judge)?;
-                if judge.judge(&commit, view.state())? == Verdict::Testifies {
-                    self.testify(commit, judge);
+                self.freeze((**proof).clone(), view, validator)?;
+                if validator.validate(&commit, view.state())? == Verdict::Testifies {
+                    self.testify(commit, validator);
                 }
             }
-            Verdict::Known | Verdict::Parked(_) | Verdict::Refused(_) => {}
+            Verdict::Known | Verdict::Parked(_) | Verdict::Rejected(_) => {}
         }
         Ok(verdict)
     }
 
-    fn testify(&mut self, commit: Commit, judge: &mut Judge) {
-        if judge.takes_testimony(&commit) {
-            judge.testify(&commit);
+    fn testify(&mut self, commit: Commit, validator: &mut CommitValidator) {
+        if validator.takes_testimony(&commit) {
+            validator.testify(&commit);
             self.0.push(Item::Testimony(commit));
         }
     }
@@ -312,9 +320,9 @@ impl Batch {
         &mut self,
         proof: ForkProof,
         view: &View,
-        judge: &mut Judge,
+        validator: &mut CommitValidator,
     ) -> Result<bool, StoreError> {
-        let news = judge.freeze(proof.clone(), view.state())?;
+        let news = validator.freeze(proof.clone(), view.state())?;
         if news {
             self.0.push(Item::Proof(proof));
         }

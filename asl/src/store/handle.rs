@@ -19,8 +19,8 @@ use crate::blocks::Blocks;
 use crate::disk::{Disk, LockGuard, Mode};
 use crate::group::GroupCommit;
 use crate::index::Index;
-use crate::judge::Judge;
 use crate::log::Log;
+use crate::validator::CommitValidator;
 
 /// An open store.
 pub struct Store {
@@ -31,9 +31,9 @@ pub struct Store {
     pub(super) log: Arc<Log>,
     pub(super) blocks: Blocks,
     pub(super) group: GroupCommit<Work, Done, StoreErrorInGroup>,
-    /// Absent while a flush is at work and after one has failed: it has judged what may not be in
-    /// the log.
-    pub(super) judge: Mutex<Option<Judge>>,
+    /// Absent while a flush is at work and after one has failed: it has validated what may not be
+    /// in the log.
+    pub(super) validator: Mutex<Option<CommitValidator>>,
     pub(super) view: RwLock<View>,
     pub(super) maintenance: Maintenance,
     /// The last number that a run of the index got; none is used twice.
@@ -112,9 +112,11 @@ impl Store {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who judges commits: absent while a flush is at work and after one has failed.
-    pub(crate) fn judge(&self) -> MutexGuard<'_, Option<Judge>> {
-        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Who validates commits: absent while a flush is at work and after one has failed.
+    pub(crate) fn validator(&self) -> MutexGuard<'_, Option<CommitValidator>> {
+        self.validator
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An index of nothing, cut as the options say.

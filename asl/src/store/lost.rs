@@ -108,11 +108,11 @@ impl Store {
     /// shown all the same.
     pub(super) fn keep_erased(&mut self) -> Result<(), StoreError> {
         let Options {
-            anew,
+            rebuild_index,
             are_packs_cut,
             ..
         } = self.options;
-        if !(anew || are_packs_cut || self.opened.blocks.has_lost()) {
+        if !(rebuild_index || are_packs_cut || self.opened.blocks.has_lost()) {
             return Ok(());
         }
         let erased: Vec<_> = self.view().erased.keys().copied().collect();

@@ -2,16 +2,16 @@
 //! writers go on meanwhile.
 //!
 //! A *seal* takes what is in the index's memtable, writes it as a run of files, and then a
-//! checkpoint that names them. A *merge* writes several runs anew as one, from the part of the log
+//! checkpoint that names them. A *merge* rewrites several runs as one, from the part of the log
 //! that they cover: a sequential read. In both, files are durable before the checkpoint that names
 //! them, and what it no longer names is removed after it; so a crash at any point leaves a
 //! checkpoint whose files are there, or none.
 //!
 //! What maintenance knows is owned by whoever is at it: [`Maintenance`](state::Maintenance) lends
-//! it to one at a time, for a whole piece, and nobody who holds the judge or the view can ask for
-//! it. So there is one order of locks: maintenance, judge, view. A writer that judges everything
-//! anew meanwhile leaves word in the view, by its generation; what was captured of another
-//! generation is of no use, and its capture says so itself.
+//! it to one at a time, for a whole piece, and nobody who holds the validator or the view can ask
+//! for it. So there is one order of locks: maintenance, validator, view. A writer that rebuilds
+//! everything from the log meanwhile leaves word in the view, by its generation; what was captured
+//! of another generation is of no use, and its capture says so itself.
 //!
 //! To be read in this order: `beginning`, `capture`, `state` (what is remembered), this file (what
 //! is due), `runs` (the files), `source`, `seal`, `merge`, `wakeup`, `thread` (who does it).
@@ -146,7 +146,8 @@ impl Store {
         action(self, &mut maintenance)
     }
 
-    /// If everything has been judged anew, forgets what was known before, here and on disk.
+    /// If everything has been rebuilt from the log, forgets what was known before, here and on
+    /// disk.
     fn take_up_generation(&self, maintenance: &mut MaintenanceState) -> Result<(), StoreError> {
         let Beginning { generation, runs } = self.view().beginning.clone();
         if generation != maintenance.generation {
@@ -162,12 +163,12 @@ impl Store {
     }
 
     /// Puts what was found in the log in the place of what was damaged of the index; says whether
-    /// there was any. If something could not be found, everything is judged anew.
+    /// there was any. If something could not be found, everything is rebuilt from the log.
     fn mend(&self, maintenance: &mut MaintenanceState) -> Result<bool, StoreError> {
         if self.mender.take_beyond_mending() {
-            let mut judge = self.judge();
-            self.start_anew(judge.as_mut().ok_or(StoreError::Poisoned)?)?;
-            drop(judge);
+            let mut validator = self.validator();
+            self.rebuild_from_log(validator.as_mut().ok_or(StoreError::Poisoned)?)?;
+            drop(validator);
             self.take_up_generation(maintenance)?;
             return Ok(true);
         }
@@ -175,7 +176,7 @@ impl Store {
             let view = self.view();
             (
                 view.state().index().runs().to_vec(),
-                view.state().commits().anew(),
+                view.state().commits().rebuilt(),
             )
         };
         let mut any = !tables.is_empty();
@@ -184,7 +185,8 @@ impl Store {
             table.stored();
         }
         for run in runs {
-            any |= run.store_anew(|path, bytes| disk::replace(self.disk.as_ref(), path, bytes))?;
+            any |=
+                run.store_rebuilt(|path, bytes| disk::replace(self.disk.as_ref(), path, bytes))?;
         }
         Ok(any)
     }

@@ -2,7 +2,7 @@
 //!
 //! Readers wait for that, and get the answer they asked for. A writer then puts what was found in
 //! the place of the damaged file (`maintenance.rs`). What cannot be had in this way makes a writer
-//! give up the index and judge the log anew.
+//! give up the index and rebuild everything from the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -138,7 +138,7 @@ impl index::Source for RunSource {
                 .collect()
         });
         let mut builder = RunBuilder::for_shards(self.shards, shard..shard + 1);
-        let counted = |_, named: UnverifiedHeader| {
+        let accepted = |_, named: UnverifiedHeader| {
             let domain = self.ordinals.get(&named.domain).copied();
             let domain = domain.filter(|domain| {
                 known
@@ -152,7 +152,7 @@ impl index::Source for RunSource {
             }))
         };
         let log = self.mender.log.view();
-        let files = read_range(&self.mender.log, self.range, counted, &mut builder)
+        let files = read_range(&self.mender.log, self.range, accepted, &mut builder)
             .and_then(|()| Ok(builder.encode(self.number, &log)?));
         files
             .map(|files| files.concat())
@@ -165,7 +165,7 @@ impl index::Source for RunSource {
 }
 
 /// The commits of one domain as they name each other. Of a domain that forked, more than one can
-/// lie in the log under one number; what is named by the last that counts is the chain.
+/// lie in the log under one number; what is named by the last accepted one is the chain.
 #[derive(Default)]
 struct Branches {
     /// By number: rows, and the place of each one's predecessor among those before.
@@ -224,11 +224,11 @@ impl Branches {
     }
 }
 
-/// Reads the records of those commits in a range of the log that `counted` names.
+/// Reads the records of those commits in a range of the log that `accepted` names.
 fn read_range(
     log: &Log,
     range: (LogPosition, LogPosition),
-    counted: impl Fn(LogPosition, UnverifiedHeader) -> Result<Option<CommitRef>, StoreError>,
+    accepted: impl Fn(LogPosition, UnverifiedHeader) -> Result<Option<CommitRef>, StoreError>,
     builder: &mut RunBuilder,
 ) -> Result<(), StoreError> {
     // A reader finds no first segment where nothing was ever written.
@@ -243,7 +243,7 @@ fn read_range(
             break;
         }
         let commit =
-            commit_header(&found).map_or(Ok(None), |named| counted(found.position, named))?;
+            commit_header(&found).map_or(Ok(None), |named| accepted(found.position, named))?;
         let Some(commit) = commit else { continue };
         take_records(commit, found.position, &found.body, builder)?;
     }

@@ -107,7 +107,7 @@ impl Store {
             log,
             blocks,
             group: GroupCommit::new(),
-            judge: Mutex::new(None),
+            validator: Mutex::new(None),
             view: RwLock::new(View::new(state)),
             maintenance: Maintenance::default(),
             run_numbers: AtomicU32::new(0),
@@ -124,14 +124,14 @@ impl Store {
         };
         let mut maintenance = MaintenanceState::default();
         let opened = recover::open(&store, checkpoint, &mut maintenance, attempt)?;
-        let Some((judge, view, found)) = opened else {
+        let Some((validator, view, found)) = opened else {
             return Ok(None);
         };
         if mode == Mode::Write {
             maintenance.sweep(store.disk.as_ref())?;
         }
         store.maintenance = Maintenance::of(maintenance);
-        store.judge = Mutex::new(Some(judge));
+        store.validator = Mutex::new(Some(validator));
         store.view = RwLock::new(view);
         (store.opened.index, store.opened.cut) = (found.rebuilt, found.cut);
         store.keep_erased()?;

@@ -14,7 +14,7 @@ pub struct Opened {
     pub log: log::Recovery,
     /// What the blocks' recovery did.
     pub blocks: blocks::Recovery,
-    /// Why the index had to be found in the log anew, if it had. A writer then writes it; a reader
+    /// Why the index had to be rebuilt from the log, if it had. A writer then writes it; a reader
     /// keeps it in memory.
     pub index: Option<StaleIndex>,
     /// What the log has lost, as far as its index knows. Only a reader opens such a store:

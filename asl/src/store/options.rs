@@ -18,7 +18,7 @@ pub enum Payloads {
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Into how many shards the index is cut; a power of two. If it is not what it was, the index
-    /// is written anew.
+    /// is rewritten.
     pub shards: NonZeroU32,
     /// So many records are indexed in memory before the index is written.
     pub memtable_records_max: u64,
@@ -28,8 +28,8 @@ pub struct Options {
     /// Which payloads are wanted.
     pub payloads: Payloads,
     /// Reads the log from its start, whatever the index says: what was lost is then looked for
-    /// anew, and a log that ends before its index does is taken as it is.
-    pub anew: bool,
+    /// again, and a log that ends before its index does is taken as it is.
+    pub rebuild_index: bool,
     /// Whether the packs are known to end earlier than they did, which does not show: payloads that
     /// were in them are looked for in the log, and what it calls erased is not taken out of older
     /// packs.
@@ -50,7 +50,7 @@ impl Default for Options {
             memtable_records_max: 1 << 20,
             seed: 0,
             payloads: Payloads::default(),
-            anew: false,
+            rebuild_index: false,
             are_packs_cut: false,
             reserve_bytes: 0,
             log: log::Options::default(),

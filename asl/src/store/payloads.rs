@@ -22,7 +22,7 @@ impl Store {
     pub fn erase(&self, checksum: Checksum, wall_ms: u64) -> Result<Erased, StoreError> {
         let _alone = self.hold_erasing();
         let _room = self.make_room();
-        if self.judge().is_none() {
+        if self.validator().is_none() {
             return Err(StoreError::Poisoned);
         }
         if self.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {

@@ -9,7 +9,7 @@ use super::handle::Store;
 use crate::entry::decode_commit;
 
 impl Store {
-    /// The bytes of commit `number` of `domain`, if it counts.
+    /// The bytes of commit `number` of `domain`, if it is accepted.
     ///
     /// # Errors
     /// [`StoreError::Log`] if they cannot be read.
@@ -24,7 +24,7 @@ impl Store {
 
     /// Membership commits from beyond a fork that say how these sites became members, each after
     /// what it rests on itself, as many as fit `len_max` bytes (at least one, if there is one).
-    /// Commits that count are left out: they travel as any other.
+    /// Accepted commits are left out: they travel as any other.
     ///
     /// # Errors
     /// [`StoreError::Log`] if they cannot be read.
@@ -46,7 +46,7 @@ impl Store {
         Ok(commits)
     }
 
-    /// Commit `number` of `domain`, if it counts.
+    /// Commit `number` of `domain`, if it is accepted.
     ///
     /// # Errors
     /// [`StoreError::Log`] or [`StoreError::Entry`] if it cannot be read.

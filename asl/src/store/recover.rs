@@ -25,14 +25,14 @@ use crate::disk::{self, Disk, DiskError, Mode};
 use crate::entry::{decode_commit, kind};
 use crate::error::with_causes;
 use crate::index::Index;
-use crate::judge::{Judge, Verdict};
 use crate::log::{self, Entries, LogPosition};
 use crate::state::{ReadError, State};
+use crate::validator::{CommitValidator, Verdict};
 
 /// What opening found out about index and log.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Why the index had to be written anew, if it had.
+    /// Why the index had to be rewritten, if it had.
     pub(super) rebuilt: Option<StaleIndex>,
     /// What the log has lost, if the checkpoint knows of it.
     pub(super) cut: Option<LogCut>,
@@ -99,27 +99,28 @@ impl From<Unusable> for StaleIndex {
 }
 
 impl Store {
-    /// Judge and view as the whole log gives them, whatever the index says; nothing is kept of it.
+    /// Validator and view as the whole log gives them, whatever the index says; nothing is kept of
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`] if the log cannot be read.
-    pub(crate) fn judged_anew(&self) -> Result<(Judge, View), StoreError> {
+    pub(crate) fn revalidated(&self) -> Result<(CommitValidator, View), StoreError> {
         rebuild(self, &mut MaintenanceState::apart())
     }
 }
 
-/// Judge and view of everything in the log; `None` if the index was changed while it was read, and
-/// is worth another attempt.
+/// Validator and view of everything in the log; `None` if the index was changed while it was read,
+/// and is worth another attempt.
 pub(super) fn open(
     store: &Store,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
     maintenance: &mut MaintenanceState,
     attempt: &Attempt,
-) -> Result<Option<(Judge, View, Found)>, StoreError> {
+) -> Result<Option<(CommitValidator, View, Found)>, StoreError> {
     let packs_lost = PacksLost::of(store)?;
     let mut found = Found {
         rebuilt: None,
-        cut: log_cut(&checkpoint, store.log.view().end()).filter(|_| !store.options.anew),
+        cut: log_cut(&checkpoint, store.log.view().end()).filter(|_| !store.options.rebuild_index),
     };
     // A reader shows what is there; a writer must not go on where others may know more.
     if let Some(LogCut { end, through, .. }) = found.cut
@@ -129,7 +130,7 @@ pub(super) fn open(
     }
     match checkpoint {
         None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
-        Some(_) if store.options.anew => {
+        Some(_) if store.options.rebuild_index => {
             found.rebuilt = Some(StaleIndex::other(
                 "the log was to be read from its start".to_owned(),
             ));
@@ -138,7 +139,7 @@ pub(super) fn open(
         Some(Ok(_)) if found.cut.is_some() => {}
         Some(Ok(checkpoint)) => match resume(store, maintenance, checkpoint)? {
             Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
-            Ok((judge, view)) => return Ok(Some((judge, view, found))),
+            Ok((validator, view)) => return Ok(Some((validator, view, found))),
             Err(reason) => found.rebuilt = Some(reason),
         },
     }
@@ -150,8 +151,8 @@ pub(super) fn open(
     if store.mode == Mode::Write {
         packs_lost.note(store.disk.as_ref())?;
     }
-    let (judge, view) = rebuild(store, maintenance)?;
-    Ok(Some((judge, view, found)))
+    let (validator, view) = rebuild(store, maintenance)?;
+    Ok(Some((validator, view, found)))
 }
 
 /// Takes up what the checkpoint says, and what came after it in the log, which is no shorter than
@@ -160,7 +161,7 @@ fn resume(
     store: &Store,
     maintenance: &mut MaintenanceState,
     checkpoint: Checkpoint,
-) -> Result<Result<(Judge, View), StaleIndex>, StoreError> {
+) -> Result<Result<(CommitValidator, View), StaleIndex>, StoreError> {
     let unusable = |stale: StaleIndex| Ok(Err(stale));
     if checkpoint.shards != store.options.shards.get() {
         let (found, wanted) = (checkpoint.shards, store.options.shards);
@@ -172,15 +173,16 @@ fn resume(
         Ok(parts) => parts,
         Err(damaged) => return unusable(damaged.into()),
     };
-    let mut judge = match Judge::remembering(store.federation, &checkpoint.judge) {
-        Ok(judge) => judge,
+    let mut validator = match CommitValidator::remembering(store.federation, &checkpoint.validator)
+    {
+        Ok(validator) => validator,
         Err(source) => {
             return unusable(StaleIndex::checkpoint(format!(
-                "its judge cannot be read: {source}"
+                "its validator cannot be read: {source}"
             )));
         }
     };
-    judge
+    validator
         .genesis()
         .map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
     store
@@ -190,7 +192,7 @@ fn resume(
     let commits = match Commits::open(
         store.disk.as_ref(),
         &checkpoint.domains(),
-        &judge.frontier(),
+        &validator.frontier(),
         &source,
     ) {
         Ok(commits) => commits,
@@ -200,11 +202,11 @@ fn resume(
         Ok(index) => index,
         Err(error) => return unusable(StaleIndex::file(&error)),
     };
-    if commits.frontier() != judge.frontier() {
+    if commits.frontier() != validator.frontier() {
         let what = "the commit tables end otherwise than it says";
         return unusable(StaleIndex::checkpoint(what.to_owned()));
     }
-    match wrong_history(&judge, &commits) {
+    match wrong_history(&validator, &commits) {
         Ok(None) => {}
         Ok(Some(site)) => {
             let what = format!("the history of site {site} is not that of its commit table");
@@ -219,7 +221,7 @@ fn resume(
             "the log has nothing where it ends: {error}"
         )));
     }
-    let rule = judge
+    let rule = validator
         .genesis()
         .map_or(ConflictRule::default(), |genesis| genesis.conflict_rule);
     let logseq_max = commits.logseq_max();
@@ -234,18 +236,18 @@ fn resume(
     );
     let mut view = View::new(state);
     view.memtable_from = through;
-    view.genesis = judge.genesis().cloned();
+    view.genesis = validator.genesis().cloned();
     (view.erased, view.testimony) = (parts.erased, parts.testimony);
     view.wanted = parts
         .wanted
         .into_iter()
         .filter(|(checksum, _)| view.may_want(checksum, &store.blocks))
         .collect();
-    view.uncounted = checkpoint.uncounted;
-    view.uncounted_heads = checkpoint.uncounted_heads();
+    view.unaccepted = checkpoint.unaccepted;
+    view.unaccepted_heads = checkpoint.unaccepted_heads();
     maintenance.resume(checkpoint);
-    match replay(store, through, &mut judge, &mut view, maintenance) {
-        Ok(()) => Ok(Ok((judge, view))),
+    match replay(store, through, &mut validator, &mut view, maintenance) {
+        Ok(()) => Ok(Ok((validator, view))),
         Err(StoreError::Read(error)) if error.is_of_index() => unusable(StaleIndex::file(&error)),
         Err(error) => Err(error),
     }
@@ -278,8 +280,11 @@ fn open_runs(
 /// A site whose history in the checkpoint is another than its commit table gives. Most are held
 /// against the header of the last commit, which is cheaper: the whole table is read of those sites
 /// alone that have not gone over to version 2 of the header.
-fn wrong_history(judge: &Judge, commits: &Commits) -> Result<Option<SiteId>, ReadError> {
-    for (site, before) in judge.unsigned_histories() {
+fn wrong_history(
+    validator: &CommitValidator,
+    commits: &Commits,
+) -> Result<Option<SiteId>, ReadError> {
+    for (site, before) in validator.unsigned_histories() {
         let mut peaks = Peaks::default();
         for hash in commits.hashes_of(&site) {
             if peaks.len() == before.len() {
@@ -314,31 +319,32 @@ fn log_cut(checkpoint: &Option<Result<Checkpoint, Unusable>>, end: LogPosition) 
     })
 }
 
-/// Judges and applies the whole log.
+/// Validates and applies the whole log.
 pub(super) fn rebuild(
     store: &Store,
     maintenance: &mut MaintenanceState,
-) -> Result<(Judge, View), StoreError> {
-    let mut judge = Judge::new(store.federation);
+) -> Result<(CommitValidator, View), StoreError> {
+    let mut validator = CommitValidator::new(store.federation);
     let state = State::new(
         ConflictRule::default(),
         store.empty_index(),
         store.log.view(),
     );
     let mut view = View::new(state);
-    freeze_proven(&mut store.log.entries(), &mut judge)?;
+    freeze_proven(&mut store.log.entries(), &mut validator)?;
     replay(
         store,
         LogPosition::START,
-        &mut judge,
+        &mut validator,
         &mut view,
         maintenance,
     )?;
-    Ok((judge, view))
+    Ok((validator, view))
 }
 
-/// Takes in the fork proofs among these entries: what they disprove must not count from the start.
-fn freeze_proven(entries: &mut Entries, judge: &mut Judge) -> Result<(), StoreError> {
+/// Takes in the fork proofs among these entries: what they disprove must not be accepted from the
+/// start.
+fn freeze_proven(entries: &mut Entries, validator: &mut CommitValidator) -> Result<(), StoreError> {
     for found in entries {
         let found = found?;
         if found.kind == kind::FORK_PROOF {
@@ -346,18 +352,18 @@ fn freeze_proven(entries: &mut Entries, judge: &mut Judge) -> Result<(), StoreEr
                 position: found.position,
                 source,
             })?;
-            judge.freeze(proof, &())?;
+            validator.freeze(proof, &())?;
         }
     }
     Ok(())
 }
 
-/// Judges and applies the commits from a place in the log on, in the order they arrived; what
-/// cannot be judged because of a proof is tried again until nothing more counts.
+/// Validates and applies the commits from a place in the log on, in the order they arrived; what
+/// cannot be validated because of a proof is tried again until nothing more is accepted.
 fn replay(
     store: &Store,
     from: LogPosition,
-    judge: &mut Judge,
+    validator: &mut CommitValidator,
     view: &mut View,
     maintenance: &mut MaintenanceState,
 ) -> Result<(), StoreError> {
@@ -374,11 +380,11 @@ fn replay(
         match found.kind {
             kind::COMMIT => {
                 let commit = decode_commit(found.position, &found.body)?;
-                if !count(store, &commit, found.position, judge, view)? {
+                if !accept(store, &commit, found.position, validator, view)? {
                     waiting.push(found.position);
                 }
             }
-            kind::FORK_PROOF => freeze(found.position, &found.body, judge, view)?,
+            kind::FORK_PROOF => freeze(found.position, &found.body, validator, view)?,
             kind::REMOVAL => {
                 let removal = Removal::decode(&found.body).map_err(|source| StoreError::Entry {
                     position: found.position,
@@ -399,7 +405,7 @@ fn replay(
         let mut still = Vec::new();
         for position in waiting {
             let commit = decode_commit(position, &store.log.read(position)?.body)?;
-            if !count(store, &commit, position, judge, view)? {
+            if !accept(store, &commit, position, validator, view)? {
                 still.push(position);
             }
         }
@@ -408,11 +414,11 @@ fn replay(
             break;
         }
     }
-    view.uncounted += waiting.len() as u64;
+    view.unaccepted += waiting.len() as u64;
     for position in waiting {
         let commit = decode_commit(position, &store.log.read(position)?.body)?;
-        if judge.genesis().is_none() {
-            // Nothing counts: the federation may be another one's. Beside commits that count, a
+        if validator.genesis().is_none() {
+            // Nothing is accepted: the federation may be another one's. Beside accepted commits, a
             // genesis proves nothing.
             commit
                 .records()
@@ -422,53 +428,53 @@ fn replay(
                     _ => Ok(()),
                 })?;
         }
-        view.note_uncounted(commit.header().domain, commit.header().number);
+        view.note_unaccepted(commit.header().domain, commit.header().number);
     }
-    view.settle(judge);
-    judge.forget_recent();
+    view.settle(validator);
+    validator.forget_recent();
     Ok(())
 }
 
-fn count(
+fn accept(
     store: &Store,
     commit: &Commit,
     position: LogPosition,
-    judge: &mut Judge,
+    validator: &mut CommitValidator,
     view: &mut View,
 ) -> Result<bool, ReadError> {
-    Ok(match judge.judge(commit, view.state())? {
-        Verdict::Counts => {
-            judge.admit(commit);
-            view.take_rule(judge);
+    Ok(match validator.validate(commit, view.state())? {
+        Verdict::Accepted => {
+            validator.accept(commit);
+            view.take_rule(validator);
             let change = view.prepare(commit)?;
             let payloads = (store.options.payloads, &store.blocks);
             view.apply(commit, position, change, payloads);
-            judge.forget_recent();
+            validator.forget_recent();
             true
         }
         Verdict::Known => true,
         Verdict::Testifies => {
-            judge.testify(commit);
-            view.take_rule(judge);
+            validator.testify(commit);
+            view.take_rule(validator);
             view.testify(commit, position);
             true
         }
-        Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Refused(_) => false,
+        Verdict::Parked(_) | Verdict::Forks(_) | Verdict::Rejected(_) => false,
     })
 }
 
-/// Takes in a fork proof: what it disproves of what has counted is taken back.
+/// Takes in a fork proof: what it disproves of what was accepted is taken back.
 fn freeze(
     position: LogPosition,
     body: &[u8],
-    judge: &mut Judge,
+    validator: &mut CommitValidator,
     view: &mut View,
 ) -> Result<(), StoreError> {
     let proof = ForkProof::decode(body).map_err(|source| StoreError::Entry { position, source })?;
     let (domain, number) = (proof.domain(), proof.number());
-    judge.freeze(proof, view.state())?;
+    validator.freeze(proof, view.state())?;
     if let Some(taken) = view.state().prepare_take_back(&domain, number)? {
-        view.take_back(&domain, &taken, judge)?;
+        view.take_back(&domain, &taken, validator)?;
     }
     Ok(())
 }

@@ -3,33 +3,34 @@
 
 use super::error::StoreError;
 use super::handle::Store;
-use crate::judge::Judge;
+use crate::validator::CommitValidator;
 
 impl Store {
     /// Whether a write has failed, so that nothing is taken in until the store is opened again.
     pub fn is_poisoned(&self) -> bool {
-        self.blocks.is_poisoned() || self.log.is_poisoned() || self.judge().is_none()
+        self.blocks.is_poisoned() || self.log.is_poisoned() || self.validator().is_none()
     }
 
-    /// Opens packs and log again, if a write has failed, and judges the log anew where that was not
-    /// finished. Says whether that was so. Readers go on meanwhile. What was put and not yet named
-    /// in a commit may be gone; the caller sees to it that nobody is about to name such.
+    /// Opens packs and log again, if a write has failed, and rebuilds everything from the log where
+    /// that was not finished. Says whether that was so. Readers go on meanwhile. What was put and
+    /// not yet named in a commit may be gone; the caller sees to it that nobody is about to name
+    /// such.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is taken in then, as before.
     pub fn reopen(&self) -> Result<bool, StoreError> {
         let _alone = self.hold_erasing();
         let _room = self.make_room();
-        let mut judge = self.judge();
-        let is_judged = judge.is_some() && !self.log.is_poisoned();
+        let mut validator = self.validator();
+        let is_validated = validator.is_some() && !self.log.is_poisoned();
         let reopened = self.blocks.reopen()?.is_some();
-        if is_judged {
+        if is_validated {
             return Ok(reopened);
         }
         self.log.reopen()?;
-        let mut judged_anew = Judge::new(self.federation);
-        self.start_anew(&mut judged_anew)?;
-        *judge = Some(judged_anew);
+        let mut revalidated = CommitValidator::new(self.federation);
+        self.rebuild_from_log(&mut revalidated)?;
+        *validator = Some(revalidated);
         Ok(true)
     }
 }

@@ -15,9 +15,9 @@ use crate::entry;
 use crate::log::{self, Salvaged};
 
 impl Store {
-    /// Writes the damaged segments of the log on `disk` anew, if there are any, out of what of them
-    /// is still valid; the bytes as they were found stay beside them. The index is removed. Commits
-    /// behind a gap do not count until what is missing has come: [`Store::judge_again`].
+    /// Rewrites the damaged segments of the log on `disk`, if there are any, out of what of them is
+    /// still valid; the bytes as they were found stay beside them. The index is removed. Commits
+    /// behind a gap are not accepted until what is missing has come: [`Store::revalidate`].
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -25,28 +25,28 @@ impl Store {
         rewrite(disk, &|_, _| false)
     }
 
-    /// Removes those commits of a domain from the log on `disk` that do not count because what they
-    /// follow is lost, so that their numbers are free again. The caller knows that nobody else has
-    /// them. Their bytes stay beside the log.
+    /// Removes those commits of a domain from the log on `disk` that are not accepted because what
+    /// they follow is lost, so that their numbers are free again. The caller knows that nobody else
+    /// has them. Their bytes stay beside the log.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn drop_uncounted(
+    pub fn drop_unaccepted(
         disk: &Arc<dyn Disk>,
         domain: &SiteId,
     ) -> Result<Vec<Salvaged>, StoreError> {
-        let counted = {
+        let accepted = {
             let store = Self::open_with(
                 Arc::clone(disk),
                 Mode::ReadOnly,
                 Options {
-                    anew: true,
+                    rebuild_index: true,
                     ..Options::default()
                 },
             )?;
             let view = store.view();
             // What a fork took back was seen by others, and stays.
-            if view.forks().contains_key(domain) || view.uncounted_head(domain).is_none() {
+            if view.forks().contains_key(domain) || view.unaccepted_head(domain).is_none() {
                 return Ok(Vec::new());
             }
             view.head()
@@ -56,19 +56,19 @@ impl Store {
         };
         let is_dropped = |kind: u8, body: &[u8]| {
             let named = entry::header_in(kind, body);
-            named.is_some_and(|named| named.domain == *domain && named.number > counted)
+            named.is_some_and(|named| named.domain == *domain && named.number > accepted)
         };
         rewrite(disk, &is_dropped)
     }
 
-    /// Judges the whole log again: what could not count for want of something may do now that it
-    /// has come.
+    /// Rebuilds everything from the log: what could not be accepted for want of something may do
+    /// now that it has come.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn judge_again(&self) -> Result<(), StoreError> {
-        let mut judge = self.judge();
-        self.start_anew(judge.as_mut().ok_or(StoreError::Poisoned)?)
+    pub fn revalidate(&self) -> Result<(), StoreError> {
+        let mut validator = self.validator();
+        self.rebuild_from_log(validator.as_mut().ok_or(StoreError::Poisoned)?)
     }
 }
 

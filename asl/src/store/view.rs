@@ -14,9 +14,9 @@ use super::options::Payloads;
 use super::removal::{Reason, Removal};
 use crate::blocks::Blocks;
 use crate::chain::Committed;
-use crate::judge::{Judge, Membership, Memberships};
 use crate::log::{Appended, LogPosition};
 use crate::state::{Change, ReadError, State, TakenBack};
+use crate::validator::{CommitValidator, Membership, Memberships};
 
 /// Everything that is durable, as readers see it.
 pub struct View {
@@ -26,14 +26,14 @@ pub struct View {
     pub(super) members: BTreeSet<SiteId>,
     /// What `members` follows from.
     memberships: Arc<Memberships>,
-    /// Membership commits that do not count, and where they lie in the log.
+    /// Membership commits that are not accepted, and where they lie in the log.
     pub(super) testimony: BTreeMap<CommitHash, LogPosition>,
     pub(super) forks: BTreeMap<SiteId, ForkProof>,
     pub(super) wanted: BTreeMap<Checksum, u64>,
     pub(super) erased: BTreeMap<Checksum, u64>,
-    pub(super) uncounted: u64,
-    /// Of each domain with commits that do not count, the highest number among them.
-    pub(super) uncounted_heads: BTreeMap<SiteId, u64>,
+    pub(super) unaccepted: u64,
+    /// Of each domain with commits that are not accepted, the highest number among them.
+    pub(super) unaccepted_heads: BTreeMap<SiteId, u64>,
     /// Where its index began.
     pub(super) beginning: Beginning,
     /// Where in the log the records begin that are indexed in memory.
@@ -53,8 +53,8 @@ impl View {
             forks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             erased: BTreeMap::new(),
-            uncounted: 0,
-            uncounted_heads: BTreeMap::new(),
+            unaccepted: 0,
+            unaccepted_heads: BTreeMap::new(),
             beginning: Beginning::default(),
             memtable_from: LogPosition::START,
         }
@@ -85,7 +85,7 @@ impl View {
         &self.members
     }
 
-    /// Membership commits that count or testify, by hash.
+    /// Membership accepted commits or testify, by hash.
     pub fn memberships(&self) -> &Memberships {
         &self.memberships
     }
@@ -146,18 +146,18 @@ impl View {
         self.erased.len()
     }
 
-    /// How many commits lie in the log and do not count, because a fork proof froze their domain,
-    /// or because they could never have been accepted.
-    pub const fn uncounted(&self) -> u64 {
-        self.uncounted
+    /// How many commits lie in the log and are not accepted, because a fork proof froze their
+    /// domain, or because they could never have been accepted.
+    pub const fn unaccepted(&self) -> u64 {
+        self.unaccepted
     }
 
-    /// How many commits count.
+    /// How many commits are accepted.
     pub fn commits_len(&self) -> u64 {
         self.state.commits().len()
     }
 
-    /// All commits that count, ascending by domain and number.
+    /// All accepted commits, ascending by domain and number.
     ///
     /// # Errors
     /// [`ReadError`], each time one cannot be read.
@@ -173,7 +173,7 @@ impl View {
         })
     }
 
-    /// The hash of commit `number` of `domain`, if it counts.
+    /// The hash of commit `number` of `domain`, if it is accepted.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -202,9 +202,9 @@ impl View {
         Ok(true)
     }
 
-    /// The highest number among the commits of `domain` that lie in the log and do not count.
-    pub fn uncounted_head(&self, domain: &SiteId) -> Option<u64> {
-        self.uncounted_heads.get(domain).copied()
+    /// The highest number among the commits of `domain` that lie in the log and are not accepted.
+    pub fn unaccepted_head(&self, domain: &SiteId) -> Option<u64> {
+        self.unaccepted_heads.get(domain).copied()
     }
 
     /// Lets what was just appended to the log be read.
@@ -249,30 +249,30 @@ impl View {
         &mut self,
         site: &SiteId,
         taken: &TakenBack,
-        judge: &Judge,
+        validator: &CommitValidator,
     ) -> Result<(), ReadError> {
         let last = self.head().frontier.get(site).map_or(0, |head| head.number);
         self.state.take_back(taken)?;
         let testifies =
-            |(hash, _): &&(CommitHash, LogPosition)| judge.memberships().contains_key(hash);
+            |(hash, _): &&(CommitHash, LogPosition)| validator.memberships().contains_key(hash);
         self.testimony
             .extend(taken.commits.iter().filter(testifies).copied());
-        self.uncounted += taken.commits.len() as u64;
-        self.note_uncounted(*site, last);
+        self.unaccepted += taken.commits.len() as u64;
+        self.note_unaccepted(*site, last);
         self.head = self.state.head();
         Ok(())
     }
 
-    /// Takes in a commit that does not count, for what it says of membership.
+    /// Takes in a commit that is not accepted, for what it says of membership.
     pub(super) fn testify(&mut self, commit: &Commit, position: LogPosition) {
         self.testimony.insert(commit.hash(), position);
-        self.uncounted += 1;
-        self.note_uncounted(commit.header().domain, commit.header().number);
+        self.unaccepted += 1;
+        self.note_unaccepted(commit.header().domain, commit.header().number);
     }
 
-    /// Notes that a commit is in the log and does not count.
-    pub(super) fn note_uncounted(&mut self, site: SiteId, number: u64) {
-        let head = self.uncounted_heads.entry(site).or_default();
+    /// Notes that a commit is in the log and is not accepted.
+    pub(super) fn note_unaccepted(&mut self, site: SiteId, number: u64) {
+        let head = self.unaccepted_heads.entry(site).or_default();
         *head = number.max(*head);
     }
 
@@ -286,21 +286,22 @@ impl View {
         }
     }
 
-    /// The rule for conflicts comes with the genesis, which is the first commit that can count.
-    pub(super) fn take_rule(&mut self, judge: &Judge) {
-        if let Some(genesis) = judge.genesis().filter(|_| self.genesis.is_none()) {
+    /// The rule for conflicts comes with the genesis, which is the first commit that can be
+    /// accepted.
+    pub(super) fn take_rule(&mut self, validator: &CommitValidator) {
+        if let Some(genesis) = validator.genesis().filter(|_| self.genesis.is_none()) {
             self.state.set_rule(genesis.conflict_rule);
             self.genesis = Some(genesis.clone());
         }
     }
 
     /// Takes over what follows from the commits just applied.
-    pub(super) fn settle(&mut self, judge: &Judge) {
+    pub(super) fn settle(&mut self, validator: &CommitValidator) {
         self.head = self.state.head();
-        if !Arc::ptr_eq(&self.memberships, judge.memberships()) {
-            self.memberships = Arc::clone(judge.memberships());
-            self.members = judge.members();
+        if !Arc::ptr_eq(&self.memberships, validator.memberships()) {
+            self.memberships = Arc::clone(validator.memberships());
+            self.members = validator.members();
         }
-        self.forks = judge.forks().clone();
+        self.forks = validator.forks().clone();
     }
 }

@@ -5,7 +5,7 @@ use uor_index_format::key::SiteKey;
 
 use super::error::CommitError;
 use crate::chain::Committed;
-use crate::judge::Verdict;
+use crate::validator::Verdict;
 
 /// What is asked for.
 pub(super) enum Work {

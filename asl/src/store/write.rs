@@ -8,7 +8,7 @@ use super::error::{CommitError, StoreError};
 use super::handle::Store;
 use super::work::{Done, Work};
 use crate::chain::Committed;
-use crate::judge::Verdict;
+use crate::validator::Verdict;
 
 impl Store {
     /// Writes `records` as the next commit of the key's domain. When this returns, the commit is
@@ -39,8 +39,9 @@ impl Store {
         }
     }
 
-    /// Takes in commits of other sites, in this order, with one sync. Those that count are durable
-    /// and visible when this returns; a fork that shows is proven, kept, and its domain frozen.
+    /// Takes in commits of other sites, in this order, with one sync. Those that are accepted are
+    /// durable and visible when this returns; a fork that shows is proven, kept, and its domain
+    /// frozen.
     ///
     /// # Errors
     /// [`StoreError`] if the disk refuses.

@@ -1,4 +1,4 @@
-//! The commits that count, read from the log one by one, each held against its chain.
+//! The accepted commits, read from the log one by one, each held against its chain.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -17,7 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::view::View;
 
-/// Commits that count, ascending by domain and number, and the log they are in.
+/// Commits that are accepted, ascending by domain and number, and the log they are in.
 pub(super) struct Commits {
     log: LogView,
     noted: Vec<(Committed, LogPosition)>,

@@ -1,5 +1,5 @@
-//! The index: every byte of its files, and that it has all records of the log that count, and no
-//! others.
+//! The index: every byte of its files, and that it has all records of the log that are accepted,
+//! and no others.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ fn tell_each<T>(
     }
 }
 
-/// Holds what the index says of records against the log: each record of a commit that counts is
+/// Holds what the index says of records against the log: each record of an accepted commit is
 /// found once by its id, and there are no others. What cannot be read of the log is found
 /// elsewhere.
 pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Finding>) {
@@ -123,7 +123,7 @@ pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Find
             });
             continue;
         }
-        if counts(view, ordinals, &named, entry.position).is_some_and(|commit| {
+        if accepted_at(view, ordinals, &named, entry.position).is_some_and(|commit| {
             let checked = for_each_record(entry.position, &entry.body, |at, header| {
                 check.record(
                     commit,
@@ -143,8 +143,8 @@ pub(super) fn verify_records(store: &Store, view: &View, findings: &mut Vec<Find
     check.end();
 }
 
-/// The commit at this place, if it counts.
-pub(super) fn counts(
+/// The commit at this place, if it is accepted.
+pub(super) fn accepted_at(
     view: &View,
     ordinals: &BTreeMap<SiteId, u32>,
     named: &UnverifiedHeader,
@@ -244,7 +244,7 @@ impl Check<'_> {
                     .contains(&slots))
         {
             let records = self.records;
-            self.tell(format!("the index holds {slots} records and counts {taken}, the log has {records} that count"));
+            self.tell(format!("the index holds {slots} records and counts {taken}, the log has {records} of accepted commits"));
         }
         let taken_back = std::mem::take(&mut self.taken_back);
         for (class, records) in std::mem::take(&mut self.classes) {
@@ -260,7 +260,7 @@ impl Check<'_> {
                 let tag = type_tag
                     .map(|tag| format!(" with type tag {tag}"))
                     .unwrap_or_default();
-                self.tell(format!("the index counts {found} of kind {kind:?}{tag}, the log has {records} that count"));
+                self.tell(format!("the index counts {found} of kind {kind:?}{tag}, the log has {records} of accepted commits"));
             }
         }
     }

@@ -62,7 +62,7 @@ pub(crate) fn of_store(dir: &Path, notes: &Notes) -> Value {
         "index_is_unusable": store.opened().index.is_some(),
         "federation": store.federation().to_string(),
         "commits": view.commits_len(),
-        "uncounted": view.uncounted(),
+        "unaccepted": view.unaccepted(),
         "members": view.members().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "forks": view.forks().iter().map(|(domain, proof)| json!({
             "domain": domain.to_string(), "number": proof.number(), "hashes": proof.hashes().map(|hash| hash.to_string()),

@@ -159,13 +159,13 @@ impl World {
     }
 }
 
-/// Takes in commits that count, one by one.
+/// Takes in accepted commits, one by one.
 pub(crate) fn merge(store: &Store, commits: &[Commit]) {
     for commit in commits {
         let verdicts = store.merge(vec![commit.clone()]).unwrap();
         assert_eq!(
             verdicts,
-            [uor_asl::judge::Verdict::Counts],
+            [uor_asl::validator::Verdict::Accepted],
             "commit {}",
             commit.header().number
         );

@@ -230,7 +230,7 @@ impl Look<'_> {
             );
         }
         assert_eq!(*view.members(), moment.members, "{}", self.cell);
-        assert_eq!(view.uncounted(), 0, "{}", self.cell);
+        assert_eq!(view.unaccepted(), 0, "{}", self.cell);
         self.are(
             "entries",
             state.entries(head, &Filter::ALL),

@@ -10,7 +10,7 @@
 )]
 
 use proptest::prelude::*;
-use uor_asl::judge::{Judge, Verdict};
+use uor_asl::validator::{CommitValidator, Verdict};
 use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, Draft};
 use uor_index_format::edge::{Edge, Endpoint, Role};
@@ -97,19 +97,19 @@ pub(crate) fn derivation(choice: u8) -> Derivation {
     }
 }
 
-/// What the site of `domain` would write next if it knew what `judge` knows.
-pub(crate) fn draft(judge: &Judge, domain: &SiteId, records: Vec<Record>) -> Draft {
-    let head = judge.head(domain);
-    let (learned, federation) = judge.membership_for(domain, usize::MAX);
+/// What the site of `domain` would write next if it knew what `validator` knows.
+pub(crate) fn draft(validator: &CommitValidator, domain: &SiteId, records: Vec<Record>) -> Draft {
+    let head = validator.head(domain);
+    let (learned, federation) = validator.membership_for(domain, usize::MAX);
     let number = head.map_or(1, |head| head.number + 1);
     let previous = History::Previous(head.map_or(CommitHash::NONE, |head| head.hash));
     // Logs of both versions of the header, in turns.
     let is_rooted = (u64::from(domain.as_bytes()[0]) + number).is_multiple_of(2);
-    let history = judge.history(domain).filter(|_| is_rooted);
+    let history = validator.history(domain).filter(|_| is_rooted);
     Draft {
         number,
         history: history.unwrap_or(previous),
-        logseq: judge.logseq_max().next().unwrap(),
+        logseq: validator.logseq_max().next().unwrap(),
         federation,
         wall_ms: 0,
         learned,
@@ -164,7 +164,7 @@ pub(crate) fn record(choice: u8) -> Record {
 
 pub(crate) struct Federation {
     genesis: Genesis,
-    judges: Vec<Judge>,
+    validators: Vec<CommitValidator>,
     commits: Vec<Commit>,
 }
 
@@ -181,7 +181,7 @@ impl Federation {
         let id = genesis.federation_id();
         let mut this = Self {
             genesis: genesis.clone(),
-            judges: (0..SITES).map(|_| Judge::new(id)).collect(),
+            validators: (0..SITES).map(|_| CommitValidator::new(id)).collect(),
             commits: vec![],
         };
         this.write(0, vec![Record::genesis(genesis)]);
@@ -224,13 +224,13 @@ impl Federation {
         &self.commits
     }
 
-    pub(crate) fn judge(&self, site: usize) -> &Judge {
-        &self.judges[site]
+    pub(crate) fn validator(&self, site: usize) -> &CommitValidator {
+        &self.validators[site]
     }
 
     /// The next commit of a site; not handed to anyone.
     pub(crate) fn draft(&self, site: usize, records: Vec<Record>) -> Draft {
-        draft(&self.judges[site], &key(site).site_id(), records)
+        draft(&self.validators[site], &key(site).site_id(), records)
     }
 
     pub(crate) fn write(&mut self, site: usize, records: Vec<Record>) {
@@ -241,10 +241,10 @@ impl Federation {
     pub(crate) fn write_draft(&mut self, site: usize, draft: Draft) {
         let commit = Commit::seal(draft, &key(site)).unwrap();
         assert_eq!(
-            self.judges[site].judge(&commit, &()).unwrap(),
-            Verdict::Counts
+            self.validators[site].validate(&commit, &()).unwrap(),
+            Verdict::Accepted
         );
-        self.judges[site].admit(&commit);
+        self.validators[site].accept(&commit);
         self.commits.push(commit);
     }
 
@@ -252,12 +252,12 @@ impl Federation {
         let known: Vec<Commit> = self
             .commits
             .iter()
-            .filter(|commit| self.judges[from].judge(commit, &()).unwrap() == Verdict::Known)
+            .filter(|commit| self.validators[from].validate(commit, &()).unwrap() == Verdict::Known)
             .cloned()
             .collect();
         for commit in known {
-            if self.judges[site].judge(&commit, &()).unwrap() == Verdict::Counts {
-                self.judges[site].admit(&commit);
+            if self.validators[site].validate(&commit, &()).unwrap() == Verdict::Accepted {
+                self.validators[site].accept(&commit);
             }
         }
     }

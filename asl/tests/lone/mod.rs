@@ -1,4 +1,4 @@
-//! A state by itself, without a store that judges what it takes in.
+//! A state by itself, without a store that validates what it takes in.
 
 #![allow(
     dead_code,

@@ -1,10 +1,10 @@
-//! "Which commits count" and "What is visible" of `index-format/FORMAT.md`, sentence by sentence,
-//! as a function of a *set*: slow, and without a line of the judge or of the state. Bytes, digests
-//! and the sum of a state are those of `index-format`, which has vectors of its own.
+//! "Which commits are accepted" and "What is visible" of `index-format/FORMAT.md`, sentence by
+//! sentence, as a function of a *set*: slow, and without a line of the validator or of the state.
+//! Bytes, digests and the sum of a state are those of `index-format`, which has vectors of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uor_asl::judge::{ADMISSIONS_MAX, KNOWN_MAX, READMISSIONS_MAX};
+use uor_asl::validator::{ADMISSIONS_MAX, KNOWN_MAX, READMISSIONS_MAX};
 use uor_index_format::chain::History;
 use uor_index_format::commit::{Commit, ForkProof};
 use uor_index_format::id::{
@@ -24,7 +24,7 @@ pub(crate) struct Oracle {
     commits: Vec<Commit>,
     /// Of each domain that is proven to have forked its log, the lowest number.
     pub(crate) forks: BTreeMap<SiteId, u64>,
-    /// The commits that count, by number.
+    /// The accepted commits, by number.
     pub(crate) counting: BTreeMap<SiteId, Vec<Commit>>,
     /// The commits that admit someone: whom.
     pub(crate) admitting: BTreeMap<CommitHash, Admits>,
@@ -95,7 +95,7 @@ impl Oracle {
     }
 
     /// Follows every domain from number 1. Whoever sees two commits of one number, one of which
-    /// counts, has a proof.
+    /// is accepted, has a proof.
     fn count(&mut self) {
         self.counting.clear();
         for domain in self.domains() {
@@ -223,7 +223,7 @@ impl Oracle {
             let listens =
                 |commit: &&Commit| commit.header().domain == domain && commit.is_membership();
             for commit in self.commits.iter().filter(listens) {
-                if !self.counts(commit) && !self.testifies(commit) {
+                if !self.is_accepted(commit) && !self.testifies(commit) {
                     continue;
                 }
                 let (sites, is_news, is_cut) = said(commit, &mut admitted);
@@ -245,7 +245,7 @@ impl Oracle {
         (self.cut, self.passed_over, self.admitting) = (cut, passed_over, admitting);
     }
 
-    fn counts(&self, commit: &Commit) -> bool {
+    fn is_accepted(&self, commit: &Commit) -> bool {
         let chain = self.counting.get(&commit.header().domain);
         chain.is_some_and(|chain| {
             chain
@@ -261,16 +261,16 @@ impl Oracle {
             .collect()
     }
 
-    /// Every commit that counts.
-    pub(crate) fn counted(&self) -> impl Iterator<Item = &Commit> {
+    /// Every commit that is accepted.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = &Commit> {
         self.counting.values().flatten()
     }
 
-    /// "The snapshot of all its commits that count."
+    /// "The snapshot of all its accepted commits."
     pub(crate) fn head(&self) -> Snapshot {
         let mut head = Snapshot::default();
         for (domain, chain) in &self.counting {
-            let last = chain.last().expect("a chain that counts has a commit");
+            let last = chain.last().expect("a accepted chain has a commit");
             head.frontier.insert(
                 *domain,
                 Head {
@@ -280,7 +280,7 @@ impl Oracle {
             );
         }
         head.logseq_max = self
-            .counted()
+            .accepted()
             .map(|commit| commit.header().logseq)
             .max()
             .unwrap_or_default();
@@ -290,7 +290,7 @@ impl Oracle {
     /// The versions of each id at the head, in the one order.
     pub(crate) fn versions(&self) -> BTreeMap<CanonicalId, Vec<Said>> {
         let mut versions: BTreeMap<CanonicalId, Vec<Said>> = BTreeMap::new();
-        for commit in self.counted() {
+        for commit in self.accepted() {
             for record in commit.records() {
                 let header = commit.header();
                 let place = (header.logseq, record.is_tombstone(), header.domain);

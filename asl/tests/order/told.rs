@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{Parked, Verdict};
 use uor_asl::state::Filter;
 use uor_asl::store::{Options, Store, View};
+use uor_asl::validator::{Parked, Verdict};
 use uor_index_format::commit::Commit;
 use uor_index_format::id::{CanonicalId, CommitHash, FederationId, SiteId, StateRoot};
 use uor_index_format::membership::ConflictRule;
@@ -87,7 +87,7 @@ impl Listener {
             view.head().clone(),
             forks,
             view.memberships().len(),
-            view.uncounted(),
+            view.unaccepted(),
         )
     }
 
@@ -113,7 +113,7 @@ impl Listener {
         let verdicts = self.store().merge_patiently(commits, patience).unwrap();
         let counting = verdicts
             .iter()
-            .filter(|verdict| **verdict == Verdict::Counts)
+            .filter(|verdict| **verdict == Verdict::Accepted)
             .count();
         self.note_taken_back(before + counting as u64);
         let held_back =
@@ -155,7 +155,7 @@ impl Listener {
                 self.options.shards = NonZeroU32::new(1 << self.dice.below(3)).unwrap();
                 self.reopen();
                 self.tally
-                    .note("index written anew", self.store().opened().index.is_some());
+                    .note("index rewritten", self.store().opened().index.is_some());
             }
             _ => {}
         }
@@ -166,10 +166,10 @@ impl Listener {
         self.store = Some(Store::open_with(self.disk.clone(), Mode::Write, self.options).unwrap());
     }
 
-    /// The same log, judged from its start.
-    pub(crate) fn judged_anew(&self) -> Store {
+    /// The same log, validated from its start.
+    pub(crate) fn revalidated(&self) -> Store {
         let options = Options {
-            anew: true,
+            rebuild_index: true,
             ..self.options
         };
         Store::open_with(self.disk.clone(), Mode::ReadOnly, options).unwrap()
@@ -187,7 +187,7 @@ impl Listener {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Amount {
     pub(crate) head: Snapshot,
-    counted: BTreeSet<CommitHash>,
+    accepted: BTreeSet<CommitHash>,
     forks: BTreeMap<SiteId, u64>,
     admitting: BTreeMap<CommitHash, BTreeSet<SiteId>>,
     members: BTreeSet<SiteId>,
@@ -200,12 +200,12 @@ impl Amount {
     pub(crate) fn of(view: &View) -> Self {
         let state = view.state();
         let conflicts = state.conflicts(view.head()).unwrap();
-        let membership = |(hash, membership): (&CommitHash, &uor_asl::judge::Membership)| {
+        let membership = |(hash, membership): (&CommitHash, &uor_asl::validator::Membership)| {
             (*hash, membership.members.iter().copied().collect())
         };
         Self {
             head: view.head().clone(),
-            counted: view.commits().map(|commit| commit.unwrap().hash).collect(),
+            accepted: view.commits().map(|commit| commit.unwrap().hash).collect(),
             forks: view
                 .forks()
                 .iter()
@@ -226,7 +226,7 @@ impl Amount {
     pub(crate) fn by_the_rules(oracle: &Oracle, rule: ConflictRule) -> Self {
         let (head, entries) = (oracle.head(), oracle.entries(rule));
         Self {
-            counted: oracle.counted().map(Commit::hash).collect(),
+            accepted: oracle.accepted().map(Commit::hash).collect(),
             forks: oracle.forks.clone(),
             admitting: oracle
                 .admitting
@@ -249,7 +249,7 @@ impl Amount {
     pub(crate) fn assert_is(&self, other: &Self, what: &str) {
         assert_eq!(self.forks, other.forks, "{what}: forks");
         assert_eq!(self.admitting, other.admitting, "{what}: membership");
-        assert_eq!(self.counted, other.counted, "{what}: commits that count");
+        assert_eq!(self.accepted, other.accepted, "{what}: accepted commits");
         assert_eq!(self.entries, other.entries, "{what}: entries");
         assert_eq!(self, other, "{what}");
     }

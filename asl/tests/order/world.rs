@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uor_asl::judge::{ADMISSIONS_MAX, READMISSIONS_MAX};
+use uor_asl::validator::{ADMISSIONS_MAX, READMISSIONS_MAX};
 use uor_index_format::chain::{Chain, History};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{
@@ -117,7 +117,7 @@ struct World {
     dice: Dice,
     /// What sites have written that were admitted later, by site.
     later: BTreeMap<SiteId, Vec<Commit>>,
-    /// Twins, what continues them, and what could never count.
+    /// Twins, what continues them, and what could never be accepted.
     odd: Vec<Commit>,
     proofs: Vec<ForkProof>,
     /// Says more of membership than is listened to, and forks nowhere: which of it is heard would
@@ -439,7 +439,8 @@ impl World {
             .collect()
     }
 
-    /// A commit that could never count: if another with its number does, the two prove a fork.
+    /// A commit that could never be accepted: if another with its number does, the two prove a
+    /// fork.
     fn write_nonsense(&mut self) {
         let logs = self.logs();
         let pen = &logs[self.dice.below(logs.len())];

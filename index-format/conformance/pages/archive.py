@@ -137,9 +137,9 @@ DOMAIN = ("structure", None, [("site", ID), ("last", ("optional", BYTES)), ("pea
                               ("knows", ("list", ID)), ("admitted", ("list", ID)), ("readmissions", 8), ("testimony", 8)])
 MEMBERSHIP = ("structure", None, [("hash", ID), ("domain", ID), ("number", 8), ("logseq", 8), ("members", ("list", ID)),
                                   ("is_news", 1)])
-JUDGE = ("structure", None, [("genesis", ("optional", BYTES)), ("domains", ("list", DOMAIN)),
+VALIDATOR = ("structure", None, [("genesis", ("optional", BYTES)), ("domains", ("list", DOMAIN)),
                              ("memberships", ("list", MEMBERSHIP)), ("forks", ("list", BYTES)), ("logseq_max", 8)])
 CHECKPOINT = ("structure", None, [
-    ("through", 8), ("shards", 4), ("next_run", 4), ("runs", ("list", RUN)), ("domains", ("list", PAIR)), ("judge", JUDGE),
-    ("uncounted", 8), ("uncounted_heads", ("list", PAIR)), ("lanes", ("list", 2)), ("entries", 8),
+    ("through", 8), ("shards", 4), ("next_run", 4), ("runs", ("list", RUN)), ("domains", ("list", PAIR)), ("validator", VALIDATOR),
+    ("unaccepted", 8), ("unaccepted_heads", ("list", PAIR)), ("lanes", ("list", 2)), ("entries", 8),
     ("conflicts", ("list", ID)), ("wanted", ("list", PAIR)), ("erased", ("list", PAIR)), ("testimony", ("list", PAIR))])

@@ -1,4 +1,4 @@
-"""Which commits count, and what is visible. index-format/FORMAT.md."""
+"""Which commits are accepted, and what is visible. index-format/FORMAT.md."""
 
 import struct
 
@@ -6,8 +6,8 @@ from pages.hashes import derive_key
 from pages.structures import KINDS, snapshot_of
 
 
-class Judge:
-    """The rules under "Which commits count"."""
+class CommitValidator:
+    """The rules under "Which commits are accepted"."""
 
     def __init__(self, federation):
         self.federation, self.forks = federation, {}
@@ -19,14 +19,14 @@ class Judge:
         self.admitted, self.readmissions = {}, {}
 
     def offer(self, commit):
-        """What becomes of a commit that arrives; takes it in if it counts or testifies."""
-        verdict = self.judge(commit)
+        """What becomes of a commit that arrives; takes it in if it is accepted or testifies."""
+        verdict = self.validate(commit)
         jump_max = self.genesis["logseq_jump_max"] if self.genesis else None
-        if verdict == "counts" and self.genesis and commit.logseq > self.logseq_max + jump_max:
+        if verdict == "accepted" and self.genesis and commit.logseq > self.logseq_max + jump_max:
             return "parked"
         return self.take(commit, verdict)
 
-    def judge(self, commit):
+    def validate(self, commit):
         chain = self.chains.get(commit.domain, [])
         if commit.number <= len(chain):
             return "known" if chain[commit.number - 1].hash == commit.hash else "forks"
@@ -35,16 +35,16 @@ class Judge:
         if commit.number > len(chain) + 1:
             return "parked"
         if not commit.continues([one.hash for one in chain]) or chain and commit.logseq <= chain[-1].logseq:
-            return "refused"
+            return "rejected"
         knows = self.knows.get(commit.domain, set()) | set(commit.learned)
         digest = derive_key("uor 2026-11 federation state v1", b"".join(bytes.fromhex(name) for name in sorted(knows)))
         if digest.hex() != commit.federation or len(knows) + is_membership(commit) > 65536:
-            return "refused"
+            return "rejected"
         if commit.number == 1 and not self.founds(commit):
             named = [self.memberships.get(name) for name in commit.learned]
             if not any(found and commit.domain in found[0] and found[1] < commit.logseq for found in named):
-                return "parked" if None in named else "refused"
-        return "counts" if self.are_ours(commit) else "refused"
+                return "parked" if None in named else "rejected"
+        return "accepted" if self.are_ours(commit) else "rejected"
 
     def founds(self, commit):
         return commit.number == 1 and any(record["kind"] == "genesis" and record["id"] == self.federation
@@ -60,14 +60,14 @@ class Judge:
         if commit.hash in self.memberships:
             return "known"
         if not is_membership(commit) or not self.are_ours(commit):
-            return "refused"
+            return "rejected"
         admits = [logseq for sites, logseq in self.memberships.values() if commit.domain in sites]
         return "testifies" if self.founds(commit) or min(admits, default=commit.logseq) < commit.logseq else "parked"
 
     def take(self, commit, verdict):
-        if verdict in ("counts", "testifies"):
+        if verdict in ("accepted", "testifies"):
             self.take_memberships(commit)
-        if verdict == "counts":
+        if verdict == "accepted":
             own = {commit.hash} if is_membership(commit) else set()
             self.chains.setdefault(commit.domain, []).append(commit)
             self.knows[commit.domain] = self.knows.get(commit.domain, set()) | set(commit.learned) | own
@@ -96,17 +96,17 @@ class Judge:
         self.forks[proof["domain"]] = proof
         return True
 
-    def judge_all(self, commits):
-        """Judges the commits of a log, again and again until nothing more counts or testifies; gives those that do not count."""
+    def validate_all(self, commits):
+        """Validates the commits of a log, again and again until nothing more is accepted or testifies; gives those that are not accepted."""
         self.restart()
         waiting, testified = list(commits), []
         while True:
             left = []
             for commit in waiting:
-                verdict = self.take(commit, self.judge(commit))
+                verdict = self.take(commit, self.validate(commit))
                 if verdict == "testifies":
                     testified.append(commit)
-                elif verdict not in ("counts", "known"):
+                elif verdict not in ("accepted", "known"):
                     left.append(commit)
             if len(left) == len(waiting):
                 return left + testified

@@ -106,7 +106,7 @@ pub fn record_leaf(record: &RecordHeader) -> Digest {
 
 /// What shows, beside the header of a commit and the fixed part of a record, that the record is in
 /// the commit: [`CommitHeader::verify_record`](super::CommitHeader::verify_record). That is what
-/// the commit's writer signed; whether the commit counts is another question.
+/// the commit's writer signed; whether the commit is accepted is another question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordProof {
     /// Plain BLAKE3 of the commit's body.

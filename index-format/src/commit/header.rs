@@ -75,7 +75,7 @@ pub struct CommitHeader {
     pub history: History,
     /// Lamport time, strictly increasing in a domain.
     pub logseq: LogSeq,
-    /// Digest of the membership commits the writer knew; the commit is judged by them.
+    /// Digest of the membership commits the writer knew; the commit is validated by them.
     pub federation: FederationState,
     /// Milliseconds since 1970 by the writer's clock: for people, never compared.
     pub wall_ms: u64,

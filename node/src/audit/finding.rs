@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use uor_asl::blocks::BlockDamage;
-use uor_asl::verify::{Finding as StoreFinding, Uncounted};
+use uor_asl::verify::{Finding as StoreFinding, Unaccepted};
 
 /// One thing that is not as it should be, or could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is: `damage`, `index`, `uncounted`, `replay`, `length`, `snapshot`, `lost`, `fork`,
+    /// What it is: `damage`, `index`, `unaccepted`, `replay`, `length`, `snapshot`, `lost`, `fork`,
     /// `claim`, `receipt` …
     pub kind: &'static str,
     /// In words.
@@ -22,9 +22,9 @@ pub struct Finding {
     pub keys: Vec<String>,
 }
 
-/// A commit that does not count, and why.
-pub(super) fn uncounted(commit: &Uncounted) -> String {
-    let Uncounted {
+/// A commit that is not accepted, and why.
+pub(super) fn unaccepted(commit: &Unaccepted) -> String {
+    let Unaccepted {
         domain,
         number,
         hash,
@@ -73,12 +73,12 @@ impl Finding {
                     ..Self::new("index", message, Vec::new())
                 }
             }
-            StoreFinding::Uncounted(commit) => {
-                let message = format!("{}; it could never have been accepted", uncounted(commit));
+            StoreFinding::Unaccepted(commit) => {
+                let message = format!("{}; it could never have been accepted", unaccepted(commit));
                 Self {
                     file: Some(format!("log/{:08}.log", commit.position.segment)),
                     offset: Some(commit.position.offset.into()),
-                    ..Self::new("uncounted", message, vec![commit.domain.to_string()])
+                    ..Self::new("unaccepted", message, vec![commit.domain.to_string()])
                 }
             }
             StoreFinding::Chain {

@@ -9,7 +9,7 @@ use uor_asl::verify::{Progress as Verifying, TornTail};
 use uor_index_format::id::CanonicalId;
 
 use super::artifacts::{contradictions, malformed};
-use super::finding::{Finding, uncounted};
+use super::finding::{Finding, unaccepted};
 use super::subject::Audited;
 use super::verdict::{Progress, Verdict};
 use crate::site::text::count;
@@ -21,10 +21,10 @@ pub struct Verification {
     pub store: String,
     /// Agrees if everything that is here is sound; else diverges.
     pub verdict: Verdict,
-    /// Commits that count.
+    /// Commits that are accepted.
     pub commits: u64,
-    /// Commits that lie in the log and do not count.
-    pub uncounted: u64,
+    /// Commits that lie in the log and are not accepted.
+    pub unaccepted: u64,
     /// Those of them that a proven fork took back, each with its reason: no damage. The others are
     /// findings.
     pub taken_back: Vec<String>,
@@ -86,12 +86,12 @@ pub fn verify(
         store: audited.name.clone(),
         verdict,
         commits: verified.commits,
-        uncounted: verified.uncounted.len() as u64,
+        unaccepted: verified.unaccepted.len() as u64,
         taken_back: verified
-            .uncounted
+            .unaccepted
             .iter()
             .filter(|commit| commit.is_of_a_fork)
-            .map(uncounted)
+            .map(unaccepted)
             .collect(),
         records: verified.records,
         entries: verified.entries,
@@ -234,7 +234,7 @@ impl Verification {
             store: store.into(),
             verdict: Verdict::Diverges,
             commits: 0,
-            uncounted: 0,
+            unaccepted: 0,
             taken_back: Vec::new(),
             stale_index: None,
             records: 0,

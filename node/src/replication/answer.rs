@@ -226,7 +226,7 @@ impl Replicator {
 
     /// A stranger that names this federation may be a member of whose admission we have not heard.
     /// It learns nothing, but what it has is fetched: it cannot learn anything from being asked,
-    /// and what it sends is judged like all else.
+    /// and what it sends is validated like all else.
     fn ask_stranger(&mut self, store: &Store, peer: SiteId, now_ms: u64) -> Result<(), StoreError> {
         let view = store.view();
         let is_stranger = |site: &SiteId| !view.members().contains(site);

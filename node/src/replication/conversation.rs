@@ -49,12 +49,12 @@ pub(super) struct Conversation {
     /// Whether the first domain is fetched from its start because the peer said that its log is
     /// another: once is enough.
     pub(super) restarted: bool,
-    /// How many commits counted in this conversation.
+    /// How many commits were accepted in this conversation.
     pub(super) applied: u64,
     /// How many commits of this site's own domain it says to have.
     pub(super) claimed: u64,
     /// Sites of the page whose first commit names an admission that is not here.
-    pub(super) unjudged: BTreeSet<SiteId>,
+    pub(super) unvalidated: BTreeSet<SiteId>,
     /// Whether it was asked how these became members, and others of the page that are not known to
     /// be any.
     pub(super) has_asked_testimony: bool,
@@ -76,7 +76,7 @@ impl Conversation {
             restarted: false,
             applied: 0,
             claimed: 0,
-            unjudged: BTreeSet::new(),
+            unvalidated: BTreeSet::new(),
             has_asked_testimony: false,
         }
     }

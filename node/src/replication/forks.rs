@@ -150,8 +150,8 @@ impl Replicator {
     }
 }
 
-/// Whether a proof is worth judging. Each is kept for good, and a forked writer can make as many as
-/// there are numbers; one above what is here is told again when it matters.
+/// Whether a proof is worth validating. Each is kept for good, and a forked writer can make as many
+/// as there are numbers; one above what is here is told again when it matters.
 fn is_news(store: &Store, domain: &SiteId, number: u64) -> bool {
     let view = store.view();
     let last = view

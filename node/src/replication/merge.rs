@@ -1,7 +1,7 @@
-//! What a delta brought: commits are decoded and handed to the store, which judges them.
+//! What a delta brought: commits are decoded and handed to the store, which validates them.
 
-use uor_asl::judge::{Parked, Verdict};
 use uor_asl::store::{Store, StoreError};
+use uor_asl::validator::{Parked, Verdict};
 use uor_index_format::commit::Commit;
 use uor_index_format::id::SiteId;
 
@@ -51,7 +51,7 @@ impl Replicator {
     }
 
     /// Hands commits of one domain to the store; says whether all of them are in its log now. Only
-    /// the first that does not count is worth a notice: those after it rest on it.
+    /// the first that is not accepted is worth a notice: those after it rest on it.
     fn merge(
         &mut self,
         store: &Store,
@@ -72,7 +72,7 @@ impl Replicator {
             self.patience.held_back(now_ms);
         }
         let is_own = |((domain, _), verdict): &(&(SiteId, u64), &Verdict)| {
-            *domain == self.me && **verdict == Verdict::Counts
+            *domain == self.me && **verdict == Verdict::Accepted
         };
         let own = named.iter().zip(&verdicts).filter(is_own).count() as u64;
         if own > 0 {
@@ -80,8 +80,8 @@ impl Replicator {
         }
         let mut all_known = true;
         for ((domain, number), verdict) in named.into_iter().zip(verdicts) {
-            conversation.applied += u64::from(verdict == Verdict::Counts);
-            if !matches!(verdict, Verdict::Counts | Verdict::Known) {
+            conversation.applied += u64::from(verdict == Verdict::Accepted);
+            if !matches!(verdict, Verdict::Accepted | Verdict::Known) {
                 if all_known {
                     self.note_verdict(peer, domain, number, verdict, conversation);
                 }
@@ -91,7 +91,7 @@ impl Replicator {
         Ok(all_known)
     }
 
-    /// What the verdict on the first commit that does not count says to people, and whether its
+    /// What the verdict on the first commit that is not accepted says to people, and whether its
     /// writer's admission is to be asked for.
     fn note_verdict(
         &mut self,
@@ -110,7 +110,7 @@ impl Replicator {
                 // That it is a member by another admission does not help: it rests on the one that
                 // it names.
                 if matches!(reason, Parked::Membership { .. }) {
-                    conversation.unjudged.insert(domain);
+                    conversation.unvalidated.insert(domain);
                 }
                 self.notice(Notice::Parked {
                     domain,
@@ -118,7 +118,7 @@ impl Replicator {
                     reason: reason.to_string(),
                 });
             }
-            Verdict::Refused(reason) => self.notice(Notice::Rejected {
+            Verdict::Rejected(reason) => self.notice(Notice::Rejected {
                 peer,
                 domain,
                 number,

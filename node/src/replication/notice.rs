@@ -27,7 +27,7 @@ pub enum Notice {
         /// How many.
         commits: u64,
     },
-    /// A commit can never count.
+    /// A commit can never be accepted.
     Rejected {
         /// Who sent it.
         peer: SiteId,
@@ -51,7 +51,7 @@ pub enum Notice {
     Forked {
         /// The writer.
         domain: SiteId,
-        /// The first number that no longer counts.
+        /// The first number that is no longer accepted.
         number: u64,
     },
     /// A peer includes the same commits and claims another state: a defect or a lie. Run

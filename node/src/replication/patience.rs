@@ -1,5 +1,5 @@
 //! How far ahead a clock may be that others followed: a policy of arrival
-//! (`uor_asl::judge::Judge::hold_back`).
+//! (`uor_asl::validator::CommitValidator::hold_back`).
 //!
 //! Each round in which a commit is held back allows one clock jump more. So what honest sites wrote
 //! under a clock that someone had jumped comes after as many rounds as there were jumps, and

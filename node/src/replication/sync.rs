@@ -103,7 +103,7 @@ impl Replicator {
         conversation.has_all &= conversation.has_more == page.has_more;
         conversation.page = page.written();
         conversation.has_asked_testimony = false;
-        conversation.unjudged.clear();
+        conversation.unvalidated.clear();
         let own = conversation.page.iter().find(|(site, _)| *site == self.me);
         conversation.claimed = own.map_or(conversation.claimed, |(_, head)| head.number);
         if is_first && self.trusts(store, &peer) {
@@ -158,7 +158,7 @@ impl Replicator {
             return Ok(());
         }
         let unknown: Vec<SiteId> = unknown_sites(store, &conversation.page)
-            .union(&conversation.unjudged)
+            .union(&conversation.unvalidated)
             .copied()
             .collect();
         if !unknown.is_empty() && !std::mem::replace(&mut conversation.has_asked_testimony, true) {
@@ -302,7 +302,7 @@ fn unknown_sites(store: &Store, page: &[(SiteId, Head)]) -> BTreeSet<SiteId> {
 }
 
 /// Domains of a page that have a commit which is not here, and that are not frozen below it. Nobody
-/// but a member has commits that count; before the founding commit is here, any domain may be the
+/// but a member has accepted commits; before the founding commit is here, any domain may be the
 /// founder's.
 fn domains_ahead(store: &Store, page: &[(SiteId, Head)]) -> Result<Vec<(SiteId, Head)>, ReadError> {
     let view = store.view();

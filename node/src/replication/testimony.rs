@@ -1,11 +1,11 @@
 //! Testimony: what commits beyond a fork say of membership, asked for by whoever meets a site that
 //! it knows no admission of.
 //!
-//! Such commits do not count, so no delta carries them. What comes is judged like any commit: it
-//! testifies or is nothing.
+//! Such commits are not accepted, so no delta carries them. What comes is validated like any
+//! commit: it testifies or is nothing.
 
-use uor_asl::judge::Verdict;
 use uor_asl::store::{Store, StoreError};
+use uor_asl::validator::Verdict;
 use uor_index_format::DecodeError;
 use uor_index_format::commit::Commit;
 use uor_index_format::id::SiteId;

@@ -1,6 +1,6 @@
 //! Recovery over the network: a site that has lost something, or is a copy, asks the others for its
 //! own log and payloads. Its commits come back over the delta protocol like anyone's, and are
-//! judged like anyone's.
+//! validated like anyone's.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! A replica for an auditor: everything a running node holds, pulled into a store of its own.
 //!
 //! The auditor has a key of its own and shows a member's word that it may read. It is not listened
-//! to, writes nothing at the node, and judges every commit itself, as a site would.
+//! to, writes nothing at the node, and validates every commit itself, as a site would.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,7 +41,7 @@ impl Node {
         self.core = Replicator::new(self.site(), FederationLogTable::new());
     }
 
-    /// Opens the store anew, after `between` had its way with the disk.
+    /// Opens the store again, after `between` had its way with the disk.
     pub(crate) fn reopen(&mut self, options: Options, between: impl FnOnce(&MemoryDisk)) {
         let other: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         Store::create(&other, self.store.federation()).unwrap();

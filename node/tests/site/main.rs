@@ -20,7 +20,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use uor_asl::disk::Mode;
-use uor_asl::judge::Verdict;
+use uor_asl::validator::Verdict;
 use uor_index_format::commit::Commit;
 use uor_index_format::edge::Role;
 use uor_index_format::id::{ArtifactKey, SiteId};
@@ -130,7 +130,7 @@ fn sync_records(from: &Site, to: &Site) {
         .collect();
     for verdict in to.store().merge(commits).unwrap() {
         assert!(
-            matches!(verdict, Verdict::Counts | Verdict::Known),
+            matches!(verdict, Verdict::Accepted | Verdict::Known),
             "{verdict:?}"
         );
     }

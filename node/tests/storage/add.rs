@@ -127,7 +127,7 @@ fn a_file_that_looks_unchanged_is_not_read_again_unless_asked_to() {
     assert_eq!(
         add(&site, Path::new(OLD)),
         first_without_new(&first),
-        "what is read is remembered anew"
+        "what is read is remembered again"
     );
 }
 
@@ -152,7 +152,7 @@ fn a_damaged_or_absent_cache_is_ignored() {
         assert_eq!(add(&site, Path::new(OLD)), first_without_new(&first));
         assert!(
             fs::read(&cache).unwrap().len() == whole.len(),
-            "it is written anew"
+            "it is rewritten"
         );
     }
     fs::remove_file(&cache).unwrap();

@@ -362,7 +362,7 @@ fn what_arrives_while_garbage_is_collected_stays() {
     site.snapshot_create(None).unwrap();
     remove(&site, &gone);
     let kept = [site.head()];
-    // A record as if from another site, after the head was judged.
+    // A record as if from another site, after the head was validated.
     let mut record = Some(Record::artifact(None, Payload::of(b"text")));
     let on_progress = &mut |done, _| {
         if let Some(record) = record.take_if(|_| done == 1) {

@@ -17,7 +17,7 @@ const COMMITS_MAX: u64 = 8000;
 /// Passes of lookups have more to say in the same time.
 const SECONDS_FACTOR: f64 = 2.0;
 
-/// Commits until time is up, then looks for all of them in the database opened anew. Answers the
+/// Commits until time is up, then looks for all of them in the database opened again. Answers the
 /// index behind the last row.
 pub(crate) fn measure(
     bench: &Bench<'_>,

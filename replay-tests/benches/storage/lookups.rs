@@ -171,7 +171,7 @@ fn run(reader: &mut dyn Reader, ids: &[Id], is_batched: bool, limit: Duration) -
     Ok(done as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Lookups right after the page cache has forgotten everything and the database was opened anew.
+/// Lookups right after the page cache has forgotten everything and the database was opened again.
 pub(crate) fn cold(bench: &Bench<'_>, kind: &Kind, dir: &Path, report: &mut Report) -> Result<()> {
     let how = files::forget(dir)?;
     let system = (kind.open)(dir, Keys::Plain)?;

@@ -16,7 +16,6 @@ mod allocation;
 mod child;
 mod content;
 mod forged;
-mod judged;
 mod members;
 mod neighbours;
 mod network;
@@ -29,6 +28,7 @@ mod running;
 #[path = "../../../node/tests/replication/world.rs"]
 mod scripted;
 mod strangers;
+mod validated;
 
 /// Whether attacks are tried in their full size.
 fn is_full() -> bool {

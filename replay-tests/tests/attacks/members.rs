@@ -1,5 +1,5 @@
 //! Members that turned: they are let in, spoken to and asked, and whatever they say has to be
-//! judged.
+//! validated.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -361,7 +361,7 @@ fn tickets_that_a_member_makes_up_write_nothing() {
     ));
     let head = site.head();
     let left = site.invite(vec![]).unwrap();
-    // The file is put in its place anew whenever it is written.
+    // The file is put in its place again whenever it is written.
     let written = || {
         let file = fs::metadata(dir.join("invites")).unwrap();
         (file.ino(), file.ctime(), file.ctime_nsec())

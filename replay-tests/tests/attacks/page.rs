@@ -7,7 +7,7 @@ use std::path::Path;
 const PAGE: &str = include_str!("../../ATTACKS.md");
 const SUITE: [(&str, &str); 5] = [
     ("content", include_str!("content.rs")),
-    ("judged", include_str!("judged.rs")),
+    ("validated", include_str!("validated.rs")),
     ("members", include_str!("members.rs")),
     ("neighbours", include_str!("neighbours.rs")),
     ("strangers", include_str!("strangers.rs")),

@@ -41,11 +41,11 @@ pub(super) fn lines(verification: &Verification) -> Vec<String> {
         count(verification.payloads, "payload"),
         size(verification.block_bytes),
     )];
-    if verification.uncounted > 0 {
+    if verification.unaccepted > 0 {
         let of_forks = verification.taken_back.len();
         lines.push(format!(
-            "{} not counted, {of_forks} of them because of forks",
-            count(verification.uncounted, "commit")
+            "{} not accepted, {of_forks} of them because of forks",
+            count(verification.unaccepted, "commit")
         ));
         lines.extend(verification.taken_back.iter().cloned());
     }

@@ -77,7 +77,7 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
         );
     })?;
     console.meter.end();
-    site.judge_again()?;
+    site.revalidate()?;
     shown.remaining = site.remaining()?;
     shown.asked = asked.heard.iter().map(ToString::to_string).collect();
     shown.silent = asked.silent.iter().map(ToString::to_string).collect();
@@ -138,7 +138,7 @@ fn say_what_was_salvaged(site: &Site, console: &mut Console<'_>) {
             |kept| format!("is kept as {kept}"),
         );
         console.note(format!(
-            "{file} {was}; it was written anew with {}",
+            "{file} {was}; it was rewritten with {}",
             count(*entries, "entry")
         ));
     }
@@ -159,7 +159,7 @@ fn give_up(args: &Recover, site: &Site, asked: &Asked, shown: &Shown) -> Outcome
             "{what}; nothing is left of the federation's log, so there is nothing to go on from"
         ))
         .hint(
-            "ask another site with --peer, restore a backup, or begin anew in another directory",
+            "ask another site with --peer, restore a backup, or begin again in another directory",
         ));
     }
     let may_fork = remaining.commits_here < remaining.commits_acknowledged

@@ -50,7 +50,7 @@ fn store_error(error: &StoreError) -> Known<'_> {
         ),
         StoreError::Identity | StoreError::OtherFederation { .. } => help(
             Code::Damaged,
-            "write its two lines anew: `uor store format 1` and `federation ID`; `uor status` of another site and the file \
+            "write its two lines again: `uor store format 1` and `federation ID`; `uor status` of another site and the file \
              `acknowledged` beside it have the ID",
         ),
         StoreError::Entry { .. } | StoreError::Chain { .. } => help(
@@ -63,7 +63,7 @@ fn store_error(error: &StoreError) -> Known<'_> {
 
 fn commit_error(error: &CommitError) -> Known<'_> {
     match error {
-        CommitError::Refused(_) => code(Code::NotAMember),
+        CommitError::Rejected(_) => code(Code::NotAMember),
         CommitError::Parked { .. } => help(Code::NotAMember, "`uor node` fetches what is missing"),
         CommitError::Seal(_) => code(Code::BadInput),
         CommitError::Store(error) => Known::Of(error),

@@ -349,7 +349,7 @@ fn a_flipped_byte_of_the_index_is_found_and_costs_no_answer() {
         fs::write(&path, &whole).unwrap();
     }
     bench.replay(&["verify", "data"]).ok();
-    // A writer makes it anew.
+    // A writer rebuilds it.
     let path = bench.data().join("index").join("checkpoint");
     let mut bytes = fs::read(&path).unwrap();
     bytes[60] ^= 1;
@@ -442,7 +442,7 @@ fn a_commit_of_a_stranger_in_the_log_is_named() {
     let finding = &verified["findings"][0];
     assert_eq!(
         (text(finding, "kind"), text(finding, "file")),
-        ("uncounted", "log/00000001.log")
+        ("unaccepted", "log/00000001.log")
     );
     let message = text(finding, "message");
     assert!(
@@ -450,7 +450,7 @@ fn a_commit_of_a_stranger_in_the_log_is_named() {
         "{message}"
     );
     assert_eq!(
-        (&verified["uncounted"], &verified["taken_back"]),
+        (&verified["unaccepted"], &verified["taken_back"]),
         (&json!(1), &json!([]))
     );
 }

@@ -313,7 +313,7 @@ pub(crate) fn assert_listing(name: &str, found: &[Value], expected: &[Value]) {
     assert_eq!(found.len(), expected.len(), "{name}");
 }
 
-/// Writes checksums anew, as far as there are whole records.
+/// Rewrites checksums , as far as there are whole records.
 pub(crate) fn seal(stream: &mut [u8]) {
     let order = if stream.get(8) == Some(&0xAC) {
         ByteOrder::Little

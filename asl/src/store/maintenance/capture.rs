@@ -7,22 +7,22 @@ use uor_index_format::id::SiteId;
 
 use crate::commits::Unstored;
 use crate::index::{Memtable, share_of_run};
-use crate::judge::{Judge, Memory};
 use crate::log::{LogPosition, LogView};
 use crate::store::checkpoint::{Checkpoint, Parts, StoredRun};
 use crate::store::view::View;
+use crate::validator::{CommitValidator, Memory};
 
 /// What a seal needs to know, taken while no writer is at work.
 pub(super) struct Capture {
     pub(super) memtable: Arc<Memtable>,
     pub(super) log: LogView,
     pub(super) through: LogPosition,
-    pub(super) judge: Memory,
+    pub(super) validator: Memory,
     pub(super) parts: Parts,
     pub(super) unstored: Vec<Unstored>,
     pub(super) ordinals: Arc<BTreeMap<SiteId, u32>>,
-    pub(super) uncounted: u64,
-    pub(super) uncounted_heads: Vec<([u8; 32], u64)>,
+    pub(super) unaccepted: u64,
+    pub(super) unaccepted_heads: Vec<([u8; 32], u64)>,
 }
 
 impl Capture {
@@ -37,15 +37,15 @@ impl Capture {
             .unstored
             .iter()
             .map(|unstored| (*unstored.site().as_bytes(), unstored.len()));
-        let uncounted = (self.uncounted, self.uncounted_heads.clone());
+        let unaccepted = (self.unaccepted, self.unaccepted_heads.clone());
         Checkpoint::new(
             self.through,
             shards,
             next_run,
             runs,
             domains.collect(),
-            self.judge.clone(),
-            uncounted,
+            self.validator.clone(),
+            unaccepted,
             &self.parts,
         )
     }
@@ -53,13 +53,13 @@ impl Capture {
 
 impl View {
     /// Sets aside what is to be sealed.
-    pub(super) fn capture(&mut self, judge: &Judge) -> Capture {
+    pub(super) fn capture(&mut self, validator: &CommitValidator) -> Capture {
         let through = self.state.log().end();
         self.memtable_from = through;
         Capture {
             log: self.state.log().clone(),
             through,
-            judge: judge.memory(),
+            validator: validator.memory(),
             parts: Parts {
                 sum: self.state.sum(),
                 conflicts: self.state.conflicting().clone(),
@@ -69,9 +69,9 @@ impl View {
             },
             unstored: self.state.commits().unstored(),
             ordinals: self.ordinals(),
-            uncounted: self.uncounted,
-            uncounted_heads: self
-                .uncounted_heads
+            unaccepted: self.unaccepted,
+            unaccepted_heads: self
+                .unaccepted_heads
                 .iter()
                 .map(|(site, number)| (*site.as_bytes(), *number))
                 .collect(),

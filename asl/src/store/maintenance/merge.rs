@@ -1,4 +1,4 @@
-//! A merge: several runs are written anew as one, from the part of the log that they cover.
+//! A merge: several runs are rewritten as one, from the part of the log that they cover.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::store::view::View;
 const RECORDS_AT_ONCE: u64 = 1 << 25;
 
 impl Store {
-    /// Writes these runs anew as one; or a checkpoint, if runs and checkpoint would not be of one
+    /// Rewrites these runs  as one; or a checkpoint, if runs and checkpoint would not be of one
     /// state after that.
     pub(super) fn merge_runs(
         &self,
@@ -47,8 +47,9 @@ impl Store {
     }
 
     /// These runs as one, durably; `None` if what is seen now is not what the checkpoint speaks of:
-    /// everything is being judged anew, or commits were taken back. A merged run leaves those out,
-    /// and whoever opens the store would take them back again from a sum that still has them.
+    /// everything is being rebuilt from the log, or commits were taken back. A merged run leaves
+    /// those out, and whoever opens the store would take them back again from a sum that still has
+    /// them.
     fn merged(
         &self,
         maintenance: &MaintenanceState,
@@ -114,16 +115,16 @@ impl View {
     /// Whether commits that this checkpoint counts were taken back after it.
     fn has_taken_back_since(&self, checkpoint: &Checkpoint) -> bool {
         let frontier = self.state.commits().frontier();
-        let counted = |site| frontier.get(site).map_or(0, |head| head.number);
+        let accepted = |site| frontier.get(site).map_or(0, |head| head.number);
         checkpoint
             .domains()
             .iter()
-            .any(|(site, len)| counted(site) < *len)
+            .any(|(site, len)| accepted(site) < *len)
     }
 
-    /// Where in the log the commits lie whose records these runs hold, in that order: what counts
-    /// only because of what came after it may lie before a run's range. What a fork took back is
-    /// left out.
+    /// Where in the log the commits lie whose records these runs hold, in that order: what is
+    /// accepted only because of what came after it may lie before a run's range. What a fork took
+    /// back is left out.
     fn places_of(&self, runs: &[Arc<Run>]) -> Result<Vec<(LogPosition, CommitRef)>, ReadError> {
         let commits = self.state.commits();
         let mut places = Vec::new();

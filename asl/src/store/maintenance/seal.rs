@@ -39,9 +39,10 @@ impl Store {
 
     /// Sets aside what is to be sealed; `None` if nothing has changed since the last checkpoint.
     fn capture(&self, maintenance: &mut MaintenanceState) -> Result<Option<Capture>, StoreError> {
-        let judge = self.judge();
-        let judge = judge.as_ref().ok_or(StoreError::Poisoned)?;
-        // Nobody judges anew meanwhile: what is captured is of the generation that is taken up.
+        let validator = self.validator();
+        let validator = validator.as_ref().ok_or(StoreError::Poisoned)?;
+        // Nobody rebuilds from the log meanwhile: what is captured is of the generation that is
+        // taken up.
         self.take_up_generation(maintenance)?;
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let through = view.state().log().end();
@@ -49,7 +50,7 @@ impl Store {
             .checkpoint
             .as_ref()
             .is_some_and(|checkpoint| checkpoint.through() == through);
-        Ok((!is_covered).then(|| view.capture(judge)))
+        Ok((!is_covered).then(|| view.capture(validator)))
     }
 
     fn write_run(&self, capture: &Capture, start: LogPosition) -> Result<Written, StoreError> {
@@ -112,7 +113,7 @@ impl Store {
 
 impl MaintenanceState {
     /// Writes what is in the memtable of a view that is being rebuilt as a run, if there is much; a
-    /// reader keeps the run in memory. No checkpoint names it before all is judged.
+    /// reader keeps the run in memory. No checkpoint names it before all is validated.
     pub(in crate::store) fn spill(
         &mut self,
         store: &Store,

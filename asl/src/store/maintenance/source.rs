@@ -57,8 +57,8 @@ impl Store {
         )
     }
 
-    /// Gives up what was derived before everything is judged anew, at opening; a reader leaves it
-    /// where it is.
+    /// Gives up what was derived before everything is rebuilt from the log, at opening; a reader
+    /// leaves it where it is.
     ///
     /// # Errors
     /// [`DiskError`].

@@ -51,7 +51,7 @@ impl MaintenanceState {
         }
     }
 
-    /// What belongs to the view that replaces `view`, when everything is judged anew.
+    /// What belongs to the view that replaces `view`, when everything is rebuilt from the log.
     pub(in crate::store) fn after(view: &View) -> Self {
         Self {
             generation: view.beginning.generation + 1,
@@ -59,7 +59,7 @@ impl MaintenanceState {
         }
     }
 
-    /// Where the index begins that was made while everything was judged anew.
+    /// Where the index begins that was made while everything was rebuilt from the log.
     pub(in crate::store) fn beginning(self) -> Beginning {
         Beginning {
             generation: self.generation,
@@ -73,7 +73,7 @@ impl MaintenanceState {
     }
 
     /// Whether the checkpoint names all runs. Those that were written while the log was read, when
-    /// the store was opened or everything judged anew, are named by the next one only.
+    /// the store was opened or everything was rebuilt from the log, are named by the next one only.
     pub(super) fn are_runs_named(&self) -> bool {
         let named = self.checkpoint.as_ref();
         named.map_or(self.runs.is_empty(), |named| named.runs == self.runs)

@@ -31,11 +31,11 @@ const SMALL_FILES: [&str; 8] = [
     TABLE_FILE,
 ];
 
-/// How many commits of a site are in the log, whether or not they count.
+/// How many commits of a site are in the log, whether or not they are accepted.
 pub(super) fn commits_of(view: &View, site: &SiteId) -> u64 {
     let head = view.head().frontier.get(site);
     let counted = head.map_or(0, |head| head.number);
-    counted.max(view.uncounted_head(site).unwrap_or_default())
+    counted.max(view.unaccepted_head(site).unwrap_or_default())
 }
 
 /// A file to be taken, and how much of it.

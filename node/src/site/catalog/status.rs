@@ -51,8 +51,8 @@ pub struct Status {
     /// Domains whose writers are proven to have forked their logs.
     #[serde(serialize_with = "json::texts")]
     pub forks: Vec<SiteId>,
-    /// Commits that do not count because of a fork.
-    pub uncounted: u64,
+    /// Commits that are not accepted because of a fork.
+    pub unaccepted: u64,
     /// Payloads that records name and that are not here.
     pub missing_payloads: u64,
     /// Their bytes.
@@ -137,7 +137,7 @@ impl Site {
                 entries: state.entries_len(),
                 conflicts: state.conflicts(head)?.len() as u64,
                 forks: view.forks().keys().copied().collect(),
-                uncounted: view.uncounted(),
+                unaccepted: view.unaccepted(),
                 missing_payloads: view.wanted().len() as u64,
                 missing_bytes: view.wanted().values().sum(),
                 disk,

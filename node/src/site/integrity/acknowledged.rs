@@ -29,7 +29,7 @@ pub(super) struct Acknowledged {
     pub(super) federation: FederationId,
     /// The site's own domain.
     pub(super) domain: SiteId,
-    /// Its last commit, in the log whether or not it counts; number 0 if there is none.
+    /// Its last commit, in the log whether or not it is accepted; number 0 if there is none.
     pub(super) head: Head,
     /// The packs of that time.
     pub(super) packs: Packs,
@@ -135,7 +135,7 @@ impl Acknowledged {
     }
 }
 
-/// The last commit of a domain in a store's log, be it that it does not count.
+/// The last commit of a domain in a store's log, be it that it is not accepted.
 fn own_head(store: &Store, domain: &SiteId) -> Head {
     let view = store.view();
     let counted = view.head().frontier.get(domain).copied();
@@ -143,7 +143,7 @@ fn own_head(store: &Store, domain: &SiteId) -> Head {
         number: 0,
         hash: CommitHash::NONE,
     });
-    match view.uncounted_head(domain) {
+    match view.unaccepted_head(domain) {
         Some(number) if number > head.number => Head {
             number,
             hash: CommitHash::NONE,

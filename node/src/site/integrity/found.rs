@@ -13,6 +13,6 @@ pub(in crate::site) struct Found {
     pub(in crate::site) loss: Option<Loss>,
     /// What was lost of other sites' commits.
     pub(in crate::site) cut: Option<LogCut>,
-    /// Segments of the log that were written anew to recover it.
+    /// Segments of the log that were rewritten to recover it.
     pub(in crate::site) salvaged: Vec<Salvaged>,
 }

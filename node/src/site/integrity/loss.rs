@@ -181,7 +181,7 @@ fn counted_commits(view: &View, domain: &SiteId) -> u64 {
 /// is worth nothing before that is filled.
 fn own_commits(view: &View, domain: &SiteId) -> u64 {
     let taken_back = view
-        .uncounted_head(domain)
+        .unaccepted_head(domain)
         .filter(|_| view.forks().contains_key(domain));
     counted_commits(view, domain).max(taken_back.unwrap_or_default())
 }

@@ -25,10 +25,10 @@ pub struct Gathered {
     pub payloads: u64,
     /// By how many bytes the packs shrink.
     pub bytes_freed: u64,
-    /// How many bytes more would be free if there were room to write anew what lies beside them, or
+    /// How many bytes more would be free if there were room to rewrite what lies beside them, or
     /// that were not damaged.
     pub bytes_held: u64,
-    /// How many packs are written anew.
+    /// How many packs are rewritten.
     pub packs_rewritten: u32,
     /// How many snapshots are retained.
     #[serde(rename = "snapshots_kept")]

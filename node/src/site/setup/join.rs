@@ -102,7 +102,7 @@ impl Site {
 
     fn commits_len(&self) -> u64 {
         let view = self.store.view();
-        view.commits_len() + view.uncounted()
+        view.commits_len() + view.unaccepted()
     }
 }
 

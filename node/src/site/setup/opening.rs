@@ -37,7 +37,7 @@ impl Site {
 
     /// Opens the data directory of a site that has lost something, or has to ask before it writes,
     /// as its one writer. It is not to write before [`Site::recovered`]. Segments of the log that
-    /// lost bytes are written anew, out of what is left.
+    /// lost bytes are rewritten, out of what is left.
     ///
     /// # Errors
     /// [`OpenError`], naming the directory.
@@ -46,7 +46,7 @@ impl Site {
     }
 
     /// As [`Site::open_to_recover`], giving up the own commits that are lost: those that follow
-    /// them are taken out of the log, since they count for nobody. Nobody else may have any of
+    /// them are taken out of the log, since nobody accepts them. Nobody else may have any of
     /// them: their numbers are used again.
     ///
     /// # Errors
@@ -142,12 +142,12 @@ impl<'a> Opening<'a> {
         self.site(store, mode, loss, found)
     }
 
-    /// Opens it whatever was lost. Damaged segments of the log are written anew, and with
+    /// Opens it whatever was lost. Damaged segments of the log are rewritten, and with
     /// `gives_up` without what follows own commits that are lost.
     fn open_to_recover(self, gives_up: bool) -> Result<Site, OpenError> {
         let mut salvaged = Store::salvage(&self.disk).map_err(|source| self.failed(source))?;
         if gives_up {
-            let dropped = Store::drop_uncounted(&self.disk, &self.key.site_id());
+            let dropped = Store::drop_unaccepted(&self.disk, &self.key.site_id());
             salvaged.extend(dropped.map_err(|source| self.failed(source))?);
         }
         let loss = self.loss(&self.store(Mode::ReadOnly, false)?)?;
@@ -162,13 +162,13 @@ impl<'a> Opening<'a> {
         self.site(store, Mode::Write, loss_now, found)
     }
 
-    fn store(&self, mode: Mode, anew: bool) -> Result<Store, OpenError> {
+    fn store(&self, mode: Mode, rebuild_index: bool) -> Result<Store, OpenError> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(OpenError::Randomness)?;
         let seed = u64::from_le_bytes(seed);
         let options = store::Options {
             seed,
-            anew,
+            rebuild_index,
             are_packs_cut: self.are_packs_cut(),
             reserve_bytes: RESERVE_BYTES,
             ..store::Options::default()

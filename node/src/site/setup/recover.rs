@@ -64,22 +64,22 @@ impl Remaining {
 }
 
 impl Site {
-    /// The segments of the log that were written anew when this site was opened, without bytes that
+    /// The segments of the log that were rewritten when this site was opened, without bytes that
     /// were damaged.
     pub fn salvaged(&self) -> &[Salvaged] {
         &self.found.salvaged
     }
 
-    /// Judges commits again that did not count, for want of others that may have come.
+    /// Validates commits again that were not accepted, for want of others that may have come.
     ///
     /// # Errors
     /// [`RecoverError`].
-    pub fn judge_again(&self) -> Result<(), RecoverError> {
-        let does_all_count = self.store.view().uncounted() == 0;
+    pub fn revalidate(&self) -> Result<(), RecoverError> {
+        let does_all_count = self.store.view().unaccepted() == 0;
         if does_all_count {
             Ok(())
         } else {
-            Ok(self.store.judge_again()?)
+            Ok(self.store.revalidate()?)
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{ADMISSIONS_MAX, Parked, READMISSIONS_MAX, TESTIMONY_MAX, Verdict};
 use uor_asl::store::Store;
+use uor_asl::validator::{ADMISSIONS_MAX, Parked, READMISSIONS_MAX, TESTIMONY_MAX, Verdict};
 use uor_index_format::commit::{Commit, LEARNED_MAX};
 use uor_index_format::id::{ArtifactKey, CanonicalId, CommitHash, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
@@ -32,12 +32,12 @@ fn admitted(world: &World) -> Commit {
 fn all_count(store: &Store, commits: Vec<Commit>) {
     let verdicts = store.merge(commits).unwrap();
     assert!(
-        verdicts.iter().all(|verdict| *verdict == Verdict::Counts),
+        verdicts.iter().all(|verdict| *verdict == Verdict::Accepted),
         "{verdicts:?}"
     );
 }
 
-/// The commits of a domain that count.
+/// The commits of a domain that are accepted.
 fn count_of(store: &Store, site: &SiteId) -> u64 {
     store
         .view()

@@ -1,5 +1,5 @@
-//! Which commits count: stores to which commits were offered that did not, and forks that were
-//! proven.
+//! Which commits are accepted: stores to which commits were offered that were not, and forks that
+//! were proven.
 //!
 //! Rules: `FORMAT.md`, "Commit" and "Fork proof". All of these are generated alike, so a change of
 //! the rules is one command.
@@ -19,11 +19,11 @@ use super::expected::{Notes, kind};
 use super::stores::{Case, artifact};
 use super::world::{World, id, key, merge};
 
-pub(crate) const JUDGED: [Case; 10] = [
-    ("judged-chain", chain),
-    ("judged-history", history),
-    ("judged-membership", membership),
-    ("judged-clock", clock),
+pub(crate) const VALIDATED: [Case; 10] = [
+    ("validated-chain", chain),
+    ("validated-history", history),
+    ("validated-membership", membership),
+    ("validated-clock", clock),
     ("fork-at-the-middle", fork_at_the_middle),
     ("fork-at-the-first", fork_at_the_first),
     ("fork-above", fork_above),
@@ -477,7 +477,7 @@ fn fork_of_an_admitter(dir: &Path) -> Notes {
     }
 }
 
-/// The proof comes first: what the forker wrote does not count, and whom it admitted are members.
+/// The proof comes first: what the forker wrote is not accepted, and whom it admitted are members.
 fn fork_and_testimony(dir: &Path) -> Notes {
     let (mut world, commits) = World::founded(ConflictRule::First, 1);
     let store = world.store(dir, &commits);

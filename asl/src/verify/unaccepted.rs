@@ -1,7 +1,7 @@
-//! Commits that lie in the log and do not count: each by name, with the judge's reason, and whether
-//! a fork explains it.
+//! Commits that lie in the log and are not accepted: each by name, with the validator's reason, and
+//! whether a fork explains it.
 //!
-//! Everything is judged anew from the log, so what a checkpoint says of it is held against the log
+//! Everything is rebuilt from the log, so what a checkpoint says of it is held against the log
 //! too.
 
 use std::collections::BTreeSet;
@@ -10,18 +10,18 @@ use uor_index_format::commit::Commit;
 use uor_index_format::id::{CommitHash, SiteId};
 
 use super::Finding;
-use super::index::counts;
+use super::index::accepted_at;
 use crate::entry::{commit_header, decode_commit};
-use crate::judge::{Judge, Verdict};
 use crate::log::LogPosition;
 use crate::state::error::ReadError;
 use crate::store::error::StoreError;
 use crate::store::handle::Store;
 use crate::store::view::View;
+use crate::validator::{CommitValidator, Verdict};
 
-/// A commit in the log that does not count.
+/// A commit in the log that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Uncounted {
+pub struct Unaccepted {
     /// Its domain.
     pub domain: SiteId,
     /// Its number there.
@@ -30,44 +30,44 @@ pub struct Uncounted {
     pub hash: CommitHash,
     /// Where in the log it is.
     pub position: LogPosition,
-    /// Why it does not count, in words.
+    /// Why it is not accepted, in words.
     pub reason: String,
     /// Whether a proven fork took it back. If not, it could never have been accepted, and nobody
     /// who follows the rules has put it there.
     pub is_of_a_fork: bool,
 }
 
-/// Judges the log anew, holds what the store says against it, and lists the commits that do not
-/// count.
+/// Rebuilds everything from the log, holds what the store says against it, and lists the commits
+/// that are not accepted.
 pub(super) fn verify(
     store: &Store,
     view: &View,
     findings: &mut Vec<Finding>,
-) -> Result<Vec<Uncounted>, StoreError> {
-    let (judge, anew) = store.judged_anew()?;
-    differences(view, &anew, findings);
-    let mut uncounted = Vec::new();
-    let ordinals = anew.state().commits().ordinals();
+) -> Result<Vec<Unaccepted>, StoreError> {
+    let (validator, rebuilt) = store.revalidated()?;
+    differences(view, &rebuilt, findings);
+    let mut unaccepted = Vec::new();
+    let ordinals = rebuilt.state().commits().ordinals();
     for entry in store.log().entries() {
         let entry = entry?;
         let Some(named) = commit_header(&entry) else {
             continue;
         };
-        if counts(&anew, ordinals, &named, entry.position).is_none() {
+        if accepted_at(&rebuilt, ordinals, &named, entry.position).is_none() {
             let commit = decode_commit(entry.position, &entry.body)?;
-            // One that lies in the log twice counts once: it has come again to fill a gap.
-            if anew.commit_hash(&named.domain, named.number)? == Some(commit.hash()) {
+            // One that lies in the log twice is taken in once: it has come again to fill a gap.
+            if rebuilt.commit_hash(&named.domain, named.number)? == Some(commit.hash()) {
                 continue;
             }
-            let testifies = judge.memberships().contains_key(&commit.hash());
+            let testifies = validator.memberships().contains_key(&commit.hash());
             let reason = if testifies {
                 TESTIFIES.to_owned()
             } else {
-                reason(&judge, &commit, &anew)?
+                reason(&validator, &commit, &rebuilt)?
             };
             let (header, hash, position) = (commit.header(), commit.hash(), entry.position);
             let (domain, number) = (header.domain, header.number);
-            uncounted.push(Uncounted {
+            unaccepted.push(Unaccepted {
                 domain,
                 number,
                 hash,
@@ -77,35 +77,35 @@ pub(super) fn verify(
             });
         }
     }
-    if !uncounted.is_empty() && !judge.forks().is_empty() {
-        let acceptable = acceptable_without_forks(store, &judge)?;
-        uncounted
+    if !unaccepted.is_empty() && !validator.forks().is_empty() {
+        let acceptable = acceptable_without_forks(store, &validator)?;
+        unaccepted
             .iter_mut()
             .for_each(|commit| commit.is_of_a_fork |= acceptable.contains(&commit.position));
     }
     findings.extend(
-        uncounted
+        unaccepted
             .iter()
             .filter(|commit| !commit.is_of_a_fork)
             .cloned()
-            .map(Finding::Uncounted),
+            .map(Finding::Unaccepted),
     );
-    Ok(uncounted)
+    Ok(unaccepted)
 }
 
 const TESTIFIES: &str = "its writer forked its log; whom it admits is a member all the same";
 
-fn reason(judge: &Judge, commit: &Commit, view: &View) -> Result<String, ReadError> {
-    Ok(match judge.judge(commit, view.state())? {
-        Verdict::Refused(refusal) => refusal.to_string(),
+fn reason(validator: &CommitValidator, commit: &Commit, view: &View) -> Result<String, ReadError> {
+    Ok(match validator.validate(commit, view.state())? {
+        Verdict::Rejected(rejection) => rejection.to_string(),
         Verdict::Parked(parked) => parked.to_string(),
         Verdict::Forks(proof) => format!(
-            "another commit of its domain has number {} too, and counts",
+            "another commit of its domain has number {} too, and is accepted",
             proof.number()
         ),
         Verdict::Testifies => TESTIFIES.to_owned(),
         Verdict::Known => "it is in the log twice".to_owned(),
-        Verdict::Counts => "what it rests on came only after it".to_owned(),
+        Verdict::Accepted => "what it rests on came only after it".to_owned(),
     })
 }
 
@@ -113,19 +113,19 @@ fn reason(judge: &Judge, commit: &Commit, view: &View) -> Result<String, ReadErr
 /// but of the testimony that `knowing` has.
 fn acceptable_without_forks(
     store: &Store,
-    knowing: &Judge,
+    knowing: &CommitValidator,
 ) -> Result<BTreeSet<LogPosition>, StoreError> {
-    let mut judge = Judge::new(store.federation());
+    let mut validator = CommitValidator::new(store.federation());
     let mut acceptable = BTreeSet::new();
     for entry in store.log().entries() {
         let entry = entry?;
         if commit_header(&entry).is_some() {
             let commit = decode_commit(entry.position, &entry.body)?;
-            if judge.judge(&commit, &())? == Verdict::Counts {
-                judge.admit(&commit);
+            if validator.validate(&commit, &())? == Verdict::Accepted {
+                validator.accept(&commit);
                 acceptable.insert(entry.position);
             } else if knowing.memberships().contains_key(&commit.hash()) {
-                judge.testify(&commit);
+                validator.testify(&commit);
             }
         }
     }
@@ -133,10 +133,11 @@ fn acceptable_without_forks(
 }
 
 /// What the store says of the log, beside what the log says.
-fn differences(kept: &View, anew: &View, findings: &mut Vec<Finding>) {
-    let mut compare = |what: &str, is_same: bool, kept: String, anew: String| {
+fn differences(kept: &View, rebuilt: &View, findings: &mut Vec<Finding>) {
+    let mut compare = |what: &str, is_same: bool, kept: String, rebuilt: String| {
         if !is_same {
-            let what = format!("the checkpoint says of the {what}: {kept}; the log says: {anew}");
+            let what =
+                format!("the checkpoint says of the {what}: {kept}; the log says: {rebuilt}");
             findings.push(Finding::Index {
                 file: Some("index/checkpoint".to_owned()),
                 offset: None,
@@ -147,9 +148,9 @@ fn differences(kept: &View, anew: &View, findings: &mut Vec<Finding>) {
     let frontier = |view: &View| format!("{:?}", view.head().frontier);
     compare(
         "frontier",
-        kept.head() == anew.head(),
+        kept.head() == rebuilt.head(),
         frontier(kept),
-        frontier(anew),
+        frontier(rebuilt),
     );
     let members = |view: &View| {
         view.members()
@@ -160,16 +161,16 @@ fn differences(kept: &View, anew: &View, findings: &mut Vec<Finding>) {
     };
     compare(
         "members",
-        kept.members() == anew.members(),
+        kept.members() == rebuilt.members(),
         members(kept),
-        members(anew),
+        members(rebuilt),
     );
     let root = |view: &View| view.state().root().to_string();
     compare(
         "state root",
-        root(kept) == root(anew),
+        root(kept) == root(rebuilt),
         root(kept),
-        root(anew),
+        root(rebuilt),
     );
     let conflicts = |view: &View| view.state().conflicting().clone();
     let said = |view: &View| {
@@ -181,29 +182,29 @@ fn differences(kept: &View, anew: &View, findings: &mut Vec<Finding>) {
     };
     compare(
         "conflicts",
-        conflicts(kept) == conflicts(anew),
+        conflicts(kept) == conflicts(rebuilt),
         said(kept),
-        said(anew),
+        said(rebuilt),
     );
-    let uncounted = |view: &View| view.uncounted().to_string();
+    let unaccepted = |view: &View| view.unaccepted().to_string();
     compare(
         "commits that do not count",
-        kept.uncounted() == anew.uncounted(),
-        uncounted(kept),
-        uncounted(anew),
+        kept.unaccepted() == rebuilt.unaccepted(),
+        unaccepted(kept),
+        unaccepted(rebuilt),
     );
     let forks = |view: &View| format!("{:?}", view.forks().keys().collect::<Vec<_>>());
     compare(
         "forks",
-        kept.forks() == anew.forks(),
+        kept.forks() == rebuilt.forks(),
         forks(kept),
-        forks(anew),
+        forks(rebuilt),
     );
     let erased = |view: &View| view.erased_len().to_string();
     compare(
         "payloads that were erased",
-        erased(kept) == erased(anew),
+        erased(kept) == erased(rebuilt),
         erased(kept),
-        erased(anew),
+        erased(rebuilt),
     );
 }

@@ -1,4 +1,4 @@
-//! What a judge remembers, as a checkpoint keeps it: `FORMAT.md`, "Checkpoint".
+//! What a validator remembers, as a checkpoint keeps it: `FORMAT.md`, "Checkpoint".
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use uor_index_format::commit::{CommitHeader, ForkProof};
 use uor_index_format::id::{CommitHash, FederationId, FederationState, LogSeq, SiteId};
 use uor_index_format::membership::Genesis;
 
-use super::{Domain, Judge, Membership, Memberships};
+use super::domain::Domain;
+use super::{CommitValidator, Membership, Memberships};
 
-/// What a judge remembers, as a checkpoint keeps it.
+/// What a validator remembers, as a checkpoint keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(crate) struct Memory {
     genesis: Option<Vec<u8>>,
@@ -27,7 +28,7 @@ pub(crate) struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Archive, Serialize, Deserialize)]
 struct DomainMemory {
     site: [u8; 32],
-    /// The header of the last commit that counts.
+    /// The header of the last accepted commit.
     last: Option<Vec<u8>>,
     /// The peaks of the commits before it. `None` if a fork took commits back.
     peaks: Option<Vec<[u8; 32]>>,
@@ -51,7 +52,7 @@ struct MembershipMemory {
     is_news: bool,
 }
 
-impl Judge {
+impl CommitValidator {
     /// What it remembers; commits before each domain's last are history's affair.
     pub(crate) fn memory(&self) -> Memory {
         let sites =
@@ -82,7 +83,7 @@ impl Judge {
         }
     }
 
-    /// The judge that remembered this.
+    /// The validator that remembered this.
     ///
     /// # Errors
     /// [`DecodeError`] if a part of it cannot be one.
@@ -90,10 +91,10 @@ impl Judge {
         federation: FederationId,
         memory: &Memory,
     ) -> Result<Self, DecodeError> {
-        let mut judge = Self::new(federation);
-        judge.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
+        let mut validator = Self::new(federation);
+        validator.genesis = memory.genesis.as_deref().map(Genesis::decode).transpose()?;
         for domain in &memory.domains {
-            judge
+            validator
                 .domains
                 .insert(SiteId::from_bytes(domain.site), domain.remembered()?);
         }
@@ -120,23 +121,23 @@ impl Judge {
                 is_news: *is_news,
             };
             for site in &membership.members {
-                let before = judge.members.entry(*site).or_insert(logseq);
+                let before = validator.members.entry(*site).or_insert(logseq);
                 *before = logseq.min(*before);
             }
             memberships.insert(CommitHash::from_bytes(*hash), membership);
         }
-        judge.memberships = Arc::new(memberships);
+        validator.memberships = Arc::new(memberships);
         for proof in &memory.forks {
             let proof = ForkProof::decode(proof)?;
-            judge.forks.insert(proof.domain(), proof);
+            validator.forks.insert(proof.domain(), proof);
         }
-        judge.logseq_max = LogSeq(memory.logseq_max);
-        judge.check_frozen()?;
-        Ok(judge)
+        validator.logseq_max = LogSeq(memory.logseq_max);
+        validator.check_frozen()?;
+        Ok(validator)
     }
 }
 
-impl Judge {
+impl CommitValidator {
     /// Commits are taken back by a proof and by nothing else, and up to where it says.
     fn check_frozen(&self) -> Result<(), DecodeError> {
         let is_right = self.domains.iter().all(|(site, domain)| {

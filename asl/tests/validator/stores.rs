@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use uor_asl::disk::memory::MemoryDisk;
 use uor_asl::disk::{Disk, Mode};
-use uor_asl::judge::{
-    ADMISSIONS_MAX, Judge, Parked, READMISSIONS_MAX, Refusal, TESTIMONY_MAX, Verdict,
-};
 use uor_asl::store::{CommitError, Committed, Store};
+use uor_asl::validator::{
+    ADMISSIONS_MAX, CommitValidator, Parked, READMISSIONS_MAX, Rejection, TESTIMONY_MAX, Verdict,
+};
 use uor_index_format::commit::{Commit, Draft, ForkProof};
 use uor_index_format::id::{ArtifactKey, LogSeq, SiteId};
 use uor_index_format::key::SiteKey;
@@ -54,9 +54,9 @@ fn reopened(store: Store) -> Store {
 
 /// A federation whose site 1 has written four commits, of which the third is to be forked.
 fn forked() -> (Federation, Vec<Commit>, ForkProof) {
-    let (federation, mut judge) = young();
+    let (federation, mut validator) = young();
     let commits: Vec<Commit> = ["a", "b", "c", "d"]
-        .map(|text| next(&mut judge, 1, text))
+        .map(|text| next(&mut validator, 1, text))
         .to_vec();
     let proof = proof(&commits[2], &twin(&commits[2], 1, "other"));
     (federation, commits, proof)
@@ -82,7 +82,7 @@ fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
         }
         assert!(!late.freeze(proof.clone()).unwrap());
         assert_eq!(
-            (late.view().uncounted(), late.view().commits_len()),
+            (late.view().unaccepted(), late.view().commits_len()),
             (2, innocent.view().commits_len())
         );
         assert_eq!(summary(&late), summary(&innocent));
@@ -97,7 +97,7 @@ fn a_store_that_learns_of_a_fork_equals_one_that_never_saw_what_it_took_back() {
         assert!(
             verdicts
                 .iter()
-                .all(|verdict| matches!(verdict, Verdict::Refused(Refusal::Frozen { .. })))
+                .all(|verdict| matches!(verdict, Verdict::Rejected(Rejection::Frozen { .. })))
         );
         assert_eq!(late.verify(&mut |_| {}).unwrap().findings, []);
     }
@@ -115,10 +115,10 @@ fn a_proof_that_came_first_holds_after_reopening() {
     assert!(matches!(
         verdicts[..],
         [
-            Verdict::Counts,
-            Verdict::Counts,
-            Verdict::Refused(Refusal::Frozen { .. }),
-            Verdict::Refused(_)
+            Verdict::Accepted,
+            Verdict::Accepted,
+            Verdict::Rejected(Rejection::Frozen { .. }),
+            Verdict::Rejected(_)
         ]
     ));
 }
@@ -151,21 +151,21 @@ fn a_lower_proof_takes_back_more() {
 /// here and after a restart, and at a site that hears of it all only then.
 #[test]
 fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
-    let (federation, mut judge) = young();
+    let (federation, mut validator) = young();
     let (seen, jump_max) = (
-        judge.logseq_max().0,
-        judge.genesis().unwrap().logseq_jump_max,
+        validator.logseq_max().0,
+        validator.genesis().unwrap().logseq_jump_max,
     );
     let jumps = [(1, 1), (1, 2), (2, 3), (3, 2), (4, 1)];
     let commits = jumps.map(|(site, jumps)| {
         let commit = seal(
             Draft {
                 logseq: LogSeq(seen + jumps * jump_max),
-                ..draft(&judge, site, word("x"))
+                ..draft(&validator, site, word("x"))
             },
             site,
         );
-        count(&mut judge, &commit);
+        count(&mut validator, &commit);
         commit
     });
     let proof = proof(&commits[0], &twin(&commits[0], 1, "other"));
@@ -173,7 +173,7 @@ fn commits_that_a_fork_left_ahead_of_the_clock_still_count() {
     store.merge(federation.commits().to_vec()).unwrap();
     store.merge(commits.to_vec()).unwrap();
     store.freeze(proof.clone()).unwrap();
-    assert_eq!(store.view().uncounted(), 2, "those of the forked log");
+    assert_eq!(store.view().unaccepted(), 2, "those of the forked log");
     assert_eq!(
         store.view().state().logseq_max(),
         commits[2].header().logseq
@@ -208,7 +208,7 @@ fn whoever_forked_its_log_writes_no_more() {
     store.freeze(proof).unwrap();
     let error = store.commit(&key(1), word("after"), 0).unwrap_err();
     assert!(
-        matches!(error, CommitError::Refused(Refusal::Frozen { .. })),
+        matches!(error, CommitError::Rejected(Rejection::Frozen { .. })),
         "{error:?}"
     );
     store.commit(&key(2), word("after"), 0).unwrap();
@@ -221,11 +221,17 @@ fn an_outsider_writes_nothing() {
     let error = store
         .commit(&key(FOUNDER), word("before the genesis"), 0)
         .unwrap_err();
-    assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
+    assert!(matches!(
+        error,
+        CommitError::Rejected(Rejection::NotAMember)
+    ));
     store.merge(federation.commits().to_vec()).unwrap();
     let before = summary(&store);
     let error = store.commit(&key(OUTSIDER), word("x"), 0).unwrap_err();
-    assert!(matches!(error, CommitError::Refused(Refusal::NotAMember)));
+    assert!(matches!(
+        error,
+        CommitError::Rejected(Rejection::NotAMember)
+    ));
     assert_eq!(summary(&store), before);
 }
 
@@ -240,16 +246,16 @@ struct ForkedAdmission {
 }
 
 fn forked_admission() -> ForkedAdmission {
-    let (federation, mut judge) = young();
+    let (federation, mut validator) = young();
     let admission = Admission {
         federation: federation.id(),
         site: key(OUTSIDER).site_id(),
         name: "outsider".to_owned(),
     };
-    let admits = seal(draft(&judge, 1, vec![Record::admission(admission)]), 1);
-    count(&mut judge, &admits);
-    let of_outsider = next(&mut judge, OUTSIDER, "x");
-    let of_newcomer = next(&mut judge, NEWCOMER, "y");
+    let admits = seal(draft(&validator, 1, vec![Record::admission(admission)]), 1);
+    count(&mut validator, &admits);
+    let of_outsider = next(&mut validator, OUTSIDER, "x");
+    let of_newcomer = next(&mut validator, NEWCOMER, "y");
     assert!(of_newcomer.learned().contains(&admits.hash()));
     let proof = proof(&admits, &twin(&admits, 1, "other"));
     ForkedAdmission {
@@ -279,7 +285,7 @@ fn a_fork_takes_back_its_writers_commits_and_no_others() {
         .unwrap();
     assert_eq!(
         verdicts,
-        [missing, Verdict::Counts],
+        [missing, Verdict::Accepted],
         "what admits it is still to be asked for"
     );
 
@@ -297,10 +303,10 @@ fn a_fork_takes_back_its_writers_commits_and_no_others() {
             .merge(all)
             .unwrap()
             .iter()
-            .all(|verdict| *verdict == Verdict::Counts)
+            .all(|verdict| *verdict == Verdict::Accepted)
     );
     proof_last.freeze(forked.proof).unwrap();
-    assert_eq!(proof_last.view().uncounted(), 1, "the admission");
+    assert_eq!(proof_last.view().unaccepted(), 1, "the admission");
     assert!(
         proof_last
             .view()
@@ -323,7 +329,7 @@ fn a_fork_takes_back_its_writers_commits_and_no_others() {
     assert_eq!(proof_first.merge(testimony).unwrap(), [Verdict::Known]);
     assert_eq!(
         proof_first.merge(vec![forked.of_outsider]).unwrap(),
-        [Verdict::Counts]
+        [Verdict::Accepted]
     );
     assert_eq!(summary(&proof_last), summary(&proof_first));
 
@@ -334,7 +340,10 @@ fn a_fork_takes_back_its_writers_commits_and_no_others() {
         .read_commit(&committed.domain, committed.number)
         .unwrap()
         .unwrap();
-    assert_eq!(proof_first.merge(vec![commit]).unwrap(), [Verdict::Counts]);
+    assert_eq!(
+        proof_first.merge(vec![commit]).unwrap(),
+        [Verdict::Accepted]
+    );
     let proof_first = reopened(proof_first);
     assert_eq!(summary(&reopened(proof_last)), summary(&proof_first));
     assert_eq!(
@@ -350,12 +359,17 @@ fn a_fork_takes_back_its_writers_commits_and_no_others() {
 /// Its founder signs its first commit again: the federation had eight commits, and none afterwards.
 #[test]
 fn a_founder_who_forks_its_first_commit_empties_nothing_but_its_own_log() {
-    let (federation, mut judge) = young();
-    let commits: Vec<Commit> = (1..SITES).map(|site| next(&mut judge, site, "x")).collect();
+    let (federation, mut validator) = young();
+    let commits: Vec<Commit> = (1..SITES)
+        .map(|site| next(&mut validator, site, "x"))
+        .collect();
     let founding = &federation.commits()[0];
-    let genesis = judge.genesis().unwrap().clone();
+    let genesis = validator.genesis().unwrap().clone();
     let again = vec![Record::genesis(genesis), word("again").remove(0)];
-    let again = seal(draft(&Judge::new(federation.id()), FOUNDER, again), FOUNDER);
+    let again = seal(
+        draft(&CommitValidator::new(federation.id()), FOUNDER, again),
+        FOUNDER,
+    );
     let old = store(&federation);
     old.merge(
         federation
@@ -436,21 +450,21 @@ fn of_one_who_forked_only_so_much_testimony_is_taken() {
 /// first hears all of them still.
 #[test]
 fn whoever_was_invited_by_one_that_forked_is_heard_everywhere() {
-    let (federation, mut judge) = young();
+    let (federation, mut validator) = young();
     let invited: Vec<SiteKey> = (0..100).map(stranger).collect();
     let invite = |site: &SiteKey| {
-        let commit = seal(draft(&judge, 1, vec![admission(&federation, site)]), 1);
-        count(&mut judge, &commit);
+        let commit = seal(draft(&validator, 1, vec![admission(&federation, site)]), 1);
+        count(&mut validator, &commit);
         commit
     };
     let invitations: Vec<Commit> = invited.iter().map(invite).collect();
     let write = |site: &SiteKey| {
         let commit = Commit::seal(
-            federation::draft(&judge, &site.site_id(), word("here")),
+            federation::draft(&validator, &site.site_id(), word("here")),
             site,
         )
         .unwrap();
-        count(&mut judge, &commit);
+        count(&mut validator, &commit);
         commit
     };
     let words: Vec<Commit> = invited.iter().map(write).collect();
@@ -486,7 +500,7 @@ fn whoever_was_invited_by_one_that_forked_is_heard_everywhere() {
         .unwrap();
     let verdicts = young.merge(words).unwrap();
     assert!(
-        verdicts.iter().all(|verdict| *verdict == Verdict::Counts),
+        verdicts.iter().all(|verdict| *verdict == Verdict::Accepted),
         "{verdicts:?}"
     );
     assert_eq!(summary(&young), summary(&old));
@@ -497,8 +511,8 @@ fn whoever_was_invited_by_one_that_forked_is_heard_everywhere() {
 /// restart and after it.
 #[test]
 fn of_a_founder_who_founds_again_and_again_only_so_much_is_taken() {
-    let (federation, judge) = young();
-    let (founding, genesis) = (&federation.commits()[0], judge.genesis().unwrap());
+    let (federation, validator) = young();
+    let (founding, genesis) = (&federation.commits()[0], validator.genesis().unwrap());
     let again = |number: usize| {
         let records = [
             vec![Record::genesis(genesis.clone())],
@@ -512,12 +526,12 @@ fn of_a_founder_who_founds_again_and_again_only_so_much_is_taken() {
     store
         .merge((0..=TESTIMONY_MAX).map(again).collect())
         .unwrap();
-    assert_eq!(store.view().uncounted(), TESTIMONY_MAX as u64);
+    assert_eq!(store.view().unaccepted(), TESTIMONY_MAX as u64);
     store.seal_index().unwrap();
     let store = reopened(store);
     assert_eq!(store.opened().index, None, "its checkpoint serves");
     store.merge(vec![again(TESTIMONY_MAX + 1)]).unwrap();
-    assert_eq!(store.view().uncounted(), TESTIMONY_MAX as u64);
+    assert_eq!(store.view().unaccepted(), TESTIMONY_MAX as u64);
 }
 
 /// What says nothing that is listened to is not taken in, however often it is told.
@@ -545,11 +559,11 @@ fn testimony_of_nothing_new_is_not_kept() {
     for number in 0..READMISSIONS_MAX {
         store.merge(vec![again(number)]).unwrap();
     }
-    let before = (store.view().log_end(), store.view().uncounted());
+    let before = (store.view().log_end(), store.view().unaccepted());
     for number in [READMISSIONS_MAX, READMISSIONS_MAX, 0] {
         store.merge(vec![again(number)]).unwrap();
     }
-    assert_eq!((store.view().log_end(), store.view().uncounted()), before);
+    assert_eq!((store.view().log_end(), store.view().unaccepted()), before);
     assert_eq!(
         before.1,
         READMISSIONS_MAX as u64 + 1,
@@ -561,8 +575,8 @@ fn testimony_of_nothing_new_is_not_kept() {
 /// the log.
 #[test]
 fn what_is_heard_up_to_the_limit_is_the_same_after_a_restart() {
-    let (federation, judge) = young();
-    let mut writer = judge.clone();
+    let (federation, validator) = young();
+    let mut writer = validator.clone();
     let late = stranger(5000);
     let below = seal(draft(&writer, 1, vec![admission(&federation, &late)]), 1);
     count(&mut writer, &below);
@@ -577,7 +591,7 @@ fn what_is_heard_up_to_the_limit_is_the_same_after_a_restart() {
     store.freeze(proof(&forked, &flood)).unwrap();
     assert_eq!(
         store.merge(vec![flood, below]).unwrap(),
-        [Verdict::Testifies, Verdict::Counts]
+        [Verdict::Testifies, Verdict::Accepted]
     );
     assert!(
         !store.view().members().contains(&late.site_id()),
@@ -588,7 +602,7 @@ fn what_is_heard_up_to_the_limit_is_the_same_after_a_restart() {
     assert_eq!(summary(&reopened(store)), before);
 }
 
-/// Within one merge too, what follows a proof is judged in its light.
+/// Within one merge too, what follows a proof is validated in its light.
 #[test]
 fn verdicts_after_a_fork_know_of_it() {
     let ForkedAdmission {
@@ -611,22 +625,22 @@ fn verdicts_after_a_fork_know_of_it() {
         matches!(
             verdicts[..],
             [
-                Verdict::Counts,
+                Verdict::Accepted,
                 Verdict::Forks(_),
-                Verdict::Counts,
+                Verdict::Accepted,
                 Verdict::Known
             ]
         ),
         "{verdicts:?}"
     );
-    assert_eq!(store.view().uncounted(), 1);
+    assert_eq!(store.view().unaccepted(), 1);
 }
 
 /// What stands of an id with many versions is kept in memory: it is not to outlive the versions
 /// that a fork takes back.
 #[test]
 fn what_stands_of_an_id_with_many_versions_goes_back_with_them() {
-    let (federation, mut judge) = young();
+    let (federation, mut validator) = young();
     let name = |byte: u8| {
         let target = ArtifactKey::from_bytes([byte; 32]);
         Record::reference(RefAssignment {
@@ -637,8 +651,8 @@ fn what_stands_of_an_id_with_many_versions_goes_back_with_them() {
     };
     let commits: Vec<Commit> = (0..60)
         .map(|byte| {
-            let commit = seal(draft(&judge, 1, vec![name(byte)]), 1);
-            count(&mut judge, &commit);
+            let commit = seal(draft(&validator, 1, vec![name(byte)]), 1);
+            count(&mut validator, &commit);
             commit
         })
         .collect();
