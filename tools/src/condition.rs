@@ -59,6 +59,10 @@ pub(crate) fn say_what_was_mended(site: &Site, console: &mut Console<'_>) {
             "{} of other sites were in the log and are no longer: they are fetched again while `uor node` runs",
             count(again, "commit")
         ));
+    } else if site.log_was_cut() {
+        console.warn(
+            "The log was longer: commits of other sites may be gone, and are fetched again while `uor node` runs",
+        );
     }
     if site.is_lone_copy() {
         console.note(

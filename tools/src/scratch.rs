@@ -52,9 +52,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if folders().remove(&self.0) {
-            // What is left behind is in the system's folder for temporary files.
+        let mut folders = folders();
+        if folders.contains(&self.0) {
+            // With the list in hand, so that a signal meanwhile waits until all of it is gone. What
+            // is left behind is in the system's folder for temporary files.
             drop(fs::remove_dir_all(&self.0));
+            folders.remove(&self.0);
         }
     }
 }

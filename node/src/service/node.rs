@@ -162,10 +162,12 @@ impl Service {
                 outbound,
             } => {
                 let peer = SiteId::from_bytes(peer);
+                // First, so that the core knows of every connection there is: on a full disk the
+                // address cannot be remembered.
+                self.core.handle_connected(&store, peer, now_ms)?;
                 if outbound {
                     self.site.remember_peer(peer, &with_peer(address, &peer))?;
                 }
-                self.core.handle_connected(&store, peer, now_ms)?;
             }
             NetEvent::Disconnected { peer } => self
                 .core

@@ -1,6 +1,6 @@
 //! `backup` and `restore`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uor_node::site::Site;
 use uor_node::site::text::count;
@@ -37,6 +37,7 @@ pub fn backup(args: &Backup, context: &Context<'_>, console: &mut Console<'_>) -
             "{files}, {bytes}, {new} of it new; every byte was read back"
         ))
     })?;
+    warn_of_unreadable(&done.unreadable, console);
     console.note(
         "The backup holds the site's key: whoever can read it can write in the name of this site",
     );
@@ -66,6 +67,7 @@ pub fn restore(args: &Restore, dir: &Path, console: &mut Console<'_>) -> Outcome
         ))?;
         console.line(format!("own log     {}", count(restored.commits, "commit")))
     })?;
+    warn_of_unreadable(&restored.unreadable, console);
     if restored.asks_first {
         console.note(
             "Hint: what this site wrote after the backup is at the others: it asks them before it writes, when `uor node` \
@@ -77,4 +79,14 @@ pub fn restore(args: &Restore, dir: &Path, console: &mut Console<'_>) -> Outcome
         );
     }
     Ok(Exit::Done)
+}
+
+/// A backup without a manifest that can be read may be what is left of a newer one.
+fn warn_of_unreadable(paths: &[PathBuf], console: &mut Console<'_>) {
+    for path in paths {
+        console.warn(format!(
+            "{} has no manifest that can be read, and was left as it is: remove it when nothing in it is needed any more",
+            plain(&path.to_string_lossy())
+        ));
+    }
 }

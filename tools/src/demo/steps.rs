@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use uor_index_format::edge::Role;
 use uor_node::site::text::count;
-use uor_node::site::{AddEvent, AddOptions, Binding, EdgeDraft, LeftOut, RunOptions, Site, Source};
+use uor_node::site::{
+    AddEvent, AddOptions, Binding, Bounded, EdgeDraft, LeftOut, RunOptions, Site, Source,
+};
 
 use crate::console::Console;
 use crate::exit::{Failed, Outcome};
@@ -93,7 +95,7 @@ pub(super) fn ingest(
         .into_iter()
         .next()
         .ok_or_else(|| Failed::new("nothing was added"))?;
-    warn_of_left_out(&added.left_out.named, console);
+    warn_of_left_out(&added.left_out, console);
     console.note(format!(
         "  lab adds {}: {}, {} as {SOURCE}",
         dir.display(),
@@ -109,9 +111,10 @@ pub(super) fn ingest(
 }
 
 /// Says what was left out of the directory: a line for each reason, with one of the paths.
-fn warn_of_left_out(left_out: &[LeftOut], console: &mut Console<'_>) {
+fn warn_of_left_out(left_out: &Bounded<LeftOut>, console: &mut Console<'_>) {
+    let unnamed = left_out.unnamed();
     let mut by_reason: BTreeMap<String, Vec<&LeftOut>> = BTreeMap::new();
-    for left_out in left_out {
+    for left_out in &left_out.named {
         let reason = left_out.reason.to_string();
         by_reason.entry(reason).or_default().push(left_out);
     }
@@ -124,6 +127,9 @@ fn warn_of_left_out(left_out: &[LeftOut], console: &mut Console<'_>) {
                 count(paths as u64, "path")
             ),
         });
+    }
+    if unnamed > 0 {
+        console.warn(format!("  left out {} more", count(unnamed, "path")));
     }
 }
 

@@ -146,10 +146,16 @@ fn ref_error(error: &RefError) -> Known<'_> {
 }
 
 fn remove_error(error: &RemoveError) -> Known<'_> {
-    if let RemoveError::Commit(_) = error {
-        Known::Nothing
-    } else {
-        code(Code::WrongKind)
+    match error {
+        RemoveError::Busy => code(Code::Busy),
+        RemoveError::NotHere { .. } => help(
+            Code::MissingPayload,
+            "`uor node` fetches them as soon as a site that has them is reached",
+        ),
+        RemoveError::Blocks { source, .. } => Known::Of(source),
+        RemoveError::State(error) => Known::Of(error),
+        RemoveError::Commit(_) => Known::Nothing,
+        _ => code(Code::WrongKind),
     }
 }
 

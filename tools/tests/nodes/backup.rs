@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use uor_index_format::id::Checksum;
 
-use crate::loss::{level, own_commits, status_of, two};
+use crate::loss::{caught_up, own_commits, status_of, two};
 use crate::node::{Node, status, until};
 use crate::support::{Bench, text};
 
@@ -44,7 +44,7 @@ fn with_an_old_copy(bench: &Bench) -> Node {
     copy(bench, "a", "old");
     let a = Node::start(bench, "a");
     add(bench, "a", "after-the-copy");
-    level(bench);
+    caught_up(bench);
     a.stop();
     fs::remove_dir_all(bench.path("a")).unwrap();
     copy(bench, "old", "a");
@@ -74,7 +74,7 @@ fn a_copy_does_not_fork_its_log_while_another_site_can_be_reached() {
         "what the original wrote has come back"
     );
     add(&bench, "a", "written-by-the-copy");
-    level(&bench);
+    caught_up(&bench);
     for site in ["a", "b"] {
         assert_eq!(status(&bench, site)["forks"], json!([]), "{site}");
         bench.replay(&["verify", site]).ok();
@@ -122,7 +122,7 @@ fn a_node_takes_over_what_others_have_of_its_own_log_before_it_writes() {
     copy(&bench, "a", "old");
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
     add(&bench, "a", "after-the-copy");
-    level(&bench);
+    caught_up(&bench);
     a.stop();
     // Put back in place, file by file: nothing on the disk tells that from the original.
     for part in ["log/00000001.log", "acknowledged", "blocks/acknowledged"] {
@@ -135,7 +135,7 @@ fn a_node_takes_over_what_others_have_of_its_own_log_before_it_writes() {
     assert_eq!(status(&bench, "a")["held"], json!(null));
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
     add(&bench, "a", "written-at-once");
-    level(&bench);
+    caught_up(&bench);
     assert_eq!(status(&bench, "b")["forks"], json!([]));
     assert_eq!(
         bench
@@ -354,6 +354,49 @@ fn a_backup_refuses_what_would_not_keep_anything_safe() {
     bench.replay(&["verify", "safe/uor-backup-00000001"]).ok();
 }
 
+/// Nobody knows what a backup without its manifest holds: it stays, is named, and is in no later
+/// one's way.
+#[test]
+fn a_backup_with_a_damaged_manifest_stays_and_the_next_are_made() {
+    let bench = Bench::new();
+    add(&bench, "data", "first");
+    bench.uor(&["backup", "safe"]).ok();
+    let manifest = bench.path("safe/uor-backup-00000001/manifest");
+    let mut bytes = fs::read(&manifest).unwrap();
+    bytes[70] ^= 1;
+    fs::write(&manifest, bytes).unwrap();
+    let damaged = files(&bench.path("safe/uor-backup-00000001"));
+    for number in [2, 3] {
+        let made = bench.uor(&["backup", "safe", "--json"]).ok();
+        assert!(
+            made.err.contains("uor-backup-00000001 has no manifest"),
+            "{}",
+            made.err
+        );
+        let made = made.json();
+        assert!(text(&made, "path").ends_with(&format!("uor-backup-0000000{number}")));
+        assert_eq!(made["unreadable"].as_array().unwrap().len(), 1);
+        assert!(!bench.path("safe/uor-backup-00000002").exists() || number == 2);
+    }
+    assert_eq!(files(&bench.path("safe/uor-backup-00000001")), damaged);
+    let restored = bench.uor(&["--data", "back", "restore", "safe"]).ok();
+    assert!(restored.err.contains("uor-backup-00000001 has no manifest"));
+    // As a crash leaves them that came when the newest had its name and the one before was there.
+    copy(
+        &bench,
+        "safe/uor-backup-00000003",
+        "safe/uor-backup-00000004",
+    );
+    bench.uor(&["backup", "safe"]).ok();
+    let left = [1, 3, 4, 5].map(|number| {
+        bench
+            .path(&format!("safe/uor-backup-0000000{number}"))
+            .exists()
+    });
+    assert_eq!(left, [true, false, false, true]);
+    bench.replay(&["verify", "safe/uor-backup-00000005"]).ok();
+}
+
 #[test]
 fn a_damaged_backup_is_not_restored_and_leaves_nothing() {
     let bench = Bench::new();
@@ -396,7 +439,7 @@ fn a_restored_site_has_its_later_commits_back_before_it_writes() {
     .to_owned();
     bench.uor(&["--data", "a", "backup", "safe"]).ok();
     add(&bench, "a", "after-the-backup");
-    level(&bench);
+    caught_up(&bench);
     let commits = own_commits(&bench, "a");
     a.kill();
     fs::remove_dir_all(bench.path("a")).unwrap();
@@ -416,7 +459,7 @@ fn a_restored_site_has_its_later_commits_back_before_it_writes() {
     assert_eq!(own_commits(&bench, "a"), commits);
     let a = Node::start_with(&bench, "a", &["--peer", &b.address]);
     add(&bench, "a", "after-the-restore");
-    level(&bench);
+    caught_up(&bench);
     for site in ["a", "b"] {
         assert_eq!(status(&bench, site)["forks"], json!([]), "{site}");
         bench.replay(&["verify", site]).ok();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use uor_index_format::id::Checksum;
 
-use crate::loss::{level, own_commits, status_of, two};
+use crate::loss::{caught_up, own_commits, status_of, two};
 use crate::node::{Node, status, until};
 use crate::support::{Bench, text};
 
@@ -67,7 +67,7 @@ fn packs_that_held_what_others_put_are_fetched_again() {
                 ])
                 .ok();
         }
-        level(&bench);
+        caught_up(&bench);
         b.stop();
         let pack = bench.path("b/blocks/00000001.pack");
         match harm {
@@ -88,7 +88,7 @@ fn packs_that_held_what_others_put_are_fetched_again() {
         until("b has fetched what it lost", || {
             (missing(&bench, "b") == 0).then_some(())
         });
-        level(&bench);
+        caught_up(&bench);
         for number in 0..5 {
             let found = bench
                 .uor(&["--data", "b", "cat", &format!("name/{number}")])
@@ -161,7 +161,7 @@ fn payloads_whose_bytes_are_damaged_come_again_from_the_others() {
     for file in ["large", "small"] {
         bench.uor(&["--data", "a", "add", file, "--ref", file]).ok();
     }
-    level(&bench);
+    caught_up(&bench);
     until("b has them", || (missing(&bench, "b") == 0).then_some(()));
     a.stop();
     b.stop();
@@ -241,7 +241,7 @@ fn a_log_that_is_damaged_in_the_middle_comes_back_from_the_others() {
                 .ok();
         }
     }
-    level(&bench);
+    caught_up(&bench);
     let before = (
         bench.uor(&["--data", "a", "log", "--json"]).ok().text(),
         own_commits(&bench, "a"),
@@ -264,7 +264,7 @@ fn a_log_that_is_damaged_in_the_middle_comes_back_from_the_others() {
     );
     bench.replay(&["verify", "a"]).ok();
     let a = Node::start(&bench, "a");
-    level(&bench);
+    caught_up(&bench);
     assert_eq!(
         (
             bench.uor(&["--data", "a", "log", "--json"]).ok().text(),
@@ -277,7 +277,7 @@ fn a_log_that_is_damaged_in_the_middle_comes_back_from_the_others() {
     bench
         .uor(&["--data", "a", "add", "later", "--ref", "later"])
         .ok();
-    level(&bench);
+    caught_up(&bench);
     a.stop();
     b.stop();
 }
@@ -343,7 +343,7 @@ fn a_running_node_that_is_given_own_commits_it_had_not_stops_writing() {
     bench
         .uor(&["--data", "a", "add", "later", "--ref", "later"])
         .ok();
-    level(&bench);
+    caught_up(&bench);
     let commits = own_commits(&bench, "a");
     a.stop();
     b.stop();
@@ -379,7 +379,7 @@ fn a_running_node_that_is_given_own_commits_it_had_not_stops_writing() {
     bench
         .uor(&["--data", "a", "add", "more", "--ref", "more"])
         .ok();
-    level(&bench);
+    caught_up(&bench);
     assert_eq!(status(&bench, "a")["forks"].as_array().unwrap().len(), 0);
     a.stop();
     b.stop();

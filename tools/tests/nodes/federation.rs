@@ -54,7 +54,7 @@ fn invite(bench: &Bench) -> String {
 /// Waits until these sites stand at one place with one state and lack nothing; `what` they then
 /// have in common.
 #[track_caller]
-fn level(bench: &Bench, sites: &[&str], what: &str) -> String {
+fn caught_up(bench: &Bench, sites: &[&str], what: &str) -> String {
     let root = |positions: Vec<Option<(Value, String)>>| {
         let first = positions[0].clone()?;
         positions
@@ -83,7 +83,7 @@ fn work(bench: &Bench) -> Value {
     bench
         .uor(&["--data", "a", "add", "noise", "--ref", "data/noise"])
         .ok();
-    level(bench, &SITES, "what a added is at every site");
+    caught_up(bench, &SITES, "what a added is at every site");
     assert_eq!(
         bench
             .uor(&["--data", "b", "cat", "data/texts/deep/er"])
@@ -119,7 +119,7 @@ fn work(bench: &Bench) -> Value {
         .ok()
         .json();
     assert_eq!((text(&ran, "status"), &ran["executed"]), ("ok", &json!(2)));
-    level(bench, &SITES, "the run of b is at every site");
+    caught_up(bench, &SITES, "the run of b is at every site");
     let counts = text(&ran["outputs"], "counts");
     assert_eq!(
         bench.uor(&["--data", "c", "cat", counts]).ok().text(),
@@ -227,10 +227,10 @@ fn three_sites_come_to_one_state_and_pass_one_audit() {
     let before = position(&bench, "a").unwrap();
     c.stop();
     write_apart(&bench);
-    let root = level(&bench, &["a", "b"], "a and b agree without c");
+    let root = caught_up(&bench, &["a", "b"], "a and b agree without c");
     assert_ne!(root, status(&bench, "c")["state_root"]);
     let c = Node::start(&bench, "c");
-    let root = level(
+    let root = caught_up(
         &bench,
         &SITES,
         "c has caught up, and everyone has what it wrote",
@@ -257,7 +257,7 @@ fn three_sites_come_to_one_state_and_pass_one_audit() {
         .json();
     assert_eq!(snapshot["state_root"], json!(root));
     let id = text(&snapshot, "snapshot_id");
-    level(&bench, &SITES, "the snapshot is at every site");
+    caught_up(&bench, &SITES, "the snapshot is at every site");
     let listed = bench
         .uor(&["--data", "b", "ref", "ls", "--at", id, "--json"])
         .ok()
@@ -347,7 +347,7 @@ fn forged(bench: &Bench, ran: &Value) {
     let a = Node::start(bench, "a");
     // Everyone has a new port, so nobody finds anybody by an old address.
     let others = ["b", "c"].map(|site| Node::start_with(bench, site, &["--peer", &a.address]));
-    level(bench, &SITES, "the forged receipt is at every site");
+    caught_up(bench, &SITES, "the forged receipt is at every site");
     let mut claims = Vec::new();
     for site in SITES {
         let conflict = bench
@@ -378,7 +378,7 @@ fn forged(bench: &Bench, ran: &Value) {
             text(honest, "checksum"),
         ])
         .ok();
-    level(bench, &SITES, "the resolution is at every site");
+    caught_up(bench, &SITES, "the resolution is at every site");
     for site in SITES {
         assert!(
             bench

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use uor_index_format::id::Checksum;
 
-use crate::node::{Node, trace};
+use crate::node::{Node, trace, until};
 use crate::support::{Bench, text};
 
 /// Set in the process that has a mount namespace of its own.
@@ -196,6 +196,7 @@ fn with_a_full_disk() {
     );
     the_node_needs_no_new_start(&bench, &noise);
     node.stop();
+    a_peer_that_is_met_on_a_full_disk_is_not_lost(&bench);
 
     mount(&bench, "remount,size=128m");
     bench.replay(&["verify", "disk/site"]).ok();
@@ -229,6 +230,43 @@ fn the_node_needs_no_new_start(bench: &Bench, noise: &[u8]) {
     site(&["rm", text(&next, "key")]).ok();
     site(&["gc"]).ok();
     fs::remove_file(bench.path("disk/filler")).unwrap();
+}
+
+/// A node that cannot even note where it met another talks to it as soon as there is room.
+fn a_peer_that_is_met_on_a_full_disk_is_not_lost(bench: &Bench) {
+    let here = Node::start(bench, "disk/site");
+    let ticket = bench
+        .uor(&["--data", "disk/site", "invite", "--json"])
+        .ok()
+        .json();
+    bench
+        .uor(&[
+            "--data",
+            "there",
+            "join",
+            text(&ticket, "ticket"),
+            "--name",
+            "there",
+        ])
+        .ok();
+    here.stop();
+    let there = Node::start(bench, "there");
+    bench.write("news", "news");
+    bench
+        .uor(&["--data", "there", "add", "news", "--ref", "news"])
+        .ok();
+    fill(bench);
+    let here = Node::start_with(bench, "disk/site", &["--peer", &there.address]);
+    until("the full disk is said", || {
+        here.has_said("No space left on device").then_some(())
+    });
+    fs::remove_file(bench.path("disk/filler")).unwrap();
+    until("what the other has is here", || {
+        let cat = bench.uor(&["--data", "disk/site", "cat", "news"]);
+        (cat.out == b"news").then_some(())
+    });
+    here.stop();
+    there.stop();
 }
 
 /// What fills the disk is removed and freed, and there is room again.

@@ -55,6 +55,21 @@ fn code(err: &str) -> String {
 }
 
 #[test]
+fn while_something_is_added_rm_is_busy_and_its_code_says_so() {
+    let bench = Bench::new();
+    bench.write("old", "old");
+    bench.uor(&["add", "old", "--ref", "old"]).ok();
+    let node = Node::start(&bench, "data");
+    let (child, input) = adding(&bench, &["add", "-", "--ref", "new"]);
+    let busy = bench.uor(&["rm", "-r", "old", "--json"]).exits(1);
+    assert_eq!(code(&busy.err), "busy", "{}", busy.err);
+    drop(input);
+    assert_eq!(ended(child).0, Some(0));
+    bench.uor(&["rm", "-r", "old"]).ok();
+    node.stop();
+}
+
+#[test]
 fn an_interrupted_add_names_and_commits_nothing_here_or_in_a_node() {
     let bench = Bench::new();
     let node = [None, Some(Node::start(&bench, "data"))];

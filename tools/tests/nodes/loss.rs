@@ -29,7 +29,7 @@ fn lone() -> Bench {
     bench
 }
 
-/// Sites `a` and `b`, level, with something of each; both nodes run.
+/// Sites `a` and `b`, caught_up, with something of each; both nodes run.
 pub(crate) fn two(bench: &Bench) -> [Node; 2] {
     bench.uor(&["--data", "a", "init", "--name", "anna"]).ok();
     let a = Node::start(bench, "a");
@@ -58,14 +58,14 @@ pub(crate) fn two(bench: &Bench) -> [Node; 2] {
             ])
             .ok();
     }
-    level(bench);
+    caught_up(bench);
     [a, b]
 }
 
 /// Waits until `a` and `b` stand at one place and lack nothing.
 #[track_caller]
-pub(crate) fn level(bench: &Bench) {
-    until("a and b are level", || {
+pub(crate) fn caught_up(bench: &Bench) {
+    until("a and b have caught up", || {
         let (a, b) = (position(bench, "a")?, position(bench, "b")?);
         (a == b).then_some(())
     });
@@ -267,7 +267,7 @@ fn a_site_gets_its_log_and_payloads_back_from_the_others() {
             "{lost:?}"
         );
         let a = Node::start(&bench, "a");
-        level(&bench);
+        caught_up(&bench);
         assert_eq!(
             (
                 bench.uor(&["--data", "a", "log", "--json"]).ok().text(),
@@ -279,7 +279,7 @@ fn a_site_gets_its_log_and_payloads_back_from_the_others() {
         bench
             .uor(&["--data", "a", "add", "later", "--ref", "later"])
             .ok();
-        level(&bench);
+        caught_up(&bench);
         assert_eq!(
             bench.uor(&["--data", "b", "cat", "later"]).ok().out,
             b"later"
@@ -296,7 +296,7 @@ fn a_loss_is_not_accepted_while_a_site_that_may_have_it_does_not_answer() {
     let [a, b] = two(&bench);
     bench.write("last", "the last commit in the log of a is its own");
     bench.uor(&["--data", "a", "add", "last"]).ok();
-    level(&bench);
+    caught_up(&bench);
     a.stop();
     b.stop();
     let log = bench.path("a/log/00000001.log");

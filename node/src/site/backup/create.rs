@@ -11,7 +11,7 @@ use super::error::{BackupError, during};
 use super::files::make_dir;
 use super::making::Making;
 use super::manifest::Manifest;
-use super::series::{PARTIAL, last_complete, put_in_place, take};
+use super::series::{PARTIAL, Series, take};
 use crate::site::handle::Site;
 use crate::site::json;
 
@@ -33,6 +33,8 @@ pub struct BackedUp {
     pub bytes: u64,
     /// Bytes that were copied.
     pub new_bytes: u64,
+    /// Earlier backups there whose manifest cannot be read: they were left as they are.
+    pub unreadable: Vec<PathBuf>,
 }
 
 impl Site {
@@ -53,17 +55,16 @@ impl Site {
         make_dir(dir)?;
         self.must_be_outside(dir)?;
         let _lock = take(dir)?;
-        let before = last_complete(dir)?;
+        let series = Series::read(dir)?;
         let _collects_nothing = self.putting();
         self.store.blocks().sync()?;
         let (sources, commits) = self.sources()?;
-        if let Some((path, manifest)) = &before {
+        for (path, manifest) in series.complete() {
             self.must_follow(path, manifest, commits)?;
         }
+        let before = series.last();
         let partial = dir.join(PARTIAL);
-        let before = before
-            .as_ref()
-            .map(|(path, manifest)| (path.as_path(), manifest));
+        let before = before.map(|(path, manifest)| (path.as_path(), manifest));
         let mut making = Making::begin(&self.dir, before, &partial)?;
         let total = 2 * sources.iter().map(|source| source.len).sum::<u64>();
         let mut done = 0;
@@ -80,7 +81,7 @@ impl Site {
             files,
         };
         let manifest = making.finish(manifest, &mut |read| on_progress(done + read, total))?;
-        let path = put_in_place(dir, before.map(|(path, _)| path))?;
+        let path = series.put_in_place()?;
         Ok(BackedUp {
             path,
             site_id: self.site_id(),
@@ -89,6 +90,7 @@ impl Site {
             files_shared: making.shared,
             bytes: manifest.files.iter().map(|file| file.len).sum(),
             new_bytes: making.new_bytes,
+            unreadable: series.unreadable,
         })
     }
 

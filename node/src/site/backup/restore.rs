@@ -13,7 +13,7 @@ use uor_index_format::id::SiteId;
 use super::error::{BackupError, during};
 use super::files::{copy, sync_dir};
 use super::manifest::{self, Line, Manifest};
-use super::series::last_complete;
+use super::series::Series;
 use super::sources::commits_of;
 use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
 use crate::site::handle::Site;
@@ -38,6 +38,8 @@ pub struct Restored {
     pub bytes: u64,
     /// Whether there are other sites, which it asks before it writes.
     pub asks_first: bool,
+    /// Backups beside it whose manifest cannot be read.
+    pub unreadable: Vec<PathBuf>,
 }
 
 /// Why nothing was restored; the data directory is as it was then.
@@ -99,7 +101,11 @@ impl Site {
         dir: &Path,
         on_progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Restored, RestoreError> {
-        let (path, manifest) = find(from)?;
+        let Found {
+            path,
+            manifest,
+            unreadable,
+        } = find(from)?;
         let fresh = Fresh::begin(dir)?;
         prepare(dir)?;
         mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
@@ -118,6 +124,7 @@ impl Site {
             commits,
             bytes,
             asks_first,
+            unreadable,
         })
     }
 }
@@ -175,20 +182,35 @@ fn check(dir: &Path, manifest: &Manifest) -> Result<bool, RestoreError> {
     Ok(site.hold().is_some())
 }
 
-fn find(from: &Path) -> Result<(PathBuf, Manifest), RestoreError> {
-    match fs::read(from.join(manifest::FILE)) {
-        Ok(bytes) => {
-            let path = from.to_owned();
-            match Manifest::decode(&bytes) {
-                Ok(manifest) => Ok((path, manifest)),
-                Err(problem) => Err(RestoreError::Manifest { path, problem }),
-            }
-        }
-        Err(_) if from.is_dir() => last_complete(from)?.ok_or_else(|| RestoreError::Absent {
-            dir: from.to_owned(),
+/// What is to be restored.
+struct Found {
+    path: PathBuf,
+    manifest: Manifest,
+    unreadable: Vec<PathBuf>,
+}
+
+fn find(from: &Path) -> Result<Found, RestoreError> {
+    let path = from.to_owned();
+    if let Ok(bytes) = fs::read(from.join(manifest::FILE)) {
+        return match Manifest::decode(&bytes) {
+            Ok(manifest) => Ok(Found {
+                path,
+                manifest,
+                unreadable: Vec::new(),
+            }),
+            Err(problem) => Err(RestoreError::Manifest { path, problem }),
+        };
+    }
+    if !from.is_dir() {
+        return Err(RestoreError::Absent { dir: path });
+    }
+    let series = Series::read(from)?;
+    match series.last() {
+        Some((newest, manifest)) => Ok(Found {
+            path: newest.clone(),
+            manifest: manifest.clone(),
+            unreadable: series.unreadable.clone(),
         }),
-        Err(_) => Err(RestoreError::Absent {
-            dir: from.to_owned(),
-        }),
+        None => Err(RestoreError::Absent { dir: path }),
     }
 }

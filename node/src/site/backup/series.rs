@@ -2,7 +2,8 @@
 //!
 //! It holds `uor-backup-NNNNNNNN`, the last complete one, and while one is being made `partial`. A
 //! backup gets its name when every byte of it has been written, synced and read back, and only then
-//! the one before goes.
+//! the one before goes. One whose manifest cannot be read is left where it is: it may hold commits
+//! that are nowhere else.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -53,29 +54,61 @@ fn number_of(path: &Path) -> Option<u32> {
         .ok()
 }
 
-/// The newest backup in a directory whose manifest can be read.
-pub(super) fn last_complete(dir: &Path) -> Result<Option<(PathBuf, Manifest)>, BackupError> {
-    let entries = listing::sorted(dir).map_err(during("list", dir))?;
-    let mut numbered: Vec<(u32, PathBuf)> = entries
-        .iter()
-        .filter_map(|entry| Some((number_of(&entry.path())?, entry.path())))
-        .collect();
-    numbered.sort_unstable();
-    let readable = numbered.into_iter().rev().find_map(|(_, path)| {
-        let manifest = fs::read(path.join(manifest::FILE)).ok()?;
-        Some((path, Manifest::decode(&manifest).ok()?))
-    });
-    Ok(readable)
+/// The backups that a directory holds.
+pub(super) struct Series {
+    dir: PathBuf,
+    /// Those whose manifest can be read, the newest last.
+    complete: Vec<(PathBuf, Manifest)>,
+    /// Those whose manifest cannot be read: nobody knows what they hold.
+    pub(super) unreadable: Vec<PathBuf>,
+    number_max: u32,
 }
 
-/// Gives what was made its name, and only then removes the backup before.
-pub(super) fn put_in_place(dir: &Path, before: Option<&Path>) -> Result<PathBuf, BackupError> {
-    let number = before.and_then(number_of).map_or(1, |number| number + 1);
-    let path = dir.join(format!("{PREFIX}{number:08}"));
-    fs::rename(dir.join(PARTIAL), &path).map_err(during("put in place", &path))?;
-    sync_dir(dir)?;
-    if let Some(before) = before {
-        remove(before)?;
+impl Series {
+    /// What `dir` holds.
+    pub(super) fn read(dir: &Path) -> Result<Self, BackupError> {
+        let entries = listing::sorted(dir).map_err(during("list", dir))?;
+        let mut numbered: Vec<(u32, PathBuf)> = entries
+            .iter()
+            .filter_map(|entry| Some((number_of(&entry.path())?, entry.path())))
+            .collect();
+        numbered.sort_unstable();
+        let mut series = Self {
+            dir: dir.to_owned(),
+            complete: Vec::new(),
+            unreadable: Vec::new(),
+            number_max: numbered.last().map_or(0, |(number, _)| *number),
+        };
+        for (_, path) in numbered {
+            let manifest = fs::read(path.join(manifest::FILE)).ok();
+            match manifest.and_then(|bytes| Manifest::decode(&bytes).ok()) {
+                Some(manifest) => series.complete.push((path, manifest)),
+                None => series.unreadable.push(path),
+            }
+        }
+        Ok(series)
     }
-    Ok(path)
+
+    /// Those whose manifest can be read, the newest last.
+    pub(super) fn complete(&self) -> &[(PathBuf, Manifest)] {
+        &self.complete
+    }
+
+    /// The newest that is complete.
+    pub(super) fn last(&self) -> Option<&(PathBuf, Manifest)> {
+        self.complete.last()
+    }
+
+    /// Gives what was made the next number, and only then removes the complete ones before it: more
+    /// than one, if a crash came between.
+    pub(super) fn put_in_place(&self) -> Result<PathBuf, BackupError> {
+        let number = self.number_max + 1;
+        let path = self.dir.join(format!("{PREFIX}{number:08}"));
+        fs::rename(self.dir.join(PARTIAL), &path).map_err(during("put in place", &path))?;
+        sync_dir(&self.dir)?;
+        self.complete
+            .iter()
+            .try_for_each(|(before, _)| remove(before))?;
+        Ok(path)
+    }
 }

@@ -16,8 +16,14 @@ impl Site {
         self.found.loss.as_ref()
     }
 
+    /// Whether the log was shorter than the index knew it when this site was opened. Of its own the
+    /// site has lost nothing then.
+    pub fn log_was_cut(&self) -> bool {
+        self.found.cut.is_some()
+    }
+
     /// How many commits of other sites the log had lost when this site was opened. They are fetched
-    /// again.
+    /// again. None are known of if the index was of an older version.
     pub fn commits_to_fetch_again(&self) -> u64 {
         let Some(cut) = &self.found.cut else { return 0 };
         let view = self.store.view();
