@@ -1,14 +1,14 @@
 //! Payloads, named by their digest, in append-only packs. A payload of up to 4 MiB is one block; a
 //! longer one is cut by its content into chunks that payloads share, with a manifest that lists
-//! them. Layout, and every way a crash can fall: `FORMAT.md`, "Blocks"; design §6.
+//! them. Layout, and every way a crash can fall: `FORMAT.md`, "Blocks".
 //!
 //! To be read in this order: `place`, `layout`, `damage`, `error`, `recovery` (what is said);
 //! `frame` (a block's header), `manifest`, `record`, `pack` and `block` (one file, and one block in
 //! it), `list` (which packs there are), `tail` (appending); `run` and `index` (where every block
 //! is); `pins` and `handle`, the open packs. The rest is what is done with them: `write` puts
-//! (`put`, `cut`, `compress`, `pipeline`), `read` and `lookup` read, `seal` writes runs, `erase`,
-//! `collect` and `give_up` free space, `lost` and `verify` deal with damage; `recover` opens
-//! (`present`, `scan`, `repair`), `reopen` does so again after a failure.
+//! (`put`, `chunker`, `compress`, `pipeline`), `read` and `lookup` read, `seal` writes runs,
+//! `erase`, `collect` and `give_up` free space, `lost` and `verify` deal with damage; `recover`
+//! opens (`present`, `scan`, `repair`), `reopen` does so again after a failure.
 //!
 //! Invariants:
 //! * what is read has the digest it was asked by, or reading fails and names file, offset and both
@@ -20,9 +20,9 @@
 //! * after a failed write or sync nothing is put until the packs are opened again.
 
 mod block;
+mod chunker;
 mod collect;
 mod compress;
-mod cut;
 mod damage;
 mod erase;
 mod error;

@@ -1,4 +1,4 @@
-//! Which ids may differ between two snapshots: what stands about an id is a function of its
+//! Which ids may differ between two snapshots: what is effective about an id is a function of its
 //! versions alone, so only ids that commits inside exactly one of the two speak of.
 
 use std::collections::BTreeSet;

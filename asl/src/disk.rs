@@ -1,6 +1,6 @@
 //! The few things the store asks of a disk, as a trait: real files ([`real::RealDisk`]) and a
 //! simulated disk that tears, drops, flips and fails on purpose ([`memory::MemoryDisk`]) are its
-//! two implementations; design §6.
+//! two implementations.
 //!
 //! Paths are relative to the store's root, with `/` between their parts, and never leave it. What
 //! is assumed of a disk is written down in `FORMAT.md`, "What is assumed of the disk".

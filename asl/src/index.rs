@@ -1,4 +1,4 @@
-//! The index: where in the log the records about each id lie. `FORMAT.md`, "Index"; design §6.
+//! The index: where in the log the records about each id lie. `FORMAT.md`, "Index".
 //!
 //! Records that came last are in the [`Memtable`], in memory; all others in *runs*, each of which
 //! covers a range of the log and has one segment file for each shard of the ids. The index names

@@ -1,5 +1,5 @@
 //! The append log: opaque entries, in the order they were appended, each at a [`LogPosition`] that
-//! never changes. Layout, and every way a crash can fall: `FORMAT.md`, "Log"; design §6.
+//! never changes. Layout, and every way a crash can fall: `FORMAT.md`, "Log".
 //!
 //! To be read in this order: `position`, `layout`, `error`, `frame` (the unit of the log),
 //! `growing` and `tail` (appending to the last segment), `closed` (the others), `view` (reading);

@@ -1,5 +1,5 @@
 //! Closed files, read in place: every page is verified once, when it is first touched; `FORMAT.md`,
-//! "Pages".
+//! "Closed segments".
 //!
 //! Invariant: no byte is given out before the check of its page, and no later reading of the page
 //! is waited for. A warm read costs a bit test.

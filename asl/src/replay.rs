@@ -1,9 +1,9 @@
 //! Sequential replay: the specification's §5, step by step.
 //!
 //! Records of all logs are sorted by the one order and applied one after the other; what is beyond
-//! the target is skipped; a tombstone clears what stands at its id. Nothing here is shared with the
-//! incremental `state`: the two must agree for every set of commits, and that equality is the
-//! project's first invariant.
+//! the target is skipped; a tombstone clears what is effective at its id. Nothing here is shared
+//! with the incremental `state`: the two must agree for every set of commits, and that equality is
+//! the project's first invariant.
 //!
 //! A record touches nothing but its own id. So it makes no difference whether records are applied
 //! in the one order, or id by id and for each id in the one order; and then ids can be shared out:
@@ -87,7 +87,7 @@ pub type Show<'a> = &'a mut dyn FnMut(&[Entry]);
 pub struct Replay<'a> {
     /// How far: for each, the commits inside it are applied and no others.
     pub targets: &'a [Snapshot],
-    /// What stands where claims differ.
+    /// What is effective where claims differ.
     pub rule: ConflictRule,
     /// How many threads share the work. What comes out does not depend on it.
     pub threads: NonZeroUsize,

@@ -1,28 +1,31 @@
 //! State: what is visible at a snapshot, as a pure function of the *set* of commits inside it.
 //!
-//! Versions are kept, never overwritten; `stand` decides what they amount to. Because it looks only
-//! at the versions and their places in the one order, merging is commutative, associative and
+//! Versions are kept, never overwritten; `effective` decides what they amount to. Because it looks
+//! only at the versions and their places in the one order, merging is commutative, associative and
 //! idempotent, and any snapshot inside the frontier can be asked for at any time. `replay` holds
 //! the specification's sequential algorithm against this module.
 //!
-//! To be read in this order: `stand` (the rules: what a tombstone shadows, what of several versions
-//! is visible), `error`, `at` (a snapshot), `many`, `change` and `taken_back` (what a commit, or a
-//! fork proof, does), `sum` (the digest), `summary` and `summaries` (ids with many versions).
+//! To be read in this order: `version`, `tombstone` (what one shadows), `effective` (which of
+//! several versions is visible), `error`, `at` (a snapshot), `many`, `change` and `taken_back`
+//! (what a commit, or a fork proof, does), `sum` (the digest), `summary` and `summaries` (ids with
+//! many versions).
 //!
 //! A version is its record's bytes in the log; `index` says where they lie. So what is kept in
 //! memory is what has changed since the index was last written, and the digest of what is visible.
 
 mod at;
 mod change;
+mod effective;
 pub(crate) mod error;
 mod many;
-mod stand;
 mod sum;
 mod summaries;
 mod summary;
 mod taken_back;
 #[cfg(test)]
 mod tests;
+mod tombstone;
+mod version;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -39,11 +42,13 @@ use uor_index_format::state::{Entry, StateHash};
 
 pub use self::at::At;
 pub use self::change::Change;
+use self::effective::effective;
 pub use self::error::ReadError;
-use self::stand::{Seen, stand, unshadowed};
 use self::sum::Sum;
 use self::summaries::Summaries;
 pub(crate) use self::taken_back::TakenBack;
+use self::tombstone::unshadowed;
+use self::version::VersionHeader;
 use crate::commits::{self, Commits, Unstored};
 use crate::disk::DiskFile;
 pub use crate::index::Filter;
@@ -62,12 +67,12 @@ pub struct Version {
     pub record: Record,
 }
 
-/// What is visible about an id: the entry and the version that stands.
+/// What is visible about an id: the entry and the version that is effective.
 #[derive(Debug, Clone)]
 pub struct Visible {
     /// The entry, as the state root sees it.
     pub entry: Entry,
-    /// The version that stands; `None` while a conflict withholds all.
+    /// The version that is effective; `None` while a conflict withholds all.
     pub version: Option<Version>,
 }
 
@@ -80,8 +85,8 @@ pub struct Conflict {
     pub kind: Kind,
     /// Every claim that is not shadowed, in the one order.
     pub claims: Vec<Version>,
-    /// Checksum of the claim that stands meanwhile.
-    pub standing: Option<Checksum>,
+    /// Checksum of the claim that is effective meanwhile.
+    pub effective: Option<Checksum>,
 }
 
 /// All versions inside the frontier, and the running digest of what they amount to.
@@ -271,8 +276,8 @@ impl State {
         snapshot: &Snapshot,
         filter: &Filter,
     ) -> impl Iterator<Item = Result<Entry, ReadError>> + 'a {
-        flatten(self.at(snapshot).map(|at| at.into_standing(filter)))
-            .map(|standing| Ok(standing?.0))
+        flatten(self.at(snapshot).map(|at| at.into_effective(filter)))
+            .map(|effective| Ok(effective?.0))
     }
 
     /// What is visible at a snapshot and `filter` takes, ascending by id; right up to the first
@@ -282,8 +287,8 @@ impl State {
         snapshot: &Snapshot,
         filter: &Filter,
     ) -> impl Iterator<Item = Result<Visible, ReadError>> + 'a {
-        let standing = flatten(self.at(snapshot).map(|at| at.into_standing(filter)));
-        standing.map(|standing| self.visible_of(standing?))
+        let effective = flatten(self.at(snapshot).map(|at| at.into_effective(filter)));
+        effective.map(|effective| self.visible_of(effective?))
     }
 
     /// Every version of `id` inside a snapshot, shadowed or not, in the one order.
@@ -303,7 +308,7 @@ impl State {
     }
 
     /// The versions of `id` inside a snapshot that no tombstone shadows, in the one order: claims,
-    /// whether or not they stand, and resolutions.
+    /// whether or not they are effective, and resolutions.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -364,17 +369,17 @@ impl State {
         self.conflict_of(self.at(snapshot)?.seen(id)?)
     }
 
-    fn conflict_of(&self, versions: Vec<Seen>) -> Result<Option<Conflict>, ReadError> {
+    fn conflict_of(&self, versions: Vec<VersionHeader>) -> Result<Option<Conflict>, ReadError> {
         let Some((
             Entry {
                 id,
                 kind,
                 conflict: true,
-                checksum: standing,
+                checksum: effective,
                 ..
             },
             _,
-        )) = stand(&versions, self.rule)
+        )) = effective(&versions, self.rule)
         else {
             return Ok(None);
         };
@@ -386,7 +391,7 @@ impl State {
             id,
             kind,
             claims: claims.collect::<Result<_, _>>()?,
-            standing,
+            effective,
         }))
     }
 
@@ -446,7 +451,7 @@ impl State {
 
     /// The version of `id` that the index may have found: the fingerprint is not the id.
     #[inline]
-    fn confirm(&self, found: Found, id: &CanonicalId) -> Result<Option<Seen>, ReadError> {
+    fn confirm(&self, found: Found, id: &CanonicalId) -> Result<Option<VersionHeader>, ReadError> {
         let bytes = self.log.bytes(found.at, RecordHeader::LEN)?;
         if bytes[..CanonicalId::LEN] != *id.as_bytes() {
             return Ok(None);
@@ -454,7 +459,7 @@ impl State {
         self.seen(found, bytes).map(Some)
     }
 
-    fn seen(&self, found: Found, bytes: &[u8]) -> Result<Seen, ReadError> {
+    fn seen(&self, found: Found, bytes: &[u8]) -> Result<VersionHeader, ReadError> {
         let header = read_header(bytes, found.at)?;
         let (commit, number) = (found.commit, found.commit.number);
         let missing = || ReadError::Commit {
@@ -469,7 +474,7 @@ impl State {
             tombstone,
             domain,
         };
-        Ok(Seen {
+        Ok(VersionHeader {
             place,
             number,
             at: found.at,
@@ -477,7 +482,7 @@ impl State {
         })
     }
 
-    fn version(&self, seen: &Seen) -> Result<Version, ReadError> {
+    fn version(&self, seen: &VersionHeader) -> Result<Version, ReadError> {
         let bytes = self
             .log
             .bytes(seen.at, RecordHeader::LEN + seen.header.body_len as usize)?;
@@ -492,10 +497,13 @@ impl State {
         })
     }
 
-    fn visible_of(&self, (entry, standing): (Entry, Option<Seen>)) -> Result<Visible, ReadError> {
+    fn visible_of(
+        &self,
+        (entry, effective): (Entry, Option<VersionHeader>),
+    ) -> Result<Visible, ReadError> {
         Ok(Visible {
             entry,
-            version: standing.map(|seen| self.version(&seen)).transpose()?,
+            version: effective.map(|seen| self.version(&seen)).transpose()?,
         })
     }
 }

@@ -546,7 +546,7 @@ impl Cell {
 
     fn entry(&self, id: CanonicalId, rule: ConflictRule) -> Option<Entry> {
         let (first, last) = (self.claims.first()?, self.claims.last()?);
-        if !first.kind.first_stands() {
+        if !first.kind.keeps_first() {
             return Some(last.entry(id, false));
         }
         let settled = self

@@ -1,4 +1,4 @@
-//! The rules of design §3 to §5 for what is visible, one small test each.
+//! The rules of `index-format/FORMAT.md` for what is visible, one small test each.
 //!
 //! [`seen`] hands the same words to the state in several arrival orders and to sequential replay;
 //! all must agree before a test looks at what they agreed on. [`ALICE`] comes before [`BOB`], and
@@ -90,7 +90,7 @@ fn gone(record: &Record) -> Record {
     Record::tombstone(record.id())
 }
 
-/// The word that this outcome stands.
+/// The word that this outcome is effective.
 fn keep(bytes: &[u8]) -> Record {
     Record::resolution(outcome(b"").id(), Checksum::of(bytes))
 }
@@ -195,7 +195,7 @@ fn all_seen_at(rule: ConflictRule, words: &[Word], snapshot: Option<&Snapshot>) 
     replayed.entries
 }
 
-/// What is visible of the one id these words are about: checksum that stands, its logseq, its
+/// What is visible of the one id these words are about: checksum that is effective, its logseq, its
 /// domains, conflict.
 type Seen = Option<(Option<Checksum>, u64, u32, bool)>;
 
@@ -216,12 +216,12 @@ fn seen(rule: ConflictRule, words: &[Word]) -> Seen {
     seen_at(rule, words, None)
 }
 
-/// This claim stands, as of its logseq, made by so many domains, and nobody contradicts it.
-fn stands(record: &Record, logseq: u64, domains: u32) -> Seen {
+/// This claim is effective, as of its logseq, made by so many domains, and nobody contradicts it.
+fn effective(record: &Record, logseq: u64, domains: u32) -> Seen {
     Some((Some(record.payload().checksum), logseq, domains, false))
 }
 
-/// As [`stands`], with a conflict open.
+/// As [`effective`], with a conflict open.
 fn disputed(record: &Record, logseq: u64, domains: u32) -> Seen {
     Some((Some(record.payload().checksum), logseq, domains, true))
 }
@@ -259,7 +259,7 @@ fn a_lower_logseq_comes_first() {
     let words = [(CAROL, 1, early.clone()), (ALICE, 2, late.clone())];
     assert_eq!(seen(First, &words), disputed(&early, 1, 1));
     let words = [(CAROL, 1, name(1)), (ALICE, 2, name(2))];
-    assert_eq!(seen(First, &words), stands(&name(2), 2, 1));
+    assert_eq!(seen(First, &words), effective(&name(2), 2, 1));
 }
 
 #[test]
@@ -286,15 +286,15 @@ fn at_the_same_logseq_domains_break_the_tie() {
     );
     assert_eq!(
         seen(First, &[(CAROL, 5, name(3)), (BOB, 5, name(2))]),
-        stands(&name(3), 5, 1)
+        effective(&name(3), 5, 1)
     );
     assert_eq!(
         seen(First, &[(CAROL, 5, name(2)), (BOB, 5, name(3))]),
-        stands(&name(2), 5, 1)
+        effective(&name(2), 5, 1)
     );
 }
 
-// Design §5: what stands.
+// Design §5: what is effective.
 
 #[test]
 fn of_artifacts_and_receipts_the_first_stands() {
@@ -303,11 +303,11 @@ fn of_artifacts_and_receipts_the_first_stands() {
             First,
             &[(BOB, 1, artifact(b"x")), (ALICE, 2, artifact(b"x"))]
         ),
-        stands(&artifact(b"x"), 1, 2)
+        effective(&artifact(b"x"), 1, 2)
     );
     assert_eq!(
         seen(First, &[(BOB, 1, outcome(b"x")), (ALICE, 2, outcome(b"x"))]),
-        stands(&outcome(b"x"), 1, 2)
+        effective(&outcome(b"x"), 1, 2)
     );
     let words = [(BOB, 1, outcome(b"x")), (BOB, 2, outcome(b"y"))];
     assert_eq!(
@@ -325,13 +325,13 @@ fn of_edges_and_refs_the_last_stands_and_nothing_is_a_conflict() {
             (ALICE, 2, edge(Role::To)),
             (CAROL, 3, edge(Role::Both)),
         ];
-        assert_eq!(seen(rule, &words), stands(&edge(Role::Both), 3, 1));
+        assert_eq!(seen(rule, &words), effective(&edge(Role::Both), 3, 1));
         let words = [(BOB, 1, name(1)), (ALICE, 2, name(2)), (BOB, 3, name(1))];
-        assert_eq!(seen(rule, &words), stands(&name(1), 3, 1));
+        assert_eq!(seen(rule, &words), effective(&name(1), 3, 1));
         let words = [(BOB, 1, name(1)), (CAROL, 2, name(2)), (ALICE, 3, name(1))];
         assert_eq!(
             seen(rule, &words),
-            stands(&name(1), 3, 2),
+            effective(&name(1), 3, 2),
             "bob said so too"
         );
     }
@@ -359,12 +359,12 @@ fn a_tombstone_shadows_everything_at_or_before_it_and_nothing_after() {
         );
         assert_eq!(
             seen(First, &[dead.clone(), (ALICE, 3, record.clone())]),
-            stands(&record, 3, 1)
+            effective(&record, 3, 1)
         );
         let words = [(ALICE, 1, record.clone()), dead, (CAROL, 3, record.clone())];
         assert_eq!(
             seen(First, &words),
-            stands(&record, 3, 1),
+            effective(&record, 3, 1),
             "what is shadowed corroborates nothing"
         );
     }
@@ -379,9 +379,9 @@ fn of_several_tombstones_the_last_decides() {
         (CAROL, 3, gone(&x)),
         (ALICE, 4, x.clone()),
     ];
-    assert_eq!(seen(First, &words), stands(&x, 4, 1));
+    assert_eq!(seen(First, &words), effective(&x, 4, 1));
     assert_eq!(seen(First, &words[..3]), None);
-    assert_eq!(seen(First, &words[..2]), stands(&x, 2, 1));
+    assert_eq!(seen(First, &words[..2]), effective(&x, 2, 1));
 }
 
 #[test]
@@ -404,8 +404,8 @@ fn equal_claims_corroborate_and_domains_are_counted_once() {
         (CAROL, 3, x.clone()),
     ];
     for rule in [First, Quorum, Manual] {
-        assert_eq!(seen(rule, &words), stands(&x, 1, 3));
-        assert_eq!(seen(rule, &words[..2]), stands(&x, 1, 1));
+        assert_eq!(seen(rule, &words), effective(&x, 1, 3));
+        assert_eq!(seen(rule, &words[..2]), effective(&x, 1, 1));
     }
 }
 
@@ -481,7 +481,7 @@ fn a_conflict_is_listed_with_all_its_claims() {
         (conflicts[0].id, conflicts[0].kind),
         (outcome(b"").id(), Kind::Receipt)
     );
-    assert_eq!(conflicts[0].standing, Some(Checksum::of(b"y")));
+    assert_eq!(conflicts[0].effective, Some(Checksum::of(b"y")));
     let claims: Vec<u64> = conflicts[0]
         .claims
         .iter()
@@ -506,18 +506,18 @@ fn a_resolution_ends_a_conflict_under_every_rule() {
         (ALICE, 4, keep(b"x")),
     ];
     for rule in [First, Quorum, Manual] {
-        assert_eq!(seen(rule, &words), stands(&outcome(b"x"), 1, 1));
+        assert_eq!(seen(rule, &words), effective(&outcome(b"x"), 1, 1));
         let other = [
             words[0].clone(),
             words[1].clone(),
             words[2].clone(),
             (ALICE, 4, keep(b"y")),
         ];
-        assert_eq!(seen(rule, &other), stands(&outcome(b"y"), 2, 2));
+        assert_eq!(seen(rule, &other), effective(&outcome(b"y"), 2, 2));
         let twice = [&words[..], &[(BOB, 5, keep(b"y"))]].concat();
         assert_eq!(
             seen(rule, &twice),
-            stands(&outcome(b"y"), 2, 2),
+            effective(&outcome(b"y"), 2, 2),
             "the last resolution decides"
         );
     }
@@ -539,7 +539,7 @@ fn a_resolution_of_an_unknown_claim_is_ignored() {
     .concat();
     assert_eq!(
         seen(First, &settled),
-        stands(&outcome(b"y"), 2, 1),
+        effective(&outcome(b"y"), 2, 1),
         "nor does it undo one that is known"
     );
     assert_eq!(seen(First, &words[2..]), None, "it is no claim itself");
@@ -557,7 +557,7 @@ fn a_resolution_settles_nothing_about_edges_and_refs() {
                 (ALICE, 3, keep_first)
             ]
         ),
-        stands(&name(2), 2, 1)
+        effective(&name(2), 2, 1)
     );
 }
 
@@ -570,11 +570,15 @@ fn a_dissent_after_the_resolution_opens_the_conflict_again() {
     ];
     for rule in [First, Quorum, Manual] {
         let after = |record| seen(rule, &[&words[..], &[(ALICE, 4, record)]].concat());
-        assert_eq!(after(outcome(b"y")), stands(&outcome(b"y"), 2, 2), "assent");
+        assert_eq!(
+            after(outcome(b"y")),
+            effective(&outcome(b"y"), 2, 2),
+            "assent"
+        );
         assert_eq!(
             after(outcome(b"z")),
             disputed(&outcome(b"y"), 2, 1),
-            "what was resolved stands meanwhile"
+            "what was resolved is effective meanwhile"
         );
         assert_eq!(
             after(outcome(b"x")),
@@ -599,7 +603,7 @@ fn a_dissent_after_the_resolution_opens_the_conflict_again() {
     ];
     assert_eq!(
         seen(First, &at_once),
-        stands(&outcome(b"x"), 1, 1),
+        effective(&outcome(b"x"), 1, 1),
         "before it"
     );
 }
@@ -616,7 +620,7 @@ fn a_tombstone_ends_a_conflict_and_its_resolution() {
     assert_eq!(seen(First, &words), None);
     assert_eq!(seen(First, &[&words[..2], &words[3..]].concat()), None);
     let again = [&words[..], &[(BOB, 5, outcome(b"y"))]].concat();
-    assert_eq!(seen(First, &again), stands(&outcome(b"y"), 5, 1));
+    assert_eq!(seen(First, &again), effective(&outcome(b"y"), 5, 1));
     let again = [&words[..], &[(BOB, 5, outcome(b"y")), (CAROL, 6, x)]].concat();
     assert_eq!(
         seen(Manual, &again),
@@ -661,12 +665,12 @@ fn a_frontier_bounds_each_domain_by_number() {
     assert_eq!(at(&[]), None);
     assert_eq!(
         at(&[(ALICE, 1)]),
-        stands(&name(1), 1, 1),
+        effective(&name(1), 1, 1),
         "a domain that is not named is outside"
     );
-    assert_eq!(at(&[(ALICE, 1), (BOB, 1)]), stands(&name(2), 2, 1));
-    assert_eq!(at(&[(ALICE, 2), (BOB, 1)]), stands(&name(3), 3, 1));
-    assert_eq!(at(&[(ALICE, 2), (BOB, 2)]), stands(&name(4), 4, 1));
+    assert_eq!(at(&[(ALICE, 1), (BOB, 1)]), effective(&name(2), 2, 1));
+    assert_eq!(at(&[(ALICE, 2), (BOB, 1)]), effective(&name(3), 3, 1));
+    assert_eq!(at(&[(ALICE, 2), (BOB, 2)]), effective(&name(4), 4, 1));
 }
 
 #[test]
@@ -685,10 +689,10 @@ fn logseq_max_bounds_all_domains() {
         )
     };
     assert_eq!(at(0), None);
-    assert_eq!(at(1), stands(&name(1), 1, 1));
-    assert_eq!(at(2), stands(&name(2), 2, 1));
+    assert_eq!(at(1), effective(&name(1), 1, 1));
+    assert_eq!(at(2), effective(&name(2), 2, 1));
     assert_eq!(at(3), None);
-    assert_eq!(at(4), stands(&name(4), 4, 1));
+    assert_eq!(at(4), effective(&name(4), 4, 1));
 }
 
 #[test]
@@ -706,9 +710,9 @@ fn a_tombstone_or_resolution_outside_the_snapshot_does_nothing_in_it() {
         seen_at(First, &words, Some(&snapshot(&words, &numbers, logseq_max)))
     };
     assert_eq!(at(2, 2), disputed(&outcome(b"x"), 1, 1));
-    assert_eq!(at(1, 4), stands(&outcome(b"y"), 2, 1));
+    assert_eq!(at(1, 4), effective(&outcome(b"y"), 2, 1));
     assert_eq!(at(2, 4), None);
-    assert_eq!(at(2, 5), stands(&outcome(b"x"), 5, 1));
+    assert_eq!(at(2, 5), effective(&outcome(b"x"), 5, 1));
 }
 
 #[test]

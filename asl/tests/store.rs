@@ -1,4 +1,4 @@
-//! The promises of a store (design §6): what is acknowledged is durable, what is visible is
+//! The promises of a store: what is acknowledged is durable, what is visible is
 //! durable, no record outlives a crash without its payload, and whatever goes wrong the store opens
 //! again as the log's acknowledged prefix.
 //!

@@ -1,4 +1,4 @@
-//! The rules of design §4 for what counts: each verdict reached by the smallest case that deserves
+//! The rules of `index-format/FORMAT.md` for which commits are accepted: each verdict reached by the smallest case that deserves
 //! it, and what becomes of a store whose writers fork their logs. Cases of all kinds, in any order,
 //! are in `order.rs`.
 

@@ -63,7 +63,7 @@ pub enum Kind {
     Genesis = 5,
     /// The admission of a site.
     Admission = 6,
-    /// Ends a conflict: names the claim that stands.
+    /// Ends a conflict: names the claim that is effective.
     Resolution = 7,
 }
 
@@ -82,8 +82,9 @@ impl Kind {
         }
     }
 
-    /// Whether the first version stands; of the other kinds, the last does (design: "State").
-    pub const fn first_stands(self) -> bool {
+    /// Whether the first version is the effective one; of the other kinds, the last is
+    /// (`FORMAT.md`, "What is visible").
+    pub const fn keeps_first(self) -> bool {
         matches!(self, Self::Artifact | Self::Receipt | Self::Genesis)
     }
 
@@ -108,7 +109,7 @@ impl Kind {
 pub enum Content {
     /// Everything about the id up to here is shadowed.
     Tombstone,
-    /// Of the claims about the id, the one with this checksum stands.
+    /// Of the claims about the id, the one with this checksum is effective.
     Resolution {
         /// Checksum of the claim that is kept.
         keep: Checksum,
@@ -223,7 +224,7 @@ impl Record {
         }
     }
 
-    /// The word that of the claims about `id`, the one with checksum `keep` stands.
+    /// The word that of the claims about `id`, the one with checksum `keep` is effective.
     pub const fn resolution(id: CanonicalId, keep: Checksum) -> Self {
         Self {
             id,

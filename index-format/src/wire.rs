@@ -267,6 +267,13 @@ pub enum Response {
     },
 }
 
+impl Response {
+    /// The question is not answered.
+    pub const fn refused(reason: Refusal) -> Self {
+        Self::Refused { reason }
+    }
+}
+
 /// Why a question is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {

@@ -19,15 +19,16 @@
 //!
 //! To be read in this order: `effect`, `notice`, `timing` (what comes out, and when); `replicator`,
 //! `peer`, `conversation`, `question` (what is known); `events` (what comes in), `announce`;
-//! `sync`, `forks`, `testimony`, `merge` (a conversation, as the one who asks); `answer`, `serve`
-//! (as the one who is asked); `payloads`, `window`, `transfers`, `staging` (payloads); `book`,
-//! `caught_up`, `table`, `patience` (what is remembered of others).
+//! `sync`, `forks`, `testimony`, `merge` (a conversation, as the one who asks); `answer`, `delta`,
+//! `serve` (as the one who is asked); `payloads`, `window`, `transfers`, `staging` (payloads);
+//! `book`, `caught_up`, `table`, `patience` (what is remembered of others).
 
 mod announce;
 pub mod answer;
 pub mod book;
 mod caught_up;
 mod conversation;
+mod delta;
 mod effect;
 mod events;
 mod forks;

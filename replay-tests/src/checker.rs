@@ -79,7 +79,7 @@ fn conflicts(view: &View) -> Result<Vec<(CanonicalId, Option<Checksum>)>, ReadEr
     let conflicts = view.state().conflicts(view.head())?;
     Ok(conflicts
         .iter()
-        .map(|conflict| (conflict.id, conflict.standing))
+        .map(|conflict| (conflict.id, conflict.effective))
         .collect())
 }
 

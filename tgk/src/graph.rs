@@ -8,7 +8,7 @@ use uor_index_format::order::Place;
 use uor_index_format::record::{Content, Kind};
 use uor_index_format::snapshot::Snapshot;
 
-/// An edge with the place of the record that stands for it.
+/// An edge with the place of its effective record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacedEdge {
     /// Where that record stands in the one order.

@@ -9,7 +9,7 @@ use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use super::cut::Piece;
+use super::chunker::Piece;
 use super::error::BlocksError;
 use super::manifest::{CHUNK_COUNT_MAX, Chunk};
 use super::put::{Cutting, Prepared, Put};

@@ -1,8 +1,8 @@
 //! One payload being put: which of its blocks are here already, and appending those that are not.
 
 use super::block::{Found, read_block};
+use super::chunker::{Chunker, Piece};
 use super::compress::{compress, compress_block};
-use super::cut::{Cutter, Piece};
 use super::error::BlocksError;
 use super::frame::{Codec, Header, Kind, len_of};
 use super::handle::Blocks;
@@ -48,7 +48,7 @@ pub(super) struct Put<'a> {
 
 /// Its chunks, as they are read.
 pub(super) struct Cutting<'a> {
-    pub(super) cutter: Cutter<'a>,
+    pub(super) cutter: Chunker<'a>,
     /// How many bytes have been read.
     pub(super) len: u64,
     pub(super) len_max: u64,

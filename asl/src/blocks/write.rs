@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
+use super::chunker::Chunker;
 use super::compress::compress_block;
-use super::cut::Cutter;
 use super::error::BlocksError;
 use super::frame::{Kind, len_of};
 use super::handle::Blocks;
@@ -84,7 +84,7 @@ impl Blocks {
             put.whole(&head)?
         } else {
             put.chunked(&mut Cutting {
-                cutter: Cutter::new(head, source),
+                cutter: Chunker::new(head, source),
                 len: 0,
                 len_max,
                 on_progress,

@@ -89,8 +89,8 @@ pub(super) struct Cell<'a> {
 
 #[derive(Debug)]
 struct Claim<'a> {
-    /// Its first record, or its last, whichever stands for this kind.
-    standing: &'a Version,
+    /// Its first record, or its last, whichever is effective for this kind.
+    effective: &'a Version,
     /// Places of its first and its last record in the sequence.
     first: usize,
     last: usize,
@@ -105,8 +105,8 @@ impl<'a> Cell<'a> {
     ) -> Option<Entry> {
         let first = versions.next()?;
         let Some(second) = versions.next() else {
-            // Nearly every id is spoken of once: a claim then stands, and anything else is about
-            // nothing.
+            // Nearly every id is spoken of once: a claim is then effective, and anything else is
+            // about nothing.
             return first.is_claim().then(|| first.entry(false, 1));
         };
         let mut cell = Self::default();
@@ -134,13 +134,13 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Of artifacts and receipts the first claim stands and equal ones corroborate it; an edge or
-    /// ref is replaced by a later one, and who else had said the same is remembered.
+    /// Of artifacts and receipts the first claim is effective and equal ones corroborate it; an
+    /// edge or ref is replaced by a later one, and who else had said the same is remembered.
     fn claim(&mut self, version: &'a Version) {
         let at = self.sequence.len();
         self.sequence.push(version.checksum);
         let new = || Claim {
-            standing: version,
+            effective: version,
             first: at,
             last: at,
             domains: BTreeSet::new(),
@@ -148,14 +148,14 @@ impl<'a> Cell<'a> {
         let claim = self.claims.entry(version.checksum).or_insert_with(new);
         claim.domains.insert(version.domain);
         claim.last = at;
-        if !version.kind.first_stands() {
-            claim.standing = version;
+        if !version.kind.keeps_first() {
+            claim.effective = version;
         }
     }
 
     fn entry(&self, rule: ConflictRule) -> Option<Entry> {
         let first = self.claims.values().min_by_key(|claim| claim.first)?;
-        if !first.standing.kind.first_stands() {
+        if !first.effective.kind.keeps_first() {
             let last = self.claims.values().max_by_key(|claim| claim.last);
             return last.map(|last| last.entry(false));
         }
@@ -197,6 +197,6 @@ impl<'a> Cell<'a> {
 
 impl Claim<'_> {
     fn entry(&self, conflict: bool) -> Entry {
-        self.standing.entry(conflict, self.domains.len())
+        self.effective.entry(conflict, self.domains.len())
     }
 }

@@ -6,8 +6,9 @@ use uor_index_format::id::CanonicalId;
 use uor_index_format::record::RecordHeader;
 use uor_index_format::state::{Entry, StateHash};
 
-use super::stand::{Seen, alone, in_order, stand};
+use super::effective::{alone, effective};
 use super::summaries::MANY;
+use super::version::{VersionHeader, in_order};
 use super::{ReadError, State, Visible, read_header};
 use crate::commits::Cut;
 use crate::index::{Filter, Found};
@@ -47,7 +48,7 @@ impl<'a> At<'a> {
     }
 
     /// The entry of `id`, whose versions inside are among these, of `looked_at` that may be about
-    /// it. Most ids have one version, which stands if it is a claim.
+    /// it. Most ids have one version, which is effective if it is a claim.
     #[inline]
     fn entry_among(
         &self,
@@ -73,7 +74,7 @@ impl<'a> At<'a> {
             versions.extend(self.state.confirm(found, id)?);
         }
         in_order(&mut versions);
-        Ok(stand(&versions, self.state.rule).map(|(entry, _)| entry))
+        Ok(effective(&versions, self.state.rule).map(|(entry, _)| entry))
     }
 
     /// What is visible about `id`.
@@ -82,13 +83,13 @@ impl<'a> At<'a> {
     /// [`ReadError`].
     pub fn get(&self, id: &CanonicalId) -> Result<Option<Visible>, ReadError> {
         let candidates = self.candidates(id)?;
-        let standing = if self.is_head && candidates.len() > MANY {
+        let effective = if self.is_head && candidates.len() > MANY {
             self.state.standing_of_many(id)?
         } else {
-            stand(&self.confirmed(id, candidates)?, self.state.rule)
+            effective(&self.confirmed(id, candidates)?, self.state.rule)
         };
-        standing
-            .map(|standing| self.state.visible_of(standing))
+        effective
+            .map(|effective| self.state.visible_of(effective))
             .transpose()
     }
 
@@ -138,7 +139,7 @@ impl<'a> At<'a> {
     }
 
     /// Every version of `id`, in the one order.
-    pub(super) fn seen(&self, id: &CanonicalId) -> Result<Vec<Seen>, ReadError> {
+    pub(super) fn seen(&self, id: &CanonicalId) -> Result<Vec<VersionHeader>, ReadError> {
         let mut candidates = Vec::with_capacity(2);
         self.state
             .index
@@ -148,7 +149,8 @@ impl<'a> At<'a> {
         self.confirmed(id, candidates)
     }
 
-    /// So many records of each part of the index are asked for where only what stands matters.
+    /// So many records of each part of the index are asked for where only what is effective
+    /// matters.
     const fn most(&self) -> usize {
         if self.is_head { MANY + 1 } else { usize::MAX }
     }
@@ -165,7 +167,11 @@ impl<'a> At<'a> {
     }
 
     /// Those of these records that are about `id` and inside, in the one order.
-    fn confirmed(&self, id: &CanonicalId, candidates: Vec<Found>) -> Result<Vec<Seen>, ReadError> {
+    fn confirmed(
+        &self,
+        id: &CanonicalId,
+        candidates: Vec<Found>,
+    ) -> Result<Vec<VersionHeader>, ReadError> {
         let mut versions = Vec::with_capacity(candidates.len());
         for found in candidates
             .into_iter()
@@ -199,7 +205,7 @@ impl<'a> At<'a> {
                     rows: rows.peekable(),
                     complete: true,
                 }) {
-                    stand(&group?, self.state.rule)
+                    effective(&group?, self.state.rule)
                         .into_iter()
                         .for_each(|(entry, _)| sum.add(&entry));
                 }
@@ -228,7 +234,7 @@ impl<'a> At<'a> {
     pub(super) fn into_groups(
         self,
         filter: &Filter,
-    ) -> impl Iterator<Item = Result<Vec<Seen>, ReadError>> + use<'a> {
+    ) -> impl Iterator<Item = Result<Vec<VersionHeader>, ReadError>> + use<'a> {
         let state = self.state;
         Groups {
             at: self,
@@ -237,20 +243,20 @@ impl<'a> At<'a> {
         }
     }
 
-    /// What stands and `filter` takes, ascending by id.
-    pub(super) fn into_standing(
+    /// What is effective and `filter` takes, ascending by id.
+    pub(super) fn into_effective(
         self,
         filter: &Filter,
-    ) -> impl Iterator<Item = Result<(Entry, Option<Seen>), ReadError>> + use<'a> {
+    ) -> impl Iterator<Item = Result<(Entry, Option<VersionHeader>), ReadError>> + use<'a> {
         let (rule, filter) = (self.state.rule, filter.clone());
-        let standing = self
+        let effective = self
             .into_groups(&filter)
             .filter_map(move |group| match group {
-                Ok(versions) => stand(&versions, rule).map(Ok),
+                Ok(versions) => effective(&versions, rule).map(Ok),
                 Err(error) => Some(Err(error)),
             });
-        standing.filter(move |standing| {
-            standing
+        effective.filter(move |effective| {
+            effective
                 .as_ref()
                 .map_or(true, |(entry, _)| filter.takes(entry))
         })
@@ -267,7 +273,7 @@ struct Groups<'a, I: Iterator> {
 
 impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> {
     /// The versions of the next id, which may all lie outside the snapshot.
-    fn step(&mut self) -> Option<Result<Vec<Seen>, ReadError>> {
+    fn step(&mut self) -> Option<Result<Vec<VersionHeader>, ReadError>> {
         let (id, first) = match self.rows.next()? {
             Ok(row) => row,
             Err(error) => return Some(Err(error)),
@@ -302,7 +308,7 @@ impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Groups<'_, I> 
 }
 
 impl<I: Iterator<Item = Result<(CanonicalId, Found), ReadError>>> Iterator for Groups<'_, I> {
-    type Item = Result<Vec<Seen>, ReadError>;
+    type Item = Result<Vec<VersionHeader>, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

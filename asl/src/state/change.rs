@@ -8,8 +8,9 @@ use uor_index_format::id::CanonicalId;
 use uor_index_format::record::Record;
 use uor_index_format::state::Entry;
 
-use super::stand::{Seen, alone, in_order, stand};
+use super::effective::{alone, effective};
 use super::summaries::{MANY, Ticket};
+use super::version::{VersionHeader, in_order};
 use super::{ReadError, State, read_header};
 use crate::commits::CommitRow;
 use crate::index::{Class, Found, Row};
@@ -101,7 +102,7 @@ impl State {
             });
         }
         let (place, number) = (commit.place(record), commit.header().number);
-        let version = Seen {
+        let version = VersionHeader {
             place,
             number,
             at: NOWHERE,
@@ -125,10 +126,10 @@ impl State {
             versions.extend(self.confirm(*found, &header.id)?);
         }
         in_order(&mut versions);
-        let before = stand(&versions, self.rule).map(|(entry, _)| entry);
+        let before = effective(&versions, self.rule).map(|(entry, _)| entry);
         let after_it = versions.partition_point(|version| version.place < place);
         versions.insert(after_it, version);
-        let after = stand(&versions, self.rule).map(|(entry, _)| entry);
+        let after = effective(&versions, self.rule).map(|(entry, _)| entry);
         Ok(RecordChange {
             offset,
             class,
@@ -216,7 +217,7 @@ impl State {
                 position.body().plus(offset),
             );
             summaries.show(
-                &Seen {
+                &VersionHeader {
                     place,
                     number,
                     at,

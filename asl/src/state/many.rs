@@ -1,4 +1,4 @@
-//! Ids with many versions: what stands of them is kept in summaries.
+//! Ids with many versions: what is effective of them is kept in summaries.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -6,9 +6,9 @@ use uor_index_format::id::CanonicalId;
 use uor_index_format::record::RecordHeader;
 use uor_index_format::state::Entry;
 
-use super::stand::Seen;
 use super::summaries::Summaries;
-use super::summary::{Standee, Standing, Summary};
+use super::summary::{Effective, Standee, Summary};
+use super::version::VersionHeader;
 use super::{ReadError, State, read_header};
 
 impl State {
@@ -28,18 +28,18 @@ impl State {
         failed.map_or(Ok(summary), Err)
     }
 
-    /// What stands at the head of an id that has many versions, with the version.
+    /// What is effective at the head of an id that has many versions, with the version.
     pub(super) fn standing_of_many(
         &self,
         id: &CanonicalId,
-    ) -> Result<Option<(Entry, Option<Seen>)>, ReadError> {
-        let standing = self
+    ) -> Result<Option<(Entry, Option<VersionHeader>)>, ReadError> {
+        let effective = self
             .summaries()
-            .standing(id, self.rule, || self.sum_up(id))?;
-        let with_version = |Standing { entry, claim }: Standing| {
+            .effective(id, self.rule, || self.sum_up(id))?;
+        let with_version = |Effective { entry, claim }: Effective| {
             let version = claim.map(|Standee { place, number, at }| {
                 let header = read_header(self.log.bytes(at, RecordHeader::LEN)?, at)?;
-                Ok::<_, ReadError>(Seen {
+                Ok::<_, ReadError>(VersionHeader {
                     place,
                     number,
                     at,
@@ -48,7 +48,7 @@ impl State {
             });
             Ok((entry, version.transpose()?))
         };
-        standing.map(with_version).transpose()
+        effective.map(with_version).transpose()
     }
 
     pub(super) fn summaries(&self) -> MutexGuard<'_, Summaries> {

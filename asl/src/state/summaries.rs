@@ -11,8 +11,8 @@ use uor_index_format::id::CanonicalId;
 use uor_index_format::membership::ConflictRule;
 use uor_index_format::state::Entry;
 
-use super::stand::Seen;
-use super::summary::{Standing, Summary};
+use super::summary::{Effective, Summary};
+use super::version::VersionHeader;
 
 /// An id with more versions is summed up.
 pub(super) const MANY: usize = 16;
@@ -48,7 +48,7 @@ pub(super) struct Summaries {
 struct Kept {
     summary: Summary,
     /// What readers are shown.
-    standing: Option<Standing>,
+    effective: Option<Effective>,
     last_use: u64,
     /// What it counts in `versions`.
     versions: usize,
@@ -87,7 +87,7 @@ impl Summaries {
     /// The entry of an id before and after `version`; `sum_up` gives the id's summary before.
     pub(super) fn prepare<E>(
         &mut self,
-        version: &Seen,
+        version: &VersionHeader,
         rule: ConflictRule,
         sum_up: impl FnOnce() -> Result<Summary, E>,
     ) -> Result<(Option<Entry>, Option<Entry>), E> {
@@ -95,18 +95,18 @@ impl Summaries {
         if !self.kept.contains_key(&id) {
             let mut summary = sum_up()?;
             if summary.taken() <= MANY as u64 {
-                let before = summary.standing(rule);
+                let before = summary.effective(rule);
                 summary.insert(version);
-                return Ok((entry(before), entry(summary.standing(rule))));
+                return Ok((entry(before), entry(summary.effective(rule))));
             }
             self.keep(id, summary, rule);
         }
         let Some(kept) = self.kept.get_mut(&id) else {
             unreachable!("it was kept just now")
         };
-        let before = kept.standing;
+        let before = kept.effective;
         kept.summary.insert(version);
-        let after = kept.summary.standing(rule);
+        let after = kept.summary.effective(rule);
         if self.ahead.is_none() {
             self.tickets += 1;
             self.ahead = Some(Ticket(self.tickets));
@@ -131,11 +131,11 @@ impl Summaries {
     }
 
     /// Shows readers a version of the commit that is being taken in.
-    pub(super) fn show(&mut self, version: &Seen, rule: ConflictRule) {
+    pub(super) fn show(&mut self, version: &VersionHeader, rule: ConflictRule) {
         let id = version.header.id;
         if let Some(kept) = self.kept.get_mut(&id) {
             kept.summary.insert(version);
-            kept.standing = kept.summary.standing(rule);
+            kept.effective = kept.summary.effective(rule);
             self.touch(id);
         }
     }
@@ -145,36 +145,36 @@ impl Summaries {
         self.kept.contains_key(id)
     }
 
-    /// What stands of an id; `sum_up` gives its summary.
-    pub(super) fn standing<E>(
+    /// What is effective of an id; `sum_up` gives its summary.
+    pub(super) fn effective<E>(
         &mut self,
         id: &CanonicalId,
         rule: ConflictRule,
         sum_up: impl FnOnce() -> Result<Summary, E>,
-    ) -> Result<Option<Standing>, E> {
+    ) -> Result<Option<Effective>, E> {
         if let Some(kept) = self.kept.get(id) {
-            let standing = kept.standing;
+            let effective = kept.effective;
             self.touch(*id);
-            return Ok(standing);
+            return Ok(effective);
         }
         let summary = sum_up()?;
-        let standing = summary.standing(rule);
+        let effective = summary.effective(rule);
         if summary.taken() > MANY as u64 {
             self.keep(*id, summary, rule);
             self.touch(*id);
         }
-        Ok(standing)
+        Ok(effective)
     }
 
     fn keep(&mut self, id: CanonicalId, summary: Summary, rule: ConflictRule) {
         self.uses += 1;
-        let (last_use, standing) = (self.uses, summary.standing(rule));
+        let (last_use, effective) = (self.uses, summary.effective(rule));
         self.by_use.insert(last_use, id);
         self.kept.insert(
             id,
             Kept {
                 summary,
-                standing,
+                effective,
                 last_use,
                 versions: 0,
             },
@@ -201,6 +201,6 @@ impl Summaries {
     }
 }
 
-fn entry(standing: Option<Standing>) -> Option<Entry> {
-    standing.map(|standing| standing.entry)
+fn entry(effective: Option<Effective>) -> Option<Entry> {
+    effective.map(|effective| effective.entry)
 }

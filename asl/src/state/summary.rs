@@ -1,5 +1,5 @@
-//! What the versions of one id amount to, kept up version by version: what `stand` says of all of
-//! them, without looking at all of them again.
+//! What the versions of one id amount to, kept up version by version: what `effective` says of all
+//! of them, without looking at all of them again.
 //!
 //! Versions come in any order, the same one more than once, and each costs a logarithm of how many
 //! there are. What a tombstone shadows is forgotten: nothing that comes later brings it back.
@@ -14,7 +14,7 @@ use uor_index_format::order::Place;
 use uor_index_format::record::Kind;
 use uor_index_format::state::Entry;
 
-use super::stand::Seen;
+use super::version::VersionHeader;
 use crate::log::LogPosition;
 
 /// Where a claim or resolution of this id stands in the one order. Sites are shared: an id has few,
@@ -42,7 +42,7 @@ pub(super) struct Summary {
     tallies: Vec<Tally>,
     /// How many claims of a checksum a site has made.
     said: BTreeMap<(Number, Arc<SiteId>), u32>,
-    /// The rest is for kinds of which the first claim stands. The claims of each checksum:
+    /// The rest is for kinds of which the first claim is effective. The claims of each checksum:
     of_checksum: BTreeSet<(Number, Spot)>,
     /// For each checksum that is claimed: how many domains claim it, and its first claim.
     ranking: BTreeSet<(u32, Reverse<Spot>, Number)>,
@@ -70,14 +70,14 @@ struct Tally {
     resolved: Option<Spot>,
 }
 
-/// What stands: the entry, and which claim it is; `None` while a conflict withholds all.
+/// What is effective: the entry, and which claim it is; `None` while a conflict withholds all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct Effective {
     pub(super) entry: Entry,
     pub(super) claim: Option<Standee>,
 }
 
-/// The claim that stands.
+/// The claim that is effective.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standee {
     pub(super) place: Place,
@@ -130,7 +130,7 @@ impl Summary {
     }
 
     /// Takes in a version. One that is here already is only told where its record lies.
-    pub(super) fn insert(&mut self, version: &Seen) {
+    pub(super) fn insert(&mut self, version: &VersionHeader) {
         let (place, header) = (&version.place, &version.header);
         self.taken += 1;
         if self.is_shadowed(place.logseq) {
@@ -158,10 +158,10 @@ impl Summary {
         );
     }
 
-    /// What stands.
-    pub(super) fn standing(&self, rule: ConflictRule) -> Option<Standing> {
+    /// What is effective.
+    pub(super) fn effective(&self, rule: ConflictRule) -> Option<Effective> {
         let (first, kind) = (self.claims.first_key_value()?, self.kind?);
-        let (standing, conflict) = if !kind.first_stands() {
+        let (effective, conflict) = if !kind.keeps_first() {
             (self.claims.last_key_value(), false)
         } else if self.ranking.len() == 1 {
             (Some(first), false)
@@ -176,7 +176,7 @@ impl Summary {
                 other.is_some_and(|(last, _)| last > by),
             )
         } else {
-            let standing = match rule {
+            let effective = match rule {
                 ConflictRule::First => Some(first),
                 ConflictRule::Quorum => self
                     .ranking
@@ -184,20 +184,20 @@ impl Summary {
                     .and_then(|(_, _, checksum)| self.first_of(*checksum)),
                 ConflictRule::Manual => None,
             };
-            (standing, true)
+            (effective, true)
         };
         let tally = |(_, claim): (&Spot, &Claim)| &self.tallies[claim.checksum as usize];
         let entry = Entry {
             id: self.id,
             kind,
-            type_tag: standing.and_then(|(_, claim)| claim.type_tag),
-            checksum: standing.map(|claim| tally(claim).checksum),
-            payload_len: standing.map_or(0, |(_, claim)| claim.payload_len),
-            logseq: standing.unwrap_or(first).0.0,
+            type_tag: effective.and_then(|(_, claim)| claim.type_tag),
+            checksum: effective.map(|claim| tally(claim).checksum),
+            payload_len: effective.map_or(0, |(_, claim)| claim.payload_len),
+            logseq: effective.unwrap_or(first).0.0,
             conflict,
-            domains: standing.map_or(0, |claim| tally(claim).domains),
+            domains: effective.map_or(0, |claim| tally(claim).domains),
         };
-        let claim = standing.map(|((logseq, site), Claim { number, at, .. })| Standee {
+        let claim = effective.map(|((logseq, site), Claim { number, at, .. })| Standee {
             place: Place {
                 logseq: *logseq,
                 id: self.id,
@@ -207,7 +207,7 @@ impl Summary {
             number: *number,
             at: *at,
         });
-        Some(Standing { entry, claim })
+        Some(Effective { entry, claim })
     }
 
     fn first_of(&self, checksum: Number) -> Option<(&Spot, &Claim)> {
@@ -262,7 +262,7 @@ impl Summary {
             .or_default();
         *times += 1;
         self.tallies[checksum as usize].domains += u32::from(*times == 1);
-        if self.first_stands() {
+        if self.keeps_first() {
             self.of_checksum.insert((checksum, spot));
         }
         self.list(checksum);
@@ -322,8 +322,8 @@ impl Summary {
         }
     }
 
-    fn first_stands(&self) -> bool {
-        self.kind.is_some_and(Kind::first_stands)
+    fn keeps_first(&self) -> bool {
+        self.kind.is_some_and(Kind::keeps_first)
     }
 
     /// What the lists say of a checksum, if it is claimed.

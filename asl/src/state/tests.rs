@@ -1,5 +1,5 @@
-//! What stands, kept up version by version, against looking at all versions; and how much is read
-//! for it.
+//! What is effective, kept up version by version, against looking at all versions; and how much is
+//! read for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use uor_index_format::record::Payload;
 use uor_index_format::reference::{NAMESPACE_USER, RefAssignment};
 use uor_index_format::snapshot::Head as DomainHead;
 
-use super::stand::{in_order, stand};
+use super::effective::effective;
 use super::summaries::Summaries;
 use super::summary::{Standee, Summary};
+use super::version::in_order;
 use super::*;
 use crate::disk::Mode;
 use crate::disk::memory::MemoryDisk;
@@ -147,7 +148,7 @@ fn reads<T>(action: impl FnOnce() -> T) -> (u64, T) {
 }
 
 /// A version of one id: who, when, and one of few things to say.
-fn version(claim: &dyn Fn(u64) -> Record, site: usize, logseq: u64, word: u8) -> Seen {
+fn version(claim: &dyn Fn(u64) -> Record, site: usize, logseq: u64, word: u8) -> VersionHeader {
     let id = claim(0).id();
     let record = match word {
         0 => Record::tombstone(id),
@@ -172,7 +173,7 @@ fn version(claim: &dyn Fn(u64) -> Record, site: usize, logseq: u64, word: u8) ->
         segment: 1,
         offset: u32::try_from(logseq * 8 + site as u64).unwrap(),
     };
-    Seen {
+    VersionHeader {
         place,
         number: logseq,
         at,
@@ -180,14 +181,14 @@ fn version(claim: &dyn Fn(u64) -> Record, site: usize, logseq: u64, word: u8) ->
     }
 }
 
-/// An entry, and place, number and position of the claim that stands.
+/// An entry, and place, number and position of the claim that is effective.
 type Stood = (Entry, Option<(Place, u64, LogPosition)>);
 
 fn standing_of(summary: &Summary, rule: ConflictRule) -> Option<Stood> {
     let claim = |claim: Standee| (claim.place, claim.number, claim.at);
     summary
-        .standing(rule)
-        .map(|standing| (standing.entry, standing.claim.map(claim)))
+        .effective(rule)
+        .map(|effective| (effective.entry, effective.claim.map(claim)))
 }
 
 proptest! {
@@ -205,17 +206,17 @@ proptest! {
             1 => &|word| name(1, word),
             _ => &|_| Record::artifact(None, Payload::of(b"one")),
         };
-        let mut said: Vec<Seen> =
+        let mut said: Vec<VersionHeader> =
             said.into_iter().map(|((site, logseq), word)| version(claim, site, logseq, word)).collect();
         // They arrive in any order, some of them twice.
         said.sort_by_key(|seen| blake3::hash(&[order.to_le_bytes(), u64::from(seen.at.offset).to_le_bytes()].concat()).to_hex());
-        let again: Vec<Seen> = said.iter().step_by(5).copied().collect();
+        let again: Vec<VersionHeader> = said.iter().step_by(5).copied().collect();
         let (mut summary, mut versions) = (Summary::new(claim(0).id()), Vec::new());
         for seen in said.iter().chain(&again) {
             summary.insert(seen);
             versions.push(*seen);
             in_order(&mut versions);
-            let expected = stand(&versions, rule)
+            let expected = effective(&versions, rule)
                 .map(|(entry, claim)| (entry, claim.map(|claim| (claim.place, claim.number, claim.at))));
             prop_assert_eq!(standing_of(&summary, rule), expected);
         }
@@ -260,11 +261,11 @@ proptest! {
             let head = lone.state.head();
             for id in &ids {
                 let versions = lone.state.at(&head).unwrap().seen(id).unwrap();
-                let expected = stand(&versions, rule);
+                let expected = effective(&versions, rule);
                 prop_assert_eq!(lone.state.entry(id, &head).unwrap(), expected.map(|(entry, _)| entry));
-                let (visible, standing) = (lone.state.get(id, &head).unwrap(), expected.and_then(|(_, claim)| claim));
+                let (visible, effective) = (lone.state.get(id, &head).unwrap(), expected.and_then(|(_, claim)| claim));
                 let shown = visible.and_then(|visible| visible.version).map(|version| (version.place, version.number));
-                prop_assert_eq!(shown, standing.map(|claim| (claim.place, claim.number)));
+                prop_assert_eq!(shown, effective.map(|claim| (claim.place, claim.number)));
             }
         }
         let replayed = replay(&commits, &lone.state.head(), rule);
@@ -375,10 +376,10 @@ fn summaries_have_room_for_so_much_and_forget_what_was_used_least_recently() {
             made += 1;
             Ok(many(which))
         };
-        let standing = summaries
-            .standing(&name(which, 0).id(), ConflictRule::First, sum_up)
+        let effective = summaries
+            .effective(&name(which, 0).id(), ConflictRule::First, sum_up)
             .unwrap();
-        assert_eq!(standing, many(which).standing(ConflictRule::First));
+        assert_eq!(effective, many(which).effective(ConflictRule::First));
     };
     [1, 2, 3, 1, 2, 3].into_iter().for_each(&mut ask);
     // The fourth takes the place of the first, which has to be made again, in the place of the

@@ -1,5 +1,5 @@
-//! The rules by which a commit is accepted: `FORMAT.md` of `uor-index-format`, "Which commits are
-//! accepted".
+//! The rules by which a commit is accepted: `index-format/FORMAT.md`, "Which commits
+//! are accepted".
 
 use std::collections::BTreeSet;
 

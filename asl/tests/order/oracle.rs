@@ -367,13 +367,13 @@ fn entry(records: &[Said], rule: ConflictRule) -> Option<Entry> {
         first.record.kind(),
         Kind::Edge | Kind::Ref | Kind::Admission
     ) {
-        return Some(stands(claims.last()?, &claims, false));
+        return Some(effective(claims.last()?, &claims, false));
     }
     if claims
         .iter()
         .all(|claim| claim.checksum() == first.checksum())
     {
-        return Some(stands(first, &claims, false));
+        return Some(effective(first, &claims, false));
     }
     for resolution in resolutions.iter().rev() {
         if let Some(kept) = claims
@@ -383,15 +383,15 @@ fn entry(records: &[Said], rule: ConflictRule) -> Option<Entry> {
             let dissents = |claim: &&Said| {
                 claim.place > resolution.place && claim.checksum() != resolution.checksum()
             };
-            return Some(stands(kept, &claims, claims.iter().any(dissents)));
+            return Some(effective(kept, &claims, claims.iter().any(dissents)));
         }
     }
-    let first_stands = stands(first, &claims, true);
+    let first_claim = effective(first, &claims, true);
     Some(match rule {
-        ConflictRule::First => first_stands,
+        ConflictRule::First => first_claim,
         ConflictRule::Quorum => {
             let most = claims.iter().map(|claim| votes(claim, &claims)).max()?;
-            stands(
+            effective(
                 claims.iter().find(|claim| votes(claim, &claims) == most)?,
                 &claims,
                 true,
@@ -402,7 +402,7 @@ fn entry(records: &[Said], rule: ConflictRule) -> Option<Entry> {
             checksum: None,
             payload_len: 0,
             domains: 0,
-            ..first_stands
+            ..first_claim
         },
     })
 }
@@ -416,7 +416,7 @@ fn votes(claim: &Said, claims: &[&Said]) -> u32 {
     u32::try_from(domains.len()).expect("few sites")
 }
 
-fn stands(claim: &Said, claims: &[&Said], conflict: bool) -> Entry {
+fn effective(claim: &Said, claims: &[&Said], conflict: bool) -> Entry {
     let payload = claim.record.payload();
     Entry {
         id: claim.record.id(),

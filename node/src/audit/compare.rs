@@ -64,9 +64,9 @@ pub struct FirstDifference {
 /// What one store says about an id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Claim {
-    /// Checksum of what stands; absent while a conflict withholds all.
+    /// Checksum of what is effective; absent while a conflict withholds all.
     pub checksum: Option<String>,
-    /// Length of what stands, in bytes.
+    /// Length of what is effective, in bytes.
     pub bytes: u64,
     /// When it was claimed.
     pub logseq: u64,
@@ -363,7 +363,7 @@ fn contradicted(a: &Audited, b: &Audited) -> Result<Option<(CanonicalId, Kind)>,
     let (a, b) = (a.store.view(), b.store.view());
     for mine in a.state().entries(a.head(), &Filter::ALL) {
         let mine = mine?;
-        if !mine.kind.first_stands() {
+        if !mine.kind.keeps_first() {
             continue;
         }
         let theirs = b.state().entry(&mine.id, b.head())?;

@@ -10,8 +10,8 @@ use uor_index_format::wire::{CONTACTS_MAX, Contact, Position, Refusal, Request, 
 use super::effect::Effect;
 use super::notice::Notice;
 use super::replicator::Replicator;
-use super::serve;
 use super::timing::{ANTI_ENTROPY_MS, ASKED_BACK_MS};
+use super::{delta, serve};
 
 /// How long a credential of an auditor may be good for, in milliseconds: a day, and an hour for
 /// clocks that differ.
@@ -139,7 +139,7 @@ impl Replicator {
                     SiteId::from_bytes(domain),
                     CommitHash::from_bytes(after_hash),
                 );
-                self.readable(peer, serve::delta(store, &domain, after, &after_hash))
+                self.readable(peer, delta::delta(store, &domain, after, &after_hash))
             }
             Request::Payload {
                 checksum,
@@ -162,7 +162,7 @@ impl Replicator {
                 peer,
                 problem: error.to_string(),
             });
-            serve::refused(Refusal::NotHere)
+            Response::refused(Refusal::NotHere)
         })
     }
 
@@ -202,7 +202,7 @@ impl Replicator {
             && vouches(&member, &store.federation(), &peer, expires_ms, signature);
         if !is_good {
             self.notice(Notice::Stranger { peer });
-            return serve::refused(Refusal::NotAdmitted);
+            return Response::refused(Refusal::NotAdmitted);
         }
         self.readers.insert(peer, expires_ms);
         self.effects.push_back(Effect::LetStay {
@@ -219,7 +219,7 @@ impl Replicator {
                 domain: *domain.as_bytes(),
                 commit: *commit.as_bytes(),
             },
-            None => serve::refused(Refusal::NotAdmitted),
+            None => Response::refused(Refusal::NotAdmitted),
         };
         self.respond(token, &response);
     }
@@ -309,7 +309,7 @@ impl Replicator {
     }
 
     fn refuse(&mut self, token: u64, reason: Refusal) {
-        self.respond(token, &serve::refused(reason));
+        self.respond(token, &Response::refused(reason));
     }
 
     fn respond(&mut self, token: u64, response: &Response) {

@@ -1,4 +1,4 @@
-//! What is read of the store for a peer that may read it: pages of lists, deltas, parts of
+//! What is read of the store for a peer that may read it: pages of lists, testimony, parts of
 //! payloads.
 
 use std::io::Read as _;
@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use uor_asl::store::{Store, StoreError};
 use uor_index_format::commit::ForkProof;
-use uor_index_format::id::{Checksum, CommitHash, SiteId};
+use uor_index_format::id::{Checksum, SiteId};
 use uor_index_format::snapshot::{Frontier, Head};
 use uor_index_format::wire::{
     DELTA_LEN_MAX, FORKS_MAX, HEADS_MAX, PART_LEN_MAX, PROOFS_MAX, Refusal, Response,
@@ -32,61 +32,14 @@ pub(super) fn heads_after(frontier: &Frontier, after: Option<[u8; 32]>) -> (Vec<
     (heads, rest.next().is_some())
 }
 
-pub(super) const fn refused(reason: Refusal) -> Response {
-    Response::Refused { reason }
-}
-
-pub(super) fn delta(
-    store: &Store,
-    domain: &SiteId,
-    after: u64,
-    after_hash: &CommitHash,
-) -> Result<Response, StoreError> {
-    let last = store
-        .view()
-        .head()
-        .frontier
-        .get(domain)
-        .map_or(0, |head| head.number);
-    if after > 0 && store.view().commit_hash(domain, after)? != Some(*after_hash) {
-        return Ok(refused(if after > last {
-            Refusal::NotHere
-        } else {
-            Refusal::Forked
-        }));
-    }
-    let mut commits: Vec<Vec<u8>> = Vec::new();
-    let mut len = 0;
-    let mut number = after;
-    while number < last && len < DELTA_LEN_MAX {
-        let bytes = match store.commit_bytes(domain, number + 1) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            // What lies before the damage is given.
-            Err(_) if !commits.is_empty() => break,
-            Err(error) => return Err(error),
-        };
-        if !commits.is_empty() && len + bytes.len() as u64 > DELTA_LEN_MAX {
-            break;
-        }
-        len += bytes.len() as u64;
-        number += 1;
-        commits.push(bytes);
-    }
-    Ok(Response::Delta {
-        commits,
-        commits_left: last.saturating_sub(number),
-    })
-}
-
 pub(super) fn part(store: &Store, checksum: Checksum, offset: u64, len_max: u64) -> Response {
     let blocks = store.blocks();
     let Ok(total_len) = blocks.payload_len(checksum) else {
-        return refused(Refusal::NotHere);
+        return Response::refused(Refusal::NotHere);
     };
     let end = total_len.min(offset.saturating_add(len_max.min(PART_LEN_MAX)));
     if offset > end {
-        return refused(Refusal::Malformed);
+        return Response::refused(Refusal::Malformed);
     }
     let mut bytes = Vec::new();
     // Who asks for parts verifies the whole: reading all of it for each question would let a peer
@@ -97,7 +50,7 @@ pub(super) fn part(store: &Store, checksum: Checksum, offset: u64, len_max: u64)
     match read {
         Ok(Ok(_)) => Response::Payload { total_len, bytes },
         // A damaged payload is not served; `uor-replay verify` names it, and others may have it.
-        Ok(Err(_)) | Err(_) => refused(Refusal::Failed),
+        Ok(Err(_)) | Err(_) => Response::refused(Refusal::Failed),
     }
 }
 
@@ -145,6 +98,7 @@ pub(super) fn testimony(store: &Store, sites: &[[u8; 32]]) -> Result<Response, S
 
 #[cfg(test)]
 mod tests {
+    use uor_index_format::id::CommitHash;
     use uor_index_format::wire::Position;
 
     use super::*;

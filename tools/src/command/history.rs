@@ -88,12 +88,12 @@ fn human(conflict: &ConflictListed, console: &mut Console<'_>) -> io::Result<()>
     let heading = console.paint().bold(&heading);
     console.line(heading)?;
     for claim in &conflict.claims {
-        let stands = if conflict.standing == Some(claim.checksum) {
-            "stands "
+        let mark = if conflict.effective == Some(claim.checksum) {
+            "effective "
         } else {
-            "       "
+            "          "
         };
-        console.line(format!("  {stands}{}", claim_line(claim)))?;
+        console.line(format!("  {mark}{}", claim_line(claim)))?;
     }
     console.note(format!(
         "Hint: end it with `uor resolve {} --keep CHECKSUM`",
@@ -121,7 +121,7 @@ pub fn resolve(args: &Resolve, context: &Context<'_>, console: &mut Console<'_>)
     let resolved = context.site.resolve_conflict(&args.id, &args.keep)?;
     console.show(&resolved, |console, resolved| {
         console.line(format!(
-            "{}  {} stands from logseq {} on",
+            "{}  {} is effective from logseq {} on",
             resolved.id, resolved.keep, resolved.logseq
         ))
     })?;

@@ -48,9 +48,9 @@ pub struct ConflictListed {
     pub kind: Kind,
     /// Every claim, in the one order.
     pub claims: Vec<ClaimListed>,
-    /// Checksum of the claim that stands meanwhile.
+    /// Checksum of the claim that is effective meanwhile.
     #[serde(serialize_with = "json::text_option")]
-    pub standing: Option<Checksum>,
+    pub effective: Option<Checksum>,
 }
 
 /// One claim about an id, with the signed commit that makes it.
@@ -84,7 +84,7 @@ pub struct Resolved {
     /// About what.
     #[serde(serialize_with = "json::text")]
     pub id: CanonicalId,
-    /// Checksum of the claim that stands now.
+    /// Checksum of the claim that is effective now.
     #[serde(serialize_with = "json::text")]
     pub keep: Checksum,
     /// When.
@@ -236,7 +236,7 @@ impl Site {
                 id: conflict.id,
                 kind: conflict.kind,
                 claims,
-                standing: conflict.standing,
+                effective: conflict.effective,
             })
         };
         view.state()
@@ -266,7 +266,8 @@ impl Site {
         })
     }
 
-    /// Ends a conflict: the claim whose checksum begins with `keep` (at least 8 digits) stands.
+    /// Ends a conflict: the claim whose checksum begins with `keep` (at least 8 digits) is
+    /// effective.
     ///
     /// # Errors
     /// [`ResolutionError`].

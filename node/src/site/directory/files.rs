@@ -10,6 +10,7 @@
 //! | `addresses` | where this site's node last listened, one multiaddress per line |
 //! | `acknowledged` | the site's last own commit, how far packs reach, and where this directory lies (`witness`) |
 //! | `restored` | its presence says that the directory comes from a backup and has not asked the others yet |
+//! | `federation-log` | how far each peer is applied here (`replication::table`) |
 //! | `lost` | ids of artifacts and receipts whose payloads are lost and were given up, one per line |
 //! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!

@@ -43,7 +43,7 @@ impl Drop for Buffer {
 }
 
 /// The chunks of a stream, in order.
-pub(super) struct Cutter<'a> {
+pub(super) struct Chunker<'a> {
     source: &'a mut dyn Read,
     free: Receiver<Vec<u8>>,
     home: Sender<Vec<u8>>,
@@ -53,7 +53,7 @@ pub(super) struct Cutter<'a> {
     ended: bool,
 }
 
-impl<'a> Cutter<'a> {
+impl<'a> Chunker<'a> {
     /// Cuts what `source` gives after `head`, which was read from it.
     pub(super) fn new(head: Vec<u8>, source: &'a mut dyn Read) -> Self {
         let (home, free) = bounded(BUFFERS);
@@ -157,7 +157,7 @@ mod tests {
                     .map(|chunk| chunk.unwrap().length)
                     .collect();
             let mut rest = Portions(&bytes[head_len..], 1);
-            let mut cutter = Cutter::new(bytes[..head_len].to_vec(), &mut rest);
+            let mut cutter = Chunker::new(bytes[..head_len].to_vec(), &mut rest);
             let (mut lengths, mut at) = (Vec::new(), 0);
             while let Some(piece) = cutter.next().unwrap() {
                 let len = piece.bytes().len();

@@ -1,55 +1,31 @@
-//! Which version of an id stands: the rules, and nothing but the rules.
+//! Which version of an id is effective: the rules, and nothing but the rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uor_index_format::id::{Checksum, LogSeq, SiteId};
 use uor_index_format::membership::ConflictRule;
-use uor_index_format::order::Place;
 use uor_index_format::record::{Kind, RecordHeader};
 use uor_index_format::state::Entry;
 
-use crate::log::LogPosition;
+use super::tombstone::unshadowed;
+use super::version::VersionHeader;
 
-/// A version without its record's body: all that deciding needs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
-    pub(super) place: Place,
-    pub(super) number: u64,
-    pub(super) at: LogPosition,
-    pub(super) header: RecordHeader,
-}
-
-impl Seen {
-    pub(super) fn is_claim(&self) -> bool {
-        !matches!(self.header.kind, Kind::Tombstone | Kind::Resolution)
-    }
-
-    fn checksum(&self) -> Checksum {
-        self.header.payload.checksum
-    }
-}
-
-/// Those of the versions of one id, given in the one order, that no tombstone shadows: a tombstone
-/// shadows all that come before it (specification, "Tombstones").
-pub(super) fn unshadowed(versions: &[Seen]) -> &[Seen] {
-    let is_tombstone = |version: &Seen| version.header.kind == Kind::Tombstone;
-    let last = versions.iter().rposition(is_tombstone);
-    last.map_or(versions, |last| &versions[last + 1..])
-}
-
-/// Decides what stands among the versions of one id, given in the one order (design: "State"): the
-/// entry, and which of the versions it is.
-pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Option<Seen>)> {
+/// The effective version of those of one id, given in the one order, and its entry
+/// (`index-format/FORMAT.md`, "What is visible").
+pub(super) fn effective(
+    versions: &[VersionHeader],
+    rule: ConflictRule,
+) -> Option<(Entry, Option<VersionHeader>)> {
     let versions = unshadowed(versions);
     let claims = || versions.iter().filter(|version| version.is_claim());
     let first = claims().next()?;
     let kind = first.header.kind;
-    let (standing, conflict) = if !kind.first_stands() {
+    let (effective, conflict) = if !kind.keeps_first() {
         (claims().next_back(), false)
     } else if claims().all(|claim| claim.checksum() == first.checksum()) {
         (Some(first), false)
     } else {
-        let claimed: BTreeSet<Checksum> = claims().map(Seen::checksum).collect();
+        let claimed: BTreeSet<Checksum> = claims().map(VersionHeader::checksum).collect();
         let resolutions = versions
             .iter()
             .filter(|version| version.header.kind == Kind::Resolution);
@@ -58,8 +34,9 @@ pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Opt
             .find(|by| claimed.contains(&by.checksum()))
         {
             Some(by) => {
-                let dissents =
-                    |claim: &Seen| claim.place > by.place && claim.checksum() != by.checksum();
+                let dissents = |claim: &VersionHeader| {
+                    claim.place > by.place && claim.checksum() != by.checksum()
+                };
                 (
                     claims().find(|claim| claim.checksum() == by.checksum()),
                     claims().any(dissents),
@@ -75,24 +52,17 @@ pub(super) fn stand(versions: &[Seen], rule: ConflictRule) -> Option<(Entry, Opt
     let entry = Entry {
         id: first.place.id,
         kind,
-        type_tag: standing.and_then(|version| version.header.type_tag),
-        checksum: standing.map(Seen::checksum),
-        payload_len: standing.map_or(0, |version| version.header.payload.len),
-        logseq: standing.unwrap_or(first).place.logseq,
+        type_tag: effective.and_then(|version| version.header.type_tag),
+        checksum: effective.map(VersionHeader::checksum),
+        payload_len: effective.map_or(0, |version| version.header.payload.len),
+        logseq: effective.unwrap_or(first).place.logseq,
         conflict,
-        domains: standing.map_or(0, |version| domains_claiming(versions, version.checksum())),
+        domains: effective.map_or(0, |version| domains_claiming(versions, version.checksum())),
     };
-    Some((entry, standing.copied()))
+    Some((entry, effective.copied()))
 }
 
-/// Puts versions into the one order. A commit that was accepted late may be indexed twice, its
-/// records are still one each.
-pub(super) fn in_order(versions: &mut Vec<Seen>) {
-    versions.sort_unstable_by_key(|version| version.place);
-    versions.dedup_by_key(|version| version.place);
-}
-
-/// What stands where there is one version: what [`stand`] says, sooner.
+/// What is effective where there is one version: what [`effective`] says, sooner.
 #[inline]
 pub(super) fn alone(header: &RecordHeader, logseq: LogSeq) -> Option<Entry> {
     let RecordHeader {
@@ -116,8 +86,8 @@ pub(super) fn alone(header: &RecordHeader, logseq: LogSeq) -> Option<Entry> {
     (!matches!(kind, Kind::Tombstone | Kind::Resolution)).then_some(entry)
 }
 
-fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
-    let claim = |version: &&Seen| version.is_claim() && version.checksum() == checksum;
+fn domains_claiming(versions: &[VersionHeader], checksum: Checksum) -> u32 {
+    let claim = |version: &&VersionHeader| version.is_claim() && version.checksum() == checksum;
     if versions.len() == 1 {
         return 1;
     }
@@ -130,7 +100,7 @@ fn domains_claiming(versions: &[Seen], checksum: Checksum) -> u32 {
 }
 
 /// The earliest claim among those whose checksum most domains claim.
-fn claim_of_most(versions: &[Seen]) -> Option<&Seen> {
+fn claim_of_most(versions: &[VersionHeader]) -> Option<&VersionHeader> {
     let claims = || versions.iter().filter(|version| version.is_claim());
     let mut domains: BTreeMap<Checksum, BTreeSet<SiteId>> = BTreeMap::new();
     for claim in claims() {
