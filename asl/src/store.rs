@@ -10,17 +10,18 @@
 //! and applies what its checkpoint does not cover; without one, the whole log: the log is the
 //! truth, everything else can be rebuilt from it.
 //!
-//! To be read in this order: `identity`, `options`, `opened`, `error`, `handle` (what an open store
-//! is); `work`, `write`, `flush` (commits, in); `view`, `read`, `naming` (and out); `removal`,
-//! `payloads`, `collect` (payloads that come and go); `checkpoint`, `maintenance`, `mend` (the
-//! index); `attempt`, `lost`, `recover`, `open`, `beside` (opening); `salvage`, `reopen`, `reserve`
-//! (when something has failed).
+//! To be read in this order: `identity`, `options`, `opened`, `error`, `files`, `handle` (what an
+//! open store is); `work`, `write`, `flush` (commits, in); `view`, `read`, `naming` (and out);
+//! `removal`, `payloads`, `collect` (payloads that come and go); `checkpoint`, `maintenance`,
+//! `mend` (the index); `attempt`, `lost`, `recover`, `open`, `beside` (opening); `salvage`,
+//! `reopen`, `reserve` (when something has failed).
 
 mod attempt;
 mod beside;
 mod checkpoint;
 mod collect;
 pub(crate) mod error;
+mod files;
 mod flush;
 pub(crate) mod handle;
 mod identity;

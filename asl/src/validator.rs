@@ -8,8 +8,8 @@
 //!
 //! **What a fork takes back** is sight, and never membership. A proof that a writer forked its log
 //! at a number takes back that writer's commits from this number on, and no commit of anybody else:
-//! what those commits said of membership still *testifies* (`index-format/FORMAT.md`, "What a fork takes back").
-//! So membership only grows, and nobody is silenced by what another did.
+//! what those commits said of membership still *testifies* (`index-format/FORMAT.md`, "What a fork
+//! takes back"). So membership only grows, and nobody is silenced by what another did.
 //!
 //! **What is a policy of arrival** is never part of the verdict: how far a clock may jump at once,
 //! and how much testimony is taken from one writer who forked ([`CommitValidator::hold_back`],

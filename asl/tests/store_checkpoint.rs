@@ -73,7 +73,7 @@ fn logs(federation: &Federation) -> BTreeMap<SiteId, Vec<&Commit>> {
 fn a_history_that_the_checkpoint_has_wrong_is_found_in_the_log() {
     let (_, federation) = sealed();
     let (mut of_version_1, mut of_version_2) = (0, 0);
-    for (site, commits) in logs(&federation) {
+    for commits in logs(&federation).into_values() {
         let (last, before) = commits.split_last().unwrap();
         let mut peaks = Peaks::default();
         before.iter().for_each(|commit| peaks.push(commit.hash()));
@@ -81,55 +81,64 @@ fn a_history_that_the_checkpoint_has_wrong_is_found_in_the_log() {
             History::Previous(_) => of_version_1 += usize::from(!peaks.is_empty()),
             History::Root(_) => of_version_2 += usize::from(!peaks.is_empty()),
         }
-        for peak in peaks.digests() {
-            let (dir, _) = sealed();
-            let mut changed = 0;
-            forge(dir.path(), |body| {
-                let starts: Vec<usize> = (0..body.len() - 32)
-                    .filter(|at| body[*at..*at + 32] == *peak)
-                    .collect();
-                // A peak over one commit is its hash, which stands elsewhere too.
-                for at in starts {
-                    body[at + 7] ^= 4;
-                    changed += 1;
-                }
-            });
-            assert!(changed > 0, "the peak of {site} is in the checkpoint");
-            let store = Store::open(disk(dir.path()), Mode::Write).unwrap();
-            let stale = store.opened().index.clone().expect("it is noticed");
-            assert!(stale.is_damage, "{stale:?}");
-            for site in 0..federation::SITES {
-                let key = key(site);
-                if store.view().members().contains(&key.site_id()) {
-                    store.commit(&key, vec![artifact(site as u64)], 1).unwrap();
-                }
-            }
-            let view = store.view();
-            let commits = view
-                .head()
-                .frontier
-                .values()
-                .map(|head| head.number)
-                .sum::<u64>();
-            assert_eq!(view.unaccepted(), 0);
-            drop(view);
-            drop(store);
-            let options = Options {
-                rebuild_index: true,
-                ..Options::default()
-            };
-            let store = Store::open_with(disk(dir.path()), Mode::ReadOnly, options).unwrap();
-            let counted = store
-                .view()
-                .head()
-                .frontier
-                .values()
-                .map(|head| head.number)
-                .sum::<u64>();
-            assert_eq!(counted, commits, "whatever was acknowledged counts");
-        }
+        peaks.digests().iter().for_each(writes_nothing_wrong_after);
     }
     assert!(of_version_1 > 0 && of_version_2 > 0, "both are tried");
+}
+
+/// The same of what its writer knew of membership, whose digest every commit names.
+#[test]
+fn membership_that_the_checkpoint_has_wrong_is_found_in_the_log() {
+    let (_, federation) = sealed();
+    let memberships = federation
+        .commits()
+        .iter()
+        .filter(|commit| commit.is_membership());
+    let hashes: Vec<[u8; 32]> = memberships
+        .map(|commit| *commit.hash().as_bytes())
+        .collect();
+    assert!(hashes.len() > 1);
+    hashes.iter().for_each(writes_nothing_wrong_after);
+}
+
+/// Wherever these bytes stand in a checkpoint, others take their place. That is noticed, and
+/// whatever is acknowledged after it is accepted by everybody else.
+fn writes_nothing_wrong_after(digest: &[u8; 32]) {
+    let (dir, _) = sealed();
+    let mut changed = 0;
+    forge(dir.path(), |body| {
+        let starts: Vec<usize> = (0..body.len() - 32)
+            .filter(|at| body[*at..*at + 32] == *digest)
+            .collect();
+        // A peak over one commit is its hash, which stands elsewhere too.
+        for at in starts {
+            body[at + 7] ^= 4;
+            changed += 1;
+        }
+    });
+    assert!(changed > 0, "it is in the checkpoint");
+    let store = Store::open(disk(dir.path()), Mode::Write).unwrap();
+    let stale = store.opened().index.clone().expect("it is noticed");
+    assert!(stale.is_damage, "{stale:?}");
+    for site in 0..federation::SITES {
+        let key = key(site);
+        if store.view().members().contains(&key.site_id()) {
+            store.commit(&key, vec![artifact(site as u64)], 1).unwrap();
+        }
+    }
+    let accepted = |store: &Store| {
+        let heads = store.view().head().frontier.clone();
+        heads.values().map(|head| head.number).sum::<u64>()
+    };
+    let acknowledged = accepted(&store);
+    assert_eq!(store.view().unaccepted(), 0);
+    drop(store);
+    let options = Options {
+        rebuild_index: true,
+        ..Options::default()
+    };
+    let store = Store::open_with(disk(dir.path()), Mode::ReadOnly, options).unwrap();
+    assert_eq!(accepted(&store), acknowledged);
 }
 
 /// A log that was cut is noticed at the first opening after an upgrade too, when the checkpoint is

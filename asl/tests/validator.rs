@@ -1,6 +1,6 @@
-//! The rules of `index-format/FORMAT.md` for which commits are accepted: each verdict reached by the smallest case that deserves
-//! it, and what becomes of a store whose writers fork their logs. Cases of all kinds, in any order,
-//! are in `order.rs`.
+//! The rules of `index-format/FORMAT.md` for which commits are accepted: each verdict reached by
+//! the smallest case that deserves it, and what becomes of a store whose writers fork their logs.
+//! Cases of all kinds, in any order, are in `order.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 

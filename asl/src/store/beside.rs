@@ -49,7 +49,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, options: Options) -> Result<Store, Stor
             is_last: attempts == ATTEMPTS_MAX,
         };
         let is_last = attempt.is_last;
-        match Store::open_once(Arc::clone(disk), Mode::ReadOnly, options, &attempt) {
+        match Store::open_once(Arc::clone(disk), Mode::ReadOnly, options, 0, &attempt) {
             Ok(Some(store)) => return Ok(store),
             Ok(None) => {}
             Err(error) if !is_of_a_moment(&error) => return Err(error),

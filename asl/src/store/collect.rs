@@ -52,6 +52,7 @@ impl Store {
         ))?;
         if dry_run {
             return Ok(self
+                .files
                 .blocks
                 .collect(&mut |checksum| live.has(checksum), true)?);
         }
@@ -68,10 +69,11 @@ impl Store {
             );
             // What is not here and named by nothing live is not waited for any longer.
             let wanted: Vec<Checksum> = self.view().wanted().keys().copied().collect();
-            let all = self.blocks.payloads().into_iter().chain(wanted);
+            let all = self.files.blocks.payloads().into_iter().chain(wanted);
             Ok(all.filter(|checksum| !live.has(*checksum)).collect())
         })?;
         let collected = self
+            .files
             .blocks
             .collect(&mut |checksum| live.has(checksum), false)?;
         self.want(self.named_since(&head)?);
@@ -99,12 +101,12 @@ impl Store {
 
     /// Wants what is not here.
     pub(super) fn want(&self, named: impl IntoIterator<Item = Payload>) {
-        if self.options.payloads == Payloads::OnDemand {
+        if self.files.options.payloads == Payloads::OnDemand {
             return;
         }
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         for Payload { checksum, len } in named {
-            if view.may_want(&checksum, &self.blocks) {
+            if view.may_want(&checksum, &self.files.blocks) {
                 let longest = view.wanted.entry(checksum).or_default();
                 *longest = len.max(*longest);
             }

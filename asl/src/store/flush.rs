@@ -74,7 +74,7 @@ impl Store {
         if batch.0.is_empty() {
             return Ok(());
         }
-        self.blocks.sync()?;
+        self.files.blocks.sync()?;
         let bytes: Vec<(u8, Cow<'_, [u8]>)> = batch.0.iter().map(Item::entry).collect();
         let entries: Vec<_> = bytes
             .iter()
@@ -108,8 +108,8 @@ impl Store {
     }
 
     fn append(&self, entries: &[(u8, &[u8])]) -> Result<Appended, StoreError> {
-        let appended = self.log.append_batch(entries)?;
-        self.log.sync()?;
+        let appended = self.files.log.append_batch(entries)?;
+        self.files.log.sync()?;
         Ok(appended)
     }
 
@@ -120,7 +120,7 @@ impl Store {
         validator: &mut CommitValidator,
     ) -> Result<(), StoreError> {
         let mut maintenance = MaintenanceState::after(&self.view());
-        let (revalidated, mut view) = rebuild(self, &mut maintenance)?;
+        let (revalidated, mut view) = rebuild(&self.files, &mut maintenance)?;
         view.beginning = maintenance.beginning();
         *validator = revalidated;
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
@@ -149,7 +149,7 @@ impl Store {
                     let change = first
                         .take()
                         .map_or_else(|| self.view().prepare(commit), Ok)?;
-                    let payloads = (self.options.payloads, &self.blocks);
+                    let payloads = (self.files.options.payloads, &self.files.blocks);
                     write().apply(commit, position, change, payloads);
                 }
                 Item::Testimony(commit) => write().testify(commit, position),

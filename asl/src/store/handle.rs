@@ -1,53 +1,43 @@
 //! An open store: what it consists of, and who may look at what.
 
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use uor_index_format::id::FederationId;
 
 use super::error::{StoreError, StoreErrorInGroup};
+use super::files::Files;
 use super::identity;
 use super::maintenance::state::Maintenance;
-use super::maintenance::wakeup::Wakeup;
-use super::mend::Mender;
 use super::opened::Opened;
-use super::options::Options;
 use super::reserve::{Reserve, Room};
 use super::view::View;
 use super::work::{Done, Work};
 use crate::blocks::Blocks;
-use crate::disk::{Disk, LockGuard, Mode};
+use crate::disk::{Disk, Mode};
 use crate::group::GroupCommit;
-use crate::index::Index;
 use crate::log::Log;
 use crate::validator::CommitValidator;
 
 /// An open store.
 pub struct Store {
-    pub(super) federation: FederationId,
-    pub(super) mode: Mode,
-    pub(super) options: Options,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) log: Arc<Log>,
-    pub(super) blocks: Blocks,
+    /// What it lies in.
+    pub(super) files: Files,
+    /// Commits that wait for the next sync, of which one writer writes all.
     pub(super) group: GroupCommit<Work, Done, StoreErrorInGroup>,
     /// Absent while a flush is at work and after one has failed: it has validated what may not be
     /// in the log.
     pub(super) validator: Mutex<Option<CommitValidator>>,
+    /// What is visible.
     pub(super) view: RwLock<View>,
+    /// What maintains the index.
     pub(super) maintenance: Maintenance,
-    /// The last number that a run of the index got; none is used twice.
-    pub(super) run_numbers: AtomicU32,
-    pub(super) mender: Arc<Mender>,
-    /// Notified when maintenance may be due.
-    pub(super) wakeup: Arc<Wakeup>,
     /// Whether a maintenance thread is at work.
     pub(super) has_maintenance_thread: AtomicBool,
     pub(super) opened: Opened,
     pub(super) reserve: Reserve,
     /// Held while a payload is erased, and by whoever relies on one still being wanted.
     pub(super) erasing: Mutex<()>,
-    pub(super) _lock: Option<LockGuard>,
 }
 
 impl Store {
@@ -79,7 +69,7 @@ impl Store {
 
     /// The federation.
     pub const fn federation(&self) -> FederationId {
-        self.federation
+        self.files.federation
     }
 
     /// What opening found and mended.
@@ -89,22 +79,22 @@ impl Store {
 
     /// Whether it was opened to be read or written.
     pub const fn mode(&self) -> Mode {
-        self.mode
+        self.files.mode
     }
 
     /// The disk under the store.
     pub const fn disk(&self) -> &Arc<dyn Disk> {
-        &self.disk
+        &self.files.disk
     }
 
     /// The log.
     pub(crate) fn log(&self) -> &Log {
-        &self.log
+        &self.files.log
     }
 
     /// Payloads.
     pub const fn blocks(&self) -> &Blocks {
-        &self.blocks
+        &self.files.blocks
     }
 
     /// Everything durable, as of now. Writers wait while the guard is held: look, and let go.
@@ -119,11 +109,6 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An index of nothing, cut as the options say.
-    pub(super) fn empty_index(&self) -> Index {
-        Index::new(self.options.shards.get(), self.options.seed)
-    }
-
     /// While this is held nothing is erased: what is wanted stays wanted until it is put, and is
     /// not put after it was erased.
     pub fn hold_erasing(&self) -> MutexGuard<'_, ()> {
@@ -133,16 +118,16 @@ impl Store {
     /// What was found to be damaged of the index since the store was opened, and what came of it, a
     /// sentence each. No answer was wrong because of it.
     pub fn index_damage(&self) -> Vec<String> {
-        self.mender.told().clone()
+        self.files.mender.told().clone()
     }
 
     /// The same, but each only once: for whoever passes it on.
     pub fn take_index_damage(&self) -> Vec<String> {
-        std::mem::take(&mut *self.mender.told())
+        std::mem::take(&mut *self.files.mender.told())
     }
 
     /// Makes room for something that frees space, where little is left.
     pub(super) fn make_room(&self) -> Room<'_> {
-        self.reserve.make_room(&*self.disk)
+        self.reserve.make_room(&*self.files.disk)
     }
 }

@@ -1,4 +1,5 @@
-//! The file that makes a directory a store and names its federation: `FORMAT.md`, "The file `store`".
+//! The file that makes a directory a store and names its federation: `FORMAT.md`, "The file
+//! `store`".
 
 use std::sync::Arc;
 

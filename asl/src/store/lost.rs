@@ -10,11 +10,13 @@ use uor_index_format::record::Payload;
 
 use super::checkpoint::DIR;
 use super::error::StoreError;
+use super::files::Files;
 use super::handle::Store;
 use super::naming::naming;
 use super::opened::StaleIndex;
 use super::options::Options;
-use crate::blocks::BlocksError;
+use super::view::View;
+use crate::blocks::{self, BlocksError};
 use crate::disk::{self, Context as _, Disk, DiskError, Mode};
 
 /// What the packs had lost when the log was last read for it, a line each.
@@ -30,8 +32,8 @@ pub(super) struct PacksLost {
 
 impl PacksLost {
     /// What opening the packs found, beside what an earlier opening did.
-    pub(super) fn of(store: &Store) -> Result<Self, DiskError> {
-        let (disk, found) = (store.disk.as_ref(), &store.opened.blocks);
+    pub(super) fn of(files: &Files, found: &blocks::Recovery) -> Result<Self, DiskError> {
+        let disk = files.disk.as_ref();
         let lasting = found
             .damages
             .iter()
@@ -47,7 +49,7 @@ impl PacksLost {
         } else {
             Vec::new()
         };
-        let is_counted = !is_list_lost && !store.options.are_packs_cut && known == lines.as_bytes();
+        let is_counted = !is_list_lost && !files.options.are_packs_cut && known == lines.as_bytes();
         Ok(Self { lines, is_counted })
     }
 
@@ -91,7 +93,7 @@ impl Store {
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<BTreeMap<Checksum, BTreeSet<CanonicalId>>, StoreError> {
-        let lost = self.blocks.forget_damaged(on_progress)?;
+        let lost = self.files.blocks.forget_damaged(on_progress)?;
         let naming = naming(&self.view(), &lost);
         self.want(naming.iter().map(|(checksum, named)| Payload {
             checksum: *checksum,
@@ -102,29 +104,33 @@ impl Store {
             .map(|(checksum, named)| (checksum, named.keys))
             .collect())
     }
+}
 
-    /// Keeps erased what the log calls so, where the packs have lost something and may be older
-    /// than that. A writer erases it again; what cannot be erased beside damaged blocks is not
-    /// shown all the same.
-    pub(super) fn keep_erased(&mut self) -> Result<(), StoreError> {
-        let Options {
-            rebuild_index,
-            are_packs_cut,
-            ..
-        } = self.options;
-        if !(rebuild_index || are_packs_cut || self.opened.blocks.has_lost()) {
-            return Ok(());
-        }
-        let erased: Vec<_> = self.view().erased.keys().copied().collect();
-        self.opened.erased_again = self.blocks.hide_erased(erased)?;
-        if self.mode == Mode::Write {
-            for checksum in &self.opened.erased_again {
-                match self.blocks.erase(*checksum) {
-                    Ok(_) | Err(BlocksError::Damaged(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
+/// Keeps erased what the log calls so, where the packs have lost something and may be older than
+/// that; says which payloads these are. A writer erases them again; what cannot be erased beside
+/// damaged blocks is not shown all the same.
+pub(super) fn keep_erased(
+    files: &Files,
+    packs: &blocks::Recovery,
+    view: &View,
+) -> Result<Vec<Checksum>, StoreError> {
+    let Options {
+        rebuild_index,
+        are_packs_cut,
+        ..
+    } = files.options;
+    if !(rebuild_index || are_packs_cut || packs.has_lost()) {
+        return Ok(Vec::new());
+    }
+    let erased: Vec<_> = view.erased.keys().copied().collect();
+    let erased_again = files.blocks.hide_erased(erased)?;
+    if files.mode == Mode::Write {
+        for checksum in &erased_again {
+            match files.blocks.erase(*checksum) {
+                Ok(_) | Err(BlocksError::Damaged(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
+    Ok(erased_again)
 }

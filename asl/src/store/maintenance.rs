@@ -103,7 +103,7 @@ impl Store {
         if !self.is_seal_due() {
             return;
         }
-        self.wakeup.notify();
+        self.files.wakeup.notify();
         let has_room = self.has_room();
         if self.has_maintenance_thread.load(Ordering::SeqCst) && has_room {
             return;
@@ -114,8 +114,8 @@ impl Store {
     fn is_seal_due(&self) -> bool {
         let view = self.view();
         let (index, commits) = (view.state().index(), view.state().commits());
-        self.mode == Mode::Write
-            && (index.memtable_len() >= self.options.memtable_records_max
+        self.files.mode == Mode::Write
+            && (index.memtable_len() >= self.files.options.memtable_records_max
                 || commits.unstored_len() >= COMMITS_UNSEALED_MAX
                 || view.memtable_share() >= SHARE_DUE)
     }
@@ -123,7 +123,7 @@ impl Store {
     /// Whether the memtable may grow while the maintenance thread is at work.
     fn has_room(&self) -> bool {
         let view = self.view();
-        let records_max = self.options.memtable_records_max.saturating_mul(2);
+        let records_max = self.files.options.memtable_records_max.saturating_mul(2);
         view.state().index().memtable_len() < records_max && view.memtable_share() < 2 * SHARE_DUE
     }
 
@@ -132,7 +132,7 @@ impl Store {
         &self,
         action: impl FnOnce(&Self, &mut MaintenanceState) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        if self.mode == Mode::ReadOnly {
+        if self.files.mode == Mode::ReadOnly {
             return Ok(false);
         }
         // A panic in between has left nothing half-done: what was begun is still there, and what is
@@ -151,8 +151,8 @@ impl Store {
     fn take_up_generation(&self, maintenance: &mut MaintenanceState) -> Result<(), StoreError> {
         let Beginning { generation, runs } = self.view().beginning.clone();
         if generation != maintenance.generation {
-            give_up(self.disk.as_ref())?;
-            remove_files(self.disk.as_ref(), &maintenance.runs)?;
+            give_up(self.files.disk.as_ref())?;
+            remove_files(self.files.disk.as_ref(), &maintenance.runs)?;
             *maintenance = MaintenanceState {
                 runs,
                 generation,
@@ -165,7 +165,7 @@ impl Store {
     /// Puts what was found in the log in the place of what was damaged of the index; says whether
     /// there was any. If something could not be found, everything is rebuilt from the log.
     fn mend(&self, maintenance: &mut MaintenanceState) -> Result<bool, StoreError> {
-        if self.mender.take_beyond_mending() {
+        if self.files.mender.take_beyond_mending() {
             let mut validator = self.validator();
             self.rebuild_from_log(validator.as_mut().ok_or(StoreError::Poisoned)?)?;
             drop(validator);
@@ -181,12 +181,13 @@ impl Store {
         };
         let mut any = !tables.is_empty();
         for table in tables {
-            disk::replace(self.disk.as_ref(), &table.path, &table.bytes)?;
+            disk::replace(self.files.disk.as_ref(), &table.path, &table.bytes)?;
             table.stored();
         }
         for run in runs {
-            any |=
-                run.store_rebuilt(|path, bytes| disk::replace(self.disk.as_ref(), path, bytes))?;
+            any |= run.store_rebuilt(|path, bytes| {
+                disk::replace(self.files.disk.as_ref(), path, bytes)
+            })?;
         }
         Ok(any)
     }

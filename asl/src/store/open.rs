@@ -1,31 +1,20 @@
 //! Opening a store: its files, and what they amount to.
 
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
-use uor_index_format::membership::ConflictRule;
-
 use super::attempt::Attempt;
-use super::checkpoint::Checkpoint;
 use super::error::StoreError;
+use super::files::{Files, OpenedFiles};
 use super::handle::Store;
+use super::lost::keep_erased;
 use super::maintenance::state::{Maintenance, MaintenanceState};
-use super::maintenance::wakeup::Wakeup;
-use super::mend::Mender;
 use super::opened::Opened;
 use super::options::Options;
 use super::reserve::{self, Reserve};
-use super::view::View;
 use super::{beside, recover};
-use crate::blocks::Blocks;
-use crate::disk::{Context as _, Disk, Mode};
+use crate::disk::{Disk, Mode};
 use crate::group::GroupCommit;
-use crate::index::Index;
-use crate::log::Log;
-use crate::state::State;
-
-/// Held by the one writer.
-pub(super) const LOCK_FILE: &str = "lock";
 
 impl Store {
     /// Opens the store on `disk`: for reading beside any writer, or as its one writer.
@@ -46,95 +35,71 @@ impl Store {
         mode: Mode,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let open = || match mode {
+        let open = |released_len| match mode {
             Mode::ReadOnly => beside::open(&disk, options),
-            Mode::Write => Self::open_once(disk.clone(), mode, options, &Attempt::ALONE)
-                .map(|opened| opened.unwrap_or_else(|| unreachable!("nobody else writes"))),
+            Mode::Write => {
+                Self::open_once(disk.clone(), mode, options, released_len, &Attempt::ALONE)
+                    .map(|opened| opened.unwrap_or_else(|| unreachable!("nobody else writes")))
+            }
         };
-        let mut opened = open();
-        let mut released_len = 0;
-        if mode == Mode::Write
-            && opened
-                .as_ref()
-                .err()
-                .is_some_and(StoreError::is_out_of_space)
-        {
-            released_len = reserve::release(&*disk);
+        let opened = open(0);
+        let is_full = opened
+            .as_ref()
+            .err()
+            .is_some_and(StoreError::is_out_of_space);
+        if mode == Mode::Write && is_full {
+            let released_len = reserve::release(&*disk);
             if released_len > 0 {
-                opened = open();
+                return open(released_len);
             }
         }
-        let mut store = opened?;
-        if mode == Mode::Write {
-            store.reserve = Reserve::keep(&*store.disk, options.reserve_bytes, released_len);
-        }
-        Ok(store)
+        opened
     }
 
     /// Opens the store on `disk` as it is now; `None` if its index was changed while it was read.
+    /// So many bytes of its reserve were released for it.
     pub(super) fn open_once(
         disk: Arc<dyn Disk>,
         mode: Mode,
         options: Options,
+        released_len: u64,
         attempt: &Attempt,
     ) -> Result<Option<Self>, StoreError> {
-        let federation = Self::identity(&disk)?;
-        let lock = match mode {
-            Mode::ReadOnly => None,
-            Mode::Write => Some(
-                disk.try_lock(LOCK_FILE)
-                    .during("take the lock that is file", LOCK_FILE)?
-                    .ok_or(StoreError::InUse)?,
-            ),
-        };
-        // Before the log: what it names is in the log then, whatever a writer beside appends
-        // meanwhile.
-        let checkpoint = Checkpoint::load(disk.as_ref())?;
-        let (blocks, blocks_recovery) = Blocks::open_with(disk.clone(), mode, options.blocks)?;
-        let (log, log_recovery) = Log::open_with(disk.clone(), mode, options.log)?;
-        let state = State::new(
-            ConflictRule::default(),
-            Index::new(options.shards.get(), options.seed),
-            log.view(),
-        );
-        let (log, wakeup) = (Arc::new(log), Arc::<Wakeup>::default());
-        let mut store = Self {
-            federation,
-            mode,
-            options,
-            disk,
-            mender: Arc::new(Mender::new(Arc::clone(&log), Arc::clone(&wakeup))),
+        let OpenedFiles {
+            files,
+            checkpoint,
             log,
             blocks,
-            group: GroupCommit::new(),
-            validator: Mutex::new(None),
-            view: RwLock::new(View::new(state)),
-            maintenance: Maintenance::default(),
-            run_numbers: AtomicU32::new(0),
-            wakeup,
-            has_maintenance_thread: AtomicBool::new(false),
-            opened: Opened {
-                log: log_recovery,
-                blocks: blocks_recovery,
-                ..Opened::default()
-            },
-            reserve: Reserve::default(),
-            erasing: Mutex::default(),
-            _lock: lock,
-        };
+        } = Files::open(disk, mode, options)?;
         let mut maintenance = MaintenanceState::default();
-        let opened = recover::open(&store, checkpoint, &mut maintenance, attempt)?;
-        let Some((validator, view, found)) = opened else {
+        let recovered = recover::open(&files, &blocks, checkpoint, &mut maintenance, attempt)?;
+        let Some((validator, view, found)) = recovered else {
             return Ok(None);
         };
         if mode == Mode::Write {
-            maintenance.sweep(store.disk.as_ref())?;
+            maintenance.sweep(files.disk.as_ref())?;
         }
-        store.maintenance = Maintenance::of(maintenance);
-        store.validator = Mutex::new(Some(validator));
-        store.view = RwLock::new(view);
-        (store.opened.index, store.opened.cut) = (found.rebuilt, found.cut);
-        store.keep_erased()?;
-        Ok(Some(store))
+        let erased_again = keep_erased(&files, &blocks, &view)?;
+        let reserve = match mode {
+            Mode::Write => Reserve::keep(&*files.disk, options.reserve_bytes, released_len),
+            Mode::ReadOnly => Reserve::default(),
+        };
+        Ok(Some(Self {
+            files,
+            group: GroupCommit::new(),
+            validator: Mutex::new(Some(validator)),
+            view: RwLock::new(view),
+            maintenance: Maintenance::of(maintenance),
+            has_maintenance_thread: AtomicBool::new(false),
+            opened: Opened {
+                log,
+                blocks,
+                index: found.rebuilt,
+                cut: found.cut,
+                erased_again,
+            },
+            reserve,
+            erasing: Mutex::default(),
+        }))
     }
 }

@@ -25,12 +25,12 @@ impl Store {
         if self.validator().is_none() {
             return Err(StoreError::Poisoned);
         }
-        if self.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {
+        if self.files.blocks.erased(checksum) && self.view().erased(&checksum).is_some() {
             // An erasure that failed looks the same; then this fails.
-            self.blocks.sync()?;
+            self.files.blocks.sync()?;
             return Ok(Erased::default());
         }
-        let erased = self.blocks.erase(checksum)?;
+        let erased = self.files.blocks.erase(checksum)?;
         self.note_removal(Reason::Erased, wall_ms, || Ok(vec![checksum]))?;
         Ok(erased)
     }
@@ -45,14 +45,14 @@ impl Store {
         let wanted: Vec<&Checksum> = {
             let view = self.view();
             let is_here = |checksum: &&Checksum| {
-                view.wanted.contains_key(*checksum) && self.blocks.has(**checksum)
+                view.wanted.contains_key(*checksum) && self.files.blocks.has(**checksum)
             };
             checksums.iter().filter(is_here).collect()
         };
         if wanted.is_empty() {
             return Ok(());
         }
-        self.blocks.sync()?;
+        self.files.blocks.sync()?;
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         for checksum in wanted {
             view.wanted.remove(checksum);

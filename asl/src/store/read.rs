@@ -19,7 +19,8 @@ impl Store {
         number: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let row = self.view().state().commits().row(domain, number)?;
-        row.map(|row| Ok(self.log.read(row.at)?.body)).transpose()
+        row.map(|row| Ok(self.files.log.read(row.at)?.body))
+            .transpose()
     }
 
     /// Membership commits from beyond a fork that say how these sites became members, each after
@@ -36,7 +37,7 @@ impl Store {
         let positions = self.view().testimony_for(sites);
         let (mut commits, mut len) = (Vec::new(), 0);
         for position in positions {
-            let body = self.log.read(position)?.body;
+            let body = self.files.log.read(position)?.body;
             len += body.len() as u64;
             if len > len_max && !commits.is_empty() {
                 break;
@@ -52,7 +53,7 @@ impl Store {
     /// [`StoreError::Log`] or [`StoreError::Entry`] if it cannot be read.
     pub fn read_commit(&self, domain: &SiteId, number: u64) -> Result<Option<Commit>, StoreError> {
         let row = self.view().state().commits().row(domain, number)?;
-        row.map(|row| decode_commit(row.at, &self.log.read(row.at)?.body))
+        row.map(|row| decode_commit(row.at, &self.files.log.read(row.at)?.body))
             .transpose()
     }
 
@@ -72,8 +73,8 @@ impl Store {
             .state()
             .entry(&(*key).into(), snapshot)?
             .and_then(|entry| entry.checksum);
-        match checksum.filter(|checksum| self.blocks.has(*checksum)) {
-            Some(checksum) => Ok(Some(self.blocks.read_all(checksum, len_max)?)),
+        match checksum.filter(|checksum| self.files.blocks.has(*checksum)) {
+            Some(checksum) => Ok(Some(self.files.blocks.read_all(checksum, len_max)?)),
             None => Ok(None),
         }
     }

@@ -14,12 +14,14 @@ use uor_index_format::record::Content;
 use super::attempt::Attempt;
 use super::checkpoint::{self, Checkpoint, Unusable};
 use super::error::StoreError;
+use super::files::Files;
 use super::handle::Store;
 use super::lost::PacksLost;
 use super::maintenance::state::MaintenanceState;
 use super::opened::{LogCut, StaleIndex};
 use super::removal::Removal;
 use super::view::View;
+use crate::blocks;
 use crate::commits::{self, Commits};
 use crate::disk::{self, Disk, DiskError, Mode};
 use crate::entry::{decode_commit, kind};
@@ -105,66 +107,67 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the log cannot be read.
     pub(crate) fn revalidated(&self) -> Result<(CommitValidator, View), StoreError> {
-        rebuild(self, &mut MaintenanceState::apart())
+        rebuild(&self.files, &mut MaintenanceState::apart())
     }
 }
 
 /// Validator and view of everything in the log; `None` if the index was changed while it was read,
 /// and is worth another attempt.
 pub(super) fn open(
-    store: &Store,
+    files: &Files,
+    packs: &blocks::Recovery,
     checkpoint: Option<Result<Checkpoint, Unusable>>,
     maintenance: &mut MaintenanceState,
     attempt: &Attempt,
 ) -> Result<Option<(CommitValidator, View, Found)>, StoreError> {
-    let packs_lost = PacksLost::of(store)?;
+    let packs_lost = PacksLost::of(files, packs)?;
     let mut found = Found {
         rebuilt: None,
-        cut: log_cut(&checkpoint, store.log.view().end()).filter(|_| !store.options.rebuild_index),
+        cut: log_cut(&checkpoint, files.log.view().end()).filter(|_| !files.options.rebuild_index),
     };
     // A reader shows what is there; a writer must not go on where others may know more.
     if let Some(LogCut { end, through, .. }) = found.cut
-        && store.mode == Mode::Write
+        && files.mode == Mode::Write
     {
         return Err(StoreError::LogCut { end, through });
     }
     match checkpoint {
-        None => found.rebuilt = StaleIndex::without_checkpoint(store.disk.as_ref())?,
-        Some(_) if store.options.rebuild_index => {
+        None => found.rebuilt = StaleIndex::without_checkpoint(files.disk.as_ref())?,
+        Some(_) if files.options.rebuild_index => {
             found.rebuilt = Some(StaleIndex::other(
                 "the log was to be read from its start".to_owned(),
             ));
         }
         Some(Err(unusable)) => found.rebuilt = Some(unusable.into()),
         Some(Ok(_)) if found.cut.is_some() => {}
-        Some(Ok(checkpoint)) => match resume(store, maintenance, checkpoint)? {
+        Some(Ok(checkpoint)) => match resume(files, maintenance, checkpoint)? {
             Ok(_) if packs_lost.stale().is_some() => found.rebuilt = packs_lost.stale(),
             Ok((validator, view)) => return Ok(Some((validator, view, found))),
             Err(reason) => found.rebuilt = Some(reason),
         },
     }
-    if found.rebuilt.is_some() && attempt.is_worth_another(store.disk.as_ref())? {
+    if found.rebuilt.is_some() && attempt.is_worth_another(files.disk.as_ref())? {
         return Ok(None);
     }
     *maintenance = MaintenanceState::default();
-    store.forget_index()?;
-    if store.mode == Mode::Write {
-        packs_lost.note(store.disk.as_ref())?;
+    files.forget_index()?;
+    if files.mode == Mode::Write {
+        packs_lost.note(files.disk.as_ref())?;
     }
-    let (validator, view) = rebuild(store, maintenance)?;
+    let (validator, view) = rebuild(files, maintenance)?;
     Ok(Some((validator, view, found)))
 }
 
 /// Takes up what the checkpoint says, and what came after it in the log, which is no shorter than
 /// it was.
 fn resume(
-    store: &Store,
+    files: &Files,
     maintenance: &mut MaintenanceState,
     checkpoint: Checkpoint,
 ) -> Result<Result<(CommitValidator, View), StaleIndex>, StoreError> {
     let unusable = |stale: StaleIndex| Ok(Err(stale));
-    if checkpoint.shards != store.options.shards.get() {
-        let (found, wanted) = (checkpoint.shards, store.options.shards);
+    if checkpoint.shards != files.options.shards.get() {
+        let (found, wanted) = (checkpoint.shards, files.options.shards);
         return unusable(StaleIndex::other(format!(
             "the index has {found} shards, {wanted} are asked for"
         )));
@@ -173,7 +176,7 @@ fn resume(
         Ok(parts) => parts,
         Err(damaged) => return unusable(damaged.into()),
     };
-    let mut validator = match CommitValidator::remembering(store.federation, &checkpoint.validator)
+    let mut validator = match CommitValidator::remembering(files.federation, &checkpoint.validator)
     {
         Ok(validator) => validator,
         Err(source) => {
@@ -184,13 +187,13 @@ fn resume(
     };
     validator
         .genesis()
-        .map_or(Ok(()), |genesis| is_founded_by(store, genesis))?;
-    store
+        .map_or(Ok(()), |genesis| is_founded_by(files, genesis))?;
+    files
         .run_numbers
         .store(checkpoint.next_run, Ordering::SeqCst);
-    let source: Arc<dyn commits::Source> = store.mender.clone();
+    let source: Arc<dyn commits::Source> = files.mender.clone();
     let commits = match Commits::open(
-        store.disk.as_ref(),
+        files.disk.as_ref(),
         &checkpoint.domains(),
         &validator.frontier(),
         &source,
@@ -198,7 +201,7 @@ fn resume(
         Ok(commits) => commits,
         Err(error) => return unusable(StaleIndex::file(&error)),
     };
-    let index = match open_runs(store, &checkpoint, &commits) {
+    let index = match open_runs(files, &checkpoint, &commits) {
         Ok(index) => index,
         Err(error) => return unusable(StaleIndex::file(&error)),
     };
@@ -215,8 +218,8 @@ fn resume(
         Err(error) => return unusable(StaleIndex::file(&error)),
     }
     // The mark behind what was synced last may not be there.
-    let through = checkpoint.through().min(store.log.view().end());
-    if let Err(error) = store.log.entries_from(through) {
+    let through = checkpoint.through().min(files.log.view().end());
+    if let Err(error) = files.log.entries_from(through) {
         return unusable(StaleIndex::checkpoint(format!(
             "the log has nothing where it ends: {error}"
         )));
@@ -228,7 +231,7 @@ fn resume(
     let state = State::resume(
         rule,
         index,
-        store.log.view(),
+        files.log.view(),
         commits,
         parts.sum,
         parts.conflicts,
@@ -241,12 +244,12 @@ fn resume(
     view.wanted = parts
         .wanted
         .into_iter()
-        .filter(|(checksum, _)| view.may_want(checksum, &store.blocks))
+        .filter(|(checksum, _)| view.may_want(checksum, &files.blocks))
         .collect();
     view.unaccepted = checkpoint.unaccepted;
     view.unaccepted_heads = checkpoint.unaccepted_heads();
     maintenance.resume(checkpoint);
-    match replay(store, through, &mut validator, &mut view, maintenance) {
+    match replay(files, through, &mut validator, &mut view, maintenance) {
         Ok(()) => Ok(Ok((validator, view))),
         Err(StoreError::Read(error)) if error.is_of_index() => unusable(StaleIndex::file(&error)),
         Err(error) => Err(error),
@@ -254,8 +257,8 @@ fn resume(
 }
 
 /// Whether the store's federation is the one that this genesis founds: no other gets into a log.
-fn is_founded_by(store: &Store, genesis: &Genesis) -> Result<(), StoreError> {
-    let (named, found) = (store.federation, genesis.federation_id());
+fn is_founded_by(files: &Files, genesis: &Genesis) -> Result<(), StoreError> {
+    let (named, found) = (files.federation, genesis.federation_id());
     if named == found {
         Ok(())
     } else {
@@ -265,14 +268,14 @@ fn is_founded_by(store: &Store, genesis: &Genesis) -> Result<(), StoreError> {
 
 /// The index that a checkpoint names.
 fn open_runs(
-    store: &Store,
+    files: &Files,
     checkpoint: &Checkpoint,
     commits: &Commits,
 ) -> Result<Index, ReadError> {
-    let mut index = store.empty_index();
+    let mut index = files.empty_index();
     let ordinals = Arc::new(commits.ordinals().clone());
     for stored in &checkpoint.runs {
-        index.push_run(Arc::new(store.open_stored(stored, &ordinals)?));
+        index.push_run(Arc::new(files.open_stored(stored, &ordinals)?));
     }
     Ok(index)
 }
@@ -321,19 +324,19 @@ fn log_cut(checkpoint: &Option<Result<Checkpoint, Unusable>>, end: LogPosition) 
 
 /// Validates and applies the whole log.
 pub(super) fn rebuild(
-    store: &Store,
+    files: &Files,
     maintenance: &mut MaintenanceState,
 ) -> Result<(CommitValidator, View), StoreError> {
-    let mut validator = CommitValidator::new(store.federation);
+    let mut validator = CommitValidator::new(files.federation);
     let state = State::new(
         ConflictRule::default(),
-        store.empty_index(),
-        store.log.view(),
+        files.empty_index(),
+        files.log.view(),
     );
     let mut view = View::new(state);
-    freeze_proven(&mut store.log.entries(), &mut validator)?;
+    freeze_proven(&mut files.log.entries(), &mut validator)?;
     replay(
-        store,
+        files,
         LogPosition::START,
         &mut validator,
         &mut view,
@@ -361,7 +364,7 @@ fn freeze_proven(entries: &mut Entries, validator: &mut CommitValidator) -> Resu
 /// Validates and applies the commits from a place in the log on, in the order they arrived; what
 /// cannot be validated because of a proof is tried again until nothing more is accepted.
 fn replay(
-    store: &Store,
+    files: &Files,
     from: LogPosition,
     validator: &mut CommitValidator,
     view: &mut View,
@@ -370,17 +373,17 @@ fn replay(
     let mut waiting = Vec::new();
     // A reader finds no first segment where nothing was ever written.
     let entries = if from == LogPosition::START {
-        store.log.entries()
+        files.log.entries()
     } else {
-        store.log.entries_from(from)?
+        files.log.entries_from(from)?
     };
     for found in entries {
         let found = found?;
-        maintenance.spill(store, view, found.position)?;
+        maintenance.spill(files, view, found.position)?;
         match found.kind {
             kind::COMMIT => {
                 let commit = decode_commit(found.position, &found.body)?;
-                if !accept(store, &commit, found.position, validator, view)? {
+                if !accept(files, &commit, found.position, validator, view)? {
                     waiting.push(found.position);
                 }
             }
@@ -404,8 +407,8 @@ fn replay(
         let before = waiting.len();
         let mut still = Vec::new();
         for position in waiting {
-            let commit = decode_commit(position, &store.log.read(position)?.body)?;
-            if !accept(store, &commit, position, validator, view)? {
+            let commit = decode_commit(position, &files.log.read(position)?.body)?;
+            if !accept(files, &commit, position, validator, view)? {
                 still.push(position);
             }
         }
@@ -416,7 +419,7 @@ fn replay(
     }
     view.unaccepted += waiting.len() as u64;
     for position in waiting {
-        let commit = decode_commit(position, &store.log.read(position)?.body)?;
+        let commit = decode_commit(position, &files.log.read(position)?.body)?;
         if validator.genesis().is_none() {
             // Nothing is accepted: the federation may be another one's. Beside accepted commits, a
             // genesis proves nothing.
@@ -424,7 +427,7 @@ fn replay(
                 .records()
                 .iter()
                 .try_for_each(|record| match record.content() {
-                    Content::Genesis(genesis) => is_founded_by(store, genesis),
+                    Content::Genesis(genesis) => is_founded_by(files, genesis),
                     _ => Ok(()),
                 })?;
         }
@@ -436,7 +439,7 @@ fn replay(
 }
 
 fn accept(
-    store: &Store,
+    files: &Files,
     commit: &Commit,
     position: LogPosition,
     validator: &mut CommitValidator,
@@ -447,7 +450,7 @@ fn accept(
             validator.accept(commit);
             view.take_rule(validator);
             let change = view.prepare(commit)?;
-            let payloads = (store.options.payloads, &store.blocks);
+            let payloads = (files.options.payloads, &files.blocks);
             view.apply(commit, position, change, payloads);
             validator.forget_recent();
             true

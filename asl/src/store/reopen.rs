@@ -8,7 +8,9 @@ use crate::validator::CommitValidator;
 impl Store {
     /// Whether a write has failed, so that nothing is taken in until the store is opened again.
     pub fn is_poisoned(&self) -> bool {
-        self.blocks.is_poisoned() || self.log.is_poisoned() || self.validator().is_none()
+        self.files.blocks.is_poisoned()
+            || self.files.log.is_poisoned()
+            || self.validator().is_none()
     }
 
     /// Opens packs and log again, if a write has failed, and rebuilds everything from the log where
@@ -22,13 +24,13 @@ impl Store {
         let _alone = self.hold_erasing();
         let _room = self.make_room();
         let mut validator = self.validator();
-        let is_validated = validator.is_some() && !self.log.is_poisoned();
-        let reopened = self.blocks.reopen()?.is_some();
+        let is_validated = validator.is_some() && !self.files.log.is_poisoned();
+        let reopened = self.files.blocks.reopen()?.is_some();
         if is_validated {
             return Ok(reopened);
         }
-        self.log.reopen()?;
-        let mut revalidated = CommitValidator::new(self.federation);
+        self.files.log.reopen()?;
+        let mut revalidated = CommitValidator::new(self.files.federation);
         self.rebuild_from_log(&mut revalidated)?;
         *validator = Some(revalidated);
         Ok(true)

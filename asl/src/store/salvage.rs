@@ -6,9 +6,9 @@ use std::sync::Arc;
 use uor_index_format::id::SiteId;
 
 use super::error::StoreError;
+use super::files::LOCK_FILE;
 use super::handle::Store;
 use super::maintenance::runs::give_up;
-use super::open::LOCK_FILE;
 use super::options::Options;
 use crate::disk::{Context as _, Disk, Mode};
 use crate::entry;

@@ -167,11 +167,18 @@ impl DomainMemory {
             .map(|hash| CommitHash::from_bytes(*hash))
             .collect();
         let last = self.last.as_deref().map(CommitHeader::decode).transpose()?;
+        let (before, federation) = (self.before(last.as_ref())?, FederationState::of(&knows));
+        if let (Some(last), Some(_)) = (&last, &before)
+            && known_by(last, &knows, federation) != last.federation
+        {
+            let problem = "they are not those that the last commit names";
+            return Err(Reader::invalid("known membership commits", 0, problem));
+        }
         Ok(Domain {
-            before: self.before(last.as_ref())?,
+            before,
             last,
             recent: Vec::new(),
-            federation: FederationState::of(&knows),
+            federation,
             knows,
             admitted: sites(&self.admitted).collect(),
             readmissions: usize::try_from(self.readmissions).unwrap_or(usize::MAX),
@@ -196,6 +203,21 @@ impl DomainMemory {
             }
             _ => Ok(Some(before)),
         }
+    }
+}
+
+/// The digest of what a writer knew when it wrote its last commit: all that it knows, but for that
+/// commit itself.
+fn known_by(
+    last: &CommitHeader,
+    knows: &BTreeSet<CommitHash>,
+    federation: FederationState,
+) -> FederationState {
+    let last = last.hash();
+    if knows.contains(&last) {
+        FederationState::of(knows.iter().filter(|hash| **hash != last))
+    } else {
+        federation
     }
 }
 

@@ -188,7 +188,7 @@ fn differences(kept: &View, rebuilt: &View, findings: &mut Vec<Finding>) {
     );
     let unaccepted = |view: &View| view.unaccepted().to_string();
     compare(
-        "commits that do not count",
+        "commits that are not accepted",
         kept.unaccepted() == rebuilt.unaccepted(),
         unaccepted(kept),
         unaccepted(rebuilt),

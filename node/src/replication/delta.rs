@@ -4,9 +4,9 @@ use uor_asl::store::{Store, StoreError};
 use uor_index_format::id::{CommitHash, SiteId};
 use uor_index_format::wire::{DELTA_LEN_MAX, Refusal, Response};
 
-/// The commits of a domain behind number `after`, ascending and without a gap, at least one if there
-/// is one, else at most [`DELTA_LEN_MAX`] bytes; and how many are left. The asker names its last by
-/// hash: if that is not ours, the domain forked.
+/// The commits of a domain behind number `after`, ascending and without a gap, at least one if
+/// there is one, else at most [`DELTA_LEN_MAX`] bytes; and how many are left. The asker names its
+/// last by hash: if that is not ours, the domain forked.
 ///
 /// # Errors
 /// [`StoreError`] if the first of them cannot be read.

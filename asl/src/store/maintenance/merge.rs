@@ -34,7 +34,7 @@ impl Store {
             return self.seal(maintenance).map(drop);
         };
         let old: Vec<StoredRun> = checkpoint.runs.splice(runs.clone(), [stored]).collect();
-        checkpoint.next_run = self.run_numbers.load(Ordering::SeqCst);
+        checkpoint.next_run = self.files.run_numbers.load(Ordering::SeqCst);
         checkpoint.store(self.disk().as_ref())?;
         maintenance.runs.clone_from(&checkpoint.runs);
         maintenance.checkpoint = Some(checkpoint);
@@ -43,7 +43,7 @@ impl Store {
             view.state.merged(runs, Arc::new(run));
         }
         drop(view);
-        Ok(remove_files(self.disk.as_ref(), &old)?)
+        Ok(remove_files(self.files.disk.as_ref(), &old)?)
     }
 
     /// These runs as one, durably; `None` if what is seen now is not what the checkpoint speaks of:
@@ -75,14 +75,14 @@ impl Store {
                 view.ordinals(),
             )
         };
-        let number = self.take_run_number();
+        let number = self.files.take_run_number();
         let stored = &maintenance.runs[runs];
         let range = (stored[0].range.0, stored[stored.len() - 1].range.1);
-        let shards = self.options.shards.get();
+        let shards = self.files.options.shards.get();
         let passes = u32::try_from(records.div_ceil(RECORDS_AT_ONCE))
             .unwrap_or(u32::MAX)
             .clamp(1, shards);
-        let log = self.log.view();
+        let log = self.files.log.view();
         let mut files = Vec::new();
         for pass in 0..passes {
             let taken = pass * shards / passes..(pass + 1) * shards / passes;
@@ -101,7 +101,11 @@ impl Store {
             LogPosition::from_u64(range.0),
             LogPosition::from_u64(range.1),
         );
-        let run = open_run(number, files, self.run_source(number, positions, &ordinals))?;
+        let run = open_run(
+            number,
+            files,
+            self.files.run_source(number, positions, &ordinals),
+        )?;
         let stored = StoredRun {
             number,
             range,

@@ -13,6 +13,7 @@ use crate::index::{Run, RunBuilder, share_of_run};
 use crate::log::LogPosition;
 use crate::store::checkpoint::StoredRun;
 use crate::store::error::StoreError;
+use crate::store::files::Files;
 use crate::store::handle::Store;
 use crate::store::view::View;
 
@@ -54,11 +55,11 @@ impl Store {
     }
 
     fn write_run(&self, capture: &Capture, start: LogPosition) -> Result<Written, StoreError> {
-        let number = self.take_run_number();
-        let builder = RunBuilder::of(&capture.memtable, self.options.shards.get());
+        let number = self.files.take_run_number();
+        let builder = RunBuilder::of(&capture.memtable, self.files.options.shards.get());
         let files = builder.encode(number, &capture.log)?;
         let range = (start, capture.through);
-        let source = self.run_source(number, range, &capture.ordinals);
+        let source = self.files.run_source(number, range, &capture.ordinals);
         let run = open_run(number, write_files(self.disk(), number, 0, files)?, source)?;
         let store = |unstored: &Unstored| unstored.store(self.disk().as_ref());
         let tables = capture
@@ -67,7 +68,7 @@ impl Store {
             .map(store)
             .collect::<Result<_, _>>()?;
         // A payload that is no longer wanted has to be here after a crash as well.
-        self.blocks.sync()?;
+        self.files.blocks.sync()?;
         let stored = StoredRun {
             number,
             range: (range.0.to_u64(), range.1.to_u64()),
@@ -94,8 +95,8 @@ impl Store {
             unreachable!("what was written is what was begun")
         };
         let runs = [maintenance.runs.as_slice(), &[stored]].concat();
-        let next_run = self.run_numbers.load(Ordering::SeqCst);
-        let checkpoint = capture.checkpoint(self.options.shards.get(), next_run, runs);
+        let next_run = self.files.run_numbers.load(Ordering::SeqCst);
+        let checkpoint = capture.checkpoint(self.files.options.shards.get(), next_run, runs);
         checkpoint.store(self.disk().as_ref())?;
         maintenance.runs.clone_from(&checkpoint.runs);
         maintenance.checkpoint = Some(checkpoint);
@@ -103,7 +104,7 @@ impl Store {
         let capture = maintenance.begun.take();
         if view.beginning.generation == maintenance.generation {
             let unstored = capture.into_iter().flat_map(|capture| capture.unstored);
-            let source: Arc<dyn commits::Source> = self.mender.clone();
+            let source: Arc<dyn commits::Source> = self.files.mender.clone();
             view.state
                 .sealed(Arc::new(run), unstored.zip(tables), &source);
         }
@@ -116,31 +117,31 @@ impl MaintenanceState {
     /// reader keeps the run in memory. No checkpoint names it before all is validated.
     pub(in crate::store) fn spill(
         &mut self,
-        store: &Store,
+        files: &Files,
         view: &mut View,
         through: LogPosition,
     ) -> Result<(), StoreError> {
         let is_long = share_of_run(view.memtable_from, through) >= 2 * SHARE_DUE;
-        if view.state.index().memtable_len() < store.options.memtable_records_max && !is_long {
+        if view.state.index().memtable_len() < files.options.memtable_records_max && !is_long {
             return Ok(());
         }
         view.memtable_from = through;
-        let number = store.take_run_number();
+        let number = files.take_run_number();
         let memtable = view.state.rotate();
-        let files = RunBuilder::of(&memtable, store.options.shards.get())
+        let encoded = RunBuilder::of(&memtable, files.options.shards.get())
             .encode(number, view.state.log())?;
-        let files = match store.mode {
-            Mode::Write if !self.is_apart => write_files(store.disk(), number, 0, files)?,
+        let written = match files.mode {
+            Mode::Write if !self.is_apart => write_files(&files.disk, number, 0, encoded)?,
             _ => (0..)
-                .zip(files)
+                .zip(encoded)
                 .map(|(shard, bytes)| (path(number, shard), bytes.into()))
                 .collect(),
         };
         let range = (self.end(), through);
         let run = open_run(
             number,
-            files,
-            store.run_source(number, range, &view.ordinals()),
+            written,
+            files.run_source(number, range, &view.ordinals()),
         )?;
         self.runs.push(StoredRun {
             number,

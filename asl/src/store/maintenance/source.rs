@@ -12,10 +12,10 @@ use crate::index::{Run, Source};
 use crate::log::LogPosition;
 use crate::state::error::ReadError;
 use crate::store::checkpoint::StoredRun;
-use crate::store::handle::Store;
+use crate::store::files::Files;
 use crate::store::mend::RunSource;
 
-impl Store {
+impl Files {
     pub(super) fn run_source(
         &self,
         number: u32,

@@ -44,7 +44,7 @@ fn run(store: &Store, is_over: &AtomicBool) {
         // What fails is tried again when more has been added, not before.
         while !over() && store.maintain().unwrap_or(false) {}
         if !over() {
-            store.wakeup.wait();
+            store.files.wakeup.wait();
         }
     }
 }
@@ -52,7 +52,7 @@ fn run(store: &Store, is_over: &AtomicBool) {
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        self.store.wakeup.notify();
+        self.store.files.wakeup.notify();
         if let Some(thread) = self.thread.take() {
             // A panic of the maintenance thread has lost nothing: all it does can be done again.
             drop(thread.join());
