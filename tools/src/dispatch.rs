@@ -16,6 +16,7 @@ use uor_node::control::{Client, ControlError, Request};
 use uor_node::site::{OpenError, Site};
 
 use crate::audit;
+use crate::carried;
 use crate::cli::replay::UorReplay;
 use crate::cli::{Command, Init, Program, Rule, Uor};
 use crate::code::Code;
@@ -134,6 +135,9 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
         Command::Restore(args) => backup::restore(args, &dir, &mut console),
         command => match reach(&dir, mode_of(command)) {
             Ok(Reached::Node(client)) => {
+                if let Err(failed) = carried::check(command, &cwd()) {
+                    return finish(Err(failed), &DOING, &mut console);
+                }
                 drop(console);
                 in_good_order(Manner::Beside(client.canceller()));
                 return carry_over(client, uor.global.json, args_os, &cancel);
