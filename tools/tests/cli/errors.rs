@@ -108,6 +108,18 @@ const WRONG: &[(&[&str], i32, &str, &str)] = &[
         "bad-name",
         "head",
     ),
+    (
+        &["status", "--data", "text.toml"],
+        1,
+        "wrong-kind",
+        "text.toml is a file",
+    ),
+    (
+        &["init", "--data", "text.toml"],
+        1,
+        "wrong-kind",
+        "text.toml is a file",
+    ),
     (&["log", "--domain", "nowhere"], 1, "not-found", "nowhere"),
     (
         &[
@@ -389,6 +401,7 @@ fn uor_replay_says_what_it_could_not_do_in_the_same_form() {
             "bad-input",
         ),
         (&["verify", "nowhere"], 2, "no-site"),
+        (&["verify", "text.toml"], 2, "wrong-kind"),
         (&["state", "data", "--at", "nothing"], 2, "not-found"),
         (&["exec", "data", "--receipt", "nothing"], 2, "not-found"),
         (
