@@ -108,6 +108,25 @@ const WRONG: &[(&[&str], i32, &str, &str)] = &[
         "bad-name",
         "head",
     ),
+    (&["recover", "--peer", "bogus"], 1, "bad-address", "bogus"),
+    (
+        &["add", "tree", "--exclude", "{broken"],
+        1,
+        "bad-input",
+        "{broken",
+    ),
+    (
+        &["get", "tree/file", "-o", "nowhere/x"],
+        1,
+        "file-not-found",
+        "no directory",
+    ),
+    (
+        &["get", "tree/file", "-o", "text.toml/x"],
+        1,
+        "file-not-found",
+        "text.toml",
+    ),
     (
         &["status", "--data", "text.toml"],
         1,
