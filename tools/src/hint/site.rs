@@ -11,6 +11,7 @@ use uor_node::site::{
 
 use super::known::{Known, code, help, if_is, of_cause};
 use crate::code::Code;
+use crate::render::plain;
 
 /// What is known of an error, if it is one of these.
 pub(super) fn known<'a>(error: &'a (dyn Error + 'static)) -> Known<'a> {
@@ -102,6 +103,13 @@ fn snapshot_error(error: &SnapshotError) -> Known<'_> {
         SnapshotError::Store(error) => Known::Of(error),
         SnapshotError::Label(error) => Known::Of(error),
         SnapshotError::ReservedLabel => code(Code::BadName),
+        SnapshotError::LabelTaken { label, .. } => help(
+            Code::Exists,
+            format!(
+                "choose another label, or let go of that snapshot first: `uor snapshot drop {}`",
+                plain(label)
+            ),
+        ),
         SnapshotError::File(error) => Known::Of(error),
         _ => Known::Nothing,
     }

@@ -108,6 +108,12 @@ const WRONG: &[(&[&str], i32, &str, &str)] = &[
         "bad-name",
         "head",
     ),
+    (
+        &["snapshot", "create", "--label", "s"],
+        1,
+        "exists",
+        "label `s`",
+    ),
     (&["recover", "--peer", "bogus"], 1, "bad-address", "bogus"),
     (
         &["add", "tree", "--exclude", "{broken"],
