@@ -279,10 +279,7 @@ impl Response {
 pub enum Refusal {
     /// All that is ever said to a stranger: not whether the federation is another, the ticket
     /// unknown or used, the credential expired, or the question malformed.
-    #[error(
-        "it does not let this site in: perhaps it has not heard of its admission yet, or the ticket was used before, or the \
-         credential has expired"
-    )]
+    #[error("it does not let this site in")]
     NotAdmitted,
     /// The answerer does not have what was asked for.
     #[error("it does not have that")]

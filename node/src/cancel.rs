@@ -85,6 +85,22 @@ impl Cancel {
                 .open(path)?,
         ))
     }
+
+    /// Reads a file or a pipe to its end, if that comes within `len_max` bytes.
+    ///
+    /// # Errors
+    /// Whatever the system says, or that it is longer.
+    pub fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(path)?
+            .take(len_max.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > len_max {
+            let problem = format!("it is longer than {len_max} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+        }
+        Ok(bytes)
+    }
 }
 
 /// A stream that is read as long as it is wanted.
@@ -162,5 +178,18 @@ mod tests {
         let mut read = String::new();
         awaiting.read_to_string(&mut read).unwrap();
         assert_eq!(read, "text");
+    }
+
+    #[test]
+    fn no_more_is_read_than_may_be() {
+        let path = Path::new("/dev/zero");
+        let error = Cancel::default().read(path, 1000).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(
+            Cancel::default()
+                .read(Path::new("/dev/null"), 0)
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -26,7 +26,7 @@ mod replica;
 mod signals;
 mod status;
 
-pub use self::address::site_at;
+pub use self::address::{check_peer, site_at};
 pub use self::config::{ServiceConfig, ServiceEvent};
 pub use self::error::ServiceError;
 pub use self::handle::{ServiceControl, ServiceHandle, handle};

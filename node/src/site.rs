@@ -57,7 +57,7 @@ pub use self::ingest::{
 };
 pub use self::integrity::{Hold, HoldError, Loss, Witnessed};
 pub use self::retention::{
-    EraseError, ErasedPayload, Gathered, GcError, RemoveError, Removed, RemovedAll,
+    EraseError, ErasedPayload, Gathered, GcError, RemoveError, Removed, RemovedAll, SnapshotDropped,
 };
 pub use self::setup::{
     Damaged, InitError, Initialised, InviteError, OpenError, Peer, RecoverError, RedeemError,

@@ -39,8 +39,8 @@ pub struct Uor {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// The data directory [default: the platform's]
-    #[arg(long, global = true, env = "UOR_DATA", value_name = "DIR")]
+    /// The data directory [default: what UOR_DATA says, or else the platform's]
+    #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Print JSON: one document, or one per line where there are several items
     #[arg(long, global = true)]

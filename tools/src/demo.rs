@@ -68,8 +68,7 @@ pub fn run(dir: Option<&Path>, console: &mut Console<'_>) -> Outcome<Exit> {
             .code(Code::FileNotFound)
             .hint("`uor demo` takes a directory whose files it adds"));
     }
-    let root = Scratch::new("uor-demo")
-        .map_err(|error| Failed::from(error).hint("set TMPDIR to a folder that can be written"))?;
+    let root = Scratch::new("uor-demo")?;
     match play(&source, root.path(), began_ms, console) {
         Ok(shown) if shown.verdict == Verdict::Agrees => {
             console.show(&shown, render)?;

@@ -16,6 +16,7 @@ use uor_node::control::{Client, ControlError, Request};
 use uor_node::site::{OpenError, Site};
 
 use crate::audit;
+use crate::carried;
 use crate::cli::replay::UorReplay;
 use crate::cli::{Command, Init, Program, Rule, Uor};
 use crate::code::Code;
@@ -27,6 +28,7 @@ use crate::demo;
 use crate::ending::{AUDITING, DOING, finish};
 use crate::exit::{Exit, Failed, Outcome, USAGE_OF_REPLAY, status_of};
 use crate::interrupt::{Manner, Signals};
+use crate::render::plain;
 use crate::usage::{program_args, usage};
 
 /// How long to wait for a process that has the data directory open and serves no commands (yet).
@@ -73,9 +75,13 @@ fn cwd() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
-/// The data directory: as given, or the platform's.
+/// The data directory: as given, or as the environment says, or the platform's. An empty variable
+/// is one that is not set.
 fn data_dir(given: Option<&Path>) -> Outcome<PathBuf> {
-    match given {
+    let said = std::env::var_os("UOR_DATA")
+        .filter(|said| !said.is_empty())
+        .map(PathBuf::from);
+    match given.or(said.as_deref()) {
         Some(dir) => Ok(cwd().join(dir)),
         None => directories::ProjectDirs::from("", "", "uor")
             .map(|dirs| dirs.data_dir().to_owned())
@@ -84,6 +90,28 @@ fn data_dir(given: Option<&Path>) -> Outcome<PathBuf> {
                     .hint("say --data DIR, or set UOR_DATA")
             }),
     }
+}
+
+/// Whether a command looks into the data directory, or makes it.
+const fn needs_directory(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Demo(_) | Command::Program(Program::Check { .. })
+    )
+}
+
+/// What is looked for in a file is not found in many ways, none of which says that it is one.
+fn refuse_file(dir: &Path) -> Outcome<()> {
+    if dir.is_file() {
+        let message = format!(
+            "{} is a file, not a directory",
+            plain(&dir.to_string_lossy())
+        );
+        return Err(Failed::new(message)
+            .code(Code::WrongKind)
+            .hint("--data, or else UOR_DATA, names the data directory"));
+    }
+    Ok(())
 }
 
 fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
@@ -98,6 +126,11 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
         Ok(dir) => dir,
         Err(failed) => return finish(Err(failed), &DOING, &mut console),
     };
+    if needs_directory(&uor.command)
+        && let Err(failed) = refuse_file(&dir)
+    {
+        return finish(Err(failed), &DOING, &mut console);
+    }
     let signals =
         (!matches!(uor.command, Command::Node(_))).then(|| Signals::heed(&cancel, style.json));
     let in_good_order = |manner| {
@@ -134,6 +167,9 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
         Command::Restore(args) => backup::restore(args, &dir, &mut console),
         command => match reach(&dir, mode_of(command)) {
             Ok(Reached::Node(client)) => {
+                if let Err(failed) = carried::check(command, &cwd()) {
+                    return finish(Err(failed), &DOING, &mut console);
+                }
                 drop(console);
                 in_good_order(Manner::Beside(client.canceller()));
                 return carry_over(client, uor.global.json, args_os, &cancel);

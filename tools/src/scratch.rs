@@ -15,6 +15,17 @@ fn folders() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// There is no folder for temporary files.
+#[derive(Debug, thiserror::Error)]
+#[error("could not make a folder for temporary files in {}", dir.display())]
+pub struct NoScratch {
+    /// Where it was to be.
+    dir: PathBuf,
+    /// What the system said.
+    #[source]
+    pub(crate) source: io::Error,
+}
+
 /// A folder that is removed with everything in it when this is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
@@ -24,8 +35,8 @@ impl Scratch {
     /// it.
     ///
     /// # Errors
-    /// Whatever the system says.
-    pub fn new(name: &str) -> io::Result<Self> {
+    /// [`NoScratch`], with what the system says.
+    pub fn new(name: &str) -> Result<Self, NoScratch> {
         use std::os::unix::fs::DirBuilderExt as _;
         let name = format!(
             "{name}-{}-{}",
@@ -34,7 +45,11 @@ impl Scratch {
         );
         let path = std::env::temp_dir().join(name);
         let mut folders = folders();
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|source| NoScratch {
+            dir: std::env::temp_dir(),
+            source,
+        })?;
         folders.insert(path.clone());
         Ok(Self(path))
     }

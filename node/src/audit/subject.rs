@@ -28,6 +28,12 @@ pub struct Audited {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// A file was named.
+    #[error("{name} is a file, not a directory")]
+    IsFile {
+        /// How the store was named.
+        name: String,
+    },
     /// The store in it could not be opened.
     #[error("could not open the store {name}")]
     Directory {
@@ -82,6 +88,9 @@ impl Audited {
     /// [`OpenError`].
     pub fn open(name: impl Into<String>, path: PathBuf) -> Result<Self, OpenError> {
         let name = name.into();
+        if path.is_file() {
+            return Err(OpenError::IsFile { name });
+        }
         Site::refuse_newer(&path).map_err(|source| OpenError::Newer {
             name: name.clone(),
             source,

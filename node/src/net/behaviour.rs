@@ -122,7 +122,7 @@ fn transport(keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetEr
     Ok(Accepting::new(timed, ACCEPTING_MAX).boxed())
 }
 
-/// Whether nobody listens at an address yet. libp2p lets its TCP sockets share a port, so that two
+/// Whether an address can be listened on: it is this machine's, and nobody listens there yet. libp2p lets its TCP sockets share a port, so that two
 /// programs could both believe to listen there; this socket does not share.
 fn is_free(address: &Multiaddr) -> Result<(), NetError> {
     let mut parts = address.iter();
@@ -140,10 +140,7 @@ fn is_free(address: &Multiaddr) -> Result<(), NetError> {
         }
         _ => Ok(()),
     };
-    bound.map_err(|source| NetError::Taken {
-        address: address.clone(),
-        source,
-    })
+    bound.map_err(|source| NetError::of_bind(address.clone(), source))
 }
 
 fn multiplexer() -> yamux::Config {

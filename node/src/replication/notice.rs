@@ -124,7 +124,7 @@ impl Notice {
             Self::Malformed { .. } => ("malformed messages", None),
             Self::WrongPayload { .. } => ("wrong payloads", None),
             Self::Unreadable { .. } => ("questions that damage left without an answer", None),
-            Self::CaughtUp { peer, .. } => ("positions reached", Some(*peer)),
+            Self::CaughtUp { peer, .. } => ("times caught up", Some(*peer)),
             Self::Diverged { peer, .. } => ("state roots that differ", Some(*peer)),
             // Each costs its author a commit, or a proof that is kept; only this site's own key
             // makes its own.

@@ -27,6 +27,14 @@ pub(super) fn parse_peer(address: &str) -> Result<(Multiaddr, SiteId), ServiceEr
     Ok((parsed, site))
 }
 
+/// Whether this is an address of a member: one that can be understood, and says who answers there.
+///
+/// # Errors
+/// [`ServiceError::Address`] or [`ServiceError::AddressWithoutPeer`].
+pub fn check_peer(address: &str) -> Result<(), ServiceError> {
+    parse_peer(address).map(drop)
+}
+
 /// The site that is expected at a multiaddress, if it names one.
 pub fn site_at(address: &str) -> Option<SiteId> {
     parse_peer(address).ok().map(|(_, site)| site)

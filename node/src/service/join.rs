@@ -76,7 +76,7 @@ pub enum JoinError {
         reason: String,
     },
     /// The ticket was refused.
-    #[error("the site that gave the ticket refuses")]
+    #[error("the site that gave the ticket refuses{}", of_ticket(.0))]
     Refused(#[source] Refusal),
     /// The answer made no sense.
     #[error("the site that gave the ticket answered something else")]
@@ -91,6 +91,14 @@ pub enum JoinError {
     /// The network or the store failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
+}
+
+/// What a refusal can mean to one that shows a ticket.
+const fn of_ticket(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotAdmitted => ": the ticket was used before, or is not one of those it gave",
+        _ => "",
+    }
 }
 
 /// Makes the site at `dir` a member of the ticket's federation.

@@ -59,6 +59,7 @@ mod tests {
     use uor_index_format::id::SiteId;
 
     use super::*;
+    use crate::replication::Notice;
 
     const fn of(kind: &'static str, by: Option<SiteId>) -> Provoked {
         Provoked { kind, by }
@@ -81,6 +82,21 @@ mod tests {
             ["questions: 995 more in the last 60 seconds"]
         );
         assert!(quiet.admit(questions, WINDOW_MS), "a new window begins");
+    }
+
+    #[test]
+    fn what_is_said_of_ordinary_work_is_counted_in_the_words_it_is_said_in() {
+        let peer = SiteId::from_bytes([1; 32]);
+        let said = Notice::CaughtUp { peer, logseq: 7 };
+        let mut quiet = Quiet::default();
+        let kind = said.provoked().unwrap();
+        let reported = (0..14).filter(|now_ms| quiet.admit(kind, *now_ms)).count();
+        assert_eq!(reported, 5);
+        assert!(said.to_string().starts_with("caught up with 01010101"));
+        assert_eq!(
+            quiet.summaries(WINDOW_MS),
+            ["times caught up (01010101): 9 more in the last 60 seconds"]
+        );
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub enum ReplicaError {
         reason: String,
     },
     /// The node refuses.
-    #[error("{address} refuses: {refusal}")]
+    #[error("{address} refuses: {refusal}{}", of_word(refusal))]
     Refused {
         /// The address.
         address: String,
@@ -63,6 +63,16 @@ pub enum ReplicaError {
     /// The network failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
+}
+
+/// What a refusal can mean to one that shows a member's word.
+const fn of_word(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotAdmitted => {
+            "; as far as it knows, the site that vouches is no member of its federation, or its word has expired"
+        }
+        _ => "",
+    }
 }
 
 /// Pulls everything the node at `address` holds into a new store on `disk`, with the word of the

@@ -10,3 +10,4 @@ mod retain;
 pub use self::erase::{EraseError, ErasedPayload};
 pub use self::gc::{Gathered, GcError};
 pub use self::remove::{RemoveError, Removed, RemovedAll};
+pub use self::retain::SnapshotDropped;

@@ -74,7 +74,13 @@ fn snapshots_are_listed_kept_and_dropped() {
             (two.snapshot_id, Some(2), true)
         ]
     );
-    assert_eq!(site.snapshot_drop("one").unwrap(), one.snapshot_id);
+    for was_retained in [true, false] {
+        let dropped = site.snapshot_drop("one").unwrap();
+        assert_eq!(
+            (dropped.snapshot_id, dropped.was_retained),
+            (one.snapshot_id, was_retained)
+        );
+    }
     assert!(!site.snapshot_show("one").unwrap().retained);
     assert_eq!(
         site.snapshot_keep(&one.snapshot_id.to_string()).unwrap(),
@@ -86,6 +92,54 @@ fn snapshots_are_listed_kept_and_dropped() {
             .iter()
             .all(|snapshot| snapshot.retained)
     );
+}
+
+#[test]
+fn a_label_stays_with_what_is_retained_under_it() {
+    let scratch = Scratch::new("labelled");
+    let site = scratch.site("a");
+    let one = site.snapshot_create(Some("s")).unwrap();
+    let before = site.head();
+    assert!(matches!(
+        site.snapshot_create(Some("s")),
+        Err(SnapshotError::LabelTaken { label, id }) if label == "s" && id == one.snapshot_id
+    ));
+    assert_eq!(site.head(), before);
+    assert_eq!(site.at(Some("s")).unwrap().id(), one.snapshot_id);
+    site.snapshot_drop("s").unwrap();
+    let two = site.snapshot_create(Some("s")).unwrap();
+    assert_eq!(two.label_was, Some(one.snapshot_id));
+    assert_eq!(site.at(Some("s")).unwrap().id(), two.snapshot_id);
+}
+
+#[test]
+fn what_is_retained_is_read_though_its_record_was_removed() {
+    let scratch = Scratch::new("removed");
+    let site = scratch.site("a");
+    let f = add_as(&site, &scratch.file("f", b"one"), Some("f"));
+    let created = site.snapshot_create(Some("before")).unwrap();
+    let hex = created.snapshot_id.to_string();
+    for key in [f.key.to_string(), hex.clone()] {
+        site.rm(&site.resolve(&key, &site.head()).unwrap(), &mut |_| {})
+            .unwrap();
+    }
+    for text in ["before", &hex, &hex[..8]] {
+        let shown = site.snapshot_show(text).unwrap();
+        assert_eq!(
+            (shown.snapshot_id, shown.retained, shown.state_root),
+            (created.snapshot_id, true, created.state_root)
+        );
+        let diff = site.snapshot_diff(text, "head").unwrap();
+        assert!(diff.removed.iter().any(|entry| entry.id == f.key.into()));
+        assert_eq!(site.snapshot_keep(text).unwrap(), created.snapshot_id);
+        let at = site.at(Some(text)).unwrap();
+        assert!(site.resolve("f", &at).is_ok());
+    }
+    assert!(site.snapshot_drop("before").unwrap().was_retained);
+    assert!(matches!(
+        site.at(Some("before")),
+        Err(SnapshotError::Unknown { .. })
+    ));
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Kept {
             }
             Deed::Drop(index) if !self.snapshots.is_empty() => {
                 let (id, _) = self.snapshots.remove(index.index(self.snapshots.len()));
-                assert_eq!(site.snapshot_drop(&id.to_string()).unwrap(), id);
+                assert_eq!(site.snapshot_drop(&id.to_string()).unwrap().snapshot_id, id);
             }
             Deed::RemoveSnapshot(index) if !self.snapshots.is_empty() => {
                 let id = index.get(self.snapshots.as_slice()).0.to_string();
@@ -261,7 +261,9 @@ fn a_snapshot_whose_record_was_removed_stays_kept_and_can_be_dropped() {
         Err(SnapshotError::Unknown { .. })
     ));
     assert_eq!(
-        site.snapshot_drop(&snapshot.to_string()[..12]).unwrap(),
+        site.snapshot_drop(&snapshot.to_string()[..12])
+            .unwrap()
+            .snapshot_id,
         snapshot
     );
     assert_eq!(gc(&site).payloads, 2);

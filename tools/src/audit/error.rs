@@ -1,8 +1,12 @@
 //! Why a store could not be opened to be audited.
 
+use std::path::PathBuf;
+
 use uor_asl::store::StoreError;
 use uor_node::audit;
 use uor_node::service::ReplicaError;
+
+use crate::scratch::NoScratch;
 
 /// Why a store could not be opened to be audited.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +25,17 @@ pub enum OpenError {
         source: ReplicaError,
     },
     /// There is no folder for the replica.
-    #[error("could not make a folder for temporary files")]
-    Scratch(#[source] std::io::Error),
+    #[error(transparent)]
+    Scratch(#[from] NoScratch),
     /// A running node lets only those read for whom a member vouches.
     #[error("a running node asks for a member's word: name the data directory of one with --as")]
     NoVoucher,
+    /// A file was named where the member that is to vouch should be.
+    #[error("{} is a file, not a directory", dir.display())]
+    VoucherIsFile {
+        /// What was named.
+        dir: PathBuf,
+    },
     /// The data directory of the member that is to vouch could not be opened.
     #[error("could not open the data directory of the member that is to vouch")]
     Voucher(#[source] uor_node::site::OpenError),

@@ -47,8 +47,12 @@ impl Opener {
 
     fn pull(&mut self, address: &str, console: &mut Console<'_>) -> Result<Audited, OpenError> {
         let voucher = self.voucher.as_ref().ok_or(OpenError::NoVoucher)?;
+        if voucher.is_file() {
+            let dir = voucher.clone();
+            return Err(OpenError::VoucherIsFile { dir });
+        }
         let member = Site::open(voucher, Mode::ReadOnly).map_err(OpenError::Voucher)?;
-        let scratch = Scratch::new("uor-replay").map_err(OpenError::Scratch)?;
+        let scratch = Scratch::new("uor-replay")?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(scratch.path().join("replica")));
         let pulled = replica(
             address,

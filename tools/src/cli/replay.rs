@@ -69,7 +69,7 @@ pub enum Command {
         /// As of this snapshot [default: what all have]
         #[arg(long, value_name = "SNAPSHOT")]
         at: Option<String>,
-        /// Write the report here: text, or JSON by the file's name
+        /// Write the report here, over what is there: text, or JSON by the file's name
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },

@@ -20,7 +20,7 @@ pub(super) fn excludes(args: &Add, console: &Console<'_>) -> Outcome<Excludes> {
     let mut excludes = Excludes::default();
     args.exclude_from
         .iter()
-        .try_for_each(|file| excludes.file(&console.path(file)))?;
+        .try_for_each(|file| excludes.file(&console.path(file), &console.cancel))?;
     args.exclude
         .iter()
         .try_for_each(|pattern| excludes.pattern(pattern))?;

@@ -39,6 +39,7 @@ struct Shown {
 /// # Errors
 /// [`Failed`]; the site is held as before then.
 pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome {
+    check_peers(args)?;
     let mut site = Site::open_to_recover(dir)?;
     let (loss, hold) = (site.loss().copied(), site.hold());
     say_what_was_salvaged(&site, console);
@@ -109,6 +110,12 @@ pub fn recover(args: &Recover, dir: &Path, console: &mut Console<'_>) -> Outcome
     } else {
         Exit::Attention
     })
+}
+
+/// Refuses addresses that are none, whether anybody has to be asked or not.
+fn check_peers(args: &Recover) -> Outcome<()> {
+    let mut peers = args.peer.iter();
+    Ok(peers.try_for_each(|address| service::check_peer(address))?)
 }
 
 /// Looks for payloads that are damaged.
@@ -269,6 +276,7 @@ fn lines(shown: &Shown) -> Vec<String> {
 /// # Errors
 /// [`Failed`].
 pub fn in_node(args: &Recover, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
+    check_peers(args)?;
     let site = context.site;
     let mut damaged = Damaged::new();
     let said = match site.hold() {

@@ -34,8 +34,11 @@ pub fn run(which: &Snapshot, context: &Context<'_>, console: &mut Console<'_>) -
             console.show(&diff, human_diff)?;
             Ok(Exit::Done)
         }
-        Snapshot::Keep { id } => kept(context.site.snapshot_keep(id)?, true, console),
-        Snapshot::Drop { id } => kept(context.site.snapshot_drop(id)?, false, console),
+        Snapshot::Keep { id } => kept(context.site.snapshot_keep(id)?, None, console),
+        Snapshot::Drop { id } => {
+            let dropped = context.site.snapshot_drop(id)?;
+            kept(dropped.snapshot_id, Some(dropped.was_retained), console)
+        }
     }
 }
 
@@ -57,6 +60,13 @@ fn create(label: Option<&str>, context: &Context<'_>, console: &mut Console<'_>)
         ))?;
         console.line(format!("  state root {}", created.state_root))
     })?;
+    if let (Some(label), Some(before)) = (&created.label, created.label_was) {
+        console.note(format!(
+            "`{}` was the label of snapshot {} until now",
+            plain(label),
+            short(before)
+        ));
+    }
     Ok(Exit::Done)
 }
 
@@ -198,21 +208,25 @@ fn entry_line(entry: &EntryListed) -> String {
 struct Kept {
     snapshot_id: String,
     kept: bool,
+    /// Of one that was dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was_kept: Option<bool>,
 }
 
-fn kept(id: SnapshotId, kept: bool, console: &mut Console<'_>) -> Outcome {
-    console.show(
-        &Kept {
-            snapshot_id: id.to_string(),
-            kept,
-        },
-        |console, shown| {
-            console.line(format!(
-                "{}  {}",
-                shown.snapshot_id,
-                if kept { "kept" } else { "no longer kept" }
-            ))
-        },
-    )?;
+/// Says that a snapshot is kept; or, of one that was dropped, whether it was until now.
+fn kept(id: SnapshotId, was_kept: Option<bool>, console: &mut Console<'_>) -> Outcome {
+    let said = match was_kept {
+        None => "kept",
+        Some(true) => "no longer kept",
+        Some(false) => "was not kept",
+    };
+    let shown = Kept {
+        snapshot_id: id.to_string(),
+        kept: was_kept.is_none(),
+        was_kept,
+    };
+    console.show(&shown, |console, shown| {
+        console.line(format!("{}  {said}", shown.snapshot_id))
+    })?;
     Ok(Exit::Done)
 }

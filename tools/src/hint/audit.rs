@@ -12,6 +12,9 @@ use crate::audit::error::OpenError as AuditOpenError;
 use crate::code::Code;
 use crate::console::output::OutputFailed;
 
+/// What can be audited.
+const STORE_HINT: &str =
+    "a STORE is a site's data directory, or a running node's address that ends in /p2p/PEER";
 /// How a member's word is given.
 const VOUCHER_HINT: &str = "--as names the data directory of a member";
 
@@ -35,7 +38,12 @@ fn audit_open_error(error: &AuditOpenError) -> Known<'_> {
             StoreError::Absent => no_site(),
             error => Known::Of(error),
         },
+        AuditOpenError::Directory(audit::OpenError::IsFile { .. }) => {
+            help(Code::WrongKind, STORE_HINT)
+        }
+        AuditOpenError::VoucherIsFile { .. } => help(Code::WrongKind, VOUCHER_HINT),
         AuditOpenError::Directory(error) => of_cause(error, None),
+        AuditOpenError::Scratch(error) => Known::Of(error),
         AuditOpenError::NoVoucher => help(Code::Usage, VOUCHER_HINT),
         AuditOpenError::Voucher(OpenError::Absent { .. }) => help(Code::NoSite, VOUCHER_HINT),
         _ => Known::Nothing,
@@ -72,8 +80,5 @@ fn audit_snapshot_error(error: &audit::SnapshotError) -> Known<'_> {
 }
 
 fn no_site() -> Known<'static> {
-    help(
-        Code::NoSite,
-        "a STORE is a site's data directory, or a running node's address that ends in /p2p/PEER",
-    )
+    help(Code::NoSite, STORE_HINT)
 }

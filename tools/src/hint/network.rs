@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use uor_index_format::ticket::TicketError;
+use uor_index_format::wire::Refusal;
 use uor_node::control::ControlError;
 use uor_node::net::NetError;
 use uor_node::service::{JoinError, ReplicaError, ServiceError};
@@ -89,7 +90,19 @@ fn service_error(error: &ServiceError) -> Known<'_> {
 
 fn net_error(error: &NetError) -> Known<'_> {
     match error {
-        NetError::Listen { .. } => help(
+        NetError::Taken { .. } => help(
+            Code::Network,
+            "stop that program, or name another port with --listen; port 0 is any that is free",
+        ),
+        NetError::NotHere { .. } => help(
+            Code::Network,
+            "--listen takes an address of this machine; /ip4/0.0.0.0/… is all of them",
+        ),
+        NetError::NotPermitted { .. } => help(
+            Code::Network,
+            "ports below 1024 are for those whom the system lets; --listen names another",
+        ),
+        NetError::Listen { .. } | NetError::Bind { .. } => help(
             Code::Network,
             "--listen names another address; port 0 is any that is free",
         ),
@@ -99,6 +112,14 @@ fn net_error(error: &NetError) -> Known<'_> {
 
 fn replica_error(error: &ReplicaError) -> Known<'_> {
     match error {
+        ReplicaError::Refused {
+            refusal: Refusal::NotAdmitted,
+            ..
+        } => help(
+            Code::Unreachable,
+            "--as names the data directory of a member; of a new one, wait until that node has heard of it. A word holds for \
+             a day: see to both clocks",
+        ),
         ReplicaError::Unreachable { .. }
         | ReplicaError::Silent { .. }
         | ReplicaError::Refused { .. } => code(Code::Unreachable),

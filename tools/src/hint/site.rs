@@ -4,13 +4,14 @@ use std::error::Error;
 
 use uor_index_format::reference::NameError;
 use uor_node::site::{
-    AddError, EdgeError, EraseError, FileError, GcError, HistoryError, ImportError, ImportRefusal,
-    InitError, InviteError, OpenError, ReadError, RecoverError, RefError, RemoveError,
-    ResolutionError, ResolveError, SnapshotError, StatusError,
+    AddError, EdgeError, EraseError, ExcludeError, FileError, GcError, HistoryError, ImportError,
+    ImportRefusal, InitError, InviteError, OpenError, ReadError, RecoverError, RefError,
+    RemoveError, ResolutionError, ResolveError, SnapshotError, StatusError,
 };
 
 use super::known::{Known, code, help, if_is, of_cause};
 use crate::code::Code;
+use crate::render::plain;
 
 /// What is known of an error, if it is one of these.
 pub(super) fn known<'a>(error: &'a (dyn Error + 'static)) -> Known<'a> {
@@ -20,6 +21,7 @@ pub(super) fn known<'a>(error: &'a (dyn Error + 'static)) -> Known<'a> {
         .or_else(|| if_is(error, history_error))
         .or_else(|| if_is(error, status_error))
         .or_else(|| if_is(error, add_error))
+        .or_else(|| if_is(error, exclude_error))
         .or_else(|| if_is(error, |_: &NameError| code(Code::BadName)))
         .or_else(|| if_is(error, ref_error))
         .or_else(|| if_is(error, remove_error))
@@ -77,6 +79,9 @@ fn read_error(error: &ReadError) -> Known<'_> {
         ReadError::Spread { .. } => code(Code::BadInput),
         ReadError::Content { .. } => code(Code::Damaged),
         ReadError::Exists { .. } => help(Code::Exists, "name another path"),
+        ReadError::NoDirectory { .. } => {
+            help(Code::FileNotFound, "make it first, or name another path")
+        }
         ReadError::State(error) => Known::Of(error),
         ReadError::Cancelled(_) => code(Code::Interrupted),
         _ => Known::Nothing,
@@ -98,6 +103,13 @@ fn snapshot_error(error: &SnapshotError) -> Known<'_> {
         SnapshotError::Store(error) => Known::Of(error),
         SnapshotError::Label(error) => Known::Of(error),
         SnapshotError::ReservedLabel => code(Code::BadName),
+        SnapshotError::LabelTaken { label, .. } => help(
+            Code::Exists,
+            format!(
+                "choose another label, or let go of that snapshot first: `uor snapshot drop {}`",
+                plain(label)
+            ),
+        ),
         SnapshotError::File(error) => Known::Of(error),
         _ => Known::Nothing,
     }
@@ -129,9 +141,18 @@ fn add_error(error: &AddError) -> Known<'_> {
         AddError::ReservedTag { .. } | AddError::NameForMany { .. } | AddError::Tree { .. } => {
             code(Code::BadInput)
         }
+        AddError::Exclude(error) => Known::Of(error),
         AddError::Name(error) => Known::Of(error),
         AddError::State(error) => Known::Of(error),
         AddError::Cancelled(_) => code(Code::Interrupted),
+        _ => Known::Nothing,
+    }
+}
+
+fn exclude_error(error: &ExcludeError) -> Known<'_> {
+    match error {
+        ExcludeError::Pattern { .. } => help(Code::BadInput, "patterns are as in .gitignore"),
+        ExcludeError::NotText { .. } | ExcludeError::TooLong { .. } => code(Code::BadInput),
         _ => Known::Nothing,
     }
 }

@@ -11,8 +11,9 @@ use uor_asl::state::ReadError as StateError;
 use uor_asl::store::{CommitError, StoreError};
 use uor_node::cancel::Cancelled;
 
-use super::known::{Known, code, help, if_is};
+use super::known::{Advice, Known, code, help, if_is};
 use crate::code::Code;
+use crate::scratch::NoScratch;
 
 /// What is known of an error, if it is one of these.
 pub(super) fn known<'a>(error: &'a (dyn Error + 'static)) -> Known<'a> {
@@ -30,6 +31,7 @@ pub(super) fn known<'a>(error: &'a (dyn Error + 'static)) -> Known<'a> {
             })
         })
         .or_else(|| if_is(error, |_: &Cancelled| code(Code::Interrupted)))
+        .or_else(|| if_is(error, no_scratch))
         .or_else(|| if_is(error, disk_error))
         .or_else(|| if_is(error, system))
 }
@@ -103,6 +105,15 @@ fn state_error(error: &StateError) -> Known<'_> {
         StateError::Index(error) => Known::Of(error),
         StateError::Disk(error) => Known::Of(error),
         _ => damaged(),
+    }
+}
+
+fn no_scratch(error: &NoScratch) -> Known<'_> {
+    match system(&error.source) {
+        Known::Advice(Advice { code, hint: None }) => {
+            help(code, "set TMPDIR to a folder that can be written")
+        }
+        known => known,
     }
 }
 

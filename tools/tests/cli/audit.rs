@@ -198,6 +198,15 @@ fn a_flipped_payload_byte_is_found_with_file_and_key() {
     );
     assert_eq!(fs::read(&pack).unwrap(), bytes, "evidence is left as found");
     bench.uor(&["get", text(&added, "key")]).exits(1);
+    let key = text(&added, "key");
+    let said = bench
+        .uor(&["get", key, "-o", "copy", "--json"])
+        .fails(1, "damaged")
+        .err;
+    assert!(
+        said.contains(&format!("could not read the payload of {key}")) && !said.contains("write"),
+        "{said}"
+    );
 }
 
 #[test]

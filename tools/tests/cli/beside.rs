@@ -49,6 +49,47 @@ fn paths_are_the_client_s() {
 }
 
 #[test]
+fn what_only_the_client_has_open_is_not_asked_of_the_node() {
+    let (bench, _server) = served();
+    bench.write("photos/a.jpg", "a");
+    bench.write("patterns", "*.jpg\n");
+    let before = bench.uor(&["log", "--json"]).ok().out;
+    std::os::unix::fs::symlink("/dev/stdin", bench.path("input")).unwrap();
+    for args in [
+        &["add", "/dev/stdin"][..],
+        &["add", "input"],
+        &["add", "photos", "--exclude-from", "/dev/fd/0"],
+        &["import", "zfs", "/proc/self/fd/0"],
+        &["program", "add", "/dev/fd/0"],
+        &["run", "photos", "--input", "x=/dev/stdin"],
+    ] {
+        let said = bench.uor_with_input(&[args, &["--json"]].concat(), b"*.jpg\n");
+        let said = said.fails(1, "running node").err;
+        assert!(
+            said.contains("bad-input") && said.contains("file"),
+            "{args:?}: {said}"
+        );
+    }
+    // What the node has open there may be a file as well: it would be taken without a word.
+    let mut command = bench.command("uor");
+    let patterns = fs::File::open(bench.path("patterns")).unwrap();
+    let output = command
+        .args(["add", "/dev/stdin"])
+        .stdin(patterns)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(before == bench.uor(&["log", "--json"]).ok().out);
+    bench
+        .uor_with_input(&["add", "-", "--ref", "piped"], b"hi")
+        .ok();
+    assert_eq!(bench.uor(&["cat", "piped"]).ok().out, b"hi");
+    bench
+        .uor(&["add", "photos", "--exclude-from", "patterns"])
+        .ok();
+}
+
+#[test]
 fn failures_come_back_as_they_are() {
     let (bench, _server) = served();
     bench.uor(&["cat", &"0".repeat(64)]).fails(1, "there is no");

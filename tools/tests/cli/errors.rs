@@ -108,6 +108,43 @@ const WRONG: &[(&[&str], i32, &str, &str)] = &[
         "bad-name",
         "head",
     ),
+    (
+        &["snapshot", "create", "--label", "s"],
+        1,
+        "exists",
+        "label `s`",
+    ),
+    (&["recover", "--peer", "bogus"], 1, "bad-address", "bogus"),
+    (
+        &["add", "tree", "--exclude", "{broken"],
+        1,
+        "bad-input",
+        "{broken",
+    ),
+    (
+        &["get", "tree/file", "-o", "nowhere/x"],
+        1,
+        "file-not-found",
+        "no directory",
+    ),
+    (
+        &["get", "tree/file", "-o", "text.toml/x"],
+        1,
+        "file-not-found",
+        "text.toml",
+    ),
+    (
+        &["status", "--data", "text.toml"],
+        1,
+        "wrong-kind",
+        "text.toml is a file",
+    ),
+    (
+        &["init", "--data", "text.toml"],
+        1,
+        "wrong-kind",
+        "text.toml is a file",
+    ),
     (&["log", "--domain", "nowhere"], 1, "not-found", "nowhere"),
     (
         &[
@@ -389,6 +426,7 @@ fn uor_replay_says_what_it_could_not_do_in_the_same_form() {
             "bad-input",
         ),
         (&["verify", "nowhere"], 2, "no-site"),
+        (&["verify", "text.toml"], 2, "wrong-kind"),
         (&["state", "data", "--at", "nothing"], 2, "not-found"),
         (&["exec", "data", "--receipt", "nothing"], 2, "not-found"),
         (

@@ -12,6 +12,7 @@ mod import;
 mod nodes;
 mod removing;
 mod secrets;
+mod snapshots;
 mod space;
 mod support;
 mod walk;

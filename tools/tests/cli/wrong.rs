@@ -41,6 +41,50 @@ fn a_demo_of_what_is_no_directory_leaves_nothing() {
 }
 
 #[test]
+fn where_no_temporary_folder_can_be_it_is_named() {
+    let bench = Bench::new();
+    bench.write("tree/file", "text");
+    let address = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    for (program, args) in [
+        ("uor", &["demo", "tree"][..]),
+        ("uor-replay", &["state", address, "--as", "data"]),
+    ] {
+        let output = bench
+            .command(program)
+            .args(args)
+            .env("TMPDIR", bench.path("gone"))
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        let named = format!("temporary files in {}", bench.path("gone").display());
+        assert!(!output.status.success() && err.contains(&named), "{err}");
+        assert!(err.contains("Hint: set TMPDIR"), "{err}");
+    }
+}
+
+#[test]
+fn an_empty_variable_names_no_data_directory() {
+    let bench = Bench::bare();
+    let run = |args: &[&str]| {
+        let mut command = bench.command("uor");
+        command.args(args).env("UOR_DATA", "");
+        // Where the platform's directory is.
+        command.env("HOME", bench.path("home"));
+        command.env_remove("XDG_DATA_HOME");
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert_eq!(run(&["init"]), (Some(0), String::new()));
+    assert!(bench.path("home/.local/share/uor/site.toml").exists());
+    assert_eq!(run(&["status"]).0, Some(0));
+    let (status, said) = run(&["--data", "", "status"]);
+    assert!(status == Some(2) && said.contains("--data"), "{said}");
+}
+
+#[test]
 fn wrong_usage_exits_2_and_64() {
     let bench = Bench::bare();
     for args in [

@@ -12,7 +12,7 @@ use uor_index_format::record::{Payload, Record, artifact_key};
 use uor_node::site::Site;
 
 use crate::node::{Node, position, status, trace, until};
-use crate::support::{Bench, text};
+use crate::support::{Bench, Ran, text};
 
 const SITES: [&str; 3] = ["a", "b", "c"];
 
@@ -442,6 +442,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Panics unless a refusal says this, and nothing of what others may have asked.
+#[track_caller]
+fn is_about(refused: &Ran, saying: &str, other: &str) {
+    let said = &refused.err;
+    assert!(said.contains(saying) && !said.contains(other), "{said}");
+}
+
 #[test]
 fn a_ticket_works_once() {
     let bench = Bench::bare();
@@ -452,9 +459,10 @@ fn a_ticket_works_once() {
         .uor(&["--data", "b", "join", &ticket, "--name", "plant"])
         .ok();
     let before = trace(&bench, "a");
-    bench
+    let again = bench
         .uor(&["--data", "c", "join", &ticket, "--name", "clinic"])
         .fails(1, "a ticket works once");
+    is_about(&again, "the ticket was used before", "credential");
     assert!(!bench.path("c").exists(), "who was refused is no site");
     bench
         .uor(&["--data", "d", "init", "--name", "elsewhere"])
@@ -499,6 +507,10 @@ fn nothing_crosses_between_federations() {
             .fails(1, "there is no");
         assert_eq!(status(&bench, data)["domains"].as_array().unwrap().len(), 1);
     }
+    let refused = bench
+        .replay(&["--as", "x", "state", &a.address])
+        .fails(2, "--as names the data directory of a member");
+    is_about(&refused, "the site that vouches is no member", "ticket");
     // A node that was told of a stranger goes on as before.
     bench.uor(&["--data", "a", "cat", "ours"]).ok();
     [a, x].into_iter().for_each(Node::stop);

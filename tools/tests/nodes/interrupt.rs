@@ -154,6 +154,44 @@ fn an_import_that_waits_for_a_pipe_is_interrupted() {
 }
 
 #[test]
+fn what_waits_for_a_pipe_with_patterns_or_a_program_is_interrupted() {
+    let bench = Bench::new();
+    bench.write("x", "x");
+    let made = Command::new("mkfifo").arg(bench.path("pipe")).status();
+    assert!(made.unwrap().success());
+    let node = [None, Some(Node::start(&bench, "data"))];
+    for node in node {
+        for args in [
+            &["add", "x", "--exclude-from", "pipe"][..],
+            &["program", "add", "pipe"],
+        ] {
+            let before = trace(&bench, "data");
+            let mut command = bench.command("uor");
+            command
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            // Opens only once somebody is there to read.
+            let mut writer = File::options()
+                .write(true)
+                .open(bench.path("pipe"))
+                .unwrap();
+            writer.write_all(b"#").unwrap();
+            signal("-INT", child.id());
+            assert_eq!(ended(child).0, Some(130), "{args:?}");
+            assert!(trace(&bench, "data") == before);
+            bench.uor(&["gc"]).ok();
+            drop(writer);
+        }
+        if let Some(node) = node {
+            node.stop();
+        }
+    }
+}
+
+#[test]
 fn a_silent_node_is_said_to_be_and_never_carries_the_command_out() {
     let bench = Bench::new();
     bench.write("x", "x");

@@ -87,6 +87,34 @@ fn a_node_says_which_address_is_none() {
     assert!(trace(&bench, "data") == before);
 }
 
+#[test]
+fn a_node_that_cannot_listen_says_why() {
+    let bench = Bench::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!(
+        "/ip4/127.0.0.1/tcp/{}",
+        listener.local_addr().unwrap().port()
+    );
+    for (address, saying, hint) in [
+        (
+            taken.as_str(),
+            "another program listens there",
+            "stop that program",
+        ),
+        (
+            "/ip4/203.0.113.1/udp/4001/quic-v1",
+            "it is not an address of this machine",
+            "/ip4/0.0.0.0",
+        ),
+    ] {
+        let said = bench
+            .uor(&["node", "--listen", address])
+            .fails(1, saying)
+            .err;
+        assert!(said.contains(address) && said.contains(hint), "{said}");
+    }
+}
+
 type Rewrite = fn(Vec<u8>) -> Vec<u8>;
 
 fn as_format_7(bytes: Vec<u8>) -> Vec<u8> {

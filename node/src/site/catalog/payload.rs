@@ -115,12 +115,29 @@ pub enum ReadError {
         /// The path.
         path: PathBuf,
     },
+    /// The payload broke off while it was read.
+    #[error("could not read the payload of {id}")]
+    Stream {
+        /// Whose payload.
+        id: CanonicalId,
+        /// What its stream said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no directory to write into.
+    #[error("could not write {}: there is no directory {}", path.display(), dir.display())]
+    NoDirectory {
+        /// The path.
+        path: PathBuf,
+        /// The directory.
+        dir: PathBuf,
+    },
     /// It could not be written.
     #[error("could not write {}", path.display())]
     Write {
         /// The path.
         path: PathBuf,
-        /// What the system, or the payload's stream, said.
+        /// What the system said.
         #[source]
         source: io::Error,
     },

@@ -1,7 +1,6 @@
 //! Programs: from TOML to artifacts, and shown.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,11 +15,15 @@ use uor_index_format::reference::{NAMESPACE_USER, NameError, RefAssignment, chec
 use uor_pel::program::{CompileError, Compiled, compile, dot, text};
 use uor_pel::run::PROGRAM_LEN_MAX;
 
+use crate::cancel::Cancel;
 use crate::site::catalog::payload::{ReadError, wrong_kind};
 use crate::site::catalog::sort::Sort;
 use crate::site::catalog::target::Target;
 use crate::site::handle::Site;
 use crate::site::json;
+
+/// Longest program file, and longest module that is looked at, in bytes: more than either may have.
+const FILE_LEN_MAX: u64 = PROGRAM_LEN_MAX;
 
 /// A program file that holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -131,7 +134,7 @@ impl Site {
         reference: Option<&str>,
     ) -> Result<ProgramAdded, ProgramError> {
         reference.map_or(Ok(()), check_name)?;
-        let Compiled { program, modules } = compile_file(file)?;
+        let Compiled { program, modules } = compile_file(file, &self.cancel)?;
         let bytes = program.encode();
         let artifacts = modules
             .values()
@@ -179,7 +182,9 @@ impl Site {
     /// # Errors
     /// [`ProgramError::File`] or [`ProgramError::Compile`].
     pub fn program_check(file: &Path) -> Result<ProgramChecked, ProgramError> {
-        Ok(ProgramChecked::of(&compile_file(file)?.program))
+        Ok(ProgramChecked::of(
+            &compile_file(file, &Cancel::default())?.program,
+        ))
     }
 
     /// Shows a program.
@@ -208,16 +213,24 @@ impl Site {
     }
 }
 
-fn compile_file(file: &Path) -> Result<Compiled, ProgramError> {
+/// Compiles a file, or what comes out of a pipe, as long as that is wanted.
+fn compile_file(file: &Path, cancel: &Cancel) -> Result<Compiled, ProgramError> {
     let failed = |source| ProgramError::File {
         path: file.to_owned(),
         source,
     };
-    let source = fs::read_to_string(file).map_err(failed)?;
+    let not_text = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let source = cancel
+        .read(file, FILE_LEN_MAX)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(not_text))
+        .map_err(failed)?;
     let dir = file.parent().unwrap_or(Path::new(""));
     let refused = |source| ProgramError::Compile {
         path: file.to_owned(),
         source,
     };
-    compile(&source, |module| fs::read(dir.join(module))).map_err(refused)
+    compile(&source, |module| {
+        cancel.read(&dir.join(module), FILE_LEN_MAX)
+    })
+    .map_err(refused)
 }

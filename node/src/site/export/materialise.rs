@@ -69,7 +69,9 @@ impl Site {
             });
         }
         let partial = Partial::beside(path)?;
-        let written = Out::new(self, at, on_progress).write(target, &partial.path)?;
+        let written = Out::new(self, at, on_progress)
+            .write(target, &partial.path)
+            .map_err(|error| partial.as_wanted(error, path))?;
         self.cancel.check()?;
         partial.put_at(path)?;
         let Written {
@@ -103,12 +105,42 @@ impl Partial {
         let invalid = || writing(wanted)(io::ErrorKind::InvalidInput.into());
         let mut name = OsString::from(".");
         name.push(wanted.file_name().ok_or_else(invalid)?);
+        let dir = wanted.parent().unwrap_or(Path::new(""));
+        let is_missing = match fs::metadata(dir) {
+            Ok(metadata) => !metadata.is_dir(),
+            // What may be there and cannot be looked at is told by whoever writes into it.
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+        };
+        if is_missing && !dir.as_os_str().is_empty() {
+            return Err(ReadError::NoDirectory {
+                path: wanted.to_owned(),
+                dir: dir.to_owned(),
+            });
+        }
         name.push(format!(".partial-{}", std::process::id()));
         let path = wanted.with_file_name(name);
         if path.symlink_metadata().is_ok() {
             return Err(ReadError::Exists { path });
         }
         Ok(Self { path })
+    }
+
+    /// An error that names what was wanted, and not where it is put together.
+    fn as_wanted(&self, error: ReadError, wanted: &Path) -> ReadError {
+        match error {
+            ReadError::Write { path, source } => {
+                let path = match path.strip_prefix(&self.path) {
+                    Ok(inside) if inside.as_os_str().is_empty() => wanted.to_owned(),
+                    Ok(inside) => wanted.join(inside),
+                    Err(_) => path,
+                };
+                ReadError::Write { path, source }
+            }
+            error => error,
+        }
     }
 
     fn put_at(self, wanted: &Path) -> Result<(), ReadError> {

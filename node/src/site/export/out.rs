@@ -236,7 +236,11 @@ impl<'a> Out<'a> {
         let mut window = vec![0; WINDOW_LEN];
         loop {
             self.site.cancel.check()?;
-            let len = payload.reader.read(&mut window).map_err(writing(to))?;
+            let read = payload.reader.read(&mut window);
+            let len = read.map_err(|source| ReadError::Stream {
+                id: target.id,
+                source,
+            })?;
             if len == 0 {
                 break;
             }

@@ -2,10 +2,17 @@
 
 use uor_index_format::id::SnapshotId;
 
-use crate::site::catalog::resolve::PREFIX_LEN_MIN;
 use crate::site::catalog::snapshots::error::SnapshotError;
-use crate::site::directory::files::FileError;
 use crate::site::handle::Site;
+
+/// A snapshot that is not retained any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotDropped {
+    /// Its id.
+    pub snapshot_id: SnapshotId,
+    /// Whether it was until now.
+    pub was_retained: bool,
+}
 
 impl Site {
     /// Retains a snapshot here: garbage collection will not touch what it shows.
@@ -21,24 +28,20 @@ impl Site {
         Ok(id)
     }
 
-    /// Stops retaining a snapshot.
+    /// Stops retaining a snapshot, if it was retained.
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub fn snapshot_drop(&self, text: &str) -> Result<SnapshotId, SnapshotError> {
-        let id = match self.resolve_snapshot(text, &self.head()) {
+    pub fn snapshot_drop(&self, text: &str) -> Result<SnapshotDropped, SnapshotError> {
+        let head = self.head();
+        let snapshot_id = match self.resolve_snapshot(text, &head) {
             Ok(target) => target.key(),
-            Err(error) => self.retained_by_digits(text)?.ok_or(error)?,
+            Err(error) => self.retained_or(error, text, &head)?,
         };
-        self.change_retained(|retained| retained.remove(&id))?;
-        Ok(id)
-    }
-
-    /// The one retained snapshot whose id begins like this, be it that its record was removed.
-    fn retained_by_digits(&self, text: &str) -> Result<Option<SnapshotId>, FileError> {
-        let begins =
-            |id: &SnapshotId| text.len() >= PREFIX_LEN_MIN && id.to_string().starts_with(text);
-        let meant: Vec<SnapshotId> = self.retained()?.into_iter().filter(begins).collect();
-        Ok(if let [id] = meant[..] { Some(id) } else { None })
+        let was_retained = self.change_retained(|retained| retained.remove(&snapshot_id))?;
+        Ok(SnapshotDropped {
+            snapshot_id,
+            was_retained,
+        })
     }
 }

@@ -29,11 +29,14 @@ pub struct SnapshotCreated {
     pub frontier: Frontier,
     /// Its label.
     pub label: Option<String>,
+    /// The snapshot that had the label until now, and was not retained here.
+    #[serde(serialize_with = "json::text_option")]
+    pub label_was: Option<SnapshotId>,
 }
 
 impl Site {
     /// Stores the snapshot of everything here, without the commit that stores it; retained until
-    /// dropped.
+    /// dropped. What is retained under a label keeps it.
     ///
     /// # Errors
     /// [`SnapshotError`].
@@ -50,10 +53,19 @@ impl Site {
             let view = self.store.view();
             (view.head().clone(), view.state().root())
         };
+        let snapshot_id = snapshot.id();
+        let label_was = self.labelled(label, &snapshot)?;
+        if let (Some(label), Some(id)) = (label, label_was)
+            && self.retained()?.contains(&id)
+        {
+            return Err(SnapshotError::LabelTaken {
+                label: label.to_owned(),
+                id,
+            });
+        }
         let bytes = snapshot.encode();
         let payload = Payload::of(&bytes);
         self.store.blocks().put_bytes(&bytes)?;
-        let snapshot_id = snapshot.id();
         let mut records = Vec::new();
         if !self.is_visible(&snapshot_id.into())? {
             records.push(Record::artifact(Some(TYPE_TAG), payload));
@@ -81,6 +93,18 @@ impl Site {
             state_root,
             frontier,
             label: label.map(str::to_owned),
+            label_was,
         })
+    }
+
+    /// The other snapshot that a label stands for.
+    fn labelled(
+        &self,
+        label: Option<&str>,
+        snapshot: &Snapshot,
+    ) -> Result<Option<SnapshotId>, SnapshotError> {
+        let find = |label| self.ref_target_in(NAMESPACE_SNAPSHOT, label, snapshot);
+        let found = label.map(find).transpose()?.flatten();
+        Ok(found.filter(|id| *id != snapshot.id()))
     }
 }

@@ -66,6 +66,14 @@ pub enum SnapshotError {
     /// The label has a meaning of its own.
     #[error("`{HEAD}` is not a label: it means the state as it is now")]
     ReservedLabel,
+    /// A snapshot that is retained has the label.
+    #[error("label `{label}` is that of snapshot {id}, which is kept")]
+    LabelTaken {
+        /// The label.
+        label: String,
+        /// Whose it is.
+        id: SnapshotId,
+    },
     /// The payload could not be stored.
     #[error("could not store the snapshot")]
     Blocks(#[from] BlocksError),

@@ -16,7 +16,7 @@ pub(in crate::site) const SNAPSHOT_LEN_MAX: u64 = 64 + DOMAINS_MAX as u64 * 72 +
 
 impl Site {
     /// The snapshot to read at: the state as it is now, or what a snapshot's label, id, prefix or
-    /// `head` names.
+    /// `head` names; of one that is retained, be it that its record was removed.
     ///
     /// # Errors
     /// [`SnapshotError`].
@@ -25,7 +25,13 @@ impl Site {
         let Some(text) = text.filter(|text| *text != HEAD) else {
             return Ok(head);
         };
-        let target = self.resolve_snapshot(text, &head)?;
+        let target = match self.resolve_snapshot(text, &head) {
+            Ok(target) => target,
+            Err(error) => {
+                let id = self.retained_or(error, text, &head)?;
+                return Ok(self.retained_snapshot(&id)?.snapshot);
+            }
+        };
         let snapshot = self.read_snapshot(&target)?;
         self.check_commits(&target.key(), &snapshot)?;
         Ok(snapshot)

@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use uor_index_format::id::{Checksum, SnapshotId};
+use uor_index_format::reference::NAMESPACE_SNAPSHOT;
 use uor_index_format::snapshot::Snapshot;
 
 use super::error::SnapshotError;
 use super::find::SNAPSHOT_LEN_MAX;
 use crate::site::catalog::payload::ReadError;
-use crate::site::catalog::resolve::ResolveError;
+use crate::site::catalog::resolve::{PREFIX_LEN_MIN, ResolveError};
 use crate::site::directory::files::{self, FileError, RETAINED_FILE};
 use crate::site::handle::Site;
 
@@ -68,15 +69,47 @@ impl Site {
         })
     }
 
+    /// What a text means that was not found among what is visible, with this error: the retained
+    /// snapshot whose record was removed. What may mean several things means none.
+    pub(in crate::site) fn retained_or(
+        &self,
+        error: SnapshotError,
+        text: &str,
+        at: &Snapshot,
+    ) -> Result<SnapshotId, SnapshotError> {
+        match error {
+            SnapshotError::Unknown {
+                source: ResolveError::Ambiguous { .. },
+                ..
+            } => Err(error),
+            error => self.retained_as(text, at)?.ok_or(error),
+        }
+    }
+
+    /// The one retained snapshot that has this label, or whose id begins like this.
+    fn retained_as(&self, text: &str, at: &Snapshot) -> Result<Option<SnapshotId>, SnapshotError> {
+        let retained = self.retained()?;
+        if let Some(id) = self.ref_target_in(NAMESPACE_SNAPSHOT, text, at)? {
+            return Ok(Some(id).filter(|id| retained.contains(id)));
+        }
+        let digits = text.to_ascii_lowercase();
+        let begins =
+            |id: &SnapshotId| digits.len() >= PREFIX_LEN_MIN && id.to_string().starts_with(&digits);
+        let mut meant = retained.into_iter().filter(begins);
+        Ok(meant.next().filter(|_| meant.next().is_none()))
+    }
+
+    /// Changes what is retained, and says whether that was anything else before.
     pub(in crate::site) fn change_retained(
         &self,
         change: impl FnOnce(&mut BTreeSet<SnapshotId>) -> bool,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let _guard = self.files_for_writing()?;
         let mut retained = self.retained()?;
-        if change(&mut retained) {
+        let is_changed = change(&mut retained);
+        if is_changed {
             files::write_lines(self.disk.as_ref(), RETAINED_FILE, retained)?;
         }
-        Ok(())
+        Ok(is_changed)
     }
 }

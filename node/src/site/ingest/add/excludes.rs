@@ -5,13 +5,13 @@
 //! directory's file before those of the directories around it. What is in a directory that is left
 //! out is not looked at.
 
-use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use crate::cancel::Cancel;
 use crate::site::directory::private::open_file;
 
 /// The file in a directory that says what of it is left out.
@@ -85,12 +85,13 @@ impl Excludes {
         Ok(())
     }
 
-    /// Takes the patterns in a file, one in a line.
+    /// Takes the patterns in a file, one in a line, or what comes out of a pipe as long as that is
+    /// wanted.
     ///
     /// # Errors
     /// [`ExcludeError`].
-    pub fn file(&mut self, file: &Path) -> Result<(), ExcludeError> {
-        let text = read(file, true)?;
+    pub fn file(&mut self, file: &Path, cancel: &Cancel) -> Result<(), ExcludeError> {
+        let text = read(file, || cancel.open(file))?;
         let mut builder = GitignoreBuilder::new("");
         for (line, number) in text.lines().zip(1..) {
             check(line, Some(file), number, &mut builder)?;
@@ -134,19 +135,17 @@ fn build(builder: &GitignoreBuilder, what: &str) -> Result<Gitignore, ExcludeErr
     builder.build().map_err(refused)
 }
 
-fn read(path: &Path, follow: bool) -> Result<String, ExcludeError> {
+fn read<R: Read>(
+    path: &Path,
+    open: impl FnOnce() -> io::Result<R>,
+) -> Result<String, ExcludeError> {
     let file = || path.to_owned();
     let failed = |source| ExcludeError::Read {
         file: file(),
         source,
     };
-    let opened = if follow {
-        fs::File::open(path)
-    } else {
-        open_file(path, false)
-    };
     let mut bytes = Vec::new();
-    opened
+    open()
         .map_err(failed)?
         .take(UORIGNORE_LEN_MAX + 1)
         .read_to_end(&mut bytes)
@@ -169,7 +168,7 @@ fn read(path: &Path, follow: bool) -> Result<String, ExcludeError> {
 /// What the `.uorignore` of a directory says.
 pub(super) fn in_directory(dir: &Path) -> Result<Gitignore, ExcludeError> {
     let file = dir.join(UORIGNORE);
-    let text = read(&file, false)?;
+    let text = read(&file, || open_file(&file, false))?;
     let mut builder = GitignoreBuilder::new(dir);
     for (line, number) in text.lines().zip(1..) {
         check(line, Some(&file), number, &mut builder)?;
