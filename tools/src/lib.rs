@@ -2,9 +2,9 @@
 //! never writes.
 //!
 //! Modules in the order a call takes: `dispatch → cli → command, audit → console`, or `carried →
-//! beside → command → console` through a running node; `usage`, `condition`, `ending`, `exit`, `code` and
-//! `hint` say what was wrong and how it ends, `interrupt` and `scratch` what a signal does to it. A
-//! command parses, calls a library and renders what comes back; it writes to a
+//! beside → command → console` through a running node; `usage`, `condition`, `ending`, `exit`,
+//! `code` and `hint` say what was wrong and how it ends, `interrupt` and `scratch` what a signal
+//! does to it. A command parses, calls a library and renders what comes back; it writes to a
 //! [`console::Console`] only, so it runs alike in this process and, through the control socket,
 //! inside the node that has the data directory open.
 //!

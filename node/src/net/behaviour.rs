@@ -122,8 +122,9 @@ fn transport(keypair: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetEr
     Ok(Accepting::new(timed, ACCEPTING_MAX).boxed())
 }
 
-/// Whether an address can be listened on: it is this machine's, and nobody listens there yet. libp2p lets its TCP sockets share a port, so that two
-/// programs could both believe to listen there; this socket does not share.
+/// Whether an address can be listened on: it is this machine's, and nobody listens there yet.
+/// libp2p lets its TCP sockets share a port, so that two programs could both believe to listen
+/// there; this socket does not share.
 fn is_free(address: &Multiaddr) -> Result<(), NetError> {
     let mut parts = address.iter();
     let ip = match parts.next() {
