@@ -33,7 +33,7 @@ mod setup;
 pub mod text;
 mod writing;
 
-pub use self::backup::{BackedUp, BackupError, RestoreError, Restored};
+pub use self::backup::{BackedUp, BackupError, BackupProgress, RestoreError, Restored};
 pub use self::bounded::Bounded;
 pub use self::catalog::{
     Applied, Candidate, Change, ClaimListed, ConflictListed, DiskUse, DomainApplied, DomainStatus,

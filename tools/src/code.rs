@@ -33,7 +33,7 @@ codes! {
     Interrupted, "interrupted", "SIGINT or SIGTERM came; nothing was committed after it.";
     Failed, "failed", "None of the others; the message says what it is.";
     Output, "output", "Standard output cannot be written to.";
-    NotFound, "not-found", "A key, name, path in a tree, site, snapshot or receipt means nothing here.";
+    NotFound, "not-found", "A key, name, path in a tree, site, snapshot or receipt means nothing here, or there is no backup.";
     Ambiguous, "ambiguous", "What was given may mean several things.";
     Removed, "removed", "It was removed; older snapshots still show it.";
     Later, "later", "It was written after the snapshot that was asked for.";

@@ -164,7 +164,11 @@ fn call(uor: &Uor, args_os: Vec<OsString>) -> i32 {
             }
             None => recover::recover(args, &dir, &mut console),
         },
-        Command::Restore(args) => backup::restore(args, &dir, &mut console),
+        Command::Restore(args) => {
+            // Half a data directory would be in the way of whoever tries again.
+            in_good_order(Manner::InGoodOrder);
+            backup::restore(args, &dir, &mut console)
+        }
         command => match reach(&dir, mode_of(command)) {
             Ok(Reached::Node(client)) => {
                 if let Err(failed) = carried::check(command, &cwd()) {

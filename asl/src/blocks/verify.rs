@@ -79,7 +79,7 @@ impl Blocks {
     ///
     /// # Errors
     /// [`BlocksError::Cancelled`] if it did; [`BlocksError::Disk`].
-    pub(super) fn verify_while(
+    pub fn verify_while(
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Verified, BlocksError> {

@@ -5,7 +5,7 @@
 //! is not in it.
 //!
 //! To be read in this order: `error`, `files`, `manifest`, `series` (the directory of backups),
-//! `sources` (what is taken), `making`, `create`, `restore`.
+//! `sources` (what is taken), `making`, `soundness`, `create`, `restore`.
 
 mod create;
 mod error;
@@ -14,8 +14,9 @@ mod making;
 mod manifest;
 mod restore;
 mod series;
+mod soundness;
 mod sources;
 
-pub use self::create::BackedUp;
+pub use self::create::{BackedUp, BackupProgress};
 pub use self::error::BackupError;
 pub use self::restore::{RestoreError, Restored};

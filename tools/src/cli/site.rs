@@ -86,6 +86,9 @@ pub struct Recover {
 pub struct Backup {
     /// Where the backups of this site are; made if it is not there
     pub dir: PathBuf,
+    /// Keep a backup of what is damaged too, beside the one before
+    #[arg(long)]
+    pub damaged: bool,
 }
 
 /// `uor restore`.

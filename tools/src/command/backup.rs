@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use uor_node::site::Site;
 use uor_node::site::text::count;
+use uor_node::site::{BackupProgress, Site};
 
 use super::Context;
 use crate::cli::{Backup, Restore};
@@ -18,9 +18,14 @@ use crate::render::{plain, size};
 pub fn backup(args: &Backup, context: &Context<'_>, console: &mut Console<'_>) -> Outcome {
     let dir = console.path(&args.dir);
     let meter = &mut console.meter;
-    let done = context.site.backup(&dir, &mut |done, total| {
-        meter.bytes("copying and reading back", done, Some(total))
-    })?;
+    let done = context
+        .site
+        .backup(&dir, args.damaged, &mut |progress| match progress {
+            BackupProgress::Copied(done, total) => {
+                meter.bytes("copying and reading back", done, Some(total));
+            }
+            BackupProgress::Verified(done, total) => meter.bytes("verifying", done, Some(total)),
+        })?;
     console.meter.end();
     console.show(&done, |console, done| {
         console.line(format!(
@@ -41,7 +46,18 @@ pub fn backup(args: &Backup, context: &Context<'_>, console: &mut Console<'_>) -
     console.note(
         "The backup holds the site's key: whoever can read it can write in the name of this site",
     );
-    Ok(Exit::Done)
+    if done.damaged.is_empty() {
+        return Ok(Exit::Done);
+    }
+    for damage in &done.damaged {
+        console.warn(format!(
+            "damaged, here and in the backup: {}",
+            plain(damage)
+        ));
+    }
+    console
+        .note("The backups before are where they were; the next that is sound takes their place");
+    Ok(Exit::Attention)
 }
 
 /// `uor restore`.
@@ -50,8 +66,8 @@ pub fn backup(args: &Backup, context: &Context<'_>, console: &mut Console<'_>) -
 /// [`crate::exit::Failed`]; the data directory is as it was then.
 pub fn restore(args: &Restore, dir: &Path, console: &mut Console<'_>) -> Outcome {
     let from = console.path(&args.dir);
-    let meter = &mut console.meter;
-    let restored = Site::restore(&from, dir, &mut |done, total| {
+    let (meter, cancel) = (&mut console.meter, &console.cancel);
+    let restored = Site::restore(&from, dir, cancel, &mut |done, total| {
         meter.bytes("copying", done, Some(total))
     })?;
     console.meter.end();
@@ -68,6 +84,13 @@ pub fn restore(args: &Restore, dir: &Path, console: &mut Console<'_>) -> Outcome
         console.line(format!("own log     {}", count(restored.commits, "commit")))
     })?;
     warn_of_unreadable(&restored.unreadable, console);
+    for damage in &restored.damaged {
+        console.warn(format!("damaged in the backup: {}", plain(damage)));
+    }
+    if let Some(sound) = &restored.sound {
+        let sound = plain(&sound.to_string_lossy());
+        console.note(format!("{sound} is older, and was sound when it was made"));
+    }
     if restored.asks_first {
         console.note(
             "Hint: what this site wrote after the backup is at the others: it asks them before it writes, when `uor node` \
@@ -78,7 +101,11 @@ pub fn restore(args: &Restore, dir: &Path, console: &mut Console<'_>) -> Outcome
             "This site has no others to ask. What it wrote after the backup is lost; it must not run anywhere else",
         );
     }
-    Ok(Exit::Done)
+    Ok(if restored.damaged.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Attention
+    })
 }
 
 /// A backup without a manifest that can be read may be what is left of a newer one.

@@ -192,6 +192,10 @@ fn give_up(args: &Recover, site: &Site, asked: &Asked, shown: &Shown) -> Outcome
     Ok(())
 }
 
+const fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
 fn still_lost(remaining: &Remaining, site: &Site) -> String {
     let Remaining {
         commits_acknowledged: acknowledged,
@@ -202,8 +206,9 @@ fn still_lost(remaining: &Remaining, site: &Site) -> String {
     let mut parts = Vec::new();
     if here < acknowledged {
         parts.push(format!(
-            "{} of this site's {acknowledged} own commits are lost",
-            acknowledged - here
+            "{} of this site's {acknowledged} own commits {} lost",
+            acknowledged - here,
+            are(acknowledged - here)
         ));
     }
     if remaining.is_other_log {
@@ -214,8 +219,9 @@ fn still_lost(remaining: &Remaining, site: &Site) -> String {
     }
     if !payloads.is_empty() {
         parts.push(format!(
-            "{} of its own are lost",
-            count(payloads.len() as u64, "payload")
+            "{} of its own {} lost",
+            count(payloads.len() as u64, "payload"),
+            are(payloads.len() as u64)
         ));
     }
     if parts.is_empty() {

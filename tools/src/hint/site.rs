@@ -4,9 +4,9 @@ use std::error::Error;
 
 use uor_index_format::reference::NameError;
 use uor_node::site::{
-    AddError, EdgeError, EraseError, ExcludeError, FileError, GcError, HistoryError, ImportError,
-    ImportRefusal, InitError, InviteError, OpenError, ReadError, RecoverError, RefError,
-    RemoveError, ResolutionError, ResolveError, SnapshotError, StatusError,
+    AddError, BackupError, EdgeError, EraseError, ExcludeError, FileError, GcError, HistoryError,
+    ImportError, ImportRefusal, InitError, InviteError, OpenError, ReadError, RecoverError,
+    RefError, RemoveError, ResolutionError, ResolveError, RestoreError, SnapshotError, StatusError,
 };
 
 use super::known::{Known, code, help, if_is, of_cause};
@@ -30,6 +30,8 @@ pub(super) fn known<'a>(error: &'a (dyn Error + 'static)) -> Known<'a> {
         .or_else(|| if_is(error, import_error))
         .or_else(|| if_is(error, gc_error))
         .or_else(|| if_is(error, recover_error))
+        .or_else(|| if_is(error, backup_error))
+        .or_else(|| if_is(error, restore_error))
         .or_else(|| if_is(error, erase_error))
         .or_else(|| if_is(error, open_error))
         .or_else(|| if_is(error, init_error))
@@ -249,6 +251,43 @@ fn recover_error(error: &RecoverError) -> Known<'_> {
     }
 }
 
+fn backup_error(error: &BackupError) -> Known<'_> {
+    match error {
+        BackupError::NotOurs { .. } | BackupError::OtherSite { .. } => code(Code::Exists),
+        BackupError::Inside { .. } => code(Code::BadInput),
+        BackupError::Busy { .. } => help(Code::Busy, "wait until it is done"),
+        BackupError::Damaged { .. } => help(
+            Code::Damaged,
+            "`uor recover` gets damaged payloads again from other sites, `uor-replay verify` lists everything that is \
+             damaged; --damaged keeps a backup of it all the same, beside the one before",
+        ),
+        BackupError::ReadBack { .. } => code(Code::Damaged),
+        BackupError::Short { .. } => code(Code::Io),
+        BackupError::Cancelled(_) => code(Code::Interrupted),
+        BackupError::Blocks(error) => Known::Of(error),
+        BackupError::Log(error) => Known::Of(error),
+        _ => Known::Nothing,
+    }
+}
+
+fn restore_error(error: &RestoreError) -> Known<'_> {
+    match error {
+        RestoreError::NoDirectory { .. } => code(Code::FileNotFound),
+        RestoreError::Absent { .. } => help(
+            Code::NotFound,
+            "name the directory that was given to `uor backup`, or an `uor-backup-NNNNNNNN` in it",
+        ),
+        RestoreError::Manifest { .. }
+        | RestoreError::Damaged { .. }
+        | RestoreError::Commits { .. } => code(Code::Damaged),
+        RestoreError::Directory(error) => Known::Of(error),
+        RestoreError::Copy(error) => Known::Of(error),
+        RestoreError::Cancelled(_) => code(Code::Interrupted),
+        RestoreError::Open(error) => Known::OfOr(error, Code::Damaged),
+        _ => Known::Nothing,
+    }
+}
+
 fn erase_error(error: &EraseError) -> Known<'_> {
     match error {
         EraseError::Retained { .. } => {
@@ -271,6 +310,13 @@ fn open_error(error: &OpenError) -> Known<'_> {
             "`uor init` makes a site, `uor join TICKET` joins a federation; --data names another directory",
         ),
         OpenError::InUse { .. } => help(Code::InUse, "wait until it is done"),
+        OpenError::Backup { dir } => help(
+            Code::WrongKind,
+            format!(
+                "restore it: `uor --data NEW restore {}` makes a data directory of it",
+                plain(&dir.to_string_lossy())
+            ),
+        ),
         _ => Known::Nothing,
     }
 }

@@ -58,7 +58,8 @@ fn a_copy_does_not_fork_its_log_while_another_site_can_be_reached() {
     let commits = own_commits(&bench, "a");
     let refused = bench.uor(&["--data", "a", "add", "a.txt"]).exits(1).err;
     assert!(
-        refused.contains("was copied") && refused.contains("uor recover"),
+        refused.contains("the data directory of this site was copied")
+            && refused.contains("uor recover"),
         "{refused}"
     );
     assert_eq!(own_commits(&bench, "a"), commits, "nothing was written");
@@ -469,4 +470,165 @@ fn a_restored_site_has_its_later_commits_back_before_it_writes() {
         .uor(&["--data", "c", "join", &ticket, "--peer", &a.address])
         .fails(1, "");
     drop((a, b));
+}
+
+/// Bytes that no compression shortens, so that they lie in a pack as they are.
+fn noise(len: u32) -> Vec<u8> {
+    (0..len / 32)
+        .flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes())
+        .collect()
+}
+
+/// The code of the error document on the last line.
+fn code(err: &str) -> String {
+    let document: serde_json::Value = serde_json::from_str(err.lines().last().unwrap()).unwrap();
+    text(&document["error"], "code").to_owned()
+}
+
+/// A site with noise in its only pack, and a sound backup of it.
+fn with_a_backup() -> Bench {
+    let bench = Bench::new();
+    bench.write("noise", noise(100_000));
+    bench.uor(&["add", "noise", "--ref", "noise"]).ok();
+    bench.uor(&["backup", "safe"]).ok();
+    bench
+}
+
+const PACK: &str = "data/blocks/00000001.pack";
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_site_does_not_take_the_place_of_a_sound_backup() {
+    let bench = with_a_backup();
+    let before = files(&bench.path("safe/uor-backup-00000001"));
+    flip(&bench.path(PACK), 50_000);
+    bench.replay(&["verify", "data"]).exits(1);
+
+    let refused = bench.uor(&["backup", "safe", "--json"]).exits(1).err;
+    assert_eq!(code(&refused), "damaged");
+    assert!(
+        refused.contains("blocks/00000001.pack") && refused.contains("uor recover"),
+        "{refused}"
+    );
+    assert_eq!(files(&bench.path("safe/uor-backup-00000001")), before);
+    assert!(
+        !bench.path("safe/partial").exists() && !bench.path("safe/uor-backup-00000002").exists()
+    );
+
+    let kept = bench
+        .uor(&["backup", "safe", "--damaged", "--json"])
+        .exits(3)
+        .json();
+    assert_eq!(kept["damaged"].as_array().unwrap().len(), 1, "{kept}");
+    assert_eq!(files(&bench.path("safe/uor-backup-00000001")), before);
+    assert!(bench.path("safe/uor-backup-00000002/key").exists());
+    let restored = bench
+        .uor(&["--data", "back", "restore", "safe"])
+        .exits(3)
+        .err;
+    assert!(
+        restored.contains("blocks/00000001.pack")
+            && restored.contains("uor-backup-00000001 is older, and was sound"),
+        "{restored}"
+    );
+
+    flip(&bench.path(PACK), 50_000);
+    let made = bench.uor(&["backup", "safe", "--json"]).ok().json();
+    assert_eq!(made["damaged"], json!([]));
+    bench.replay(&["verify", "safe/uor-backup-00000003"]).ok();
+    let left = [1, 2].map(|number| {
+        bench
+            .path(&format!("safe/uor-backup-0000000{number}"))
+            .exists()
+    });
+    assert_eq!(left, [false, false]);
+}
+
+#[test]
+fn a_pack_that_was_only_touched_is_not_copied_again() {
+    let bench = with_a_backup();
+    let pack = bench.path(PACK);
+    let modified = || fs::metadata(&pack).unwrap().modified().unwrap();
+    let before = modified();
+    let again = bench.uor(&["backup", "safe", "--json"]).ok().json();
+    assert_ne!(modified(), before, "opening it has written to the pack");
+    assert_eq!(again["new_bytes"], json!(0), "{again}");
+    bench.replay(&["verify", "safe/uor-backup-00000002"]).ok();
+}
+
+#[test]
+fn a_backup_is_read_as_a_data_directory_and_never_written() {
+    let bench = with_a_backup();
+    let backup = "safe/uor-backup-00000001";
+    let before = files(&bench.path(backup));
+    for args in [
+        &["add", "noise"][..],
+        &["node", "--listen", "/ip4/127.0.0.1/tcp/0"],
+        &["gc"],
+        &["recover"],
+        &["backup", "other"],
+    ] {
+        let all = [&["--data", backup, "--json"], args].concat();
+        let refused = bench.uor(&all).exits(1).err;
+        assert!(
+            code(&refused) == "wrong-kind" && refused.contains("restore"),
+            "{args:?}: {refused}"
+        );
+        assert_eq!(files(&bench.path(backup)), before, "{args:?}");
+    }
+    for args in [
+        &["status"][..],
+        &["ls"],
+        &["cat", "noise"],
+        &["get", "noise", "--output", "got"],
+    ] {
+        let all = [&["--data", backup], args].concat();
+        bench.uor(&all).ok();
+    }
+    bench.replay(&["verify", backup]).ok();
+    assert_eq!(files(&bench.path(backup)), before);
+    bench.uor(&["--data", "back", "restore", "safe"]).ok();
+}
+
+#[test]
+fn what_is_no_backup_has_a_code() {
+    let bench = Bench::new();
+    let restore = |from: &str| {
+        bench
+            .uor(&["--data", "back", "--json", "restore", from])
+            .exits(1)
+            .err
+    };
+    assert_eq!(code(&restore("nowhere")), "file-not-found");
+    bench.write("mine/letter", "dear");
+    assert_eq!(code(&restore("mine")), "not-found");
+    let refused = bench.uor(&["--json", "backup", "mine"]).exits(1).err;
+    assert_eq!(code(&refused), "exists");
+    assert!(!bench.path("back").exists());
+}
+
+/// As a process leaves it that was killed while it restored.
+#[test]
+fn half_a_restored_directory_is_restored_again() {
+    let bench = with_a_backup();
+    bench.uor(&["--data", "back", "restore", "safe"]).ok();
+    let whole = files(&bench.path("back"));
+    fs::rename(bench.path("back/site.toml"), bench.path("back/restoring")).unwrap();
+    fs::remove_file(bench.path("back/key")).unwrap();
+    bench.write("back/blocks/00000001.pack", "half");
+    bench.uor(&["--data", "back", "restore", "safe"]).ok();
+    assert_eq!(files(&bench.path("back")), whole);
+    assert!(bench.uor(&["--data", "back", "cat", "noise"]).ok().out == noise(100_000));
+    // What is somebody's own is left alone.
+    fs::rename(bench.path("back/site.toml"), bench.path("back/restoring")).unwrap();
+    bench.write("back/letter", "dear");
+    bench
+        .uor(&["--data", "back", "restore", "safe"])
+        .fails(1, "no site's");
+    assert_eq!(bench.read("back/letter"), b"dear");
 }

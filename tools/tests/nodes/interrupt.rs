@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
+use uor_index_format::id::Checksum;
 
 use crate::node::{Node, trace, until};
 use crate::support::{Bench, text};
@@ -338,4 +339,65 @@ fn a_reader_that_goes_away_and_a_full_device_are_told_apart_in_a_node_too() {
             "{args:?}: {err}"
         );
     }
+}
+
+/// More than is copied between a look for the first byte and a signal.
+fn much_noise() -> Vec<u8> {
+    (0..(64u32 << 20) / 32)
+        .flat_map(|seed| *Checksum::of(&seed.to_le_bytes()).as_bytes())
+        .collect()
+}
+
+fn begun(bench: &Bench, args: &[&str], there: &str) -> Child {
+    let mut command = bench.command("uor");
+    let mut child = command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it is under way", || {
+        assert!(child.try_wait().unwrap().is_none(), "it is over");
+        bench.path(there).exists().then_some(())
+    });
+    child
+}
+
+#[test]
+fn an_interrupted_backup_or_restore_leaves_what_was_before() {
+    let bench = Bench::new();
+    bench.write("noise", much_noise());
+    bench.uor(&["add", "noise", "--ref", "noise"]).ok();
+    for node in [None, Some(Node::start(&bench, "data"))] {
+        for name in ["-INT", "-TERM"] {
+            let child = begun(&bench, &["backup", "safe", "--json"], "safe/partial");
+            signal(name, child.id());
+            let (status, out, err) = ended(child);
+            assert_eq!((status, out.as_str()), (Some(130), ""), "{err}");
+            assert_eq!(code(&err), "interrupted");
+            // A node may still be at it when its client has gone.
+            until("nothing is left", || {
+                (!bench.path("safe/partial").exists()).then_some(())
+            });
+            assert!(!bench.path("safe/uor-backup-00000001").exists());
+        }
+        if let Some(node) = node {
+            node.stop();
+        }
+    }
+    bench.uor(&["backup", "safe"]).ok();
+    let restore = &["--data", "new/back", "restore", "safe", "--json"];
+    let child = begun(&bench, restore, "new/back/blocks/00000001.pack");
+    signal("-INT", child.id());
+    let (status, _, err) = ended(child);
+    assert_eq!((status, code(&err).as_str()), (Some(130), "interrupted"));
+    assert!(!bench.path("new").exists());
+
+    let mut child = begun(&bench, restore, "new/back/blocks/00000001.pack");
+    child.kill().unwrap();
+    assert_ne!(ended(child).0, Some(0));
+    assert!(bench.path("new/back/log").exists(), "half of it is there");
+    bench.uor(restore).ok();
+    bench.replay(&["verify", "new/back"]).ok();
 }

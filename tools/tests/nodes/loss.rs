@@ -216,6 +216,22 @@ fn payloads_that_were_removed_are_a_loss_until_they_are_given_up() {
 }
 
 #[test]
+fn one_payload_is_lost_and_several_are() {
+    let bench = Bench::new();
+    bench.write("one", "one");
+    bench.uor(&["add", "one"]).ok();
+    fs::remove_dir_all(bench.path("data/blocks")).unwrap();
+    bench
+        .uor(&["recover"])
+        .fails(1, "1 payload of its own is lost");
+    let bench = lone();
+    fs::remove_dir_all(bench.path("data/blocks")).unwrap();
+    bench
+        .uor(&["recover"])
+        .fails(1, "6 payloads of its own are lost");
+}
+
+#[test]
 fn what_was_erased_or_removed_and_collected_is_no_loss() {
     let bench = lone();
     bench.uor(&["erase", "name/1"]).ok();

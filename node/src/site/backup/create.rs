@@ -8,10 +8,11 @@ use uor_asl::disk::Mode;
 use uor_index_format::id::SiteId;
 
 use super::error::{BackupError, during};
-use super::files::make_dir;
+use super::files::{make_dir, remove, sync_dir, write};
 use super::making::Making;
 use super::manifest::Manifest;
-use super::series::{PARTIAL, Series, take};
+use super::series::{DAMAGED_FILE, PARTIAL, Series, take};
+use super::soundness::damages;
 use crate::site::handle::Site;
 use crate::site::json;
 
@@ -33,21 +34,44 @@ pub struct BackedUp {
     pub bytes: u64,
     /// Bytes that were copied.
     pub new_bytes: u64,
+    /// What of it is damaged, as it is in the data directory: a line for each place. If anything
+    /// is, the earlier backups are where they were.
+    pub damaged: Vec<String>,
     /// Earlier backups there whose manifest cannot be read: they were left as they are.
     pub unreadable: Vec<PathBuf>,
 }
 
+/// How far a backup has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupProgress {
+    /// Bytes that were copied and read back: so far, and in all.
+    Copied(u64, u64),
+    /// Bytes of payloads that were verified: so far, and in all.
+    Verified(u64, u64),
+}
+
+/// What is being made; it goes unless it is given a name.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next backup.
+        drop(remove(&self.0));
+    }
+}
+
 impl Site {
     /// Makes a backup of this site in `dir`, beside whatever the site does meanwhile; garbage is
-    /// not collected before it is done. `on_progress` is told how many bytes, of how many, have
-    /// been written and read back.
+    /// not collected before it is done. If what was copied turns out to be damaged, there is no
+    /// backup of it unless `keeps_damaged`: then there is, beside those before.
     ///
     /// # Errors
     /// [`BackupError`]; the backup before is in place then.
     pub fn backup(
         &self,
         dir: &Path,
-        on_progress: &mut dyn FnMut(u64, u64),
+        keeps_damaged: bool,
+        on_progress: &mut dyn FnMut(BackupProgress),
     ) -> Result<BackedUp, BackupError> {
         if self.mode == Mode::ReadOnly {
             return Err(BackupError::ReadOnly);
@@ -62,17 +86,18 @@ impl Site {
         for (path, manifest) in series.complete() {
             self.must_follow(path, manifest, commits)?;
         }
-        let before = series.last();
-        let partial = dir.join(PARTIAL);
+        // What was damaged may be sound by now, and look as it did.
+        let before = series.last_sound();
+        let partial = Partial(dir.join(PARTIAL));
         let before = before.map(|(path, manifest)| (path.as_path(), manifest));
-        let mut making = Making::begin(&self.dir, before, &partial)?;
+        let mut making = Making::begin(&self.dir, before, &partial.0, &self.cancel)?;
         let total = 2 * sources.iter().map(|source| source.len).sum::<u64>();
         let mut done = 0;
         let mut files = Vec::with_capacity(sources.len() + 1);
         for source in &sources {
             files.push(making.take(source)?);
             done += source.len;
-            on_progress(done, total);
+            on_progress(BackupProgress::Copied(done, total));
         }
         let manifest = Manifest {
             site: self.site_id(),
@@ -80,8 +105,26 @@ impl Site {
             commits,
             files,
         };
-        let manifest = making.finish(manifest, &mut |read| on_progress(done + read, total))?;
-        let path = series.put_in_place()?;
+        let manifest = making.finish(manifest, &mut |read| {
+            on_progress(BackupProgress::Copied(done + read, total));
+        })?;
+        let damaged = damages(&partial.0, &self.cancel, &mut |read, total| {
+            on_progress(BackupProgress::Verified(read, total));
+        })?;
+        if let Some(first) = damaged.first().filter(|_| !keeps_damaged) {
+            return Err(BackupError::Damaged {
+                dir: self.dir.clone(),
+                first: first.clone(),
+                more: damaged.len() - 1,
+            });
+        }
+        if !damaged.is_empty() {
+            let lines = damaged.join("\n") + "\n";
+            write(&partial.0.join(DAMAGED_FILE), lines.as_bytes())?;
+            sync_dir(&partial.0)?;
+        }
+        self.cancel.check()?;
+        let path = series.put_in_place(!damaged.is_empty())?;
         Ok(BackedUp {
             path,
             site_id: self.site_id(),
@@ -90,6 +133,7 @@ impl Site {
             files_shared: making.shared,
             bytes: manifest.files.iter().map(|file| file.len).sum(),
             new_bytes: making.new_bytes,
+            damaged,
             unreadable: series.unreadable,
         })
     }

@@ -4,7 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use uor_asl::blocks::BlocksError;
+use uor_asl::log::LogError;
 use uor_index_format::id::{Checksum, SiteId};
+
+use crate::cancel::Cancelled;
 
 /// Why there is no new backup; the one before is still there then.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,20 @@ pub enum BackupError {
         /// Digest of what was read.
         found: Checksum,
     },
+    /// What was copied is damaged as it is in the data directory.
+    #[error(
+        "the site in {} is damaged, and no backup was made: {first}{}",
+        dir.display(),
+        and_more(*more)
+    )]
+    Damaged {
+        /// The data directory.
+        dir: PathBuf,
+        /// The first damaged place: file, offset, and the payload that cannot be read.
+        first: String,
+        /// How many further places are damaged.
+        more: usize,
+    },
     /// A file got shorter while it was copied.
     #[error("{} ended after {found} of {expected} bytes", path.display())]
     Short {
@@ -77,9 +94,15 @@ pub enum BackupError {
     /// The site was opened to be read.
     #[error("the site was opened to be read")]
     ReadOnly,
-    /// Payloads could not be made durable.
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// Payloads could not be made durable, or what was copied of them could not be read.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
+    /// What was copied of the log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The disk refused.
     #[error("could not {action} {}", path.display())]
     File {
@@ -91,6 +114,14 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", and 1 more place".to_owned(),
+        more => format!(", and {more} more places"),
+    }
 }
 
 pub(super) fn during(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {

@@ -10,15 +10,22 @@ use uor_index_format::id::Checksum;
 
 use super::error::{BackupError, during};
 use super::manifest::Line;
+use crate::cancel::Cancel;
 
 const PART_LEN: usize = 1 << 20;
 
 /// Copies so many bytes of a file durably, readable by its owner alone; gives their digest.
-pub(in crate::site) fn copy(from: &Path, to: &Path, len: u64) -> Result<Checksum, BackupError> {
+pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    len: u64,
+    cancel: &Cancel,
+) -> Result<Checksum, BackupError> {
     let mut source = File::open(from).map_err(during("open", from))?.take(len);
     let mut target = create(to)?;
     let (mut hasher, mut part, mut found) = (blake3::Hasher::new(), vec![0; PART_LEN], 0);
     loop {
+        cancel.check()?;
         let count = source.read(&mut part).map_err(during("read", from))?;
         if count == 0 {
             break;
@@ -40,22 +47,36 @@ pub(in crate::site) fn copy(from: &Path, to: &Path, len: u64) -> Result<Checksum
     Ok(Checksum::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// Reads a file from the disk, as far as the system lets us, and holds it against its line.
-pub(super) fn verify(path: &Path, line: &Line) -> Result<(), BackupError> {
-    let mut file = File::open(path).map_err(during("open", path))?;
-    // What was just written would be read from memory. Where that is not to be had, it is.
-    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+/// The digest of so many bytes of a file, or of as many as it has.
+pub(super) fn digest(path: &Path, len: u64, cancel: &Cancel) -> Result<Checksum, BackupError> {
+    digest_of(
+        File::open(path).map_err(during("open", path))?.take(len),
+        path,
+        cancel,
+    )
+}
+
+fn digest_of(
+    mut bytes: impl io::Read,
+    path: &Path,
+    cancel: &Cancel,
+) -> Result<Checksum, BackupError> {
     let (mut hasher, mut part) = (blake3::Hasher::new(), vec![0; PART_LEN]);
     loop {
-        match file.read(&mut part).map_err(during("read", path))? {
-            0 => break,
+        cancel.check()?;
+        match bytes.read(&mut part).map_err(during("read", path))? {
+            0 => return Ok(Checksum::from_bytes(*hasher.finalize().as_bytes())),
             count => drop(hasher.update(&part[..count])),
         }
     }
-    let (expected, found) = (
-        line.digest,
-        Checksum::from_bytes(*hasher.finalize().as_bytes()),
-    );
+}
+
+/// Reads a file from the disk, as far as the system lets us, and holds it against its line.
+pub(super) fn verify(path: &Path, line: &Line, cancel: &Cancel) -> Result<(), BackupError> {
+    let file = File::open(path).map_err(during("open", path))?;
+    // What was just written would be read from memory. Where that is not to be had, it is.
+    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    let (expected, found) = (line.digest, digest_of(file, path, cancel)?);
     if found == expected {
         Ok(())
     } else {
@@ -92,7 +113,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), BackupError> {
         .map_err(during("make", dir))
 }
 
-pub(in crate::site) fn sync_dir(dir: &Path) -> Result<(), BackupError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), BackupError> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(during("sync", dir))

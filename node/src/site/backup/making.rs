@@ -6,10 +6,11 @@ use std::path::Path;
 use uor_index_format::id::Checksum;
 
 use super::error::BackupError;
-use super::files::{copy, make_dir, remove, sync_dir, verify, write};
-use super::manifest::{self, Line, Manifest, Stamp};
+use super::files::{copy, digest, make_dir, remove, sync_dir, verify, write};
+use super::manifest::{Line, Manifest, Stamp};
 use super::sources::Source;
-use crate::site::directory::files::RESTORED_FILE;
+use crate::cancel::Cancel;
+use crate::site::directory::files::{MANIFEST_FILE, RESTORED_FILE};
 
 const RESTORED_TEXT: &str =
     "This directory comes from a backup. Its site asks the others before it writes.\n";
@@ -19,6 +20,7 @@ pub(super) struct Making<'a> {
     site: &'a Path,
     before: Option<(&'a Path, &'a Manifest)>,
     to: &'a Path,
+    cancel: &'a Cancel,
     pub(super) shared: u64,
     pub(super) new_bytes: u64,
 }
@@ -29,6 +31,7 @@ impl<'a> Making<'a> {
         site: &'a Path,
         before: Option<(&'a Path, &'a Manifest)>,
         to: &'a Path,
+        cancel: &'a Cancel,
     ) -> Result<Self, BackupError> {
         remove(to)?;
         for made in [to.to_owned(), to.join("log"), to.join("blocks")] {
@@ -38,6 +41,7 @@ impl<'a> Making<'a> {
             site,
             before,
             to,
+            cancel,
             shared: 0,
             new_bytes: 0,
         })
@@ -46,20 +50,22 @@ impl<'a> Making<'a> {
     /// Takes a file: as a link to what the backup before has of it, if it has not changed since.
     pub(super) fn take(&mut self, source: &Source) -> Result<Line, BackupError> {
         let to = self.to.join(&source.path);
-        let same = self
+        let known = self
             .before
             .and_then(|(path, manifest)| Some((path, manifest.line(&source.path)?)));
-        let same = same.filter(|(_, line)| {
-            line.len == source.len && line.stamp == source.stamp && line.stamp != Stamp::default()
-        });
         // Where links are not to be had, it is copied.
-        if let Some((path, line)) = same
+        if let Some((path, line)) = known
+            && self.is_unchanged(source, line)?
             && fs::hard_link(path.join(&source.path), &to).is_ok()
         {
             self.shared += 1;
-            return Ok(line.clone());
+            return Ok(Line {
+                stamp: source.stamp,
+                ..line.clone()
+            });
         }
-        let digest = copy(&self.site.join(&source.path), &to, source.len)?;
+        let from = self.site.join(&source.path);
+        let digest = copy(&from, &to, source.len, self.cancel)?;
         self.new_bytes += source.len;
         Ok(Line {
             path: source.path.clone(),
@@ -67,6 +73,19 @@ impl<'a> Making<'a> {
             digest,
             stamp: source.stamp,
         })
+    }
+
+    /// Whether a file is what it was in the backup before. A file that was written to may be:
+    /// opening a site writes the last mark of its last pack once more. Then its bytes decide.
+    fn is_unchanged(&self, source: &Source, line: &Line) -> Result<bool, BackupError> {
+        if line.len != source.len {
+            return Ok(false);
+        }
+        if line.stamp == source.stamp && line.stamp != Stamp::default() {
+            return Ok(true);
+        }
+        let from = self.site.join(&source.path);
+        Ok(digest(&from, source.len, self.cancel)? == line.digest)
     }
 
     /// Reads everything back, and writes the manifest.
@@ -90,17 +109,20 @@ impl<'a> Making<'a> {
         let mut read = 0;
         for line in &mut manifest.files {
             let path = self.to.join(&line.path);
-            if verify(&path, line).is_err() && line.path != RESTORED_FILE {
+            let verified = verify(&path, line, self.cancel);
+            self.cancel.check()?;
+            if verified.is_err() && line.path != RESTORED_FILE {
                 // A link to bytes that have gone bad since, perhaps: the site's own may be better.
                 remove(&path)?;
-                line.digest = copy(&self.site.join(&line.path), &path, line.len)?;
+                let from = self.site.join(&line.path);
+                line.digest = copy(&from, &path, line.len, self.cancel)?;
                 self.new_bytes += line.len;
-                verify(&path, line)?;
+                verify(&path, line, self.cancel)?;
             }
             read += line.len;
             on_read(read);
         }
-        let path = self.to.join(manifest::FILE);
+        let path = self.to.join(MANIFEST_FILE);
         write(&path, manifest.encode().as_bytes())?;
         for dir in [
             self.to.join("log"),

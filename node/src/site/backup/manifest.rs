@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt as _;
 
 use uor_index_format::id::{Checksum, FederationId, SiteId};
 
-pub(super) const FILE: &str = "manifest";
 const TITLE: &str = "uor backup 1";
 
 /// What a backup holds.

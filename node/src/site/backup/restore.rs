@@ -2,6 +2,7 @@
 //! that what it wrote after the backup comes back from them and is not written over.
 
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,11 @@ use uor_index_format::id::SiteId;
 
 use super::error::{BackupError, during};
 use super::files::{copy, sync_dir};
-use super::manifest::{self, Line, Manifest};
-use super::series::Series;
+use super::manifest::Manifest;
+use super::series::{DAMAGED_FILE, Series};
 use super::sources::commits_of;
-use crate::site::directory::files::{RESTORED_FILE, SITE_FILE};
+use crate::cancel::{Cancel, Cancelled};
+use crate::site::directory::files::{MANIFEST_FILE, RESTORED_FILE, RESTORING_FILE, SITE_FILE};
 use crate::site::handle::Site;
 use crate::site::integrity::hold::mark_restored;
 use crate::site::json;
@@ -38,6 +40,10 @@ pub struct Restored {
     pub bytes: u64,
     /// Whether there are other sites, which it asks before it writes.
     pub asks_first: bool,
+    /// What was damaged when the backup was made, a line for each place.
+    pub damaged: Vec<String>,
+    /// If something was: the newest backup beside it that was sound.
+    pub sound: Option<PathBuf>,
     /// Backups beside it whose manifest cannot be read.
     pub unreadable: Vec<PathBuf>,
 }
@@ -46,6 +52,12 @@ pub struct Restored {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
+    /// There is nothing at all.
+    #[error("there is no directory {}", dir.display())]
+    NoDirectory {
+        /// Where backups were looked for.
+        dir: PathBuf,
+    },
     /// There is no backup.
     #[error("there is no complete backup in {}", dir.display())]
     Absent {
@@ -76,6 +88,9 @@ pub enum RestoreError {
     /// The backup could not be read, or the data directory not be written.
     #[error(transparent)]
     Copy(#[from] BackupError),
+    /// It is not wanted any more.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// What was restored cannot be opened.
     #[error("what was restored cannot be opened")]
     Open(#[from] OpenError),
@@ -92,31 +107,45 @@ pub enum RestoreError {
 impl Site {
     /// Makes the data directory `dir`, which is empty or not there, from the newest complete backup
     /// in `from`, or from the backup that `from` itself is. Every byte is held against the backup's
-    /// manifest. `on_progress` is told how many bytes, of how many, have been copied.
+    /// manifest. What an earlier restoring left there that was ended by force is removed before.
+    /// `on_progress` is told how many bytes, of how many, have been copied.
     ///
     /// # Errors
     /// [`RestoreError`]; the directory is as it was then.
     pub fn restore(
         from: &Path,
         dir: &Path,
+        cancel: &Cancel,
         on_progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Restored, RestoreError> {
         let Found {
             path,
             manifest,
+            sound,
             unreadable,
         } = find(from)?;
-        let fresh = Fresh::begin(dir)?;
+        let fresh = Fresh::begin_again(dir)?;
+        take(
+            &path,
+            &manifest,
+            SITE_FILE,
+            &dir.join(RESTORING_FILE),
+            cancel,
+        )?;
         prepare(dir)?;
         mark_restored(&RealDisk::new(dir), &format!("from {}\n", path.display()))
             .map_err(InitError::from)?;
-        let bytes = copy_all(&path, &manifest, dir, on_progress)?;
+        let bytes = copy_all(&path, &manifest, dir, cancel, on_progress)?;
         for synced in [dir.join("log"), dir.join("blocks"), dir.to_owned()] {
             sync_dir(&synced)?;
         }
+        put_in_place(dir)?;
         let asks_first = check(dir, &manifest)?;
+        cancel.check()?;
         fresh.keep()?;
         let (site_id, commits) = (manifest.site, manifest.commits);
+        let damaged = damages_of(&path);
+        let sound = sound.filter(|_| !damaged.is_empty());
         Ok(Restored {
             site_id,
             data: dir.to_owned(),
@@ -124,6 +153,8 @@ impl Site {
             commits,
             bytes,
             asks_first,
+            damaged,
+            sound,
             unreadable,
         })
     }
@@ -144,29 +175,55 @@ fn copy_all(
     backup: &Path,
     manifest: &Manifest,
     dir: &Path,
+    cancel: &Cancel,
     on_progress: &mut dyn FnMut(u64, u64),
 ) -> Result<u64, RestoreError> {
     let (total, mut bytes) = (manifest.files.iter().map(|line| line.len).sum(), 0);
-    // What makes the directory a site comes last.
-    let is_last = |line: &&Line| line.path == SITE_FILE;
-    let (last, first): (Vec<_>, Vec<_>) = manifest.files.iter().partition(is_last);
-    for line in first.into_iter().chain(last) {
-        // The new directory has a mark of its own.
-        if line.path != RESTORED_FILE {
-            let (source, expected) = (backup.join(&line.path), line.digest);
-            let found = copy(&source, &dir.join(&line.path), line.len)?;
-            if found != expected {
-                return Err(RestoreError::Damaged {
-                    path: source,
-                    expected,
-                    found,
-                });
-            }
+    for line in &manifest.files {
+        // What makes the directory a site was taken first, under another name, and the new
+        // directory has a mark of its own.
+        if line.path != RESTORED_FILE && line.path != SITE_FILE {
+            take(backup, manifest, &line.path, &dir.join(&line.path), cancel)?;
         }
         bytes += line.len;
         on_progress(bytes, total);
     }
     Ok(bytes)
+}
+
+/// Copies a file of a backup, if it has it, and holds it against the manifest.
+fn take(
+    backup: &Path,
+    manifest: &Manifest,
+    path: &str,
+    to: &Path,
+    cancel: &Cancel,
+) -> Result<(), RestoreError> {
+    let Some(line) = manifest.line(path) else {
+        return Ok(());
+    };
+    let (source, expected) = (backup.join(path), line.digest);
+    let found = copy(&source, to, line.len, cancel)?;
+    if found == expected {
+        Ok(())
+    } else {
+        Err(RestoreError::Damaged {
+            path: source,
+            expected,
+            found,
+        })
+    }
+}
+
+/// Makes the directory a site, now that all of it is there.
+fn put_in_place(dir: &Path) -> Result<(), BackupError> {
+    let restoring = dir.join(RESTORING_FILE);
+    if restoring.exists() {
+        let site = dir.join(SITE_FILE);
+        fs::rename(&restoring, &site).map_err(during("put in place", &site))?;
+        sync_dir(dir)?;
+    }
+    Ok(())
 }
 
 /// Opens what was restored, to be read; says whether it has to ask before it writes.
@@ -186,20 +243,36 @@ fn check(dir: &Path, manifest: &Manifest) -> Result<bool, RestoreError> {
 struct Found {
     path: PathBuf,
     manifest: Manifest,
+    /// The newest that was sound.
+    sound: Option<PathBuf>,
     unreadable: Vec<PathBuf>,
+}
+
+/// What was damaged when a backup was made; that it was, if no more can be read.
+fn damages_of(backup: &Path) -> Vec<String> {
+    let path = backup.join(DAMAGED_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => vec![format!("{} cannot be read: {error}", path.display())],
+    }
 }
 
 fn find(from: &Path) -> Result<Found, RestoreError> {
     let path = from.to_owned();
-    if let Ok(bytes) = fs::read(from.join(manifest::FILE)) {
+    if let Ok(bytes) = fs::read(from.join(MANIFEST_FILE)) {
         return match Manifest::decode(&bytes) {
             Ok(manifest) => Ok(Found {
                 path,
                 manifest,
+                sound: None,
                 unreadable: Vec::new(),
             }),
             Err(problem) => Err(RestoreError::Manifest { path, problem }),
         };
+    }
+    if !from.exists() {
+        return Err(RestoreError::NoDirectory { dir: path });
     }
     if !from.is_dir() {
         return Err(RestoreError::Absent { dir: path });
@@ -209,6 +282,7 @@ fn find(from: &Path) -> Result<Found, RestoreError> {
         Some((newest, manifest)) => Ok(Found {
             path: newest.clone(),
             manifest: manifest.clone(),
+            sound: series.last_sound().map(|(path, _)| path.clone()),
             unreadable: series.unreadable.clone(),
         }),
         None => Err(RestoreError::Absent { dir: path }),

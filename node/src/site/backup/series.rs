@@ -2,8 +2,8 @@
 //!
 //! It holds `uor-backup-NNNNNNNN`, the last complete one, and while one is being made `partial`. A
 //! backup gets its name when every byte of it has been written, synced and read back, and only then
-//! the one before goes. One whose manifest cannot be read is left where it is: it may hold commits
-//! that are nowhere else.
+//! the one before goes, if the new one is sound. One whose manifest cannot be read is left where it
+//! is: it may hold commits that are nowhere else.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,12 +13,16 @@ use uor_asl::disk::FileLock;
 
 use super::error::{BackupError, during};
 use super::files::{remove, sync_dir};
-use super::manifest::{self, Manifest};
+use super::manifest::Manifest;
+use crate::site::directory::files::MANIFEST_FILE;
 use crate::site::directory::listing;
 
 const PREFIX: &str = "uor-backup-";
 pub(super) const PARTIAL: &str = "partial";
 const LOCK_FILE: &str = "lock";
+/// What of a backup was damaged when it was made, a line for each place; none in one that was
+/// sound.
+pub(super) const DAMAGED_FILE: &str = "damaged";
 
 /// Takes a directory of backups for the one that is being made.
 pub(super) fn take(dir: &Path) -> Result<FileLock, BackupError> {
@@ -80,7 +84,7 @@ impl Series {
             number_max: numbered.last().map_or(0, |(number, _)| *number),
         };
         for (_, path) in numbered {
-            let manifest = fs::read(path.join(manifest::FILE)).ok();
+            let manifest = fs::read(path.join(MANIFEST_FILE)).ok();
             match manifest.and_then(|bytes| Manifest::decode(&bytes).ok()) {
                 Some(manifest) => series.complete.push((path, manifest)),
                 None => series.unreadable.push(path),
@@ -99,16 +103,24 @@ impl Series {
         self.complete.last()
     }
 
-    /// Gives what was made the next number, and only then removes the complete ones before it: more
-    /// than one, if a crash came between.
-    pub(super) fn put_in_place(&self) -> Result<PathBuf, BackupError> {
+    /// The newest that is complete and was sound when it was made.
+    pub(super) fn last_sound(&self) -> Option<&(PathBuf, Manifest)> {
+        let is_sound = |(path, _): &&(PathBuf, Manifest)| !path.join(DAMAGED_FILE).exists();
+        self.complete.iter().rev().find(is_sound)
+    }
+
+    /// Gives what was made the next number, and only then, unless they are kept, removes the
+    /// complete ones before it: more than one, if a crash came between or some were kept.
+    pub(super) fn put_in_place(&self, keeps_earlier: bool) -> Result<PathBuf, BackupError> {
         let number = self.number_max + 1;
         let path = self.dir.join(format!("{PREFIX}{number:08}"));
         fs::rename(self.dir.join(PARTIAL), &path).map_err(during("put in place", &path))?;
         sync_dir(&self.dir)?;
-        self.complete
-            .iter()
-            .try_for_each(|(before, _)| remove(before))?;
+        if !keeps_earlier {
+            self.complete
+                .iter()
+                .try_for_each(|(before, _)| remove(before))?;
+        }
         Ok(path)
     }
 }

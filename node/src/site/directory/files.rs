@@ -12,6 +12,8 @@
 //! | `restored` | its presence says that the directory comes from a backup and has not asked the others yet |
 //! | `federation-log` | how far each peer is applied here (`replication::table`) |
 //! | `lost` | ids of artifacts and receipts whose payloads are lost and were given up, one per line |
+//! | `restoring` | what becomes `site.toml` when all of a backup has been restored |
+//! | `manifest` | what is in a backup; not in a data directory |
 //! | `seen` | what files looked like when they were last read (`stat_cache`); derived, may be deleted |
 //!
 //! All of them have mode 0600, as everything in the directory has, and the directory 0700
@@ -41,6 +43,10 @@ pub(in crate::site) const ADDRESSES_FILE: &str = "addresses";
 pub(in crate::site) const WITNESS_FILE: &str = "acknowledged";
 pub(in crate::site) const RESTORED_FILE: &str = "restored";
 pub(in crate::site) const LOST_FILE: &str = "lost";
+/// What is in a backup: a directory that has it is one, and nothing writes there.
+pub(in crate::site) const MANIFEST_FILE: &str = "manifest";
+/// What `site.toml` is called while a backup is restored: a directory that has it is not all there.
+pub(in crate::site) const RESTORING_FILE: &str = "restoring";
 /// Where the node keeps its federation log table.
 pub(crate) const TABLE_FILE: &str = "federation-log";
 /// Format of the data directory as a whole; log, blocks and records have versions of their own.

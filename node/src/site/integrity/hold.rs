@@ -24,8 +24,8 @@ pub enum Hold {
 impl std::fmt::Display for Hold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Copied => "its data directory was copied or moved to another file system",
-            Self::Restored => "its data directory was restored from a backup",
+            Self::Copied => "the data directory of this site was copied, or moved to another file system",
+            Self::Restored => "the data directory of this site was restored from a backup",
             Self::Elsewhere => {
                 "other sites had commits of this site that it had not: it runs elsewhere too, or its disk was put back"
             }

@@ -100,6 +100,12 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It is a backup: writing there would spoil it.
+    #[error("{} is a backup, and nothing is written there, so that it can be restored", dir.display())]
+    Backup {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A small file could not be read.
     #[error("could not open the site in {}", dir.display())]
     File {

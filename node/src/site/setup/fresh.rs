@@ -5,11 +5,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use uor_asl::disk::FileLock;
 use uor_asl::disk::real::DIR_MODE;
 
 use super::error::InitError;
 use super::parts::{clear, during};
-use crate::site::directory::files::SITE_FILE;
+use crate::site::directory::files::{RESTORING_FILE, SITE_FILE};
 use crate::site::directory::listing;
 
 /// A directory that is empty again unless what was begun in it is kept.
@@ -18,6 +19,8 @@ pub(in crate::site) struct Fresh<'a> {
     /// The uppermost directory that did not exist before.
     made: Option<PathBuf>,
     keep: bool,
+    /// Keeps others away who would begin again what is under way.
+    lock: Option<FileLock>,
 }
 
 impl<'a> Fresh<'a> {
@@ -27,6 +30,7 @@ impl<'a> Fresh<'a> {
                 dir,
                 made: None,
                 keep: false,
+                lock: None,
             }),
             Ok(entries) if entries.iter().any(|entry| entry.file_name() == SITE_FILE) => {
                 Err(InitError::Exists {
@@ -48,6 +52,7 @@ impl<'a> Fresh<'a> {
                     dir,
                     made,
                     keep: false,
+                    lock: None,
                 };
                 let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
                 above
@@ -62,6 +67,22 @@ impl<'a> Fresh<'a> {
             }
             Err(error) => Err(during("read", dir)(error)),
         }
+    }
+
+    /// As [`Fresh::begin`], in place of what was begun to be restored there and ended by force.
+    pub(in crate::site) fn begin_again(dir: &'a Path) -> Result<Self, InitError> {
+        let taken = take(dir)?;
+        if dir.join(RESTORING_FILE).exists() && !dir.join(SITE_FILE).exists() {
+            clear(dir);
+        }
+        let mut fresh = Self::begin(dir)?;
+        fresh.lock = if taken.is_some() {
+            taken
+        } else {
+            // Whoever was quicker goes on in what both have made.
+            take(dir).inspect_err(|_| fresh.keep = true)?
+        };
+        Ok(fresh)
     }
 
     /// Makes the names of the directories that were made durable, and keeps them.
@@ -89,6 +110,21 @@ impl<'a> Fresh<'a> {
         let _ = fs::set_permissions(self.dir, Permissions::from_mode(DIR_MODE));
         self.keep = true;
         Ok(())
+    }
+}
+
+/// Takes a directory for whoever restores into it, if it is there and can be taken at all.
+fn take(dir: &Path) -> Result<Option<FileLock>, InitError> {
+    let Ok(file) = fs::File::open(dir) else {
+        return Ok(None);
+    };
+    match FileLock::try_take(file) {
+        Ok(None) => Err(InitError::InUse {
+            dir: dir.to_owned(),
+        }),
+        Ok(taken) => Ok(taken),
+        // Some file systems lock no directories.
+        Err(_) => Ok(None),
     }
 }
 

@@ -11,7 +11,7 @@ use uor_index_format::key::SiteKey;
 use super::error::OpenError;
 use super::parts::disk_in;
 use crate::cancel::Cancel;
-use crate::site::directory::files::{self, FileError, SITE_FILE};
+use crate::site::directory::files::{self, FileError, MANIFEST_FILE, SITE_FILE};
 use crate::site::directory::private;
 use crate::site::handle::Site;
 use crate::site::integrity::found::Found;
@@ -116,6 +116,9 @@ impl<'a> Opening<'a> {
     }
 
     fn open(self, mode: Mode) -> Result<Site, OpenError> {
+        if mode == Mode::Write {
+            self.refuse_backup()?;
+        }
         let was_open_to_others = mode == Mode::Write && private::tighten(self.dir);
         let (store, cut) = match self.store(mode, false) {
             // What others wrote comes again by itself; what this site wrote must not be forgotten.
@@ -145,6 +148,7 @@ impl<'a> Opening<'a> {
     /// Opens it whatever was lost. Damaged segments of the log are rewritten, and with
     /// `gives_up` without what follows own commits that are lost.
     fn open_to_recover(self, gives_up: bool) -> Result<Site, OpenError> {
+        self.refuse_backup()?;
         let mut salvaged = Store::salvage(&self.disk).map_err(|source| self.failed(source))?;
         if gives_up {
             let dropped = Store::drop_unaccepted(&self.disk, &self.key.site_id());
@@ -194,6 +198,18 @@ impl<'a> Opening<'a> {
         self.witnessed
             .loss(store)
             .map_err(|source| self.failed(source))
+    }
+
+    /// Refuses to write in a backup, before anything is: it could not be restored any more.
+    fn refuse_backup(&self) -> Result<(), OpenError> {
+        let is_backup = files::exists(self.disk.as_ref(), MANIFEST_FILE);
+        if is_backup.map_err(|source| self.unread(source))? {
+            Err(OpenError::Backup {
+                dir: self.dir.to_owned(),
+            })
+        } else {
+            Ok(())
+        }
     }
 
     fn refuse_loss(&self, store: &Store) -> Result<(), OpenError> {

@@ -12,7 +12,7 @@ use uor_asl::store::RESERVE_FILE;
 use super::error::InitError;
 use crate::site::directory::files::{
     ADDRESSES_FILE, FileError, INVITES_FILE, KEY_FILE, LOST_FILE, PEERS_FILE, RESTORED_FILE,
-    RETAINED_FILE, SITE_FILE, TABLE_FILE, WITNESS_FILE,
+    RESTORING_FILE, RETAINED_FILE, SITE_FILE, TABLE_FILE, WITNESS_FILE,
 };
 
 const LOCK_FILE: &str = "lock";
@@ -50,11 +50,15 @@ pub(super) fn take_lock(dir: &Path, disk: &Arc<dyn Disk>) -> Result<LockGuard, I
     })
 }
 
-/// Removes everything that makes a directory a site, `site.toml` first, as far as possible.
+/// Removes everything that makes a directory a site, `site.toml` first, as far as possible; last
+/// what says that it is to become one, so that whoever is ended meanwhile can be followed by
+/// another.
 pub(super) fn clear(dir: &Path) {
     let files = [SITE_FILE, KEY_FILE, LOCK_FILE, ASIDE_DIR, RESERVE_FILE];
     let files = files.into_iter().chain(STORE_PARTS).chain(FEDERATION_FILES);
-    for file in files {
+    for file in files.chain([RESTORING_FILE]) {
+        // Also what was about to replace it.
+        let _ = remove_all(&dir.join(format!("{file}.new")));
         let _ = remove_all(&dir.join(file));
     }
 }
