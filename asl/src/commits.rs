@@ -107,7 +107,7 @@ pub(crate) struct Unstored {
 }
 
 impl Commits {
-    /// The table of these domains, in the order of their ordinals, of each of which so many commits
+    /// The table of these domains, in the order of their ordinals, with how many commits of each
     /// are stored, the last of which are the `heads`. Rows that turn out damaged are had from
     /// `source`.
     ///

@@ -27,7 +27,7 @@ use uor_index_format::state::{Entry, StateHash};
 
 use self::cell::{Cell, Version};
 
-/// Shards of the id space, a power of two: by the first bits of an id. So many that sorting one
+/// Shards of the id space, a power of two: by the first bits of an id. Enough that sorting one
 /// stays in the cache.
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 12;
@@ -127,10 +127,10 @@ impl Replay<'_> {
         })
     }
 
-    /// Replays so many commits, which `read` gives by index, in any order and on any thread; says
-    /// what was reached for each target. `told` hears from time to time how many commits have been
-    /// taken. The entries of the first target are shown to `show`, in ascending order of id, some
-    /// at a time.
+    /// Replays this many commits, which `read` gives by index, in any order and on any thread; says
+    /// what was reached for each target. `on_progress` hears from time to time how many commits
+    /// have been taken. The entries of the first target are shown to `show`, in ascending order of
+    /// id, some at a time.
     ///
     /// Memory is taken for a short form of each record that lies inside some target.
     ///
@@ -141,11 +141,11 @@ impl Replay<'_> {
         &self,
         commits: u32,
         read: &(dyn Fn(u32) -> Result<C, E> + Sync),
-        told: &mut dyn FnMut(u32),
+        on_progress: &mut dyn FnMut(u32),
         show: Option<Show<'_>>,
     ) -> Result<Vec<Reached>, E> {
         let next = AtomicU32::new(0);
-        let gather = |told: &mut dyn FnMut(u32)| {
+        let gather = |on_progress: &mut dyn FnMut(u32)| {
             let mut gathered = Gathered::new(self.targets);
             // A counter that stops at the end cannot overflow, however often it is asked.
             let take = || {
@@ -158,11 +158,11 @@ impl Replay<'_> {
                     Ok(commit) => gathered.take(commit.borrow(), self.targets),
                     Err(error) => gathered.failed.push((index, error)),
                 }
-                told(next.load(Ordering::Relaxed));
+                on_progress(next.load(Ordering::Relaxed));
             }
             gathered
         };
-        let mut gathered = self.on_all_threads(|| gather(told), || gather(&mut |_| {}));
+        let mut gathered = self.on_all_threads(|| gather(on_progress), || gather(&mut |_| {}));
         let failed = gathered
             .iter_mut()
             .flat_map(|part| part.failed.drain(..))

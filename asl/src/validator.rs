@@ -36,10 +36,10 @@ pub(crate) use self::memory::Memory;
 pub use self::verdict::{Parked, Rejection, Verdict};
 use crate::state::error::ReadError;
 
-/// So many membership commits a writer can name in all its commits together: its view of membership
-/// is hashed whenever it changes, so it has to have an end.
+/// Most membership commits that a writer can name in all its commits together: its view of
+/// membership is hashed whenever it changes, so it has to have an end.
 pub const KNOWN_MAX: usize = 1 << 16;
-/// So many commits are taken in from beyond the point where their writer forked its log, for what
+/// Most commits that are taken in from beyond the point where their writer forked its log, for what
 /// they say of membership: as many as it takes to hear of every site that one member may have
 /// admitted, in whatever order they come.
 pub const TESTIMONY_MAX: usize = ADMISSIONS_MAX + READMISSIONS_MAX;

@@ -346,8 +346,8 @@ fn replay_and_compare(
         }
     };
     let total = u64::from(commits.len());
-    let told = &mut |done| on_progress(Progress::Replay(u64::from(done), total));
-    let reached = replay.run(commits.len(), &read, told, Some(show));
+    let on_commits = &mut |done| on_progress(Progress::Replay(u64::from(done), total));
+    let reached = replay.run(commits.len(), &read, on_commits, Some(show));
     let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
     broken.sort_unstable_by_key(|(index, _)| *index);
     findings.extend(broken.into_iter().map(|(_, found)| found));

@@ -50,7 +50,7 @@ pub struct Peaks {
 }
 
 impl Peaks {
-    /// The peaks of so many commits. `None` if there would be more or fewer.
+    /// The peaks of `len` commits. `None` if there would be more or fewer.
     pub fn from_parts(len: u64, digests: Vec<Digest>) -> Option<Self> {
         (digests.len() == len.count_ones() as usize).then_some(Self { len, digests })
     }

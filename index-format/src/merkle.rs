@@ -159,7 +159,7 @@ impl MerkleTree {
     }
 
     /// The digests that show how `leaves` continue their first `len_before` (RFC 9162, 2.1.4.1).
-    /// `None` if there are not so many. None are needed for no leaf, and for all.
+    /// `None` if there are fewer leaves than that. None are needed for no leaf, and for all.
     pub fn prove_consistency(&self, leaves: &[Digest], len_before: usize) -> Option<Vec<Digest>> {
         leaves.get(..len_before)?;
         let mut path = Vec::new();

@@ -6,7 +6,7 @@ use crate::id::{ArtifactKey, CanonicalId, context, derive};
 /// Longest name, in bytes.
 pub const NAME_LEN_MAX: u32 = 1024;
 
-/// From so many hexadecimal digits on, a text is taken for the beginning of an id.
+/// From this many hexadecimal digits on, a text is taken for the beginning of an id.
 pub const ID_PREFIX_LEN_MIN: usize = 8;
 
 /// The namespace of names that people give.

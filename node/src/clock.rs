@@ -26,7 +26,7 @@ pub fn utc(wall_ms: u64) -> String {
     )
 }
 
-/// The Gregorian date, so many days after 1970-01-01 (Hinnant, "chrono-compatible low-level date
+/// The Gregorian date, `days` after 1970-01-01 (Hinnant, "chrono-compatible low-level date
 /// algorithms").
 const fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;

@@ -69,7 +69,7 @@ fn row(number: u64, segment: u32) -> Row {
     }
 }
 
-/// An index of so many rows, in commits of `per_commit`; where `seals` says so, what is in memory
+/// An index of this many rows, in commits of `per_commit`; where `seals` says so, what is in memory
 /// becomes a run.
 fn build(
     rows: u64,

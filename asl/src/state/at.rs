@@ -13,7 +13,7 @@ use super::{ReadError, State, Visible, read_header};
 use crate::commits::Cut;
 use crate::index::{Filter, Found};
 
-/// So many ids are looked up together: enough that their memory accesses overlap, few enough to
+/// Ids that are looked up together: enough that their memory accesses overlap, few enough to
 /// stay in the nearest cache.
 const BATCH: usize = 32;
 
@@ -149,7 +149,7 @@ impl<'a> At<'a> {
         self.confirmed(id, candidates)
     }
 
-    /// So many records of each part of the index are asked for where only what is effective
+    /// Records of each part of the index that are asked for where only what is effective
     /// matters.
     const fn most(&self) -> usize {
         if self.is_head { MANY + 1 } else { usize::MAX }

@@ -16,9 +16,9 @@ use crate::commits::CommitRow;
 use crate::index::{Class, Found, Row};
 use crate::log::LogPosition;
 
-/// So many records before one is inserted, its memory is asked for.
+/// How many records ahead of its insertion the memory for one is prefetched.
 const AHEAD: usize = 8;
-/// The records of so many ids are in memory together while a commit is looked up.
+/// Ids whose records are in memory together while a commit is looked up.
 const LOOKED_UP_AT_ONCE: usize = 1024;
 /// Where a record is that is not in the log yet.
 const NOWHERE: LogPosition = LogPosition::START;

@@ -10,7 +10,7 @@ use std::thread;
 
 use uor_index_format::state::{Entry, StateHash};
 
-/// So many changes wait at most: their folding then costs what writing them did, but not more
+/// Most changes that wait: their folding then costs what writing them did, but not more
 /// memory.
 const WAITING_MAX: usize = 1 << 18;
 /// Fewer are folded faster than a thread is started.

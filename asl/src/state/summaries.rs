@@ -16,8 +16,8 @@ use super::version::VersionHeader;
 
 /// An id with more versions is summed up.
 pub(super) const MANY: usize = 16;
-/// So many versions are kept in mind in all summaries together, at most: a few hundred megabytes of
-/// memory. Of those used least recently it is forgotten first; an id with more versions than that
+/// Most versions in all summaries together: a few hundred megabytes of memory. The summaries used
+/// least recently are evicted first; an id with more versions than that
 /// is read through each time.
 const VERSIONS_MAX: usize = 1 << 20;
 
@@ -31,7 +31,7 @@ pub(super) struct Ticket(u64);
 /// Summaries, by id.
 #[derive(Debug)]
 pub(super) struct Summaries {
-    /// So many versions are kept in mind at most.
+    /// Most versions in all summaries together.
     versions_max: usize,
     kept: BTreeMap<CanonicalId, Kept>,
     /// By when they were last used.
@@ -61,7 +61,7 @@ impl Default for Summaries {
 }
 
 impl Summaries {
-    /// None yet, and room for so many versions.
+    /// None yet, of at most `versions_max` versions.
     pub(super) const fn new(versions_max: usize) -> Self {
         Self {
             versions_max,

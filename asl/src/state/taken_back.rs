@@ -14,8 +14,8 @@ use super::{At, ReadError, State};
 use crate::entry::for_each_record;
 use crate::log::LogPosition;
 
-/// So many records are looked at together. A domain that speaks of one id again and again has all
-/// versions of it read once for so many records, and not for each.
+/// Records that are looked at together. Of a domain that speaks of one id again and again, all
+/// versions of it are read once for each batch, and not for each record.
 const RECORDS_AT_ONCE: usize = 1 << 16;
 
 /// What taking back the last commits of a domain changes, looked up beforehand.

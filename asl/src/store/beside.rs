@@ -15,7 +15,7 @@ use super::handle::Store;
 use super::options::Options;
 use crate::disk::{Disk, Mode};
 
-/// So many times a reader begins, at most. A writer would have to seal or merge between any two of
+/// Most attempts of a reader. A writer would have to seal or merge between any two of
 /// them.
 pub(super) const ATTEMPTS_MAX: u32 = 16;
 

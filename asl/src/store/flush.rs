@@ -22,7 +22,7 @@ use crate::log::Appended;
 use crate::state::Change;
 use crate::validator::{CommitValidator, Rejection, Verdict};
 
-/// So many records are looked up in more time than starting a thread takes.
+/// From this many records on, looking them up takes longer than starting a thread.
 const PARALLEL_MIN: usize = 4096;
 
 impl Store {

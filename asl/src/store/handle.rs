@@ -118,12 +118,12 @@ impl Store {
     /// What was found to be damaged of the index since the store was opened, and what came of it, a
     /// sentence each. No answer was wrong because of it.
     pub fn index_damage(&self) -> Vec<String> {
-        self.files.mender.told().clone()
+        self.files.mender.reported().clone()
     }
 
     /// The same, but each only once: for whoever passes it on.
     pub fn take_index_damage(&self) -> Vec<String> {
-        std::mem::take(&mut *self.files.mender.told())
+        std::mem::take(&mut *self.files.mender.reported())
     }
 
     /// Makes room for something that frees space, where little is left.

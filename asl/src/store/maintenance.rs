@@ -37,7 +37,7 @@ use super::handle::Store;
 use crate::disk::{self, Mode};
 use crate::index::{merge_all, merge_due};
 
-/// So many commits after a checkpoint are read again when a store is opened, at most: each has a
+/// Most commits after a checkpoint, which are read again when a store is opened: each has a
 /// signature to be checked.
 const COMMITS_UNSEALED_MAX: u64 = 1024;
 

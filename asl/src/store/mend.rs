@@ -26,7 +26,7 @@ use crate::state::error::ReadError;
 pub(super) struct Mender {
     log: Arc<Log>,
     /// What was damaged, in words, and what came of it.
-    told: Mutex<Vec<String>>,
+    reported: Mutex<Vec<String>>,
     /// Whether something could not be mended.
     is_beyond_mending: AtomicBool,
     /// Notified when there is something to write.
@@ -46,7 +46,7 @@ impl Mender {
     pub(super) fn new(log: Arc<Log>, wakeup: Arc<Wakeup>) -> Self {
         Self {
             log,
-            told: Mutex::default(),
+            reported: Mutex::default(),
             is_beyond_mending: AtomicBool::new(false),
             wakeup,
         }
@@ -58,8 +58,8 @@ impl Mender {
     }
 
     /// What was damaged, in words, and what came of it.
-    pub(super) fn told(&self) -> MutexGuard<'_, Vec<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn reported(&self) -> MutexGuard<'_, Vec<String>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_of(&self, damage: &dyn Error, unmended: Option<&str>) {
@@ -70,7 +70,7 @@ impl Mender {
                 format!("what belongs there could not be found in the log: {why}")
             }
         };
-        self.told().push(format!("{damage}; {outcome}"));
+        self.reported().push(format!("{damage}; {outcome}"));
         self.wakeup.notify();
     }
 

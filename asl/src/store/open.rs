@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// Opens the store on `disk` as it is now; `None` if its index was changed while it was read.
-    /// So many bytes of its reserve were released for it.
+    /// `released_len` bytes of its reserve were released for it.
     pub(super) fn open_once(
         disk: Arc<dyn Disk>,
         mode: Mode,

@@ -20,7 +20,7 @@ pub struct Options {
     /// Into how many shards the index is cut; a power of two. If it is not what it was, the index
     /// is rewritten.
     pub shards: NonZeroU32,
-    /// So many records are indexed in memory before the index is written.
+    /// Records that are indexed in memory before the index is written.
     pub memtable_records_max: u64,
     /// Mixed into the index's hash tables, so that nobody who does not know it can write ids that
     /// collide there.

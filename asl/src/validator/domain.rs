@@ -8,10 +8,10 @@ use uor_index_format::id::{CommitHash, FederationState, SiteId};
 use uor_index_format::membership::{Admission, Genesis};
 use uor_index_format::record::Content;
 
-/// So many sites are admitted by the commits of one member; what it says of more admits nobody. One
+/// Most sites that the commits of one member admit; what it says of more admits nobody. One
 /// member's word alone can then not make a frontier that nobody can carry.
 pub const ADMISSIONS_MAX: usize = 1024;
-/// So many commits of one member that admit nobody but sites it admitted before are remembered.
+/// Most commits of one member that are remembered though they admit only sites it admitted before.
 /// They matter only to a site that knows no other admission of its own.
 pub const READMISSIONS_MAX: usize = 64;
 /// What is known of one domain.

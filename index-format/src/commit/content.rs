@@ -31,8 +31,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// That of a body that begins with so many membership commits and holds so many records behind
-    /// them; `None` if it does not. What the records say is not looked at.
+    /// That of a body that begins with `learned_count` membership commits and holds `record_count`
+    /// records behind them; `None` if it does not. What the records say is not looked at.
     pub(super) fn of(body: &[u8], learned_count: u32, record_count: u32) -> Option<Self> {
         let records = body.get(learned_count as usize * CommitHash::LEN..)?;
         let (body, records) = beside(
@@ -118,7 +118,7 @@ pub struct RecordProof {
 }
 
 impl RecordProof {
-    /// What the header of a commit with so many records covers, if this record is in it.
+    /// What the header of a commit with `record_count` records covers, if this record is in it.
     pub(super) fn content(
         &self,
         record: &RecordHeader,

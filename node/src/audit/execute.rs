@@ -77,7 +77,7 @@ pub struct Inconclusive {
 pub struct Receipts {
     /// The one that this names, by its id in hexadecimal or at least its first 8 digits; else all.
     pub receipt: Option<String>,
-    /// Of these, so many in a hundred: the same ones at every site.
+    /// Of these, how many in a hundred: the same ones at every site.
     pub percent: Option<u8>,
 }
 

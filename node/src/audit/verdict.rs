@@ -51,7 +51,7 @@ pub enum Progress {
     Index,
     /// Commits that were replayed, of how many.
     Commits(u64, u64),
-    /// So many snapshots are replayed.
+    /// How many snapshots are being replayed.
     Snapshots(u64),
     /// Claims about receipts that were looked at, of how many.
     Claims(u64, u64),

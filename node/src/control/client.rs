@@ -1,6 +1,7 @@
 //! The command's side.
 
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,12 @@ pub trait Terminal {
     /// # Errors
     /// Whatever the system says; the command is told.
     fn input(&mut self, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Where standard input arrives, if it can be waited for together with the node: a node that
+    /// goes, or is done, while input is awaited is then noticed at once.
+    fn input_source(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Shows progress; `None` ends the display.
     fn progress(&mut self, progress: Option<&Progress>);
@@ -120,14 +127,18 @@ impl Client {
             return Err(ControlError::RequestTooLong { len: body.len() });
         }
         self.send(Type::Request, &body, terminal)?;
-        let mut unwritten = None;
+        let (mut unwritten, mut is_input_wanted) = (None, false);
         loop {
+            if is_input_wanted && self.await_input(terminal)? {
+                self.send_input(terminal)?;
+                is_input_wanted = false;
+            }
             let (kind, body) = frame::read(&mut self.patient(terminal)).map_err(broken)?;
             match kind {
                 Type::Out => self.show(&body, terminal, &mut unwritten),
                 // Where standard error is closed, nobody wants to know.
                 Type::Err => drop(terminal.err(&body)),
-                Type::InputWanted => self.send_input(terminal)?,
+                Type::InputWanted => is_input_wanted = true,
                 Type::Progress => {
                     let progress = Progress::decode(&body);
                     terminal.progress(Some(&progress.map_err(|_| ControlError::Malformed {
@@ -170,6 +181,26 @@ impl Client {
             // A node that is done already has no use for it; how the command ended is on its way.
             drop(self.send(Type::OutClosed, &[], terminal));
         }
+    }
+
+    /// Waits for input; `false` if the node says something first, or has gone.
+    fn await_input(&self, terminal: &dyn Terminal) -> Result<bool, ControlError> {
+        let Some(input) = terminal.input_source() else {
+            return Ok(true);
+        };
+        // Whoever reads the input of a command that is cancelled says so.
+        while !self.canceller.cancel.is_cancelled() {
+            let mut awaited = [
+                PollFd::new(&self.stream, PollFlags::IN),
+                PollFd::from_borrowed_fd(input, PollFlags::IN),
+            ];
+            match poll(&mut awaited, Some(&LOOK_EVERY)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(awaited[0].revents().is_empty()),
+                Err(error) => return Err(broken(error.into())),
+            }
+        }
+        Ok(true)
     }
 
     fn send_input(&self, terminal: &mut dyn Terminal) -> Result<(), ControlError> {

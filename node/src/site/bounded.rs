@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// So many are named; more are only counted.
+/// Most that are named; more are only counted.
 const NAMED_MAX: usize = 1000;
 
 /// Things that are named, up to a bound, and counted.

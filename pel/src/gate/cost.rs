@@ -32,12 +32,12 @@ use super::{FUNCTION_COST_MAX, GateError};
 
 /// What each function costs, however short.
 const FUNCTION_COST: u64 = 64;
-/// So many locals and values are kept at a branch for what one operator costs.
+/// Locals and values that are kept at a branch for what one operator costs.
 const KEPT_PER_STEP: u64 = 64;
-/// So many of a loop's locals are moved for what one operator costs.
+/// Locals of a loop that are moved for what one operator costs.
 const LOCALS_PER_STEP: u64 = 32;
 
-/// So many blocks are passed for what one operator costs.
+/// Blocks that are passed for what one operator costs.
 const BLOCKS_PER_STEP: u64 = 32;
 
 type Validator = FuncValidator<ValidatorResources>;

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use uor_node::cancel::Cancel;
+use uor_node::cancel::{Awaiting, Cancel};
 use uor_node::clock::wall_ms;
 use uor_node::control::{Progress, SILENCE_S, Terminal, Unit};
 
@@ -129,17 +129,24 @@ fn duration(seconds: u64) -> String {
 
 /// Standard input, awaited as long as the command is wanted.
 pub fn input(cancel: &Cancel) -> Box<dyn Read> {
-    // Past the buffer of the standard library: what is awaited is what has not arrived.
-    match io::stdin().as_fd().try_clone_to_owned() {
-        Ok(stdin) => Box::new(cancel.awaiting(File::from(stdin))),
-        Err(_) => Box::new(io::stdin().lock()),
+    match awaited(cancel) {
+        Some(stdin) => Box::new(stdin),
+        None => Box::new(io::stdin().lock()),
     }
+}
+
+/// Standard input past the buffer of the standard library: what is awaited is what has not arrived.
+/// `None` if this process has no number left for it.
+fn awaited(cancel: &Cancel) -> Option<Awaiting> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().ok()?;
+    Some(cancel.awaiting(File::from(stdin)))
 }
 
 /// This process's streams, for a command that runs in the node.
 pub struct Streams {
     bar: Bar,
-    input: Box<dyn Read>,
+    /// `None`: it is read through the standard library, and only then.
+    input: Option<Awaiting>,
     has_said_that_it_waits: bool,
 }
 
@@ -148,7 +155,7 @@ impl Streams {
     pub fn new(cancel: &Cancel) -> Self {
         Self {
             bar: Bar::default(),
-            input: input(cancel),
+            input: awaited(cancel),
             has_said_that_it_waits: false,
         }
     }
@@ -165,7 +172,14 @@ impl Terminal for Streams {
     }
 
     fn input(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.input.read(bytes)
+        match &mut self.input {
+            Some(input) => input.read(bytes),
+            None => io::stdin().read(bytes),
+        }
+    }
+
+    fn input_source(&self) -> Option<BorrowedFd<'_>> {
+        self.input.as_ref().map(|input| input.file().as_fd())
     }
 
     /// Somebody who sees that nothing happens can decide how long to wait; a script cannot.

@@ -55,6 +55,23 @@ fn code(err: &str) -> String {
     text(&document["error"], "code").to_owned()
 }
 
+/// A node that ends while a command waits for its own input ends the command.
+#[test]
+fn a_command_that_waits_for_input_ends_with_its_node() {
+    let bench = Bench::new();
+    let ends: [fn(Node); 2] = [Node::kill, Node::stop];
+    for end in ends {
+        let node = Node::start(&bench, "data");
+        let (child, input) = adding(&bench, &["add", "-", "--ref", "half"]);
+        end(node);
+        let (status, out, err) = ended(child);
+        assert!(status.is_some_and(|status| status != 0), "{err}");
+        assert_eq!(out, "");
+        drop(input);
+    }
+    bench.uor(&["cat", "half"]).exits(1);
+}
+
 #[test]
 fn while_something_is_added_rm_is_busy_and_its_code_says_so() {
     let bench = Bench::new();

@@ -15,7 +15,7 @@ use crate::store::handle::Store;
 use crate::store::mend::take_records;
 use crate::store::view::View;
 
-/// So many records are laid out at once, at most: about a gigabyte of memory.
+/// Most records that are laid out at once: about a gigabyte of memory.
 const RECORDS_AT_ONCE: u64 = 1 << 25;
 
 impl Store {

@@ -14,8 +14,8 @@ pub struct MaintenanceThread {
     thread: Option<JoinHandle<()>>,
 }
 
-/// So many records in the memtable are worth writing when a store is let go of; fewer are read
-/// again faster.
+/// From this many records on, the memtable is worth writing when a store is let go of; fewer are
+/// read again faster.
 const SEAL_AT_END_MIN: u64 = 4096;
 
 impl MaintenanceThread {

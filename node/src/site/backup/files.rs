@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 
 const PART_LEN: usize = 1 << 20;
 
-/// Copies so many bytes of a file durably, readable by its owner alone; gives their digest.
+/// Copies the first `len` bytes of a file durably, readable by its owner alone; gives their digest.
 pub(super) fn copy(
     from: &Path,
     to: &Path,
@@ -47,7 +47,7 @@ pub(super) fn copy(
     Ok(Checksum::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// The digest of so many bytes of a file, or of as many as it has.
+/// The digest of the first `len` bytes of a file, or of as many as it has.
 pub(super) fn digest(path: &Path, len: u64, cancel: &Cancel) -> Result<Checksum, BackupError> {
     digest_of(
         File::open(path).map_err(during("open", path))?.take(len),

@@ -15,9 +15,9 @@ use crate::site::catalog::resolve::ResolveError;
 use crate::site::catalog::sort::Sort;
 use crate::site::handle::Site;
 
-/// So many entries any tree may stand for.
+/// Entries that any tree may stand for.
 const ENTRIES_FREE: u64 = 1 << 20;
-/// Beyond that, so many for each entry of the different trees in it: more than copies of
+/// Beyond that, the entries for each entry of the different trees in it: more than copies of
 /// directories come to.
 const ENTRIES_PER_ENTRY: u64 = 1024;
 

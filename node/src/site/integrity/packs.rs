@@ -8,7 +8,7 @@ use uor_asl::disk::{Disk, DiskError, Mode};
 pub(super) struct Packs {
     /// The highest number of a pack; 0 if there is none.
     pub(super) last: u32,
-    /// So many bytes of that pack are durable.
+    /// How many bytes of that pack are durable.
     pub(super) len: u64,
 }
 

@@ -84,7 +84,7 @@ impl Site {
     }
 }
 
-/// Progress is reported at least this often, in bytes, and after every so many files.
+/// Progress is reported at least this often, in bytes, and in files.
 const REPORT_BYTES: u64 = 4 << 20;
 const REPORT_FILES: u64 = 64;
 

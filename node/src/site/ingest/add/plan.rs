@@ -16,7 +16,7 @@ use crate::site::handle::Site;
 /// What would become of something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It would be added: a file of so many bytes, a directory or a symlink.
+    /// It would be added: a file of this length in bytes, a directory or a symlink.
     Added(Option<u64>),
     /// It is not wanted.
     Excluded,

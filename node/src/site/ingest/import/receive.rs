@@ -107,7 +107,7 @@ struct Receiver<'scope, 'env> {
 /// What the objects of a snapshot are, once they are whole.
 enum Dataset<'a> {
     Filesystem(Filesystem<'a>),
-    /// A volume of so many bytes.
+    /// A volume of `len` bytes.
     Volume {
         len: u64,
     },
